@@ -1,0 +1,262 @@
+"""What flows through the package: frozen, NumPy only, one direction.
+
+bytes -> `Recording` -> `StandardEcg` -> windows -> `GaussianEmbedding` -> `WindowTrack`
+-> answers and hits. Arrays are never changed in place once they are inside one of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating]
+BoolArray = npt.NDArray[np.bool_]
+
+LEADS: tuple[str, ...] = (
+    "I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6",
+)  # fmt: skip
+"""The one order of the 12 leads, used everywhere after reading."""
+
+FRANK_LEADS: tuple[str, ...] = ("X", "Y", "Z")
+"""Frank's orthogonal leads: X to the left, Y downwards, Z to the back."""
+
+STANDARD_FS_HZ = 100.0
+"""Sampling rate of every `StandardEcg`."""
+
+WINDOW_S = 10.0
+"""Length of the window that the model reads, in seconds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One ECG recording as it was measured, leads by name.
+
+    Attributes
+    ----------
+    signal_mv : ndarray, shape (n_leads, n_times), float32
+        Millivolts. NaN where nothing was measured (gaps, test pattern).
+    fs_hz : float
+        Sampling rate in Hz.
+    lead_names : tuple of str
+        Canonical names (`LEADS`, `FRANK_LEADS`), or the file's own name for a channel that
+        is not one of them. Each name once.
+    record_id : str
+        Name of the record, taken from the file name.
+    source_names : tuple of str
+        The channel names as the file spells them, parallel to ``lead_names``.
+    notes : tuple of str
+        Plain sentences about what the reader found or did (assumed gain, masked start...).
+    file_format : str
+        For example ``"WFDB"``.
+    simulated : bool
+        True when the file says it was simulated.
+    """
+
+    signal_mv: npt.NDArray[np.float32]
+    fs_hz: float
+    lead_names: tuple[str, ...]
+    record_id: str
+    source_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    file_format: str = "WFDB"
+    simulated: bool = False
+
+    def __post_init__(self) -> None:
+        if self.signal_mv.ndim != 2 or self.signal_mv.shape[0] != len(self.lead_names):
+            raise ValueError(
+                f"signal_mv has shape {self.signal_mv.shape}, which does not fit "
+                f"{len(self.lead_names)} lead names"
+            )
+        if len(set(self.lead_names)) != len(self.lead_names):
+            raise ValueError(f"lead names repeat: {self.lead_names}")
+
+    @property
+    def n_times(self) -> int:
+        return int(self.signal_mv.shape[1])
+
+    @property
+    def duration_s(self) -> float:
+        return self.n_times / self.fs_hz
+
+
+@dataclass(frozen=True, eq=False)
+class StandardEcg:
+    """The 12 leads in the order of `LEADS`, filtered, at 100 Hz, and which of them are real.
+
+    Attributes
+    ----------
+    signal_mv : ndarray, shape (12, n_times), float32
+        Millivolts, 0.5-40 Hz. Zero wherever ``valid`` is False (never NaN), so ``signal_mv``
+        must not be read without ``valid``.
+    valid : ndarray, shape (12, n_times), bool
+        False in gaps and for the whole of a missing lead.
+    lead_origin : tuple of 12 str
+        ``"measured"``, ``"derived"`` (Einthoven, Goldberger, Dower...) or ``"missing"``.
+    derivation : str or None
+        How derived leads were made, for example ``"Dower synthesis from X, Y, Z"``.
+    record_id, notes, simulated
+        As in `Recording`.
+    """
+
+    signal_mv: npt.NDArray[np.float32]
+    valid: BoolArray
+    lead_origin: tuple[str, ...]
+    record_id: str
+    derivation: str | None = None
+    notes: tuple[str, ...] = ()
+    simulated: bool = False
+    fs_hz: float = STANDARD_FS_HZ
+
+    def __post_init__(self) -> None:
+        if self.signal_mv.ndim != 2 or self.signal_mv.shape[0] != len(LEADS):
+            raise ValueError(f"signal_mv must have 12 rows, not shape {self.signal_mv.shape}")
+        if self.valid.shape != self.signal_mv.shape:
+            raise ValueError(f"valid has shape {self.valid.shape}, not {self.signal_mv.shape}")
+        if len(self.lead_origin) != len(LEADS):
+            raise ValueError("lead_origin needs one entry for each of the 12 leads")
+
+    @property
+    def n_times(self) -> int:
+        return int(self.signal_mv.shape[1])
+
+    @property
+    def duration_s(self) -> float:
+        return self.n_times / self.fs_hz
+
+    def leads_with(self, origin: str) -> tuple[str, ...]:
+        """Names of the leads whose origin is ``origin``, in the order of `LEADS`."""
+        return tuple(lead for lead, o in zip(LEADS, self.lead_origin, strict=True) if o == origin)
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianEmbedding:
+    """Gaussians in the shared space.
+
+    Attributes
+    ----------
+    mu : ndarray, shape (n, dim)
+        Unit-norm means.
+    log_var : ndarray, shape (n, dim)
+        Natural logarithm of sigma^2, per dimension.
+    """
+
+    mu: npt.NDArray[np.float32]
+    log_var: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if self.mu.ndim != 2 or self.mu.shape != self.log_var.shape:
+            raise ValueError(f"mu {self.mu.shape} and log_var {self.log_var.shape} must be equal")
+
+    def __len__(self) -> int:
+        return int(self.mu.shape[0])
+
+    @property
+    def uncertainty(self) -> npt.NDArray[np.float64]:
+        """Sum of sigma^2 over dimensions, shape (n,) (PCME++'s scalar)."""
+        return np.asarray(np.exp(self.log_var.astype(np.float64)).sum(axis=1))
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.integer] | BoolArray) -> GaussianEmbedding:
+        return GaussianEmbedding(self.mu[rows], self.log_var[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class WindowTrack:
+    """A recording seen through a sliding window.
+
+    Attributes
+    ----------
+    start_s : ndarray, shape (n_windows,)
+        Start of each window in seconds from the start of the recording.
+    embedding : GaussianEmbedding
+        One Gaussian per window.
+    uncertainty : ndarray, shape (n_windows,)
+        Sum of sigma^2 over dimensions.
+    percentile : ndarray, shape (n_windows,)
+        Share, in percent, of the checkpoint's reference cohort that is less uncertain.
+    valid_fraction : ndarray, shape (n_windows, 12)
+        Share of each lead in each window that was measured or derived.
+    window_s, stride_s : float
+    """
+
+    start_s: npt.NDArray[np.float64]
+    embedding: GaussianEmbedding
+    uncertainty: npt.NDArray[np.float64]
+    percentile: npt.NDArray[np.float64]
+    valid_fraction: npt.NDArray[np.float64]
+    window_s: float
+    stride_s: float
+
+    def __len__(self) -> int:
+        return int(self.start_s.shape[0])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says to one zero-shot question about one window.
+
+    Attributes
+    ----------
+    question : str
+        Short name, for example ``"LVEF < 40 %"``.
+    probability : float
+        Probability of the positive prompts against the negative ones, averaged over the
+        ECG's Gaussian.
+    interval : tuple of float
+        90 % interval of that probability, from the Gaussian of the margin.
+    margin, margin_std : float
+        Mean and standard deviation of z.(p - n).
+    p_margin_positive : float
+        P(margin > 0).
+    verdict : str
+        ``"yes"``, ``"no"`` or ``"not sure enough"`` (the interval holds 0.5).
+    unknown_words : tuple of str
+        Words of the prompts that the text model never saw in training.
+    """
+
+    question: str
+    probability: float
+    interval: tuple[float, float]
+    margin: float
+    margin_std: float
+    p_margin_positive: float
+    verdict: str
+    positive_prompts: tuple[str, ...]
+    negative_prompts: tuple[str, ...]
+    unknown_words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One neighbour found in an index.
+
+    Attributes
+    ----------
+    rank : int
+        1 for the nearest.
+    item_id, patient_id, record_id : str
+    distance : float
+        CSD, or 1 - cosine, as ``order`` says: smaller is nearer.
+    order : str
+        ``"csd"`` or ``"cosine"``.
+    report : str
+        The report text of the item.
+    labels : mapping of str to str, float or bool
+    uncertainty, percentile : float
+        sigma^2 (sum) of the item's ECG and its percentile in the reference cohort.
+    simulated : bool
+    """
+
+    rank: int
+    item_id: str
+    patient_id: str
+    record_id: str
+    distance: float
+    order: str
+    report: str
+    uncertainty: float
+    percentile: float
+    simulated: bool
+    labels: Mapping[str, str | float | bool] = field(default_factory=dict)
