@@ -1,1 +1,1 @@
-
+"""Networks: tensors in, Gaussians out; no files but checkpoints."""

@@ -1,0 +1,142 @@
+"""Settings as frozen dataclasses, one per concern, with their defaults in view.
+
+Files hold plain mappings (YAML or JSON). Reading rejects unknown keys and values of the
+wrong type with a `ConfigError` that names the key, so a typo never becomes a default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from echoing_core.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EcgEncoderConfig:
+    """The compact ECG encoder (``models/ecg_encoder.py``).
+
+    Only valid convolutions; ``strides`` multiply to 20 samples (0.2 s at 100 Hz), so windows
+    that start on a multiple of 0.2 s share every feature.
+    """
+
+    stem_width: int = 64
+    mid_width: int = 128
+    width: int = 256
+    n_blocks: int = 3
+    dilated_blocks: int = 1
+    n_pool_heads: int = 8
+    clip_scaled: float = 8.0
+    dropout: float = 0.1
+    variance_hidden: int = 256
+
+
+@dataclass(frozen=True)
+class TextEncoderConfig:
+    """A BERT of our own size, or a folder/name with one (``models/text_encoder.py``)."""
+
+    hidden: int = 192
+    n_layers: int = 3
+    n_heads: int = 4
+    ffn: int = 512
+    vocab_size: int = 1600
+    max_tokens: int = 96
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Both encoders and the space they share."""
+
+    dim: int = 256
+    log_var_bias: float = -7.0
+    ecg: EcgEncoderConfig = field(default_factory=EcgEncoderConfig)
+    text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Which objective and its constants (facts: PCME++ eq. 1-6)."""
+
+    name: str = "pcmepp"
+    scale_init: float = 5.0
+    shift_init: float = 5.0
+    pseudo_positive_weight: float = 0.1
+    vib_weight: float = 1.0e-4
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run: first the space, then the variance head on the frozen space."""
+
+    seed: int = 20261121
+    steps: int = 1200
+    batch_size: int = 128
+    real_share: float = 0.4
+    lr: float = 1.0e-3
+    weight_decay: float = 0.05
+    warmup_steps: int = 60
+    clip_norm: float = 1.0
+    ema_decay: float = 0.995
+    corrupt_share: float = 0.4
+    lead_subset_share: float = 0.25
+    variance_steps: int = 400
+    variance_lr: float = 1.0e-3
+    loss: LossConfig = field(default_factory=LossConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+
+
+@dataclass(frozen=True)
+class CohortConfig:
+    """The simulated cohort that the demo model is trained and evaluated on."""
+
+    n_patients: int = 9000
+    seed: int = 7
+
+
+def from_mapping(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """Build a config dataclass from a mapping, strictly.
+
+    Raises
+    ------
+    ConfigError
+        An unknown key, or a value of another type than the field's.
+    """
+    hints = typing.get_type_hints(cls)
+    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError(
+            f"Unknown setting {', '.join(where + key for key in unknown)}. "
+            f"Known settings here: {', '.join(sorted(known))}."
+        )
+    return cls(**{key: _checked(hints[key], value, where + key) for key, value in values.items()})
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """The inverse of `from_mapping`: plain dicts, lists and scalars."""
+    return dataclasses.asdict(config)
+
+
+def _checked(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"Setting {where} must be a group of settings, not {value!r}.")
+        return from_mapping(hint, value, where + ".")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    origin = typing.get_origin(hint)
+    allowed = typing.get_args(hint) if origin in (typing.Union, types.UnionType) else (hint,)
+    plain = tuple(t for t in allowed if isinstance(t, type))
+    if plain and (
+        not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain)
+    ):
+        names = " or ".join(t.__name__ for t in plain)
+        raise ConfigError(f"Setting {where} must be {names}, not {value!r}.")
+    return value

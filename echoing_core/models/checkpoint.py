@@ -1,0 +1,254 @@
+"""A model as a folder that carries its own truth.
+
+::
+
+    config.json         architecture
+    model.safetensors   weights (never pickle)
+    tokenizer/          tokenizer.json, words.json
+    scaler.json         per-lead mean and scale in mV
+    reference.json      sigma^2 of the reference cohort, as quantiles
+    training.json       what it was trained on, and how
+    card.md             the model card, for people
+    manifest.json       sha256 of every file above; their joint hash names the model
+
+Loading is strict: every file must be there with the hash that the manifest gives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from echoing_core.config import ModelConfig, from_mapping, to_mapping
+from echoing_core.errors import CheckpointError, EchoingError
+from echoing_core.models.dual_encoder import DualEncoder
+from echoing_core.models.tokenizer import ReportTokenizer, load_tokenizer
+from echoing_core.signals.scaling import LeadScaler
+
+FORMAT = 1
+FILES = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer/tokenizer.json",
+    "tokenizer/words.json",
+    "scaler.json",
+    "reference.json",
+    "training.json",
+    "card.md",
+)
+MODEL_FILES = FILES[:5]
+"""The files that decide what the model computes: the hash is theirs alone, so that a
+corrected card does not orphan every index."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Everything that a model folder holds, in memory.
+
+    Attributes
+    ----------
+    encoder : DualEncoder
+        In evaluation mode.
+    logit_scale : float
+        The learnt scale ``a`` of the matching loss (``logits = -a * csd + b``).
+    hash : str
+        sha256 over the model files, hexadecimal.
+    """
+
+    name: str
+    encoder: DualEncoder
+    tokenizer: ReportTokenizer
+    scaler: LeadScaler
+    logit_scale: float
+    reference: Mapping[str, Any]
+    training: Mapping[str, Any]
+    card: str
+    hash: str
+
+
+def save_checkpoint(
+    folder: Path,
+    *,
+    encoder: DualEncoder,
+    tokenizer: ReportTokenizer,
+    scaler: LeadScaler,
+    logit_scale: float,
+    reference: Mapping[str, Any],
+    training: Mapping[str, Any],
+    card: str,
+) -> str:
+    """Write a model folder and return its hash. An older folder of that name is replaced.
+
+    Everything is written under a temporary name and renamed at the end, so a killed run
+    leaves either the old model or the new one.
+    """
+    from safetensors.torch import save_file
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        config = {
+            "format": FORMAT,
+            "model": to_mapping(encoder.config),
+            "logit_scale": logit_scale,
+        }
+        _write_json(draft / "config.json", config)
+        state = {key: value.contiguous() for key, value in encoder.state_dict().items()}
+        save_file(state, str(draft / "model.safetensors"))
+        tokenizer.save(draft / "tokenizer")
+        _write_json(draft / "scaler.json", scaler.to_dict())
+        _write_json(draft / "reference.json", reference)
+        _write_json(draft / "training.json", training)
+        (draft / "card.md").write_text(card, encoding="utf-8")
+        digests = {name: _sha256(draft / name) for name in FILES}
+        model_hash = _joint_hash(digests)
+        _write_json(
+            draft / "manifest.json", {"format": FORMAT, "hash": model_hash, "sha256": digests}
+        )
+        draft.chmod(0o755)
+        if folder.exists():
+            retired = draft.with_name(draft.name + "-old")
+            folder.replace(retired)
+            draft.replace(folder)
+            shutil.rmtree(retired)
+        else:
+            draft.replace(folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return model_hash
+
+
+def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
+    """Read a model folder, strictly.
+
+    Raises
+    ------
+    CheckpointError
+        The folder or a file is missing, was changed, or holds another architecture.
+    """
+    from safetensors.torch import load_file
+
+    path = Path(folder)
+    if not path.is_dir():
+        raise CheckpointError(
+            f"There is no model folder {path.name!r}. Name a folder that holds manifest.json, "
+            "or make the demo model with: make demo-model"
+        )
+    digests, model_hash = _verified(path)
+    config = _read_json(path / "config.json")
+    if config.get("format") != FORMAT:
+        raise CheckpointError(
+            f"Model {path.name} has format {config.get('format')!r}; this version reads {FORMAT}."
+        )
+    try:
+        encoder = DualEncoder(from_mapping(ModelConfig, config["model"]))
+        encoder.load_state_dict(load_file(str(path / "model.safetensors")), strict=True)
+        scaler = LeadScaler.from_dict(_read_json(path / "scaler.json"))
+        logit_scale = float(config["logit_scale"])
+    except EchoingError:
+        raise
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"Model {path.name} does not fit its own configuration. Fetch the folder again."
+        ) from error
+    for parameter in encoder.parameters():
+        parameter.requires_grad_(False)
+    return Checkpoint(
+        name=path.name,
+        encoder=_in_evaluation(encoder),
+        tokenizer=load_tokenizer(path / "tokenizer"),
+        scaler=scaler,
+        logit_scale=logit_scale,
+        reference=_read_json(path / "reference.json"),
+        training=_read_json(path / "training.json"),
+        card=(path / "card.md").read_text(encoding="utf-8"),
+        hash=model_hash,
+    )
+
+
+def update_documents(
+    folder: Path, *, card: str | None = None, training: Mapping[str, Any] | None = None
+) -> None:
+    """Rewrite the card or the training record of a model folder and its manifest.
+
+    The model's own hash does not change, since no file that it computes with does.
+    """
+    digests, model_hash = _verified(folder)
+    changed = dict(digests)
+    if card is not None:
+        _replace_text(folder / "card.md", card)
+        changed["card.md"] = _sha256(folder / "card.md")
+    if training is not None:
+        _replace_text(folder / "training.json", json.dumps(training, indent=1) + "\n")
+        changed["training.json"] = _sha256(folder / "training.json")
+    manifest = {"format": FORMAT, "hash": model_hash, "sha256": changed}
+    _replace_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+
+
+def _in_evaluation(encoder: DualEncoder) -> DualEncoder:
+    module: nn.Module = encoder
+    module.eval()
+    return encoder
+
+
+def _verified(path: Path) -> tuple[dict[str, str], str]:
+    if not (path / "manifest.json").is_file():
+        raise CheckpointError(
+            f"{path.name} is not a model folder: it has no manifest.json. Name another folder."
+        )
+    manifest = _read_json(path / "manifest.json")
+    digests = manifest.get("sha256")
+    if not isinstance(digests, dict) or set(digests) != set(FILES):
+        raise CheckpointError(f"The manifest of model {path.name} does not list its files.")
+    for name in FILES:
+        if not (path / name).is_file():
+            raise CheckpointError(f"Model {path.name} lacks {name}. Fetch the folder again.")
+        if _sha256(path / name) != digests[name]:
+            raise CheckpointError(
+                f"{name} of model {path.name} is not the file that the manifest describes: "
+                "it is damaged or was changed. Fetch the folder again."
+            )
+    model_hash = _joint_hash(digests)
+    if manifest.get("hash") != model_hash:
+        raise CheckpointError(f"The manifest of model {path.name} gives a hash of another model.")
+    return digests, model_hash
+
+
+def _joint_hash(digests: Mapping[str, str]) -> str:
+    joined = "\n".join(f"{name} {digests[name]}" for name in MODEL_FILES)
+    return hashlib.sha256(joined.encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path.name} of a model folder cannot be read.") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path.name} of a model folder does not hold settings.")
+    return value
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def _replace_text(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
