@@ -1,0 +1,178 @@
+"""Where an uncertainty lies in the cohort that a checkpoint was measured on.
+
+A raw sum of variances means nothing to a person and differs between checkpoints. So each
+checkpoint carries the distribution of its own reference cohort, and screens show percentiles.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.errors import CheckpointError
+
+N_QUANTILES = 1001
+"""One quantile for each tenth of a percent, both ends included."""
+
+_KEYS = frozenset({"name", "n", "quantiles", "simulated"})
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Distribution of the uncertainty in a reference cohort.
+
+    Attributes
+    ----------
+    quantiles : ndarray, shape (1001,)
+        The 0, 0.1, ..., 100 % quantiles of the cohort's uncertainty, ascending.
+    name : str
+        What the cohort is, for a person: ``"held-out simulated patients and PTB-XL fold 9"``.
+    n : int
+        Number of windows the quantiles were taken from.
+    simulated : bool
+        True when every window of the cohort was simulated.
+    """
+
+    quantiles: npt.NDArray[np.float64]
+    name: str
+    n: int
+    simulated: bool = False
+
+    def __post_init__(self) -> None:
+        if self.quantiles.shape != (N_QUANTILES,):
+            raise ValueError(f"expected {N_QUANTILES} quantiles, not {self.quantiles.shape}")
+        if not np.isfinite(self.quantiles).all() or (np.diff(self.quantiles) < 0).any():
+            raise ValueError("quantiles must be finite and ascending")
+        if self.n < 1:
+            raise ValueError(f"a reference needs at least one value, not {self.n}")
+
+    @classmethod
+    def from_values(
+        cls, values: npt.NDArray[np.floating], *, name: str, simulated: bool = False
+    ) -> Reference:
+        """Summarise the uncertainties of a cohort.
+
+        Parameters
+        ----------
+        values : ndarray, shape (n,)
+            One uncertainty per window, all finite.
+        """
+        values = np.asarray(values, dtype=np.float64).ravel()
+        if values.size == 0 or not np.isfinite(values).all():
+            raise ValueError("a reference needs at least one value and only finite ones")
+        quantiles = np.quantile(values, np.linspace(0.0, 1.0, N_QUANTILES))
+        # Interpolating between two equal values can come out one rounding step too low.
+        quantiles = np.maximum.accumulate(quantiles)
+        return cls(quantiles=quantiles, name=name, n=int(values.size), simulated=simulated)
+
+    def percentile(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Share of the cohort, in percent, that is less uncertain than each value.
+
+        Monotone. Below the smallest value of the cohort it is 0, above the largest 100. A
+        value that many members of the cohort share gets the middle of their ranks. NaN stays
+        NaN: an uncertainty that was not measured has no percentile.
+
+        Parameters
+        ----------
+        values : array-like, any shape
+
+        Returns
+        -------
+        ndarray, the same shape, 0..100
+        """
+        x = np.asarray(values, dtype=np.float64)
+        q = self.quantiles
+        first = np.searchsorted(q, x, side="left")
+        after = np.searchsorted(q, x, side="right")
+        tied = 0.5 * (first + after - 1)
+        below = np.clip(first - 1, 0, N_QUANTILES - 2)
+        step = q[below + 1] - q[below]
+        with np.errstate(invalid="ignore"):
+            share = np.where(step > 0, (x - q[below]) / np.where(step > 0, step, 1.0), 0.0)
+        between = below + np.clip(share, 0.0, 1.0)
+        rank = np.where(after > first, tied, between)
+        rank = np.where(x < q[0], 0.0, np.where(x > q[-1], N_QUANTILES - 1.0, rank))
+        return np.asarray(np.where(np.isnan(x), np.nan, rank * (100.0 / (N_QUANTILES - 1))))
+
+    def value_at(self, percentile: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Uncertainty at a percentile of the cohort, the inverse of `percentile`.
+
+        Parameters
+        ----------
+        percentile : array-like
+            0..100; outside that range a ValueError.
+        """
+        p = np.asarray(percentile, dtype=np.float64)
+        if not ((p >= 0) & (p <= 100)).all():
+            raise ValueError(f"a percentile lies between 0 and 100, not {p.tolist()}")
+        return np.asarray(np.interp(p, np.linspace(0.0, 100.0, N_QUANTILES), self.quantiles))
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dictionary that JSON can hold."""
+        return {
+            "name": self.name,
+            "n": self.n,
+            "simulated": self.simulated,
+            "quantiles": [float(q) for q in self.quantiles],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Reference:
+        """Read what `to_dict` wrote.
+
+        Raises
+        ------
+        CheckpointError
+            If keys are missing or unknown, or the quantiles are not what they should be.
+        """
+        if set(values) != _KEYS:
+            raise CheckpointError(
+                f"The uncertainty reference has the keys {sorted(values)}, and needs exactly "
+                f"{sorted(_KEYS)}. Build the model folder again or take an undamaged copy."
+            )
+        kinds = {"name": str, "n": int, "simulated": bool, "quantiles": list}
+        for key, kind in kinds.items():
+            if type(values[key]) is not kind:
+                raise CheckpointError(
+                    f"The uncertainty reference holds a {type(values[key]).__name__} as {key!r}, "
+                    f"where a {kind.__name__} is needed. Take an undamaged copy of the model."
+                )
+        try:
+            quantiles = np.asarray(values["quantiles"], dtype=np.float64)
+            return cls(
+                quantiles=quantiles,
+                name=values["name"],
+                n=values["n"],
+                simulated=values["simulated"],
+            )
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"The uncertainty reference cannot be used: {error}. "
+                "Take an undamaged copy of the model."
+            ) from error
+
+    def to_json(self) -> str:
+        """The text of a ``reference.json``."""
+        return json.dumps(self.to_dict(), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Reference:
+        """Read the text of a ``reference.json``; CheckpointError if it is not one."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise CheckpointError(
+                f"The uncertainty reference is not JSON ({error}). "
+                "Take an undamaged copy of the model."
+            ) from error
+        if not isinstance(values, dict):
+            raise CheckpointError(
+                "The uncertainty reference is not a JSON object. "
+                "Take an undamaged copy of the model."
+            )
+        return cls.from_dict(values)
