@@ -1,0 +1,427 @@
+"""One function per user task. The command line and the app both call these, nothing below.
+
+Heavy imports happen inside the functions that need them, so that listing the samples or
+printing a help text costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from echoing_core.errors import CheckpointError, ConfigError, EchoingError, SignalQualityError
+from echoing_core.explanation import Explanation
+from echoing_core.io import read_recording
+from echoing_core.records import (
+    STANDARD_FS_HZ,
+    WINDOW_S,
+    Answer,
+    GaussianEmbedding,
+    Hit,
+    Recording,
+    StandardEcg,
+    WindowTrack,
+)
+from echoing_core.signals import standardise
+from echoing_core.signals.windows import stride_to_samples, window_starts
+from echoing_core.uncertainty.reference import Reference
+from echoing_core.zeroshot_prompts import PromptSet, load_prompt_sets, prompt_set_from_text
+
+if TYPE_CHECKING:
+    from echoing_core.models.checkpoint import Checkpoint
+    from echoing_core.retrieve.index import GalleryIndex
+    from echoing_core.retrieve.search import ItemFilter
+
+Progress = Callable[[int, int], None]
+
+_ROOT = Path(__file__).resolve().parents[1]
+WINDOW_N = round(WINDOW_S * STANDARD_FS_HZ)
+
+
+def assets_folder() -> Path:
+    """Where the shipped model, prompts and recordings lie.
+
+    Beside the package in a checkout; ``ECHOING_HOME`` names another place.
+    """
+    return Path(os.environ.get("ECHOING_HOME", _ROOT)) / "assets"
+
+
+def indexes_folder() -> Path:
+    """Where the shipped index lies; see `assets_folder`."""
+    return Path(os.environ.get("ECHOING_HOME", _ROOT)) / "indexes"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A loaded model.
+
+    Attributes
+    ----------
+    name, hash : str
+        Folder name; sha256 over the files that it computes with.
+    card_markdown : str
+    reference : Reference
+        sigma^2 of the reference cohort.
+    trained_on : mapping
+        The training record: data, settings, figures.
+    simulated_training : bool
+        True when no real ECG was used in training.
+    checkpoint : Checkpoint
+    """
+
+    name: str
+    hash: str
+    card_markdown: str
+    reference: Reference
+    trained_on: Mapping[str, Any]
+    simulated_training: bool
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A recording that ships with the project."""
+
+    sample_id: str
+    title: str
+    description: str
+    simulated: bool
+    paths: tuple[Path, ...]
+
+
+def load_model(folder: str | os.PathLike[str] | None = None) -> Model:
+    """Load a model folder; without a name, the shipped demo model.
+
+    Raises
+    ------
+    CheckpointError
+        The folder is missing, damaged or of another kind.
+    """
+    from echoing_core.models.checkpoint import load_checkpoint
+
+    return _as_model(load_checkpoint(folder or assets_folder() / "models" / "demo"))
+
+
+def _as_model(checkpoint: Checkpoint) -> Model:
+    return Model(
+        name=checkpoint.name,
+        hash=checkpoint.hash,
+        card_markdown=checkpoint.card,
+        reference=Reference.from_dict(checkpoint.reference),
+        trained_on=checkpoint.training,
+        simulated_training=not checkpoint.training.get("real_ecgs", 0),
+        checkpoint=checkpoint,
+    )
+
+
+def load_index(
+    folder: str | os.PathLike[str] | None = None, model: Model | None = None
+) -> GalleryIndex:
+    """Open an index; without a name, the shipped one. With ``model``, refuse a foreign index.
+
+    Raises
+    ------
+    IndexMismatchError
+        The index is damaged, or was built with another model.
+    """
+    from echoing_core.retrieve.index import open_index
+
+    path = Path(folder) if folder is not None else indexes_folder() / "demo"
+    return open_index(path, checkpoint_hash=model.hash if model is not None else None)
+
+
+def samples() -> list[Sample]:
+    """The recordings that ship with the project, in the order in which to show them."""
+    import yaml
+
+    listing = assets_folder() / "recordings" / "samples.yaml"
+    if not listing.is_file():
+        return []
+    entries = yaml.safe_load(listing.read_text(encoding="utf-8"))
+    return [
+        Sample(
+            sample_id=entry["id"],
+            title=entry["title"],
+            description=entry["description"],
+            simulated=entry["simulated"],
+            paths=tuple(listing.parent / name for name in entry["files"]),
+        )
+        for entry in entries
+    ]
+
+
+def read_upload(files: Sequence[tuple[str, bytes]]) -> Recording:
+    """Read the files that a browser sent. Nothing of them stays on disk."""
+    return read_recording(files)
+
+
+def explain(
+    model: Model,
+    recording: Recording | StandardEcg,
+    stride_s: float = 1.0,
+    *,
+    vcg_method: str = "dower",
+    progress: Progress | None = None,
+) -> Explanation:
+    """sigma^2 of 10-second windows along a recording (EchoingECG, Fig. 2).
+
+    Parameters
+    ----------
+    stride_s : float
+        Seconds between window starts, from 0.01 s on. Multiples of 0.2 s share one pass.
+    vcg_method : {"dower", "kors_pinv", "kors_gls"}
+        How 12 leads are made of X, Y, Z where a recording has only those.
+    progress : callable, optional
+        Called with (windows done, windows in all).
+
+    Raises
+    ------
+    RecordError
+        The recording is too short or lacks leads.
+    ConfigError
+        ``stride_s`` or ``vcg_method`` is not possible.
+    """
+    from echoing_core.embed.encode import encode_dense
+
+    stride_n = stride_to_samples(stride_s)
+    ecg = _standard(recording, vcg_method)
+    starts = window_starts(ecg.n_times, WINDOW_N, stride_n)
+    embedding = encode_dense(
+        model.checkpoint.encoder.ecg, model.checkpoint.scaler, ecg, starts, progress=progress
+    )
+    uncertainty = embedding.uncertainty
+    measured = np.concatenate([np.zeros((12, 1)), ecg.valid.cumsum(axis=1)], axis=1)
+    track = WindowTrack(
+        start_s=starts / ecg.fs_hz,
+        embedding=embedding,
+        uncertainty=uncertainty,
+        percentile=model.reference.percentile(uncertainty),
+        valid_fraction=((measured[:, starts + WINDOW_N] - measured[:, starts]) / WINDOW_N).T,
+        window_s=WINDOW_S,
+        stride_s=stride_n / STANDARD_FS_HZ,
+    )
+    source_fs = recording.fs_hz
+    return Explanation(
+        recording_id=ecg.record_id,
+        ecg=ecg,
+        track=track,
+        model_name=model.name,
+        model_hash=model.hash,
+        settings={
+            "window_s": WINDOW_S,
+            "stride_s": track.stride_s,
+            "vcg_method": vcg_method,
+            "source_fs_hz": source_fs,
+            "fs_hz": STANDARD_FS_HZ,
+            "band_hz": [0.5, 40.0],
+        },
+    )
+
+
+def prompt_sets(path: str | os.PathLike[str] | None = None) -> tuple[PromptSet, ...]:
+    """The shipped questions, or those of a file or folder."""
+    return load_prompt_sets(Path(path) if path is not None else assets_folder() / "prompts")
+
+
+def ask(
+    model: Model,
+    recording: Recording | StandardEcg | Explanation,
+    prompts: str | PromptSet | Sequence[str | PromptSet] | None = None,
+    *,
+    start_s: float | None = None,
+    vcg_method: str = "dower",
+) -> list[Answer]:
+    """Zero-shot answers about one window of a recording.
+
+    Parameters
+    ----------
+    prompts : optional
+        A question in words, a `PromptSet`, or several; without, the shipped questions.
+    start_s : float, optional
+        Start of the window. Without, the window with the lowest sigma^2 is asked.
+
+    Returns
+    -------
+    list of Answer
+        In the order of ``prompts``.
+    """
+    embedding, _ = _one_window(model, recording, start_s, vcg_method)
+    return answer_embedding(model, embedding, as_prompt_sets(prompts))
+
+
+def as_prompt_sets(
+    prompts: str | PromptSet | Sequence[str | PromptSet] | None,
+) -> tuple[PromptSet, ...]:
+    """Questions in any of the forms that `ask` takes, as prompt sets."""
+    if prompts is None:
+        return prompt_sets()
+    if isinstance(prompts, str | PromptSet):
+        prompts = [prompts]
+    return tuple(
+        prompt_set_from_text(item) if isinstance(item, str) else item for item in prompts
+    )
+
+
+def answer_embedding(
+    model: Model, embedding: GaussianEmbedding, questions: Sequence[PromptSet]
+) -> list[Answer]:
+    """Answers for one embedded window (a `GaussianEmbedding` of one row)."""
+    from echoing_core import zeroshot
+    from echoing_core.embed.encode import encode_texts
+
+    answers = []
+    for question in questions:
+        words = " ".join([*question.positive, *question.negative])
+        answers.append(
+            zeroshot.answer(
+                embedding,
+                encode_texts(model.checkpoint, question.positive),
+                encode_texts(model.checkpoint, question.negative),
+                question=question.question,
+                positive_prompts=question.positive,
+                negative_prompts=question.negative,
+                logit_scale=model.checkpoint.logit_scale,
+                unknown_words=model.checkpoint.tokenizer.unknown_words(words),
+            )
+        )
+    return answers
+
+
+def search(
+    index: GalleryIndex,
+    model: Model,
+    query: str | Recording | StandardEcg | Explanation,
+    k: int = 10,
+    *,
+    order: str = "csd",
+    target: str = "ecg",
+    where: ItemFilter | None = None,
+    start_s: float | None = None,
+    vcg_method: str = "dower",
+) -> list[Hit]:
+    """Nearest ECGs or reports to a text or to a window of a recording.
+
+    Parameters
+    ----------
+    order : {"csd", "cosine"}
+        Exact closed-form sampled distance, or cosine of the means.
+    target : {"ecg", "report"}
+    where : ItemFilter, optional
+        Applied before the nearest ``k`` are taken.
+    start_s : float, optional
+        Start of the window of a recording; without, the one with the lowest sigma^2.
+    """
+    from echoing_core.embed.encode import encode_texts
+    from echoing_core.retrieve.search import search_gallery
+
+    if isinstance(query, str):
+        if not query.strip():
+            raise ConfigError("The search text is empty. Type what to look for.")
+        embedding = encode_texts(model.checkpoint, [query])
+    else:
+        embedding, _ = _one_window(model, query, start_s, vcg_method)
+    return search_gallery(index, embedding, k=k, order=order, target=target, where=where)
+
+
+def unknown_words(model: Model, text: str) -> tuple[str, ...]:
+    """Words of a text that the model's text encoder never saw in training."""
+    return model.checkpoint.tokenizer.unknown_words(text)
+
+
+def draw_item(index: GalleryIndex, item_id: str) -> StandardEcg:
+    """The trace of an index item, drawn again from its seed and id (simulated items)."""
+    from echoing_core.simulate import redraw
+
+    rows = index.items[index.items["item_id"] == item_id]
+    if rows.empty:
+        raise ConfigError(f"The index has no item {item_id}.")
+    row = rows.iloc[0]
+    if not bool(row["simulated"]):
+        raise ConfigError(f"Item {item_id} is a real recording; the index holds no trace of it.")
+    return standardise(redraw(str(row["record_id"])).recording_12)
+
+
+def simulate_cohort(
+    folder: str | os.PathLike[str], n_patients: int, seed: int, progress: Progress | None = None
+) -> int:
+    """Write a simulated cohort as WFDB and CSV; returns the number of ECGs written."""
+    from echoing_core.simulate import write_cohort
+
+    return write_cohort(Path(folder), n_patients, seed, progress=progress)
+
+
+def _standard(recording: Recording | StandardEcg, vcg_method: str) -> StandardEcg:
+    if isinstance(recording, StandardEcg):
+        return recording
+    return standardise(recording, vcg_method=vcg_method)
+
+
+def _one_window(
+    model: Model,
+    recording: Recording | StandardEcg | Explanation,
+    start_s: float | None,
+    vcg_method: str,
+) -> tuple[GaussianEmbedding, float]:
+    """The embedding of one window (one row) and its start in seconds."""
+    from echoing_core.embed.encode import encode_dense
+
+    if isinstance(recording, Explanation):
+        ecg, track = recording.ecg, recording.track
+    else:
+        ecg, track = _standard(recording, vcg_method), None
+    if start_s is None:
+        if track is None:
+            track = explain(model, ecg).track
+        surest = most_sure_window(track)
+        return track.embedding[np.array([surest])], float(track.start_s[surest])
+    start_n = round(start_s * ecg.fs_hz)
+    if start_n < 0 or start_n + WINDOW_N > ecg.n_times:
+        raise SignalQualityError(
+            f"There is no 10-second window at {start_s:.1f} s: the recording lasts "
+            f"{ecg.duration_s:.1f} s. Choose a start from 0 to {ecg.duration_s - WINDOW_S:.1f} s."
+        )
+    embedding = encode_dense(
+        model.checkpoint.encoder.ecg, model.checkpoint.scaler, ecg, np.array([start_n])
+    )
+    return embedding, start_n / ecg.fs_hz
+
+
+def most_sure_window(track: WindowTrack) -> int:
+    """Index of the window with the lowest sigma^2 among those that hold some signal."""
+    share = track.valid_fraction.mean(axis=1)
+    candidates = np.flatnonzero(share >= 0.5 * share.max())
+    return int(candidates[np.argmin(track.uncertainty[candidates])])
+
+
+__all__ = [
+    "Answer",
+    "CheckpointError",
+    "EchoingError",
+    "Explanation",
+    "Hit",
+    "Model",
+    "PromptSet",
+    "Sample",
+    "answer_embedding",
+    "as_prompt_sets",
+    "ask",
+    "assets_folder",
+    "draw_item",
+    "explain",
+    "indexes_folder",
+    "load_index",
+    "load_model",
+    "most_sure_window",
+    "prompt_sets",
+    "read_recording",
+    "read_upload",
+    "samples",
+    "search",
+    "simulate_cohort",
+    "unknown_words",
+]
