@@ -1,0 +1,150 @@
+"""Batches of ECG-text pairs, and pairs of clean and degraded views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from echoing_core.models.tokenizer import ReportTokenizer
+from echoing_core.records import BoolArray
+from echoing_core.signals.scaling import LeadScaler
+from echoing_core.training.augmentation import degrade, rescale
+
+ReportSource = Callable[[int, np.random.Generator], str]
+"""Row number and generator -> one wording of that study's report."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Studies of one origin.
+
+    Attributes
+    ----------
+    signal_mv : ndarray, shape (n, 12, 1000)
+    valid : ndarray of bool, same shape
+    report : ReportSource
+        May word the same findings differently at every call.
+    share : float
+        Share of every batch that comes from here; the shares of all sources sum to 1.
+    """
+
+    name: str
+    signal_mv: npt.NDArray[np.float32]
+    valid: BoolArray
+    report: ReportSource
+    share: float
+
+    def __len__(self) -> int:
+        return len(self.signal_mv)
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """ECGs, the distinct texts among their reports, and which belongs to which."""
+
+    scaled: Tensor
+    valid: Tensor
+    token_ids: Tensor
+    token_mask: Tensor
+    match: Tensor
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """The same windows twice: as recorded, and degraded."""
+
+    clean: tuple[Tensor, Tensor]
+    seen: tuple[Tensor, Tensor]
+
+
+class Sampler:
+    """Draws batches; every source is walked through in shuffled order before it repeats."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        scaler: LeadScaler,
+        tokenizer: ReportTokenizer,
+        rng: np.random.Generator,
+        *,
+        corrupt_share: float,
+        lead_subset_share: float,
+    ) -> None:
+        self.sources = [source for source in sources if len(source)]
+        self.scaler = scaler
+        self.tokenizer = tokenizer
+        self.rng = rng
+        self.corrupt_share = corrupt_share
+        self.lead_subset_share = lead_subset_share
+        self._queues = [np.zeros(0, dtype=np.int64) for _ in self.sources]
+
+    def pairs(self, batch_size: int) -> PairBatch:
+        """One batch for the matching loss. Equal texts become one column with many matches."""
+        signals, masks, texts = [], [], []
+        for source, row in self._draw(batch_size):
+            signal, mask = degrade(
+                rescale(source.signal_mv[row], self.rng),
+                source.valid[row],
+                self.rng,
+                corrupt_share=self.corrupt_share,
+                lead_subset_share=self.lead_subset_share,
+            )
+            signals.append(signal)
+            masks.append(mask)
+            texts.append(source.report(row, self.rng))
+        unique = list(dict.fromkeys(texts))
+        column = {text: j for j, text in enumerate(unique)}
+        match = torch.zeros(len(texts), len(unique), dtype=torch.bool)
+        match[torch.arange(len(texts)), torch.tensor([column[text] for text in texts])] = True
+        ids, token_mask = self.tokenizer.encode(unique)
+        scaled, valid = self._tensors(signals, masks)
+        return PairBatch(scaled, valid, torch.from_numpy(ids), torch.from_numpy(token_mask), match)
+
+    def views(self, batch_size: int) -> ViewBatch:
+        """One batch for the variance head: a quarter of the views are left as recorded."""
+        clean_signals, clean_masks, signals, masks = [], [], [], []
+        for source, row in self._draw(batch_size):
+            base = rescale(source.signal_mv[row], self.rng)
+            clean_signals.append(base)
+            clean_masks.append(source.valid[row])
+            spoiled = self.rng.random() > 0.25
+            signal, mask = degrade(
+                base,
+                source.valid[row],
+                self.rng,
+                corrupt_share=0.8 if spoiled else 0.0,
+                lead_subset_share=0.3 if spoiled else 0.0,
+            )
+            signals.append(signal)
+            masks.append(mask)
+        return ViewBatch(self._tensors(clean_signals, clean_masks), self._tensors(signals, masks))
+
+    def _draw(self, batch_size: int) -> list[tuple[Source, int]]:
+        drawn: list[tuple[Source, int]] = []
+        for i, source in enumerate(self.sources):
+            last = i == len(self.sources) - 1
+            n = batch_size - len(drawn) if last else round(batch_size * source.share)
+            drawn.extend((source, int(row)) for row in self._next_rows(i, n))
+        return drawn
+
+    def _next_rows(self, i: int, n: int) -> npt.NDArray[np.int64]:
+        while len(self._queues[i]) < n:
+            shuffled = self.rng.permutation(len(self.sources[i]))
+            self._queues[i] = np.concatenate([self._queues[i], shuffled])
+        rows, self._queues[i] = self._queues[i][:n], self._queues[i][n:]
+        return rows
+
+    def _tensors(
+        self, signals: Sequence[npt.NDArray[np.float32]], masks: Sequence[BoolArray]
+    ) -> tuple[Tensor, Tensor]:
+        valid = np.stack(masks)
+        scaled = np.where(valid, self.scaler.apply(np.stack(signals)), 0.0)
+        return (
+            torch.from_numpy(scaled.astype(np.float32)),
+            torch.from_numpy(valid.astype(np.float32)),
+        )
