@@ -1,0 +1,94 @@
+"""The shipped index: simulated ECGs and reports of patients that no training saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from echoing_core.datasets.simulated import build_simulated
+from echoing_core.datasets.study_set import StudySet
+from echoing_core.embed.encode import encode_batch, encode_texts
+from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.retrieve.index import build_index
+from echoing_core.uncertainty.reference import Reference
+
+GALLERY_SEED = 20_001
+"""Another seed than any cohort's: patients of different seeds are different people."""
+
+
+def build_demo_index(
+    out: Path,
+    checkpoint: Checkpoint,
+    *,
+    n_items: int = 1000,
+    seed: int = GALLERY_SEED,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Simulate a gallery, embed it with ``checkpoint`` and write the index folder ``out``.
+
+    Returns
+    -------
+    int
+        Number of items written.
+    """
+    gallery = gallery_set(n_items, seed, progress=progress)
+    ecg = encode_batch(
+        checkpoint.encoder.ecg, checkpoint.scaler, gallery.signal_mv, gallery.valid
+    )
+    text = encode_texts(checkpoint, [str(report) for report in gallery.table["report"]])
+    build_index(
+        out,
+        ecg=ecg,
+        text=text,
+        items=items_of(gallery, ecg.uncertainty, text.uncertainty, checkpoint),
+        checkpoint_hash=checkpoint.hash,
+        card={
+            "name": "demo gallery",
+            "description": "Simulated ECGs and reports, none of them used in training. "
+            "Traces are drawn again from seed and id.",
+            "simulated": True,
+            "seed": seed,
+            "model": checkpoint.name,
+        },
+    )
+    return len(gallery.table)
+
+
+def gallery_set(
+    n_items: int, seed: int, *, progress: Callable[[int, int], None] | None = None
+) -> StudySet:
+    """The first ``n_items`` studies of a simulated cohort with this seed."""
+    # Every patient has at least one ECG, so as many patients are certainly enough.
+    cohort = build_simulated(n_items, seed, n_workers=2, progress=progress)
+    first = np.zeros(len(cohort.table), dtype=bool)
+    first[:n_items] = True
+    return cohort.where(first)
+
+
+def items_of(
+    gallery: StudySet,
+    uncertainty: np.ndarray,
+    text_uncertainty: np.ndarray,
+    checkpoint: Checkpoint,
+) -> pd.DataFrame:
+    """The table that stands beside the vectors, one row an item."""
+    table = gallery.table
+    reference = Reference.from_dict(checkpoint.reference)
+    items = pd.DataFrame(
+        {
+            "item_id": table["record_id"].astype(str).to_numpy(),
+            "patient_id": table["patient_id"].astype(str).to_numpy(),
+            "record_id": table["record_id"].astype(str).to_numpy(),
+            "report": table["report"].astype(str).to_numpy(),
+            "uncertainty": uncertainty,
+            "percentile": reference.percentile(uncertainty),
+            "text_uncertainty": text_uncertainty,
+            "simulated": table["simulated"].to_numpy(dtype=bool),
+            "source": table["source"].astype(str).to_numpy(),
+        }
+    )
+    labels = [column for column in table.columns if column.startswith("label_")]
+    return pd.concat([items, table[labels].reset_index(drop=True)], axis=1)

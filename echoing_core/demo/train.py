@@ -1,0 +1,269 @@
+"""Train the demo model: simulated cohort, and real ECGs of PTB-XL where a folder is given."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from echoing_core.config import CohortConfig, TrainingConfig, to_mapping
+from echoing_core.datasets.ptbxl import load_ptbxl
+from echoing_core.datasets.scp_text import report_from_scp
+from echoing_core.datasets.simulated import build_simulated
+from echoing_core.datasets.study_set import StudySet
+from echoing_core.embed.encode import encode_batch
+from echoing_core.models.checkpoint import save_checkpoint
+from echoing_core.models.dual_encoder import DualEncoder
+from echoing_core.models.tokenizer import ReportTokenizer, train_tokenizer
+from echoing_core.signals.scaling import LeadScaler
+from echoing_core.training.loop import train_space, train_variance
+from echoing_core.training.sampling import ReportSource, Sampler, Source
+from echoing_core.uncertainty.reference import Reference
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+"""Stage name, done, total."""
+
+PTBXL_TRAIN_FOLDS = (1, 2, 3, 4, 5, 6, 7, 8)
+PTBXL_TEST_FOLDS = (9,)
+_WORDINGS_FOR_VOCABULARY = 12
+
+
+@dataclass(frozen=True, eq=False)
+class DemoData:
+    """What the demo model learns from.
+
+    Attributes
+    ----------
+    simulated : StudySet
+        The whole cohort with its patient-level split.
+    real : StudySet or None
+        PTB-XL folds 1-8.
+    """
+
+    simulated: StudySet
+    real: StudySet | None
+
+
+def load_demo_data(
+    cohort: CohortConfig,
+    ptbxl: Path | None,
+    *,
+    n_workers: int = 2,
+    progress: Progress | None = None,
+) -> DemoData:
+    """Simulate the cohort and read PTB-XL's training folds."""
+    simulated = build_simulated(
+        cohort.n_patients,
+        cohort.seed,
+        n_workers=n_workers,
+        progress=_stage(progress, "simulate"),
+    )
+    real = None
+    if ptbxl is not None:
+        real = load_ptbxl(
+            ptbxl, folds=PTBXL_TRAIN_FOLDS, progress=_stage(progress, "read PTB-XL")
+        )
+    return DemoData(simulated, real)
+
+
+def train_demo(
+    out: Path,
+    data: DemoData,
+    *,
+    config: TrainingConfig | None = None,
+    cohort: CohortConfig | None = None,
+    log_path: Path | None = None,
+    progress: Progress | None = None,
+) -> str:
+    """Train on ``data`` and write the model folder ``out``; returns the model's hash.
+
+    The run is determined by ``config.seed`` and the data on one machine with one number of
+    threads; floating-point sums differ between machines.
+    """
+    config = config or TrainingConfig()
+    cohort = cohort or CohortConfig()
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    started = time.monotonic()
+
+    train = data.simulated.where((data.simulated.table["split"] == "train").to_numpy())
+    scaler = fit_scaler(train, data.real)
+    tokenizer, model_config = _vocabulary(train, data.real, config)
+    config = dataclasses.replace(config, model=model_config)
+    encoder = DualEncoder(config.model)
+
+    real_share = config.real_share if data.real is not None else 0.0
+    sources = [
+        Source("simulated", train.signal_mv, train.valid, _worded_findings(train), 1 - real_share)
+    ]
+    if data.real is not None:
+        sources.append(
+            Source(
+                "PTB-XL", data.real.signal_mv, data.real.valid, _worded_scp(data.real), real_share
+            )
+        )
+    log = _JsonLines(log_path)
+    sampler = Sampler(
+        sources,
+        scaler,
+        tokenizer,
+        rng,
+        corrupt_share=config.corrupt_share,
+        lead_subset_share=config.lead_subset_share,
+    )
+    space = train_space(
+        encoder,
+        sampler,
+        config,
+        progress=_stage(progress, "train the space"),
+        log=log.stage("space"),
+    )
+    encoder = space.encoder
+    clean = [_clean_only(source, study_set) for source, study_set in _paired(sources, train, data)]
+    train_variance(
+        encoder,
+        Sampler(clean, scaler, tokenizer, rng, corrupt_share=0.0, lead_subset_share=0.0),
+        config,
+        progress=_stage(progress, "train the variance"),
+        log=log.stage("variance"),
+    )
+    reference = reference_cohort(encoder, scaler, data)
+    minutes = (time.monotonic() - started) / 60
+    training = {
+        "simulated_ecgs": len(train.table),
+        "simulated_patients": int(train.table["patient_id"].nunique()),
+        "real_ecgs": 0 if data.real is None else len(data.real.table),
+        "real_patients": 0 if data.real is None else int(data.real.table["patient_id"].nunique()),
+        "real_source": None if data.real is None else "PTB-XL folds 1-8",
+        "cohort": to_mapping(cohort),
+        "config": to_mapping(config),
+        "learnt_scale": space.scale,
+        "learnt_shift": space.shift,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "minutes": round(minutes, 1),
+        "ecg_parameters": sum(p.numel() for p in encoder.ecg.parameters()),
+        "text_parameters": sum(p.numel() for p in encoder.text.parameters()),
+    }
+    return save_checkpoint(
+        out,
+        encoder=encoder,
+        tokenizer=tokenizer,
+        scaler=scaler,
+        logit_scale=space.scale * (1.0 if config.loss.name == "infonce" else 2.0),
+        reference=reference.to_dict(),
+        training=training,
+        card="The card is written by the evaluation that follows training.\n",
+    )
+
+
+def fit_scaler(simulated: StudySet, real: StudySet | None) -> LeadScaler:
+    """Mean and scale per lead over the training ECGs, real ones where there are any."""
+    source = simulated if real is None else real
+    return LeadScaler.fit(source.signal_mv, source.valid)
+
+
+def reference_cohort(encoder: DualEncoder, scaler: LeadScaler, data: DemoData) -> Reference:
+    """sigma^2 of held-out simulated ECGs with everyday noise, and of the real training ECGs.
+
+    The real ECGs enter as recorded. They were seen in training, but never as targets of any
+    quality, and the variance head is far too small to know them one by one.
+    """
+    held_out = data.simulated.where((data.simulated.table["split"] == "valid").to_numpy())
+    parts = [encode_batch(encoder.ecg, scaler, held_out.signal_mv, held_out.valid).uncertainty]
+    name = f"{len(held_out.table)} simulated ECGs of held-out patients, everyday noise"
+    if data.real is not None:
+        real = encode_batch(encoder.ecg, scaler, data.real.signal_mv, data.real.valid)
+        parts.append(real.uncertainty)
+        name += f"; {len(data.real.table)} ECGs of PTB-XL folds 1-8 as recorded"
+    return Reference.from_values(np.concatenate(parts), name=name)
+
+
+def _vocabulary(
+    train: StudySet, real: StudySet | None, config: TrainingConfig
+) -> tuple[ReportTokenizer, Any]:
+    rng = np.random.default_rng(config.seed)
+    texts = [str(text) for text in train.table["report"]]
+    if real is not None:
+        source = _worded_scp(real)
+        for row in range(len(real.table)):
+            texts.extend(source(row, rng) for _ in range(_WORDINGS_FOR_VOCABULARY))
+    text_config = config.model.text
+    tokenizer = train_tokenizer(texts, text_config.vocab_size, text_config.max_tokens)
+    # A small corpus may not fill the vocabulary that was asked for.
+    fitted = dataclasses.replace(text_config, vocab_size=tokenizer.tokenizer.get_vocab_size())
+    return tokenizer, dataclasses.replace(config.model, text=fitted)
+
+
+def _worded_findings(study_set: StudySet) -> ReportSource:
+    reports = [str(text) for text in study_set.table["report"]]
+
+    def report(row: int, rng: np.random.Generator) -> str:
+        return reports[row]
+
+    return report
+
+
+def _worded_scp(study_set: StudySet) -> ReportSource:
+    codes = study_set.table["scp_codes"].tolist()
+    axes = study_set.table["heart_axis"].tolist()
+
+    def report(row: int, rng: np.random.Generator) -> str:
+        style = "machine" if rng.random() < 0.5 else "free"
+        return report_from_scp(codes[row], axes[row], rng, style=style)
+
+    return report
+
+
+def _paired(
+    sources: list[Source], train: StudySet, data: DemoData
+) -> list[tuple[Source, StudySet]]:
+    sets = [train] if data.real is None else [train, data.real]
+    return list(zip(sources, sets, strict=True))
+
+
+def _clean_only(source: Source, study_set: StudySet) -> Source:
+    """The studies without known noise: only their mu may stand for the truth."""
+    clean = (study_set.table["quality"] == "clean").to_numpy()
+    return dataclasses.replace(
+        source, signal_mv=source.signal_mv[clean], valid=source.valid[clean]
+    )
+
+
+def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(name, done, total)
+
+
+class _JsonLines:
+    """Training metrics, one JSON object a line."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("", encoding="utf-8")
+
+    def stage(self, name: str) -> Callable[[dict[str, float]], None] | None:
+        path = self.path
+        if path is None:
+            return None
+
+        def log(values: dict[str, float]) -> None:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"stage": name, **values}) + "\n")
+
+        return log
+
+
