@@ -1,0 +1,322 @@
+"""Index folders and exact nearest neighbours; the only module that knows faiss.
+
+One flat file holds a whole Gaussian per row, as [mu, sqrt(sum sigma^2)]. A query [mu_q, 0]
+then has the squared L2 distance ||mu_q - mu||^2 + sum sigma^2, which is the CSD less the
+query's own sum sigma_q^2, a constant. So `IndexFlatL2` ranks exactly by CSD. The cosine order
+needs no second file: inner products of [mu_q, 0] with [mu / ||mu||, 0] are cosines, and that
+index is made in memory from the same vectors. Both searches are exhaustive, none is
+approximate.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.embed.sealed import read_card, read_checked, seal, writing_folder
+from echoing_core.errors import IndexMismatchError
+from echoing_core.records import GaussianEmbedding
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+Target = Literal["ecg", "report"]
+Order = Literal["csd", "cosine"]
+
+KIND = "index"
+COLUMNS: Mapping[str, str] = {
+    "item_id": "O",
+    "patient_id": "O",
+    "record_id": "O",
+    "report": "O",
+    "source": "O",
+    "uncertainty": "f",
+    "percentile": "f",
+    "text_uncertainty": "f",
+    "simulated": "b",
+}
+"""Columns of ``items.parquet`` and the kind of their dtype; ``label_*`` columns come on top."""
+
+_VECTOR_FILES: Mapping[Target, str] = {"ecg": "vectors.faiss", "report": "reports.faiss"}
+_FILES = frozenset({*_VECTOR_FILES.values(), "items.parquet"})
+# The deserialisation limit is a setting of the process, so only one thread may move it.
+_FAISS_LIMIT_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryIndex:
+    """An opened index folder; safe to search from several threads.
+
+    Attributes
+    ----------
+    folder : Path
+    items : DataFrame, n rows
+        Row i describes vector i. Never changed in place.
+    card : mapping
+        What ``card.json`` says.
+    """
+
+    folder: Path
+    items: pd.DataFrame
+    card: Mapping[str, Any]
+    _by_csd: Mapping[Target, Any]
+    _by_cosine: Mapping[Target, Any]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def dim(self) -> int:
+        return int(self.card["dim"])
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the labels, without ``label_``."""
+        return tuple(
+            str(c).removeprefix("label_") for c in self.items.columns if c.startswith("label_")
+        )
+
+    def nearest(
+        self,
+        query: GaussianEmbedding,
+        k: int,
+        *,
+        order: Order = "csd",
+        target: Target = "ecg",
+        rows: npt.NDArray[np.int64] | None = None,
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """The k nearest items among ``rows``, exactly.
+
+        Parameters
+        ----------
+        query : GaussianEmbedding, one row
+        k : int
+            At least 1. Fewer come back where there are fewer items.
+        order : {"csd", "cosine"}
+        target : {"ecg", "report"}
+            Which side of the items to compare with.
+        rows : ndarray of int or None
+            The items that may be found; None for all.
+
+        Returns
+        -------
+        rows : ndarray, shape (<= k,)
+            Row numbers in `items`, nearest first; equal distances in order of row.
+        distances : ndarray, shape (<= k,)
+            CSD, or 1 - cosine.
+
+        Raises
+        ------
+        IndexMismatchError
+            If the query has another dimension than the index.
+        """
+        if len(query) != 1:
+            raise ValueError(f"a search takes one query, not {len(query)}")
+        if k < 1:
+            raise ValueError(f"k must be at least 1, not {k}")
+        if query.mu.shape[1] != self.dim:
+            raise IndexMismatchError(
+                f"The query has {query.mu.shape[1]} dimensions and the index in {self.folder} has "
+                f"{self.dim}. Use the model that the index was built with."
+            )
+        if target not in _VECTOR_FILES:
+            raise ValueError(f"target must be 'ecg' or 'report', not {target!r}")
+        k = min(k, len(self) if rows is None else len(rows))
+        if k == 0:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float64)
+        mu = query.mu.astype(np.float32)
+        if order == "csd":
+            index = self._by_csd[target]
+        elif order == "cosine":
+            index = self._by_cosine[target]
+            mu = _unit(mu)
+        else:
+            raise ValueError(f"order must be 'csd' or 'cosine', not {order!r}")
+        vector = np.ascontiguousarray(np.hstack([mu, np.zeros((1, 1), dtype=np.float32)]))
+        if rows is None:
+            score, found = index.search(vector, k)
+        else:
+            allowed = np.ascontiguousarray(rows, dtype=np.int64)
+            # The parameters hold a bare pointer: the selector needs a name to stay alive.
+            selector = faiss.IDSelectorBatch(allowed)
+            parameters = faiss.SearchParameters()
+            parameters.sel = selector
+            score, found = index.search(vector, k, params=parameters)
+        found_rows = np.asarray(found[0], dtype=np.int64)
+        raw = np.asarray(score[0], dtype=np.float64)
+        distance = raw + query.uncertainty[0] if order == "csd" else 1.0 - raw
+        nearest_first = np.lexsort((found_rows, distance))
+        return found_rows[nearest_first], distance[nearest_first]
+
+
+def build_index(
+    folder: Path,
+    *,
+    ecg: GaussianEmbedding,
+    text: GaussianEmbedding,
+    items: pd.DataFrame,
+    checkpoint_hash: str,
+    card: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write an index folder, all or nothing.
+
+    Parameters
+    ----------
+    folder : Path
+        New, empty, or an older index, which is then replaced.
+    ecg, text : GaussianEmbedding, n rows each
+        The ECG and the report of each item.
+    items : DataFrame, n rows
+        The columns `COLUMNS` and any ``label_*``. ``uncertainty`` and ``text_uncertainty`` must
+        be those of the embeddings: that is what shows a table in another order.
+    checkpoint_hash : str
+    card : mapping, optional
+        Further entries for ``card.json`` (what the gallery is, seed...).
+
+    Returns
+    -------
+    dict
+        The card as written.
+    """
+    n, dim = ecg.mu.shape
+    if text.mu.shape != (n, dim) or len(items) != n or n == 0:
+        raise ValueError(f"{ecg.mu.shape} ECGs, {text.mu.shape} reports, {len(items)} items differ")
+    problem = _problem_with_items(items)
+    if problem is not None:
+        raise ValueError(problem)
+    vectors = {"ecg": _vectors(ecg), "report": _vectors(text)}
+    for target, column in (("ecg", "uncertainty"), ("report", "text_uncertainty")):
+        if not _fits(vectors[target], items[column].to_numpy()):
+            raise ValueError(f"column {column!r} is not the uncertainty of the embeddings")
+    with writing_folder(Path(folder), kind=KIND) as temporary:
+        for target, name in _VECTOR_FILES.items():
+            index = faiss.IndexFlatL2(dim + 1)
+            index.add(vectors[target])
+            (temporary / name).write_bytes(faiss.serialize_index(index).tobytes())
+        items.reset_index(drop=True).to_parquet(temporary / "items.parquet", engine="pyarrow")
+        extra = {
+            "faiss_version": faiss.__version__,
+            "simulated": bool(items["simulated"].all()),
+            "n_simulated": int(items["simulated"].sum()),
+            **(card or {}),
+        }
+        return seal(
+            temporary, kind=KIND, checkpoint_hash=checkpoint_hash, n=n, dim=dim, extra=extra
+        )
+
+
+def open_index(folder: Path, *, checkpoint_hash: str | None) -> GalleryIndex:
+    """Open a folder that `build_index` wrote.
+
+    Every file's hash is compared before its bytes are parsed; then the shape, the number of
+    vectors and their agreement with the table are checked.
+
+    Parameters
+    ----------
+    checkpoint_hash : str or None
+        Hash of the checkpoint in use; None to open an index of whatever checkpoint, which is
+        for looking at its card and not for searching.
+
+    Raises
+    ------
+    IndexMismatchError
+        If the folder is damaged, is no index, or belongs to another checkpoint.
+    """
+    import pandas as pd
+
+    folder = Path(folder)
+    card = read_card(folder, kind=KIND, files=_FILES, checkpoint_hash=checkpoint_hash)
+    content = {name: read_checked(folder, name, card) for name in sorted(_FILES)}
+    items = pd.read_parquet(io.BytesIO(content["items.parquet"]))
+    problem = _problem_with_items(items)
+    if problem is None and len(items) != card["n"]:
+        problem = f"{len(items)} rows where {card['n']} are needed"
+    if problem is not None:
+        raise IndexMismatchError(
+            f"items.parquet in {folder} cannot be used: {problem}. Build the index again."
+        )
+    by_csd: dict[Target, Any] = {}
+    by_cosine: dict[Target, Any] = {}
+    for target, name in _VECTOR_FILES.items():
+        index = _parse(content[name], folder / name, n=card["n"], dim=card["dim"] + 1)
+        vectors = index.reconstruct_n(0, card["n"])
+        column = "uncertainty" if target == "ecg" else "text_uncertainty"
+        if not np.isfinite(vectors).all() or not _fits(vectors, items[column].to_numpy()):
+            raise IndexMismatchError(
+                f"{name} in {folder} does not belong to the rows of its items.parquet. "
+                "Build the index again."
+            )
+        by_csd[target] = index
+        by_cosine[target] = faiss.IndexFlatIP(card["dim"] + 1)
+        by_cosine[target].add(np.hstack([_unit(vectors[:, :-1]), np.zeros_like(vectors[:, -1:])]))
+    logger.info("opened index of %d items with dimension %d", card["n"], card["dim"])
+    return GalleryIndex(folder, items, card, by_csd, by_cosine)
+
+
+def _vectors(embedding: GaussianEmbedding) -> npt.NDArray[np.float32]:
+    """[mu, sqrt(sum sigma^2)], shape (n, dim + 1)."""
+    if not (np.isfinite(embedding.mu).all() and np.isfinite(embedding.log_var).all()):
+        raise ValueError("embeddings must be finite")
+    spread = np.sqrt(embedding.uncertainty)[:, None]
+    return np.ascontiguousarray(np.hstack([embedding.mu, spread]), dtype=np.float32)
+
+
+def _fits(vectors: npt.NDArray[np.float32], uncertainty: npt.NDArray[np.floating]) -> bool:
+    stored = vectors[:, -1].astype(np.float64) ** 2
+    return bool(np.allclose(stored, uncertainty, rtol=1e-4, atol=1e-9))
+
+
+def _unit(mu: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    norm = np.linalg.norm(mu, axis=1, keepdims=True)
+    return np.asarray(mu / np.maximum(norm, 1e-12), dtype=np.float32)
+
+
+def _problem_with_items(items: pd.DataFrame) -> str | None:
+    """What is wrong with the table, as the end of a sentence, or None."""
+    missing = [name for name in COLUMNS if name not in items.columns]
+    if missing:
+        return f"the columns {missing} are missing"
+    extra = [c for c in items.columns if c not in COLUMNS and not str(c).startswith("label_")]
+    if extra:
+        return f"the columns {extra} are neither standard nor labels"
+    for name, kind in COLUMNS.items():
+        if items[name].dtype.kind != kind:
+            return f"the column {name!r} has type {items[name].dtype}"
+        if items[name].isna().any():
+            return f"the column {name!r} has gaps"
+    if items["item_id"].duplicated().any():
+        return "item_id repeats"
+    return None
+
+
+def _parse(content: bytes, path: Path, *, n: int, dim: int) -> Any:
+    """A flat L2 index of exactly this size, or an IndexMismatchError."""
+    with _FAISS_LIMIT_LOCK:
+        limit = faiss.get_deserialization_vector_byte_limit()
+        # No vector of an honest file is longer than the file itself.
+        faiss.set_deserialization_vector_byte_limit(len(content))
+        try:
+            index = faiss.deserialize_index(np.frombuffer(content, dtype=np.uint8))
+        except RuntimeError as error:
+            raise IndexMismatchError(
+                f"{path.name} in {path.parent} is not a faiss index. Build the index again."
+            ) from error
+        finally:
+            faiss.set_deserialization_vector_byte_limit(limit)
+    if not isinstance(index, faiss.IndexFlatL2) or index.d != dim or index.ntotal != n:
+        raise IndexMismatchError(
+            f"{path.name} in {path.parent} is not a flat index of {n} vectors with {dim} "
+            "numbers each. Build the index again."
+        )
+    return index

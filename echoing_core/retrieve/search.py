@@ -1,0 +1,207 @@
+"""Neighbours of a query in a gallery, with filters that act before the top k."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.errors import ConfigError
+from echoing_core.records import GaussianEmbedding, Hit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from echoing_core.retrieve.index import GalleryIndex, Order, Target
+
+LabelFilter = str | float | bool | tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ItemFilter:
+    """Which items of a gallery may be found; all conditions must hold.
+
+    Attributes
+    ----------
+    labels : mapping of str to value or (low, high)
+        Label name without ``label_``. A value must be equal; a pair is a closed range, with
+        ``-inf`` or ``inf`` for an open end. An item without that label is left out.
+    min_percentile, max_percentile : float
+        Closed range of the ECG's uncertainty percentile, 0..100.
+    sources : tuple of str or None
+        Names in the column ``source``.
+    simulated : bool or None
+        Only simulated items, or only measured ones.
+    exclude_patient_ids, exclude_item_ids : tuple of str
+        Left out, as for the query's own patient.
+    """
+
+    labels: Mapping[str, LabelFilter] = field(default_factory=dict)
+    min_percentile: float = 0.0
+    max_percentile: float = 100.0
+    sources: tuple[str, ...] | None = None
+    simulated: bool | None = None
+    exclude_patient_ids: tuple[str, ...] = ()
+    exclude_item_ids: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.min_percentile <= self.max_percentile <= 100.0:
+            raise ConfigError(
+                f"An uncertainty percentile range of {self.min_percentile} to "
+                f"{self.max_percentile} is not possible. Give two numbers between 0 and 100, "
+                "the smaller first."
+            )
+
+    def rows(self, items: pd.DataFrame) -> npt.NDArray[np.int64]:
+        """Row numbers of the items that pass, ascending.
+
+        Raises
+        ------
+        ConfigError
+            If a label or a source does not exist in the gallery.
+        """
+        keep = items["percentile"].between(self.min_percentile, self.max_percentile).to_numpy()
+        for name, wanted in self.labels.items():
+            keep = keep & _matches(_label_column(items, name), name, wanted)
+        if self.sources is not None:
+            known = set(items["source"])
+            unknown = [source for source in self.sources if source not in known]
+            if unknown:
+                raise ConfigError(
+                    f"The gallery has no source {unknown[0]!r}. It has: {_listing(known)}."
+                )
+            keep = keep & items["source"].isin(self.sources).to_numpy()
+        if self.simulated is not None:
+            keep = keep & (items["simulated"].to_numpy() == self.simulated)
+        if self.exclude_patient_ids:
+            keep = keep & ~items["patient_id"].isin(self.exclude_patient_ids).to_numpy()
+        if self.exclude_item_ids:
+            keep = keep & ~items["item_id"].isin(self.exclude_item_ids).to_numpy()
+        return np.flatnonzero(keep).astype(np.int64)
+
+
+def search_gallery(
+    index: GalleryIndex,
+    query: GaussianEmbedding,
+    *,
+    k: int,
+    order: Order = "csd",
+    target: Target = "ecg",
+    where: ItemFilter | None = None,
+    unique_reports: bool = False,
+) -> list[Hit]:
+    """The k nearest items of a gallery, exactly.
+
+    Parameters
+    ----------
+    index : GalleryIndex
+    query : GaussianEmbedding, one row
+        Of an ECG window or of a text.
+    k : int
+        At least 1; fewer hits come back where fewer items pass the filter.
+    order : {"csd", "cosine"}
+        By closed-form sampled distance, or by the angle between the means alone.
+    target : {"ecg", "report"}
+        Compare the query with the items' ECGs or with their reports.
+    where : ItemFilter, optional
+        Applied before the top k, so k hits come back if k items pass.
+    unique_reports : bool
+        Of items with the same report text only the nearest one counts.
+
+    Returns
+    -------
+    list of Hit
+        Nearest first; empty if no item passes the filter.
+    """
+    rows = None if where is None else where.rows(index.items)
+    n_allowed = len(index) if rows is None else len(rows)
+    n_fetched = k
+    while True:
+        found, distances = index.nearest(query, n_fetched, order=order, target=target, rows=rows)
+        keep = np.arange(len(found))
+        if unique_reports:
+            keep = _first_of_each(index.items["report"].to_numpy()[found])
+        if len(keep) >= k or len(found) >= n_allowed:
+            break
+        n_fetched = min(2 * n_fetched, n_allowed)
+    chosen = keep[:k]
+    return [
+        _hit(index.items, int(found[i]), float(distances[i]), rank, order)
+        for rank, i in enumerate(chosen, start=1)
+    ]
+
+
+def _first_of_each(texts: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
+    """Positions where a text occurs for the first time, ascending."""
+    first: dict[str, int] = {}
+    for position, text in enumerate(texts):
+        first.setdefault(str(text), position)
+    return np.asarray(sorted(first.values()), dtype=np.int64)
+
+
+def _hit(items: pd.DataFrame, row: int, distance: float, rank: int, order: str) -> Hit:
+    item: dict[str, Any] = {str(name): items[name].iloc[row] for name in items.columns}
+    return Hit(
+        rank=rank,
+        item_id=str(item["item_id"]),
+        patient_id=str(item["patient_id"]),
+        record_id=str(item["record_id"]),
+        distance=distance,
+        order=order,
+        report=str(item["report"]),
+        uncertainty=float(item["uncertainty"]),
+        percentile=float(item["percentile"]),
+        simulated=bool(item["simulated"]),
+        labels={
+            name.removeprefix("label_"): _plain(value)
+            for name, value in item.items()
+            if name.startswith("label_") and not _is_missing(value)
+        },
+    )
+
+
+def _plain(value: Any) -> str | float | bool:
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    return float(value) if isinstance(value, int | float | np.number) else str(value)
+
+
+def _is_missing(value: Any) -> bool:
+    import pandas as pd
+
+    return bool(pd.isna(value))
+
+
+def _label_column(items: pd.DataFrame, name: str) -> pd.Series[Any]:
+    column = f"label_{name}"
+    if column not in items.columns:
+        known = {str(c).removeprefix("label_") for c in items.columns if c.startswith("label_")}
+        raise ConfigError(f"The gallery has no label {name!r}. It has: {_listing(known)}.")
+    return items[column]
+
+
+def _matches(column: pd.Series[Any], name: str, wanted: LabelFilter) -> npt.NDArray[np.bool_]:
+    present = column.notna().to_numpy()
+    keep = np.zeros(len(column), dtype=bool)
+    try:
+        if isinstance(wanted, tuple):
+            low, high = wanted
+            numbers = column[present].astype(float).to_numpy()
+            keep[present] = (numbers >= low) & (numbers <= high)
+        elif isinstance(wanted, str):
+            keep[present] = column[present].astype(str).to_numpy() == wanted
+        else:
+            keep[present] = column[present].astype(float).to_numpy() == float(wanted)
+    except ValueError as error:
+        raise ConfigError(
+            f"The label {name!r} holds words, so it cannot be compared with {wanted!r}. "
+            "Give one of its words."
+        ) from error
+    return keep
+
+
+def _listing(names: set[str]) -> str:
+    return ", ".join(sorted(names)) if names else "none"
