@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,14 @@ from echoing_core.records import GaussianEmbedding, Hit
 if TYPE_CHECKING:
     import pandas as pd
 
-    from echoing_core.retrieve.index import GalleryIndex, Order, Target
+    from echoing_core.retrieve.index import GalleryIndex
 
+Order = Literal["csd", "cosine"]
+Target = Literal["ecg", "report"]
+ORDERS: tuple[Order, ...] = ("csd", "cosine")
+TARGETS: tuple[Target, ...] = ("ecg", "report")
+
+ChoiceT = TypeVar("ChoiceT", bound=str)
 LabelFilter = str | float | bool | tuple[float, float]
 
 
@@ -88,8 +94,8 @@ def search_gallery(
     query: GaussianEmbedding,
     *,
     k: int,
-    order: Order = "csd",
-    target: Target = "ecg",
+    order: str = "csd",
+    target: str = "ecg",
     where: ItemFilter | None = None,
     unique_reports: bool = False,
 ) -> list[Hit]:
@@ -115,12 +121,25 @@ def search_gallery(
     -------
     list of Hit
         Nearest first; empty if no item passes the filter.
+
+    Raises
+    ------
+    ConfigError
+        If ``k``, ``order``, ``target`` or ``where`` cannot be.
+    IndexMismatchError
+        If the query has another dimension than the index.
     """
+    if k < 1:
+        raise ConfigError(f"A search for {k} neighbours finds nothing. Ask for 1 or more.")
+    chosen_order = _one_of(order, ORDERS, "order")
+    chosen_target = _one_of(target, TARGETS, "target")
     rows = None if where is None else where.rows(index.items)
     n_allowed = len(index) if rows is None else len(rows)
     n_fetched = k
     while True:
-        found, distances = index.nearest(query, n_fetched, order=order, target=target, rows=rows)
+        found, distances = index.nearest(
+            query, n_fetched, order=chosen_order, target=chosen_target, rows=rows
+        )
         keep = np.arange(len(found))
         if unique_reports:
             keep = _first_of_each(index.items["report"].to_numpy()[found])
@@ -132,6 +151,13 @@ def search_gallery(
         _hit(index.items, int(found[i]), float(distances[i]), rank, order)
         for rank, i in enumerate(chosen, start=1)
     ]
+
+
+def _one_of(value: str, choices: tuple[ChoiceT, ...], what: str) -> ChoiceT:
+    for choice in choices:
+        if value == choice:
+            return choice
+    raise ConfigError(f"The search has no {what} {value!r}. Choose one of: {', '.join(choices)}.")
 
 
 def _first_of_each(texts: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
