@@ -1,0 +1,291 @@
+"""Metrics of classification, retrieval and uncertainty: arrays in, numbers out.
+
+No model and no file is known here. A metric that is not defined for its input (an AUROC with
+one class) is NaN and never a made-up number; inputs that do not fit are ValueErrors. Ties are
+treated so that the order of the rows never matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+def auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """Area under the ROC curve: P(score of a positive > score of a negative), ties half.
+
+    Parameters
+    ----------
+    labels : array-like of bool, shape (n,)
+    scores : array-like, shape (n,)
+
+    Returns
+    -------
+    float
+        NaN if there are only positives or only negatives.
+
+    References
+    ----------
+    Hanley and McNeil, Radiology 143 (1982): the Mann-Whitney form.
+    """
+    positive, score = _binary(labels, scores)
+    n_positive = int(positive.sum())
+    n_negative = positive.size - n_positive
+    if n_positive == 0 or n_negative == 0:
+        return float("nan")
+    ranks = midranks(score)
+    u = ranks[positive].sum() - n_positive * (n_positive + 1) / 2.0
+    return float(u / (n_positive * n_negative))
+
+
+def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """Mean precision over the positives, sum_k (R_k - R_{k-1}) P_k over distinct thresholds.
+
+    Parameters
+    ----------
+    labels : array-like of bool, shape (n,)
+    scores : array-like, shape (n,)
+
+    Returns
+    -------
+    float
+        NaN without a positive.
+    """
+    positive, score = _binary(labels, scores)
+    n_positive = int(positive.sum())
+    if n_positive == 0:
+        return float("nan")
+    order = np.argsort(-score, kind="stable")
+    hits = np.cumsum(positive[order])
+    # Only the last row of a run of equal scores is a threshold that can be set.
+    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
+    precision = hits[last] / (last + 1.0)
+    recall_step = np.diff(hits[last] / n_positive, prepend=0.0)
+    return float((precision * recall_step).sum())
+
+
+def macro_auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """Unweighted mean of `auroc` over the columns of a multi-label task.
+
+    Parameters
+    ----------
+    labels : array-like of bool, shape (n, n_classes)
+    scores : array-like, shape (n, n_classes)
+
+    Returns
+    -------
+    float
+        NaN if it is NaN for any class: a mean over fewer classes is another figure.
+    """
+    label, score = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    if label.ndim != 2 or label.shape != score.shape or label.shape[1] == 0:
+        raise ValueError(f"labels {label.shape} and scores {score.shape} must be (n, n_classes)")
+    return float(np.mean([auroc(label[:, c], score[:, c]) for c in range(label.shape[1])]))
+
+
+def balanced_accuracy(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
+    """Mean, over the classes that occur in ``truth``, of the share recognised.
+
+    Parameters
+    ----------
+    truth, predicted : array-like, shape (n,)
+        Class of each item, of any type that can be compared.
+
+    Returns
+    -------
+    float
+        0.5 for a constant answer to a two-class task; NaN for fewer than two classes.
+    """
+    y, y_hat = np.asarray(truth), np.asarray(predicted)
+    if y.ndim != 1 or y.shape != y_hat.shape:
+        raise ValueError(f"truth {y.shape} and predicted {y_hat.shape} must be one equal vector")
+    classes, code = np.unique(y, return_inverse=True)
+    if classes.size < 2:
+        return float("nan")
+    right = np.bincount(code, weights=(y == y_hat).astype(np.float64))
+    return float(np.mean(right / np.bincount(code)))
+
+
+def pair_ranks(distances: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Rank of each query's own partner, the gallery item with the same number.
+
+    Parameters
+    ----------
+    distances : array-like, shape (n, n)
+        Row i: distances of query i; smaller is nearer.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        1 is best. Items as near as the partner count as nearer: a tie is no success.
+    """
+    d = _distances(distances)
+    if d.shape[0] != d.shape[1]:
+        raise ValueError(f"exact pairs need a square matrix, not {d.shape}")
+    own = np.diagonal(d)[:, None]
+    return np.asarray((d <= own).sum(axis=1), dtype=np.int64)
+
+
+def relevant_ranks(distances: npt.ArrayLike, relevant: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Rank of the nearest relevant item of each query.
+
+    Parameters
+    ----------
+    distances : array-like, shape (n_queries, n_gallery)
+    relevant : array-like of bool, shape (n_queries, n_gallery)
+
+    Returns
+    -------
+    ndarray of int, shape (n_queries,)
+        1 is best. Irrelevant items at the same distance count as nearer. A query with
+        nothing relevant gets ``n_gallery + 1``, which is a miss at every k.
+    """
+    d, hit = _distances(distances), np.asarray(relevant, dtype=bool)
+    if hit.shape != d.shape:
+        raise ValueError(f"relevant {hit.shape} must have the shape of distances {d.shape}")
+    nearest = np.where(hit, d, np.inf).min(axis=1)
+    before = ((d <= nearest[:, None]) & ~hit).sum(axis=1)
+    return np.where(hit.any(axis=1), before + 1, d.shape[1] + 1).astype(np.int64)
+
+
+def same_text_ranks(
+    distances: npt.ArrayLike, query_texts: Sequence[str], gallery_texts: Sequence[str]
+) -> npt.NDArray[np.int64]:
+    """`relevant_ranks` where every item with exactly the query's text is relevant."""
+    codes: dict[str, int] = {}
+    query = np.asarray([codes.setdefault(text, len(codes)) for text in query_texts])
+    gallery = np.asarray([codes.setdefault(text, len(codes)) for text in gallery_texts])
+    return relevant_ranks(distances, query[:, None] == gallery[None, :])
+
+
+def recall_at_k(ranks: npt.ArrayLike, k: int) -> float:
+    """Share of queries whose rank is at most k; the ranks come from the functions above."""
+    rank = np.asarray(ranks)
+    if rank.ndim != 1 or rank.size == 0:
+        raise ValueError(f"recall needs the ranks of at least one query, not {rank.shape}")
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+    return float(np.mean(rank <= k))
+
+
+def expected_calibration_error(
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, n_bins: int = 15
+) -> float:
+    """Mean gap between the probability of yes and the share of yes, over equal-width bins.
+
+    Parameters
+    ----------
+    labels : array-like of bool, shape (n,)
+    probabilities : array-like, shape (n,), 0..1
+        Of the positive class (not of the predicted one).
+    n_bins : int
+
+    Returns
+    -------
+    float
+        Bins are weighted by their number of items.
+
+    References
+    ----------
+    Naeini et al., AAAI 2015; Guo et al., ICML 2017, eq. 3.
+    """
+    positive, p = _binary(labels, probabilities)
+    if ((p < 0) | (p > 1)).any():
+        raise ValueError("probabilities must lie between 0 and 1")
+    if n_bins < 1:
+        raise ValueError(f"n_bins must be at least 1, not {n_bins}")
+    bins = np.minimum((p * n_bins).astype(np.int64), n_bins - 1)
+    gap = np.bincount(bins, weights=p - positive, minlength=n_bins)
+    return float(np.abs(gap).sum() / p.size)
+
+
+def risk_coverage(uncertainty: npt.ArrayLike, errors: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Risk among the least uncertain items, for every number of items kept.
+
+    Parameters
+    ----------
+    uncertainty : array-like, shape (n,)
+    errors : array-like, shape (n,)
+        Loss of each item, for example 1 where the answer was wrong.
+
+    Returns
+    -------
+    coverage : ndarray, shape (n,)
+        1/n, 2/n, ..., 1.
+    risk : ndarray, shape (n,)
+        Mean error of the items kept; items of one uncertainty enter with their mean error, as
+        if their order were drawn by lot.
+    """
+    u, error = _pair(uncertainty, errors)
+    _, code, count = np.unique(u, return_inverse=True, return_counts=True)
+    mean_error = np.bincount(code, weights=error) / count
+    # np.unique sorts ascending, so its codes are the order of acceptance.
+    accepted = np.repeat(mean_error, count)
+    n_kept = np.arange(1, u.size + 1)
+    return n_kept / u.size, np.cumsum(accepted) / n_kept
+
+
+def aurc(uncertainty: npt.ArrayLike, errors: npt.ArrayLike) -> float:
+    """Area under the risk-coverage curve: the mean risk over all coverages; lower is better.
+
+    References
+    ----------
+    Geifman, Uziel and El-Yaniv, ICLR 2019, "Bias-reduced uncertainty estimation", eq. 3.
+    """
+    return float(risk_coverage(uncertainty, errors)[1].mean())
+
+
+def median_split(uncertainty: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """True for the less uncertain half: values up to and including the median."""
+    u = np.asarray(uncertainty, dtype=np.float64)
+    if u.ndim != 1 or u.size == 0 or not np.isfinite(u).all():
+        raise ValueError("a median split needs a vector of finite uncertainties")
+    return np.asarray(u <= np.median(u))
+
+
+def spearman(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
+    """Spearman's rank correlation, ties at their mean rank.
+
+    Returns
+    -------
+    float
+        NaN if one side is constant.
+    """
+    x, y = _pair(a, b)
+    rx, ry = midranks(x) - (x.size + 1) / 2.0, midranks(y) - (y.size + 1) / 2.0
+    scale = float(np.sqrt((rx * rx).sum() * (ry * ry).sum()))
+    return float((rx * ry).sum() / scale) if scale > 0 else float("nan")
+
+
+def midranks(values: npt.ArrayLike) -> Floats:
+    """Ranks 1..n, equal values sharing the mean of their ranks."""
+    _, code, count = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    return np.asarray((last - (count - 1) / 2.0)[code], dtype=np.float64)
+
+
+def _pair(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[Floats, Floats]:
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if x.ndim != 1 or x.shape != y.shape or x.size == 0:
+        raise ValueError(f"expected two equal vectors, not {x.shape} and {y.shape}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("metrics need finite values")
+    return x, y
+
+
+def _binary(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[npt.NDArray[np.bool_], Floats]:
+    label, score = _pair(labels, scores)
+    if not np.isin(label, (0.0, 1.0)).all():
+        raise ValueError("labels must be 0 or 1")
+    return label == 1.0, score
+
+
+def _distances(distances: npt.ArrayLike) -> Floats:
+    d = np.asarray(distances, dtype=np.float64)
+    if d.ndim != 2 or 0 in d.shape or not np.isfinite(d).all():
+        raise ValueError(f"distances must be a finite (n_queries, n_gallery) matrix, not {d.shape}")
+    return d
