@@ -134,9 +134,7 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     origin = typing.get_origin(hint)
     allowed = typing.get_args(hint) if origin in (typing.Union, types.UnionType) else (hint,)
     plain = tuple(t for t in allowed if isinstance(t, type))
-    if plain and (
-        not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain)
-    ):
+    if plain and (not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain)):
         names = " or ".join(t.__name__ for t in plain)
         raise ConfigError(f"Setting {where} must be {names}, not {value!r}.")
     return value

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from echoing_core.config import CohortConfig, TrainingConfig
 from echoing_core.errors import CheckpointError, ConfigError, EchoingError, SignalQualityError
 from echoing_core.explanation import Explanation
 from echoing_core.io import read_recording
@@ -33,6 +34,7 @@ from echoing_core.uncertainty.reference import Reference
 from echoing_core.zeroshot_prompts import PromptSet, load_prompt_sets, prompt_set_from_text
 
 if TYPE_CHECKING:
+    from echoing_core.evaluate.tables import Result
     from echoing_core.models.checkpoint import Checkpoint
     from echoing_core.retrieve.index import GalleryIndex
     from echoing_core.retrieve.search import ItemFilter
@@ -262,9 +264,7 @@ def as_prompt_sets(
         return prompt_sets()
     if isinstance(prompts, str | PromptSet):
         prompts = [prompts]
-    return tuple(
-        prompt_set_from_text(item) if isinstance(item, str) else item for item in prompts
-    )
+    return tuple(prompt_set_from_text(item) if isinstance(item, str) else item for item in prompts)
 
 
 def answer_embedding(
@@ -355,6 +355,92 @@ def simulate_cohort(
     return write_cohort(Path(folder), n_patients, seed, progress=progress)
 
 
+def train_demo(
+    out: str | os.PathLike[str],
+    *,
+    ptbxl: str | os.PathLike[str] | None = None,
+    config: TrainingConfig | None = None,
+    cohort: CohortConfig | None = None,
+    log_path: str | os.PathLike[str] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Model:
+    """Simulate the cohort, read PTB-XL where ``ptbxl`` names it, train, write, evaluate, load.
+
+    The model folder is written before the evaluation, and again with the figures in its card.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Called with (stage, done, total).
+    """
+    from echoing_core.demo.train import load_demo_data
+    from echoing_core.demo.train import train_demo as train
+
+    cohort = cohort or CohortConfig()
+    data = load_demo_data(cohort, None if ptbxl is None else Path(ptbxl), progress=progress)
+    train(
+        Path(out),
+        data,
+        config=config,
+        cohort=cohort,
+        log_path=None if log_path is None else Path(log_path),
+        progress=progress,
+    )
+    del data
+    evaluate_model(load_model(out), folder=out, ptbxl=ptbxl)
+    return load_model(out)
+
+
+def evaluate_model(
+    model: Model,
+    *,
+    ptbxl: str | os.PathLike[str] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    n_resamples: int = 1000,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Held-out figures with intervals; with ``folder``, they go into that model's card."""
+    from echoing_core.demo.card import write_card
+    from echoing_core.demo.evaluate import evaluate_demo, held_out_sets
+    from echoing_core.models.checkpoint import update_documents
+
+    sets = held_out_sets(
+        model.checkpoint, None if ptbxl is None else Path(ptbxl), progress=progress
+    )
+    results = evaluate_demo(model.checkpoint, sets, prompt_sets(), n_resamples=n_resamples)
+    if folder is not None:
+        card = write_card(model.name, model.hash, model.trained_on, model.reference.name, results)
+        update_documents(Path(folder), card=card)
+    return results
+
+
+def build_demo_index(
+    out: str | os.PathLike[str],
+    model: Model,
+    *,
+    n_items: int = 1000,
+    seed: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Simulate a gallery that no training saw, embed it and write the index folder ``out``."""
+    from echoing_core.demo import gallery
+
+    return gallery.build_demo_index(
+        Path(out),
+        model.checkpoint,
+        n_items=n_items,
+        seed=gallery.GALLERY_SEED if seed is None else seed,
+        progress=progress,
+    )
+
+
+def build_samples(folder: str | os.PathLike[str] | None = None) -> list[str]:
+    """Make the shipped recordings again; returns their ids."""
+    from echoing_core.demo.samples import build_samples as build
+
+    return build(Path(folder) if folder is not None else assets_folder() / "recordings")
+
+
 def _standard(recording: Recording | StandardEcg, vcg_method: str) -> StandardEcg:
     if isinstance(recording, StandardEcg):
         return recording
@@ -411,7 +497,10 @@ __all__ = [
     "as_prompt_sets",
     "ask",
     "assets_folder",
+    "build_demo_index",
+    "build_samples",
     "draw_item",
+    "evaluate_model",
     "explain",
     "indexes_folder",
     "load_index",
@@ -423,5 +512,6 @@ __all__ = [
     "samples",
     "search",
     "simulate_cohort",
+    "train_demo",
     "unknown_words",
 ]

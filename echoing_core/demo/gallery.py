@@ -35,9 +35,7 @@ def build_demo_index(
         Number of items written.
     """
     gallery = gallery_set(n_items, seed, progress=progress)
-    ecg = encode_batch(
-        checkpoint.encoder.ecg, checkpoint.scaler, gallery.signal_mv, gallery.valid
-    )
+    ecg = encode_batch(checkpoint.encoder.ecg, checkpoint.scaler, gallery.signal_mv, gallery.valid)
     text = encode_texts(checkpoint, [str(report) for report in gallery.table["report"]])
     build_index(
         out,

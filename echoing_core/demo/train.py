@@ -70,9 +70,7 @@ def load_demo_data(
     )
     real = None
     if ptbxl is not None:
-        real = load_ptbxl(
-            ptbxl, folds=PTBXL_TRAIN_FOLDS, progress=_stage(progress, "read PTB-XL")
-        )
+        real = load_ptbxl(ptbxl, folds=PTBXL_TRAIN_FOLDS, progress=_stage(progress, "read PTB-XL"))
     return DemoData(simulated, real)
 
 
@@ -235,9 +233,7 @@ def _paired(
 def _clean_only(source: Source, study_set: StudySet) -> Source:
     """The studies without known noise: only their mu may stand for the truth."""
     clean = (study_set.table["quality"] == "clean").to_numpy()
-    return dataclasses.replace(
-        source, signal_mv=source.signal_mv[clean], valid=source.valid[clean]
-    )
+    return dataclasses.replace(source, signal_mv=source.signal_mv[clean], valid=source.valid[clean])
 
 
 def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
@@ -265,5 +261,3 @@ class _JsonLines:
                 file.write(json.dumps({"stage": name, **values}) + "\n")
 
         return log
-
-

@@ -98,9 +98,7 @@ class MatchingLoss(nn.Module):
             pseudo = self.config.pseudo_positive_weight * (rows + columns)
         vib = zero
         if self.config.vib_weight > 0:
-            vib = self.config.vib_weight * (
-                information_bottleneck(*a) + information_bottleneck(*b)
-            )
+            vib = self.config.vib_weight * (information_bottleneck(*a) + information_bottleneck(*b))
         # Twice: the released form adds the matching term once for either direction.
         total = 2.0 * matching + pseudo + vib
         return LossTerms(total, matching.detach(), pseudo.detach(), vib.detach())

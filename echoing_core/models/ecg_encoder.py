@@ -132,7 +132,10 @@ class CompactEcgEncoder(nn.Module):
         n_plain = config.n_blocks - config.dilated_blocks
         self.stage3 = nn.Sequential(
             *(ResidualBlock(config.width, kernel=3) for _ in range(n_plain)),
-            *(ResidualBlock(config.width, kernel=3, dilation=2) for _ in range(n_plain, config.n_blocks)),
+            *(
+                ResidualBlock(config.width, kernel=3, dilation=2)
+                for _ in range(n_plain, config.n_blocks)
+            ),
         )
         self.mean_head = MeanHead(config.width, dim, config.n_pool_heads, config.dropout)
         self.variance_head = VarianceHead(
@@ -142,7 +145,9 @@ class CompactEcgEncoder(nn.Module):
             log_var_bias=log_var_bias,
         )
         early_samples = 9 + 2 * 4 + 2 * 4 + 4 * 4
-        self.receptive_field = early_samples + 4 * 4 + 4 * HOP * (n_plain + 2 * config.dilated_blocks)
+        self.receptive_field = (
+            early_samples + 4 * 4 + 4 * HOP * (n_plain + 2 * config.dilated_blocks)
+        )
         # The early map is averaged over five steps of 4 samples to reach the common raster.
         self._early_field = early_samples + 4 * 4
         self.window_frames = self.frames_of(WINDOW_N)

@@ -34,9 +34,7 @@ class TextEncoder(nn.Module):
 
     def forward(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """(mu, log_var), both (batch, dim), from int64 tokens of shape (batch, n_tokens)."""
-        states = self.backbone(
-            input_ids=token_ids, attention_mask=attention_mask
-        ).last_hidden_state
+        states = self.backbone(input_ids=token_ids, attention_mask=attention_mask).last_hidden_state
         weight = attention_mask[..., None].to(states.dtype)
         average = (states * weight).sum(1) / weight.sum(1).clamp_min(1.0)
         pooled = torch.cat([average, states[:, 0]], dim=1)

@@ -40,9 +40,7 @@ class ReportTokenizer:
     known_words: frozenset[str]
     max_tokens: int
 
-    def encode(
-        self, texts: Sequence[str]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def encode(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Token ids and attention mask, both of shape (n_texts, longest)."""
         encoded = self.tokenizer.encode_batch([text.lower() for text in texts])
         rows = [item.ids[: self.max_tokens] for item in encoded]
@@ -56,9 +54,7 @@ class ReportTokenizer:
 
     def unknown_words(self, text: str) -> tuple[str, ...]:
         """Words of ``text`` that were in no training text, each once, in order."""
-        return tuple(
-            dict.fromkeys(word for word in words_of(text) if word not in self.known_words)
-        )
+        return tuple(dict.fromkeys(word for word in words_of(text) if word not in self.known_words))
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json`` and ``words.json``."""
@@ -76,9 +72,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, max_tokens: int) -> R
 
     corpus = list(texts)
     learner = BertWordPieceTokenizer(lowercase=True)
-    learner.train_from_iterator(
-        corpus, vocab_size=vocab_size, min_frequency=2, show_progress=False
-    )
+    learner.train_from_iterator(corpus, vocab_size=vocab_size, min_frequency=2, show_progress=False)
     counts = Counter(word for text in corpus for word in words_of(text))
     # Through its own file, so that training and loading use the very same object.
     return _from_json(learner.to_str(), frozenset(counts), max_tokens)

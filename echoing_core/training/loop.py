@@ -74,11 +74,11 @@ def train_space(
             log(
                 {
                     "step": float(step),
-                    "loss": float(terms.total),
-                    "match": float(terms.match),
-                    "grad_norm": float(norm),
-                    "scale": float(loss.scale),
-                    "shift": float(loss.shift),
+                    "loss": terms.total.item(),
+                    "match": terms.match.item(),
+                    "grad_norm": norm.item(),
+                    "scale": loss.scale.item(),
+                    "shift": loss.shift.item(),
                     "sigma2_ecg": float(log_var_ecg.detach().exp().sum(1).mean()),
                     "sigma2_text": float(log_var_text.detach().exp().sum(1).mean()),
                 }
@@ -86,7 +86,7 @@ def train_space(
         if progress is not None:
             progress(step + 1, config.steps)
     average.eval()
-    return TrainedSpace(average, float(loss.scale), float(loss.shift))
+    return TrainedSpace(average, loss.scale.item(), loss.shift.item())
 
 
 def train_variance(
@@ -129,7 +129,7 @@ def train_variance(
             log(
                 {
                     "step": float(step),
-                    "nll": float(loss),
+                    "nll": loss.item(),
                     "moved": float(moved.mean()),
                     "sigma2": float(log_var.detach().exp().sum(1).mean()),
                 }
@@ -147,9 +147,7 @@ def _follow(average: nn.Module, live: nn.Module, decay: float) -> None:
             slow.copy_(fast)
 
 
-def _parameter_groups(
-    modules: Iterable[nn.Module], weight_decay: float
-) -> list[dict[str, object]]:
+def _parameter_groups(modules: Iterable[nn.Module], weight_decay: float) -> list[dict[str, object]]:
     """Weight decay on matrices only: on biases, norms and scales it has no meaning."""
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     return [

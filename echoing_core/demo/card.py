@@ -1,0 +1,114 @@
+"""The model card: what the model is, what it was trained on, what it was seen to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from echoing_core.evaluate.tables import Result, to_markdown
+
+_PTBXL_CREDIT = (
+    "PTB-XL 1.0.3 (Wagner P, Strodthoff N, Bousseljot R-D, et al. PTB-XL, a large publicly "
+    "available electrocardiography dataset. Scientific Data 7:154, 2020, "
+    "doi 10.1038/s41597-020-0495-6), CC BY 4.0. The weights were trained on it; no recording "
+    "of it is part of this folder."
+)
+
+
+def write_card(
+    name: str,
+    model_hash: str,
+    training: Mapping[str, Any],
+    reference_name: str,
+    results: Sequence[Result],
+) -> str:
+    """The card as Markdown.
+
+    Parameters
+    ----------
+    training : mapping
+        The checkpoint's training record.
+    results : sequence of Result
+        From the evaluation command, run on this very model; empty if it was not run.
+    """
+    real = training.get("real_ecgs", 0)
+    seen = (
+        f"{training['simulated_ecgs']:,} **simulated** 12-lead ECGs of "
+        f"{training['simulated_patients']:,} simulated patients"
+    )
+    if real:
+        seen += (
+            f", and {real:,} **real** ECGs of {training['real_patients']:,} patients from "
+            f"{training['real_source']}, with English reports worded from their SCP statements"
+        )
+    else:
+        seen += ". No real ECG was used"
+    lines = [
+        f"# Model card: {name}",
+        "",
+        "**Research use only. Not a medical device, not for diagnosis.**",
+        "",
+        f"- Hash: `{model_hash[:16]}`",
+        f"- ECG encoder: compact, {training['ecg_parameters']:,} parameters, 12 leads at 100 Hz, "
+        "10-second windows, any subset of leads",
+        f"- Text encoder: small BERT with its own WordPiece vocabulary, "
+        f"{training['text_parameters']:,} parameters",
+        f"- Space: {training['config']['model']['dim']} dimensions, unit-norm mu, diagonal sigma^2",
+        "",
+        "## Trained on",
+        "",
+        seen + ".",
+        "",
+        "Everything the model knows about echocardiography (LVEF, wall thickness, ventricular "
+        "size) comes from the simulator's published couplings, never from a real echocardiogram. "
+        "Its answers about the echo of a real person have not been validated by anyone.",
+        "",
+        "## What sigma^2 means here",
+        "",
+        "The expected squared distance by which this recording's mean lies from where the mean "
+        "of the same ECG, well recorded with all leads, would lie. It was learnt in a second "
+        "stage on the frozen space, from simulated device faults, lost leads and gaps; no "
+        "quality label was used. It does not measure how ambiguous a finding is.",
+        "",
+        f"Percentiles compare with the reference cohort: {reference_name}.",
+        "",
+        "## Held-out figures",
+        "",
+    ]
+    if results:
+        lines += [
+            "From `echoing evaluate demo`. Intervals: 95 %, bootstrap over patients. Decision "
+            "rule: margin > 0, no threshold was tuned. In-domain for the simulated patients; "
+            "PTB-XL fold 9 shares hospital and devices with the training folds. The random "
+            "encoder has the same architecture and the trained text encoder.",
+            "",
+            to_markdown(results),
+        ]
+    else:
+        lines.append("Not evaluated yet: run `echoing evaluate demo`.")
+    lines += [
+        "",
+        "## Limits",
+        "",
+        "- Small model, small data; real ECGs of one country and one manufacturer's carts.",
+        "- Words outside the training reports are flagged, and mean little to it.",
+        "- Answers to questions about findings that no training report named are guesses.",
+        "",
+        "## Data licences and attribution",
+        "",
+        "- Simulated cohort: made by this project (`echoing simulate`), Apache-2.0.",
+    ]
+    if real:
+        lines.append(f"- {_PTBXL_CREDIT}")
+    lines += [
+        "- Weights: Apache-2.0.",
+        "",
+        "## Every training setting",
+        "",
+        "```json",
+        json.dumps(dict(training), indent=1),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
