@@ -1,0 +1,29 @@
+"""Results -> Plotly figures. Nothing here knows streamlit, a model or a file.
+
+Every figure keeps the number of points near the number of pixels, whatever the length of the
+recording.
+"""
+
+from echoing_core.figures.answers import answers_figure, reference_figure
+from echoing_core.figures.overview import (
+    decimate_min_max,
+    first_shown_lead,
+    overview_figure,
+    shown_percentile,
+)
+from echoing_core.figures.paper import GRID_3X4, paper_figure
+from echoing_core.figures.style import SCALE, clock, colour_of
+
+__all__ = [
+    "GRID_3X4",
+    "SCALE",
+    "answers_figure",
+    "clock",
+    "colour_of",
+    "decimate_min_max",
+    "first_shown_lead",
+    "overview_figure",
+    "paper_figure",
+    "reference_figure",
+    "shown_percentile",
+]

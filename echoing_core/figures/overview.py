@@ -1,0 +1,242 @@
+"""A whole recording: one lead coloured by the uncertainty percentile, and the percentile."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+
+from echoing_core.figures.style import FONT, GAP, INK, MUTED, SCALE, clock
+from echoing_core.records import LEADS, BoolArray, StandardEcg, WindowTrack
+
+Floats = npt.NDArray[np.float64]
+
+TRACE_PIXELS = 1300
+STRIP_COLUMNS = 1500
+MAX_GAP_SHAPES = 150
+
+
+def decimate_min_max(
+    time_s: Floats, values: npt.NDArray[np.floating], n_bins: int
+) -> tuple[Floats, Floats]:
+    """Lowest and highest value of each of ``n_bins`` stretches, in the order they occur.
+
+    Extremes survive, so that a single spike in 24 hours still shows. NaN are left out of a
+    stretch that has other values; a stretch of nothing but NaN gives NaN.
+
+    Parameters
+    ----------
+    time_s, values : ndarray, shape (n,)
+    n_bins : int
+
+    Returns
+    -------
+    time_s, values : ndarray, shape (n,) unchanged if n <= 2 n_bins, else about (2 n_bins,)
+    """
+    n = len(values)
+    if n_bins < 1:
+        raise ValueError(f"n_bins must be at least 1, not {n_bins}")
+    if n <= 2 * n_bins:
+        return np.asarray(time_s, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    size = -(-n // n_bins)
+    padded = np.full(-(-n // size) * size, np.nan)
+    padded[:n] = values
+    blocks = padded.reshape(-1, size)
+    empty = np.isnan(blocks).all(axis=1)
+    low = np.where(np.isnan(blocks), np.inf, blocks).argmin(axis=1)
+    high = np.where(np.isnan(blocks), -np.inf, blocks).argmax(axis=1)
+    first = np.arange(len(blocks)) * size
+    where = np.sort(np.stack([first + low, first + high], axis=1), axis=1)
+    where[empty] = first[empty, None]
+    rows = np.minimum(where.ravel(), n - 1)
+    return np.asarray(time_s[rows], dtype=np.float64), padded[rows]
+
+
+def first_shown_lead(ecg: StandardEcg) -> str:
+    """Lead I, or the first lead of `LEADS` that was measured or derived."""
+    present = [lead for lead, o in zip(LEADS, ecg.lead_origin, strict=True) if o != "missing"]
+    return present[0] if present else LEADS[0]
+
+
+def shown_percentile(track: WindowTrack) -> Floats:
+    """Percentile of each window, NaN where no lead holds any signal."""
+    return np.where(track.valid_fraction.max(axis=1) > 0, track.percentile, np.nan)
+
+
+def cell_edges(track: WindowTrack, duration_s: float) -> Floats:
+    """Borders of the stretches that the windows stand for, shape (n_windows + 1,).
+
+    A window colours what lies nearest to its middle; the first and the last reach to the
+    ends of the recording.
+    """
+    centre = track.start_s + track.window_s / 2
+    inner = (centre[1:] + centre[:-1]) / 2
+    return np.concatenate([[0.0], inner, [duration_s]])
+
+
+def overview_figure(
+    ecg: StandardEcg,
+    track: WindowTrack,
+    *,
+    lead: str | None = None,
+    selected: int | None = None,
+    view_s: tuple[float, float] | None = None,
+) -> go.Figure:
+    """One lead coloured by the uncertainty percentile, and that percentile under it.
+
+    After EchoingECG, Fig. 2; both rows share one clock. The markers that carry the window
+    numbers (``customdata``) are transparent: a heatmap alone sends no selection to the page.
+
+    Parameters
+    ----------
+    lead : str, optional
+        By default `first_shown_lead`.
+    selected : int, optional
+        Window to frame.
+    view_s : (float, float), optional
+        Stretch to show, in seconds; by default the whole recording.
+    """
+    lead = first_shown_lead(ecg) if lead is None else lead
+    begin, end = (0.0, ecg.duration_s) if view_s is None else view_s
+    figure = go.Figure()
+    _add_trace(figure, ecg, track, lead, begin, end)
+    _add_strip(figure, ecg, track, begin, end)
+    if selected is not None:
+        start = float(track.start_s[selected])
+        figure.add_shape(
+            type="rect", xref="x", yref="paper", y0=0.0, y1=1.0,
+            x0=_ms(start), x1=_ms(start + track.window_s),
+            line={"color": INK, "width": 1.5}, fillcolor="rgba(27,36,48,0.07)",
+        )  # fmt: skip
+    ticks = {"size": 12, "color": MUTED}
+    figure.update_layout(
+        template="none", height=330, margin={"l": 48, "r": 14, "t": 10, "b": 34},
+        font={"family": FONT, "color": INK}, showlegend=False, hovermode="x", dragmode=False,
+        paper_bgcolor="white", plot_bgcolor="white", hoversubplots="axis", clickmode="event+select",
+        hoverlabel={"bgcolor": "white", "font": {"color": INK, "size": 13}},
+        xaxis={
+            "type": "date", "range": [_ms(begin), _ms(end)], "anchor": "y2", "tickfont": ticks,
+            "tickformat": "%H:%M:%S" if ecg.duration_s >= 3600 else "%M:%S",
+            "showgrid": False, "ticks": "outside", "tickcolor": GAP, "nticks": 8,
+            "hoverformat": "%H:%M:%S", "fixedrange": True,
+        },
+        yaxis={
+            "domain": [0.36, 1.0], "title": {"text": f"{lead} (mV)", "font": ticks, "standoff": 4},
+            "tickfont": ticks, "zeroline": False, "gridcolor": "#eef0f3", "nticks": 5,
+            "fixedrange": True,
+        },
+        yaxis2={
+            "domain": [0.0, 0.30], "range": [0, 100], "tickvals": [0, 50, 100], "tickfont": ticks,
+            "title": {"text": "percentile", "font": ticks, "standoff": 4}, "zeroline": False,
+            "showgrid": False, "fixedrange": True,
+        },
+    )  # fmt: skip
+    return figure
+
+
+def _ms(seconds: float) -> float:
+    """Plotly's date axes count milliseconds; they give clock ticks at every zoom."""
+    return 1000.0 * float(seconds)
+
+
+def _add_trace(
+    figure: go.Figure, ecg: StandardEcg, track: WindowTrack, lead: str, begin: float, end: float
+) -> None:
+    row = LEADS.index(lead)
+    a, b = max(int(begin * ecg.fs_hz), 0), min(round(end * ecg.fs_hz), ecg.n_times)
+    valid = ecg.valid[row, a:b]
+    signal = np.where(valid, ecg.signal_mv[row, a:b], np.nan)
+    time_s, shown = decimate_min_max(np.arange(a, b) / ecg.fs_hz, signal, TRACE_PIXELS)
+    window = np.searchsorted(cell_edges(track, ecg.duration_s)[1:-1], time_s, side="right")
+    percentile = shown_percentile(track)[window]
+    step = 100.0 / len(SCALE)
+    bands = np.where(
+        np.isfinite(percentile), np.minimum(np.nan_to_num(percentile) // step, len(SCALE) - 1), -1
+    ).astype(int)
+    # One line per colour, broken by NaN, is what keeps 20 minutes and 24 hours equally quick.
+    for band in range(-1, len(SCALE)):
+        x, y = _runs(time_s, shown, bands == band)
+        if len(x):
+            figure.add_scatter(
+                x=1000.0 * x, y=y, mode="lines", hoverinfo="skip", connectgaps=False,
+                line={"color": GAP if band < 0 else SCALE[band], "width": 1.3},
+            )  # fmt: skip
+    _add_gaps(figure, valid, a / ecg.fs_hz, ecg.fs_hz)
+
+
+def _runs(time_s: Floats, values: Floats, member: BoolArray) -> tuple[Floats, Floats]:
+    """The stretches where ``member``, each with the sample after it, with NaN between."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], member, [False]]).astype(np.int8)))
+    x: list[Floats] = []
+    y: list[Floats] = []
+    for start, stop in changes.reshape(-1, 2):
+        x += [time_s[start : stop + 1], time_s[stop - 1 : stop]]
+        y += [values[start : stop + 1], np.array([np.nan])]
+    if not x:
+        return np.empty(0), np.empty(0)
+    return np.concatenate(x), np.concatenate(y)
+
+
+def _add_gaps(figure: go.Figure, valid: BoolArray, begin_s: float, fs_hz: float) -> None:
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], valid, [True]]).astype(np.int8)))
+    spans = edges.reshape(-1, 2)
+    longest = np.sort(np.argsort(spans[:, 0] - spans[:, 1], kind="stable")[:MAX_GAP_SHAPES])
+    for start, stop in spans[longest]:
+        figure.add_shape(
+            type="rect", xref="x", yref="y domain", y0=0, y1=1, layer="below",
+            x0=_ms(begin_s + start / fs_hz), x1=_ms(begin_s + stop / fs_hz),
+            line={"width": 0}, fillcolor=GAP, opacity=0.6,
+        )  # fmt: skip
+
+
+def _add_strip(
+    figure: go.Figure, ecg: StandardEcg, track: WindowTrack, begin: float, end: float
+) -> None:
+    edges = cell_edges(track, ecg.duration_s)
+    seen = np.flatnonzero((edges[1:] > begin) & (edges[:-1] < end))
+    percentile = shown_percentile(track)[seen]
+    size = max(1, -(-len(seen) // STRIP_COLUMNS))
+    first = np.arange(0, len(seen), size)
+    # Of several windows in one pixel the least sure is shown: it must not get lost.
+    worst = first + np.array(
+        [np.argmax(np.nan_to_num(percentile[i : i + size], nan=-1.0)) for i in first]
+    )
+    cells, values = seen[worst], percentile[worst]
+    borders = np.append(edges[seen[first]], edges[seen[-1] + 1])
+    centre = (borders[1:] + borders[:-1]) / 2
+    figure.add_shape(
+        type="rect", xref="x domain", yref="y2 domain", x0=0, x1=1, y0=0, y1=1,
+        layer="below", fillcolor=GAP, line={"width": 0},
+    )  # fmt: skip
+    figure.add_heatmap(
+        x=1000.0 * borders, y=[0, 100], z=[values], yaxis="y2", zmin=0, zmax=100, hoverinfo="skip",
+        colorscale=_steps(), showscale=False, hoverongaps=False,
+    )  # fmt: skip
+    for colour, width in (("white", 4.0), (INK, 1.6)):
+        figure.add_scatter(
+            x=1000.0 * np.concatenate([borders[:1], centre, borders[-1:]]),
+            y=np.concatenate([values[:1], values, values[-1:]]),
+            yaxis="y2", mode="lines", line={"color": colour, "width": width}, hoverinfo="skip",
+        )  # fmt: skip
+    figure.add_scatter(
+        x=1000.0 * centre, y=np.full(len(centre), 50.0), yaxis="y2", mode="markers",
+        customdata=cells,
+        marker={"symbol": "square", "size": 24, "color": "rgba(0,0,0,0)"},
+        selected={"marker": {"opacity": 0}}, unselected={"marker": {"opacity": 0}},
+        text=[_window_words(track, int(i), p) for i, p in zip(cells, values, strict=True)],
+        hovertemplate="%{text}<extra></extra>",
+    )  # fmt: skip
+
+
+def _window_words(track: WindowTrack, index: int, percentile: float) -> str:
+    start = float(track.start_s[index])
+    span = f"{clock(start)} to {clock(start + track.window_s)}"
+    if not np.isfinite(percentile):
+        return f"{span}: nothing recorded"
+    return f"{span}: percentile {percentile:.0f}"
+
+
+def _steps() -> list[tuple[float, str]]:
+    """`SCALE` as a stepped colour scale, the very colours of the trace above."""
+    n = len(SCALE)
+    return [(i / n + e, c) for i, c in enumerate(SCALE) for e in (0.0, 1.0 / n)]

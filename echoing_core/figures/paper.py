@@ -1,0 +1,164 @@
+"""Ten seconds on ECG paper: 25 mm/s, 10 mm/mV, 3x4 leads and a rhythm strip."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+
+from echoing_core.figures.style import FONT, GAP, INK, MUTED
+from echoing_core.records import LEADS, WINDOW_S, StandardEcg
+
+Floats = npt.NDArray[np.float64]
+
+GRID_3X4: tuple[tuple[str, ...], ...] = (
+    ("I", "aVR", "V1", "V4"),
+    ("II", "aVL", "V2", "V5"),
+    ("III", "aVF", "V3", "V6"),
+)
+"""Rows of the printed page; each column is a quarter of the ten seconds."""
+
+RHYTHM_LEAD = "II"
+SPEED_MM_S, GAIN_MM_MV = 25.0, 10.0
+PULSE_MV, PULSE_S = 1.0, 0.2
+_LEFT_S = 0.62
+_FINE, _BOLD, _PAPER, _TRACE, _DERIVED = "#f9dcdc", "#eeb0b0", "#fffafa", "#16181d", "#3b3f9b"
+
+
+def row_spacing_mv(ecg: StandardEcg, begin: int, end: int) -> float:
+    """Distance between rows: as on a printed page, more where the complexes are large."""
+    stretch = np.where(ecg.valid[:, begin:end], ecg.signal_mv[:, begin:end], 0.0)
+    tallest = float(np.ptp(stretch, axis=1).max()) if stretch.size else 0.0
+    return float(np.clip(np.ceil(2.0 * tallest) / 2.0, 2.5, 4.0))
+
+
+def paper_figure(ecg: StandardEcg, start_s: float, length_s: float = WINDOW_S) -> go.Figure:
+    """The leads of one stretch as they are printed: 3x4, a rhythm strip, a calibration pulse.
+
+    One second is 25 mm wide and one millivolt 10 mm high at any size: the axes are tied, so
+    pixels per second are 2.5 times pixels per millivolt. Small boxes are 0.04 s and 0.1 mV,
+    large ones 0.2 s and 0.5 mV. A lead that was not recorded is named and left empty, a derived
+    one is drawn and named in blue.
+
+    Parameters
+    ----------
+    ecg : StandardEcg
+    start_s : float
+    length_s : float
+        Shown length in seconds; each of the four columns gets a quarter.
+    """
+    begin = round(start_s * ecg.fs_hz)
+    end = min(begin + round(length_s * ecg.fs_hz), ecg.n_times)
+    spacing = row_spacing_mv(ecg, begin, end)
+    figure = go.Figure()
+    quarter = length_s / 4
+    for row, leads in enumerate(GRID_3X4):
+        _add_pulse(figure, -row * spacing)
+        for column, lead in enumerate(leads):
+            _add_lead(figure, ecg, lead, begin, end, column * quarter, quarter, -row * spacing)
+    rhythm = RHYTHM_LEAD if _origin(ecg, RHYTHM_LEAD) != "missing" else _first_present(ecg)
+    base = -len(GRID_3X4) * spacing
+    _add_pulse(figure, base)
+    _add_lead(figure, ecg, rhythm, begin, end, 0.0, length_s, base, rhythm=True)
+    top, bottom = 0.62 * spacing, base - 0.58 * spacing
+    _frame(figure, length_s, top, bottom)
+    return figure
+
+
+def _frame(figure: go.Figure, length_s: float, top: float, bottom: float) -> None:
+    width_mm = (length_s + _LEFT_S + 0.1) * SPEED_MM_S
+    height_mm = (top - bottom) * GAIN_MM_MV
+    hidden = {"showticklabels": False, "zeroline": False, "ticks": "", "showline": False}
+    figure.update_layout(
+        template="none", showlegend=False, font={"family": FONT, "color": INK},
+        # The height that the page needs where it is about 1,290 pixels wide.
+        height=round(1290 * height_mm / width_mm) + 12, margin={"l": 2, "r": 2, "t": 6, "b": 6},
+        paper_bgcolor="white", plot_bgcolor=_PAPER, dragmode="zoom", hovermode="closest",
+        hoverlabel={"bgcolor": "white", "font": {"color": INK}},
+        xaxis={
+            **hidden, "range": [-_LEFT_S, length_s + 0.1], "dtick": 0.2, "tick0": 0,
+            "gridcolor": _BOLD, "gridwidth": 1, "constrain": "range",
+            "minor": {"dtick": 0.04, "tick0": 0, "gridcolor": _FINE, "showgrid": True},
+        },
+        yaxis={
+            **hidden, "range": [bottom, top], "dtick": 0.5, "tick0": 0, "scaleanchor": "x",
+            "scaleratio": GAIN_MM_MV / SPEED_MM_S, "constrain": "range",
+            "gridcolor": _BOLD, "gridwidth": 1,
+            "minor": {"dtick": 0.1, "tick0": 0, "gridcolor": _FINE, "showgrid": True},
+        },
+    )  # fmt: skip
+
+
+def _add_pulse(figure: go.Figure, base: float) -> None:
+    """1 mV for 0.2 s: 10 mm high and 5 mm wide."""
+    rise, left = -0.4, -0.5
+    figure.add_scatter(
+        x=[left, rise, rise, rise + PULSE_S, rise + PULSE_S, rise + PULSE_S + 0.1],
+        y=[base + level * PULSE_MV for level in (0, 0, 1, 1, 0, 0)],
+        mode="lines", line={"color": _TRACE, "width": 1.2}, name="calibration", hoverinfo="skip",
+        meta={"kind": "calibration"},
+    )  # fmt: skip
+
+
+def _add_lead(
+    figure: go.Figure,
+    ecg: StandardEcg,
+    lead: str,
+    begin: int,
+    end: int,
+    left_s: float,
+    length_s: float,
+    base: float,
+    *,
+    rhythm: bool = False,
+) -> None:
+    origin = _origin(ecg, lead)
+    colour = {"measured": INK, "derived": _DERIVED, "missing": MUTED}[origin]
+    words = f"<b>{lead}</b>"
+    if origin == "derived":
+        words += " <i>derived</i>"
+    figure.add_annotation(
+        x=left_s + 0.04, y=base + 1.12, text=words, showarrow=False, xanchor="left",
+        yanchor="middle", font={"size": 14, "color": colour}, name=f"lead {lead}",
+        bgcolor="rgba(255,250,250,0.75)", borderpad=1,
+    )  # fmt: skip
+    if origin == "missing":
+        figure.add_annotation(
+            x=left_s + length_s / 2, y=base, text="not recorded", showarrow=False,
+            font={"size": 13, "color": MUTED}, name=f"missing {lead}",
+        )  # fmt: skip
+        return
+    a = begin + round(left_s * ecg.fs_hz)
+    b = min(a + round(length_s * ecg.fs_hz) + 1, end)
+    row = LEADS.index(lead)
+    valid = ecg.valid[row, a:b]
+    millivolts = np.where(valid, ecg.signal_mv[row, a:b].astype(np.float64), np.nan)
+    shown_s = (np.arange(a, b) - begin) / ecg.fs_hz
+    _add_gaps(figure, shown_s, valid, base)
+    figure.add_scatter(
+        x=shown_s, y=base + millivolts, customdata=np.round(millivolts, 3), mode="lines",
+        line={"color": colour if origin == "derived" else _TRACE, "width": 1.3},
+        name=f"{lead} rhythm" if rhythm else lead, connectgaps=False,
+        meta={"kind": "rhythm" if rhythm else "lead", "lead": lead, "base_mv": base},
+        hovertemplate=f"{lead}  %{{x:.2f}} s  %{{customdata:.2f}} mV<extra></extra>",
+    )  # fmt: skip
+
+
+def _add_gaps(
+    figure: go.Figure, shown_s: Floats, valid: npt.NDArray[np.bool_], base: float
+) -> None:
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], valid, [True]]).astype(np.int8)))
+    for start, stop in edges.reshape(-1, 2):
+        figure.add_shape(
+            type="rect", x0=shown_s[start], x1=shown_s[stop - 1], y0=base - 0.8, y1=base + 0.8,
+            line={"width": 0}, fillcolor=GAP, opacity=0.6, layer="below", name="gap",
+        )  # fmt: skip
+
+
+def _origin(ecg: StandardEcg, lead: str) -> str:
+    return ecg.lead_origin[LEADS.index(lead)]
+
+
+def _first_present(ecg: StandardEcg) -> str:
+    present = [lead for lead in LEADS if _origin(ecg, lead) != "missing"]
+    return present[0] if present else RHYTHM_LEAD

@@ -1,0 +1,229 @@
+"""Figures: nothing gets lost on the way to the screen, and the paper keeps its scale."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from echoing_core.figures import (
+    SCALE,
+    answers_figure,
+    clock,
+    colour_of,
+    decimate_min_max,
+    first_shown_lead,
+    overview_figure,
+    paper_figure,
+    reference_figure,
+)
+from echoing_core.records import LEADS, Answer, GaussianEmbedding, StandardEcg, WindowTrack
+from echoing_core.uncertainty.reference import Reference
+
+
+def make_ecg(duration_s: float, origin: tuple[str, ...] = ("measured",) * 12) -> StandardEcg:
+    rng = np.random.default_rng(5)
+    n_times = round(duration_s * 100)
+    valid = np.ones((12, n_times), dtype=bool)
+    valid[[i for i, o in enumerate(origin) if o == "missing"]] = False
+    signal = rng.normal(0, 0.3, (12, n_times)).astype(np.float32) * valid
+    return StandardEcg(signal_mv=signal, valid=valid, lead_origin=origin, record_id="made")
+
+
+def make_track(duration_s: float, stride_s: float) -> WindowTrack:
+    start_s = np.arange(0.0, duration_s - 10.0 + 1e-9, stride_s)
+    n = len(start_s)
+    percentile = np.random.default_rng(6).uniform(0, 90, n)
+    flat = np.zeros((n, 4), dtype=np.float32)
+    return WindowTrack(
+        start_s=start_s,
+        embedding=GaussianEmbedding(flat, flat),
+        uncertainty=percentile / 100,
+        percentile=percentile,
+        valid_fraction=np.ones((n, 12)),
+        window_s=10.0,
+        stride_s=stride_s,
+    )
+
+
+def lines(figure):
+    return [t for t in figure.data if t.type == "scatter" and t.mode == "lines"]
+
+
+def test_decimation_keeps_the_extremes_in_order_of_time():
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=100_003)
+    values[70_001], values[5] = 50.0, -40.0
+    time_s = np.arange(values.size) / 100
+    shown_s, shown = decimate_min_max(time_s, values, 500)
+    assert len(shown) <= 1000
+    assert (np.diff(shown_s) >= 0).all()
+    assert shown.max() == 50.0 and shown_s[shown.argmax()] == 700.01
+    assert shown.min() == -40.0 and shown_s[shown.argmin()] == 0.05
+    assert np.isin(shown, values).all()
+
+
+def test_decimation_leaves_gaps_as_gaps_and_short_signals_alone():
+    values = np.ones(10_000)
+    values[2000:4000] = np.nan
+    shown_s, shown = decimate_min_max(np.arange(10_000.0), values, 100)
+    inside = (shown_s >= 2000) & (shown_s < 4000)
+    assert np.isnan(shown[inside]).all() and inside.sum() >= 30
+    assert not np.isnan(shown[~inside]).any()
+    few = np.arange(7.0)
+    np.testing.assert_array_equal(decimate_min_max(few, few, 5)[1], few)
+    with pytest.raises(ValueError, match="at least 1"):
+        decimate_min_max(few, few, 0)
+
+
+@pytest.mark.parametrize(("duration_s", "stride_s"), [(10, 1), (38.4, 1), (1196, 1), (86400, 10)])
+def test_the_overview_stays_small_at_any_length(duration_s, stride_s):
+    ecg, track = make_ecg(duration_s), make_track(duration_s, stride_s)
+    figure = overview_figure(ecg, track, selected=0)
+    assert sum(len(t.x) for t in figure.data) < 16_000
+    heatmap = next(t for t in figure.data if t.type == "heatmap")
+    assert (heatmap.zmin, heatmap.zmax) == (0, 100)
+    # Every stretch of the recording has a colour, from its first second to its last.
+    assert heatmap.x[0] == 0 and heatmap.x[-1] == pytest.approx(1000 * duration_s)
+    assert figure.layout.xaxis.range == (0, pytest.approx(1000 * duration_s))
+
+
+def test_the_least_sure_window_survives_a_24_hour_overview():
+    ecg, track = make_ecg(86400.0), make_track(86400.0, 10.0)
+    track.percentile[5003] = 99.5
+    figure = overview_figure(ecg, track)
+    heatmap = next(t for t in figure.data if t.type == "heatmap")
+    assert np.nanmax(heatmap.z) == 99.5
+    markers = next(t for t in figure.data if t.type == "scatter" and t.mode == "markers")
+    assert 5003 in markers.customdata
+
+
+def test_the_trace_takes_the_colour_of_the_window_around_it():
+    ecg, track = make_ecg(60.0), make_track(60.0, 10.0)
+    track.percentile[:] = [5, 5, 5, 95, 5, 5]
+    figure = overview_figure(ecg, track)
+    by_colour = {t.line.color: t for t in lines(figure)}
+    unsure = by_colour[SCALE[9]]
+    x = np.asarray(unsure.x, dtype=float) / 1000
+    assert np.nanmin(x) >= 30.0 and np.nanmax(x) <= 40.1
+    assert np.nanmax(np.asarray(by_colour[SCALE[0]].x, dtype=float)) > 59_000
+
+
+def test_a_stretch_without_signal_is_blank_not_coloured():
+    ecg, track = make_ecg(60.0), make_track(60.0, 10.0)
+    track.valid_fraction[2] = 0.0
+    figure = overview_figure(ecg, track)
+    heatmap = next(t for t in figure.data if t.type == "heatmap")
+    assert list(np.isnan(heatmap.z[0])) == [False, False, True, False, False, False]
+    markers = next(t for t in figure.data if t.type == "scatter" and t.mode == "markers")
+    assert markers.text[2] == "00:20 to 00:30: nothing recorded"
+
+
+def test_the_overview_shows_the_first_lead_there_is():
+    origin = tuple("measured" if lead in ("II", "V1") else "missing" for lead in LEADS)
+    ecg = make_ecg(20.0, origin)
+    assert first_shown_lead(ecg) == "II"
+    assert overview_figure(ecg, make_track(20.0, 1.0)).layout.yaxis.title.text == "II (mV)"
+
+
+def test_a_detail_shows_every_sample():
+    ecg = make_ecg(1196.0)
+    figure = overview_figure(ecg, make_track(1196.0, 1.0), view_s=(300.0, 310.0))
+    seen = np.concatenate([np.asarray(t.x, dtype=float) for t in lines(figure) if t.yaxis is None])
+    assert len(np.unique(seen[np.isfinite(seen)])) == 1000
+    assert figure.layout.xaxis.range == (300_000, 310_000)
+
+
+def test_the_paper_keeps_25_mm_per_s_to_10_mm_per_mv():
+    layout = paper_figure(make_ecg(10.0), 0.0).layout
+    assert layout.yaxis.scaleanchor == "x"
+    # px per mV = scaleratio * px per s, so px per s : px per mV = 2.5.
+    assert 1 / layout.yaxis.scaleratio == pytest.approx(2.5)
+    assert (layout.xaxis.dtick, layout.yaxis.dtick) == (0.2, 0.5)
+    assert (layout.xaxis.minor.dtick, layout.yaxis.minor.dtick) == (0.04, 0.1)
+
+
+def test_every_lead_is_on_the_paper_exactly_once_with_its_own_samples():
+    ecg = make_ecg(30.0)
+    figure = paper_figure(ecg, 12.0)
+    leads = [t for t in figure.data if t.meta and t.meta["kind"] == "lead"]
+    assert sorted(t.meta["lead"] for t in leads) == sorted(LEADS)
+    for trace in leads:
+        x = np.asarray(trace.x)
+        rows = np.round((12.0 + x) * 100).astype(int)
+        expected = ecg.signal_mv[LEADS.index(trace.meta["lead"]), rows]
+        np.testing.assert_allclose(np.asarray(trace.y) - trace.meta["base_mv"], expected, atol=1e-6)
+        assert np.ptp(x) == pytest.approx(2.5, abs=0.02)
+    (rhythm,) = [t for t in figure.data if t.meta and t.meta["kind"] == "rhythm"]
+    assert rhythm.meta["lead"] == "II" and np.ptp(rhythm.x) == pytest.approx(9.99)
+
+
+def test_the_calibration_pulse_is_one_millivolt_for_a_fifth_of_a_second():
+    pulses = [t for t in paper_figure(make_ecg(10.0), 0.0).data if t.meta["kind"] == "calibration"]
+    assert len(pulses) == 4
+    for pulse in pulses:
+        y, x = np.asarray(pulse.y), np.asarray(pulse.x)
+        assert np.ptp(y) == pytest.approx(1.0)
+        assert np.ptp(x[y == y.max()]) == pytest.approx(0.2)
+
+
+def test_the_paper_names_missing_and_derived_leads():
+    origin = ("measured", "missing", "derived", *("derived",) * 3, *("missing",) * 6)
+    figure = paper_figure(make_ecg(10.0, origin), 0.0)
+    named = {a.name: a.text for a in figure.layout.annotations}
+    assert {n for n in named if n.startswith("missing")} == {
+        f"missing {lead}" for lead in ("II", "V1", "V2", "V3", "V4", "V5", "V6")
+    }
+    assert named["missing V1"] == "not recorded"
+    assert "derived" in named["lead aVR"] and "derived" not in named["lead I"]
+    drawn = {t.meta["lead"] for t in figure.data if t.meta["kind"] == "lead"}
+    assert drawn == {"I", "III", "aVR", "aVL", "aVF"}
+    # II is missing, so the rhythm strip shows the first lead there is.
+    (rhythm,) = [t for t in figure.data if t.meta["kind"] == "rhythm"]
+    assert rhythm.meta["lead"] == "I"
+
+
+def test_a_gap_is_left_open_and_shaded_on_the_paper():
+    ecg = make_ecg(10.0)
+    ecg.valid[LEADS.index("I"), 100:150] = False
+    figure = paper_figure(ecg, 0.0)
+    lead_one = next(t for t in figure.data if t.name == "I")
+    assert np.isnan(np.asarray(lead_one.y)[100:150]).all()
+    assert np.isfinite(np.asarray(lead_one.y)[:100]).all()
+    (gap,) = [s for s in figure.layout.shapes if s.name == "gap"]
+    assert (gap.x0, gap.x1) == (1.0, 1.49)
+
+
+def make_answer(question: str, probability: float, interval: tuple[float, float]) -> Answer:
+    low, high = interval
+    verdict = "not sure enough" if low <= 0.5 <= high else ("yes" if low > 0.5 else "no")
+    return Answer(question, probability, interval, 0.0, 1.0, 0.5, verdict, ("a",), ("b",))
+
+
+def test_each_answer_is_one_dot_with_its_interval():
+    answers = [
+        make_answer("LVEF < 40 %", 0.31, (0.12, 0.58)),
+        make_answer("AF", 0.97, (0.93, 0.99)),
+        make_answer("<b>typed</b> by a person", 0.05, (0.01, 0.2)),
+    ]
+    figure = answers_figure(answers)
+    dots = {t.name: t for t in figure.data}
+    assert list(dots["yes"].y) == [1] and list(dots["yes"].x) == [97]
+    assert dots["not sure enough"].error_x.array[0] == pytest.approx(27)
+    assert dots["not sure enough"].error_x.arrayminus[0] == pytest.approx(19)
+    assert figure.layout.yaxis.ticktext[2].startswith("&lt;b&gt;typed")
+
+
+def test_the_reference_histogram_holds_the_whole_cohort():
+    values = np.random.default_rng(2).lognormal(-3, 0.5, 5000)
+    reference = Reference.from_values(values, name="made", simulated=True)
+    figure = reference_figure(reference, [("this window", 0.05)])
+    assert sum(figure.data[0].y) == pytest.approx(100, abs=0.5)
+    assert figure.data[0].marker.color[0] == SCALE[0]
+    assert figure.data[0].marker.color[-1] == SCALE[-1]
+
+
+def test_colours_and_clock():
+    assert colour_of(0.0) == SCALE[0] and colour_of(100.0) == SCALE[-1]
+    assert colour_of(float("nan")) not in SCALE
+    assert [clock(s) for s in (0, 451, 3661.0, 59.96)] == ["00:00", "07:31", "1:01:01", "01:00"]
+    assert clock(451.26, tenths=True) == "07:31.3"
