@@ -1,0 +1,200 @@
+"""Band-pass filter and gaps: zero phase, over the whole recording, lead by lead.
+
+A zero-phase filter spreads one NaN over a whole lead. So gaps are bridged before filtering
+and masked afterwards, with a small guard, because what lies beside a gap was filtered
+together with invented samples.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import numpy.typing as npt
+from scipy import signal as scipy_signal
+
+from echoing_core.errors import SamplingRateError
+from echoing_core.records import STANDARD_FS_HZ, BoolArray, FloatArray
+
+LOW_HZ = 0.5
+HIGH_HZ = 40.0
+FILTER_ORDER = 4
+
+MIN_FS_HZ = 90.0
+"""Below this rate a recording holds no full 0.5-40 Hz band (40 Hz is at most 0.45 fs)."""
+
+BRIDGE_S = 0.04
+"""Gaps up to this long are bridged from sample to sample, longer ones between medians."""
+
+ANCHOR_S = 0.4
+"""Stretch beside a longer gap whose median stands for the baseline there."""
+
+GUARD_S = 0.1
+"""Largest margin masked on each side of a gap; a short gap gets a margin of its own length."""
+
+
+def band_hz(target_hz: float = STANDARD_FS_HZ) -> tuple[float, float]:
+    """Pass band in Hz for signals that will be resampled to ``target_hz``.
+
+    The upper edge stays below the new Nyquist frequency: min(40, 0.45 target).
+    """
+    return LOW_HZ, min(HIGH_HZ, 0.45 * target_hz)
+
+
+@functools.lru_cache(maxsize=32)
+def _sections(fs_hz: float, low_hz: float, high_hz: float) -> npt.NDArray[np.float64]:
+    sections = scipy_signal.butter(
+        FILTER_ORDER, (low_hz, high_hz), btype="bandpass", fs=fs_hz, output="sos"
+    )
+    return np.asarray(sections, dtype=np.float64)
+
+
+def check_fs(fs_hz: float) -> None:
+    """Refuse sampling rates from which 0.5-40 Hz cannot be had.
+
+    Raises
+    ------
+    SamplingRateError
+        If ``fs_hz`` is not a number, or below `MIN_FS_HZ`.
+    """
+    if not np.isfinite(fs_hz) or fs_hz < MIN_FS_HZ:
+        raise SamplingRateError(
+            f"The sampling rate is {fs_hz:g} Hz; ECG content up to {HIGH_HZ:g} Hz needs at "
+            f"least {MIN_FS_HZ:g} Hz. Check the header, or export the recording at a higher rate."
+        )
+
+
+def bandpass(
+    signal_mv: FloatArray, fs_hz: float, *, target_hz: float = STANDARD_FS_HZ
+) -> npt.NDArray[np.float64]:
+    """Butterworth band-pass of order 4, run forwards and backwards (zero phase).
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (..., n_times)
+        Finite values in mV; see `fill_gaps`.
+    fs_hz : float
+        Sampling rate in Hz.
+    target_hz : float
+        Rate in Hz of the signal this one will become; sets the upper edge (`band_hz`).
+
+    Returns
+    -------
+    ndarray, shape (..., n_times), float64
+        The two passes together have gain 0.5 at both edges of the band.
+
+    Raises
+    ------
+    SamplingRateError
+        If the band does not fit under half the sampling rate.
+    ValueError
+        If ``signal_mv`` holds NaN or infinity, which would spread over the whole lead.
+    """
+    check_fs(fs_hz)
+    # The sum is finite only if every value is, and needs no array of its own.
+    if not np.isfinite(np.sum(signal_mv, dtype=np.float64)):
+        raise ValueError("bandpass needs finite values; fill the gaps first")
+    low_hz, high_hz = band_hz(target_hz)
+    sections = _sections(float(fs_hz), low_hz, high_hz)
+    return np.asarray(scipy_signal.sosfiltfilt(sections, signal_mv, axis=-1), dtype=np.float64)
+
+
+def gap_runs(lead_mv: FloatArray) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Runs of samples that are NaN or infinite.
+
+    Parameters
+    ----------
+    lead_mv : ndarray, shape (n_times,)
+
+    Returns
+    -------
+    starts, stops : ndarray, shape (n_runs,)
+        Sample indices; ``stops`` is one past the last sample of each run.
+    """
+    missing = ~np.isfinite(lead_mv)
+    if not missing.any():
+        empty = np.empty(0, dtype=np.intp)
+        return empty, empty
+    edges = np.flatnonzero(np.diff(missing.astype(np.int8), prepend=0, append=0))
+    return edges[::2], edges[1::2]
+
+
+def fill_gaps(lead_mv: FloatArray, fs_hz: float) -> npt.NDArray[np.float64]:
+    """Bridge the gaps of one lead by straight lines, for filtering only.
+
+    A long gap is bridged between the medians of the measured `ANCHOR_S` seconds on either
+    side rather than between the two outermost samples: if one of these lies on an R peak, a
+    line from there would be a false slow wave that the filter carries into the signal.
+
+    Parameters
+    ----------
+    lead_mv : ndarray, shape (n_times,)
+        mV, NaN in gaps.
+    fs_hz : float
+        Sampling rate in Hz.
+
+    Returns
+    -------
+    ndarray, shape (n_times,), float64
+        The same with finite values in the gaps; zeros if nothing was measured.
+    """
+    filled = np.array(lead_mv, dtype=np.float64)
+    starts, stops = gap_runs(lead_mv)
+    if starts.size == 0:
+        return filled
+    if stops[0] - starts[0] == filled.size:
+        return np.zeros_like(filled)
+    bridge_n = max(1, round(BRIDGE_S * fs_hz))
+    anchor_n = max(1, round(ANCHOR_S * fs_hz))
+    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        reach = 1 if stop - start <= bridge_n else anchor_n
+        # Reading lead_mv, not filled, keeps earlier bridges out of the medians.
+        before = lead_mv[max(0, start - reach) : start]
+        after = lead_mv[stop : stop + reach]
+        left = _median_of_finite(before)
+        right = _median_of_finite(after)
+        left = right if left is None else left
+        right = left if right is None else right
+        if left is None or right is None:  # cannot be: a run ends beside a measured sample
+            raise RuntimeError("a gap without a measured neighbour")
+        n = stop - start
+        filled[start:stop] = left + (right - left) * (np.arange(1, n + 1) / (n + 1))
+    return filled
+
+
+def _median_of_finite(values_mv: FloatArray) -> float | None:
+    measured = values_mv[np.isfinite(values_mv)]
+    return float(np.median(measured)) if measured.size else None
+
+
+def valid_after_resampling(
+    lead_mv: FloatArray, fs_hz: float, n_out: int, out_hz: float = STANDARD_FS_HZ
+) -> BoolArray:
+    """Which samples at the new rate rest on measured values.
+
+    A sample is False inside a gap and within a guard on either side of it: the length of the
+    gap, but at most `GUARD_S` and at least one sample of the new rate.
+
+    Parameters
+    ----------
+    lead_mv : ndarray, shape (n_times,)
+        One lead at ``fs_hz``, NaN in gaps.
+    fs_hz, out_hz : float
+        Old and new sampling rate in Hz.
+    n_out : int
+        Number of samples at ``out_hz``.
+
+    Returns
+    -------
+    ndarray, shape (n_out,), bool
+    """
+    starts, stops = gap_runs(lead_mv)
+    if starts.size == 0:
+        return np.ones(n_out, dtype=np.bool_)
+    guard_s = np.clip((stops - starts) / fs_hz, 1.0 / out_hz, GUARD_S)
+    first = np.floor((starts / fs_hz - guard_s) * out_hz).astype(np.intp)
+    last = np.ceil(((stops - 1) / fs_hz + guard_s) * out_hz).astype(np.intp)
+    depth = np.zeros(n_out + 1, dtype=np.int32)
+    np.add.at(depth, np.clip(first, 0, n_out), 1)
+    np.add.at(depth, np.clip(last + 1, 0, n_out), -1)
+    return np.asarray(np.cumsum(depth[:-1]) == 0)
