@@ -536,8 +536,8 @@ WORDING: dict[str, Wording] = {
         "axis deviated to the right",
         "vertical to right axis",
     ),
-    "extreme_axis": _w(
-        "axis", None, "extreme axis deviation", "northwest axis", "markedly abnormal axis"
+    "indeterminate_axis": _w(
+        "axis", None, "indeterminate axis", "sagittal axis", "axis cannot be determined"
     ),
     "normal_ecg": _w(
         "summary",
