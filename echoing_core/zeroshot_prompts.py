@@ -33,7 +33,7 @@ class PromptSet:
     positive, negative : tuple of str
         Prompts for yes and for no, at least one each.
     label : str or None
-        Column of a study table that holds the true answer (``"label_af"``), where there is one.
+        Label that holds the true answer, without ``label_`` (``"af"``), where there is one.
     """
 
     name: str
