@@ -149,7 +149,8 @@ def relevant_ranks(distances: npt.ArrayLike, relevant: npt.ArrayLike) -> npt.NDA
         raise ValueError(f"relevant {hit.shape} must have the shape of distances {d.shape}")
     nearest = np.where(hit, d, np.inf).min(axis=1)
     before = ((d <= nearest[:, None]) & ~hit).sum(axis=1)
-    return np.where(hit.any(axis=1), before + 1, d.shape[1] + 1).astype(np.int64)
+    ranks = np.where(hit.any(axis=1), before + 1, d.shape[1] + 1)
+    return np.asarray(ranks, dtype=np.int64)
 
 
 def same_text_ranks(
