@@ -105,6 +105,23 @@ def test_cosine_order_is_brute_force(index: GalleryIndex, target: str):
     np.testing.assert_allclose([h.distance for h in hits], np.sort(distance), atol=2e-6)
 
 
+def test_means_of_any_length_keep_both_orders(tmp_path: Path):
+    # Means stored in half precision are off unit norm; these are far off it.
+    length = np.linspace(0.5, 2.0, N, dtype=np.float32)[:, None]
+    ecg = GaussianEmbedding(ECG.mu * length, ECG.log_var)
+    query = GaussianEmbedding(3.0 * QUERY.mu, QUERY.log_var)
+    build_index(tmp_path / "new", ecg=ecg, text=TEXT, items=ITEMS, checkpoint_hash=HASH)
+    stretched = open_index(tmp_path / "new", checkpoint_hash=HASH)
+    expected = {
+        "cosine": 1.0 - cosine(query.mu, ecg.mu)[0],
+        "csd": csd(query.mu, query.log_var, ecg.mu, ecg.log_var)[0],
+    }
+    for order, distance in expected.items():
+        hits = search_gallery(stretched, query, k=N, order=order)
+        assert ids(hits) == named(np.argsort(distance))
+        np.testing.assert_allclose([h.distance for h in hits], np.sort(distance), atol=1e-5)
+
+
 def test_the_two_orders_differ_here(index: GalleryIndex):
     # Otherwise the tests above could not tell one from the other.
     by_csd = ids(search_gallery(index, QUERY, k=10))
