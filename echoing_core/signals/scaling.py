@@ -68,24 +68,31 @@ class LeadScaler:
             scales.append(scale)
         return cls(tuple(means), tuple(scales))
 
-    def apply(self, signal_mv: FloatArray, valid: BoolArray) -> npt.NDArray[np.float32]:
+    def apply(
+        self, signal_mv: FloatArray, valid: BoolArray | None = None
+    ) -> npt.NDArray[np.float32]:
         """Scale each lead; samples that are not valid become exactly 0, the mean.
 
         Parameters
         ----------
         signal_mv : ndarray, shape (..., 12, n_times)
             mV.
-        valid : ndarray, shape (..., 12, n_times), bool
+        valid : ndarray, shape (..., 12, n_times), bool, optional
+            Without it every sample is scaled, and masking is left to the caller.
 
         Returns
         -------
         ndarray, shape (..., 12, n_times), float32
         """
-        if valid.shape != signal_mv.shape or signal_mv.shape[-2] != len(LEADS):
-            raise ValueError(f"shapes do not fit: {signal_mv.shape} and {valid.shape}")
+        if signal_mv.ndim < 2 or signal_mv.shape[-2] != len(LEADS):
+            raise ValueError(f"signal_mv must have shape (..., 12, n_times), not {signal_mv.shape}")
+        if valid is not None and valid.shape != signal_mv.shape:
+            raise ValueError(f"valid has shape {valid.shape}, not {signal_mv.shape}")
         mean = np.array(self.mean_mv, dtype=np.float32)[:, np.newaxis]
         scale = np.array(self.scale_mv, dtype=np.float32)[:, np.newaxis]
         scaled = (signal_mv.astype(np.float32, copy=False) - mean) / scale
+        if valid is None:
+            return np.asarray(scaled, dtype=np.float32)
         return np.where(valid, scaled, np.float32(0.0))
 
     def to_dict(self) -> dict[str, object]:
