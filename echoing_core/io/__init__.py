@@ -1,1 +1,9 @@
+"""Files and bytes to `Recording`, and back."""
 
+from __future__ import annotations
+
+from echoing_core.io.lead_names import canonical_lead_name
+from echoing_core.io.reading import read_recording
+from echoing_core.io.wfdb_write import write_wfdb
+
+__all__ = ["canonical_lead_name", "read_recording", "write_wfdb"]

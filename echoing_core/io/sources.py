@@ -1,0 +1,193 @@
+"""Where the bytes of a recording come from: a folder, a list of paths, or an upload."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from echoing_core.errors import UnreadableRecordError
+
+Source = str | Path | Sequence[str | Path] | Mapping[str, bytes] | Sequence[tuple[str, bytes]]
+
+_MAX_SHOWN = 60
+
+
+def shown(name: str) -> str:
+    """``name`` as it may stand in a message: printable and short."""
+    text = "".join(c if c.isprintable() else "?" for c in name)
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
+
+
+def base_name(name: str) -> str:
+    """Last part of a path, whichever way its slashes lean."""
+    return PurePosixPath(name.replace("\\", "/")).name
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file: either a path on this machine or the bytes of an upload."""
+
+    name: str
+    size: int
+    path: Path | None = None
+    data: bytes | None = None
+
+    def head(self, n_bytes: int) -> bytes:
+        """The first ``n_bytes`` bytes, or fewer if the file is shorter."""
+        if self.data is not None:
+            return self.data[:n_bytes]
+        try:
+            with self._path().open("rb") as stream:
+                return stream.read(n_bytes)
+        except OSError as exc:
+            raise UnreadableRecordError(
+                f"{shown(self.name)} cannot be opened; check that you may read it."
+            ) from exc
+
+    def place(self, target: Path) -> None:
+        """Put the bytes at ``target``, without copying them where a link will do."""
+        if self.data is not None:
+            target.write_bytes(self.data)
+            return
+        original = self._path().resolve()
+        try:
+            target.symlink_to(original)
+        except OSError:  # file systems and systems without links
+            shutil.copyfile(original, target)
+
+    def _path(self) -> Path:
+        if self.path is None:
+            raise ValueError(f"source file {self.name} has neither path nor bytes")
+        return self.path
+
+
+def _file_at(path: Path) -> SourceFile:
+    """The file at ``path``; links, folders and devices are refused."""
+    try:
+        info = path.lstat()
+    except OSError as exc:
+        raise UnreadableRecordError(
+            f"{shown(path.name)} is not there; check its name and folder."
+        ) from exc
+    if stat.S_ISLNK(info.st_mode):
+        raise UnreadableRecordError(
+            f"{shown(path.name)} is a link to another file, and links are not followed; "
+            "copy the file itself into this folder."
+        )
+    if not stat.S_ISREG(info.st_mode):
+        raise UnreadableRecordError(f"{shown(path.name)} is not an ordinary file.")
+    return SourceFile(path.name, info.st_size, path=path)
+
+
+@dataclass(frozen=True)
+class FileSet:
+    """Files that belong together, found by name, upper and lower case alike.
+
+    ``folder`` is set when the files beside the given ones may be looked up too.
+    """
+
+    files: Mapping[str, SourceFile]
+    folder: Path | None = None
+    _listing: dict[str, str] = field(default_factory=dict, compare=False)
+
+    def find(self, name: str) -> SourceFile | None:
+        """The file called ``name``, or None."""
+        given = self.files.get(name.lower())
+        if given is not None or self.folder is None:
+            return given
+        exact = self.folder / name
+        if exact.is_symlink() or exact.exists():
+            return _file_at(exact)
+        if not self._listing:
+            self._listing.update({p.name.lower(): p.name for p in self.folder.iterdir()})
+        real_name = self._listing.get(name.lower())
+        return None if real_name is None else _file_at(self.folder / real_name)
+
+    def names(self, *endings: str) -> list[str]:
+        """Sorted names of the given files, those with one of ``endings`` if any are named."""
+        found = [f.name for f in self.files.values()]
+        return sorted(n for n in found if not endings or n.lower().endswith(endings))
+
+
+def _keyed(files: Iterable[SourceFile]) -> dict[str, SourceFile]:
+    by_name: dict[str, SourceFile] = {}
+    for file in files:
+        if file.name.lower() in by_name:
+            raise UnreadableRecordError(
+                f"Two files are called {shown(file.name)}; "
+                "give the files of one recording at a time."
+            )
+        by_name[file.name.lower()] = file
+    return by_name
+
+
+def _from_bytes(pairs: Iterable[tuple[str, bytes]]) -> FileSet:
+    return FileSet(_keyed(SourceFile(base_name(n), len(b), data=bytes(b)) for n, b in pairs))
+
+
+def _from_path(path: Path) -> tuple[FileSet, str | None]:
+    """Files and header name for one path: a folder, a header, a data file or a bare stem."""
+    if path.is_dir():
+        files = [
+            SourceFile(p.name, p.lstat().st_size, path=p)
+            for p in sorted(path.iterdir())
+            if p.name.lower().endswith(".hea")
+        ]
+        if not files:
+            raise UnreadableRecordError(
+                f"The folder {shown(path.name)} holds no header (.hea); "
+                "choose the folder that holds the .hea file and its data file."
+            )
+        return FileSet(_keyed(files), folder=path), None
+    names = [path.name + ".hea"]
+    if path.suffix.lower() == ".hea":
+        names.insert(0, path.name)
+    elif path.suffix and path.exists():
+        names = [path.stem + ".hea", *names]
+    beside = FileSet({}, folder=path.parent if path.parent.is_dir() else None)
+    for name in names:
+        header = beside.find(name)
+        if header is not None:
+            return FileSet(_keyed([header]), folder=path.parent), header.name
+    if path.exists():
+        return FileSet(_keyed([_file_at(path)])), None
+    raise UnreadableRecordError(
+        f"There is no recording called {shown(path.name)} here; a recording is a header "
+        "(.hea) and its data file (.dat or .mat) in one folder."
+    )
+
+
+def gather(source: Source) -> tuple[FileSet, str | None]:
+    """Turn what a caller gives into files, and the header's name where that is settled.
+
+    Raises
+    ------
+    UnreadableRecordError
+        If nothing is there, if two files share a name, or if a file is a link.
+    TypeError
+        If ``source`` is none of the kinds named in `read_recording`.
+    """
+    if isinstance(source, str | Path):
+        return _from_path(Path(source))
+    if isinstance(source, Mapping):
+        return _from_bytes(source.items()), None
+    if not isinstance(source, Sequence):
+        raise TypeError(f"source must be paths or named bytes, not {type(source).__name__}")
+    paths: list[Path] = []
+    pairs: list[tuple[str, bytes]] = []
+    for item in source:
+        if isinstance(item, str | Path):
+            paths.append(Path(item))
+        else:
+            name, data = item
+            pairs.append((name, data))
+    if paths and pairs:
+        raise TypeError("source mixes paths and named bytes")
+    if len(paths) == 1:
+        return _from_path(paths[0])
+    if paths:
+        return FileSet(_keyed(_file_at(p) for p in paths)), None
+    return _from_bytes(pairs), None
