@@ -1,0 +1,31 @@
+"""The app's router: ``streamlit run app.py``."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import streamlit as st
+
+# Nothing here may ask the internet for anything, whatever a library would do by itself.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+from ui import frame  # noqa: E402 - after the environment is set
+
+st.set_page_config(page_title="EchoingECG", page_icon=":material/ecg_heart:", layout="wide")
+st.logo(str(Path(__file__).parent / "ui" / "wordmark.svg"), size="large")
+page = st.navigation(
+    [
+        st.Page("pages/explore.py", title="Explore", icon=":material/ecg_heart:", default=True),
+        st.Page("pages/ask.py", title="Ask", icon=":material/help:"),
+        st.Page("pages/retrieve.py", title="Retrieve", icon=":material/search:"),
+        st.Page("pages/model.py", title="Model", icon=":material/info:"),
+    ],
+    position="top",
+)
+frame.header()
+with frame.guarded():
+    page.run()

@@ -1,0 +1,27 @@
+"""Questions in words about one window of the open recording."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from echoing_core import services
+from ui import frame, questions, record, resources
+
+st.title("Ask about the recording", anchor=False)
+model = resources.model()
+current = record.opened()
+if current is None:
+    record.none_open("ask about")
+
+record.summary(current)
+left, right = st.columns([5, 7], gap="large")
+with left, frame.guarded():
+    start_s = questions.window_choice(current, key="ask_window")
+    chosen = questions.picked()
+with right, frame.guarded():
+    if chosen:
+        answers = services.ask(model, current.explanation, chosen, start_s=start_s)
+        questions.show_answers(answers)
+        frame.training_note(model)
+    else:
+        st.info("Choose at least one question, or add your own.", icon=":material/help:")

@@ -1,0 +1,17 @@
+"""What the model is, what it was trained on, and what its uncertainty is measured against."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui import about, frame, record, resources
+
+st.title("The model", anchor=False)
+model = resources.model()
+frame.training_note(model)
+with frame.guarded():
+    about.facts(model)
+with frame.guarded():
+    about.reference(model, record.opened())
+with frame.guarded():
+    st.markdown(model.card_markdown)

@@ -1,0 +1,1 @@
+"""Everything that says ``st.`` and is shared by the pages."""

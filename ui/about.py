@@ -1,0 +1,60 @@
+"""The model page: identity, training data, reference cohort."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from echoing_core import figures
+from ui import frame, record, windows
+
+if TYPE_CHECKING:
+    from echoing_core.services import Model
+
+
+def facts(model: Model) -> None:
+    """Name, hash and what it was trained on."""
+    trained = model.trained_on
+    with st.container(horizontal=True, gap="large"):
+        st.metric("Model", model.name, width="content")
+        st.metric(
+            "Simulated ECGs in training", f"{trained.get('simulated_ecgs', 0):,}", width="content"
+        )
+        st.metric("Real ECGs in training", f"{trained.get('real_ecgs', 0):,}", width="content")
+    st.caption("Fingerprint (sha256) of the files that it computes with")
+    st.code(model.hash, language=None, wrap_lines=True)
+
+
+def reference(model: Model, current: record.OpenRecord | None) -> None:
+    """The reference cohort's sigma^2, and where the chosen window of the recording lies."""
+    cohort = model.reference
+    st.subheader("What uncertainty is measured against", anchor=False)
+    if cohort.simulated:
+        frame.simulated_badge("simulated reference cohort")
+    st.markdown(
+        f"The percentiles on all pages compare with {cohort.n:,} windows: "
+        f"{frame.literal(cohort.name)}."
+    )
+    marks = []
+    if current is not None:
+        track = current.explanation.track
+        index = windows.chosen(track)
+        marks = [(f"window {windows.span_words(track, index)}", float(track.uncertainty[index]))]
+    st.plotly_chart(
+        figures.reference_figure(cohort, marks),
+        key="reference",
+        theme=None,
+        config=windows.CHART_CONFIG,
+        alt="Histogram of sigma squared in the reference cohort.",
+    )
+    levels = (5, 25, 50, 75, 95)
+    st.table(
+        {
+            "Percentile": [str(p) for p in levels],
+            "Sum of sigma²": [f"{v:.4g}" for v in cohort.value_at(levels)],
+        },
+        border="horizontal",
+        hide_index=True,
+        width="content",
+    )

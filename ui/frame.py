@@ -1,0 +1,84 @@
+"""What every page has: its title, the disclaimer, and errors as sentences."""
+
+from __future__ import annotations
+
+import logging
+import string
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from echoing_core.errors import EchoingError
+
+if TYPE_CHECKING:
+    from echoing_core.services import Model
+
+logger = logging.getLogger(__name__)
+
+DISCLAIMER = "Research use only, not a medical device"
+
+# Only fixed text goes in here. The ECG paper keeps its size on a narrow screen and scrolls
+# inside its own box, so that the page itself never does.
+_STYLE = """<style>
+.stMainBlockContainer { padding-top: 4.2rem; padding-bottom: 3rem; }
+.stMainBlockContainer h1 { font-size: 1.7rem; padding: 0; }
+.st-key-paper { overflow-x: auto; }
+.st-key-paper [data-testid="stElementContainer"],
+.st-key-paper [data-testid="stFullScreenFrame"] { min-width: 960px; }
+[class*="st-key-paper_hit_"] { overflow-x: auto; }
+[class*="st-key-paper_hit_"] [data-testid="stElementContainer"],
+[class*="st-key-paper_hit_"] [data-testid="stFullScreenFrame"] { min-width: 960px; }
+.stMarkdown { overflow-wrap: anywhere; }
+@media (max-width: 640px) {
+  .stMainBlockContainer { padding-left: 0.9rem; padding-right: 0.9rem; }
+}
+</style>"""
+
+
+def header() -> None:
+    """Style and disclaimer; the router calls this once for every page."""
+    st.html(_STYLE)
+    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+        st.badge(DISCLAIMER, icon=":material/experiment:", color="orange")
+
+
+def literal(text: str) -> str:
+    """Text of a person or a file, escaped so that Markdown shows it as it is."""
+    marked = "".join(f"\\{c}" if c in string.punctuation else c for c in text)
+    return " ".join(marked.split())
+
+
+def simulated_badge(words: str = "simulated") -> None:
+    """The mark of anything that was not measured on a person."""
+    st.badge(words, icon=":material/science:", color="violet")
+
+
+def training_note(model: Model) -> None:
+    """Where the model's knowledge comes from, wherever its answers are shown."""
+    if model.simulated_training:
+        simulated_badge("model trained on simulated ECGs only")
+        return
+    simulated_badge("what the model knows of echocardiography was simulated")
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Turn what goes wrong inside into one sentence on the page, and go on after it."""
+    try:
+        yield
+    except EchoingError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+    except Exception:  # noqa: BLE001 - the edge of the app: a person must not see a traceback
+        report_unexpected()
+
+
+def report_unexpected() -> None:
+    """Log the error being handled and say in plain words that something failed."""
+    logger.exception("unexpected error in a page")
+    st.error(
+        "Something failed that should not have; the details are in the log of the server. "
+        "Try again, or open another recording.",
+        icon=":material/error:",
+    )

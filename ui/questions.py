@@ -1,0 +1,159 @@
+"""Questions to the model: which, in what wording, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from echoing_core import figures, services
+from echoing_core.errors import ConfigError
+from echoing_core.records import Answer
+from echoing_core.services import PromptSet
+from ui import frame, record, resources, windows
+
+
+def window_choice(current: record.OpenRecord, key: str) -> float | None:
+    """Which window to use; None stands for the surest one."""
+    track = current.explanation.track
+    surest, chosen = services.most_sure_window(track), windows.chosen(track)
+    options = {
+        "surest": f"the surest window, {windows.span_words(track, surest)}",
+        "chosen": f"the window chosen on Explore, {windows.span_words(track, chosen)}",
+    }
+    if len(track) < 2 or surest == chosen:
+        options.pop("chosen")
+    choice = st.radio(
+        "About which ten seconds",
+        list(options),
+        format_func=options.__getitem__,
+        key=key,
+        persist_state="session",
+    )
+    index = chosen if choice == "chosen" else surest
+    percentile = float(figures.shown_percentile(track)[index])
+    st.caption(f"Uncertainty percentile {percentile:.0f}: {windows.percentile_words(percentile)}.")
+    return float(track.start_s[index]) if choice == "chosen" else None
+
+
+def picked() -> tuple[PromptSet, ...]:
+    """The questions to ask, each with the wording that the person gave it."""
+    _own_question()
+    available = {p.name: p for p in (*resources.prompt_sets(), *_own())}
+    if "questions" not in st.session_state:
+        st.session_state["questions"] = [p.name for p in resources.prompt_sets()]
+    names = st.pills(
+        "Questions to ask",
+        list(available),
+        selection_mode="multi",
+        format_func=lambda name: frame.literal(available[name].question),
+        key="questions",
+        persist_state="session",
+    )
+    chosen = [available[name] for name in available if name in (names or [])]
+    with st.expander("Wording of the questions", icon=":material/edit:"):
+        _editor(chosen)
+    return tuple(p for p in (_worded(p) for p in chosen) if p is not None)
+
+
+def _own() -> list[PromptSet]:
+    own: list[PromptSet] = st.session_state.setdefault("own_questions", [])
+    return own
+
+
+def _own_question() -> None:
+    with st.form("own_question", clear_on_submit=True, border=False):
+        text = st.text_input(
+            "A question of your own",
+            placeholder="a finding in words, for example: left anterior fascicular block",
+        )
+        if not st.form_submit_button("Add question", icon=":material/add:"):
+            return
+    with frame.guarded():
+        new = services.as_prompt_sets(text)[0]
+        if new.question.lower() in {p.question.lower() for p in _own()}:
+            raise ConfigError(f"The question {new.question!r} is already in the list.")
+        # A name of our own: two texts without Latin letters would otherwise share one.
+        named = replace(new, name=f"own_{len(_own()) + 1}")
+        _own().append(named)
+        st.session_state["questions"] = [*st.session_state.get("questions", []), named.name]
+
+
+def _editor(chosen: Sequence[PromptSet]) -> None:
+    if not chosen:
+        st.caption("Choose a question above to see its wording.")
+        return
+    by_name = {p.name: p for p in chosen}
+    name = st.selectbox(
+        "Question to reword",
+        list(by_name),
+        format_func=lambda n: by_name[n].question,
+    )
+    st.caption(
+        "The model compares the ECG with texts that say yes and texts that say no, one a line. "
+        "Write them as a report would."
+    )
+    shipped, sides = by_name[name], st.columns(2)
+    for column, side, words in zip(sides, ("positive", "negative"), ("yes", "no"), strict=True):
+        key = f"wording_{side}_{name}"
+        if key not in st.session_state:
+            st.session_state[key] = "\n".join(getattr(shipped, side))
+        column.text_area(f"Texts that say {words}", key=key, height=190, persist_state="session")
+    st.button("Back to the original wording", on_click=_reset, args=(shipped,))
+
+
+def _reset(shipped: PromptSet) -> None:
+    for side in ("positive", "negative"):
+        st.session_state[f"wording_{side}_{shipped.name}"] = "\n".join(getattr(shipped, side))
+
+
+def _worded(shipped: PromptSet) -> PromptSet | None:
+    """The question as reworded; None, and a sentence on the page, if that cannot be asked."""
+    sides = {}
+    for side in ("positive", "negative"):
+        text = st.session_state.get(f"wording_{side}_{shipped.name}")
+        if text is not None:
+            lines = (" ".join(line.split()) for line in text.splitlines())
+            sides[side] = tuple(line for line in lines if line)
+    with frame.guarded():
+        return replace(shipped, **sides)
+    return None
+
+
+def show_answers(answers: Sequence[Answer]) -> None:
+    """The answers as dots with intervals, and as a table."""
+    st.plotly_chart(
+        figures.answers_figure(answers),
+        key="answers",
+        theme=None,
+        config=windows.CHART_CONFIG,
+        alt="Probability of yes with its 90 % interval for each question; the table below "
+        "holds the same numbers.",
+    )
+    st.table(
+        [
+            {
+                "Question": frame.literal(a.question),
+                "Probability": f"{100 * a.probability:.0f} %",
+                "90 % interval": f"{100 * a.interval[0]:.0f} to {100 * a.interval[1]:.0f} %",
+                "Answer": a.verdict,
+            }
+            for a in answers
+        ],
+        border="horizontal",
+        hide_index=True,
+        alt="Answers of the model",
+    )
+    for answer in answers:
+        if answer.unknown_words:
+            words = ", ".join(frame.literal(word) for word in answer.unknown_words)
+            st.warning(
+                f"{frame.literal(answer.question)}: the model never saw these words in training "
+                f"and can make little of them: {words}.",
+                icon=":material/spellcheck:",
+            )
+    st.caption(
+        "The interval comes from the model's own uncertainty about this ECG. Where it holds "
+        "50 %, the answer is “not sure enough”. These are not calibrated risks of your patient."
+    )

@@ -1,0 +1,237 @@
+"""The open recording: chosen once, kept for the whole session, never shared with another."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from echoing_core import figures, services
+from echoing_core.errors import EchoingError
+from echoing_core.records import FRANK_LEADS, LEADS, Recording
+from echoing_core.services import Explanation, Sample
+from ui import frame, resources, windows
+
+logger = logging.getLogger(__name__)
+
+VCG_METHODS = {
+    "dower": "Dower synthesis",
+    "kors_pinv": "Kors matrix, pseudo-inverse",
+    "kors_gls": "Kors matrix, generalised least squares",
+}
+_STRIDES_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_MOST_WINDOWS = 100_000
+_SHORT_S = 1800.0
+
+
+@dataclass(frozen=True, eq=False)
+class OpenRecord:
+    """A parsed recording, what the model says along it, and how it was asked."""
+
+    recording: Recording
+    explanation: Explanation
+    stride_s: float
+    vcg_method: str
+
+    @property
+    def has_frank_leads(self) -> bool:
+        return set(FRANK_LEADS) <= set(self.recording.lead_names)
+
+
+def opened() -> OpenRecord | None:
+    """The open recording of this session, on whichever page."""
+    record: OpenRecord | None = st.session_state.get("record")
+    return record
+
+
+def none_open(purpose: str, *, stop: bool = True) -> None:
+    """Say that a recording is needed, lead to where one is opened, and end the page."""
+    st.info(f"Open a recording to {purpose} first.", icon=":material/folder_open:")
+    st.page_link("pages/explore.py", label="Open a recording", icon=":material/ecg_heart:")
+    if stop:
+        st.stop()
+
+
+def default_stride_s(duration_s: float) -> float:
+    """A window a second up to half an hour, every ten seconds beyond."""
+    return 1.0 if duration_s <= _SHORT_S else 10.0
+
+
+def chooser() -> None:
+    """Upload and samples: in the open while nothing is open, folded away afterwards."""
+    if opened() is None:
+        _choices()
+    else:
+        with st.expander("Open another recording", icon=":material/folder_open:"):
+            _choices()
+    error: str | None = st.session_state.get("upload_error")
+    if error is not None:
+        st.error(frame.literal(error), icon=":material/error:")
+
+
+def _choices() -> None:
+    left, right = st.columns([5, 6], gap="large")
+    with left:
+        st.markdown("**Your own recording**")
+        uploads = st.file_uploader(
+            "WFDB files of one recording: the header (.hea) and its signal files (.dat, .mat)",
+            accept_multiple_files=True,
+            key=f"uploads_{st.session_state.get('upload_round', 0)}",
+            help="Choose all files of the recording together. They are read in memory and "
+            "forgotten when you close this page.",
+        )
+    with right:
+        st.markdown("**A sample to try**")
+        with frame.guarded():
+            for sample in resources.samples():
+                _sample_row(sample)
+    _read_uploads([(file.file_id, file.name, file.getvalue) for file in uploads or []])
+
+
+def _sample_row(sample: Sample) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        pressed = st.button(sample.title, key=f"sample_{sample.sample_id}")
+        if sample.simulated:
+            frame.simulated_badge()
+    st.caption(frame.literal(sample.description))
+    if pressed:
+        _forget_uploads()
+        read_and_show(lambda: services.read_recording(sample.paths))
+
+
+def _read_uploads(uploads: list[tuple[str, str, Callable[[], bytes]]]) -> None:
+    """Read new uploads once: a rerun with the same files must neither parse nor embed."""
+    identity = tuple(file_id for file_id, _, _ in uploads)
+    if not identity:
+        st.session_state.pop("upload_error", None)
+        st.session_state.pop("uploads_seen", None)
+    elif identity != st.session_state.get("uploads_seen"):
+        st.session_state["uploads_seen"] = identity
+        st.session_state.pop("upload_error", None)
+        read_and_show(
+            lambda: services.read_upload([(name, content()) for _, name, content in uploads])
+        )
+
+
+def _forget_uploads() -> None:
+    # A widget cannot be emptied; one with another key starts empty.
+    st.session_state["upload_round"] = st.session_state.get("upload_round", 0) + 1
+    st.session_state.pop("upload_error", None)
+    st.session_state.pop("uploads_seen", None)
+
+
+def read_and_show(read: Callable[[], Recording]) -> None:
+    """Read a recording, embed it and keep both, or keep the sentence that says why not."""
+    model = resources.model()
+    try:
+        with st.spinner("Reading the recording"):
+            recording = read()
+        record = _embed(recording, default_stride_s(recording.duration_s), "dower")
+    except EchoingError as error:
+        st.session_state["upload_error"] = str(error)
+        return
+    except Exception:
+        logger.exception("unexpected error while a recording was read")
+        st.session_state["upload_error"] = (
+            "These files could not be read, for a reason that this program did not expect. "
+            "Export the recording again as WFDB, or choose another one."
+        )
+        return
+    logger.info("opened a recording of %.0f s with model %s", recording.duration_s, model.name)
+    keep(record)
+    _forget_uploads()
+    st.rerun()
+
+
+def keep(record: OpenRecord, near_s: float | None = None) -> None:
+    """Make this the open recording, at its surest window or at the one nearest to a time."""
+    track = record.explanation.track
+    surest = services.most_sure_window(track)
+    window = surest if near_s is None else int(np.abs(track.start_s - near_s).argmin())
+    st.session_state["record"] = record
+    st.session_state["window"] = window
+    st.session_state["record_round"] = st.session_state.get("record_round", 0) + 1
+
+
+def _embed(recording: Recording, stride_s: float, vcg_method: str) -> OpenRecord:
+    model = resources.model()
+    bar = st.progress(0.0, text="Looking at every window")
+
+    def show(done: int, total: int) -> None:
+        bar.progress(done / max(total, 1), text=f"Looking at every window: {done:,} of {total:,}")
+
+    try:
+        with resources.turn():
+            explanation = services.explain(
+                model, recording, stride_s, vcg_method=vcg_method, progress=show
+            )
+    finally:
+        bar.empty()
+    return OpenRecord(recording, explanation, stride_s, vcg_method)
+
+
+def settings(record: OpenRecord) -> None:
+    """Stride and VCG method; a change looks at the recording again."""
+    duration_s = record.recording.duration_s
+    strides = [s for s in _STRIDES_S if duration_s / s <= _MOST_WINDOWS]
+    stride_s = st.selectbox(
+        "Seconds between window starts",
+        sorted({*strides, record.stride_s}),
+        index=sorted({*strides, record.stride_s}).index(record.stride_s),
+        format_func=lambda s: f"{s:g} s",
+        key=f"stride_{st.session_state.get('record_round', 0)}",
+    )
+    method = record.vcg_method
+    if record.has_frank_leads and record.explanation.ecg.leads_with("derived"):
+        method = st.selectbox(
+            "12 leads from X, Y, Z by",
+            list(VCG_METHODS),
+            index=list(VCG_METHODS).index(method),
+            format_func=VCG_METHODS.__getitem__,
+            key=f"method_{st.session_state.get('record_round', 0)}",
+        )
+    if (stride_s, method) != (record.stride_s, record.vcg_method):
+        with frame.guarded():
+            start_s = record.explanation.track.start_s[windows.chosen(record.explanation.track)]
+            keep(_embed(record.recording, stride_s, method), near_s=float(start_s))
+            st.rerun()
+
+
+def summary(record: OpenRecord) -> None:
+    """One line that says what the recording is, and what the reader noted about it."""
+    recording, ecg = record.recording, record.explanation.ecg
+    parts = [f"**{frame.literal(recording.record_id)}**", frame.literal(recording.file_format)]
+    parts.append(f"{recording.fs_hz:g} → {ecg.fs_hz:g} Hz")
+    parts.append(figures.clock(recording.duration_s, tenths=recording.duration_s < 60))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(" · ".join(parts), width="content")
+        if recording.simulated:
+            frame.simulated_badge()
+        for words, colour in lead_badges(record):
+            st.badge(words, color=colour)
+    notes = list(dict.fromkeys([*recording.notes, *ecg.notes]))
+    if notes:
+        with st.expander(f"Notes on this recording ({len(notes)})", icon=":material/notes:"):
+            for note in notes:
+                st.markdown(f"- {frame.literal(note)}")
+
+
+def lead_badges(record: OpenRecord) -> list[tuple[str, str]]:
+    """What is measured, derived and missing, in words short enough for one line each."""
+    ecg = record.explanation.ecg
+    badges = []
+    measured, derived = ecg.leads_with("measured"), ecg.leads_with("derived")
+    missing = ecg.leads_with("missing")
+    if measured:
+        words = "all 12 leads" if len(measured) == len(LEADS) else ", ".join(measured)
+        badges.append((f"measured: {words}", "green"))
+    if derived:
+        words = "all 12 leads" if len(derived) == len(LEADS) else ", ".join(derived)
+        how = f" ({ecg.derivation})" if ecg.derivation else ""
+        badges.append((f"derived: {words}{frame.literal(how)}", "blue"))
+    if missing:
+        badges.append((f"not recorded: {', '.join(missing)}", "gray"))
+    return badges

@@ -1,0 +1,63 @@
+"""What all sessions share: the model, the index, the questions. Nothing of any upload."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from echoing_core import services
+from ui import frame
+
+if TYPE_CHECKING:
+    from echoing_core.retrieve.index import GalleryIndex
+    from echoing_core.services import Model, PromptSet, Sample
+
+
+@st.cache_resource(show_spinner="Loading the model")
+def _model() -> Model:
+    return services.load_model()
+
+
+@st.cache_resource(show_spinner="Opening the collection of ECGs")
+def _index() -> GalleryIndex:
+    return services.load_index(model=_model())
+
+
+@st.cache_resource(show_spinner=False)
+def turn() -> threading.Lock:
+    """Held while a recording is embedded: two at once on few cores would both crawl."""
+    return threading.Lock()
+
+
+def model() -> Model:
+    """The model; a page whose model cannot be loaded says why and ends here."""
+    loaded = None
+    with frame.guarded():
+        loaded = _model()
+    if loaded is None:
+        st.stop()
+    return loaded
+
+
+def index() -> GalleryIndex:
+    """The collection that is searched; see `model`."""
+    loaded = None
+    with frame.guarded():
+        loaded = _index()
+    if loaded is None:
+        st.stop()
+    return loaded
+
+
+@st.cache_resource(show_spinner=False)
+def prompt_sets() -> tuple[PromptSet, ...]:
+    """The shipped questions."""
+    return services.prompt_sets()
+
+
+@st.cache_resource(show_spinner=False)
+def samples() -> tuple[Sample, ...]:
+    """The shipped recordings."""
+    return tuple(services.samples())

@@ -1,0 +1,235 @@
+"""Choosing a window: by click on the overview, by keyboard, or the surest and least sure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+import streamlit as st
+
+from echoing_core import figures, services
+from echoing_core.records import WindowTrack
+from echoing_core.services import Explanation
+from ui import frame
+
+_DAY_ONE = datetime(2000, 1, 1)
+_VIEWS_S = {"Whole recording": None, "10 minutes": 600.0, "2 minutes": 120.0, "30 seconds": 30.0}
+CHART_CONFIG = {"displayModeBar": False, "scrollZoom": False}
+
+
+def chosen(track: WindowTrack) -> int:
+    """Number of the chosen window; every page asks here."""
+    window: int = st.session_state.get("window", 0)
+    return min(max(window, 0), len(track) - 1)
+
+
+def span_words(track: WindowTrack, index: int) -> str:
+    """``"07:31 to 07:41"``, with tenths where the recording is that short."""
+    start = float(track.start_s[index])
+    tenths = track.stride_s < 1
+    begin, end = (figures.clock(s, tenths=tenths) for s in (start, start + track.window_s))
+    return f"{begin} to {end}"
+
+
+def percentile_words(percentile: float) -> str:
+    """What a percentile means to somebody who does not know the word sigma."""
+    if percentile < 25:
+        return "the model is surer here than usual"
+    if percentile < 75:
+        return "about as sure as usual"
+    if percentile < 90:
+        return "less sure than usual"
+    return "the model is unsure here: read its answers with care"
+
+
+def extremes(track: WindowTrack, n: int, *, surest: bool) -> list[int]:
+    """Up to ``n`` windows that do not overlap, surest or least sure first."""
+    shown = figures.shown_percentile(track)
+    # Ties at percentile 0 or 100 are common on noisy recordings, so sigma^2 itself decides.
+    order = np.argsort(track.uncertainty if surest else -track.uncertainty, kind="stable")
+    picked: list[int] = []
+    if surest:
+        picked = [services.most_sure_window(track)]
+    for index in order:
+        if len(picked) == n:
+            break
+        apart = all(
+            abs(track.start_s[index] - track.start_s[other]) >= track.window_s for other in picked
+        )
+        if apart and np.isfinite(shown[index]):
+            picked.append(int(index))
+    return picked
+
+
+def overview(explanation: Explanation) -> None:
+    """The trace and the uncertainty along it; a click on it chooses a window."""
+    ecg, track = explanation.ecg, explanation.track
+    lead = figures.first_shown_lead(ecg)
+    view_s = _view(ecg.duration_s, float(track.start_s[chosen(track)]), track.window_s)
+    other = "" if lead == "I" else f" (lead I was not recorded, so this is lead {lead})"
+    st.markdown(
+        f"**Lead {lead}, coloured by how unsure the model is**{other}",
+        help="Each 10-second window is compared with the reference ECGs of this model. "
+        "Percentile 96 means: less sure than on 96 of 100 of them. Click to choose a window.",
+    )
+    _legend()
+    figure = figures.overview_figure(ecg, track, selected=chosen(track), view_s=view_s)
+    st.plotly_chart(
+        figure,
+        key="overview",
+        theme=None,
+        on_select=_take_click,
+        selection_mode="points",
+        config=CHART_CONFIG,
+        alt=f"Lead {lead} over time with the uncertainty percentile of each window under it. "
+        "The slider below chooses the same windows by keyboard.",
+    )
+    _slider(track)
+
+
+def _legend() -> None:
+    """The colour scale in one line; fixed, so two recordings can be compared."""
+    stops = ", ".join(f"{c} {10 * i}% {10 * i + 10}%" for i, c in enumerate(figures.SCALE))
+    st.html(
+        '<div style="display:flex;align-items:center;gap:.6rem;font-size:.85rem;color:#5b6675">'
+        "<span>sure</span>"
+        '<span style="flex:0 1 220px;height:10px;border-radius:2px;'
+        f'background:linear-gradient(90deg,{stops})"></span>'
+        "<span>unsure</span><span>uncertainty percentile, 0 to 100</span></div>"
+    )
+
+
+def _view(duration_s: float, start_s: float, window_s: float) -> tuple[float, float] | None:
+    names = [name for name, s in _VIEWS_S.items() if s is None or s < 0.7 * duration_s]
+    if len(names) < 2:
+        return None
+    name = st.segmented_control(
+        "Show", names, default=names[0], key="view", required=True, label_visibility="collapsed"
+    )
+    length_s = _VIEWS_S.get(name or names[0])
+    if length_s is None:
+        return None
+    begin = min(max(start_s + (window_s - length_s) / 2, 0.0), duration_s - length_s)
+    return begin, begin + length_s
+
+
+def _take_click() -> None:
+    points = st.session_state["overview"]["selection"]["points"]
+    windows = [p["customdata"] for p in points if p.get("customdata") is not None]
+    if windows:
+        value = windows[0]
+        st.session_state["window"] = int(value[0] if isinstance(value, list) else value)
+
+
+def _slider(track: WindowTrack) -> None:
+    if len(track) < 2:
+        st.caption("This recording is one window long.")
+        return
+    starts = [_DAY_ONE + timedelta(seconds=float(s)) for s in track.start_s[[0, -1]]]
+    days = "[day] D " if track.start_s[-1] >= 86400 else ""
+    hours = "HH:mm:ss" if track.start_s[-1] >= 3600 else "mm:ss"
+    tenths = ".S" if track.stride_s < 1 else ""
+    # The slider follows clicks and buttons, so its value is set before it is drawn.
+    st.session_state["window_start"] = _DAY_ONE + timedelta(
+        seconds=float(track.start_s[chosen(track)])
+    )
+    st.slider(
+        "Window starts at",
+        min_value=starts[0],
+        max_value=starts[1],
+        step=timedelta(seconds=track.stride_s),
+        format=days + hours + tenths,
+        key="window_start",
+        on_change=_take_slider,
+        args=(track.start_s,),
+        help="With the keyboard: Tab to the handle, then the arrow keys.",
+    )
+
+
+def _take_slider(start_s: npt.NDArray[np.float64]) -> None:
+    wanted = (st.session_state["window_start"] - _DAY_ONE).total_seconds()
+    st.session_state["window"] = int(np.abs(start_s - wanted).argmin())
+
+
+def shortcuts(track: WindowTrack) -> None:
+    """Buttons that jump to the surest and the least sure windows."""
+    if len(track) < 2:
+        return
+    for words, surest in (("Most sure", True), ("Least sure", False)):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f"**{words}**", width="content")
+            for rank, index in enumerate(extremes(track, 4, surest=surest)):
+                st.button(
+                    f"{figures.clock(float(track.start_s[index]))} "
+                    f"(percentile {track.percentile[index]:.0f})",
+                    key=f"{'sure' if surest else 'unsure'}_{rank}",
+                    on_click=_jump,
+                    args=(index,),
+                )
+
+
+def _jump(index: int) -> None:
+    st.session_state["window"] = index
+
+
+def detail(explanation: Explanation) -> None:
+    """The chosen window: how sure the model is, and its leads on ECG paper."""
+    ecg, track = explanation.ecg, explanation.track
+    index = chosen(track)
+    percentile = float(figures.shown_percentile(track)[index])
+    st.subheader(f"Window {span_words(track, index)}", anchor=False)
+    if not np.isfinite(percentile):
+        st.warning("Nothing was recorded in this window.", icon=":material/signal_disconnected:")
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        st.markdown(f"**Uncertainty percentile {percentile:.0f}**", width="content")
+        st.markdown(percentile_words(percentile), width="content")
+        st.caption(f"sum of sigma² {track.uncertainty[index]:.4g}", width="content")
+        if ecg.simulated:
+            frame.simulated_badge()
+    paper(explanation, float(track.start_s[index]), key="paper")
+
+
+def paper(explanation: Explanation, start_s: float, key: str) -> None:
+    """Twelve leads on ECG paper in a box that scrolls by itself."""
+    ecg = explanation.ecg
+    with st.container(key=key):
+        st.plotly_chart(
+            figures.paper_figure(ecg, start_s),
+            key=f"{key}_chart",
+            theme=None,
+            config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
+            alt=f"Leads on ECG paper, 10 seconds from {figures.clock(start_s)}.",
+        )
+    words = "25 mm/s, 10 mm/mV; small box 0.04 s and 0.1 mV; band 0.5 to 40 Hz at 100 Hz, as the "
+    words += "model sees it."
+    if ecg.leads_with("derived"):
+        how = f" ({frame.literal(ecg.derivation)})" if ecg.derivation else ""
+        words += f" Leads in blue are derived{how}, not measured."
+    if ecg.leads_with("missing"):
+        words += f" Not recorded: {', '.join(ecg.leads_with('missing'))}."
+    st.caption(words)
+
+
+def export(explanation: Explanation) -> None:
+    """The track to take away."""
+    stem = "".join(c for c in explanation.recording_id if c.isalnum() or c in "-_") or "recording"
+    with st.container(horizontal=True, gap="small"):
+        # The text is made when the button is pressed, not on every rerun.
+        st.download_button(
+            "Download JSON",
+            explanation.json_text,
+            f"{stem}_uncertainty.json",
+            "application/json",
+            on_click="ignore",
+            icon=":material/download:",
+        )
+        st.download_button(
+            "Download CSV",
+            explanation.csv_text,
+            f"{stem}_uncertainty.csv",
+            "text/csv",
+            on_click="ignore",
+            icon=":material/download:",
+        )
