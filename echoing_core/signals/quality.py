@@ -84,6 +84,7 @@ def lead_quality(
     signal_mv: FloatArray,
     valid: BoolArray,
     *,
+    present: BoolArray | None = None,
     saturated: BoolArray | None = None,
     fs_hz: float = STANDARD_FS_HZ,
 ) -> LeadQuality:
@@ -94,13 +95,16 @@ def lead_quality(
     signal_mv : ndarray, shape (12, n_times)
         0.5-40 Hz, in mV.
     valid : ndarray, shape (12, n_times), bool
+    present : ndarray, shape (12,), bool, optional
+        Leads the recording holds; by default those with a valid sample in this stretch.
     saturated : ndarray, shape (12, n_times), bool, optional
         Samples known to be at a rail (`rail_samples`).
     fs_hz : float
         Sampling rate in Hz.
     """
     x = np.asarray(signal_mv, dtype=np.float64)
-    present = np.asarray(valid.any(axis=1))
+    if present is None:
+        present = np.asarray(valid.any(axis=1))
     huge = np.abs(x) > HUGE_MV
     if saturated is not None:
         huge |= saturated
@@ -166,11 +170,17 @@ def window_quality_index(
         Higher is worse.
     """
     values = []
+    # A lead that lies wholly in a gap during one window is bad there, not absent.
+    present = np.array([origin != "missing" for origin in ecg.lead_origin])
     for start in np.asarray(starts, dtype=np.int64).tolist():
         cut = slice(start, start + window_n)
         rails = None if saturated is None else saturated[:, cut]
         quality = lead_quality(
-            ecg.signal_mv[:, cut], ecg.valid[:, cut], saturated=rails, fs_hz=ecg.fs_hz
+            ecg.signal_mv[:, cut],
+            ecg.valid[:, cut],
+            present=present,
+            saturated=rails,
+            fs_hz=ecg.fs_hz,
         )
         values.append(quality_index(quality))
     return np.array(values, dtype=np.float64)
