@@ -303,6 +303,7 @@ def search(
     where: ItemFilter | None = None,
     start_s: float | None = None,
     vcg_method: str = "dower",
+    unique_reports: bool = False,
 ) -> list[Hit]:
     """Nearest ECGs or reports to a text or to a window of a recording.
 
@@ -315,6 +316,8 @@ def search(
         Applied before the nearest ``k`` are taken.
     start_s : float, optional
         Start of the window of a recording; without, the one with the lowest sigma^2.
+    unique_reports : bool
+        Show each report text once, at its nearest item.
     """
     from echoing_core.embed.encode import encode_texts
     from echoing_core.retrieve.search import search_gallery
@@ -325,7 +328,15 @@ def search(
         embedding = encode_texts(model.checkpoint, [query])
     else:
         embedding, _ = _one_window(model, query, start_s, vcg_method)
-    return search_gallery(index, embedding, k=k, order=order, target=target, where=where)
+    return search_gallery(
+        index,
+        embedding,
+        k=k,
+        order=order,
+        target=target,
+        where=where,
+        unique_reports=unique_reports,
+    )
 
 
 def unknown_words(model: Model, text: str) -> tuple[str, ...]:

@@ -139,18 +139,19 @@ def _zero_shot(
     margins: dict[str, npt.NDArray[np.floating]] = {}
     truths: dict[str, npt.NDArray[np.float64]] = {}
     for prompt_set in prompts:
-        truth = held_out.labels(prompt_set.label) if prompt_set.label else None
-        if truth is None:
+        label = prompt_set.label
+        truth = held_out.labels(label) if label else None
+        if truth is None or not label:
             continue
         margin, _ = zeroshot.margins(
             embedding,
             encode_texts(checkpoint, prompt_set.positive),
             encode_texts(checkpoint, prompt_set.negative),
         )
-        margins[prompt_set.label], truths[prompt_set.label] = margin, truth
+        margins[label], truths[label] = margin, truth
         known = np.isfinite(truth)
         if len(np.unique(truth[known])) < 2:
-            logger.warning("%s has only one class of %s", held_out.name, prompt_set.label)
+            logger.warning("%s has only one class of %s", held_out.name, label)
             continue
         for metric, function, predicted in (
             ("AUROC", auroc, margin),
@@ -173,13 +174,13 @@ def _zero_shot(
                 )
             )
     if all(name in margins for name in SUPERCLASSES):
-        truth = np.stack([truths[name] for name in SUPERCLASSES], axis=1)
-        margin = np.stack([margins[name] for name in SUPERCLASSES], axis=1)
-        known = np.isfinite(truth).all(axis=1)
+        all_truths = np.stack([truths[name] for name in SUPERCLASSES], axis=1)
+        all_margins = np.stack([margins[name] for name in SUPERCLASSES], axis=1)
+        complete = np.flatnonzero(np.isfinite(all_truths).all(axis=1))
         estimate = patient_bootstrap(
             macro_auroc,
-            (truth[known].astype(bool), margin[known]),
-            held_out.patients[known],
+            (all_truths[complete].astype(bool), all_margins[complete]),
+            held_out.patients[complete],
             n_resamples=n_resamples,
         )
         results.append(

@@ -59,7 +59,8 @@ class Checkpoint:
     encoder : DualEncoder
         In evaluation mode.
     logit_scale : float
-        The learnt scale ``a`` of the matching loss (``logits = -a * csd + b``).
+        What a difference of cosines is worth in log-odds: 2a for the losses on ``-a * csd``
+        (equal variances cancel and two cosines remain), the scale itself for ``infonce``.
     hash : str
         sha256 over the model files, hexadecimal.
     """

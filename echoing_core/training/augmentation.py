@@ -57,7 +57,7 @@ def rescale(signal_mv: FloatArray, rng: np.random.Generator) -> FloatArray:
     """One gain for the whole body (0.75-1.33) and a small one per lead."""
     body = np.exp(rng.uniform(-0.29, 0.29))
     per_lead = np.exp(rng.normal(0.0, 0.05, size=(signal_mv.shape[0], 1)))
-    return (signal_mv * (body * per_lead)).astype(np.float32)
+    return np.asarray(signal_mv * (body * per_lead), dtype=np.float32)
 
 
 def degrade(

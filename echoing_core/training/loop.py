@@ -64,7 +64,7 @@ def train_space(
         mu_text, log_var_text = encoder.text(batch.token_ids, batch.token_mask)
         terms = loss(mu_ecg, log_var_ecg, mu_text, log_var_text, batch.match)
         optimiser.zero_grad(set_to_none=True)
-        terms.total.backward()
+        torch.autograd.backward(terms.total)
         norm = nn.utils.clip_grad_norm_(encoder.parameters(), config.clip_norm)
         optimiser.step()
         schedule.step()
@@ -119,7 +119,7 @@ def train_variance(
         log_var = encoder.ecg.log_var_from(maps)
         loss = displacement_nll(mu_seen, mu_clean, log_var)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(head.parameters(), config.clip_norm)
         optimiser.step()
         schedule.step()
@@ -143,8 +143,8 @@ def _follow(average: nn.Module, live: nn.Module, decay: float) -> None:
     with torch.no_grad():
         for slow, fast in zip(average.parameters(), live.parameters(), strict=True):
             slow.lerp_(fast, 1.0 - decay)
-        for slow, fast in zip(average.buffers(), live.buffers(), strict=True):
-            slow.copy_(fast)
+        for kept, current in zip(average.buffers(), live.buffers(), strict=True):
+            kept.copy_(current)
 
 
 def _parameter_groups(modules: Iterable[nn.Module], weight_decay: float) -> list[dict[str, object]]:
