@@ -99,8 +99,11 @@ class FileSet:
         if given is not None or self.folder is None:
             return given
         exact = self.folder / name
-        if exact.is_symlink() or exact.exists():
-            return _file_at(exact)
+        try:
+            if exact.is_symlink() or exact.exists():
+                return _file_at(exact)
+        except OSError:  # a name longer than the file system allows
+            return None
         if not self._listing:
             self._listing.update({p.name.lower(): p.name for p in self.folder.iterdir()})
         real_name = self._listing.get(name.lower())
@@ -131,11 +134,8 @@ def _from_bytes(pairs: Iterable[tuple[str, bytes]]) -> FileSet:
 def _from_path(path: Path) -> tuple[FileSet, str | None]:
     """Files and header name for one path: a folder, a header, a data file or a bare stem."""
     if path.is_dir():
-        files = [
-            SourceFile(p.name, p.lstat().st_size, path=p)
-            for p in sorted(path.iterdir())
-            if p.name.lower().endswith(".hea")
-        ]
+        headers = sorted(p for p in path.iterdir() if p.name.lower().endswith(".hea"))
+        files = [_file_at(p) for p in headers]
         if not files:
             raise UnreadableRecordError(
                 f"The folder {shown(path.name)} holds no header (.hea); "
@@ -170,6 +170,15 @@ def gather(source: Source) -> tuple[FileSet, str | None]:
     TypeError
         If ``source`` is none of the kinds named in `read_recording`.
     """
+    try:
+        return _gather(source)
+    except (OSError, ValueError) as exc:  # unreadable folder, name too long, NUL in a name
+        raise UnreadableRecordError(
+            "The files cannot be reached; check their names and that you may read them."
+        ) from exc
+
+
+def _gather(source: Source) -> tuple[FileSet, str | None]:
     if isinstance(source, str | Path):
         return _from_path(Path(source))
     if isinstance(source, Mapping):

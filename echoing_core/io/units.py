@@ -21,6 +21,7 @@ IMPLAUSIBLE_MV = 1_000.0
 """No electrode on the skin gives a volt; such values are raw counts or another unit."""
 
 SUSPICIOUS_MV = 50.0
+"""More than any ECG, but amplifiers show it when an electrode comes off."""
 
 _MAX_CHECKED = 200_000
 
@@ -40,8 +41,8 @@ def mv_per_unit(units: str | None) -> float | None:
     return _MV_PER_UNIT.get(unicodedata.normalize("NFKC", units).lower())
 
 
-def check_amplitude(signal_mv: npt.NDArray[np.float32], lead_name: str) -> str | None:
-    """Whether one lead can be an ECG in millivolts.
+def is_doubtful_amplitude(signal_mv: npt.NDArray[np.float32], lead_name: str) -> bool:
+    """Whether one lead is larger than an ECG should be.
 
     Parameters
     ----------
@@ -50,8 +51,8 @@ def check_amplitude(signal_mv: npt.NDArray[np.float32], lead_name: str) -> str |
 
     Returns
     -------
-    str or None
-        A note where the amplitude is doubtful.
+    bool
+        True if 1 % of the values lie more than ``SUSPICIOUS_MV`` from the median.
 
     Raises
     ------
@@ -61,16 +62,11 @@ def check_amplitude(signal_mv: npt.NDArray[np.float32], lead_name: str) -> str |
     part = signal_mv[:: max(1, signal_mv.size // _MAX_CHECKED)]
     part = part[~np.isnan(part)].astype(np.float64)
     if part.size == 0:
-        return None
+        return False
     largest_mv = float(np.quantile(np.abs(part - np.median(part)), 0.99, method="higher"))
     if not np.isfinite(part).all() or largest_mv > IMPLAUSIBLE_MV:
         raise UnitsError(
             f"Lead {shown(lead_name)} would reach {largest_mv:,.0f} mV, which no ECG does; "
             "the gain or the units in the header are wrong, so export the recording again."
         )
-    if largest_mv > SUSPICIOUS_MV:
-        return (
-            f"Lead {shown(lead_name)} reaches {largest_mv:,.0f} mV, far more than an ECG; the gain "
-            "or the units in the header may be wrong."
-        )
-    return None
+    return largest_mv > SUSPICIOUS_MV

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +25,10 @@ from echoing_core.errors import (
     UnreadableRecordError,
 )
 from echoing_core.io.calibration import start_pattern_length
+from echoing_core.io.channels import Channel, Findings, name_once, one_clock
 from echoing_core.io.lead_names import canonical_lead_name, is_modified_limb_lead
 from echoing_core.io.sources import FileSet, shown
-from echoing_core.io.units import check_amplitude, mv_per_unit
+from echoing_core.io.units import SUSPICIOUS_MV, is_doubtful_amplitude, mv_per_unit
 from echoing_core.io.wfdb_data import checked_layout
 from echoing_core.io.wfdb_header import (
     DEFAULT_GAIN,
@@ -44,32 +45,6 @@ logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
 _FIXED_FS_TOLERANCE = 1e-6
-
-
-@dataclass
-class Channel:
-    """One channel of one segment in mV, at its own rate."""
-
-    source_name: str
-    name: str
-    fs_hz: float
-    signal_mv: npt.NDArray[np.float32]
-
-
-@dataclass
-class _Findings:
-    """What there is to tell about a record, each thing once, with the leads it holds for."""
-
-    by_sentence: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, sentence: str, lead: str = "") -> None:
-        """Note ``sentence``; ``{}`` in it stands for the leads."""
-        leads = self.by_sentence.setdefault(sentence, [])
-        if lead and lead not in leads:
-            leads.append(lead)
-
-    def sentences(self) -> tuple[str, ...]:
-        return tuple(s.replace("{}", ", ".join(leads)) for s, leads in self.by_sentence.items())
 
 
 def read_wfdb(files: FileSet, header_name: str) -> Recording:
@@ -94,14 +69,14 @@ def read_wfdb(files: FileSet, header_name: str) -> Recording:
     """
     record_id = header_name[: -len(".hea")]
     header = _header(files, header_name)
-    notes = _Findings()
+    notes = Findings()
     if header.segments:
         channels, simulated = _read_segments(files, header, header_name, notes)
     else:
         channels = _read_signals(files, header, header_name, notes)
         simulated = header.simulated
-    channels = _name_once(channels, notes)
-    signal_mv, fs_hz, channels = _one_clock(channels, notes)
+    channels = name_once(channels, notes)
+    signal_mv, fs_hz, channels = one_clock(channels, notes)
 
     leads = [c for c in channels if canonical_lead_name(c.source_name)] or channels
     rows = [signal_mv[channels.index(c)] for c in leads]
@@ -122,16 +97,19 @@ def read_wfdb(files: FileSet, header_name: str) -> Recording:
             "and are treated as not measured."
         )
     for channel, row in zip(leads, rows, strict=True):
-        doubt = check_amplitude(row, channel.name)
-        if doubt:
-            notes.add(doubt)
+        if is_doubtful_amplitude(row, channel.name):
+            notes.add(
+                f"Amplitudes above {SUSPICIOUS_MV:.0f} mV, far more than an ECG, in {{}}: "
+                "a lead was off, or the gain or units in the header are wrong.",
+                channel.name,
+            )
     return Recording(
         signal_mv=signal_mv,
         fs_hz=fs_hz,
         lead_names=tuple(c.name for c in channels),
         record_id=shown(record_id),
-        source_names=tuple(c.source_name for c in channels),
-        notes=notes.sentences(),
+        source_names=tuple(shown(c.source_name) for c in channels),
+        notes=notes.sentences([c.name for c in channels]),
         file_format="WFDB",
         simulated=simulated,
     )
@@ -147,7 +125,7 @@ def _header(files: FileSet, header_name: str) -> Header:
 
 
 def _read_signals(
-    files: FileSet, header: Header, header_name: str, notes: _Findings
+    files: FileSet, header: Header, header_name: str, notes: Findings
 ) -> list[Channel]:
     """All usable channels of a record without segments."""
     factors: dict[int, float] = {}
@@ -178,10 +156,17 @@ def _read_signals(
         digital = _run_wfdb(
             lambda: layout.read_digital(Path(folder)), f"The data of {shown(header_name)}"
         )
+    layout.check_channels(digital)
     channels = []
     for index, factor in factors.items():
         line = header.signals[index]
         samples = digital.pop(index)
+        if layout.has_wrong_checksum(index, samples):
+            notes.add(
+                "The samples of {} do not add up to the header's checksum; the data file may be "
+                "damaged or belong to another recording.",
+                canonical_lead_name(line.name) or shown(line.name),
+            )
         mv = _to_mv(samples, line, factor, layout.invalid_value(line.fmt))
         channels.append(
             Channel(
@@ -191,11 +176,10 @@ def _read_signals(
                 signal_mv=mv,
             )
         )
-    layout.check_channels({c.source_name: c.signal_mv for c in channels})
     return channels
 
 
-def _note_line(line: SignalLine, lead: str | None, notes: _Findings) -> None:
+def _note_line(line: SignalLine, lead: str | None, notes: Findings) -> None:
     name = lead or shown(line.name)
     if is_modified_limb_lead(line.name):
         notes.add(
@@ -250,7 +234,7 @@ def _run_wfdb(
 
 
 def _read_segments(
-    files: FileSet, header: Header, header_name: str, notes: _Findings
+    files: FileSet, header: Header, header_name: str, notes: Findings
 ) -> tuple[list[Channel], bool]:
     """Channels of a multi-segment record, NaN where a segment or a channel is absent."""
     master = shown(header_name)
@@ -292,9 +276,7 @@ def _read_segments(
                     f"header {master} says of it; export the recording again."
                 )
             simulated = simulated or part.simulated
-            part = Header(
-                part.fs_hz, segment.n_frames, part.signals, (), part.n_signals, part.simulated
-            )
+            part = replace(part, n_frames=segment.n_frames)
             _join(joined, _read_signals(files, part, name, notes), start, total, header)
         start += segment.n_frames
     if not joined:
@@ -322,58 +304,6 @@ def _join(
             )
         first = start * per_frame
         whole.signal_mv[first : first + part.signal_mv.size] = part.signal_mv
-
-
-def _name_once(channels: Sequence[Channel], notes: _Findings) -> list[Channel]:
-    """Each name once: the first of two channels for one lead stays."""
-    kept: dict[str, Channel] = {}
-    for channel in channels:
-        if channel.name not in kept:
-            kept[channel.name] = channel
-            continue
-        if canonical_lead_name(channel.source_name):
-            notes.add(
-                f"Two channels hold lead {channel.name}; {shown(kept[channel.name].source_name)} "
-                f"is used and {shown(channel.source_name)} is left out."
-            )
-            continue
-        number = 2
-        while f"{channel.name} ({number})" in kept:
-            number += 1
-        channel.name = f"{channel.name} ({number})"
-        kept[channel.name] = channel
-    return list(kept.values())
-
-
-def _one_clock(
-    channels: Sequence[Channel], notes: _Findings
-) -> tuple[npt.NDArray[np.float32], float, list[Channel]]:
-    """All leads at the rate of the fastest lead, as one array, shape (n_leads, n_times)."""
-    leads = [c for c in channels if canonical_lead_name(c.source_name)] or list(channels)
-    fastest = max(leads, key=lambda c: c.fs_hz)
-    n_times = fastest.signal_mv.size
-    kept: list[Channel] = []
-    for channel in channels:
-        if channel.fs_hz == fastest.fs_hz:
-            kept.append(channel)
-        elif channel in leads:
-            notes.add(
-                f"Recorded more slowly and interpolated to {fastest.fs_hz:g} Hz: {{}}.",
-                channel.name,
-            )
-            # Times in samples of the slow channel; both clocks start together. np.interp
-            # spreads a NaN over the two neighbouring intervals, which is what a gap needs.
-            times = np.arange(n_times) * (channel.fs_hz / fastest.fs_hz)
-            slow = channel.signal_mv
-            channel.signal_mv = np.interp(times, np.arange(slow.size), slow).astype(np.float32)
-            kept.append(channel)
-        else:
-            notes.add("Channels with another sampling rate are left out: {}.", channel.name)
-    signal_mv = np.empty((len(kept), n_times), dtype=np.float32)
-    for row, channel in zip(signal_mv, kept, strict=True):
-        row[:] = channel.signal_mv
-        channel.signal_mv = row  # frees the copy
-    return signal_mv, fastest.fs_hz, kept
 
 
 def _some(names: Sequence[str], n_shown: int = 5) -> str:

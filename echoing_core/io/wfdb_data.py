@@ -114,7 +114,18 @@ class Layout:
         )
         return dict(zip(order, record.e_d_signal, strict=True))
 
-    def check_channels(self, signals_mv: Mapping[str, npt.NDArray[np.float32]]) -> None:
+    def has_wrong_checksum(self, index: int, samples: npt.NDArray[np.integer]) -> bool:
+        """Whether samples contradict the header's checksum: their sum modulo 2^16.
+
+        Not judged where it is 0, which many programs write for "unknown", where channels are
+        shifted against each other, or where more is read than the header declares.
+        """
+        signal = self.header.signals[index]
+        if not signal.checksum or signal.skew or self.longer_than_declared_from is not None:
+            return False
+        return (int(samples.sum(dtype=np.int64)) - signal.checksum) & 0xFFFF != 0
+
+    def check_channels(self, digital: Mapping[int, npt.NDArray[np.integer]]) -> None:
         """Refuse samples beyond the declared length unless they look like the same leads.
 
         Raises
@@ -126,7 +137,7 @@ class Layout:
         start = self.longer_than_declared_from
         if start is None:
             return
-        stack = np.stack(list(signals_mv.values()), axis=1)
+        stack = np.stack(list(digital.values()), axis=1)
         if not (_is_interleaved(stack[:start]) and _is_interleaved(stack[start:])):
             raise UnreadableRecordError(
                 "The data file holds half as many samples again as the header declares, and they "
@@ -134,7 +145,7 @@ class Layout:
             )
 
 
-def _is_interleaved(stack: npt.NDArray[np.float32]) -> bool:
+def _is_interleaved(stack: npt.NDArray[np.integer]) -> bool:
     """Whether columns of ``stack``, shape (n_times, n_leads), are continuous signals.
 
     Samples of one lead follow each other at a distance of n_leads in the file. If the file
@@ -143,8 +154,8 @@ def _is_interleaved(stack: npt.NDArray[np.float32]) -> bool:
     """
     n_leads = stack.shape[1]
     flat = stack.astype(np.float64).ravel()
-    rough = [float(np.nanmean((flat[k:] - flat[:-k]) ** 2)) for k in range(1, n_leads + 1)]
-    varies = all(float(np.nanstd(column)) > 0 for column in stack.T[:2])
+    rough = [float(np.mean((flat[k:] - flat[:-k]) ** 2)) for k in range(1, n_leads + 1)]
+    varies = all(float(np.std(column)) > 0 for column in stack.T[:2])
     return varies and rough[-1] < 0.5 * min(rough[:-1])
 
 

@@ -49,7 +49,8 @@ class SignalLine:
     """One channel, as its line in the header describes it.
 
     ``gain`` is in digital units per physical unit, ``baseline`` is the digital value of
-    physical zero, ``skew`` is in frames, and ``units`` is None where the header gives none.
+    physical zero, ``skew`` is in frames, and ``units`` and ``checksum`` are None where the
+    header gives none.
     """
 
     file_name: str
@@ -62,6 +63,7 @@ class SignalLine:
     gain_assumed: bool = False
     baseline: int = 0
     units: str | None = None
+    checksum: int | None = None
 
 
 @dataclass(frozen=True)
@@ -325,4 +327,5 @@ def _signal_line(line: str, index: int, name: str) -> SignalLine:
         gain_assumed=assumed,
         baseline=adc_zero if baseline is None else baseline,
         units=units,
+        checksum=numbers[3] if len(numbers) > 3 else None,
     )
