@@ -534,8 +534,8 @@ WORDING: dict[str, Wording] = {
         "rightward axis",
         "right axis",
         "axis deviated to the right",
-        "vertical to right axis",
     ),
+    "vertical_axis": _w("axis", None, "vertical axis", "steep axis", "vertical qrs axis"),
     "indeterminate_axis": _w(
         "axis", None, "indeterminate axis", "sagittal axis", "axis cannot be determined"
     ),
