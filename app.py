@@ -15,8 +15,10 @@ logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name
 
 from ui import frame  # noqa: E402 - after the environment is set
 
-st.set_page_config(page_title="EchoingECG", page_icon=":material/ecg_heart:", layout="wide")
-st.logo(str(Path(__file__).parent / "ui" / "wordmark.svg"), size="large")
+UI = Path(__file__).parent / "ui"
+# A ":material/...:" icon here would be fetched from Google; an image of ours is not.
+st.set_page_config(page_title="EchoingECG", page_icon=str(UI / "favicon.svg"), layout="wide")
+st.logo(str(UI / "wordmark.svg"), size="large")
 page = st.navigation(
     [
         st.Page("pages/explore.py", title="Explore", icon=":material/ecg_heart:", default=True),
@@ -26,6 +28,6 @@ page = st.navigation(
     ],
     position="top",
 )
-frame.header()
+frame.style()
 with frame.guarded():
     page.run()

@@ -7,7 +7,7 @@ import streamlit as st
 from echoing_core import services
 from ui import frame, questions, record, resources
 
-st.title("Ask about the recording", anchor=False)
+frame.title("Ask about the recording")
 model = resources.model()
 current = record.opened()
 if current is None:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from ui import frame, record, windows
 
-st.title("Explore a recording", anchor=False)
+frame.title("Explore a recording")
 record.chooser()
 current = record.opened()
 if current is None:

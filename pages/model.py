@@ -6,7 +6,7 @@ import streamlit as st
 
 from ui import about, frame, record, resources
 
-st.title("The model", anchor=False)
+frame.title("The model")
 model = resources.model()
 frame.training_note(model)
 with frame.guarded():

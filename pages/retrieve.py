@@ -7,7 +7,7 @@ import streamlit as st
 from echoing_core import services
 from ui import frame, gallery, questions, record, resources
 
-st.title("Find similar ECGs and reports", anchor=False)
+frame.title("Find similar ECGs and reports")
 model, index = resources.model(), resources.index()
 mode = gallery.mode()
 current = record.opened()

@@ -22,7 +22,7 @@ DISCLAIMER = "Research use only, not a medical device"
 # Only fixed text goes in here. The ECG paper keeps its size on a narrow screen and scrolls
 # inside its own box, so that the page itself never does.
 _STYLE = """<style>
-.stMainBlockContainer { padding-top: 4.2rem; padding-bottom: 3rem; }
+.stMainBlockContainer { padding-top: 4.6rem; padding-bottom: 3rem; }
 .stMainBlockContainer h1 { font-size: 1.7rem; padding: 0; }
 .st-key-paper { overflow-x: auto; }
 .st-key-paper [data-testid="stElementContainer"],
@@ -31,16 +31,27 @@ _STYLE = """<style>
 [class*="st-key-paper_hit_"] [data-testid="stElementContainer"],
 [class*="st-key-paper_hit_"] [data-testid="stFullScreenFrame"] { min-width: 960px; }
 .stMarkdown { overflow-wrap: anywhere; }
+[data-testid="stBadge"], .stBadge { max-width: 100%; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: 0.9rem; padding-right: 0.9rem; }
 }
 </style>"""
 
 
-def header() -> None:
-    """Style and disclaimer; the router calls this once for every page."""
+def style() -> None:
+    """The style that all pages share."""
     st.html(_STYLE)
-    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+
+
+def title(words: str) -> None:
+    """The heading of a page, and the disclaimer beside it."""
+    with st.container(
+        horizontal=True,
+        horizontal_alignment="distribute",
+        vertical_alignment="center",
+        gap="small",
+    ):
+        st.title(words, anchor=False, width="content")
         st.badge(DISCLAIMER, icon=":material/experiment:", color="orange")
 
 

@@ -230,8 +230,8 @@ def lead_badges(record: OpenRecord) -> list[tuple[str, str]]:
         badges.append((f"measured: {words}", "green"))
     if derived:
         words = "all 12 leads" if len(derived) == len(LEADS) else ", ".join(derived)
-        how = f" ({ecg.derivation})" if ecg.derivation else ""
-        badges.append((f"derived: {words}{frame.literal(how)}", "blue"))
+        how = f" ({frame.literal(ecg.derivation)})" if ecg.derivation else ""
+        badges.append((f"derived: {words}{how}", "blue"))
     if missing:
         badges.append((f"not recorded: {', '.join(missing)}", "gray"))
     return badges

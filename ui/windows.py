@@ -14,7 +14,7 @@ from echoing_core.services import Explanation
 from ui import frame
 
 _DAY_ONE = datetime(2000, 1, 1)
-_VIEWS_S = {"Whole recording": None, "10 minutes": 600.0, "2 minutes": 120.0, "30 seconds": 30.0}
+_VIEWS_S = {"Whole": None, "10 min": 600.0, "2 min": 120.0, "30 s": 30.0}
 CHART_CONFIG = {"displayModeBar": False, "scrollZoom": False}
 
 
@@ -66,14 +66,16 @@ def overview(explanation: Explanation) -> None:
     """The trace and the uncertainty along it; a click on it chooses a window."""
     ecg, track = explanation.ecg, explanation.track
     lead = figures.first_shown_lead(ecg)
-    view_s = _view(ecg.duration_s, float(track.start_s[chosen(track)]), track.window_s)
-    other = "" if lead == "I" else f" (lead I was not recorded, so this is lead {lead})"
-    st.markdown(
-        f"**Lead {lead}, coloured by how unsure the model is**{other}",
-        help="Each 10-second window is compared with the reference ECGs of this model. "
-        "Percentile 96 means: less sure than on 96 of 100 of them. Click to choose a window.",
-    )
-    _legend()
+    other = "" if lead == "I" else " (lead I was not recorded)"
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        st.markdown(
+            f"**Lead {lead}{other}, coloured by how unsure the model is**",
+            width="content",
+            help="Each 10-second window is compared with the reference ECGs of this model. "
+            "Percentile 96 means: less sure than on 96 of 100 of them. Click to choose a window.",
+        )
+        _legend()
+        view_s = _view(ecg.duration_s, float(track.start_s[chosen(track)]), track.window_s)
     figure = figures.overview_figure(ecg, track, selected=chosen(track), view_s=view_s)
     st.plotly_chart(
         figure,
@@ -92,11 +94,12 @@ def _legend() -> None:
     """The colour scale in one line; fixed, so two recordings can be compared."""
     stops = ", ".join(f"{c} {10 * i}% {10 * i + 10}%" for i, c in enumerate(figures.SCALE))
     st.html(
-        '<div style="display:flex;align-items:center;gap:.6rem;font-size:.85rem;color:#5b6675">'
-        "<span>sure</span>"
-        '<span style="flex:0 1 220px;height:10px;border-radius:2px;'
+        '<div style="display:flex;align-items:center;gap:.5rem;font-size:.85rem;color:#5b6675">'
+        "<span>percentile 0, sure</span>"
+        '<span style="width:130px;height:10px;border-radius:2px;'
         f'background:linear-gradient(90deg,{stops})"></span>'
-        "<span>unsure</span><span>uncertainty percentile, 0 to 100</span></div>"
+        "<span>100, unsure</span></div>",
+        width="content",
     )
 
 
@@ -156,14 +159,18 @@ def shortcuts(track: WindowTrack) -> None:
     """Buttons that jump to the surest and the least sure windows."""
     if len(track) < 2:
         return
-    for words, surest in (("Most sure", True), ("Least sure", False)):
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    columns = st.columns(2)
+    for column, words, surest in zip(
+        columns, ("Most sure", "Least sure"), (True, False), strict=True
+    ):
+        with column.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f"**{words}**", width="content")
             for rank, index in enumerate(extremes(track, 4, surest=surest)):
+                percentile = float(track.percentile[index])
                 st.button(
-                    f"{figures.clock(float(track.start_s[index]))} "
-                    f"(percentile {track.percentile[index]:.0f})",
+                    figures.clock(float(track.start_s[index])),
                     key=f"{'sure' if surest else 'unsure'}_{rank}",
+                    help=f"Uncertainty percentile {percentile:.0f}",
                     on_click=_jump,
                     args=(index,),
                 )

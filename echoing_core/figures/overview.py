@@ -14,6 +14,7 @@ Floats = npt.NDArray[np.float64]
 TRACE_PIXELS = 1300
 STRIP_COLUMNS = 1500
 MAX_GAP_SHAPES = 150
+DAY_ONE_MS = 946_684_800_000.0
 
 
 def decimate_min_max(
@@ -110,15 +111,15 @@ def overview_figure(
         )  # fmt: skip
     ticks = {"size": 12, "color": MUTED}
     figure.update_layout(
-        template="none", height=330, margin={"l": 48, "r": 14, "t": 10, "b": 34},
+        template="none", height=300, margin={"l": 50, "r": 14, "t": 6, "b": 30},
         font={"family": FONT, "color": INK}, showlegend=False, hovermode="x", dragmode=False,
         paper_bgcolor="white", plot_bgcolor="white", hoversubplots="axis", clickmode="event+select",
         hoverlabel={"bgcolor": "white", "font": {"color": INK, "size": 13}},
         xaxis={
             "type": "date", "range": [_ms(begin), _ms(end)], "anchor": "y2", "tickfont": ticks,
-            "tickformat": "%H:%M:%S" if ecg.duration_s >= 3600 else "%M:%S",
+            "tickformat": _tick_format(ecg.duration_s),
             "showgrid": False, "ticks": "outside", "tickcolor": GAP, "nticks": 8,
-            "hoverformat": "%H:%M:%S", "fixedrange": True,
+            "fixedrange": True,
         },
         yaxis={
             "domain": [0.36, 1.0], "title": {"text": f"{lead} (mV)", "font": ticks, "standoff": 4},
@@ -134,9 +135,18 @@ def overview_figure(
     return figure
 
 
-def _ms(seconds: float) -> float:
-    """Plotly's date axes count milliseconds; they give clock ticks at every zoom."""
-    return 1000.0 * float(seconds)
+def _ms(seconds: Floats | float) -> Floats:
+    """Seconds from the start as milliseconds of a date axis, which ticks like a clock.
+
+    The recording starts on 2000-01-01: plotly reads numbers of up to four digits as years.
+    """
+    return DAY_ONE_MS + 1000.0 * np.asarray(seconds, dtype=np.float64)
+
+
+def _tick_format(duration_s: float) -> str:
+    if duration_s > 86_400:
+        return "day %-j<br>%H:%M"
+    return "%H:%M:%S" if duration_s >= 3600 else "%M:%S"
 
 
 def _add_trace(
@@ -158,7 +168,7 @@ def _add_trace(
         x, y = _runs(time_s, shown, bands == band)
         if len(x):
             figure.add_scatter(
-                x=1000.0 * x, y=y, mode="lines", hoverinfo="skip", connectgaps=False,
+                x=_ms(x), y=y, mode="lines", hoverinfo="skip", connectgaps=False,
                 line={"color": GAP if band < 0 else SCALE[band], "width": 1.3},
             )  # fmt: skip
     _add_gaps(figure, valid, a / ecg.fs_hz, ecg.fs_hz)
@@ -209,17 +219,17 @@ def _add_strip(
         layer="below", fillcolor=GAP, line={"width": 0},
     )  # fmt: skip
     figure.add_heatmap(
-        x=1000.0 * borders, y=[0, 100], z=[values], yaxis="y2", zmin=0, zmax=100, hoverinfo="skip",
+        x=_ms(borders), y=[0, 100], z=[values], yaxis="y2", zmin=0, zmax=100, hoverinfo="skip",
         colorscale=_steps(), showscale=False, hoverongaps=False,
     )  # fmt: skip
     for colour, width in (("white", 4.0), (INK, 1.6)):
         figure.add_scatter(
-            x=1000.0 * np.concatenate([borders[:1], centre, borders[-1:]]),
+            x=_ms(np.concatenate([borders[:1], centre, borders[-1:]])),
             y=np.concatenate([values[:1], values, values[-1:]]),
             yaxis="y2", mode="lines", line={"color": colour, "width": width}, hoverinfo="skip",
         )  # fmt: skip
     figure.add_scatter(
-        x=1000.0 * centre, y=np.full(len(centre), 50.0), yaxis="y2", mode="markers",
+        x=_ms(centre), y=np.full(len(centre), 50.0), yaxis="y2", mode="markers",
         customdata=cells,
         marker={"symbol": "square", "size": 24, "color": "rgba(0,0,0,0)"},
         selected={"marker": {"opacity": 0}}, unselected={"marker": {"opacity": 0}},
@@ -239,4 +249,4 @@ def _window_words(track: WindowTrack, index: int, percentile: float) -> str:
 def _steps() -> list[tuple[float, str]]:
     """`SCALE` as a stepped colour scale, the very colours of the trace above."""
     n = len(SCALE)
-    return [(i / n + e, c) for i, c in enumerate(SCALE) for e in (0.0, 1.0 / n)]
+    return [((i + e) / n, c) for i, c in enumerate(SCALE) for e in (0, 1)]
