@@ -115,6 +115,8 @@ VCG_METHODS: dict[str, npt.NDArray[np.float64]] = {
     "kors_gls": KORS_GLS,
 }
 
+DEFAULT_VCG_METHOD = "dower"
+
 VCG_METHOD_NAMES: dict[str, str] = {
     "dower": "Dower synthesis",
     "kors_pinv": "Pseudo-inverse of Kors",
@@ -133,7 +135,7 @@ _LIMB_FROM_I_II: dict[str, tuple[float, float]] = {
 }
 
 
-def vcg_matrix(method: str = "dower") -> npt.NDArray[np.float64]:
+def vcg_matrix(method: str = DEFAULT_VCG_METHOD) -> npt.NDArray[np.float64]:
     """Matrix from X, Y, Z to the 12 leads in the order of `LEADS`, shape (12, 3).
 
     Raises
@@ -151,7 +153,7 @@ def vcg_matrix(method: str = "dower") -> npt.NDArray[np.float64]:
     return np.vstack([limb, eight[2:]])
 
 
-def vcg_to_12_lead(xyz: FloatArray, method: str = "dower") -> npt.NDArray[np.float64]:
+def vcg_to_12_lead(xyz: FloatArray, method: str = DEFAULT_VCG_METHOD) -> npt.NDArray[np.float64]:
     """The 12 leads of a VCG.
 
     Parameters

@@ -19,6 +19,7 @@ from echoing_core.records import (
 )
 from echoing_core.signals.filters import bandpass, check_fs, fill_gaps, valid_after_resampling
 from echoing_core.signals.leads import (
+    DEFAULT_VCG_METHOD,
     LIMB_LEADS,
     VCG_METHOD_NAMES,
     limb_lead_sources,
@@ -31,7 +32,7 @@ from echoing_core.signals.windows import WINDOW_N
 logger = logging.getLogger(__name__)
 
 
-def standardise(recording: Recording, *, vcg_method: str = "dower") -> StandardEcg:
+def standardise(recording: Recording, *, vcg_method: str = DEFAULT_VCG_METHOD) -> StandardEcg:
     """Filter, resample and complete a recording: 12 leads, 0.5-40 Hz, 100 Hz.
 
     The whole recording is band-passed (Butterworth of order 4, zero phase), then resampled
