@@ -136,9 +136,11 @@ def test_windows_point_at_the_noisy_stretch_and_at_a_gap() -> None:
     signal[:, 3000:4000] += np.random.default_rng(4).normal(scale=0.3, size=(12, 1000))
     valid = everywhere(signal)
     valid[:, 5000:6000] = False
+    valid[3, 1000:2000] = False  # one lead lost for a window is bad there, not absent
     ecg = StandardEcg((signal * valid).astype(np.float32), valid, ("measured",) * 12, "r")
     index = window_quality_index(ecg, window_starts(ecg.n_times, stride_n=1000))
     assert index.shape == (6,)
     assert index[5] == 1.0
     assert index[3] > 0.7
-    assert index[[0, 1, 2, 4]].max() < 0.1
+    assert index[1] == pytest.approx(np.sqrt(1 / 12), abs=0.03)
+    assert index[[0, 2, 4]].max() < 0.1
