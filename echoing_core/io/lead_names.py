@@ -30,7 +30,7 @@ _TABLE: dict[str, str] = {
 _WORDS = re.compile(
     r"^(?:MDC|ECG|EKG|LEADS?|FRANK|VCG|ORTHOGONAL|ELEC|POTL)(?![A-Z0-9])|^VCG(?=[XYZ]$)"
 )
-_SUFFIX = re.compile(r"(?:^|[\s_:.\-])(?:LEAD|ECG|EKG|REF)$")
+_SUFFIX = re.compile(r"(?:^|[\s_:.\-(\[])(?:LEAD|ECG|EKG|REF)$")
 _GLUE = " _:.-()[]"
 
 

@@ -57,13 +57,13 @@ def _choose_header(files: FileSet, record_name: str | None) -> str:
                 return name
         raise UnreadableRecordError(
             f"There is no record {shown(base_name(record_name))} among the files; "
-            f"there {_listed(headers)}."
+            f"they hold {_listed(headers)}."
         )
     if len(headers) > 1:
         headers = _without_segments(files, headers)
     if len(headers) > 1:
         raise UnreadableRecordError(
-            f"The files hold {len(headers)} recordings, and there {_listed(headers)}; choose one."
+            f"The files hold {len(headers)} recordings ({_listed(headers)}); choose one of them."
         )
     return headers[0]
 
@@ -85,8 +85,7 @@ def _without_segments(files: FileSet, headers: list[str]) -> list[str]:
 def _listed(headers: list[str]) -> str:
     stems = [shown(name[: -len(".hea")]) for name in headers]
     more = f" and {len(stems) - _MAX_NAMED} more" if len(stems) > _MAX_NAMED else ""
-    verb = "is" if len(stems) == 1 else "are"
-    return f"{verb} {', '.join(stems[:_MAX_NAMED])}{more}"
+    return ", ".join(stems[:_MAX_NAMED]) + more
 
 
 def _no_header(files: FileSet) -> str:

@@ -82,7 +82,8 @@ def read_wfdb(files: FileSet, header_name: str) -> Recording:
     rows = [signal_mv[channels.index(c)] for c in leads]
     if all(bool(np.isnan(row).all()) for row in rows):
         raise SignalQualityError(
-            f"{shown(record_id)} holds no measured sample: every lead is a gap from start to end."
+            f"{shown(record_id)} holds no measured sample: every lead is a gap from start "
+            "to end; choose another recording."
         )
     n_pattern = start_pattern_length(rows, fs_hz)
     if n_pattern == signal_mv.shape[1]:

@@ -29,10 +29,11 @@ MAX_VALUES = 600_000_000
 DEFAULT_GAIN = 200.0
 """Units per mV where a header gives none, or 0 (header(5))."""
 
-BITS_PER_SAMPLE = {"16": 16, "24": 24, "32": 32, "61": 16, "80": 8, "160": 16, "212": 12}
+BITS_PER_SAMPLE = {"16": 16, "24": 24, "32": 32, "80": 8, "160": 16, "212": 12}
+"""Formats read here. Not 61, whose digital samples wfdb 4.3.1 cannot give; not 8, 310, 311."""
 FLAC_FORMATS = ("508", "516", "524")
 NULL_FORMAT = "0"
-_FORMAT_HELP = "16, 24, 32, 61, 80, 160, 212 or FLAC (508, 516, 524)"
+_FORMAT_HELP = "16, 24, 32, 80, 160, 212 or FLAC (508, 516, 524)"
 
 _SIMULATED_BY = "simulated by echoingecg"
 
