@@ -15,6 +15,11 @@ import numpy.typing as npt
 
 from echoing_core.errors import CheckpointError
 
+_PADDING, _UNKNOWN, _START, _END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+_SPECIAL = (_PADDING, _UNKNOWN, _START, _END)
+
+# What BertPreTokenizer makes of a text: runs of letters and digits, and single marks.
+_PIECE = re.compile(r"\w+|[^\w\s]")
 _WORD = re.compile(r"[a-z]+|\d+")
 
 
@@ -67,15 +72,37 @@ class ReportTokenizer:
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, max_tokens: int) -> ReportTokenizer:
-    """Learn a WordPiece vocabulary from training texts."""
-    from tokenizers import BertWordPieceTokenizer
+    """Make a WordPiece vocabulary from training texts: their words, then single characters.
 
-    corpus = list(texts)
-    learner = BertWordPieceTokenizer(lowercase=True)
-    learner.train_from_iterator(corpus, vocab_size=vocab_size, min_frequency=2, show_progress=False)
-    counts = Counter(word for text in corpus for word in words_of(text))
+    The most frequent words enter whole, in order of frequency and then of the alphabet;
+    anything else falls apart into characters. The usual trainer breaks ties by hash order, so
+    two runs on the same texts give two vocabularies; this one gives the same bytes.
+    """
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers
+    from tokenizers.models import WordPiece
+    from tokenizers.processors import BertProcessing
+
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(_PIECE.findall(text.lower()))
+    characters = sorted({character for word in counts for character in word})
+    vocabulary = [*_SPECIAL, *characters, *(f"##{character}" for character in characters)]
+    frequent = sorted(
+        (word for word in counts if len(word) > 1 and counts[word] > 1),
+        key=lambda word: (-counts[word], word),
+    )
+    vocabulary += frequent[: max(0, vocab_size - len(vocabulary))]
+    tokenizer = Tokenizer(
+        WordPiece({token: i for i, token in enumerate(vocabulary)}, unk_token=_UNKNOWN)
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = BertProcessing(
+        (_END, vocabulary.index(_END)), (_START, vocabulary.index(_START))
+    )
+    known = frozenset(word for piece in counts for word in words_of(piece))
     # Through its own file, so that training and loading use the very same object.
-    return _from_json(learner.to_str(), frozenset(counts), max_tokens)
+    return _from_json(tokenizer.to_str(), known, max_tokens)
 
 
 def load_tokenizer(folder: Path) -> ReportTokenizer:

@@ -97,7 +97,7 @@ def test_variance_starts_near_its_bias() -> None:
     encoder = CompactEcgEncoder(SMALL, dim=12, log_var_bias=-7.0)
     encoder.train()
     _, log_var = encoder(torch.randn(16, 12, WINDOW_N), torch.ones(16, 12, WINDOW_N))
-    assert float(log_var.mean()) == pytest.approx(-7.0, abs=0.3)
+    assert log_var.mean().item() == pytest.approx(-7.0, abs=0.3)
 
 
 def test_variance_never_bends_the_trunk(encoder: CompactEcgEncoder) -> None:

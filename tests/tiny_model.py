@@ -1,0 +1,52 @@
+"""A real, complete and very small model with random weights, for tests of everything around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from echoing_core.config import EcgEncoderConfig, ModelConfig, TextEncoderConfig
+from echoing_core.models.checkpoint import save_checkpoint
+from echoing_core.models.dual_encoder import DualEncoder
+from echoing_core.models.tokenizer import train_tokenizer
+from echoing_core.signals.scaling import LeadScaler
+from echoing_core.uncertainty.reference import Reference
+
+TEXTS = [
+    "sinus rhythm. normal ecg.",
+    "atrial fibrillation. left bundle branch block. abnormal ecg.",
+    "normal left ventricular ejection fraction",
+    "severely reduced left ventricular ejection fraction, lvef 25 %",
+] * 3
+
+
+def write_tiny_model(folder: Path, seed: int = 0) -> str:
+    """Write a model folder with random weights; returns its hash."""
+    torch.manual_seed(seed)
+    tokenizer = train_tokenizer(TEXTS, vocab_size=120, max_tokens=24)
+    config = ModelConfig(
+        dim=12,
+        ecg=EcgEncoderConfig(
+            stem_width=8, mid_width=8, width=16, n_pool_heads=2, variance_hidden=16
+        ),
+        text=TextEncoderConfig(
+            hidden=16,
+            n_layers=1,
+            n_heads=2,
+            ffn=16,
+            vocab_size=tokenizer.tokenizer.get_vocab_size(),
+            max_tokens=24,
+        ),
+    )
+    return save_checkpoint(
+        folder,
+        encoder=DualEncoder(config),
+        tokenizer=tokenizer,
+        scaler=LeadScaler(np.zeros(12), np.full(12, 0.3)),
+        logit_scale=10.0,
+        reference=Reference.from_values(np.linspace(0.001, 0.1, 200), name="test").to_dict(),
+        training={"simulated_ecgs": 0, "real_ecgs": 0},
+        card="# A model with random weights, for tests\n",
+    )
