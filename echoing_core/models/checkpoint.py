@@ -145,7 +145,7 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
             f"There is no model folder {path.name!r}. Name a folder that holds manifest.json, "
             "or make the demo model with: make demo-model"
         )
-    digests, model_hash = _verified(path)
+    _, model_hash = _verified(path)
     config = _read_json(path / "config.json")
     if config.get("format") != FORMAT:
         raise CheckpointError(

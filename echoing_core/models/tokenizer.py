@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -75,7 +76,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, max_tokens: int) -> R
     """Make a WordPiece vocabulary from training texts: their words, then single characters.
 
     The most frequent words enter whole, in order of frequency and then of the alphabet;
-    anything else falls apart into characters. The usual trainer breaks ties by hash order, so
+    anything else falls apart into
+    characters. The usual trainer breaks ties by hash order, so
     two runs on the same texts give two vocabularies; this one gives the same bytes.
     """
     from tokenizers import Tokenizer, normalizers, pre_tokenizers
@@ -85,7 +87,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, max_tokens: int) -> R
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(_PIECE.findall(text.lower()))
-    characters = sorted({character for word in counts for character in word})
+    characters = sorted({*string.ascii_lowercase, *string.digits, *"".join(counts)})
     vocabulary = [*_SPECIAL, *characters, *(f"##{character}" for character in characters)]
     frequent = sorted(
         (word for word in counts if len(word) > 1 and counts[word] > 1),
