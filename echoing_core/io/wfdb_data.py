@@ -22,6 +22,9 @@ from echoing_core.io.wfdb_header import (
 
 _INVALID_BITS = {**BITS_PER_SAMPLE, "508": 8, "516": 16, "524": 24}
 
+_MIN_SURPLUS_S = 10.0
+"""In a short file, two thirds come about by chance."""
+
 
 @dataclass(frozen=True)
 class DataFile:
@@ -216,7 +219,8 @@ def _is_two_thirds(data_files: tuple[DataFile, ...], lengths: list[int], header:
         and len(header.signals) == only.samples_per_frame == 3
         and only.fmt == "16"
         and only.file.size == only.n_bytes(lengths[0])
-        and abs(3 * header.n_frames - 2 * lengths[0]) <= 3
+        and abs(3 * header.n_frames - 2 * lengths[0]) <= 2
+        and lengths[0] - header.n_frames >= _MIN_SURPLUS_S * header.fs_hz
     )
 
 

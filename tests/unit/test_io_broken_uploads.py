@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from broken_uploads import BrokenUpload, broken_uploads, sound_upload
 
 from echoing_core.errors import RecordError
 from echoing_core.io import read_recording
 from echoing_core.signals import standardise
+from tests.broken_uploads import BrokenUpload, broken_uploads, sound_upload
 
 UPLOADS = broken_uploads()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from broken_uploads import beats, header
 
 from echoing_core.errors import UnreadableRecordError
 from echoing_core.io import read_recording
 from echoing_core.io.calibration import start_pattern_length
+from tests.broken_uploads import beats, header
 
 XYZ = ("X", "Y", "Z")
 

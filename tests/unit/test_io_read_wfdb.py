@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
-from broken_uploads import TWELVE, beats, header, sound_upload
 
 from echoing_core.errors import EchoingError, UnitsError, UnreadableRecordError
 from echoing_core.io import read_recording, write_wfdb
 from echoing_core.records import LEADS
+from tests.broken_uploads import TWELVE, beats, header, sound_upload
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
-from broken_uploads import beats, header
 
 from echoing_core.errors import UnreadableRecordError
 from echoing_core.io import read_recording
+from tests.broken_uploads import beats, header
 
 
 def segment(name: str, names: tuple[str, ...], seconds: float) -> dict[str, bytes]:
