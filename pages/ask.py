@@ -9,10 +9,7 @@ from ui import frame, questions, record, resources
 
 frame.title("Ask about the recording")
 model = resources.model()
-current = record.opened()
-if current is None:
-    record.none_open("ask about")
-
+current = record.required("ask about")
 record.summary(current)
 left, right = st.columns([5, 7], gap="large")
 with left, frame.guarded():

@@ -12,12 +12,13 @@ model, index = resources.model(), resources.index()
 mode = gallery.mode()
 current = record.opened()
 left, right = st.columns([4, 8], gap="large")
-query, start_s = None, None
+query: str | services.Explanation | None = None
+start_s: float | None = None
 with left, frame.guarded():
     if mode == gallery.FROM_WORDS:
         query = gallery.words(model)
     elif current is None:
-        record.none_open("search from", stop=False)
+        record.none_open("search from")
     else:
         record.summary(current)
         query, start_s = current.explanation, questions.window_choice(current, "find_window")

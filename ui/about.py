@@ -41,7 +41,8 @@ def reference(model: Model, current: record.OpenRecord | None) -> None:
         track = current.explanation.track
         index = windows.chosen(track)
         marks = [(f"window {windows.span_words(track, index)}", float(track.uncertainty[index]))]
-    st.plotly_chart(
+    chart, table = st.columns([3, 1], gap="large")
+    chart.plotly_chart(
         figures.reference_figure(cohort, marks),
         key="reference",
         theme=None,
@@ -49,12 +50,11 @@ def reference(model: Model, current: record.OpenRecord | None) -> None:
         alt="Histogram of sigma squared in the reference cohort.",
     )
     levels = (5, 25, 50, 75, 95)
-    st.table(
+    table.table(
         {
             "Percentile": [str(p) for p in levels],
             "Sum of sigma²": [f"{v:.4g}" for v in cohort.value_at(levels)],
         },
         border="horizontal",
         hide_index=True,
-        width="content",
     )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import string
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -74,22 +73,28 @@ def training_note(model: Model) -> None:
     simulated_badge("what the model knows of echocardiography was simulated")
 
 
-@contextmanager
-def guarded() -> Iterator[None]:
+class _Guard:
+    """See `guarded`. A class, so that type checkers know that it may end a block early."""
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if isinstance(error, EchoingError):
+            st.error(literal(str(error)), icon=":material/error:")
+        elif isinstance(error, Exception):
+            logger.error("unexpected error in a page", exc_info=error)
+            st.error(
+                "Something failed that should not have; the details are in the log of the "
+                "server. Try again, or open another recording.",
+                icon=":material/error:",
+            )
+        # Streamlit's own signals (stop, rerun) are no `Exception` and pass through.
+        return isinstance(error, Exception)
+
+
+def guarded() -> _Guard:
     """Turn what goes wrong inside into one sentence on the page, and go on after it."""
-    try:
-        yield
-    except EchoingError as error:
-        st.error(literal(str(error)), icon=":material/error:")
-    except Exception:  # noqa: BLE001 - the edge of the app: a person must not see a traceback
-        report_unexpected()
-
-
-def report_unexpected() -> None:
-    """Log the error being handled and say in plain words that something failed."""
-    logger.exception("unexpected error in a page")
-    st.error(
-        "Something failed that should not have; the details are in the log of the server. "
-        "Try again, or open another recording.",
-        icon=":material/error:",
-    )
+    return _Guard()

@@ -35,7 +35,6 @@ _LABEL_WORDS = {
     "pac": "Atrial extrasystoles",
     "paced": "Paced rhythm",
     "flutter": "Atrial flutter",
-    "lvef_pct": "LVEF (%)",
 }
 
 
@@ -153,16 +152,15 @@ def _hit(index: GalleryIndex, hit: Hit, chosen: str) -> None:
         st.badge(f"its uncertainty percentile {hit.percentile:.0f}", color="gray")
         if hit.simulated:
             frame.simulated_badge()
+        drawn = st.toggle("Show its ECG", key=f"draw_{chosen}_{hit.item_id}")
     st.markdown(frame.literal(hit.report))
     findings = [label_words(name) for name, value in hit.labels.items() if value is True]
-    numbers = [
-        f"{label_words(name)} {value:.0f}"
-        for name, value in hit.labels.items()
-        if name == "lvef_pct" and isinstance(value, float)
-    ]
-    if findings or numbers:
-        st.caption("Labels: " + frame.literal(", ".join([*findings, *numbers])))
-    if st.toggle("Show its ECG", key=f"draw_{chosen}_{hit.item_id}"):
+    lvef = hit.labels.get("lvef_pct")
+    if isinstance(lvef, float):
+        findings.append(f"LVEF {lvef:.0f} %")
+    if findings:
+        st.caption("Labels: " + frame.literal(", ".join(findings)))
+    if drawn:
         with st.spinner("Drawing the trace again"):
             ecg = services.draw_item(index, hit.item_id)
         with st.container(key=f"paper_hit_{hit.rank}"):

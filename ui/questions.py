@@ -39,10 +39,10 @@ def window_choice(current: record.OpenRecord, key: str) -> float | None:
 
 def picked() -> tuple[PromptSet, ...]:
     """The questions to ask, each with the wording that the person gave it."""
-    _own_question()
-    available = {p.name: p for p in (*resources.prompt_sets(), *_own())}
     if "questions" not in st.session_state:
         st.session_state["questions"] = [p.name for p in resources.prompt_sets()]
+    _add_submitted()
+    available = {p.name: p for p in (*resources.prompt_sets(), *_own())}
     names = st.pills(
         "Questions to ask",
         list(available),
@@ -50,7 +50,9 @@ def picked() -> tuple[PromptSet, ...]:
         format_func=lambda name: frame.literal(available[name].question),
         key="questions",
         persist_state="session",
+        wrap=True,
     )
+    _own_question()
     chosen = [available[name] for name in available if name in (names or [])]
     with st.expander("Wording of the questions", icon=":material/edit:"):
         _editor(chosen)
@@ -64,12 +66,23 @@ def _own() -> list[PromptSet]:
 
 def _own_question() -> None:
     with st.form("own_question", clear_on_submit=True, border=False):
-        text = st.text_input(
+        st.text_input(
             "A question of your own",
             placeholder="a finding in words, for example: left anterior fascicular block",
+            key="own_text",
         )
-        if not st.form_submit_button("Add question", icon=":material/add:"):
-            return
+        st.form_submit_button("Add question", icon=":material/add:", on_click=_take_own)
+
+
+def _take_own() -> None:
+    st.session_state["own_submitted"] = st.session_state["own_text"]
+
+
+def _add_submitted() -> None:
+    """Add what was typed before the list is drawn, so that it shows up in it."""
+    text = st.session_state.pop("own_submitted", None)
+    if text is None:
+        return
     with frame.guarded():
         new = services.as_prompt_sets(text)[0]
         if new.question.lower() in {p.question.lower() for p in _own()}:
@@ -77,7 +90,7 @@ def _own_question() -> None:
         # A name of our own: two texts without Latin letters would otherwise share one.
         named = replace(new, name=f"own_{len(_own()) + 1}")
         _own().append(named)
-        st.session_state["questions"] = [*st.session_state.get("questions", []), named.name]
+        st.session_state["questions"] = [*st.session_state["questions"], named.name]
 
 
 def _editor(chosen: Sequence[PromptSet]) -> None:
@@ -110,14 +123,14 @@ def _reset(shipped: PromptSet) -> None:
 
 def _worded(shipped: PromptSet) -> PromptSet | None:
     """The question as reworded; None, and a sentence on the page, if that cannot be asked."""
-    sides = {}
-    for side in ("positive", "negative"):
+    sides = {"positive": shipped.positive, "negative": shipped.negative}
+    for side in sides:
         text = st.session_state.get(f"wording_{side}_{shipped.name}")
         if text is not None:
             lines = (" ".join(line.split()) for line in text.splitlines())
             sides[side] = tuple(line for line in lines if line)
     with frame.guarded():
-        return replace(shipped, **sides)
+        return replace(shipped, positive=sides["positive"], negative=sides["negative"])
     return None
 
 

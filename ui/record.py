@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import streamlit as st
@@ -47,12 +48,19 @@ def opened() -> OpenRecord | None:
     return record
 
 
-def none_open(purpose: str, *, stop: bool = True) -> None:
-    """Say that a recording is needed, lead to where one is opened, and end the page."""
+def required(purpose: str) -> OpenRecord:
+    """The open recording; without one, say so and end the page."""
+    record = opened()
+    if record is None:
+        none_open(purpose)
+        st.stop()
+    return record
+
+
+def none_open(purpose: str) -> None:
+    """Say that a recording is needed, and lead to where one is opened."""
     st.info(f"Open a recording to {purpose} first.", icon=":material/folder_open:")
     st.page_link("pages/explore.py", label="Open a recording", icon=":material/ecg_heart:")
-    if stop:
-        st.stop()
 
 
 def default_stride_s(duration_s: float) -> float:
@@ -219,10 +227,10 @@ def summary(record: OpenRecord) -> None:
                 st.markdown(f"- {frame.literal(note)}")
 
 
-def lead_badges(record: OpenRecord) -> list[tuple[str, str]]:
+def lead_badges(record: OpenRecord) -> list[tuple[str, Literal["green", "blue", "gray"]]]:
     """What is measured, derived and missing, in words short enough for one line each."""
     ecg = record.explanation.ecg
-    badges = []
+    badges: list[tuple[str, Literal["green", "blue", "gray"]]] = []
     measured, derived = ecg.leads_with("measured"), ecg.leads_with("derived")
     missing = ecg.leads_with("missing")
     if measured:

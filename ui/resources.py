@@ -36,9 +36,7 @@ def model() -> Model:
     loaded = None
     with frame.guarded():
         loaded = _model()
-    if loaded is None:
-        st.stop()
-    return loaded
+    return loaded or st.stop()
 
 
 def index() -> GalleryIndex:
@@ -46,9 +44,7 @@ def index() -> GalleryIndex:
     loaded = None
     with frame.guarded():
         loaded = _index()
-    if loaded is None:
-        st.stop()
-    return loaded
+    return loaded or st.stop()
 
 
 @st.cache_resource(show_spinner=False)

@@ -65,30 +65,45 @@ def reference_figure(
     marks : sequence of (words, sigma^2)
         Values to point out, such as the chosen window.
     """
-    # The 1001 quantiles are equally likely values, so their histogram is the cohort's; a log
-    # axis because sigma^2 spans factors. The outermost 0.2 % would only stretch the axis.
-    values = reference.quantiles[2:-2]
-    edges = np.geomspace(max(values[0], 1e-12), max(values[-1], 2e-12), n_bins + 1)
+    # The 1001 quantiles are equally likely values, so their histogram is the cohort's. The
+    # outermost 0.2 % would only stretch the axis. Positions are decimal logarithms, because
+    # sigma^2 spans factors; plotly's own log axis places bars and notes inconsistently.
+    values = np.log10(np.maximum(reference.quantiles[2:-2], 1e-12))
+    span = max(float(np.ptp(values)), 1e-6)
+    edges = np.linspace(values[0] - 0.01 * span, values[-1] + 0.01 * span, n_bins + 1)
     share = 100.0 * np.histogram(values, bins=edges)[0] / len(values)
-    middle = np.sqrt(edges[1:] * edges[:-1])
+    middle = (edges[1:] + edges[:-1]) / 2
+    percentile = reference.percentile(10.0**middle)
     figure = go.Figure(
         go.Bar(
-            x=middle, y=share, width=0.97 * np.diff(edges), customdata=reference.percentile(middle),
-            marker={"color": [colour_of(p) for p in reference.percentile(middle)]},
-            hovertemplate="sigma² %{x:.4g}: percentile %{customdata:.0f}<extra></extra>",
+            x=middle, y=share, width=0.94 * np.diff(edges),
+            marker={"color": [colour_of(p) for p in percentile]},
+            text=[f"{v:.4g}: percentile {reference.percentile(v):.0f}" for v in 10.0**middle],
+            textposition="none", hovertemplate="sigma² %{text}<extra></extra>",
         )
     )  # fmt: skip
     for words, value in marks:
-        figure.add_vline(
-            x=value, line={"color": INK, "width": 1.5, "dash": "dot"},
-            annotation={"text": safe(words), "font": {"size": 12}, "yanchor": "bottom", "y": 1},
+        place = float(np.log10(max(value, 1e-12)))
+        shown = float(np.clip(place, edges[0], edges[-1]))
+        if shown != place:
+            words += " (beyond this scale)"
+        figure.add_shape(
+            type="line", x0=shown, x1=shown, y0=0, y1=1, yref="y domain",
+            line={"color": INK, "width": 1.5, "dash": "dot"},
         )  # fmt: skip
+        figure.add_annotation(
+            x=shown, y=1, yref="y domain", yanchor="bottom", text=safe(words), showarrow=False,
+            xanchor="left" if shown < middle.mean() else "right", font={"size": 13},
+        )  # fmt: skip
+    ticks = np.linspace(edges[0], edges[-1], 6)
     figure.update_layout(
         template="none", height=280, font={"family": FONT, "color": INK}, dragmode=False,
-        margin={"l": 52, "r": 14, "t": 24, "b": 46}, paper_bgcolor="white", plot_bgcolor="white",
+        margin={"l": 52, "r": 24, "t": 28, "b": 46}, paper_bgcolor="white", plot_bgcolor="white",
+        hoverlabel={"bgcolor": "white", "font": {"color": INK}},
         xaxis={
-            "type": "log", "fixedrange": True, "nticks": 6,
-            "title": {"text": "uncertainty (sum of sigma²), log scale"},
+            "fixedrange": True, "tickvals": ticks, "ticktext": [f"{10.0**t:.3g}" for t in ticks],
+            "title": {"text": "uncertainty (sum of sigma²), logarithmic"}, "zeroline": False,
+            "showgrid": False,
         },
         yaxis={
             "title": {"text": "% of windows"}, "gridcolor": "#e8ebef", "fixedrange": True,

@@ -113,7 +113,7 @@ def overview_figure(
     figure.update_layout(
         template="none", height=300, margin={"l": 50, "r": 14, "t": 6, "b": 30},
         font={"family": FONT, "color": INK}, showlegend=False, hovermode="x", dragmode=False,
-        paper_bgcolor="white", plot_bgcolor="white", hoversubplots="axis", clickmode="event+select",
+        paper_bgcolor="white", plot_bgcolor="white", clickmode="event+select",
         hoverlabel={"bgcolor": "white", "font": {"color": INK, "size": 13}},
         xaxis={
             "type": "date", "range": [_ms(begin), _ms(end)], "anchor": "y2", "tickfont": ticks,
@@ -228,14 +228,15 @@ def _add_strip(
             y=np.concatenate([values[:1], values, values[-1:]]),
             yaxis="y2", mode="lines", line={"color": colour, "width": width}, hoverinfo="skip",
         )  # fmt: skip
-    figure.add_scatter(
-        x=_ms(centre), y=np.full(len(centre), 50.0), yaxis="y2", mode="markers",
-        customdata=cells,
-        marker={"symbol": "square", "size": 24, "color": "rgba(0,0,0,0)"},
-        selected={"marker": {"opacity": 0}}, unselected={"marker": {"opacity": 0}},
-        text=[_window_words(track, int(i), p) for i, p in zip(cells, values, strict=True)],
-        hovertemplate="%{text}<extra></extra>",
-    )  # fmt: skip
+    words = [_window_words(track, int(i), p) for i, p in zip(cells, values, strict=True)]
+    # In both rows, so that a click on the trace chooses a window as well.
+    for axis, height in (("y", 0.0), ("y2", 50.0)):
+        figure.add_scatter(
+            x=_ms(centre), y=np.full(len(centre), height), yaxis=axis, mode="markers",
+            customdata=cells, text=words, hovertemplate="%{text}<extra></extra>",
+            marker={"symbol": "square", "size": 24, "color": "rgba(0,0,0,0)"},
+            selected={"marker": {"opacity": 0}}, unselected={"marker": {"opacity": 0}},
+        )  # fmt: skip
 
 
 def _window_words(track: WindowTrack, index: int, percentile: float) -> str:

@@ -1,0 +1,261 @@
+"""Each page opens, one journey each, and nothing that a person uploads breaks the app."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from echoing_core import services
+from echoing_core.records import LEADS
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from broken_uploads import broken_uploads, sound_upload
+
+OpenApp = Callable[[], AppTest]
+DISCLAIMER = "Research use only, not a medical device"
+PAGES = ("explore", "ask", "retrieve", "model")
+
+
+def words(app: AppTest) -> str:
+    """All Markdown, headings, captions and badges of the page."""
+    return "\n".join(
+        str(e.value) for e in [*app.title, *app.markdown, *app.subheader, *app.caption]
+    )
+
+
+def is_sound(app: AppTest) -> bool:
+    return not app.exception and not app.error
+
+
+def upload(app: AppTest, files: Mapping[str, bytes]) -> AppTest:
+    chosen = [(name, data, "application/octet-stream") for name, data in files.items()]
+    return app.file_uploader[0].set_value(chosen).run()
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    return next(b for b in app.button if b.label == label).click().run()
+
+
+def open_first_sample(app: AppTest) -> AppTest:
+    return press(app, services.samples()[0].title)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_opens_and_says_that_it_is_for_research(open_app: OpenApp, name: str) -> None:
+    app = open_app().switch_page(f"pages/{name}.py").run()
+    assert is_sound(app)
+    assert DISCLAIMER in words(app)
+
+
+def test_a_sample_is_opened_and_windows_are_chosen(open_app: OpenApp) -> None:
+    app = open_first_sample(open_app())
+    assert is_sound(app)
+    track = app.session_state["record"].explanation.track
+    assert app.session_state["window"] == services.most_sure_window(track)
+    assert services.samples()[0].simulated and "simulated" in words(app)
+    # By keyboard: the slider moves by one window.
+    app.slider(key="window_start").set_value(datetime(2000, 1, 1)).run()
+    assert app.session_state["window"] == 0 and "Window 00:00 to 00:10" in words(app)
+    # By the list of the least sure windows.
+    app.button(key="unsure_0").click().run()
+    least = int(np.argmax(track.uncertainty))
+    assert app.session_state["window"] == least
+    assert app.slider(key="window_start").value.second == int(track.start_s[least]) % 60
+    assert is_sound(app)
+
+
+def test_a_click_on_the_overview_chooses_that_window(open_app: OpenApp) -> None:
+    app = open_first_sample(open_app())
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    carriers = [t for t in figure["data"] if t.get("mode") == "markers"]
+    assert carriers and all("customdata" in t for t in carriers)
+
+
+def test_an_upload_is_read_once_and_survives_other_pages(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    read = services.read_upload
+    monkeypatch.setattr(services, "read_upload", lambda f: (reads.append(1), read(f))[1])
+    app = upload(open_app(), sound_upload("my_record", seconds=30.0))
+    assert is_sound(app) and "my\\_record" in words(app)
+    record = app.session_state["record"]
+    for page in ("ask", "retrieve", "model", "explore"):
+        app.switch_page(f"pages/{page}.py").run()
+        assert is_sound(app)
+        assert app.session_state["record"] is record
+    assert len(reads) == 1
+
+
+def test_missing_leads_are_named(open_app: OpenApp) -> None:
+    app = upload(open_app(), sound_upload(names=("II", "V1"), seconds=20.0))
+    assert is_sound(app)
+    text = words(app)
+    assert "measured: II, V1" in text and "lead I was not recorded" in text
+    missing = [lead for lead in LEADS if lead not in ("II", "V1")]
+    assert f"not recorded: {', '.join(missing)}" in text
+
+
+def test_each_broken_upload_ends_in_one_sentence_and_the_app_goes_on(open_app: OpenApp) -> None:
+    app = open_app()
+    tried = 0
+    for broken in broken_uploads():
+        if not broken.files:
+            continue  # nothing chosen: nothing happens
+        upload(app, broken.files)
+        assert not app.exception, broken.name
+        assert len(app.error) == 1, broken.name
+        sentence = app.error[0].value.replace("\\", "")
+        assert broken.expected in sentence, broken.name
+        assert "Traceback" not in sentence and "/tmp" not in sentence, broken.name
+        app.file_uploader[0].set_value([]).run()
+        assert is_sound(app), broken.name
+        tried += 1
+    assert tried >= 20
+    upload(app, sound_upload())
+    assert is_sound(app) and "record" in app.session_state
+
+
+def test_a_broken_upload_leaves_the_open_recording_alone(open_app: OpenApp) -> None:
+    app = upload(open_app(), sound_upload())
+    record = app.session_state["record"]
+    upload(app, {"rec.hea": b""})
+    assert len(app.error) == 1 and not app.exception
+    assert app.session_state["record"] is record
+    # The same files are not complained about twice, nor read again.
+    app.run()
+    assert len(app.error) == 1
+
+
+def test_an_unexpected_failure_is_a_plain_sentence(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(services, "read_upload", fail)
+    with caplog.at_level(logging.ERROR):
+        app = upload(open_app(), sound_upload())
+    assert not app.exception and len(app.error) == 1
+    assert "secret detail" not in app.error[0].value
+    assert "secret detail" in caplog.text
+
+
+def test_markup_in_names_and_questions_stays_text(open_app: OpenApp) -> None:
+    app = open_first_sample(open_app()).switch_page("pages/ask.py").run()
+    app.text_input[0].set_value("<script>alert(1)</script> **bold** $x$")
+    press(app, "Add question")
+    assert is_sound(app)
+    shown = [m.value for m in app.markdown if "script" in m.value]
+    assert all("<script>" not in text.replace("\\<", "") for text in shown)
+
+
+def test_questions_are_answered_reworded_and_added(open_app: OpenApp) -> None:
+    app = open_first_sample(open_app()).switch_page("pages/ask.py").run()
+    shipped = services.prompt_sets()
+    assert is_sound(app) and len(app.table[0].value) == len(shipped)
+    before = app.table[0].value.iloc[0].tolist()
+    # Two empty sides cannot be asked: a sentence, and the other questions are still answered.
+    name = shipped[0].name
+    app.text_area(key=f"wording_positive_{name}").set_value("").run()
+    assert not app.exception and len(app.error) == 1
+    assert len(app.table[0].value) == len(shipped) - 1
+    # Other wording, another answer.
+    negative = app.text_area(key=f"wording_negative_{name}").value
+    app.text_area(key=f"wording_positive_{name}").set_value(negative.replace("normal", "healthy"))
+    app.run()
+    assert app.table[0].value.iloc[0].tolist() != before
+    press(app, "Back to the original wording")
+    assert app.table[0].value.iloc[0].tolist() == before
+    # A question of one's own, with a word that no report held.
+    app.text_input[0].set_value("zebrafish arrhythmia")
+    press(app, "Add question")
+    assert is_sound(app)
+    assert app.table[0].value.iloc[-1].iloc[0] == "zebrafish arrhythmia"
+    assert any("zebrafish" in w.value for w in app.warning)
+
+
+def test_the_chosen_window_is_the_one_asked(open_app: OpenApp) -> None:
+    app = open_first_sample(open_app())
+    app.button(key="unsure_0").click().run()
+    app.switch_page("pages/ask.py").run()
+    surest = app.table[0].value
+    app.radio(key="ask_window").set_value("chosen").run()
+    assert is_sound(app)
+    assert not app.table[0].value.equals(surest)
+
+
+def test_words_find_ecgs_and_filters_hold(open_app: OpenApp) -> None:
+    app = open_app().switch_page("pages/retrieve.py").run()
+    assert is_sound(app)
+    model = services.load_model()
+    index = services.load_index(model=model)
+    text = app.text_input(key="find_text").value
+    hits = services.search(index, model, text, 10)
+    shown = words(app).replace("\\", "")
+    assert all(" ".join(hit.report.split()) in shown for hit in hits)
+    app.slider(key="find_k").set_value(3).run()
+    assert sum(t.label == "Show its ECG" for t in app.toggle) == 3
+    app.radio(key="find_order").set_value("cosine").run()
+    assert is_sound(app) and "1 − cosine" in words(app)
+    app.slider(key="find_percentile").set_value(0).run()
+    assert is_sound(app)
+    app.slider(key="find_percentile").set_value(100).run()
+    next(t for t in app.toggle if t.label == "Show its ECG").set_value(True).run()
+    assert is_sound(app) and len(app.get("plotly_chart")) == 1
+
+
+def test_the_open_recording_finds_reports_and_ecgs(open_app: OpenApp) -> None:
+    app = open_app().switch_page("pages/retrieve.py").run()
+    mode = next(c for c in app.get("button_group") if c.key == "find_mode")
+    mode.set_value("reports").run()
+    assert any("Open a recording" in i.value for i in app.info)
+    app.switch_page("pages/explore.py").run()
+    open_first_sample(app).switch_page("pages/retrieve.py").run()
+    for wanted in ("reports", "ecgs"):
+        next(c for c in app.get("button_group") if c.key == "find_mode").set_value(wanted).run()
+        assert is_sound(app)
+        assert sum(t.label == "Show its ECG" for t in app.toggle) == 10
+
+
+def test_the_model_page_tells_its_hash_and_card(open_app: OpenApp) -> None:
+    app = open_app().switch_page("pages/model.py").run()
+    model = services.load_model()
+    assert app.code[0].value == model.hash
+    assert any(m.value.strip() == model.card_markdown.strip() for m in app.markdown)
+
+
+def test_another_stride_looks_again_and_keeps_the_place(open_app: OpenApp) -> None:
+    app = upload(open_app(), sound_upload(seconds=40.0))
+    app.slider(key="window_start").set_value(datetime(2000, 1, 1, 0, 0, 30)).run()
+    next(s for s in app.selectbox if "window starts" in s.label).set_value(5.0).run()
+    assert is_sound(app)
+    track = app.session_state["record"].explanation.track
+    assert track.stride_s == 5.0 and len(track) == 7
+    assert app.session_state["window"] == 6
+
+
+def test_a_missing_model_is_told_in_a_sentence(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    st.cache_resource.clear()
+    monkeypatch.setenv("ECHOING_HOME", str(tmp_path))
+    app = open_app().switch_page("pages/model.py").run()
+    assert not app.exception and len(app.error) == 1
+    st.cache_resource.clear()
+
+
+def test_two_sessions_do_not_see_each_other(open_app: OpenApp) -> None:
+    one = upload(open_app(), sound_upload("mine"))
+    other = open_app()
+    assert "record" in one.session_state and "record" not in other.session_state
+    assert "mine" not in words(other)
