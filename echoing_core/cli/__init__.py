@@ -1,0 +1,21 @@
+"""The command line: ``echoing --help``.
+
+Results go to stdout as tables, or as JSON where ``--json -`` asks for it; progress and
+warnings go to stderr. What a user can cause ends in one sentence and exit code 2.
+
+`services` and what it imports cost most of a second, so every command imports it when it
+runs: help answers at once.
+"""
+
+from __future__ import annotations
+
+from echoing_core.cli import making, recordings  # noqa: F401 - importing them adds their commands
+from echoing_core.cli.root import app
+
+
+def main() -> None:
+    """Entry point of the console script ``echoing``."""
+    app()
+
+
+__all__ = ["app", "main"]

@@ -1,0 +1,186 @@
+"""Commands that make and measure things: simulate, train, index, evaluate, samples, app."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from echoing_core.cli.output import at_most_one_on_stdout, bar, deliver, json_text, stage_bars
+from echoing_core.cli.root import (
+    JsonOption,
+    ModelOption,
+    PtbxlOption,
+    SeedOption,
+    app,
+    evaluate_app,
+    index_app,
+    samples_app,
+    train_app,
+)
+from echoing_core.errors import ConfigError
+from echoing_core.explanation import DISCLAIMER
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder to make.", show_default=False)],
+    patients: Annotated[int, typer.Option("--patients", min=1)] = 20,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 7,
+) -> None:
+    """Write a simulated cohort with known truth, as WFDB and CSV."""
+    from echoing_core import services
+
+    with bar("simulate") as progress:
+        n_ecgs = services.simulate_cohort(out, patients, seed, progress=progress)
+    typer.echo(f"{n_ecgs} simulated ECGs of {patients} simulated patients in {out}")
+
+
+@train_app.command("demo")
+def train_demo(
+    out: Annotated[Path, typer.Option("--out", help="Model folder to write.")],
+    ptbxl: PtbxlOption = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1)] = None,
+    variance_steps: Annotated[
+        int | None,
+        typer.Option("--variance-steps", min=1),
+    ] = None,
+    patients: Annotated[
+        int | None,
+        typer.Option("--patients", min=1, help="Simulated patients, test patients included."),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=2)] = None,
+    seed: SeedOption = None,
+    log: Annotated[
+        Path | None,
+        typer.Option("--log", help="Write the losses of every step here, as JSON lines."),
+    ] = None,
+) -> None:
+    """Train the demo model on simulated ECGs, and on PTB-XL where a folder of it is given."""
+    from echoing_core import services
+    from echoing_core.config import CohortConfig, TrainingConfig
+
+    given = {
+        "steps": steps,
+        "variance_steps": variance_steps,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    cohort = CohortConfig() if patients is None else CohortConfig(n_patients=patients)
+    with stage_bars() as progress:
+        model = services.train_demo(
+            out,
+            ptbxl=ptbxl,
+            config=replace(TrainingConfig(), **chosen),
+            cohort=cohort,
+            log_path=log,
+            progress=progress,
+        )
+    typer.echo(f"Model {model.name}, hash {model.hash[:16]}, in {out}; read {out / 'card.md'}")
+
+
+@index_app.command("build")
+def index_build(
+    out: Annotated[
+        Path | None,
+        typer.Argument(help="Index folder to write; without it, the shipped one.", metavar="OUT"),
+    ] = None,
+    items: Annotated[int, typer.Option("--items", min=1)] = 1000,
+    seed: SeedOption = None,
+    model: ModelOption = None,
+) -> None:
+    """Simulate ECGs and reports that no training saw, embed them and write an index."""
+    from echoing_core import services
+
+    folder = out if out is not None else services.indexes_folder() / "demo"
+    loaded = services.load_model(model)
+    with bar("simulate the gallery") as progress:
+        n_items = services.build_demo_index(
+            folder, loaded, n_items=items, seed=seed, progress=progress
+        )
+    typer.echo(f"{n_items} simulated items in {folder}, for model {loaded.hash[:16]}")
+
+
+@evaluate_app.command("demo")
+def evaluate_demo(
+    model: ModelOption = None,
+    ptbxl: PtbxlOption = None,
+    json_out: JsonOption = None,
+    markdown_out: Annotated[
+        str | None,
+        typer.Option("--markdown", help="Write the table to this file; - for stdout."),
+    ] = None,
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=10, help="Bootstrap resamples of the patients.")
+    ] = 1000,
+    into_card: Annotated[
+        bool, typer.Option("--write-card", help="Put the figures into the model's card.")
+    ] = False,
+) -> None:
+    """Zero-shot and retrieval figures with intervals, beside those of random weights."""
+    from echoing_core import services
+    from echoing_core.evaluate.tables import to_markdown, to_records
+
+    at_most_one_on_stdout(json_out, markdown_out)
+    folder = model if model is not None else services.assets_folder() / "models" / "demo"
+    loaded = services.load_model(folder)
+    with bar("simulate the test patients") as progress:
+        results = services.evaluate_model(
+            loaded,
+            ptbxl=ptbxl,
+            folder=folder if into_card else None,
+            n_resamples=resamples,
+            progress=progress,
+        )
+    table = to_markdown(results)
+    if json_out is not None:
+        content = {
+            "disclaimer": DISCLAIMER,
+            "model": loaded.name,
+            "model_hash": loaded.hash,
+            "results": to_records(results),
+        }
+        deliver(json_text(content), json_out)
+    if markdown_out is not None:
+        deliver(table, markdown_out)
+    if "-" not in (json_out, markdown_out):
+        typer.echo(table, nl=False)
+
+
+@samples_app.command("build")
+def samples_build(
+    out: Annotated[
+        Path | None,
+        typer.Argument(help="Folder to write; without it, the shipped one.", metavar="OUT"),
+    ] = None,
+) -> None:
+    """Make the shipped recordings again (all of them simulated)."""
+    from echoing_core import services
+
+    typer.echo("\n".join(services.build_samples(out)))
+
+
+@app.command("app")
+def run_app(port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8501) -> None:
+    """Open the app in the browser; without a display, only serve it."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "app.py").is_file():
+        raise ConfigError(
+            "The app is not part of an installed package. Run this command from a checkout, "
+            "installed with: pip install -e ."
+        )
+    display = sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    arguments = [sys.executable, "-m", "streamlit", "run", "app.py"]
+    arguments += ["--server.port", str(port), "--server.headless", str(not display).lower()]
+    typer.echo(f"EchoingECG at http://127.0.0.1:{port} (stop with Ctrl+C). {DISCLAIMER}")
+    sys.stdout.flush()
+    # Streamlit looks for .streamlit/config.toml in the folder that it is started from.
+    os.chdir(root)
+    os.execv(sys.executable, arguments)

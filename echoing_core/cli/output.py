@@ -1,0 +1,74 @@
+"""How results leave the command line: tables, JSON, files, progress bars."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from echoing_core.errors import ConfigError
+from echoing_core.explanation import write_text_atomically
+
+
+def at_most_one_on_stdout(*targets: str | None) -> None:
+    if targets.count("-") > 1:
+        raise ConfigError("Only one output can go to stdout (-). Name a file for the other.")
+
+
+def deliver(text: str, target: str) -> None:
+    """Write ``text`` to stdout (``-``) or to a file, whole or not at all."""
+    if target == "-":
+        typer.echo(text, nl=False)
+        return
+    try:
+        write_text_atomically(Path(target), text)
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written: {error.strerror}.") from error
+
+
+def json_text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to their widest cell; the last one is left ragged."""
+    lines = [header, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+@contextlib.contextmanager
+def bar(stage: str) -> Iterator[Callable[[int, int], None]]:
+    """A ``progress(done, total)`` for work of a single stage; see `stage_bars`."""
+    with stage_bars() as progress:
+        yield lambda done, total: progress(stage, done, total)
+
+
+@contextlib.contextmanager
+def stage_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """One tqdm bar per stage on stderr, only where stderr is a terminal."""
+    from tqdm import tqdm
+
+    bars: dict[str, tqdm[Any]] = {}
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage not in bars:
+            for shown in bars.values():
+                shown.close()
+            # disable=None: no bar where stderr is not a terminal.
+            bars[stage] = tqdm(total=total, desc=stage, disable=None, file=sys.stderr)
+        bars[stage].update(done - bars[stage].n)
+
+    try:
+        yield progress
+    finally:
+        for shown in bars.values():
+            shown.close()

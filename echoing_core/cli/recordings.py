@@ -1,0 +1,284 @@
+"""Commands about a recording or a question: explain, ask, search."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from echoing_core.cli.output import at_most_one_on_stdout, bar, deliver, json_text, table
+from echoing_core.cli.root import (
+    JsonOption,
+    ModelOption,
+    RecordingArgument,
+    RecordOption,
+    VcgOption,
+    app,
+)
+from echoing_core.errors import ConfigError
+from echoing_core.explanation import DISCLAIMER, Explanation
+
+if TYPE_CHECKING:
+    from echoing_core.services import Model
+
+_REPORT_WIDTH = 90
+
+
+@app.command()
+def explain(
+    recording: RecordingArgument,
+    stride: Annotated[
+        float, typer.Option("--stride", help="Seconds between the starts of two windows.")
+    ] = 1.0,
+    json_out: JsonOption = None,
+    csv_out: Annotated[
+        str | None,
+        typer.Option("--csv", help="Write one row per window to this file; - for stdout."),
+    ] = None,
+    vcg_method: VcgOption = "dower",
+    record: RecordOption = None,
+    model: ModelOption = None,
+) -> None:
+    """See where along a recording the model is unsure."""
+    at_most_one_on_stdout(json_out, csv_out)
+    _, seen = _explained(recording, record, model, stride, vcg_method)
+    if json_out is not None:
+        deliver(seen.json_text(), json_out)
+    if csv_out is not None:
+        deliver(seen.csv_text(), csv_out)
+    if "-" not in (json_out, csv_out):
+        typer.echo(_summary(seen))
+
+
+@app.command()
+def ask(
+    recording: RecordingArgument,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option("--prompt", help="A finding in words; may be repeated."),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option("--prompts", help="YAML file or folder of prompt sets."),
+    ] = None,
+    at: Annotated[
+        float | None,
+        typer.Option("--at", help="Start of the window in seconds; without it, the surest one."),
+    ] = None,
+    json_out: JsonOption = None,
+    vcg_method: VcgOption = "dower",
+    record: RecordOption = None,
+    model: ModelOption = None,
+) -> None:
+    """Ask questions in words about one 10-second window (without any, the shipped ones)."""
+    from echoing_core import services
+
+    asked: list[str | services.PromptSet] = []
+    if prompts is not None:
+        asked += services.prompt_sets(prompts)
+    asked += prompt or []
+    loaded, seen = _explained(recording, record, model, 1.0, vcg_method)
+    start_s = at
+    if start_s is None:
+        start_s = float(seen.track.start_s[services.most_sure_window(seen.track)])
+    answers = services.ask(loaded, seen, asked or None, start_s=start_s)
+    if json_out is not None:
+        content = _header(loaded, seen) | {
+            "window": {"start_s": start_s, "window_s": seen.track.window_s},
+            "answers": [asdict(answer) for answer in answers],
+        }
+        deliver(json_text(content), json_out)
+    if json_out != "-":
+        end_s = start_s + seen.track.window_s
+        typer.echo(f"{_title(seen)}, window {start_s:g}-{end_s:g} s")
+        rows = [
+            (
+                answer.question,
+                f"{answer.probability:.2f}",
+                f"{answer.interval[0]:.2f} to {answer.interval[1]:.2f}",
+                f"{answer.p_margin_positive:.2f}",
+                answer.verdict,
+                ", ".join(answer.unknown_words),
+            )
+            for answer in answers
+        ]
+        header = ("question", "probability", "90 % interval", "P(margin>0)", "verdict", "unknown")
+        typer.echo(table(header, rows))
+        typer.echo(DISCLAIMER)
+
+
+@app.command()
+def search(
+    text: Annotated[str | None, typer.Argument(help="What to look for.")] = None,
+    recording: Annotated[
+        Path | None,
+        typer.Option("--recording", help="Look for neighbours of this recording instead."),
+    ] = None,
+    at: Annotated[
+        float | None,
+        typer.Option("--at", help="Start of its window in seconds; without it, the surest one."),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="How many neighbours.")] = 10,
+    order: Annotated[str, typer.Option("--order", help="csd or cosine.")] = "csd",
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            help="ecg or report; without it, a text finds ECGs and an ECG finds reports.",
+        ),
+    ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option("--index", help="Index folder; without it, the shipped one."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", help="label=value, or label=low..high; may be repeated."),
+    ] = None,
+    max_percentile: Annotated[
+        float,
+        typer.Option("--max-percentile", help="Leave out items that are less sure than this."),
+    ] = 100.0,
+    unique_reports: Annotated[
+        bool, typer.Option("--unique-reports", help="Show each report text once.")
+    ] = False,
+    json_out: JsonOption = None,
+    vcg_method: VcgOption = "dower",
+    model: ModelOption = None,
+) -> None:
+    """Find the nearest ECGs or reports to a text or to a window of a recording."""
+    from echoing_core import services
+    from echoing_core.retrieve.search import ItemFilter
+
+    if (text is None) == (recording is None):
+        raise ConfigError("Give either a text or --recording to search with.")
+    chosen = ItemFilter(
+        labels=dict(_condition(item) for item in where or []), max_percentile=max_percentile
+    )
+    query = services.read_recording(recording) if recording is not None else text or ""
+    loaded = services.load_model(model)
+    hits = services.search(
+        services.load_index(index, loaded),
+        loaded,
+        query,
+        k,
+        order=order,
+        target=target or ("ecg" if recording is None else "report"),
+        where=chosen,
+        start_s=at,
+        vcg_method=vcg_method,
+        unique_reports=unique_reports,
+    )
+    unknown = services.unknown_words(loaded, text) if text else ()
+    if unknown:
+        typer.echo(f"The model never saw these words: {', '.join(unknown)}.", err=True)
+    if json_out is not None:
+        content = {
+            "disclaimer": DISCLAIMER,
+            "model": loaded.name,
+            "model_hash": loaded.hash,
+            "unknown_words": list(unknown),
+            "hits": [asdict(hit) for hit in hits],
+        }
+        deliver(json_text(content), json_out)
+    if json_out != "-":
+        rows = [
+            (
+                str(hit.rank),
+                f"{hit.distance:.4f}",
+                f"{hit.percentile:.0f}",
+                hit.item_id + (" (simulated)" if hit.simulated else ""),
+                _shortened(hit.report),
+            )
+            for hit in hits
+        ]
+        typer.echo(table(("rank", order, "percentile", "item", "report"), rows))
+        typer.echo(DISCLAIMER)
+
+
+def _explained(
+    paths: Sequence[Path], record: str | None, model: Path | None, stride_s: float, method: str
+) -> tuple[Model, Explanation]:
+    from echoing_core import services
+
+    source = paths[0] if len(paths) == 1 else list(paths)
+    # Read before loading the model: a wrong path should be told at once.
+    recording = services.read_recording(source, record_name=record)
+    loaded = services.load_model(model)
+    with bar("embed") as progress:
+        seen = services.explain(loaded, recording, stride_s, vcg_method=method, progress=progress)
+    return loaded, seen
+
+
+def _header(model: Model, seen: Explanation) -> dict[str, Any]:
+    return {
+        "disclaimer": DISCLAIMER,
+        "recording": seen.recording_id,
+        "simulated": seen.ecg.simulated,
+        "model": model.name,
+        "model_hash": model.hash,
+    }
+
+
+def _title(seen: Explanation) -> str:
+    return seen.recording_id + (" (simulated)" if seen.ecg.simulated else "")
+
+
+def _summary(seen: Explanation, n_shown: int = 3) -> str:
+    """What a person wants first: leads, notes, and the surest and least sure windows."""
+    import numpy as np
+
+    ecg, track = seen.ecg, seen.track
+    lines = [f"{_title(seen)}: {ecg.duration_s:.1f} s, {len(track)} windows"]
+    for origin in ("measured", "derived", "missing"):
+        if names := ecg.leads_with(origin):
+            how = f" ({ecg.derivation})" if origin == "derived" and ecg.derivation else ""
+            lines.append(f"leads {origin}: {', '.join(names)}{how}")
+    lines += [f"note: {note}" for note in ecg.notes]
+    ranked = np.argsort(track.uncertainty, kind="stable")
+    n_shown = min(n_shown, (len(ranked) + 1) // 2)
+    rows = [
+        (
+            which,
+            f"{track.start_s[i]:.2f}",
+            f"{track.start_s[i] + track.window_s:.2f}",
+            f"{track.uncertainty[i]:.4g}",
+            f"{track.percentile[i]:.1f}",
+        )
+        for which, chosen in (("most", ranked[:n_shown]), ("least", ranked[::-1][:n_shown]))
+        for i in chosen
+    ]
+    lines.append(table(("sure", "from s", "to s", "sigma^2", "percentile"), rows))
+    low, middle, high = np.percentile(track.percentile, [5, 50, 95])
+    lines.append(
+        f"percentile over the recording: 5 % {low:.0f}, median {middle:.0f}, 95 % {high:.0f}"
+    )
+    lines.append(f"model {seen.model_name} {seen.model_hash[:16]}. {DISCLAIMER}")
+    return "\n".join(lines)
+
+
+def _condition(text: str) -> tuple[str, str | float | bool | tuple[float, float]]:
+    """``af=true``, ``lvef_pct=..40``, ``rhythm=af`` -> label and value of an `ItemFilter`."""
+    label, sign, value = (part.strip() for part in text.partition("="))
+    if not (label and sign and value):
+        raise ConfigError(
+            f"{text!r} is not a condition. Write label=value or label=low..high, such as af=true "
+            "or lvef_pct=..40."
+        )
+    if value.lower() in ("true", "yes", "false", "no"):
+        return label, value.lower() in ("true", "yes")
+    low, dots, high = value.partition("..")
+    with contextlib.suppress(ValueError):
+        if dots:
+            return label, (float(low or "-inf"), float(high or "inf"))
+        return label, float(value)
+    return label, value
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _REPORT_WIDTH else line[: _REPORT_WIDTH - 3] + "..."

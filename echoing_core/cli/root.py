@@ -1,0 +1,90 @@
+"""The command tree, the options that commands share, and how user errors end."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from echoing_core.errors import EchoingError
+from echoing_core.explanation import DISCLAIMER
+
+_EXIT_USER = 2
+
+
+class _OneSentence(TyperGroup):
+    """Ends any `EchoingError` as one sentence on stderr; programming mistakes still surface."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EchoingError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(_EXIT_USER) from None
+
+
+_PLAIN: dict[str, Any] = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+}
+app = typer.Typer(
+    name="echoing",
+    cls=_OneSentence,
+    help=f"ECGs and reports as Gaussians in one space. {DISCLAIMER}",
+    **_PLAIN,
+)
+train_app = typer.Typer(help="Train a model.", **_PLAIN)
+index_app = typer.Typer(help="Build an index to search in.", **_PLAIN)
+evaluate_app = typer.Typer(help="Measure a model on data it was not trained on.", **_PLAIN)
+samples_app = typer.Typer(help="The recordings that ship with the project.", **_PLAIN)
+app.add_typer(train_app, name="train")
+app.add_typer(index_app, name="index")
+app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(samples_app, name="samples")
+
+ModelOption = Annotated[
+    Path | None,
+    typer.Option("--model", help="Model folder; without it, the shipped demo model."),
+]
+JsonOption = Annotated[
+    str | None,
+    typer.Option("--json", help="Write JSON to this file; - for stdout, instead of the table."),
+]
+RecordingArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        help="A header (.hea), a record's name, a folder with one record, or all of its files.",
+        show_default=False,
+    ),
+]
+RecordOption = Annotated[
+    str | None,
+    typer.Option("--record", help="Which record, where a folder holds several."),
+]
+VcgOption = Annotated[
+    str,
+    typer.Option(
+        "--vcg-method",
+        help="How 12 leads are made of X, Y, Z where only those exist: dower, kors_pinv, kors_gls.",
+    ),
+]
+PtbxlOption = Annotated[
+    Path | None,
+    typer.Option("--ptbxl", help="Folder of PTB-XL with records100/ and ptbxl_database.csv."),
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0)]
+
+
+@app.callback()
+def _configure(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False,
+) -> None:
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
