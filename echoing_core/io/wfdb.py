@@ -209,8 +209,7 @@ def _to_mv(
         block = digital[start : start + _CHUNK]
         value = (block.astype(np.float64) - line.baseline) * (factor / line.gain)
         value[block == invalid] = np.nan
-        with np.errstate(over="ignore"):  # becomes infinite, which check_amplitude refuses
-            mv[start : start + _CHUNK] = value
+        mv[start : start + _CHUNK] = value
     return mv
 
 

@@ -29,6 +29,9 @@ MAX_VALUES = 600_000_000
 DEFAULT_GAIN = 200.0
 """Units per mV where a header gives none, or 0 (header(5))."""
 
+MIN_GAIN, MAX_GAIN = 1e-9, 1e15
+"""From far below one unit per kV to far above a thousand per nV; keeps float32 finite."""
+
 BITS_PER_SAMPLE = {"16": 16, "24": 24, "32": 32, "80": 8, "160": 16, "212": 12}
 """Formats read here. Not 61, whose digital samples wfdb 4.3.1 cannot give; not 8, 310, 311."""
 FLAC_FORMATS = ("508", "516", "524")
@@ -149,7 +152,7 @@ def parse_header(data: bytes, file_name: str) -> Header:
     lines: list[str] = []
     simulated = False
     for raw in decode_header(data, file_name).splitlines():
-        line = raw.strip(" \t\x1a")
+        line = raw.replace("\x1a", "").strip()  # some old editors end a file with ^Z
         if line.startswith("#"):
             simulated = simulated or _SIMULATED_BY in line.lower()
         elif line:
@@ -295,10 +298,10 @@ def _signal_line(line: str, index: int, name: str) -> SignalLine:
         gain, assumed, rest = float(gain_match[1]), False, rest[1:]
         baseline = int(gain_match[2]) if gain_match[2] else None
         units = gain_match[3]
-        if not math.isfinite(gain):
-            raise UnreadableRecordError(f"{where} gives no usable gain; export it again.")
         if gain == 0:
             gain, assumed = DEFAULT_GAIN, True
+        if not MIN_GAIN <= abs(gain) <= MAX_GAIN:
+            raise UnreadableRecordError(f"{where} gives no usable gain; export it again.")
     elif rest and rest[0][0].isdigit():
         raise UnreadableRecordError(
             f"{where} gives the gain {shown(rest[0])}, which is no number with an optional "

@@ -87,6 +87,7 @@ def test_folders_in_front_of_a_data_file_are_dropped() -> None:
         ("x 1 100 1000\nx.dat 16x0", "0 samples per frame"),
         ("x 1 100 1000\nx.dat 16x5000", "5000 samples per frame"),
         ("x 1 100 1000\nx.dat 16 1e999/mV", "no usable gain"),
+        ("x 1 100 1000\nx.dat 16 1e-300/mV", "no usable gain"),
         ("x 1 100 1000\nx.dat 16 20O/mV", "gives the gain 20O/mV"),
         ("x 1 100 1000\nx.dat 16 200/mV 16 0.5 0 0 0 II", "holds 0.5 where a whole number"),
         ("x 1 100 1000\n/etc/passwd 16", "outside its own folder"),
