@@ -1,68 +1,62 @@
-# EchoingECG. `make` alone lists the targets; each one sets up .venv by itself.
-#
-#   PYTHON   the Python 3.11 (or newer) that makes .venv
-#   PIP      how to call pip, for example with options of your own
-#   PTBXL    a folder with PTB-XL at 100 Hz; without one, `make demo-model` uses simulated ECGs only
-#   PORT     where `make app` listens
+# `make app` and `make test` work on a fresh clone: they set up .venv by themselves.
+# Another Python: make PYTHON=python3.12 test     Another port: make app PORT=8600
 
-SHELL := /bin/bash
-.DEFAULT_GOAL := help
-
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP ?= $(BIN)/python -m pip --disable-pip-version-check
-PTBXL ?= $(wildcard ../shared/data/ptbxl)
-PORT ?= 8501
+PORT ?=
+PTBXL ?=
 
-# Stamps: a changed requirements file installs again, an unchanged one costs nothing.
-RUNTIME := $(VENV)/.runtime-installed
-DEV := $(VENV)/.dev-installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-DEFAULT_TESTS := not browser and not slow and not gpu and not network
-PATHS := echoing_core ui pages app.py tests benchmarks
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help app test test-slow test-browser lint format check demo-model setup
 
-.PHONY: help setup app test test-browser lint format check demo-model
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+app: $(VENV)/.runtime ## open the app in the browser, on this machine only
+	$(BIN)/streamlit run app.py $(if $(PORT),--server.port $(PORT))
 
-$(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "EchoingECG needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11")'
-	$(PYTHON) -m venv $(VENV)
+test: $(VENV)/.dev ## run the tests, without the browser and the slow ones
+	$(BIN)/python -m pytest
 
-$(RUNTIME): requirements.txt pyproject.toml | $(BIN)/python
-	$(PIP) install --quiet -r requirements.txt
-	$(PIP) install --quiet --no-deps -e .
-	@touch $@
+test-slow: $(VENV)/.dev ## run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
 
-$(DEV): requirements-dev.txt $(RUNTIME)
-	$(PIP) install --quiet -r requirements-dev.txt
-	@touch $@
-
-setup: $(DEV) ## make .venv with everything for development
-
-app: $(RUNTIME) ## open the app in the browser
-	$(BIN)/echoing app --port $(PORT)
-
-test: $(DEV) ## run the tests (no browser, no GPU, no network)
-	$(BIN)/python -m pytest -m "$(DEFAULT_TESTS)"
-
-test-browser: $(DEV) ## run the tests that drive a real Chromium
+test-browser: $(VENV)/.dev ## run the tests that drive a real Chromium
 	$(BIN)/python -m pytest -m browser
 
-lint: $(DEV) ## check style and types
-	$(BIN)/ruff check $(PATHS)
-	$(BIN)/ruff format --check $(PATHS)
+lint: $(VENV)/.dev ## check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(DEV) ## rewrite the code in the project's style
-	$(BIN)/ruff check --fix $(PATHS)
-	$(BIN)/ruff format $(PATHS)
+format: $(VENV)/.dev ## put the code into its one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
-check: lint test ## lint and test
+check: lint test ## lint, then test
 
-demo-model: $(RUNTIME) ## train the shipped model, then make its index and sample recordings
-	$(BIN)/echoing samples build
+demo-model: $(VENV)/.runtime ## train the shipped model and build its index (PTBXL=folder adds real ECGs)
 	$(BIN)/echoing train demo --out assets/models/demo $(if $(PTBXL),--ptbxl $(PTBXL))
 	$(BIN)/echoing index build indexes/demo
+
+setup: $(VENV)/.dev ## set up .venv for work on the code
+
+# The stamps make a changed list of requirements install again, and nothing else.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed, and $(PYTHON) is not. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: $(BIN)/pip requirements.txt pyproject.toml
+	@echo "Installing what the app needs into $(VENV); the first time takes a few minutes."
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
+	@touch $@
