@@ -1,0 +1,118 @@
+"""The rooms of the package and the direction of imports between them (ARCHITECTURE.md)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "echoing_core"
+
+ROOMS = (
+    "errors",
+    "records",
+    "config",
+    "io",
+    "signals",
+    "simulate",
+    "zeroshot_prompts",
+    "datasets",
+    "distances",
+    "models",
+    "losses",
+    "training",
+    "embed",
+    "retrieve",
+    "uncertainty",
+    "zeroshot",
+    "evaluate",
+    "demo",
+    "explanation",
+    "figures",
+    "services",
+    "cli",
+)
+"""A room imports from itself and from rooms above it, never from one below."""
+
+ONLY_IN = {
+    "torch": ("models", "losses", "training", "embed/encode.py", "demo"),
+    "faiss": ("retrieve/index.py",),
+    "wfdb": ("io",),
+    "streamlit": (),
+    "ui": (),
+}
+"""Who in the package may name these modules at all, in a function or at the top of a file."""
+
+# The package's own file re-exports names of any room, lazily.
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Full dotted names that a file imports, wherever in the file it does."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} uses a relative import"
+            yield str(node.module)
+            # `from echoing_core import zeroshot` names a room in its second half.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def inside(path: Path, places: tuple[str, ...]) -> bool:
+    relative = path.relative_to(PACKAGE)
+    return any(relative.as_posix() == place or place in relative.parts[:1] for place in places)
+
+
+def test_every_room_is_listed_once_and_exists() -> None:
+    found = {room_of(path) for path in MODULES}
+    assert len(set(ROOMS)) == len(ROOMS)
+    assert found == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_a_room_imports_only_from_rooms_above_it(path: Path) -> None:
+    height = ROOMS.index(room_of(path))
+    for name in imported(path):
+        parts = name.split(".")
+        if parts[0] == "echoing_core" and len(parts) > 1 and parts[1] in ROOMS:
+            assert ROOMS.index(parts[1]) <= height, f"{path.name} imports {name} from below"
+
+
+@pytest.mark.parametrize("module", sorted(ONLY_IN))
+def test_heavy_modules_stay_in_their_rooms(module: str) -> None:
+    users = [path for path in MODULES if module in {n.split(".")[0] for n in imported(path)}]
+    strangers = [p.relative_to(PACKAGE).as_posix() for p in users if not inside(p, ONLY_IN[module])]
+    assert not strangers, f"{module} is imported by {strangers}"
+
+
+PAGES = [
+    ROOT / "app.py",
+    *(path for folder in ("pages", "ui") for path in sorted((ROOT / folder).glob("*.py"))),
+]
+
+
+def test_the_app_has_pages() -> None:
+    assert len(PAGES) > 5
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_the_app_touches_neither_torch_nor_faiss_nor_readers(path: Path) -> None:
+    forbidden = ("torch", "faiss", "wfdb", "transformers", "echoing_core.io", "echoing_core.models")
+    for name in imported(path):
+        assert not any(name == bad or name.startswith(bad + ".") for bad in forbidden), name
+
+
+def test_the_checks_see_a_violation(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text("def f():\n    import faiss.contrib\n    from echoing_core import cli\n")
+    assert list(imported(bad)) == ["faiss.contrib", "echoing_core", "echoing_core.cli"]
+    assert inside(PACKAGE / "embed" / "encode.py", ONLY_IN["torch"])
+    assert not inside(PACKAGE / "embed" / "store.py", ONLY_IN["torch"])
