@@ -5,7 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?=
-PTBXL ?=
+# A folder with PTB-XL at 100 Hz; empty, or where there is none, the demo model learns from
+# simulated ECGs alone.
+PTBXL ?= $(wildcard ../shared/data/ptbxl)
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -39,7 +41,8 @@ format: $(VENV)/.dev ## put the code into its one format
 
 check: lint test ## lint, then test
 
-demo-model: $(VENV)/.runtime ## train the shipped model and build its index (PTBXL=folder adds real ECGs)
+demo-model: $(VENV)/.runtime ## make the shipped recordings, model and index again (PTBXL=folder adds real ECGs)
+	$(BIN)/echoing samples build
 	$(BIN)/echoing train demo --out assets/models/demo $(if $(PTBXL),--ptbxl $(PTBXL))
 	$(BIN)/echoing index build indexes/demo
 
