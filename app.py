@@ -19,15 +19,14 @@ UI = Path(__file__).parent / "ui"
 # A ":material/...:" icon here would be fetched from Google; an image of ours is not.
 st.set_page_config(page_title="EchoingECG", page_icon=str(UI / "favicon.svg"), layout="wide")
 st.logo(str(UI / "wordmark.svg"), size="large")
-page = st.navigation(
-    [
-        st.Page("pages/explore.py", title="Explore", icon=":material/ecg_heart:", default=True),
-        st.Page("pages/ask.py", title="Ask", icon=":material/help:"),
-        st.Page("pages/retrieve.py", title="Retrieve", icon=":material/search:"),
-        st.Page("pages/model.py", title="Model", icon=":material/info:"),
-    ],
-    position="top",
-)
+pages = [
+    st.Page("pages/explore.py", title="Explore", icon=":material/ecg_heart:", default=True),
+    st.Page("pages/ask.py", title="Ask", icon=":material/help:"),
+    st.Page("pages/retrieve.py", title="Retrieve", icon=":material/search:"),
+    st.Page("pages/model.py", title="Model", icon=":material/info:"),
+]
+page = st.navigation(pages, position="top")
 frame.style()
+frame.phone_menu(pages)
 with frame.guarded():
     page.run()

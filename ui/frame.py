@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import string
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ import streamlit as st
 from echoing_core.errors import EchoingError
 
 if TYPE_CHECKING:
+    from streamlit.navigation.page import Page as StreamlitPage
+
     from echoing_core.services import Model
 
 logger = logging.getLogger(__name__)
@@ -31,8 +34,11 @@ _STYLE = """<style>
 [class*="st-key-paper_hit_"] [data-testid="stFullScreenFrame"] { min-width: 960px; }
 .stMarkdown { overflow-wrap: anywhere; }
 [data-testid="stBadge"], .stBadge { max-width: 100%; }
-@media (max-width: 640px) {
+.st-key-phone_menu { display: none; }
+@media (max-width: 767.98px) {
   .stMainBlockContainer { padding-left: 0.9rem; padding-right: 0.9rem; }
+  .st-key-phone_menu { display: flex; }
+  [data-testid="stExpandSidebarButton"] { display: none; }
 }
 </style>"""
 
@@ -40,6 +46,17 @@ _STYLE = """<style>
 def style() -> None:
     """The style that all pages share."""
     st.html(_STYLE)
+
+
+def phone_menu(pages: Sequence[StreamlitPage]) -> None:
+    """Links to the pages on narrow screens.
+
+    There, Streamlit folds its own menu into a sidebar that stays open over the page after
+    a choice.
+    """
+    with st.container(key="phone_menu", horizontal=True, gap="small"):
+        for page in pages:
+            st.page_link(page, label=page.title, width="content")
 
 
 def title(words: str) -> None:

@@ -36,7 +36,9 @@ def model() -> Model:
     loaded = None
     with frame.guarded():
         loaded = _model()
-    return loaded or st.stop()
+    if loaded is None:
+        st.stop()
+    return loaded
 
 
 def index() -> GalleryIndex:
@@ -44,7 +46,9 @@ def index() -> GalleryIndex:
     loaded = None
     with frame.guarded():
         loaded = _index()
-    return loaded or st.stop()
+    if loaded is None:
+        st.stop()
+    return loaded
 
 
 @st.cache_resource(show_spinner=False)
