@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,7 @@ from echoing_core.cli.root import (
 )
 from echoing_core.errors import ConfigError
 from echoing_core.explanation import DISCLAIMER, Explanation
+from echoing_core.records import WINDOW_S, StandardEcg
 
 if TYPE_CHECKING:
     from echoing_core.services import Model
@@ -82,19 +84,28 @@ def ask(
         asked += services.prompt_sets(prompts)
     asked += prompt or []
     loaded, seen = _explained(recording, record, model, 1.0, vcg_method)
-    start_s = at
+    start_s = _finite(at)
     if start_s is None:
         start_s = float(seen.track.start_s[services.most_sure_window(seen.track)])
     answers = services.ask(loaded, seen, asked or None, start_s=start_s)
+    window = services.explain(loaded, _cut(seen.ecg, start_s)).track
+    percentile = float(window.percentile[0])
     if json_out is not None:
         content = _header(loaded, seen) | {
-            "window": {"start_s": start_s, "window_s": seen.track.window_s},
+            "window": {
+                "start_s": start_s,
+                "window_s": window.window_s,
+                "uncertainty": float(window.uncertainty[0]),
+                "percentile": percentile,
+            },
             "answers": [asdict(answer) for answer in answers],
         }
         deliver(json_text(content), json_out)
     if json_out != "-":
-        end_s = start_s + seen.track.window_s
-        typer.echo(f"{_title(seen)}, window {start_s:g}-{end_s:g} s")
+        end_s = start_s + window.window_s
+        typer.echo(
+            f"{_title(seen)}, window {start_s:g}-{end_s:g} s, sigma^2 percentile {percentile:.0f}"
+        )
         rows = [
             (
                 answer.question,
@@ -169,7 +180,7 @@ def search(
         order=order,
         target=target or ("ecg" if recording is None else "report"),
         where=chosen,
-        start_s=at,
+        start_s=_finite(at),
         vcg_method=vcg_method,
         unique_reports=unique_reports,
     )
@@ -212,6 +223,19 @@ def _explained(
     with bar("embed") as progress:
         seen = services.explain(loaded, recording, stride_s, vcg_method=method, progress=progress)
     return loaded, seen
+
+
+def _finite(at: float | None) -> float | None:
+    if at is not None and not math.isfinite(at):
+        raise ConfigError(f"A window cannot start at {at} s. Give seconds from the start.")
+    return at
+
+
+def _cut(ecg: StandardEcg, start_s: float) -> StandardEcg:
+    """The one window of a recording, filtered with the whole of it."""
+    first = round(start_s * ecg.fs_hz)
+    window = slice(first, first + round(WINDOW_S * ecg.fs_hz))
+    return replace(ecg, signal_mv=ecg.signal_mv[:, window], valid=ecg.valid[:, window])
 
 
 def _header(model: Model, seen: Explanation) -> dict[str, Any]:
