@@ -1,1 +1,35 @@
+"""A simulated cohort with known truth: heart state, ECG and VCG, noise, report."""
 
+from __future__ import annotations
+
+from echoing_core.simulate.heart import HeartState, sample_heart_state
+from echoing_core.simulate.identity import ecg_count, patient_id, record_id, split_of
+from echoing_core.simulate.long import RhythmEpisode, SimulatedLong, simulate_long
+from echoing_core.simulate.noise import NoiseEpisode, NoiseSpan, corrupt
+from echoing_core.simulate.study import (
+    SimulatedStudy,
+    SimulationConfig,
+    redraw,
+    simulate_study,
+)
+from echoing_core.simulate.write import write_cohort
+
+__all__ = [
+    "HeartState",
+    "NoiseEpisode",
+    "NoiseSpan",
+    "RhythmEpisode",
+    "SimulatedLong",
+    "SimulatedStudy",
+    "SimulationConfig",
+    "corrupt",
+    "ecg_count",
+    "patient_id",
+    "record_id",
+    "redraw",
+    "sample_heart_state",
+    "simulate_long",
+    "simulate_study",
+    "split_of",
+    "write_cohort",
+]

@@ -1,0 +1,74 @@
+"""Names of simulated patients and records, and the random numbers that belong to them.
+
+Everything about a simulated ECG follows from three whole numbers: the cohort's seed, the patient
+and the ECG. Each purpose draws from its own stream, so that more draws for one of them (noise,
+say) never change another (the heart).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import numpy as np
+
+from echoing_core.errors import ConfigError
+
+# Purposes start at one: SeedSequence pads its words with zeros.
+HEART, BUILD, DRIFT, BEATS, NOISE, REPORT, VCG_NOISE, LONG = range(1, 9)
+
+_RECORD_ID = re.compile(r"sim-(\d+)-(\d{6,})-(\d+)")
+
+
+def stream(purpose: int, seed: int, patient: int, ecg: int = 0) -> np.random.Generator:
+    """Random numbers of one purpose.
+
+    Raises
+    ------
+    ConfigError
+        If the seed, the patient or the ECG is negative.
+    """
+    if min(seed, patient, ecg) < 0:
+        raise ConfigError(
+            f"Seed {seed}, patient {patient} and ECG {ecg} must be whole numbers from 0 upwards."
+        )
+    return np.random.default_rng(np.random.SeedSequence([seed, patient, ecg, purpose]))
+
+
+def patient_id(seed: int, patient: int) -> str:
+    """Name of a simulated patient."""
+    return f"sim-{seed}-{patient:06d}"
+
+
+def record_id(seed: int, patient: int, ecg: int = 0) -> str:
+    """Name of a simulated ECG."""
+    return f"{patient_id(seed, patient)}-{ecg}"
+
+
+def parse_record_id(name: str) -> tuple[int, int, int]:
+    """Return seed, patient and ECG of a record's name.
+
+    Raises
+    ------
+    ConfigError
+        If it is not the name of a simulated record.
+    """
+    match = _RECORD_ID.fullmatch(name)
+    if match is None:
+        raise ConfigError(
+            f"{name!r} is not the name of a simulated ECG, so it cannot be drawn again. "
+            "Such names look like sim-7-000123-0."
+        )
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def ecg_count(seed: int, patient: int) -> int:
+    """How many ECGs a patient has: one for two thirds, else two or three."""
+    u = stream(DRIFT, seed, patient).random()
+    return 1 if u < 0.67 else 2 if u < 0.89 else 3
+
+
+def split_of(patient: str) -> str:
+    """Split of a patient's name: 80 % train, 10 % valid, 10 % test, by SHA-256."""
+    tenth = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big") % 10
+    return {8: "valid", 9: "test"}.get(tenth, "train")
