@@ -10,12 +10,7 @@ frame.title("Explore a recording")
 record.chooser()
 current = record.opened()
 if current is None:
-    st.info(
-        "Open a recording, or a sample, to see where along it the model is sure and where it "
-        "is not. A few leads are enough: what is missing is named, and the model says how much "
-        "less sure it is.",
-        icon=":material/ecg_heart:",
-    )
+    frame.welcome()
     st.stop()
 
 record.summary(current)

@@ -28,16 +28,16 @@ _STYLE = """<style>
 .stMainBlockContainer h1 { font-size: 1.7rem; padding: 0; }
 .st-key-paper { overflow-x: auto; }
 .st-key-paper [data-testid="stElementContainer"],
-.st-key-paper [data-testid="stFullScreenFrame"] { min-width: 960px; }
+.st-key-paper [data-testid="stFullScreenFrame"] { min-width: 1240px; }
 [class*="st-key-paper_hit_"] { overflow-x: auto; }
 [class*="st-key-paper_hit_"] [data-testid="stElementContainer"],
-[class*="st-key-paper_hit_"] [data-testid="stFullScreenFrame"] { min-width: 960px; }
+[class*="st-key-paper_hit_"] [data-testid="stFullScreenFrame"] { min-width: 1240px; }
 .stMarkdown { overflow-wrap: anywhere; }
 [data-testid="stBadge"], .stBadge { max-width: 100%; }
 .st-key-phone_menu { display: none; }
 @media (max-width: 767.98px) {
   .stMainBlockContainer { padding-left: 0.9rem; padding-right: 0.9rem; }
-  .st-key-phone_menu { display: flex; }
+  .st-key-phone_menu { display: flex; margin-bottom: 0.4rem; }
   [data-testid="stExpandSidebarButton"] { display: none; }
 }
 </style>"""
@@ -69,6 +69,33 @@ def title(words: str) -> None:
     ):
         st.title(words, anchor=False, width="content")
         st.badge(DISCLAIMER, icon=":material/experiment:", color="orange")
+
+
+def welcome() -> None:
+    """What the app is for, while nothing is open."""
+    steps = (
+        (
+            ":material/ecg_heart:",
+            "Where can the model be believed?",
+            "The recording is shown coloured by how unsure the model is, ten seconds at a time. "
+            "A few leads are enough: what is missing is named, and the model is less sure.",
+        ),
+        (
+            ":material/help:",
+            "What does it say there?",
+            "Ask in words, from LVEF to rhythm. Each answer comes with an interval, and may be "
+            "“not sure enough”.",
+        ),
+        (
+            ":material/search:",
+            "What is it like?",
+            "Find the reports and ECGs nearest to a recording, or to a few words.",
+        ),
+    )
+    for column, (icon, heading, text) in zip(st.columns(3), steps, strict=True):
+        with column.container(border=True, height="stretch"):
+            st.markdown(f"{icon} **{heading}**")
+            st.caption(text)
 
 
 def literal(text: str) -> str:

@@ -149,7 +149,7 @@ def show_answers(answers: Sequence[Answer]) -> None:
             {
                 "Question": frame.literal(a.question),
                 "Probability": f"{100 * a.probability:.0f} %",
-                "90 % interval": f"{100 * a.interval[0]:.0f} to {100 * a.interval[1]:.0f} %",
+                "90 % interval": f"{100 * a.interval[0]:.0f}–{100 * a.interval[1]:.0f} %",
                 "Answer": a.verdict,
             }
             for a in answers

@@ -25,7 +25,7 @@ VCG_METHODS = {
 }
 _STRIDES_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _MOST_WINDOWS = 100_000
-_SHORT_S = 1800.0
+_SHORT_S = 3600.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ def none_open(purpose: str) -> None:
 
 
 def default_stride_s(duration_s: float) -> float:
-    """A window a second up to half an hour, every ten seconds beyond."""
+    """A window a second up to an hour, every ten seconds beyond."""
     return 1.0 if duration_s <= _SHORT_S else 10.0
 
 
@@ -213,7 +213,8 @@ def summary(record: OpenRecord) -> None:
     recording, ecg = record.recording, record.explanation.ecg
     parts = [f"**{frame.literal(recording.record_id)}**", frame.literal(recording.file_format)]
     parts.append(f"{recording.fs_hz:g} → {ecg.fs_hz:g} Hz")
-    parts.append(figures.clock(recording.duration_s, tenths=recording.duration_s < 60))
+    short = recording.duration_s < 60
+    parts.append(f"{recording.duration_s:.1f} s" if short else figures.clock(recording.duration_s))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(" · ".join(parts), width="content")
         if recording.simulated:

@@ -76,7 +76,9 @@ def overview(explanation: Explanation) -> None:
         )
         _legend()
         view_s = _view(ecg.duration_s, float(track.start_s[chosen(track)]), track.window_s)
-    figure = figures.overview_figure(ecg, track, selected=chosen(track), view_s=view_s)
+    figure = figures.overview_figure(
+        ecg, track, selected=chosen(track) if len(track) > 1 else None, view_s=view_s
+    )
     st.plotly_chart(
         figure,
         key="overview",

@@ -56,6 +56,8 @@ def paper_figure(ecg: StandardEcg, start_s: float, length_s: float = WINDOW_S) -
         _add_pulse(figure, -row * spacing)
         for column, lead in enumerate(leads):
             _add_lead(figure, ecg, lead, begin, end, column * quarter, quarter, -row * spacing)
+            if column:
+                _add_separator(figure, column * quarter, -row * spacing)
     rhythm = RHYTHM_LEAD if _origin(ecg, RHYTHM_LEAD) != "missing" else _first_present(ecg)
     base = -len(GRID_3X4) * spacing
     _add_pulse(figure, base)
@@ -71,18 +73,19 @@ def _frame(figure: go.Figure, length_s: float, top: float, bottom: float) -> Non
     hidden = {"showticklabels": False, "zeroline": False, "ticks": "", "showline": False}
     figure.update_layout(
         template="none", showlegend=False, font={"family": FONT, "color": INK},
-        # The height that the page needs where it is about 1,290 pixels wide.
-        height=round(1290 * height_mm / width_mm) + 12, margin={"l": 2, "r": 2, "t": 6, "b": 6},
+        # The height that the page needs where it is about 1,280 pixels wide.
+        height=round(1276 * height_mm / width_mm) + 12, margin={"l": 2, "r": 2, "t": 6, "b": 6},
         paper_bgcolor="white", plot_bgcolor=_PAPER, dragmode="zoom", hovermode="closest",
         hoverlabel={"bgcolor": "white", "font": {"color": INK}},
         xaxis={
             **hidden, "range": [-_LEFT_S, length_s + 0.1], "dtick": 0.2, "tick0": 0,
-            "gridcolor": _BOLD, "gridwidth": 1, "constrain": "range",
+            "gridcolor": _BOLD, "gridwidth": 1, "constrain": "domain", "constraintoward": "left",
             "minor": {"dtick": 0.04, "tick0": 0, "gridcolor": _FINE, "showgrid": True},
         },
         yaxis={
             **hidden, "range": [bottom, top], "dtick": 0.5, "tick0": 0, "scaleanchor": "x",
-            "scaleratio": GAIN_MM_MV / SPEED_MM_S, "constrain": "range",
+            "scaleratio": GAIN_MM_MV / SPEED_MM_S, "constrain": "domain",
+            "constraintoward": "top",
             "gridcolor": _BOLD, "gridwidth": 1,
             "minor": {"dtick": 0.1, "tick0": 0, "gridcolor": _FINE, "showgrid": True},
         },
@@ -98,6 +101,15 @@ def _add_pulse(figure: go.Figure, base: float) -> None:
         mode="lines", line={"color": _TRACE, "width": 1.2}, name="calibration", hoverinfo="skip",
         meta={"kind": "calibration"},
     )  # fmt: skip
+
+
+def _add_separator(figure: go.Figure, x_s: float, base: float) -> None:
+    """Two short ticks where one lead of a row ends and the next begins."""
+    for level in (-0.55, 0.55):
+        figure.add_shape(
+            type="line", x0=x_s, x1=x_s, y0=base + level - 0.15, y1=base + level + 0.15,
+            line={"color": MUTED, "width": 1.2}, name="separator",
+        )  # fmt: skip
 
 
 def _add_lead(
@@ -129,7 +141,7 @@ def _add_lead(
         )  # fmt: skip
         return
     a = begin + round(left_s * ecg.fs_hz)
-    b = min(a + round(length_s * ecg.fs_hz) + 1, end)
+    b = min(a + round(length_s * ecg.fs_hz), end)
     row = LEADS.index(lead)
     valid = ecg.valid[row, a:b]
     millivolts = np.where(valid, ecg.signal_mv[row, a:b].astype(np.float64), np.nan)
