@@ -39,7 +39,7 @@ LABEL_CODES: dict[str, tuple[str, ...]] = {
     "sinus_tachycardia": ("STACH",),
     "sinus_arrhythmia": ("SARRH",),
     "af": ("AFIB",),
-    "aflt": ("AFLT",),
+    "flutter": ("AFLT",),
     "paced": ("PACE",),
     "pvc": ("PVC",),
     "pac": ("PAC",),
@@ -47,7 +47,7 @@ LABEL_CODES: dict[str, tuple[str, ...]] = {
     "rbbb": ("CRBBB",),
     "irbbb": ("IRBBB",),
     "lafb": ("LAFB",),
-    "av1": ("1AVB",),
+    "av_block_1": ("1AVB",),
     "lvh": ("LVH",),
 }
 """Label (without ``label_``) -> SCP codes any of which makes it true."""

@@ -1,0 +1,156 @@
+"""The simulated cohort as one study table, drawn in memory or read from a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from echoing_core.datasets.study_set import SPLITS, StudySet
+from echoing_core.errors import ConfigError
+from echoing_core.records import LEADS, BoolArray
+from echoing_core.signals import standardise
+from echoing_core.simulate import (
+    SimulatedStudy,
+    SimulationConfig,
+    ecg_count,
+    patient_id,
+    simulate_study,
+    split_of,
+)
+
+SOURCE = "simulated"
+_PATIENTS_A_CHUNK = 16
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    rows: list[dict[str, Any]]
+    signal_mv: npt.NDArray[np.float32]
+    valid: BoolArray
+
+
+def build_simulated(
+    n_patients: int,
+    seed: int,
+    *,
+    config: SimulationConfig | None = None,
+    splits: Collection[str] = SPLITS,
+    n_workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> StudySet:
+    """Simulate a cohort and standardise its 12-lead ECGs.
+
+    Parameters
+    ----------
+    n_patients : int
+        Patients 0 to n - 1 of the cohort: a longer cohort of one seed begins with a shorter.
+    seed : int
+    config : SimulationConfig, optional
+    splits : collection of str
+        Which of ``"train"``, ``"valid"`` and ``"test"`` to simulate. The split of a patient
+        hangs on the patient's id alone: 80, 10 and 10 %.
+    n_workers : int
+        Processes to share the work; the result does not depend on it.
+    progress : callable, optional
+        Called with (patients done, patients in all).
+
+    Returns
+    -------
+    StudySet
+        In the order of patients and of their ECGs; signals of shape (n, 12, n_times). The truth
+        about the simulated heart stands in ``label_*`` columns where it is a number or a bool,
+        and in a column of its own name (``sex``, ``rhythm``) where it is a word. ``quality`` is
+        ``"clean"``, ``"moderate"`` or ``"bad"``.
+
+    Raises
+    ------
+    ConfigError
+        An unknown split, nobody in the splits, or fewer than one worker.
+    """
+    unknown = sorted(set(splits) - set(SPLITS))
+    if unknown:
+        raise ConfigError(f"There is no split {unknown[0]}. The splits are {', '.join(SPLITS)}.")
+    if n_workers < 1:
+        raise ConfigError(f"{n_workers} workers cannot simulate anything. Use at least 1.")
+    patients = [p for p in range(n_patients) if split_of(patient_id(seed, p)) in splits]
+    if not patients:
+        raise ConfigError(
+            f"Of {n_patients} simulated patients none is in the splits asked for "
+            f"({', '.join(splits) or 'none'}). Simulate more patients."
+        )
+    pieces = [
+        patients[i : i + _PATIENTS_A_CHUNK] for i in range(0, len(patients), _PATIENTS_A_CHUNK)
+    ]
+    draw = partial(_draw_chunk, seed=seed, config=config or SimulationConfig())
+    chunks: list[_Chunk] = []
+    n_done = 0
+    for piece, chunk in zip(pieces, _mapped(draw, pieces, n_workers), strict=True):
+        chunks.append(chunk)
+        n_done += len(piece)
+        if progress is not None:
+            progress(n_done, len(patients))
+    return _assembled(chunks)
+
+
+def _mapped(
+    draw: Callable[[Sequence[int]], _Chunk], pieces: Sequence[Sequence[int]], n_workers: int
+) -> Iterator[_Chunk]:
+    if n_workers == 1 or len(pieces) == 1:
+        yield from map(draw, pieces)
+        return
+    # A forked child of a process that runs threads (torch, Streamlit) can hang on their locks.
+    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(draw, pieces)
+
+
+def _draw_chunk(patients: Sequence[int], seed: int, config: SimulationConfig) -> _Chunk:
+    rows, signals, valids = [], [], []
+    for patient in patients:
+        for ecg in range(ecg_count(seed, patient)):
+            study = simulate_study(seed, patient, ecg, config)
+            standard = standardise(study.recording_12)
+            rows.append(_row(study))
+            signals.append(standard.signal_mv)
+            valids.append(standard.valid)
+    return _Chunk(rows, np.stack(signals), np.stack(valids))
+
+
+def _row(study: SimulatedStudy) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "source": SOURCE,
+        "patient_id": study.patient_id,
+        "study_id": study.study_id,
+        "record_id": study.record_id,
+        "split": split_of(study.patient_id),
+        "report": study.report,
+        "simulated": True,
+        "quality": study.quality,
+        "report_style": study.report_style,
+    }
+    for name, value in study.labels.items():
+        row[name if isinstance(value, str) else f"label_{name}"] = value
+    return row
+
+
+def _assembled(chunks: list[_Chunk]) -> StudySet:
+    """Join the chunks, letting go of each as it is copied: cohorts fill much of the memory."""
+    n_rows = sum(len(chunk.rows) for chunk in chunks)
+    n_times = chunks[0].signal_mv.shape[2]
+    signal_mv = np.empty((n_rows, len(LEADS), n_times), dtype=np.float32)
+    valid = np.empty(signal_mv.shape, dtype=np.bool_)
+    rows: list[dict[str, Any]] = []
+    chunks.reverse()
+    while chunks:
+        chunk = chunks.pop()
+        place = slice(len(rows), len(rows) + len(chunk.rows))
+        signal_mv[place], valid[place] = chunk.signal_mv, chunk.valid
+        rows += chunk.rows
+    return StudySet(pd.DataFrame(rows), signal_mv, valid)
