@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.records import LEADS, BoolArray
-from echoing_core.simulate import corrupt
+from echoing_core.records import LEADS, STANDARD_FS_HZ, BoolArray
+from echoing_core.signals.filters import bandpass
+from echoing_core.simulate.noise import corrupt
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -60,6 +61,24 @@ def rescale(signal_mv: FloatArray, rng: np.random.Generator) -> FloatArray:
     return np.asarray(signal_mv * (body * per_lead), dtype=np.float32)
 
 
+def disturb(signal_mv: FloatArray, rng: np.random.Generator, severity: float) -> FloatArray:
+    """Device faults in a filtered window, filtered as the reader would have filtered them.
+
+    Only the leads that a fault reached pass the filter again: a second pass narrows the band a
+    little, and must not become the mark of a disturbed lead.
+    """
+    faulty, _ = corrupt(signal_mv, STANDARD_FS_HZ, rng, severity)
+    hit = np.flatnonzero((faulty != signal_mv).any(axis=1))
+    disturbed = signal_mv.copy()
+    difference = faulty[hit] - signal_mv[hit]
+    # Added noise is filtered alone; where a fault took the heart out, what it left is filtered.
+    replaced = (difference + signal_mv[hit]).std(axis=1) < 0.5 * signal_mv[hit].std(axis=1)
+    disturbed[hit] += bandpass(difference, STANDARD_FS_HZ).astype(np.float32)
+    if replaced.any():
+        disturbed[hit[replaced]] = bandpass(faulty[hit[replaced]], STANDARD_FS_HZ)
+    return disturbed
+
+
 def degrade(
     signal_mv: FloatArray,
     valid: BoolArray,
@@ -78,8 +97,7 @@ def degrade(
         Probabilities of device faults (severity drawn evenly from 0 to 1) and of lost leads.
     """
     if rng.random() < corrupt_share:
-        noisy, _ = corrupt(signal_mv, 100.0, rng, float(rng.random()))
-        signal_mv = noisy.astype(np.float32)
+        signal_mv = disturb(signal_mv, rng, float(rng.random()))
     if rng.random() < lead_subset_share:
         valid = drop_leads(valid, rng)
     if rng.random() < 0.2 * lead_subset_share:

@@ -1,0 +1,186 @@
+"""Sampling, augmentation and the two stages, on a very small model and made-up signals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from echoing_core.config import (
+    EcgEncoderConfig,
+    LossConfig,
+    ModelConfig,
+    TextEncoderConfig,
+    TrainingConfig,
+    from_mapping,
+    to_mapping,
+)
+from echoing_core.errors import ConfigError
+from echoing_core.models.dual_encoder import DualEncoder
+from echoing_core.models.tokenizer import train_tokenizer
+from echoing_core.signals.scaling import LeadScaler
+from echoing_core.training.augmentation import cut_gap, degrade, disturb, drop_leads
+from echoing_core.training.loop import train_space, train_variance
+from echoing_core.training.sampling import Sampler, Source
+
+SLOW, FAST = "sinus bradycardia", "sinus tachycardia"
+
+
+def _source(n: int, share: float = 1.0) -> Source:
+    """Sine waves: slow ones and fast ones, with the word for each."""
+    t = np.arange(1000) / 100
+    rate = np.where(np.arange(n) % 2 == 0, 1.0, 6.0)
+    phase = np.random.default_rng(0).uniform(0, 6, (n, 12, 1))
+    signal = 0.3 * np.sin(2 * np.pi * rate[:, None, None] * t + phase)
+    texts = [SLOW if r == 1.0 else FAST for r in rate]
+    return Source(
+        "sines",
+        signal.astype(np.float32),
+        np.ones(signal.shape, bool),
+        lambda i, _: texts[i],
+        share,
+    )
+
+
+def _sampler(*sources: Source, corrupt_share: float = 0.0) -> Sampler:
+    tokenizer = train_tokenizer([SLOW, FAST] * 2, 80, 12)
+    return Sampler(
+        sources,
+        LeadScaler(np.zeros(12), np.full(12, 0.3)),
+        tokenizer,
+        np.random.default_rng(0),
+        corrupt_share=corrupt_share,
+        lead_subset_share=0.0,
+    )
+
+
+def _config(steps: int) -> TrainingConfig:
+    model = ModelConfig(
+        dim=8,
+        ecg=EcgEncoderConfig(
+            stem_width=8, mid_width=8, width=16, n_pool_heads=2, variance_hidden=16, dropout=0.0
+        ),
+        text=TextEncoderConfig(
+            hidden=16, n_layers=1, n_heads=2, ffn=16, vocab_size=80, max_tokens=12, dropout=0.0
+        ),
+    )
+    return TrainingConfig(
+        steps=steps,
+        batch_size=16,
+        lr=3e-3,
+        warmup_steps=2,
+        variance_steps=steps,
+        loss=LossConfig("pcmepp"),
+        model=model,
+    )
+
+
+def test_equal_texts_are_one_column_with_all_their_matches() -> None:
+    batch = _sampler(_source(20)).pairs(8)
+    assert batch.match.shape == (8, 2)
+    assert torch.equal(batch.match.sum(1), torch.ones(8, dtype=torch.int64))
+    assert int(batch.match.sum()) == 8
+
+
+def test_every_study_is_seen_once_before_any_comes_again() -> None:
+    seen: list[int] = []
+    source = _source(10)
+    counting = Source("s", source.signal_mv, source.valid, lambda i, _: seen.append(i) or SLOW, 1.0)
+    sampler = _sampler(counting)
+    for _ in range(2):
+        sampler.pairs(5)
+    assert sorted(seen) == list(range(10))
+
+
+def test_sources_keep_their_shares() -> None:
+    few, many = _source(4, 0.25), _source(40, 0.75)
+    drawn = _sampler(few, many)._draw(16)
+    assert sum(source is few for source, _ in drawn) == 4
+
+
+def test_the_space_learns_to_tell_slow_from_fast() -> None:
+    torch.manual_seed(0)
+    config = _config(60)
+    encoder = DualEncoder(config.model)
+    losses: list[float] = []
+    sampler = _sampler(_source(64))
+    space = train_space(encoder, sampler, config, log=lambda row: losses.append(row["loss"]))
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    batch = sampler.pairs(32)
+    with torch.inference_mode():
+        mu, _ = space.encoder.ecg(batch.scaled, batch.valid)
+        text, _ = space.encoder.text(batch.token_ids, batch.token_mask)
+    chosen = (mu @ text.T).argmax(1)
+    assert (batch.match[torch.arange(32), chosen]).float().mean() > 0.9
+
+
+def test_the_second_stage_moves_the_variance_head_alone() -> None:
+    torch.manual_seed(0)
+    config = _config(25)
+    encoder = DualEncoder(config.model)
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    rows: list[dict[str, float]] = []
+    train_variance(encoder, _sampler(_source(64)), config, log=rows.append)
+    moved = {
+        key for key, value in encoder.state_dict().items() if not torch.equal(value, before[key])
+    }
+    assert moved
+    assert all(key.startswith("ecg.variance_head.") for key in moved)
+    assert np.mean([row["nll"] for row in rows[-5:]]) < np.mean([row["nll"] for row in rows[:5]])
+
+
+@pytest.mark.parametrize("loss", ["pcmepp", "csd_infonce", "infonce"])
+def test_same_seed_same_weights(loss: str) -> None:
+    def run() -> dict[str, torch.Tensor]:
+        torch.manual_seed(4)
+        config = TrainingConfig(
+            steps=3, batch_size=8, loss=LossConfig(loss), model=_config(1).model
+        )
+        return train_space(
+            DualEncoder(config.model), _sampler(_source(16), corrupt_share=0.5), config
+        ).encoder.state_dict()
+
+    first, second = run(), run()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_dropped_leads_are_masked_and_some_lead_stays() -> None:
+    rng = np.random.default_rng(0)
+    valid = np.ones((12, 1000), bool)
+    kept = [int(drop_leads(valid, rng).any(axis=1).sum()) for _ in range(200)]
+    assert min(kept) == 1
+    assert max(kept) <= 11
+
+
+def test_a_gap_hits_all_leads_alike() -> None:
+    masked = cut_gap(np.ones((12, 1000), bool), np.random.default_rng(1))
+    assert (masked == masked[0]).all()
+    assert not masked.all()
+
+
+def test_disturbed_windows_stay_in_the_filter_s_band() -> None:
+    """A step or a rail has passed the 0.5 Hz filter: no lead keeps an offset."""
+    rng = np.random.default_rng(2)
+    clean = _source(1).signal_mv[0]
+    for _ in range(30):
+        disturbed = disturb(clean, rng, 1.0)
+        scale = disturbed.std(axis=1) + 0.02
+        assert (np.abs(disturbed.mean(axis=1)) < 0.5 * scale).all()
+
+
+def test_no_share_no_change() -> None:
+    source = _source(1)
+    rng = np.random.default_rng(0)
+    before = source.signal_mv[0], source.valid[0]
+    after = degrade(*before, rng, corrupt_share=0.0, lead_subset_share=0.0)
+    assert after[0] is before[0]
+    assert after[1] is before[1]
+
+
+def test_config_round_trip_and_typos() -> None:
+    config = _config(3)
+    assert from_mapping(TrainingConfig, to_mapping(config)) == config
+    with pytest.raises(ConfigError, match=r"loss\.nmae"):
+        from_mapping(TrainingConfig, {"loss": {"nmae": "pcmepp"}})
+    with pytest.raises(ConfigError, match="steps must be int"):
+        from_mapping(TrainingConfig, {"steps": "many"})
