@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from echoing_core.datasets.study_set import SPLITS, StudySet
-from echoing_core.errors import ConfigError
+from echoing_core.datasets.study_set import COLUMNS, SPLITS, StudySet
+from echoing_core.errors import ConfigError, DataSetError, RecordError
+from echoing_core.io import read_recording
 from echoing_core.records import LEADS, BoolArray
 from echoing_core.signals import standardise
 from echoing_core.simulate import (
@@ -25,6 +28,8 @@ from echoing_core.simulate import (
     simulate_study,
     split_of,
 )
+
+logger = logging.getLogger(__name__)
 
 SOURCE = "simulated"
 _PATIENTS_A_CHUNK = 16
@@ -98,6 +103,77 @@ def build_simulated(
         if progress is not None:
             progress(n_done, len(patients))
     return _assembled(chunks)
+
+
+def load_simulated(
+    folder: str | Path, *, progress: Callable[[int, int], None] | None = None
+) -> StudySet:
+    """Read a cohort that `echoing simulate` wrote: ``studies.csv`` and the records it names.
+
+    Parameters
+    ----------
+    folder : path
+    progress : callable, optional
+        Called with (records done, records in all).
+
+    Returns
+    -------
+    StudySet
+        As `build_simulated` gives it, apart from what 16-bit files round (0.5 microvolt), with
+        the further columns of ``studies.csv``. Records that are missing or cannot be used are
+        left out, counted, and named in the log.
+
+    Raises
+    ------
+    DataSetError
+        ``studies.csv`` is missing, is not one of a simulated cohort, or none of its records
+        can be used.
+    """
+    root = Path(folder)
+    path = root / "studies.csv"
+    if not path.is_file():
+        raise DataSetError(
+            f"There is no studies.csv in {root.name or root}. Name a folder that `echoing "
+            "simulate` wrote."
+        )
+    table = pd.read_csv(path, dtype={"patient_id": str, "record_id": str}, keep_default_na=False)
+    missing = [n for n in (*COLUMNS, "path") if n not in table.columns and n != "source"]
+    if missing or table["simulated"].astype(str).ne("True").any():
+        problem = f"lacks {', '.join(missing)}" if missing else "has rows that are not simulated"
+        raise DataSetError(f"studies.csv {problem}; `echoing simulate` writes no such table.")
+    table.insert(0, "source", SOURCE)
+    kept, signals, valids, failures = [], [], [], []
+    for done, name in enumerate(table["path"]):
+        if progress is not None:
+            progress(done, len(table))
+        header = root / f"{name}.hea"
+        try:
+            ecg = standardise(read_recording([header, header.with_suffix(".dat")]))
+        except RecordError as error:
+            failures.append(str(error))
+            continue
+        kept.append(done)
+        signals.append(ecg.signal_mv)
+        valids.append(ecg.valid)
+    if progress is not None:
+        progress(len(table), len(table))
+    if failures:
+        logger.warning(
+            "Simulated cohort: %d of %d records left out, the first: %s",
+            len(failures),
+            len(table),
+            failures[0],
+        )
+    if not kept:
+        raise DataSetError(f"None of the {len(table)} records of studies.csv can be used.")
+    if len({signal.shape for signal in signals}) > 1:
+        raise DataSetError("The records of studies.csv differ in length; a cohort has one length.")
+    rows = table.iloc[kept].reset_index(drop=True)
+    words = [n for n in rows.columns if n.startswith("label_") and rows[n].dtype == object]
+    rows = rows.rename(columns={n: n.removeprefix("label_") for n in words})
+    counts = rows.select_dtypes("integer").columns
+    rows = rows.astype({n: np.float64 for n in counts if n.startswith("label_")})
+    return StudySet(rows, np.stack(signals), np.stack(valids))
 
 
 def _mapped(

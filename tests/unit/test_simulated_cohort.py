@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from echoing_core.datasets.simulated import build_simulated
+from echoing_core.datasets.simulated import build_simulated, load_simulated
 from echoing_core.datasets.study_set import StudySet
-from echoing_core.errors import ConfigError
+from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.signals import standardise
-from echoing_core.simulate import ecg_count, redraw
+from echoing_core.simulate import ecg_count, redraw, write_cohort
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +82,36 @@ def test_impossible_requests_end_in_a_sentence() -> None:
         build_simulated(0, 1)
     with pytest.raises(ConfigError, match="0 workers"):
         build_simulated(3, 1, n_workers=0)
+
+
+def test_written_cohort_is_read_back(cohort: StudySet, tmp_path: Path) -> None:
+    n = write_cohort(tmp_path / "c", 8, 11)
+    back = load_simulated(tmp_path / "c")
+    same = cohort.where(np.arange(len(cohort)) < n)
+    for name in same.table.columns:
+        assert back.table[name].tolist() == same.table[name].tolist(), name
+    np.testing.assert_allclose(back.signal_mv, same.signal_mv, atol=0.002)
+    assert np.array_equal(back.valid, same.valid)
+
+
+def test_missing_and_foreign_files_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(DataSetError, match=r"no studies\.csv"):
+        load_simulated(tmp_path)
+    folder = tmp_path / "c"
+    n = write_cohort(folder, 3, 11)
+    (folder / "records" / "sim-11-000000-0.dat").unlink()
+    with caplog.at_level(logging.WARNING):
+        assert len(load_simulated(folder)) == n - 1
+    assert f"1 of {n} records left out" in caplog.text
+    table = pd.read_csv(folder / "studies.csv")
+    table.assign(simulated=False).to_csv(folder / "studies.csv", index=False)
+    with pytest.raises(DataSetError, match="not simulated"):
+        load_simulated(folder)
+    table.drop(columns="report").to_csv(folder / "studies.csv", index=False)
+    with pytest.raises(DataSetError, match="lacks report"):
+        load_simulated(folder)
+    table.assign(path="records/none").to_csv(folder / "studies.csv", index=False)
+    with pytest.raises(DataSetError, match="None of the"):
+        load_simulated(folder)
