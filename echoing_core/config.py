@@ -41,10 +41,10 @@ class EcgEncoderConfig:
 class TextEncoderConfig:
     """A BERT of our own size, or a folder/name with one (``models/text_encoder.py``)."""
 
-    hidden: int = 192
-    n_layers: int = 3
+    hidden: int = 128
+    n_layers: int = 2
     n_heads: int = 4
-    ffn: int = 512
+    ffn: int = 384
     vocab_size: int = 1600
     max_tokens: int = 96
     dropout: float = 0.1
