@@ -20,6 +20,9 @@ LOW_HZ = 0.5
 HIGH_HZ = 40.0
 FILTER_ORDER = 4
 
+PAD_S = 3.0
+"""Mirrored signal put before and after a recording while it is filtered, in seconds."""
+
 MIN_FS_HZ = 90.0
 """Below this rate a recording holds no full 0.5-40 Hz band (40 Hz is at most 0.45 fs)."""
 
@@ -96,7 +99,12 @@ def bandpass(
         raise ValueError("bandpass needs finite values; fill the gaps first")
     low_hz, high_hz = band_hz(target_hz)
     sections = _sections(float(fs_hz), low_hz, high_hz)
-    return np.asarray(scipy_signal.sosfiltfilt(sections, signal_mv, axis=-1), dtype=np.float64)
+    # SciPy's own few samples of padding leave the 0.5 Hz edge ringing through the first and
+    # last second; on ten real recordings of 20 s, cut to 10 s, this much padding halved the
+    # error there (median RMS 0.013 to 0.006 mV, maximum 0.15 to 0.05).
+    pad_n = min(round(PAD_S * fs_hz), signal_mv.shape[-1] - 1)
+    filtered = scipy_signal.sosfiltfilt(sections, signal_mv, axis=-1, padlen=pad_n)
+    return np.asarray(filtered, dtype=np.float64)
 
 
 def gap_runs(lead_mv: FloatArray) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
