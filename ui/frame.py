@@ -31,13 +31,16 @@ _STYLE = """<style>
 .st-key-paper [data-testid="stFullScreenFrame"] { min-width: 1240px; }
 [class*="st-key-paper_hit_"] { overflow-x: auto; }
 [class*="st-key-paper_hit_"] [data-testid="stElementContainer"],
-[class*="st-key-paper_hit_"] [data-testid="stFullScreenFrame"] { min-width: 1240px; }
+[class*="st-key-paper_hit_"] [data-testid="stFullScreenFrame"] { min-width: 820px; }
 .stMarkdown { overflow-wrap: anywhere; }
 [data-testid="stBadge"], .stBadge { max-width: 100%; }
-.st-key-phone_menu { display: none; }
+[data-testid="stLayoutWrapper"]:has(> .st-key-phone_menu) { display: none; }
 @media (max-width: 767.98px) {
   .stMainBlockContainer { padding-left: 0.9rem; padding-right: 0.9rem; }
-  .st-key-phone_menu { display: flex; margin-bottom: 0.4rem; }
+  [data-testid="stLayoutWrapper"]:has(> .st-key-phone_menu) {
+    display: flex;
+    margin-bottom: 0.4rem;
+  }
   [data-testid="stExpandSidebarButton"] { display: none; }
 }
 </style>"""

@@ -28,13 +28,16 @@ _ORDERS = {
     "cosine": "direction only (cosine of the means)",
 }
 _LABEL_WORDS = {
+    "slvh_or_dlv": "Severe LV hypertrophy or dilated left ventricle",
+    "flutter": "Atrial flutter",
+    "paced": "Paced rhythm",
     "rbbb": "Right bundle branch block",
     "lafb": "Left anterior fascicular block",
-    "av1": "First-degree AV block",
+    "av_block_1": "First-degree AV block",
+    "mi": "Old infarction",
     "pvc": "Ventricular extrasystoles",
     "pac": "Atrial extrasystoles",
-    "paced": "Paced rhythm",
-    "flutter": "Atrial flutter",
+    "lvh": "LV hypertrophy",
 }
 
 
@@ -165,7 +168,7 @@ def _hit(index: GalleryIndex, hit: Hit, chosen: str) -> None:
             ecg = services.draw_item(index, hit.item_id)
         with st.container(key=f"paper_hit_{hit.rank}"):
             st.plotly_chart(
-                figures.paper_figure(ecg, 0.0),
+                figures.paper_figure(ecg, 0.0, width_px=840),
                 key=f"hit_{chosen}_{hit.item_id}",
                 theme=None,
                 config={"displayModeBar": False},

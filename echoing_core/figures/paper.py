@@ -32,7 +32,9 @@ def row_spacing_mv(ecg: StandardEcg, begin: int, end: int) -> float:
     return float(np.clip(np.ceil(2.0 * tallest) / 2.0, 2.5, 4.0))
 
 
-def paper_figure(ecg: StandardEcg, start_s: float, length_s: float = WINDOW_S) -> go.Figure:
+def paper_figure(
+    ecg: StandardEcg, start_s: float, length_s: float = WINDOW_S, *, width_px: int = 1280
+) -> go.Figure:
     """The leads of one stretch as they are printed: 3x4, a rhythm strip, a calibration pulse.
 
     One second is 25 mm wide and one millivolt 10 mm high at any size: the axes are tied, so
@@ -46,6 +48,8 @@ def paper_figure(ecg: StandardEcg, start_s: float, length_s: float = WINDOW_S) -
     start_s : float
     length_s : float
         Shown length in seconds; each of the four columns gets a quarter.
+    width_px : int
+        Width that the page has for it; it decides the height, never the scale.
     """
     begin = round(start_s * ecg.fs_hz)
     end = min(begin + round(length_s * ecg.fs_hz), ecg.n_times)
@@ -63,18 +67,18 @@ def paper_figure(ecg: StandardEcg, start_s: float, length_s: float = WINDOW_S) -
     _add_pulse(figure, base)
     _add_lead(figure, ecg, rhythm, begin, end, 0.0, length_s, base, rhythm=True)
     top, bottom = 0.62 * spacing, base - 0.58 * spacing
-    _frame(figure, length_s, top, bottom)
+    _frame(figure, length_s, top, bottom, width_px)
     return figure
 
 
-def _frame(figure: go.Figure, length_s: float, top: float, bottom: float) -> None:
+def _frame(figure: go.Figure, length_s: float, top: float, bottom: float, width_px: int) -> None:
     width_mm = (length_s + _LEFT_S + 0.1) * SPEED_MM_S
     height_mm = (top - bottom) * GAIN_MM_MV
     hidden = {"showticklabels": False, "zeroline": False, "ticks": "", "showline": False}
     figure.update_layout(
         template="none", showlegend=False, font={"family": FONT, "color": INK},
-        # The height that the page needs where it is about 1,280 pixels wide.
-        height=round(1276 * height_mm / width_mm) + 12, margin={"l": 2, "r": 2, "t": 6, "b": 6},
+        height=round((width_px - 4) * height_mm / width_mm) + 12,
+        margin={"l": 2, "r": 2, "t": 6, "b": 6},
         paper_bgcolor="white", plot_bgcolor=_PAPER, dragmode="zoom", hovermode="closest",
         hoverlabel={"bgcolor": "white", "font": {"color": INK}},
         xaxis={

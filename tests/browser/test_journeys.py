@@ -142,7 +142,7 @@ def test_a_simulated_music_record_of_20_minutes_at_1000_hz(
     upload(app, *files)
     expect(app.get_by_text("derived: all 12 leads")).to_be_visible()
     expect(app.get_by_text("19:56")).to_be_visible()
-    expect(app.get_by_text("simulated", exact=True).first).to_be_visible()
+    expect(app.locator(".stMarkdownBadge:visible", has_text="simulated").first).to_be_visible()
     camera.take(app, "music")
 
 
@@ -181,7 +181,7 @@ def test_questions_and_neighbours_of_the_open_recording(app: Page, camera) -> No
     app.get_by_text("Show its ECG").first.click()
     expect(app.locator("[class*=st-key-paper_hit] .scatterlayer .trace").first).to_be_attached()
     camera.take(app, "retrieve_words")
-    app.get_by_role("button", name="This ECG → reports").click()
+    app.get_by_text("This ECG → reports").click()
     expect(app.get_by_text("About which ten seconds")).to_be_visible()
     expect(app.get_by_text("nearest first")).to_be_visible()
     camera.take(app, "retrieve_reports")
