@@ -34,10 +34,10 @@ ANTERIOR_SITES = ("anteroseptal", "anterior", "anterolateral")
 INFERIOR_SITES = ("inferior", "inferolateral", "inferoposterior")
 INFARCT_SITES = (*ANTERIOR_SITES, *INFERIOR_SITES, "lateral", "posterior")
 
-SEVERITY_NOISE = 0.5
+SEVERITY_NOISE = 0.8
 """SD of the visible severity around the deficit of LVEF (one unit is 15 percentage points)."""
 
-HYPERTROPHY_NOISE = 0.75
+HYPERTROPHY_NOISE = 1.2
 """SD of the visible hypertrophy around the wall's excess (one unit is 2.2 mm)."""
 
 
@@ -154,7 +154,7 @@ def sample_heart_state(rng: np.random.Generator) -> HeartState:
     age = float(np.clip(rng.normal(62.0, 16.0), 18.0, 97.0))
     lvef = _sample_lvef(rng)
     wall = _sample_wall(rng, sex, age)
-    deficit = min(max((55.0 - lvef) / 15.0, -0.4), 2.6)
+    deficit = deficit_of(lvef)
     dilation = rng.normal(0.0, 1.0) + 2.2 * max(deficit - 0.2, 0.0) ** 0.7
     lvedd = float(np.clip((49.5 if sex == "m" else 45.5) + 4.2 * dilation, 34.0, 85.0))
 
@@ -218,7 +218,7 @@ def sample_heart_state(rng: np.random.Generator) -> HeartState:
         st_t_area=area,
         st_t_size=st_t_size,
         t_gain=float(np.exp(0.25 * rng.normal() - 0.26 * seen)),
-        t_turn_deg=float(14.0 * rng.normal() + rng.choice((-1.0, 1.0)) * 24.0 * seen**1.2),
+        t_turn_deg=float(14.0 * rng.normal() + rng.choice((-1.0, 1.0)) * 22.0 * seen**1.2),
         voltage=_sample_voltage(rng, sex, age),
         anterior_loss=float(np.clip(0.12 * rng.normal() + 0.26 * seen, 0.0, 1.0)),
         hypertrophy=float(hypertrophy + 0.25 * dilated_seen),
@@ -264,6 +264,11 @@ def drift(state: HeartState, rng: np.random.Generator) -> HeartState:
     )
 
 
+def deficit_of(lvef_pct: float) -> float:
+    """How far an ejection fraction is below 53 %, in units of 15 points, within limits."""
+    return min(max((53.0 - lvef_pct) / 15.0, -0.8), 2.6)
+
+
 def _sigmoid(x: float) -> float:
     return 1.0 / (1.0 + math.exp(-x))
 
@@ -290,7 +295,7 @@ def _sample_wall(rng: np.random.Generator, sex: str, age: float) -> float:
     u = rng.random()
     if u < 0.12:
         wall = rng.normal(16.3, 1.7)
-    elif u < 0.30:
+    elif u < 0.25:
         wall = rng.normal(12.3, 1.1)
     return round(float(np.clip(wall, 6.0, 26.0)), 1)
 
@@ -331,7 +336,7 @@ def _sample_conduction(
         ("lbbb", 0.012 + 0.28 * visible),
         ("rbbb", 0.035 + 0.06 * old + 0.03 * visible),
         ("ivcd", 0.010 + 0.11 * visible),
-        ("irbbb", 0.04),
+        ("irbbb", 0.03),
         ("wpw", 0.007 if rhythm == "sinus" else 0.0),
     )
     conduction = "normal"
@@ -409,14 +414,14 @@ def _sample_st_t(
     area = str(rng.choice(("anterior", "lateral", "lateral", "inferior")))
     if conduction in ("lbbb", "wpw") or rhythm == "paced":
         return "", "", 0.0
-    if v < 0.75 * _sigmoid(2.0 * (hypertrophy - 2.3)):
+    if v < 0.75 * _sigmoid(2.5 * (hypertrophy - 2.7)):
         return "strain", "", size
     visible = _sigmoid(2.2 * (severity - 0.9))
     odds = (
-        ("ischemia", 0.035 + 0.20 * visible + 0.10 * bool(infarct)),
+        ("ischemia", 0.02 + 0.20 * visible + 0.10 * bool(infarct)),
         ("injury", 0.012 + 0.02 * bool(infarct)),
         ("digitalis", 0.008 + 0.10 * (rhythm == "af") + 0.03 * visible),
-        ("nonspecific", 0.06 + 0.05 * (age > 65) + 0.18 * visible),
+        ("nonspecific", 0.045 + 0.04 * (age > 65) + 0.16 * visible),
     )
     for name, share in odds:
         if u < share:
@@ -435,13 +440,13 @@ def _sample_axis(
     if fascicle == "lpfb":
         return float(rng.uniform(98.0, 125.0))
     if conduction == "lbbb":
-        return float(np.clip(rng.normal(2.0, 26.0), -58.0, 70.0))
+        return float(np.clip(rng.normal(-12.0, 24.0), -58.0, 65.0))
     # The axis turns to the left with age, about 40 degrees in a lifetime.
-    return float(np.clip(rng.normal(42.0 - 0.5 * (age - 50.0), 26.0), -42.0, 102.0))
+    return float(np.clip(rng.normal(42.0 - 0.5 * (age - 50.0), 20.0), -42.0, 100.0))
 
 
 def _sample_voltage(rng: np.random.Generator, sex: str, age: float) -> float:
-    voltage = np.exp(0.25 * rng.normal()) * (1.05 if sex == "m" else 0.95)
+    voltage = 1.08 * np.exp(0.25 * rng.normal()) * (1.05 if sex == "m" else 0.95)
     voltage *= 1.0 - 0.003 * (age - 60.0)
     if rng.random() < 0.03:
         voltage *= rng.uniform(0.35, 0.6)

@@ -116,7 +116,7 @@ def find_in_ecg(
     found += _chambers(state, measures)
     if measures.axis_deg < -30.0 and state.fascicle != "lafb" and state.rhythm != "paced":
         found.append("left_axis")
-    elif measures.axis_deg > 95.0 and state.fascicle != "lpfb" and state.rhythm != "paced":
+    elif measures.axis_deg > 100.0 and state.fascicle != "lpfb" and state.rhythm != "paced":
         found.append("right_axis")
     if state.notching > 0.55 and state.conduction == "normal" and not state.wide_secondary:
         found.append("abnormal_qrs")
@@ -237,7 +237,7 @@ def _repolarisation(state: HeartState, measures: BeatMeasures) -> list[str]:
     raised = measures.any_pair((measures.st_mv > limit) & (np.array(LEADS) != "aVR"))
     tall = np.maximum(measures.r_mv, 0.3)
     inverted = measures.any_pair((measures.t_mv < -0.10) & usually_up)
-    flat = measures.any_pair((np.abs(measures.t_mv) < 0.05 * tall + 0.02) & usually_up)
+    flat = measures.any_pair((np.abs(measures.t_mv) < 0.04 * tall + 0.015) & usually_up)
     if depressed and state.st_t != "digitalis":
         found.append("st_depression")
     if raised:
@@ -261,9 +261,9 @@ def _chambers(state: HeartState, measures: BeatMeasures) -> list[str]:
         cornell = r[_ROW["aVL"]] - s[_ROW["V3"]]
         high = sokolow >= 3.5 or cornell >= (2.8 if state.sex == "m" else 2.0)
         young = state.age_years < 40.0
-        if high and (state.hypertrophy > 1.7 or state.st_t == "strain"):
+        if high and (state.hypertrophy > 2.2 or state.st_t == "strain"):
             found.append("lvh")
-        elif high and (sokolow >= 4.0 or cornell >= 3.0) and not young:
+        elif high and (sokolow >= 4.2 or cornell >= 3.2) and not young:
             found.append("lvh_voltage")
         elif state.st_t == "strain":
             found.append("lvh")

@@ -228,7 +228,7 @@ def _with_noise(
     clean: F32, fs_hz: float, config: SimulationConfig, seed: int, patient: int, ecg: int
 ) -> tuple[F32, tuple[NoiseSpan, ...], str]:
     rng = identity.stream(identity.NOISE, seed, patient, ecg)
-    floor = noise_floor(12, clean.shape[1], fs_hz, rng, size_mv=rng.uniform(0.002, 0.009))
+    floor = noise_floor(12, clean.shape[1], fs_hz, rng, size_mv=rng.uniform(0.003, 0.013))
     u = rng.random()
     if u < config.clean_share:
         return clean + floor, (), "clean"

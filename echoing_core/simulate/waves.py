@@ -226,8 +226,8 @@ def _add_p(waves: _List, state: HeartState, build: Build) -> None:
     # At a short PR the P wave must end before the QRS complex.
     squeeze = min(1.0, state.pr_ms / (2.1 * 2 * sd + gap))
     sd, gap = sd * squeeze, gap * squeeze
-    right = np.array([0.028, 0.062, -0.030]) + np.array([0.018, 0.026, 0.014]) * build.p[0]
-    left = np.array([0.045, 0.042, 0.012]) + np.array([0.016, 0.022, 0.010]) * build.p[1]
+    right = np.array([0.035, 0.055, -0.028]) + np.array([0.018, 0.026, 0.014]) * build.p[0]
+    left = np.array([0.066, 0.042, 0.010]) + np.array([0.016, 0.022, 0.010]) * build.p[1]
     if state.rae:
         right = right * np.array([1.0, 2.6, 2.0])
     grown = state.p_terminal - 1.0
@@ -247,7 +247,7 @@ _QRS_MEAN = np.array(
 _QRS_SPREAD = np.array(
     [[0.11, 0.08, 0.10], [0.16, 0.14, 0.22], [0.18, 0.14, 0.22], [0.15, 0.16, 0.20]]
 )
-_CHEST_SPREAD = np.array([0.09, 0.24, 0.20, 0.12, 0.10, 0.08])
+_CHEST_SPREAD = np.array([0.06, 0.12, 0.12, 0.09, 0.06, 0.05])
 
 
 def _add_qrs(waves: _List, state: HeartState, build: Build) -> None:
@@ -259,15 +259,17 @@ def _add_qrs(waves: _List, state: HeartState, build: Build) -> None:
 
     # Initial forces point away from the main ones in fascicular block.
     if state.fascicle == "lafb":
-        v[0] += np.array([-0.06, 0.32, 0.0])
-        v[3] += np.array([0.05, -0.30, 0.15])
+        v[0] += np.array([-0.06, 0.20, 0.0])
+        v[3] += np.array([0.05, -0.20, 0.10])
+        v[1:3] *= np.array([0.85, 0.72, 0.72])
     elif state.fascicle == "lpfb":
         v[0] += np.array([0.22, -0.28, 0.0])
         v[3] += np.array([-0.12, 0.25, 0.05])
     # The axis turns the strong middle forces; the late ones fully, the early ones a bit less.
-    v[1] = _turned(v[1], state.axis_deg * 0.9, (0, 1))
-    v[2] = _turned(v[2], state.axis_deg * 1.08, (0, 1))
-    v[3] = _turned(v[3], 0.35 * state.axis_deg, (0, 1))
+    follow = 0.72 if state.fascicle == "lafb" else 1.0
+    v[1] = _turned(v[1], 0.9 * follow * state.axis_deg, (0, 1))
+    v[2] = _turned(v[2], 1.08 * follow * state.axis_deg, (0, 1))
+    v[3] = _turned(v[3], 0.35 * follow * state.axis_deg, (0, 1))
     swing = 15.0 * build.turn[0]
     for k in range(4):
         v[k] = _turned(v[k], swing, (0, 2))
@@ -278,14 +280,22 @@ def _add_qrs(waves: _List, state: HeartState, build: Build) -> None:
     v[2, 2] += 0.15 * loss
 
     grown = min(state.hypertrophy, 5.0)
-    v[1] *= 1.0 + 0.13 * grown
-    v[2] *= np.array([1.0 + 0.16 * grown, 1.0 + 0.10 * grown, 1.0 + 0.22 * grown])
+    v[1] *= 1.0 + 0.17 * grown
+    v[2] *= np.array([1.0 + 0.27 * grown, 1.0 + 0.12 * grown, 1.0 + 0.12 * grown])
     v[3, 2] *= 1.0 + 0.12 * grown
     if state.rvh:
         v[1] = np.array([0.25 * v[1, 0], v[1, 1], -0.45])
         v[2] = np.array([-0.45, 0.8, -0.55 + 0.15 * build.qrs[2, 2]])
         v[3] = np.array([-0.45, 0.1, 0.15])
+    if state.conduction in ("rbbb", "irbbb"):
+        # The right ventricle, late and slow, no longer balances the left one from the front.
+        share = 1.0 if state.conduction == "rbbb" else 0.35
+        v[1] *= 1.0 - 0.15 * share
+        v[2] *= 1.0 - share * np.array([0.30, 0.40, 1.0])
+        v[3] *= 1.0 - 0.9 * share
     chest = build.qrs_chest[:4] * _CHEST_SPREAD * np.array([0.35, 0.9, 0.9, 0.6])[:, None]
+    # Lost anterior forces show most in V3 and V4, where the transition moves away.
+    chest[2] -= loss * np.array([0.0, 0.0, 0.35, 0.45, 0.15, 0.0])
     _add_infarct(v, chest, state)
 
     gain = state.voltage
@@ -295,7 +305,7 @@ def _add_qrs(waves: _List, state: HeartState, build: Build) -> None:
         waves.add(QRS, centre, sd, sd, gain * v[k], gain * chest[k])
 
     if state.conduction in ("rbbb", "irbbb"):
-        late = np.array([-0.42, -0.02, -0.62]) + np.array([0.10, 0.12, 0.14]) * build.qrs[4]
+        late = np.array([-0.42, 0.0, -0.85]) + np.array([0.10, 0.12, 0.14]) * build.qrs[4]
         late = late * (1.0 if state.conduction == "rbbb" else 0.42)
         sd = 0.115 if state.conduction == "rbbb" else 0.09
         centre = 0.70 if state.conduction == "rbbb" else 0.78
@@ -319,19 +329,19 @@ def _add_qrs(waves: _List, state: HeartState, build: Build) -> None:
 # What an infarct takes away: a vector towards the lost muscle (initial and middle forces), and
 # the chest leads right above it.
 _INFARCT_VECTOR = {
-    "anteroseptal": np.array([0.10, 0.0, -0.62]),
-    "anterior": np.array([0.30, 0.05, -0.62]),
-    "anterolateral": np.array([0.68, -0.12, -0.50]),
+    "anteroseptal": np.array([0.15, 0.06, -0.24]),
+    "anterior": np.array([0.32, 0.08, -0.28]),
+    "anterolateral": np.array([0.60, -0.12, -0.24]),
     "lateral": np.array([0.72, -0.25, 0.10]),
-    "inferior": np.array([0.05, 0.78, 0.08]),
-    "inferolateral": np.array([0.45, 0.70, 0.12]),
-    "inferoposterior": np.array([0.05, 0.70, 0.50]),
+    "inferior": np.array([-0.10, 0.90, 0.05]),
+    "inferolateral": np.array([0.40, 0.80, 0.12]),
+    "inferoposterior": np.array([0.0, 0.78, 0.50]),
     "posterior": np.array([0.05, 0.15, 0.62]),
 }
 _INFARCT_CHEST = {
-    "anteroseptal": np.array([0.15, 0.32, 0.28, 0.10, 0.0, 0.0]),
-    "anterior": np.array([0.05, 0.25, 0.40, 0.35, 0.10, 0.0]),
-    "anterolateral": np.array([0.0, 0.15, 0.32, 0.40, 0.32, 0.15]),
+    "anteroseptal": np.array([0.05, 0.25, 0.45, 0.32, 0.05, 0.0]),
+    "anterior": np.array([0.0, 0.18, 0.48, 0.52, 0.20, 0.0]),
+    "anterolateral": np.array([0.0, 0.10, 0.38, 0.52, 0.40, 0.20]),
     "lateral": np.array([0.0, 0.0, 0.0, 0.08, 0.22, 0.25]),
     "inferior": np.zeros(6),
     "inferolateral": np.array([0.0, 0.0, 0.0, 0.0, 0.18, 0.28]),
@@ -347,9 +357,9 @@ def _add_infarct(v: F64, chest: F64, state: HeartState) -> None:
     lost = _INFARCT_VECTOR[state.infarct] * state.infarct_size
     near = _INFARCT_CHEST[state.infarct] * state.infarct_size
     # Of the force that is there towards the infarct, so much goes first; then a Q wave appears.
-    v[0] -= 0.42 * lost
-    v[1] -= 0.78 * lost
-    v[2] -= 0.40 * lost
+    v[0] -= 0.36 * lost
+    v[1] -= 0.70 * lost
+    v[2] -= 0.50 * lost
     chest[0] -= 0.5 * near
     chest[1] -= 0.8 * near
     chest[2] -= 0.4 * near
@@ -362,9 +372,9 @@ def _add_left_block(waves: _List, state: HeartState, build: Build, *, paced: boo
     n = build.qrs
     # No septal force to the right; a small r in V1 is there in about half of them.
     first = np.array([0.10, 0.10, -0.16 + 0.14 * n[0, 2]])
-    rise = np.array([0.62, 0.0, 0.62]) + np.array([0.14, 0.10, 0.20]) * n[1]
-    plateau = np.array([0.78, 0.0, 0.95]) + np.array([0.16, 0.12, 0.22]) * n[2]
-    late = np.array([0.50, 0.0, 0.50]) + np.array([0.14, 0.10, 0.16]) * n[3]
+    rise = np.array([0.58, 0.0, 1.00]) + np.array([0.16, 0.12, 0.30]) * n[1]
+    plateau = np.array([0.85, 0.0, 1.50]) + np.array([0.20, 0.14, 0.42]) * n[2]
+    late = np.array([0.55, 0.0, 0.75]) + np.array([0.16, 0.12, 0.22]) * n[3]
     axis = state.axis_deg
     if paced:
         first = np.array([0.08, -0.10, 0.0]) + 0.08 * n[0]
@@ -384,7 +394,9 @@ def _add_left_block(waves: _List, state: HeartState, build: Build, *, paced: boo
     swing = 10.0 * build.turn[0]
     loss = np.array([0.0, 0.0, 0.10 * state.anterior_loss])
     wobble = 1.0 + 0.06 * build.qrs_time
-    chest = build.qrs_chest * _CHEST_SPREAD * 0.6
+    chest = build.qrs_chest * _CHEST_SPREAD * 1.2
+    # The broad S waves reach further to the left than the dipole says.
+    chest = chest - np.array([0.0, 0.0, 0.85, 0.75, 0.25, 0.0]) * gain * (0.6 + build.uniform[2])
     parts = (
         (0.14, 0.075, first, 0.4),
         (0.33, 0.085, rise + loss, 0.8),
@@ -407,7 +419,7 @@ def _add_left_block(waves: _List, state: HeartState, build: Build, *, paced: boo
 _AWAY = {
     "anterior": np.array([-0.12, 0.02, 0.26]),
     "lateral": np.array([-0.30, 0.04, 0.02]),
-    "inferior": np.array([0.06, -0.26, 0.0]),
+    "inferior": np.array([0.10, -0.32, 0.0]),
 }
 _AWAY_CHEST = {
     "anterior": np.array([0.0, -0.08, -0.14, -0.14, -0.06, 0.0]),
@@ -431,8 +443,8 @@ def _add_st_t(waves: _List, state: HeartState, build: Build) -> None:
     qrs_area = waves.area(QRS)
     n = build.t
     men = 1.0 if state.sex == "m" else 0.72
-    early = np.array([0.12, 0.045, -0.19 * men]) + np.array([0.06, 0.035, 0.10]) * n[0]
-    late = np.array([0.185, 0.125, -0.035]) + np.array([0.07, 0.05, 0.07]) * n[1]
+    early = np.array([0.14, 0.050, -0.19 * men]) + np.array([0.06, 0.030, 0.10]) * n[0]
+    late = np.array([0.22, 0.130, -0.035]) + np.array([0.07, 0.04, 0.07]) * n[1]
     rate = np.clip(1.0 - 0.006 * (state.heart_rate_bpm - 70.0), 0.6, 1.2)
     gain = state.t_gain * rate * state.voltage**0.4
     st = np.array([0.008, 0.006, -0.055 * men]) + np.array([0.016, 0.014, 0.025]) * build.st
@@ -440,9 +452,9 @@ def _add_st_t(waves: _List, state: HeartState, build: Build) -> None:
     st_chest = np.zeros(6)
 
     # The T vector follows the QRS vector a little in its frontal direction.
-    follow = float(np.clip(0.3 * (state.axis_deg - 25.0), -25.0, 25.0))
-    frontal = follow + 12.0 * build.turn[1] - 0.7 * state.t_turn_deg
-    horizontal = 14.0 * build.turn[2] - 0.8 * abs(state.t_turn_deg)
+    follow = float(np.clip(0.25 * (state.axis_deg - 35.0), -20.0, 20.0))
+    frontal = follow + 7.0 * build.turn[1] - 0.6 * state.t_turn_deg
+    horizontal = 12.0 * build.turn[2] - 0.7 * max(abs(state.t_turn_deg) - 14.0, 0.0)
 
     def placed(vector: F64) -> F64:
         return _turned(_turned(vector, frontal, (0, 1)), horizontal, (0, 2))
@@ -450,7 +462,7 @@ def _add_st_t(waves: _List, state: HeartState, build: Build) -> None:
     early, late = gain * placed(early), gain * placed(late)
     if state.wide_secondary or state.conduction in ("rbbb", "ivcd", "wpw"):
         # The ventricular gradient: what the QRS area gains, the T area loses.
-        share = 1.0 if state.wide_secondary else 0.45
+        share = 1.0 if state.wide_secondary else 0.7
         normal_area = np.array([38.0, 18.0, 16.0]) * state.voltage
         turn = (normal_area - qrs_area) * share
         late = late * (1 - 0.4 * share) + turn / 165.0
@@ -464,7 +476,7 @@ def _add_st_t(waves: _List, state: HeartState, build: Build) -> None:
         early = early * np.array([0.2, 0.5, 1.0]) + 0.3 * away
         st = st + np.array([-0.13, -0.03, -0.05]) * size
     elif state.st_t == "ischemia":
-        away = _AWAY[state.st_t_area] * 1.5 * (0.5 + size)
+        away = _AWAY[state.st_t_area] * 1.2 * (0.4 + size)
         late = 0.5 * late + away
         early = 0.6 * early + 0.35 * away
         chest = chest + _AWAY_CHEST[state.st_t_area] * 1.6 * size
@@ -484,11 +496,11 @@ def _add_st_t(waves: _List, state: HeartState, build: Build) -> None:
         early = early * (0.7 - 0.4 * size)
         st = st + np.array([-0.045, -0.03, 0.015]) * size
     if state.infarct:
-        away = _AWAY[_INFARCT_AREA[state.infarct]] * (0.25 + 0.9 * build.uniform[5])
+        away = _AWAY[_INFARCT_AREA[state.infarct]] * (0.1 + 0.9 * build.uniform[5] ** 2)
         if state.infarct in ("posterior", "inferoposterior"):
             away = away + np.array([0.0, 0.0, -0.15])
         late = late + away * state.infarct_size
-        chest = chest + _AWAY_CHEST[_INFARCT_AREA[state.infarct]] * state.infarct_size
+        chest = chest + _AWAY_CHEST[_INFARCT_AREA[state.infarct]] * build.uniform[5] ** 2
         if state.infarct in ("anteroseptal", "anterior") and build.uniform[6] < 0.25:
             st = st + np.array([0.02, 0.0, -0.10]) * state.infarct_size
     if state.rvh:
