@@ -12,6 +12,8 @@ import streamlit as st
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+# It reports every processor extension that this machine does not have.
+logging.getLogger("faiss.loader").setLevel(logging.WARNING)
 
 from ui import frame  # noqa: E402 - after the environment is set
 

@@ -155,7 +155,7 @@ def _hit(index: GalleryIndex, hit: Hit, chosen: str) -> None:
         st.badge(f"its uncertainty percentile {hit.percentile:.0f}", color="gray")
         if hit.simulated:
             frame.simulated_badge()
-        drawn = st.toggle("Show its ECG", key=f"draw_{chosen}_{hit.item_id}")
+        drawn = st.toggle(f"Show ECG {hit.rank}", key=f"draw_{chosen}_{hit.item_id}")
     st.markdown(frame.literal(hit.report))
     findings = [label_words(name) for name, value in hit.labels.items() if value is True]
     lvef = hit.labels.get("lvef_pct")

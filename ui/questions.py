@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import streamlit as st
 
 from echoing_core import figures, services
@@ -33,6 +34,9 @@ def window_choice(current: record.OpenRecord, key: str) -> float | None:
     )
     index = chosen if choice == "chosen" else surest
     percentile = float(figures.shown_percentile(track)[index])
+    if not np.isfinite(percentile):
+        st.warning("Nothing was recorded in this window. Choose another one.")
+        st.stop()
     st.caption(f"Uncertainty percentile {percentile:.0f}: {windows.percentile_words(percentile)}.")
     return float(track.start_s[index]) if choice == "chosen" else None
 

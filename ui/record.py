@@ -166,7 +166,7 @@ def keep(record: OpenRecord, near_s: float | None = None) -> None:
 
 def _embed(recording: Recording, stride_s: float, vcg_method: str) -> OpenRecord:
     model = resources.model()
-    bar = st.progress(0.0, text="Looking at every window")
+    bar = st.progress(0.0, text="Filtering the recording")
 
     def show(done: int, total: int) -> None:
         bar.progress(done / max(total, 1), text=f"Looking at every window: {done:,} of {total:,}")

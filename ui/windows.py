@@ -110,7 +110,13 @@ def _view(duration_s: float, start_s: float, window_s: float) -> tuple[float, fl
     if len(names) < 2:
         return None
     name = st.segmented_control(
-        "Show", names, default=names[0], key="view", required=True, label_visibility="collapsed"
+        "Show",
+        names,
+        default=names[0],
+        # A choice that the next recording is too short for must not outlive this one.
+        key=f"view_{st.session_state.get('record_round', 0)}",
+        required=True,
+        label_visibility="collapsed",
     )
     length_s = _VIEWS_S.get(name or names[0])
     if length_s is None:

@@ -204,13 +204,13 @@ def test_words_find_ecgs_and_filters_hold(open_app: OpenApp) -> None:
     shown = words(app).replace("\\", "")
     assert all(" ".join(hit.report.split()) in shown for hit in hits)
     app.slider(key="find_k").set_value(3).run()
-    assert sum(t.label == "Show its ECG" for t in app.toggle) == 3
+    assert sum(t.label.startswith("Show ECG") for t in app.toggle) == 3
     app.radio(key="find_order").set_value("cosine").run()
     assert is_sound(app) and "1 − cosine" in words(app)
     app.slider(key="find_percentile").set_value(0).run()
     assert is_sound(app)
     app.slider(key="find_percentile").set_value(100).run()
-    next(t for t in app.toggle if t.label == "Show its ECG").set_value(True).run()
+    next(t for t in app.toggle if t.label.startswith("Show ECG")).set_value(True).run()
     assert is_sound(app) and len(app.get("plotly_chart")) == 1
 
 
@@ -224,7 +224,7 @@ def test_the_open_recording_finds_reports_and_ecgs(open_app: OpenApp) -> None:
     for wanted in ("reports", "ecgs"):
         next(c for c in app.get("button_group") if c.key == "find_mode").set_value(wanted).run()
         assert is_sound(app)
-        assert sum(t.label == "Show its ECG" for t in app.toggle) == 10
+        assert sum(t.label.startswith("Show ECG") for t in app.toggle) == 10
 
 
 def test_the_model_page_tells_its_hash_and_card(open_app: OpenApp) -> None:
@@ -232,6 +232,15 @@ def test_the_model_page_tells_its_hash_and_card(open_app: OpenApp) -> None:
     model = services.load_model()
     assert app.code[0].value == model.hash
     assert any(m.value.strip() == model.card_markdown.strip() for m in app.markdown)
+
+
+def test_a_view_too_long_for_the_next_recording_is_forgotten(open_app: OpenApp) -> None:
+    app = open_first_sample(open_app())
+    view = next(c for c in app.get("button_group") if c.key.startswith("view_"))
+    view.set_value("10 min").run()
+    assert is_sound(app)
+    upload(app, sound_upload(seconds=60.0))
+    assert is_sound(app) and app.session_state["record"].recording.duration_s == 60.0
 
 
 def test_another_stride_looks_again_and_keeps_the_place(open_app: OpenApp) -> None:

@@ -178,7 +178,7 @@ def test_questions_and_neighbours_of_the_open_recording(app: Page, camera) -> No
 
     go(app, "Retrieve")
     expect(app.get_by_text("nearest first")).to_be_visible()
-    app.get_by_text("Show its ECG").first.click()
+    app.get_by_text("Show ECG 1", exact=True).click()
     expect(app.locator("[class*=st-key-paper_hit] .scatterlayer .trace").first).to_be_attached()
     camera.take(app, "retrieve_words")
     app.get_by_text("This ECG → reports").click()
