@@ -62,7 +62,7 @@ def train_demo(
 ) -> None:
     """Train the demo model on simulated ECGs, and on PTB-XL where a folder of it is given."""
     from echoing_core import services
-    from echoing_core.config import CohortConfig, TrainingConfig
+    from echoing_core.config import DEMO_TRAINING, CohortConfig
 
     given = {
         "steps": steps,
@@ -76,7 +76,7 @@ def train_demo(
         model = services.train_demo(
             out,
             ptbxl=ptbxl,
-            config=replace(TrainingConfig(), **chosen),
+            config=replace(DEMO_TRAINING, **chosen),
             cohort=cohort,
             log_path=log,
             progress=progress,

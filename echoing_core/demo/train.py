@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from echoing_core.config import CohortConfig, TrainingConfig, to_mapping
+from echoing_core.config import DEMO_TRAINING, CohortConfig, TrainingConfig, to_mapping
 from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.datasets.scp_text import report_from_scp
 from echoing_core.datasets.simulated import build_simulated
@@ -88,9 +88,11 @@ def train_demo(
     The run is determined by ``config.seed`` and the data on one machine with one number of
     threads; floating-point sums differ between machines.
     """
-    config = config or TrainingConfig()
+    config = config or DEMO_TRAINING
     cohort = cohort or CohortConfig()
     torch.manual_seed(config.seed)
+    # Averages decay towards numbers so small that processors take a slow path for them.
+    torch.set_flush_denormal(True)
     rng = np.random.default_rng(config.seed)
     started = time.monotonic()
 
