@@ -124,7 +124,7 @@ def overview_figure(
         yaxis={
             "domain": [0.36, 1.0], "title": {"text": f"{lead} (mV)", "font": ticks, "standoff": 4},
             "tickfont": ticks, "zeroline": False, "gridcolor": "#eef0f3", "nticks": 5,
-            "fixedrange": True,
+            "fixedrange": True, "range": _lead_range(ecg, lead, begin, end),
         },
         yaxis2={
             "domain": [0.0, 0.30], "range": [0, 100], "tickvals": [0, 50, 100], "tickfont": ticks,
@@ -141,6 +141,24 @@ def _ms(seconds: Floats | float) -> Floats:
     The recording starts on 2000-01-01: plotly reads numbers of up to four digits as years.
     """
     return DAY_ONE_MS + 1000.0 * np.asarray(seconds, dtype=np.float64)
+
+
+def _lead_range(ecg: StandardEcg, lead: str, begin: float, end: float) -> list[float] | None:
+    """Millivolts to show: the beats decide, so that a loose electrode does not flatten them.
+
+    Artefacts of more than 2.5 times the height of most beats run off the edge.
+    """
+    row, size = LEADS.index(lead), round(ecg.fs_hz)
+    a, b = max(int(begin * ecg.fs_hz), 0), min(round(end * ecg.fs_hz), ecg.n_times)
+    signal = ecg.signal_mv[row, a:b][ecg.valid[row, a:b]]
+    if signal.size == 0:
+        return None
+    whole = signal[: max(len(signal) // size, 1) * size]
+    per_second = np.abs(whole).reshape(-1, min(size, len(whole))).max(axis=1)
+    limit = max(2.5 * float(np.percentile(per_second, 80)), 0.1)
+    low, high = max(float(signal.min()), -limit), min(float(signal.max()), limit)
+    pad = 0.06 * (high - low) + 0.02
+    return [low - pad, high + pad]
 
 
 def _tick_format(duration_s: float) -> str:

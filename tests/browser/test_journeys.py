@@ -136,6 +136,7 @@ def test_a_simulated_music_record_of_20_minutes_at_1000_hz(
         made.signal_mv,
         made.fs_hz,
         made.lead_names,
+        gain=200.0,
         comments=("simulated by EchoingECG",),
     )
     assert made.duration_s == 1196.0 and made.lead_names == ("X", "Y", "Z")

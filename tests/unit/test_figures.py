@@ -129,6 +129,18 @@ def test_a_stretch_without_signal_is_blank_not_coloured():
     assert markers.text[2] == "00:20 to 00:30: nothing recorded"
 
 
+def test_a_loose_electrode_does_not_flatten_the_beats():
+    ecg = make_ecg(300.0)
+    ecg.signal_mv[:, 5000:5600] = 35.0
+    figure = overview_figure(ecg, make_track(300.0, 1.0))
+    low, high = figure.layout.yaxis.range
+    assert -4 < low < -0.8 and 0.8 < high < 4
+    assert max(np.nanmax(t.y) for t in lines(figure) if t.yaxis is None) == 35.0
+    # Nothing recorded at all: no range to give.
+    empty = make_ecg(20.0, ("missing",) * 12)
+    assert overview_figure(empty, make_track(20.0, 1.0)).layout.yaxis.range is None
+
+
 def test_the_overview_shows_the_first_lead_there_is():
     origin = tuple("measured" if lead in ("II", "V1") else "missing" for lead in LEADS)
     ecg = make_ecg(20.0, origin)
