@@ -1,0 +1,127 @@
+"""What the public functions promise, on a tiny model with random weights."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from echoing_core import services
+from echoing_core.errors import (
+    CheckpointError,
+    ConfigError,
+    MissingLeadError,
+    SignalQualityError,
+)
+from echoing_core.records import LEADS, Recording
+from echoing_core.zeroshot_prompts import PromptSet
+from tests.tiny_model import write_tiny_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> services.Model:
+    folder = tmp_path_factory.mktemp("services") / "tiny"
+    write_tiny_model(folder)
+    return services.load_model(folder)
+
+
+def _recording(names: tuple[str, ...] = LEADS, seconds: float = 23.0) -> Recording:
+    rng = np.random.default_rng(0)
+    signal = rng.normal(0, 0.3, (len(names), round(seconds * 250))).astype(np.float32)
+    return Recording(signal, 250.0, names, "made-up", names)
+
+
+def test_explain_covers_the_recording_and_says_what_it_saw(model: services.Model) -> None:
+    seen = services.explain(model, _recording(("II", "V1")), stride_s=0.5)
+    assert seen.track.start_s.tolist() == [i * 0.5 for i in range(27)]
+    written = json.loads(seen.json_text())
+    assert written["model_hash"] == model.hash
+    assert written["leads"]["found"] == ["II", "V1"]
+    assert len(written["leads"]["missing"]) == 10
+    assert {"start_s", "uncertainty", "percentile"} <= set(written["windows"][0])
+    assert written["windows"][3]["uncertainty"] == pytest.approx(seen.track.uncertainty[3])
+    rows = list(csv.DictReader(io.StringIO(seen.csv_text())))
+    assert len(rows) == 27
+    assert rows[0]["valid_V1"] == "1.0000"
+    assert rows[0]["valid_V2"] == "0.0000"
+
+
+def test_gaps_are_counted_per_window_and_lead(model: services.Model) -> None:
+    recording = _recording()
+    signal = recording.signal_mv.copy()
+    signal[4, 250 * 12 : 250 * 14] = np.nan
+    gap = Recording(signal, 250.0, LEADS, "gap", LEADS)
+    share = services.explain(model, gap, stride_s=1.0).track.valid_fraction
+    # Two seconds and at most 0.1 s of guard on either side, out of ten.
+    assert share[5, 4] == pytest.approx(0.79, abs=0.02)
+    assert share[5, 3] == 1.0
+    assert share[0, 4] == 1.0
+
+
+def test_ask_takes_words_sets_and_nothing(model: services.Model) -> None:
+    recording = _recording()
+    own = PromptSet("own", "Own question", ("lbbb",), ("normal ecg",))
+    by_word, by_set = services.ask(model, recording, ["zebra stripes", own])
+    assert by_word.unknown_words[:2] == ("zebra", "stripes")
+    assert by_set.question == "Own question"
+    for answer in (by_word, by_set):
+        assert 0.0 <= answer.probability <= 1.0
+        assert answer.interval[0] <= answer.interval[1]
+    shipped = services.ask(model, recording)
+    assert [answer.question for answer in shipped] == [p.question for p in services.prompt_sets()]
+
+
+def test_ask_without_a_start_takes_the_surest_window(model: services.Model) -> None:
+    recording = _recording()
+    seen = services.explain(model, recording)
+    surest = float(seen.track.start_s[np.argmin(seen.track.uncertainty)])
+    assert services.ask(model, seen, "lbbb") == services.ask(model, recording, "lbbb")
+    asked = services.ask(model, recording, "lbbb", start_s=surest)[0]
+    assert asked.margin == pytest.approx(services.ask(model, seen, "lbbb")[0].margin, abs=1e-6)
+
+
+def test_the_surest_window_is_never_an_empty_one(model: services.Model) -> None:
+    recording = _recording(seconds=60.0)
+    signal = recording.signal_mv.copy()
+    signal[:, : 250 * 30] = np.nan
+    seen = services.explain(model, Recording(signal, 250.0, LEADS, "half", LEADS))
+    assert seen.track.start_s[services.most_sure_window(seen.track)] >= 20.0
+
+
+@pytest.mark.parametrize("start_s", [-1.0, 13.5, 400.0])
+def test_a_window_outside_is_refused_with_the_range(model: services.Model, start_s: float) -> None:
+    with pytest.raises(SignalQualityError, match=r"from 0 to 13\.0 s"):
+        services.ask(model, _recording(), "lbbb", start_s=start_s)
+
+
+def test_refusals_name_the_reason(model: services.Model, tmp_path: Path) -> None:
+    with pytest.raises(SignalQualityError, match="10"):
+        services.explain(model, _recording(seconds=3.0))
+    with pytest.raises(MissingLeadError):
+        services.explain(model, _recording(("X", "Y")))
+    with pytest.raises(ConfigError, match="stride"):
+        services.explain(model, _recording(), stride_s=0.0)
+    with pytest.raises(CheckpointError):
+        services.load_model(tmp_path / "none")
+
+
+def test_files_are_written_whole(model: services.Model, tmp_path: Path) -> None:
+    seen = services.explain(model, _recording())
+    seen.write_json(tmp_path / "seen.json")
+    seen.write_csv(tmp_path / "seen.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seen.csv", "seen.json"]
+    assert (tmp_path / "seen.csv").read_text(encoding="utf-8") == seen.csv_text()
+
+
+def test_shipped_samples_open(model: services.Model) -> None:
+    found = services.samples()
+    assert {sample.sample_id for sample in found} >= {"SIM_MUSIC", "SIM_HOLTER"}
+    for sample in found:
+        recording = services.read_recording(list(sample.paths))
+        assert sample.simulated
+        assert recording.simulated
+        assert recording.duration_s >= 10.0
