@@ -108,6 +108,9 @@ def render(
         None leaves the eight leads out.
     start_s : float
         Time of the first sample on the clock of ``train``.
+    rng : Generator
+        For atrial waves and pacing spikes. Atrial waves are functions of the clock, so pieces
+        drawn with equal generators fit together.
 
     Returns
     -------
@@ -126,11 +129,6 @@ def render(
     near = 0.0 if torso is None else torso.near
     out = np.zeros((to_channels.shape[0], n_times), dtype=np.float32)
 
-    # Respiration stretches the chest and swings the heart: a gain and a small frontal turn.
-    breath = np.sin(2 * np.pi * train.respiration_hz * train.onset_s + train.respiration_phase)
-    depth = rng.uniform(0.01, 0.07)
-    gain = 1.0 + depth * breath + 0.008 * rng.normal(size=breath.size)
-    turn = rng.uniform(0.0, 0.06) * breath + 0.008 * rng.normal(size=breath.size)
     for kind, waves in kinds.items():
         chosen = np.flatnonzero(train.kind == kind)
         amplitude = _channel_amplitudes(waves.vector_mv, waves.chest_mv * near, to_channels)
@@ -142,7 +140,8 @@ def render(
             _place(
                 out,
                 waves,
-                gain[rows, None, None] * (amplitude + turn[rows, None, None] * swung_amplitude),
+                train.gain[rows, None, None]
+                * (amplitude + train.turn[rows, None, None] * swung_amplitude),
                 train.onset_s[rows] - start_s,
                 late_ms[rows],
                 fs_hz,

@@ -21,13 +21,16 @@ from echoing_core.simulate.heart import HeartState
 from echoing_core.simulate.heart_vector import render, twelve_leads
 from echoing_core.simulate.noise import NoiseEpisode, NoiseSpan, add_noise, noise_floor
 from echoing_core.simulate.reading_ecg import find_in_ecg, measure_beat, true_labels
-from echoing_core.simulate.rhythm import beat_train
+from echoing_core.simulate.rhythm import BeatTrain, beat_train
 from echoing_core.simulate.study import SIMULATED_NOTE, patient_body, patient_state
 
 F32 = npt.NDArray[np.float32]
 
 # Rendered in pieces of this length, so that a day at 200 Hz needs little beside its result.
 _PIECE_S = 300.0
+
+# Beats this far outside a piece may still reach into it.
+_SEAM_S = 1.2
 
 
 @dataclass(frozen=True)
@@ -109,41 +112,47 @@ def simulate_long(
     build, torso = patient_body(seed, patient)
     stretches = _stretches(base, schedule or (), duration_s)
     signal = np.zeros((3 if leads == "xyz" else 12, n_times), dtype=np.float32)
-    onsets: list[npt.NDArray[np.float64]] = []
-    kinds: list[npt.NDArray[np.int8]] = []
-    for state, start, stop in stretches:
-        # The rate wanders over minutes, by a random walk that comes back.
-        wander = 0.0
+    trains: list[BeatTrain] = []
+    for number, (state, start, stop) in enumerate(stretches):
+        drift = 0.0 if state.rhythm in ("flutter", "paced", "svt") else 0.05
+        train = beat_train(state, start, stop, rng, rate_drift=drift)
+        # A pause at each change of rhythm: the last T wave ends, then the next P wave begins.
+        train = train.within(
+            start - _SEAM_S if number == 0 else start + 0.35,
+            stop + _SEAM_S if number == len(stretches) - 1 else stop - 0.5,
+        )
+        trains.append(train.within(start, stop))
         for begin in np.arange(start, stop, _PIECE_S):
             end = min(begin + _PIECE_S, stop)
-            wander = 0.7 * wander + 0.05 * float(rng.normal())
-            piece = replace(state, heart_rate_bpm=state.heart_rate_bpm * float(np.exp(wander)))
             lo, hi = round(begin * fs_hz), min(round(end * fs_hz), n_times)
-            train = beat_train(piece, begin, end, rng)
             xyz, eight = render(
-                piece,
+                state,
                 build,
                 None if leads == "xyz" else torso,
-                train,
-                start_s=begin,
+                train.within(begin - _SEAM_S, end + _SEAM_S),
+                start_s=lo / fs_hz,
                 n_times=hi - lo,
                 fs_hz=fs_hz,
-                rng=rng,
+                rng=identity.stream(identity.LONG, seed, patient, number + 1),
             )
             signal[:, lo:hi] = xyz if leads == "xyz" else twelve_leads(eight)
-            inside = (train.onset_s >= begin) & (train.onset_s < end)
-            onsets.append(train.onset_s[inside])
-            kinds.append(train.kind[inside])
+            signal[:, lo:hi] += noise_floor(signal.shape[0], hi - lo, fs_hz, rng, size_mv=0.005)
     names = FRANK_LEADS if leads == "xyz" else LEADS
     episodes = list(noise) if noise is not None else _come_and_go(duration_s, rng)
-    signal += noise_floor(signal.shape[0], n_times, fs_hz, rng, size_mv=0.005)
     signal, spans = add_noise(signal, fs_hz, names, episodes, rng)
     notes = [SIMULATED_NOTE]
     if test_pattern_s > 0:
         n_pattern = min(round(test_pattern_s * fs_hz), n_times)
         signal[:, :n_pattern] = 0.001 * (np.arange(n_pattern) // 4 % 2)
+        spans = tuple(
+            replace(span, start_s=max(span.start_s, test_pattern_s))
+            for span in spans
+            if span.end_s > test_pattern_s
+        )
         notes.append(f"A test pattern of 0 and 1 fills the first {test_pattern_s:g} s.")
-    first = find_in_ecg(base, measure_beat(base, build, torso), np.concatenate(kinds))
+    first = find_in_ecg(
+        base, measure_beat(base, build, torso), np.concatenate([t.kind for t in trains])
+    )
     name = f"{identity.patient_id(seed, patient)}-long"
     return SimulatedLong(
         recording=Recording(
@@ -158,7 +167,7 @@ def simulate_long(
         noise_spans=spans,
         state=base,
         episodes=tuple((start, stop, state.rhythm) for state, start, stop in stretches),
-        onset_s=np.concatenate(onsets),
+        onset_s=np.concatenate([train.onset_s for train in trains]),
         labels=true_labels(base, first),
     )
 

@@ -232,7 +232,7 @@ def _span(
         lead_names=tuple(lead_names[i] for i in touched),
         start_s=lo / fs_hz,
         end_s=(lo + clean.shape[1]) / fs_hz,
-        snr_db=round(snr_db, 2),
+        snr_db=round(float(snr_db), 2),
     )
 
 

@@ -9,6 +9,7 @@ compensatory pause; a PAC resets the sinus node.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,23 +38,37 @@ class BeatTrain:
         `CONDUCTED`, `PVC` or `PAC`.
     rr_s : ndarray, shape (n_beats,)
         Interval before each beat.
-    respiration_hz, respiration_phase : float
+    gain : ndarray, shape (n_beats,)
+        Factor on each beat's amplitude: respiration changes the chest's resistance.
+    turn : ndarray, shape (n_beats,)
+        Small frontal turn of each beat in radians: respiration swings the heart.
     """
 
     onset_s: F64
     kind: npt.NDArray[np.int8]
     rr_s: F64
-    respiration_hz: float
-    respiration_phase: float
+    gain: F64
+    turn: F64
+
+    def within(self, start_s: float, stop_s: float) -> BeatTrain:
+        """Return the beats with ``start_s <= onset_s < stop_s``."""
+        keep = (self.onset_s >= start_s) & (self.onset_s < stop_s)
+        return BeatTrain(*(getattr(self, field.name)[keep] for field in dataclasses.fields(self)))
 
 
 def beat_train(
-    state: HeartState, start_s: float, stop_s: float, rng: np.random.Generator
+    state: HeartState,
+    start_s: float,
+    stop_s: float,
+    rng: np.random.Generator,
+    *,
+    rate_drift: float = 0.0,
 ) -> BeatTrain:
     """Draw the beats of one stretch.
 
     Without ectopy the mean interval over the stretch is exactly that of
-    ``state.heart_rate_bpm``.
+    ``state.heart_rate_bpm``; ``rate_drift`` is the SD of its slow changes, over minutes, as a
+    share.
     """
     mean_s = 60.0 / state.heart_rate_bpm
     lead_in = int(np.ceil(_MARGIN_S / mean_s)) + 1
@@ -66,6 +81,12 @@ def beat_train(
         rr = _flutter(state, mean_s, n, rng)
     else:
         rr = mean_s * (1.0 + state.hrv * _sinus_wave(n, mean_s, breath_hz, phase, rng))
+    if rate_drift > 0.0:
+        t = np.arange(n) * mean_s
+        for period_s in (150.0, 420.0, 1500.0):
+            period_s *= float(rng.uniform(0.7, 1.4))
+            slow = np.sin(2 * np.pi * t / period_s + rng.uniform(0, 2 * np.pi))
+            rr = rr * (1.0 + 0.8 * rate_drift * slow)
     # The intervals inside the stretch average to the state's rate.
     inside = slice(lead_in, max(n - lead_in, lead_in + 1))
     rr = np.maximum(rr * (mean_s / rr[inside].mean()), 0.24)
@@ -74,7 +95,10 @@ def beat_train(
     _add_ectopy(state, rr, kind, rng)
     onset = first + np.cumsum(rr)
     near = (onset > start_s - _MARGIN_S) & (onset < stop_s + _MARGIN_S)
-    return BeatTrain(onset[near], kind[near], rr[near], breath_hz, phase)
+    breath = np.sin(2 * np.pi * breath_hz * onset + phase)
+    gain = 1.0 + rng.uniform(0.01, 0.07) * breath + 0.008 * rng.normal(size=n)
+    turn = rng.uniform(0.0, 0.06) * breath + 0.008 * rng.normal(size=n)
+    return BeatTrain(onset[near], kind[near], rr[near], gain[near], turn[near])
 
 
 def _sinus_wave(

@@ -260,8 +260,8 @@ def _add_qrs(waves: _List, state: HeartState, build: Build) -> None:
     # Initial forces point away from the main ones in fascicular block.
     if state.fascicle == "lafb":
         v[0] += np.array([-0.06, 0.20, 0.0])
-        v[3] += np.array([0.05, -0.20, 0.10])
-        v[1:3] *= np.array([0.85, 0.72, 0.72])
+        v[3] += np.array([0.05, -0.14, 0.05])
+        v[1:3] *= np.array([0.85, 0.64, 0.62])
     elif state.fascicle == "lpfb":
         v[0] += np.array([0.22, -0.28, 0.0])
         v[3] += np.array([-0.12, 0.25, 0.05])
@@ -294,6 +294,9 @@ def _add_qrs(waves: _List, state: HeartState, build: Build) -> None:
         v[2] *= 1.0 - share * np.array([0.30, 0.40, 1.0])
         v[3] *= 1.0 - 0.9 * share
     chest = build.qrs_chest[:4] * _CHEST_SPREAD * np.array([0.35, 0.9, 0.9, 0.6])[:, None]
+    if state.fascicle == "lafb":
+        # S waves persist to V5 and V6.
+        chest[3] -= np.array([0.0, 0.0, 0.35, 0.50, 0.38, 0.22])
     # Lost anterior forces show most in V3 and V4, where the transition moves away.
     chest[2] -= loss * np.array([0.0, 0.0, 0.35, 0.45, 0.15, 0.0])
     _add_infarct(v, chest, state)
@@ -362,7 +365,7 @@ def _add_infarct(v: F64, chest: F64, state: HeartState) -> None:
     v[2] -= 0.50 * lost
     chest[0] -= 0.5 * near
     chest[1] -= 0.8 * near
-    chest[2] -= 0.4 * near
+    chest[2] -= 0.8 * near
 
 
 def _add_left_block(waves: _List, state: HeartState, build: Build, *, paced: bool) -> None:
@@ -511,8 +514,9 @@ def _add_st_t(waves: _List, state: HeartState, build: Build) -> None:
     peak = qt - 2.1 * fall
     rise = np.clip((peak - t) / 2.5, 22.0, 60.0 + 8.0 * build.t_shape[1])
     before = np.clip(24.0 + 4.0 * build.t_shape[2], 16.0, 34.0) * (qt / 400.0)
-    j = t + 20.0
-    waves.add(ST_T, j, 14.0, max((peak - j) / 1.8, 20.0), st, st_chest)
+    # ST sets in as slowly as the QRS complex is wide.
+    j = t + 0.22 * t
+    waves.add(ST_T, j, 0.16 * t, max((peak - j) / 1.8, 20.0), st, st_chest)
     waves.add(ST_T, peak - before, rise, fall, early, 0.5 * chest)
     waves.add(ST_T, peak, 0.75 * rise, fall, late, 0.7 * chest)
     if state.rhythm not in ("af", "flutter") and state.heart_rate_bpm < 95:
