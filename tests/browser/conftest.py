@@ -23,7 +23,9 @@ from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
-_START_S = 90.0
+_START_S = 120.0
+# Patient, because a busy machine is no fault of the app's.
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="session")
