@@ -93,6 +93,23 @@ def test_heavy_modules_stay_in_their_rooms(module: str) -> None:
     assert not strangers, f"{module} is imported by {strangers}"
 
 
+@pytest.mark.parametrize(
+    ("room", "unknown"),
+    [
+        ("signals", {"io"}),
+        ("evaluate", {"io", "models", "training", "embed", "retrieve"}),
+        ("distances", {"models", "losses"}),
+        ("figures", {"io", "models", "embed", "retrieve"}),
+    ],
+)
+def test_absences(room: str, unknown: set[str]) -> None:
+    """What a room must not know although it stands above it."""
+    for path in MODULES:
+        if room_of(path) == room:
+            names = {name.split(".")[1] for name in imported(path) if "echoing_core." in name}
+            assert not names & unknown, path.name
+
+
 PAGES = [
     ROOT / "app.py",
     *(path for folder in ("pages", "ui") for path in sorted((ROOT / folder).glob("*.py"))),
