@@ -25,11 +25,26 @@ _LEFT_S = 0.62
 _FINE, _BOLD, _PAPER, _TRACE, _DERIVED = "#f9dcdc", "#eeb0b0", "#fffafa", "#16181d", "#3b3f9b"
 
 
-def row_spacing_mv(ecg: StandardEcg, begin: int, end: int) -> float:
-    """Distance between rows: as on a printed page, more where the complexes are large."""
-    stretch = np.where(ecg.valid[:, begin:end], ecg.signal_mv[:, begin:end], 0.0)
-    tallest = float(np.ptp(stretch, axis=1).max()) if stretch.size else 0.0
-    return float(np.clip(np.ceil(2.0 * tallest) / 2.0, 2.5, 4.0))
+def row_layout_mv(ecg: StandardEcg, begin: int, end: int) -> tuple[float, float, float]:
+    """Distance between rows, room above the first and room below the last, in millivolts.
+
+    As on a printed page, but with more room where the complexes of two rows would touch; at
+    most 4 mV, so that a loose electrode does not stretch the page.
+    """
+    rows = [*GRID_3X4, (_rhythm_lead(ecg),) * 4]
+    cuts = np.linspace(begin, end, 5).round().astype(int)
+    up, down = np.zeros((len(rows), 4)), np.zeros((len(rows), 4))
+    for i, leads in enumerate(rows):
+        for j, lead in enumerate(leads):
+            index, part = LEADS.index(lead), slice(cuts[j], cuts[j + 1])
+            shown = ecg.signal_mv[index, part][ecg.valid[index, part]]
+            if shown.size:
+                up[i, j], down[i, j] = max(shown.max(), 0.0), max(-shown.min(), 0.0)
+    touching = float((down[:-1] + up[1:]).max()) + 0.2
+    spacing = float(np.clip(np.ceil(2.0 * touching) / 2.0, 2.5, 4.0))
+    above = float(np.clip(up[0].max() + 0.2, 1.5, 4.0))
+    below = float(np.clip(down[-1].max() + 0.2, 1.2, 4.0))
+    return spacing, above, below
 
 
 def paper_figure(
@@ -53,7 +68,7 @@ def paper_figure(
     """
     begin = round(start_s * ecg.fs_hz)
     end = min(begin + round(length_s * ecg.fs_hz), ecg.n_times)
-    spacing = row_spacing_mv(ecg, begin, end)
+    spacing, above, below = row_layout_mv(ecg, begin, end)
     figure = go.Figure()
     quarter = length_s / 4
     for row, leads in enumerate(GRID_3X4):
@@ -62,12 +77,11 @@ def paper_figure(
             _add_lead(figure, ecg, lead, begin, end, column * quarter, quarter, -row * spacing)
             if column:
                 _add_separator(figure, column * quarter, -row * spacing)
-    rhythm = RHYTHM_LEAD if _origin(ecg, RHYTHM_LEAD) != "missing" else _first_present(ecg)
+    rhythm = _rhythm_lead(ecg)
     base = -len(GRID_3X4) * spacing
     _add_pulse(figure, base)
     _add_lead(figure, ecg, rhythm, begin, end, 0.0, length_s, base, rhythm=True)
-    top, bottom = 0.62 * spacing, base - 0.58 * spacing
-    _frame(figure, length_s, top, bottom, width_px)
+    _frame(figure, length_s, above, base - below, width_px)
     return figure
 
 
@@ -136,7 +150,6 @@ def _add_lead(
     figure.add_annotation(
         x=left_s + 0.04, y=base + 1.12, text=words, showarrow=False, xanchor="left",
         yanchor="middle", font={"size": 14, "color": colour}, name=f"lead {lead}",
-        bgcolor="rgba(255,250,250,0.75)", borderpad=1,
     )  # fmt: skip
     if origin == "missing":
         figure.add_annotation(
@@ -175,6 +188,7 @@ def _origin(ecg: StandardEcg, lead: str) -> str:
     return ecg.lead_origin[LEADS.index(lead)]
 
 
-def _first_present(ecg: StandardEcg) -> str:
+def _rhythm_lead(ecg: StandardEcg) -> str:
+    """Lead II, or the first lead there is."""
     present = [lead for lead in LEADS if _origin(ecg, lead) != "missing"]
-    return present[0] if present else RHYTHM_LEAD
+    return RHYTHM_LEAD if RHYTHM_LEAD in present or not present else present[0]

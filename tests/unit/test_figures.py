@@ -189,6 +189,23 @@ def test_the_calibration_pulse_is_one_millivolt_for_a_fifth_of_a_second():
         assert np.ptp(x[y == y.max()]) == pytest.approx(0.2)
 
 
+def test_tall_complexes_stay_on_the_paper_and_apart():
+    ecg = make_ecg(10.0)
+    ecg.signal_mv[:] = 0.0
+    ecg.signal_mv[LEADS.index("V4"), 800] = 2.3  # top row, last quarter
+    ecg.signal_mv[LEADS.index("V1"), 600] = -2.0  # above V2
+    ecg.signal_mv[LEADS.index("V2"), 600] = 1.5
+    figure = paper_figure(ecg, 0.0)
+    by_lead = {t.meta["lead"]: t for t in figure.data if t.meta["kind"] == "lead"}
+    bottom, top = figure.layout.yaxis.range
+    assert top > np.max(by_lead["V4"].y)
+    assert np.min(by_lead["V1"].y) > np.max(by_lead["V2"].y)
+    # An electrode that came off does not make the page endless.
+    ecg.signal_mv[:] = 40.0
+    low, high = paper_figure(ecg, 0.0).layout.yaxis.range
+    assert high - low < 21
+
+
 def test_the_paper_names_missing_and_derived_leads():
     origin = ("measured", "missing", "derived", *("derived",) * 3, *("missing",) * 6)
     figure = paper_figure(make_ecg(10.0, origin), 0.0)
