@@ -197,7 +197,7 @@ def test_tall_complexes_stay_on_the_paper_and_apart():
     ecg.signal_mv[LEADS.index("V2"), 600] = 1.5
     figure = paper_figure(ecg, 0.0)
     by_lead = {t.meta["lead"]: t for t in figure.data if t.meta["kind"] == "lead"}
-    bottom, top = figure.layout.yaxis.range
+    _, top = figure.layout.yaxis.range
     assert top > np.max(by_lead["V4"].y)
     assert np.min(by_lead["V1"].y) > np.max(by_lead["V2"].y)
     # An electrode that came off does not make the page endless.
