@@ -194,7 +194,7 @@ def sample_heart_state(rng: np.random.Generator) -> HeartState:
     # The PQ-U of a fast rhythm has no room for a long PR.
     pr = min(pr, 0.42 * 60_000.0 / rate)
 
-    p_terminal = float(np.exp(0.30 * rng.normal() + 0.22 * seen + 0.10 * hypertrophy - 0.08))
+    p_terminal = float(np.exp(0.25 * rng.normal() + 0.32 * seen + 0.10 * hypertrophy - 0.08))
     bigeminy = rhythm in ("sinus", "af") and rate < 105 and rng.random() < 0.006 + 0.006 * seen
     return HeartState(
         age_years=round(age, 1),
@@ -217,10 +217,10 @@ def sample_heart_state(rng: np.random.Generator) -> HeartState:
         st_t=st_t,
         st_t_area=area,
         st_t_size=st_t_size,
-        t_gain=float(np.exp(0.25 * rng.normal() - 0.26 * seen)),
-        t_turn_deg=float(14.0 * rng.normal() + rng.choice((-1.0, 1.0)) * 22.0 * seen**1.2),
+        t_gain=float(np.exp(0.20 * rng.normal() - 0.36 * seen)),
+        t_turn_deg=float(12.0 * rng.normal() + rng.choice((-1.0, 1.0, 1.0)) * 34.0 * seen**1.2),
         voltage=_sample_voltage(rng, sex, age),
-        anterior_loss=float(np.clip(0.12 * rng.normal() + 0.26 * seen, 0.0, 1.0)),
+        anterior_loss=float(np.clip(0.12 * rng.normal() + 0.40 * seen, 0.0, 1.1)),
         hypertrophy=float(hypertrophy + 0.25 * dilated_seen),
         rvh=rvh,
         lae=rhythm == "sinus" and p_terminal > 1.75,
@@ -321,7 +321,7 @@ def _sample_rhythm(rng: np.random.Generator, age: float, seen: float) -> tuple[s
     u -= 0.018
     if u < 0.008:
         return "svt", "", float(rng.uniform(150.0, 200.0))
-    rate = float(np.clip(rng.normal(70.0 + 5.0 * seen, 12.0), 38.0, 125.0))
+    rate = float(np.clip(rng.normal(69.0 + 7.0 * seen, 11.5), 38.0, 125.0))
     if rng.random() < 0.05 + 0.03 * min(seen, 2.0):
         rate = float(rng.uniform(101.0, 140.0))
     return "sinus", "", rate
@@ -333,7 +333,7 @@ def _sample_conduction(
     old = max(age - 50.0, 0.0) / 40.0
     visible = _sigmoid(2.5 * (severity - 1.2))
     odds = (
-        ("lbbb", 0.012 + 0.28 * visible),
+        ("lbbb", 0.010 + 0.31 * visible),
         ("rbbb", 0.035 + 0.06 * old + 0.03 * visible),
         ("ivcd", 0.010 + 0.11 * visible),
         ("irbbb", 0.03),
@@ -360,7 +360,7 @@ def _sample_infarct(
     rng: np.random.Generator, age: float, sex: str, severity: float, conduction: str, rhythm: str
 ) -> tuple[str, float]:
     visible = _sigmoid(2.2 * (severity - 1.0))
-    share = 0.03 + 0.03 * (sex == "m") + 0.03 * (age > 60) + 0.36 * visible
+    share = 0.03 + 0.03 * (sex == "m") + 0.03 * (age > 60) + 0.42 * visible
     hit = rng.random() < share
     anterior = rng.random() < 0.30 + 0.40 * visible
     site = str(rng.choice(ANTERIOR_SITES if anterior else INFERIOR_SITES))
@@ -396,7 +396,7 @@ def _sample_qrs_ms(
         return float(rng.uniform(100.0, 117.0))
     if conduction == "wpw":
         return float(rng.uniform(112.0, 150.0))
-    base = (92.0 if sex == "m" else 86.0) + 3.0 * seen + 2.5 * dilated_seen + 7.0 * rng.normal()
+    base = (92.0 if sex == "m" else 86.0) + 7.0 * seen + 2.5 * dilated_seen + 6.0 * rng.normal()
     return float(np.clip(base, 68.0, 117.0))
 
 
@@ -468,7 +468,7 @@ def _sample_hrv(rng: np.random.Generator, rhythm: str, age: float, seen: float) 
 def _sample_pvc(rng: np.random.Generator, rhythm: str, age: float, severity: float) -> float:
     if rhythm in ("svt", "flutter"):
         return 0.0
-    share = 0.03 + 0.04 * (age > 65) + 0.20 * _sigmoid(2.0 * (severity - 1.0))
+    share = 0.03 + 0.04 * (age > 65) + 0.28 * _sigmoid(2.0 * (severity - 1.0))
     return float(rng.uniform(5.0, 18.0)) if rng.random() < share else 0.0
 
 
