@@ -49,6 +49,11 @@ def open_first_sample(app: AppTest) -> AppTest:
     return press(app, services.samples()[0].title)
 
 
+def open_short_sample(app: AppTest) -> AppTest:
+    """Ten seconds: one window."""
+    return press(app, next(s.title for s in services.samples() if "10 s" in s.description))
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_every_page_opens_and_says_that_it_is_for_research(open_app: OpenApp, name: str) -> None:
     app = open_app().switch_page(f"pages/{name}.py").run()
@@ -151,7 +156,7 @@ def test_an_unexpected_failure_is_a_plain_sentence(
 
 
 def test_markup_in_names_and_questions_stays_text(open_app: OpenApp) -> None:
-    app = open_first_sample(open_app()).switch_page("pages/ask.py").run()
+    app = open_short_sample(open_app()).switch_page("pages/ask.py").run()
     app.text_input[0].set_value("<script>alert(1)</script> **bold** $x$")
     press(app, "Add question")
     assert is_sound(app)
@@ -160,7 +165,7 @@ def test_markup_in_names_and_questions_stays_text(open_app: OpenApp) -> None:
 
 
 def test_questions_are_answered_reworded_and_added(open_app: OpenApp) -> None:
-    app = open_first_sample(open_app()).switch_page("pages/ask.py").run()
+    app = open_short_sample(open_app()).switch_page("pages/ask.py").run()
     shipped = services.prompt_sets()
     assert is_sound(app) and len(app.table[0].value) == len(shipped)
     before = app.table[0].value.iloc[0].tolist()
@@ -220,7 +225,7 @@ def test_the_open_recording_finds_reports_and_ecgs(open_app: OpenApp) -> None:
     mode.set_value("reports").run()
     assert any("Open a recording" in i.value for i in app.info)
     app.switch_page("pages/explore.py").run()
-    open_first_sample(app).switch_page("pages/retrieve.py").run()
+    open_short_sample(app).switch_page("pages/retrieve.py").run()
     for wanted in ("reports", "ecgs"):
         next(c for c in app.get("button_group") if c.key == "find_mode").set_value(wanted).run()
         assert is_sound(app)

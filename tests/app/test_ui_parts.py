@@ -1,0 +1,56 @@
+"""Parts of the app that need no page: escaping, words, and the choice of windows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from echoing_core.records import GaussianEmbedding, WindowTrack
+from ui import frame, record, windows
+
+
+def make_track(uncertainty: list[float], stride_s: float, valid: list[float]) -> WindowTrack:
+    values = np.asarray(uncertainty, dtype=np.float64)
+    flat = np.zeros((len(values), 4), dtype=np.float32)
+    return WindowTrack(
+        start_s=np.arange(len(values)) * stride_s,
+        embedding=GaussianEmbedding(flat, flat),
+        uncertainty=values,
+        percentile=np.clip(100 * values, 0, 100),
+        valid_fraction=np.repeat(np.asarray(valid)[:, None], 12, axis=1),
+        window_s=10.0,
+        stride_s=stride_s,
+    )
+
+
+def test_the_listed_windows_do_not_overlap_and_hold_signal() -> None:
+    uncertainty = [0.5, 0.9, 0.91, 0.92, 0.2, 0.1, 0.3, 0.99, 0.4, 0.6]
+    valid = [1.0] * 7 + [0.0] + [1.0] * 2
+    track = make_track(uncertainty, 5.0, valid)
+    least = windows.extremes(track, 3, surest=False)
+    assert least == [3, 1, 9]  # 7 holds no signal, 2 overlaps 3
+    most = windows.extremes(track, 3, surest=True)
+    assert most[0] == 5 and 4 not in most and 6 not in most
+    for chosen in (least, most):
+        starts = np.sort(track.start_s[chosen])
+        assert (np.diff(starts) >= 10.0).all()
+
+
+def test_text_of_a_person_is_shown_as_it_is() -> None:
+    assert frame.literal("<b>*x*</b>") == r"\<b\>\*x\*\<\/b\>"
+    assert frame.literal(":red[a] $x$") == r"\:red\[a\] \$x\$"
+    assert frame.literal("two\n\n# lines") == r"two \# lines"
+    assert frame.literal("ventrículo 40 %") == r"ventrículo 40 \%"
+
+
+@pytest.mark.parametrize(
+    ("percentile", "words"),
+    [(3.0, "surer"), (50.0, "as sure as usual"), (80.0, "less sure"), (96.0, "with care")],
+)
+def test_a_percentile_in_words(percentile: float, words: str) -> None:
+    assert words in windows.percentile_words(percentile)
+
+
+def test_long_recordings_get_a_wider_stride_by_default() -> None:
+    assert record.default_stride_s(1805.6) == 1.0
+    assert record.default_stride_s(86_400.0) == 10.0
