@@ -8,8 +8,8 @@ from echoing_core import services
 from ui import frame, questions, record, resources
 
 frame.title("Ask about the recording")
-model = resources.model()
 current = record.required("ask about")
+model = resources.model()
 record.summary(current)
 left, right = st.columns([5, 7], gap="large")
 with left, frame.guarded():
