@@ -187,6 +187,24 @@ def test_search_says_which_words_are_unknown(run: Run, place: Path) -> None:
     assert "rhythm" not in done.stderr
 
 
+def test_a_simulated_cohort_is_read_back_and_says_so(run: Run, tmp_path: Path) -> None:
+    cohort = tmp_path / "cohort"
+    made = run("simulate", cohort, "--patients", "2", "--seed", "3", model=False)
+    assert made.exit_code == 0, made.stderr
+    assert "simulated" in made.stdout
+    header = sorted((cohort / "records").glob("*.hea"))[0]
+    seen = json.loads(run("explain", header, "--json", "-").stdout)
+    assert seen["simulated"] is True
+    assert "(simulated)" in run("explain", header).stdout
+
+
+def test_a_built_index_is_searched(run: Run, tmp_path: Path) -> None:
+    built = run("index", "build", tmp_path / "index", "--items", "3", "--seed", "5")
+    assert built.exit_code == 0, built.stderr
+    done = run("search", "sinus rhythm", "--index", tmp_path / "index")
+    assert done.stdout.count("(simulated)") == 3
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
