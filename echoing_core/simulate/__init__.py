@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from echoing_core.simulate.heart import HeartState, sample_heart_state
+from echoing_core.simulate.heart import HeartState
+from echoing_core.simulate.heart_sampling import sample_heart_state
 from echoing_core.simulate.identity import ecg_count, patient_id, record_id, split_of
 from echoing_core.simulate.long import RhythmEpisode, SimulatedLong, simulate_long
 from echoing_core.simulate.noise import NoiseEpisode, NoiseSpan, corrupt

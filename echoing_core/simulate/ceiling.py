@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.simulate import identity
-from echoing_core.simulate.heart import SEVERITY_NOISE, HeartState, deficit_of
+from echoing_core.simulate.heart import HeartState
+from echoing_core.simulate.heart_sampling import SEVERITY_NOISE, deficit_of
 from echoing_core.simulate.reading_ecg import DLV_LVEDD_MM, SLVH_WALL_MM
 from echoing_core.simulate.study import patient_state
 

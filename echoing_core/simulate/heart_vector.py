@@ -14,16 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.signals.leads import DOWER
-from echoing_core.simulate.heart import HeartState
-from echoing_core.simulate.rhythm import CONDUCTED, PAC, PVC, BeatTrain, flutter_ratio
-from echoing_core.simulate.waves import (
-    ST_T,
-    Build,
-    Waves,
+from echoing_core.simulate.beats import (
     conducted_beat,
     premature_atrial_beat,
     premature_ventricular_beat,
 )
+from echoing_core.simulate.heart import HeartState
+from echoing_core.simulate.rhythm import CONDUCTED, PAC, PVC, BeatTrain, flutter_ratio
+from echoing_core.simulate.waves import ST_T, Build, Waves
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]

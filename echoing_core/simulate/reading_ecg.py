@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.records import LEADS
+from echoing_core.simulate.beats import conducted_beat
 from echoing_core.simulate.heart import HeartState
 from echoing_core.simulate.heart_vector import Torso, twelve_leads
 from echoing_core.simulate.phrases import lvef_grade, superclasses_of
 from echoing_core.simulate.rhythm import PAC, PVC
-from echoing_core.simulate.waves import QRS, ST_T, Build, Waves, conducted_beat
+from echoing_core.simulate.waves import QRS, ST_T, Build, Waves
 
 F64 = npt.NDArray[np.float64]
 

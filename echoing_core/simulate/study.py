@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from echoing_core.records import FRANK_LEADS, LEADS, Recording
 from echoing_core.simulate import identity
-from echoing_core.simulate.heart import HeartState, drift, sample_heart_state
+from echoing_core.simulate.heart import HeartState
+from echoing_core.simulate.heart_sampling import drift, sample_heart_state
 from echoing_core.simulate.heart_vector import Torso, render, sample_torso, twelve_leads
 from echoing_core.simulate.noise import NoiseSpan, corrupt, noise_floor
 from echoing_core.simulate.reading_ecg import (

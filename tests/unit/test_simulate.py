@@ -28,7 +28,8 @@ from echoing_core.simulate import (
 from echoing_core.simulate.ceiling import estimate_ceiling
 from echoing_core.simulate.heart import HeartState
 from echoing_core.simulate.heart_vector import Torso, render
-from echoing_core.simulate.noise import LEADS_FROM_ELECTRODES, add_noise
+from echoing_core.simulate.noise import add_noise
+from echoing_core.simulate.noise_shapes import LEADS_FROM_ELECTRODES
 from echoing_core.simulate.phrases import FINDINGS
 from echoing_core.simulate.reading_ecg import measure_beat
 from echoing_core.simulate.rhythm import CONDUCTED, PVC, BeatTrain, beat_train, flutter_ratio
