@@ -93,10 +93,12 @@ class TrainingConfig:
 
 
 DEMO_TRAINING = TrainingConfig(
-    steps=1000,
+    steps=1400,
+    lr=1.2e-3,
+    warmup_steps=100,
     real_share=0.35,
     corrupt_share=0.3,
-    loss=LossConfig(name="csd_infonce", scale_init=8.0),
+    loss=LossConfig(name="csd_infonce", scale_init=10.0),
 )
 """The shipped model's run. The paper's own wording of the loss, CSD inside a softmax, learnt the
 rarer findings sooner than `pcmepp` in as many steps (docs/experiments.md)."""
