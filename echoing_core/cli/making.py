@@ -168,7 +168,7 @@ def samples_build(
 @app.command("app")
 def run_app(port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8501) -> None:
     """Open the app in the browser; without a display, only serve it."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / "app.py").is_file():
         raise ConfigError(
             "The app is not part of an installed package. Run this command from a checkout, "

@@ -198,6 +198,24 @@ def test_a_simulated_cohort_is_read_back_and_says_so(run: Run, tmp_path: Path) -
     assert "(simulated)" in run("explain", header).stdout
 
 
+@pytest.mark.parametrize(("display", "headless"), [("", "true"), (":0", "false")])
+def test_the_app_is_started_from_where_its_settings_are(
+    run: Run, repo_root: Path, monkeypatch: pytest.MonkeyPatch, display: str, headless: str
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("os.execv", lambda _, arguments: started.append(arguments))
+    monkeypatch.chdir(repo_root / "docs")
+    done = run("app", "--port", "8600", model=False)
+    assert done.exit_code == 0, done.stderr
+    assert Path.cwd() == repo_root
+    assert "http://127.0.0.1:8600" in done.stdout
+    command = " ".join(started[0][1:])
+    assert command == (f"-m streamlit run app.py --server.port 8600 --server.headless {headless}")
+
+
 def test_a_built_index_is_searched(run: Run, tmp_path: Path) -> None:
     built = run("index", "build", tmp_path / "index", "--items", "3", "--seed", "5")
     assert built.exit_code == 0, built.stderr
