@@ -86,6 +86,7 @@ class TrainingConfig:
     ema_decay: float = 0.995
     corrupt_share: float = 0.4
     lead_subset_share: float = 0.25
+    partial_report_share: float = 0.0
     variance_steps: int = 400
     variance_lr: float = 1.0e-3
     loss: LossConfig = field(default_factory=LossConfig)
@@ -98,6 +99,7 @@ DEMO_TRAINING = TrainingConfig(
     warmup_steps=100,
     real_share=0.35,
     corrupt_share=0.3,
+    partial_report_share=0.25,
     loss=LossConfig(name="csd_infonce", scale_init=10.0),
 )
 """The shipped model's run. The paper's own wording of the loss, CSD inside a softmax, learnt the

@@ -120,6 +120,7 @@ def train_demo(
         rng,
         corrupt_share=config.corrupt_share,
         lead_subset_share=config.lead_subset_share,
+        partial_report_share=config.partial_report_share,
     )
     space = train_space(
         encoder,

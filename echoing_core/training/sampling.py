@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -62,6 +63,14 @@ class ViewBatch:
     seen: tuple[Tensor, Tensor]
 
 
+_SENTENCE_END = re.compile(r"(?<=\.)\s+")
+
+
+def sentences_of(report: str) -> list[str]:
+    """The sentences of a report, each with its full stop; a number's point ends none."""
+    return [sentence for sentence in _SENTENCE_END.split(report.strip()) if sentence]
+
+
 class Sampler:
     """Draws batches; every source is walked through in shuffled order before it repeats."""
 
@@ -74,6 +83,7 @@ class Sampler:
         *,
         corrupt_share: float,
         lead_subset_share: float,
+        partial_report_share: float = 0.0,
     ) -> None:
         self.sources = [source for source in sources if len(source)]
         self.scaler = scaler
@@ -81,11 +91,17 @@ class Sampler:
         self.rng = rng
         self.corrupt_share = corrupt_share
         self.lead_subset_share = lead_subset_share
+        self.partial_report_share = partial_report_share
         self._queues = [np.zeros(0, dtype=np.int64) for _ in self.sources]
 
     def pairs(self, batch_size: int) -> PairBatch:
-        """One batch for the matching loss. Equal texts become one column with many matches."""
-        signals, masks, texts = [], [], []
+        """One batch for the matching loss.
+
+        Some texts are only a part of their report, so that a prompt about one thing is not
+        foreign. Every text becomes one column, and matches each ECG whose report says all of it:
+        equal reports match each other's ECGs, and "normal ecg." matches every normal one.
+        """
+        signals, masks, texts, reports = [], [], [], []
         for source, row in self._draw(batch_size):
             signal, mask = degrade(
                 rescale(source.signal_mv[row], self.rng),
@@ -96,11 +112,12 @@ class Sampler:
             )
             signals.append(signal)
             masks.append(mask)
-            texts.append(source.report(row, self.rng))
+            sentences = sentences_of(source.report(row, self.rng))
+            reports.append(frozenset(sentences))
+            texts.append(" ".join(self._part_of(sentences)))
         unique = list(dict.fromkeys(texts))
-        column = {text: j for j, text in enumerate(unique)}
-        match = torch.zeros(len(texts), len(unique), dtype=torch.bool)
-        match[torch.arange(len(texts)), torch.tensor([column[text] for text in texts])] = True
+        said = [frozenset(sentences_of(text)) for text in unique]
+        match = torch.tensor([[part <= report for part in said] for report in reports])
         ids, token_mask = self.tokenizer.encode(unique)
         scaled, valid = self._tensors(signals, masks)
         return PairBatch(scaled, valid, torch.from_numpy(ids), torch.from_numpy(token_mask), match)
@@ -123,6 +140,14 @@ class Sampler:
             signals.append(signal)
             masks.append(mask)
         return ViewBatch(self._tensors(clean_signals, clean_masks), self._tensors(signals, masks))
+
+    def _part_of(self, sentences: Sequence[str]) -> list[str]:
+        """All sentences, or at times a random few of them in their order."""
+        if len(sentences) < 2 or self.rng.random() >= self.partial_report_share:
+            return list(sentences)
+        n_kept = int(self.rng.integers(1, len(sentences)))
+        kept = np.sort(self.rng.permutation(len(sentences))[:n_kept])
+        return [sentences[i] for i in kept]
 
     def _draw(self, batch_size: int) -> list[tuple[Source, int]]:
         drawn: list[tuple[Source, int]] = []

@@ -21,7 +21,7 @@ from echoing_core.models.tokenizer import train_tokenizer
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.augmentation import cut_gap, degrade, disturb, drop_leads
 from echoing_core.training.loop import train_space, train_variance
-from echoing_core.training.sampling import Sampler, Source
+from echoing_core.training.sampling import Sampler, Source, sentences_of
 
 SLOW, FAST = "sinus bradycardia", "sinus tachycardia"
 
@@ -80,6 +80,33 @@ def test_equal_texts_are_one_column_with_all_their_matches() -> None:
     assert batch.match.shape == (8, 2)
     assert torch.equal(batch.match.sum(1), torch.ones(8, dtype=torch.int64))
     assert int(batch.match.sum()) == 8
+
+
+def test_a_part_of_a_report_matches_every_report_that_says_it() -> None:
+    reports = ["sinus rhythm. normal ecg.", "sinus rhythm. lbbb. abnormal ecg."]
+    plain = _source(2)
+    source = Source("s", plain.signal_mv, plain.valid, lambda i, _: reports[i], 1.0)
+    sampler = Sampler(
+        [source],
+        LeadScaler(np.zeros(12), np.full(12, 0.3)),
+        train_tokenizer(reports * 2, 80, 12),
+        np.random.default_rng(0),
+        corrupt_share=0.0,
+        lead_subset_share=0.0,
+        partial_report_share=1.0,
+    )
+    both_matched = 0
+    for _ in range(20):
+        batch = sampler.pairs(2)
+        assert batch.match.any(0).all()
+        assert batch.match.any(1).all()
+        # Only "sinus rhythm." is said in both reports.
+        both_matched += int((batch.match.sum(0) == 2).any())
+    assert 0 < both_matched < 20
+
+
+def test_sentences_keep_numbers_whole() -> None:
+    assert sentences_of("lvef 35.5 %. no lvh.") == ["lvef 35.5 %.", "no lvh."]
 
 
 def test_every_study_is_seen_once_before_any_comes_again() -> None:
