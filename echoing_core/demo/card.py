@@ -11,8 +11,7 @@ from echoing_core.evaluate.tables import Result, to_markdown
 _PTBXL_CREDIT = (
     "PTB-XL 1.0.3 (Wagner P, Strodthoff N, Bousseljot R-D, et al. PTB-XL, a large publicly "
     "available electrocardiography dataset. Scientific Data 7:154, 2020, "
-    "doi 10.1038/s41597-020-0495-6), CC BY 4.0. The weights were trained on it; no recording "
-    "of it is part of this folder."
+    "doi 10.1038/s41597-020-0495-6), CC BY 4.0. No recording of it is part of this folder."
 )
 
 
@@ -97,11 +96,9 @@ def write_card(
         "",
         "## Data licences and attribution",
         "",
-        "- Simulated cohort: made by this project (`echoing simulate`), Apache-2.0.",
-    ]
-    if real:
-        lines.append(f"- {_PTBXL_CREDIT}")
-    lines += [
+        "- Simulated cohort: made by this project (`echoing simulate`), Apache-2.0. The mean wave "
+        "vectors and torsos of its bodies were set on normal ECGs of PTB-XL.",
+        f"- {_PTBXL_CREDIT}" + (" The weights were trained on it." if real else ""),
         "- Weights: Apache-2.0.",
         "",
         "## Every training setting",
