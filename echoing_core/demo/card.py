@@ -68,7 +68,12 @@ def write_card(
         "The expected squared distance by which this recording's mean lies from where the mean "
         "of the same ECG, well recorded with all leads, would lie. It was learnt in a second "
         "stage on the frozen space, from simulated device faults, lost leads and gaps; no "
-        "quality label was used. It does not measure how ambiguous a finding is.",
+        "grade of quality was a target. It does not measure how ambiguous a finding is."
+        + (
+            " PTB-XL's own notes on noise chose which real ECGs may stand for clean originals."
+            if real
+            else ""
+        ),
         "",
         f"Percentiles compare with the reference cohort: {reference_name}.",
         "",
