@@ -117,7 +117,7 @@ def training_note(model: Model) -> None:
     if model.simulated_training:
         simulated_badge("model trained on simulated ECGs only")
         return
-    simulated_badge("what the model knows of echocardiography was simulated")
+    simulated_badge("echo findings learnt from simulation")
 
 
 class _Guard:

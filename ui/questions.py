@@ -138,6 +138,21 @@ def _worded(shipped: PromptSet) -> PromptSet | None:
     return None
 
 
+def percent_words(share: float) -> str:
+    """A probability; never 0 % or 100 %, which no model may claim."""
+    if share < 0.01:
+        return "< 1 %"
+    return "> 99 %" if share > 0.99 else f"{100 * share:.0f} %"
+
+
+def interval_words(low: float, high: float) -> str:
+    """An interval, with a decimal where its ends would otherwise look the same."""
+    if high < 0.01 or low > 0.99:
+        return percent_words(low)
+    digits = 0 if high - low >= 0.02 else 1
+    return f"{100 * low:.{digits}f}–{100 * high:.{digits}f} %"
+
+
 def show_answers(answers: Sequence[Answer]) -> None:
     """The answers as dots with intervals, and as a table."""
     st.plotly_chart(
@@ -152,8 +167,8 @@ def show_answers(answers: Sequence[Answer]) -> None:
         [
             {
                 "Question": frame.literal(a.question),
-                "Probability": f"{100 * a.probability:.0f} %",
-                "90 % interval": f"{100 * a.interval[0]:.0f}–{100 * a.interval[1]:.0f} %",
+                "Probability": percent_words(a.probability),
+                "90 % interval": interval_words(*a.interval),
                 "Answer": a.verdict,
             }
             for a in answers
@@ -171,6 +186,7 @@ def show_answers(answers: Sequence[Answer]) -> None:
                 icon=":material/spellcheck:",
             )
     st.caption(
-        "The interval comes from the model's own uncertainty about this ECG. Where it holds "
-        "50 %, the answer is “not sure enough”. These are not calibrated risks of your patient."
+        "The interval says how far the answer might move with a cleaner or fuller recording of "
+        "the same ECG; where it holds 50 %, the answer is “not sure enough”. It does not say "
+        "how often the model is right, and the probabilities are no risks of a patient."
     )

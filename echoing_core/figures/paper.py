@@ -22,6 +22,7 @@ RHYTHM_LEAD = "II"
 SPEED_MM_S, GAIN_MM_MV = 25.0, 10.0
 PULSE_MV, PULSE_S = 1.0, 0.2
 _LEFT_S = 0.62
+_NAME_MV = 1.1
 _FINE, _BOLD, _PAPER, _TRACE, _DERIVED = "#f9dcdc", "#eeb0b0", "#fffafa", "#16181d", "#3b3f9b"
 
 
@@ -146,9 +147,10 @@ def _add_lead(
     colour = {"measured": INK, "derived": _DERIVED, "missing": MUTED}[origin]
     words = f"<b>{lead}</b>"
     if origin == "derived":
-        words += " <i>derived</i>"
+        words += " <i style='font-size:11px'>derived</i>"
+    shift_s = _free_place(ecg, lead, begin + round(left_s * ecg.fs_hz), origin == "derived")
     figure.add_annotation(
-        x=left_s + 0.04, y=base + 1.12, text=words, showarrow=False, xanchor="left",
+        x=left_s + shift_s, y=base + _NAME_MV, text=words, showarrow=False, xanchor="left",
         yanchor="middle", font={"size": 14, "color": colour}, name=f"lead {lead}",
     )  # fmt: skip
     if origin == "missing":
@@ -171,6 +173,22 @@ def _add_lead(
         meta={"kind": "rhythm" if rhythm else "lead", "lead": lead, "base_mv": base},
         hovertemplate=f"{lead}  %{{x:.2f}} s  %{{customdata:.2f}} mV<extra></extra>",
     )  # fmt: skip
+
+
+def _free_place(ecg: StandardEcg, lead: str, first: int, long_name: bool) -> float:
+    """Seconds into the lead, of the first one, where its name covers none or least of the trace.
+
+    Always above its own trace: below, it could be read as the name of the next row.
+    """
+    width_n = round((0.6 if long_name else 0.28) * ecg.fs_hz)
+    shifts_s = np.arange(0.04, 0.9, 0.06)
+    row = LEADS.index(lead)
+    covered = []
+    for shift_s in shifts_s:
+        start = first + round(shift_s * ecg.fs_hz)
+        shown = ecg.signal_mv[row, start : start + width_n]
+        covered.append(int((shown > _NAME_MV - 0.2).sum()))
+    return float(shifts_s[int(np.argmin(covered))])
 
 
 def _add_gaps(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from echoing_core.records import GaussianEmbedding, WindowTrack
-from ui import frame, record, windows
+from ui import frame, questions, record, windows
 
 
 def make_track(uncertainty: list[float], stride_s: float, valid: list[float]) -> WindowTrack:
@@ -54,3 +54,12 @@ def test_a_percentile_in_words(percentile: float, words: str) -> None:
 def test_long_recordings_get_a_wider_stride_by_default() -> None:
     assert record.default_stride_s(1805.6) == 1.0
     assert record.default_stride_s(86_400.0) == 10.0
+
+
+def test_no_probability_is_told_as_certain() -> None:
+    told = [questions.percent_words(p) for p in (0.0, 0.004, 0.31, 0.985, 0.999)]
+    assert told == ["< 1 %", "< 1 %", "31 %", "98 %", "> 99 %"]
+    assert questions.interval_words(0.12, 0.58) == "12–58 %"
+    assert questions.interval_words(0.041, 0.044) == "4.1–4.4 %"
+    assert questions.interval_words(0.001, 0.002) == "< 1 %"
+    assert questions.interval_words(0.995, 0.999) == "> 99 %"

@@ -206,6 +206,17 @@ def test_tall_complexes_stay_on_the_paper_and_apart():
     assert high - low < 21
 
 
+def test_the_name_of_a_lead_steps_aside_for_a_tall_beat():
+    ecg = make_ecg(10.0)
+    ecg.signal_mv[:] = 0.0
+    ecg.signal_mv[LEADS.index("II"), 8:16] = 2.0
+    places = {a.name: (a.x, a.y) for a in paper_figure(ecg, 0.0).layout.annotations[:12]}
+    assert places["lead I"][0] == pytest.approx(0.04)
+    assert places["lead II"][0] > 0.15
+    rows = {round(y - 1.1, 6) for _, y in places.values()}
+    assert len(rows) == 3  # names stay on the line of their row
+
+
 def test_the_paper_names_missing_and_derived_leads():
     origin = ("measured", "missing", "derived", *("derived",) * 3, *("missing",) * 6)
     figure = paper_figure(make_ecg(10.0, origin), 0.0)
