@@ -88,8 +88,8 @@ def _choices() -> None:
             "WFDB files of one recording: the header (.hea) and its signal files (.dat, .mat)",
             accept_multiple_files=True,
             key=f"uploads_{st.session_state.get('upload_round', 0)}",
-            help="Choose all files of the recording together. They are read in memory and "
-            "forgotten when you close this page.",
+            help="Choose all files of the recording together. They are read once; "
+            "nothing of them stays on disk.",
         )
     with right:
         st.markdown("**A sample to try**")

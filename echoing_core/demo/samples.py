@@ -82,7 +82,7 @@ def _holter() -> _Made:
     return _Made(
         "SIM_HOLTER",
         "30-minute Holter with two leads",
-        "Simulated. Only leads II and V1 exist; the ten others are missing, and sigma^2 says so.",
+        "Simulated. Only leads II and V1 were recorded; the model says how much less sure it is.",
         Recording(
             long.recording.signal_mv[rows], 200.0, names, "SIM_HOLTER", names, simulated=True
         ),
