@@ -1,10 +1,11 @@
-"""AUROC of the plain signal-quality index on the PhysioNet/CinC Challenge 2011 recordings.
+"""AUROC of sigma^2 and of the plain signal-quality index on the CinC Challenge 2011 recordings.
 
     python benchmarks/quality_cinc2011.py FOLDER
 
 The folder holds WFDB records and ``quality_labels.csv`` with the columns ``record`` and
-``quality`` (acceptable or unacceptable). Beside the index stand its parts (mean over leads)
-and the plain count of leads that are flat, huge or noisy.
+``quality`` (acceptable or unacceptable). Beside sigma^2 of the shipped model (first window) stand
+that of random weights, the plain index, its parts (mean over leads) and the plain count of leads
+that are flat, huge or noisy.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import rankdata
 
+from echoing_core import load_model
+from echoing_core.demo.evaluate import random_encoder
+from echoing_core.embed.encode import encode_dense
 from echoing_core.errors import SignalQualityError
 from echoing_core.io import read_recording
 from echoing_core.signals import standardise
@@ -31,6 +35,8 @@ N_BOOTSTRAP = 1000
 SEED = 43
 
 REFUSED = {
+    "sigma^2": np.inf,
+    "sigma^2, random weights": np.inf,
     "quality index": 1.0,
     "count of bad leads": 12.0,
     "flat": 1.0,
@@ -64,6 +70,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
+    checkpoint = load_model().checkpoint
+    encoders = {
+        "sigma^2": checkpoint.encoder.ecg,
+        "sigma^2, random weights": random_encoder(checkpoint),
+    }
     bad, rows = [], []
     with (folder / "quality_labels.csv").open(encoding="utf-8", newline="") as table:
         labels = [(r["record"], r["quality"] == "unacceptable") for r in csv.DictReader(table)]
@@ -78,7 +89,12 @@ def main() -> None:
             rows.append(REFUSED)
             continue
         rails = rail_samples(recording, ecg)
-        rows.append(scores_of(lead_quality(ecg.signal_mv, ecg.valid, saturated=rails)))
+        plain = scores_of(lead_quality(ecg.signal_mv, ecg.valid, saturated=rails))
+        sigma2 = {
+            name: float(encode_dense(encoder, checkpoint.scaler, ecg, np.array([0])).uncertainty[0])
+            for name, encoder in encoders.items()
+        }
+        rows.append(sigma2 | plain)
     is_bad_all = np.array(bad)
     refused = np.array([row is REFUSED for row in rows])
     print(
