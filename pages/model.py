@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import streamlit as st
-
 from ui import about, frame, record, resources
 
 frame.title("The model")
@@ -14,4 +12,4 @@ with frame.guarded():
 with frame.guarded():
     about.reference(model, record.opened())
 with frame.guarded():
-    st.markdown(model.card_markdown)
+    about.card(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -58,3 +59,9 @@ def reference(model: Model, current: record.OpenRecord | None) -> None:
         border="horizontal",
         hide_index=True,
     )
+
+
+def card(model: Model) -> None:
+    """The model card, its headings brought under those of the page."""
+    # The page's own subheaders are of the third level; the card starts at the first.
+    st.markdown(re.sub(r"^(#+) ", r"##\1 ", model.card_markdown, flags=re.MULTILINE))

@@ -33,6 +33,8 @@ _STYLE = """<style>
 [class*="st-key-paper_hit_"] [data-testid="stElementContainer"],
 [class*="st-key-paper_hit_"] [data-testid="stFullScreenFrame"] { min-width: 820px; }
 .stMarkdown { overflow-wrap: anywhere; }
+.stMarkdown table { display: block; overflow-x: auto; overflow-wrap: normal; }
+.stMarkdown td { min-width: 5rem; }
 [data-testid="stBadge"], .stBadge { max-width: 100%; }
 [data-testid="stLayoutWrapper"]:has(> .st-key-phone_menu) { display: none; }
 @media (max-width: 767.98px) {

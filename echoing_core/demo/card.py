@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from echoing_core.evaluate.tables import Result, to_markdown
+from echoing_core.demo.evaluate import GALLERY_N
+from echoing_core.evaluate.intervals import Estimate
+from echoing_core.evaluate.tables import Result
 
 _PTBXL_CREDIT = (
     "PTB-XL 1.0.3 (Wagner P, Strodthoff N, Bousseljot R-D, et al. PTB-XL, a large publicly "
@@ -85,9 +88,10 @@ def write_card(
             "From `echoing evaluate demo`. Intervals: 95 %, bootstrap over patients. Decision "
             "rule: margin > 0, no threshold was tuned. In-domain for the simulated patients; "
             "PTB-XL fold 9 shares hospital and devices with the training folds. The random "
-            "encoder has the same architecture and the trained text encoder.",
+            "encoder has the same architecture and the trained text encoder. Retrieval is in a "
+            f"gallery of {GALLERY_N} ECGs.",
             "",
-            to_markdown(results),
+            side_by_side(results, name),
         ]
     else:
         lines.append("Not evaluated yet: run `echoing evaluate demo`.")
@@ -114,3 +118,28 @@ def write_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def side_by_side(results: Sequence[Result], model: str) -> str:
+    """A Markdown table with ``model`` and every other encoder in columns of their own."""
+    others = list(dict.fromkeys(result.model for result in results if result.model != model))
+    found = {
+        (result.data, result.task, result.metric, result.model): result.estimate
+        for result in results
+    }
+    header = ["Data", "Task", "Metric", model, *others, "ECGs (patients)"]
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for result in results:
+        if result.model != model:
+            continue
+        figure = (result.data, result.task, result.metric)
+        cells = [_with_interval(found.get((*figure, name))) for name in (model, *others)]
+        size = f"{result.estimate.n_items} ({result.estimate.n_patients})"
+        lines.append("| " + " | ".join([*figure, *cells, size]) + " |")
+    return "\n".join(lines)
+
+
+def _with_interval(estimate: Estimate | None) -> str:
+    if estimate is None or not math.isfinite(estimate.value):
+        return "not defined"
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
