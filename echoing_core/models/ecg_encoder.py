@@ -9,7 +9,7 @@ own frames.
 The mean reads deep features. The variance reads early and deep features and per-lead
 statistics of the signal, because deep features have thrown away much of what tells noise
 from heart; it reads them with the gradient stopped, so that learning to be unsure never bends
-the space (ARCHITECTURE.md says what happened when it could).
+the space: a head that could would shrink its own target by moving mu.
 """
 
 from __future__ import annotations

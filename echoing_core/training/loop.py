@@ -1,7 +1,7 @@
 """Two stages: the space, then the variance head on the frozen space.
 
 Why two: a variance that learns from how far corruption moves mu must not be able to move mu
-itself, or it shrinks its own target. docs/experiments.md has the trials.
+itself, or it shrinks its own target.
 """
 
 from __future__ import annotations
