@@ -86,9 +86,13 @@ def write_card(
     if results:
         lines += [
             "From `echoing evaluate demo`. Intervals: 95 %, bootstrap over patients. Decision "
-            "rule: margin > 0, no threshold was tuned. In-domain for the simulated patients; "
-            "PTB-XL fold 9 shares hospital and devices with the training folds. The random "
-            "encoder has the same architecture and the trained text encoder. Retrieval is in a "
+            "rule: margin > 0, no threshold was tuned. In-domain for the simulated patients. "
+            + (
+                "PTB-XL fold 9 shares hospital and devices with the training folds. "
+                if real and any("PTB-XL" in result.data for result in results)
+                else ""
+            )
+            + "The random encoder has the same architecture and the trained text encoder. Retrieval is in a "
             f"gallery of {GALLERY_N} ECGs.",
             "",
             side_by_side(results, name),
