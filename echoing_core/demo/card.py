@@ -92,8 +92,8 @@ def write_card(
                 if real and any("PTB-XL" in result.data for result in results)
                 else ""
             )
-            + "The random encoder has the same architecture and the trained text encoder. Retrieval is in a "
-            f"gallery of {GALLERY_N} ECGs.",
+            + "The random encoder has the same architecture and the trained text encoder. "
+            f"Retrieval is in a gallery of {GALLERY_N} ECGs.",
             "",
             side_by_side(results, name),
         ]
