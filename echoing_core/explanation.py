@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from echoing_core.files import write_text_atomically
 from echoing_core.records import LEADS, StandardEcg, WindowTrack
 
 DISCLAIMER = "Research use only, not a medical device, not for diagnosis."
@@ -97,13 +98,3 @@ class Explanation:
     def write_csv(self, path: str | Path) -> None:
         """Write `csv_text` to a file, whole or not at all."""
         write_text_atomically(Path(path), self.csv_text())
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it into place."""
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

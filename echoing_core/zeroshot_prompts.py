@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from echoing_core.errors import ConfigError
+from echoing_core.files import write_text_atomically
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*\Z")
 _KEYS = ("name", "question", "label", "positive", "negative")
@@ -103,9 +104,7 @@ def save_prompt_sets(sets: Iterable[PromptSet], path: str | Path) -> None:
         entry["positive"], entry["negative"] = list(item.positive), list(item.negative)
         entries.append(entry)
     text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=100)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_text_atomically(path, text)
 
 
 def prompt_set_from_text(text: str) -> PromptSet:

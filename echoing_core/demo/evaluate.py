@@ -7,7 +7,7 @@ bootstrap interval. Nothing is tuned on the test data: the decision is margin > 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from echoing_core.demo.gallery import GALLERY_SEED, gallery_set
 from echoing_core.demo.train import PTBXL_TEST_FOLDS
 from echoing_core.distances import cosine, csd
 from echoing_core.embed.encode import encode_batch, encode_texts
-from echoing_core.evaluate.intervals import Estimate, patient_bootstrap
+from echoing_core.evaluate.intervals import patient_bootstrap
 from echoing_core.evaluate.metrics import (
     auroc,
     balanced_accuracy,
@@ -102,6 +102,7 @@ def evaluate_demo(
         One per set, task, metric and encoder.
     """
     results: list[Result] = []
+    gallery = gallery_set(GALLERY_N, GALLERY_SEED)
     for encoder_name, encoder in (
         (checkpoint.name, checkpoint.encoder.ecg),
         ("random weights", random_encoder(checkpoint)),
@@ -113,7 +114,7 @@ def evaluate_demo(
             results += _zero_shot(
                 checkpoint, encoder_name, held_out, embedding, prompts, n_resamples
             )
-        results += _retrieval(checkpoint, encoder_name, encoder, n_resamples)
+        results += _retrieval(checkpoint, encoder_name, encoder, gallery, n_resamples)
     return results
 
 
@@ -197,9 +198,12 @@ def _zero_shot(
 
 
 def _retrieval(
-    checkpoint: Checkpoint, encoder_name: str, encoder: CompactEcgEncoder, n_resamples: int
+    checkpoint: Checkpoint,
+    encoder_name: str,
+    encoder: CompactEcgEncoder,
+    gallery: StudySet,
+    n_resamples: int,
 ) -> list[Result]:
-    gallery = gallery_set(GALLERY_N, GALLERY_SEED)
     texts = [str(report) for report in gallery.table["report"]]
     patients = np.asarray(gallery.table["patient_id"].astype(str))
     ecg = encode_batch(encoder, checkpoint.scaler, gallery.signal_mv, gallery.valid)
@@ -233,12 +237,3 @@ def _retrieval(
 
 def _recall(k: int) -> Callable[[npt.NDArray[np.generic]], float]:
     return lambda ranks: recall_at_k(ranks, k)
-
-
-def headline(results: Sequence[Result], model: str) -> Mapping[str, Estimate]:
-    """``"data | task | metric"`` -> estimate, for one model."""
-    return {
-        f"{result.data} | {result.task} | {result.metric}": result.estimate
-        for result in results
-        if result.model == model
-    }

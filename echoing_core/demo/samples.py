@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from echoing_core.files import replacing_folder
 from echoing_core.io.wfdb_write import write_wfdb
 from echoing_core.records import Recording
 from echoing_core.simulate import SimulatedStudy, simulate_long, simulate_study
@@ -29,9 +28,7 @@ def build_samples(folder: Path) -> list[str]:
     import yaml
 
     made = [_music_like(), _low_lvef(), _fibrillation(), _normal(), _holter()]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with replacing_folder(folder) as draft:
         entries = []
         for sample in made:
             paths = write_wfdb(
@@ -54,13 +51,6 @@ def build_samples(folder: Path) -> list[str]:
         (draft / "samples.yaml").write_text(
             yaml.safe_dump(entries, sort_keys=False, allow_unicode=True), encoding="utf-8"
         )
-        draft.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        draft.replace(folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
     return [sample.sample_id for sample in made]
 
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from echoing_core.errors import ConfigError, IndexMismatchError
+from echoing_core.files import replacing_folder, sha256_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +35,6 @@ _REQUIRED: Mapping[str, type] = {
     "n": int,
     "files": dict,
 }
-
-
-def sha256_of_file(path: Path) -> str:
-    """Hexadecimal sha256 of a file, read in pieces."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager
@@ -62,23 +55,8 @@ def writing_folder(folder: Path, *, kind: str) -> Iterator[Path]:
             f"{folder} already holds something that is not {_a(kind)}. "
             "Choose another folder or empty this one."
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target: a rename is only atomic within one file system.
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        # mkdtemp makes a folder that only its owner can read; an index is no secret.
-        temporary.chmod(0o755)
+    with replacing_folder(folder) as temporary:
         yield temporary
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            folder.replace(old)
-            temporary.replace(folder)
-            shutil.rmtree(old)
-        else:
-            temporary.replace(folder)
-    finally:
-        if temporary.exists():
-            shutil.rmtree(temporary)
 
 
 def seal(

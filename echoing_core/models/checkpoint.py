@@ -19,8 +19,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +28,7 @@ from torch import nn
 
 from echoing_core.config import ModelConfig, from_mapping, to_mapping
 from echoing_core.errors import CheckpointError, EchoingError
+from echoing_core.files import replacing_folder, sha256_of_file, write_text_atomically
 from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.tokenizer import ReportTokenizer, load_tokenizer
 from echoing_core.signals.scaling import LeadScaler
@@ -94,9 +93,7 @@ def save_checkpoint(
     """
     from safetensors.torch import save_file
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with replacing_folder(folder) as draft:
         config = {
             "format": FORMAT,
             "model": to_mapping(encoder.config),
@@ -110,22 +107,11 @@ def save_checkpoint(
         _write_json(draft / "reference.json", reference)
         _write_json(draft / "training.json", training)
         (draft / "card.md").write_text(card, encoding="utf-8")
-        digests = {name: _sha256(draft / name) for name in FILES}
+        digests = {name: sha256_of_file(draft / name) for name in FILES}
         model_hash = _joint_hash(digests)
         _write_json(
             draft / "manifest.json", {"format": FORMAT, "hash": model_hash, "sha256": digests}
         )
-        draft.chmod(0o755)
-        if folder.exists():
-            retired = draft.with_name(draft.name + "-old")
-            folder.replace(retired)
-            draft.replace(folder)
-            shutil.rmtree(retired)
-        else:
-            draft.replace(folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
     return model_hash
 
 
@@ -187,13 +173,13 @@ def update_documents(
     digests, model_hash = _verified(folder)
     changed = dict(digests)
     if card is not None:
-        _replace_text(folder / "card.md", card)
-        changed["card.md"] = _sha256(folder / "card.md")
+        write_text_atomically(folder / "card.md", card)
+        changed["card.md"] = sha256_of_file(folder / "card.md")
     if training is not None:
-        _replace_text(folder / "training.json", json.dumps(training, indent=1) + "\n")
-        changed["training.json"] = _sha256(folder / "training.json")
+        write_text_atomically(folder / "training.json", json.dumps(training, indent=1) + "\n")
+        changed["training.json"] = sha256_of_file(folder / "training.json")
     manifest = {"format": FORMAT, "hash": model_hash, "sha256": changed}
-    _replace_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    write_text_atomically(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
 
 
 def _in_evaluation(encoder: DualEncoder) -> DualEncoder:
@@ -214,7 +200,7 @@ def _verified(path: Path) -> tuple[dict[str, str], str]:
     for name in FILES:
         if not (path / name).is_file():
             raise CheckpointError(f"Model {path.name} lacks {name}. Fetch the folder again.")
-        if _sha256(path / name) != digests[name]:
+        if sha256_of_file(path / name) != digests[name]:
             raise CheckpointError(
                 f"{name} of model {path.name} is not the file that the manifest describes: "
                 "it is damaged or was changed. Fetch the folder again."
@@ -230,11 +216,6 @@ def _joint_hash(digests: Mapping[str, str]) -> str:
     return hashlib.sha256(joined.encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -247,9 +228,3 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-
-
-def _replace_text(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)

@@ -49,15 +49,6 @@ class FrameMaps:
     deep: Tensor
     statistics: Tensor
 
-    def window(self, first: int, frames: tuple[int, int, int]) -> FrameMaps:
-        """The frames of the window that starts ``first`` hops into the stretch."""
-        n_early, n_deep, n_chunks = frames
-        return FrameMaps(
-            self.early[..., first : first + n_early],
-            self.deep[..., first : first + n_deep],
-            self.statistics[..., first : first + n_chunks],
-        )
-
     def unfold(self, firsts: Tensor, frames: tuple[int, int, int]) -> FrameMaps:
         """Windows that start at ``firsts`` hops of a single stretch, as one batch.
 

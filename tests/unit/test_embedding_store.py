@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echoing_core.embed.sealed import sha256_of_file
 from echoing_core.embed.store import open_embeddings, save_embeddings
 from echoing_core.errors import ConfigError, IndexMismatchError
+from echoing_core.files import sha256_of_file
 from echoing_core.records import GaussianEmbedding
 
 HASH = "ab" * 32

@@ -15,6 +15,7 @@ ROOMS = (
     "errors",
     "records",
     "config",
+    "files",
     "io",
     "signals",
     "simulate",

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from echoing_core.distances import cosine, csd
-from echoing_core.embed.sealed import sha256_of_file
 from echoing_core.errors import ConfigError, IndexMismatchError
+from echoing_core.files import sha256_of_file
 from echoing_core.records import GaussianEmbedding
 from echoing_core.retrieve.index import GalleryIndex, build_index, open_index
 from echoing_core.retrieve.search import ItemFilter, search_gallery
