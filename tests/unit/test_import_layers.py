@@ -31,6 +31,7 @@ ROOMS = (
     "zeroshot",
     "evaluate",
     "demo",
+    "trust",
     "explanation",
     "figures",
     "services",
