@@ -6,7 +6,7 @@ replacement, each with all of its rows, as often as it was drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +77,41 @@ def patient_bootstrap(
     Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13; the cluster
     bootstrap of Field and Welsh, J. R. Statist. Soc. B 69 (2007).
     """
+    return patient_bootstrap_all(
+        lambda *rows: {"": metric(*rows)},
+        arrays,
+        patient_ids,
+        n_resamples=n_resamples,
+        level=level,
+        seed=seed,
+    )[""]
+
+
+def patient_bootstrap_all(
+    metrics: Callable[..., Mapping[str, float]],
+    arrays: tuple[npt.NDArray[np.generic], ...],
+    patient_ids: npt.ArrayLike,
+    *,
+    n_resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """`patient_bootstrap` of several figures on the same resamples, each drawn once.
+
+    A difference between two scores of the same rows belongs in here as a figure of its own:
+    its interval is then that of the paired difference.
+
+    Parameters
+    ----------
+    metrics : callable
+        Takes ``arrays``, each cut to the same rows, and returns figures by name, always the
+        same names.
+
+    Returns
+    -------
+    dict of str to Estimate
+        Each with the interval that `patient_bootstrap` would give it.
+    """
     if not arrays or n_resamples < 1 or not 0.0 < level < 1.0:
         raise ValueError("patient_bootstrap needs arrays, resamples and a level between 0 and 1")
     patients = np.asarray(patient_ids)
@@ -86,23 +121,39 @@ def patient_bootstrap(
     _, code = np.unique(patients, return_inverse=True)
     n_patients = int(code.max()) + 1
     rng = np.random.default_rng(seed)
-    values = np.empty(n_resamples)
+    measured = metrics(*arrays)
+    values = {name: np.empty(n_resamples) for name in measured}
     for i in range(n_resamples):
         rows = _draw(code, n_patients, rng)
-        values[i] = metric(*(array[rows] for array in arrays))
-    defined = values[~np.isnan(values)]
+        for name, value in metrics(*(array[rows] for array in arrays)).items():
+            values[name][i] = value
+    return {
+        name: _estimate(float(value), values[name], n, n_patients, level, seed)
+        for name, value in measured.items()
+    }
+
+
+def _estimate(
+    value: float,
+    resampled: npt.NDArray[np.float64],
+    n_items: int,
+    n_patients: int,
+    level: float,
+    seed: int,
+) -> Estimate:
+    defined = resampled[~np.isnan(resampled)]
     low = high = float("nan")
-    if 2 * defined.size >= n_resamples:
+    if 2 * defined.size >= resampled.size:
         tail = (1.0 - level) / 2.0
         low, high = (float(q) for q in np.quantile(defined, (tail, 1.0 - tail)))
     return Estimate(
-        value=float(metric(*arrays)),
+        value=value,
         low=low,
         high=high,
-        n_items=n,
+        n_items=n_items,
         n_patients=n_patients,
-        n_resamples=n_resamples,
-        n_undefined=n_resamples - int(defined.size),
+        n_resamples=resampled.size,
+        n_undefined=resampled.size - int(defined.size),
         seed=seed,
         level=level,
     )

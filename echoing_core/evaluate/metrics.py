@@ -194,17 +194,67 @@ def expected_calibration_error(
     ----------
     Naeini et al., AAAI 2015; Guo et al., ICML 2017, eq. 3.
     """
+    predicted, observed, count = reliability(labels, probabilities, n_bins=n_bins)
+    filled = count > 0
+    gap = np.abs(predicted - observed)[filled]
+    return float(gap @ count[filled] / count.sum())
+
+
+def reliability(
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, n_bins: int = 15
+) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
+    """Points of a reliability diagram, the bins of `expected_calibration_error`.
+
+    Returns
+    -------
+    mean_probability, share_positive : ndarray, shape (n_bins,)
+        NaN in a bin without items.
+    count : ndarray of int, shape (n_bins,)
+
+    References
+    ----------
+    DeGroot and Fienberg, The Statistician 32 (1983); Niculescu-Mizil and Caruana, ICML 2005.
+    """
     positive, p = _binary(labels, probabilities)
     if ((p < 0) | (p > 1)).any():
         raise ValueError("probabilities must lie between 0 and 1")
     if n_bins < 1:
         raise ValueError(f"n_bins must be at least 1, not {n_bins}")
     bins = np.minimum((p * n_bins).astype(np.int64), n_bins - 1)
-    gap = np.bincount(bins, weights=p - positive, minlength=n_bins)
-    return float(np.abs(gap).sum() / p.size)
+    count = np.bincount(bins, minlength=n_bins)
+    n = np.where(count > 0, count, np.nan)
+    return (
+        np.bincount(bins, weights=p, minlength=n_bins) / n,
+        np.bincount(bins, weights=positive, minlength=n_bins) / n,
+        count,
+    )
 
 
-def risk_coverage(uncertainty: npt.ArrayLike, errors: npt.ArrayLike) -> tuple[Floats, Floats]:
+def balanced_weights(labels: npt.ArrayLike) -> Floats:
+    """Weight of each item with which both classes weigh as much: n / (2 n of its class).
+
+    With them a mean 0/1 error is one minus the balanced accuracy. A class without items has no
+    weight to give; the other one then carries all of it.
+
+    Parameters
+    ----------
+    labels : array-like of bool, shape (n,)
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Their sum is n where both classes occur.
+    """
+    label = np.asarray(labels)
+    if label.ndim != 1 or label.size == 0 or not np.isin(label, (0, 1)).all():
+        raise ValueError("balanced weights need a vector of labels 0 and 1")
+    count = np.bincount(label.astype(np.int64), minlength=2)
+    return np.asarray(label.size / (2.0 * count[label.astype(np.int64)]))
+
+
+def risk_coverage(
+    uncertainty: npt.ArrayLike, errors: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> tuple[Floats, Floats]:
     """Risk among the least uncertain items, for every number of items kept.
 
     Parameters
@@ -212,32 +262,41 @@ def risk_coverage(uncertainty: npt.ArrayLike, errors: npt.ArrayLike) -> tuple[Fl
     uncertainty : array-like, shape (n,)
     errors : array-like, shape (n,)
         Loss of each item, for example 1 where the answer was wrong.
+    weights : array-like, shape (n,), optional
+        How much each item counts, positive: with `balanced_weights` the risk is that in a
+        population with as many positives as negatives. Equal without.
 
     Returns
     -------
     coverage : ndarray, shape (n,)
-        1/n, 2/n, ..., 1.
+        Share of the weight that is kept; without weights 1/n, 2/n, ..., 1.
     risk : ndarray, shape (n,)
-        Mean error of the items kept; items of one uncertainty enter with their mean error, as
-        if their order were drawn by lot.
+        Weighted mean error of the items kept; items of one uncertainty enter with their mean
+        error and weight, as if their order were drawn by lot.
     """
     u, error = _pair(uncertainty, errors)
+    weight = np.ones(u.size) if weights is None else _pair(u, weights)[1]
+    if (weight <= 0).any():
+        raise ValueError("weights must be positive")
     _, code, count = np.unique(u, return_inverse=True, return_counts=True)
-    mean_error = np.bincount(code, weights=error) / count
     # np.unique sorts ascending, so its codes are the order of acceptance.
-    accepted = np.repeat(mean_error, count)
-    n_kept = np.arange(1, u.size + 1)
-    return n_kept / u.size, np.cumsum(accepted) / n_kept
+    accepted = np.repeat(np.bincount(code, weights=weight) / count, count)
+    loss = np.repeat(np.bincount(code, weights=weight * error) / count, count)
+    kept = np.cumsum(accepted)
+    return kept / kept[-1], np.cumsum(loss) / kept
 
 
-def aurc(uncertainty: npt.ArrayLike, errors: npt.ArrayLike) -> float:
+def aurc(
+    uncertainty: npt.ArrayLike, errors: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> float:
     """Area under the risk-coverage curve: the mean risk over all coverages; lower is better.
 
     References
     ----------
     Geifman, Uziel and El-Yaniv, ICLR 2019, "Bias-reduced uncertainty estimation", eq. 3.
     """
-    return float(risk_coverage(uncertainty, errors)[1].mean())
+    coverage, risk = risk_coverage(uncertainty, errors, weights)
+    return float(np.diff(coverage, prepend=0.0) @ risk)
 
 
 def median_split(uncertainty: npt.ArrayLike) -> npt.NDArray[np.bool_]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from echoing_core.evaluate import metrics
-from echoing_core.evaluate.intervals import Estimate, patient_bootstrap
+from echoing_core.evaluate.intervals import Estimate, patient_bootstrap, patient_bootstrap_all
 from echoing_core.evaluate.tables import Result, to_markdown, to_records
 
 # Four queries and four gallery items; query i belongs to item i.
@@ -94,6 +94,30 @@ def test_risk_coverage_and_its_area():
     assert metrics.aurc([2.0, 1.0, 3.0, 2.0], [1, 0, 1, 0]) == pytest.approx(13 / 48)
 
 
+def test_risk_coverage_with_weights():
+    # One positive of four: weights 2 and 2/3. Accepted: u = 1 (negative, right), u = 2 (positive,
+    # wrong), u = 3 twice (negatives, one wrong: 1/2 each). Kept weight 2/3, 8/3, 10/3, 4, so
+    # coverage 1/6, 4/6, 5/6, 1; lost 0, 2, 2 + 1/3, 2 + 2/3, so risk 0, 3/4, 7/10, 2/3.
+    u, wrong = [3.0, 1.0, 2.0, 3.0], [1, 0, 1, 0]
+    weights = metrics.balanced_weights([0, 0, 1, 0])
+    np.testing.assert_allclose(weights, [2 / 3, 2 / 3, 2, 2 / 3])
+    coverage, risk = metrics.risk_coverage(u, wrong, weights)
+    np.testing.assert_allclose(coverage, [1 / 6, 4 / 6, 5 / 6, 1.0])
+    np.testing.assert_allclose(risk, [0, 3 / 4, 7 / 10, 2 / 3])
+    # 1/6 * 0 + 3/6 * 3/4 + 1/6 * 7/10 + 1/6 * 2/3
+    assert metrics.aurc(u, wrong, weights) == pytest.approx(3 / 8 + 7 / 60 + 1 / 9)
+    assert risk[-1] == pytest.approx(1 - metrics.balanced_accuracy([0, 0, 1, 0], [1, 0, 0, 0]))
+    assert metrics.aurc(u, wrong, np.full(4, 7.0)) == pytest.approx(metrics.aurc(u, wrong))
+
+
+def test_reliability_points():
+    # Two bins: 0.2 and 0.4 with one yes of two; nothing above.
+    predicted, observed, count = metrics.reliability([0, 1], [0.2, 0.4], n_bins=2)
+    assert (predicted[0], observed[0]) == (pytest.approx(0.3), 0.5)
+    assert np.isnan([predicted[1], observed[1]]).all()
+    assert count.tolist() == [2, 0]
+
+
 def test_spearman_and_median_split():
     # Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: 4.5 / sqrt(4.5 * 5) = 0.9486833.
     assert metrics.spearman([1, 2, 2, 9], [1, 2, 3, 4]) == pytest.approx(0.9486833)
@@ -116,6 +140,8 @@ def test_spearman_and_median_split():
         lambda: metrics.balanced_accuracy([1, 0], [1]),
         lambda: metrics.macro_auroc([1, 0], [1, 0]),
         lambda: metrics.median_split([np.nan]),
+        lambda: metrics.aurc([1, 2], [0, 1], [1, 0]),
+        lambda: metrics.balanced_weights([0, 2]),
     ],
 )
 def test_inputs_that_do_not_fit_are_errors(call):
@@ -163,6 +189,20 @@ def test_bootstrap_counts_resamples_where_the_metric_is_undefined():
     only_positives = patient_bootstrap(metrics.auroc, (np.ones(4), scores), np.arange(4), seed=0)
     assert only_positives.n_undefined == 1000
     assert math.isnan(only_positives.low)
+
+
+def test_bootstrap_of_several_figures_pairs_them():
+    rng = np.random.default_rng(4)
+    patients = np.repeat(np.arange(50), 2)
+    a = np.repeat(rng.normal(size=50), 2)
+    b = a + 0.01 * rng.normal(size=100) - 0.05
+    found = patient_bootstrap_all(
+        lambda x, y: {"a": float(x.mean()), "gap": float(x.mean() - y.mean())}, (a, b), patients
+    )
+    assert found["a"] == patient_bootstrap(lambda x: float(x.mean()), (a,), patients)
+    # What both share cancels: the gap is known far better than either.
+    assert 0.04 < found["gap"].low < found["gap"].high < 0.06
+    assert found["a"].high - found["a"].low > 0.3
 
 
 def test_bootstrap_refuses_rows_that_do_not_fit():
