@@ -32,6 +32,7 @@ from echoing_core.records import (
 )
 from echoing_core.signals import standardise
 from echoing_core.signals.windows import stride_to_samples, window_starts
+from echoing_core.uncertainty.fusion import Fused, fuse
 from echoing_core.uncertainty.reference import Reference
 from echoing_core.zeroshot_prompts import PromptSet, load_prompt_sets, prompt_set_from_text
 
@@ -247,9 +248,10 @@ def ask(
     prompts: str | PromptSet | Sequence[str | PromptSet] | None = None,
     *,
     start_s: float | None = None,
+    rule: str | None = None,
     vcg_method: str = "dower",
 ) -> list[Answer]:
-    """Zero-shot answers about one window of a recording.
+    """Zero-shot answers about one window of a recording, or about the whole of it.
 
     Parameters
     ----------
@@ -257,14 +259,55 @@ def ask(
         A question in words, a `PromptSet`, or several; without, the shipped questions.
     start_s : float, optional
         Start of the window. Without, the window with the lowest sigma^2 is asked.
+    rule : {"start", "lowest", "precision", "trimmed"}, optional
+        Ask the recording as `fuse_recording` fuses it, instead of a window.
 
     Returns
     -------
     list of Answer
         In the order of ``prompts``.
+
+    Raises
+    ------
+    ConfigError
+        Both a start and a rule are given, or there is no such rule.
     """
-    embedding, _ = _one_window(model, recording, start_s, vcg_method)
+    if rule is None:
+        embedding, _ = _one_window(model, recording, start_s, vcg_method)
+    elif start_s is not None:
+        raise ConfigError(
+            "A window can be asked, or the fused recording, but not both. Leave out the start of "
+            "the window or the rule."
+        )
+    else:
+        if not isinstance(recording, Explanation):
+            recording = explain(model, recording, vcg_method=vcg_method)
+        embedding = fuse_recording(recording.track, rule).embedding
     return answer_embedding(model, embedding, as_prompt_sets(prompts))
+
+
+def fuse_recording(track: WindowTrack, rule: str) -> Fused:
+    """One Gaussian for a whole recording, with each window's share in it.
+
+    Windows that hold little signal are left out by every rule, as `most_sure_window` does.
+
+    Parameters
+    ----------
+    track : WindowTrack
+        From `explain`, at any stride: the overlap of the windows is accounted for.
+    rule : {"start", "lowest", "precision", "trimmed"}
+        See `uncertainty.fusion`.
+
+    Returns
+    -------
+    Fused
+        ``weights`` and ``used`` in the order of the track's windows.
+    """
+    rows = _windows_with_signal(track)
+    fused = fuse(track.embedding[rows], track.start_s[rows], track.window_s, rule)
+    weights, used = np.zeros(len(track)), np.zeros(len(track), dtype=np.bool_)
+    weights[rows], used[rows] = fused.weights, fused.used
+    return Fused(fused.embedding, weights, used, rule)
 
 
 def as_prompt_sets(
@@ -501,9 +544,14 @@ def _one_window(
 
 def most_sure_window(track: WindowTrack) -> int:
     """Index of the window with the lowest sigma^2 among those that hold some signal."""
+    rows = _windows_with_signal(track)
+    return int(rows[np.argmin(track.uncertainty[rows])])
+
+
+def _windows_with_signal(track: WindowTrack) -> npt.NDArray[np.intp]:
+    """Windows that hold at least half as much signal as the fullest one."""
     share = track.valid_fraction.mean(axis=1)
-    candidates = np.flatnonzero(share >= 0.5 * share.max())
-    return int(candidates[np.argmin(track.uncertainty[candidates])])
+    return np.flatnonzero(share >= 0.5 * share.max())
 
 
 __all__ = [
@@ -524,6 +572,7 @@ __all__ = [
     "draw_item",
     "evaluate_model",
     "explain",
+    "fuse_recording",
     "indexes_folder",
     "load_index",
     "load_model",

@@ -71,12 +71,20 @@ def ask(
         float | None,
         typer.Option("--at", help="Start of the window in seconds; without it, the surest one."),
     ] = None,
+    fuse: Annotated[
+        str | None,
+        typer.Option(
+            "--fuse",
+            help="Ask the whole recording: precision or trimmed fuse its windows, lowest and "
+            "start take one of them.",
+        ),
+    ] = None,
     json_out: JsonOption = None,
     vcg_method: VcgOption = "dower",
     record: RecordOption = None,
     model: ModelOption = None,
 ) -> None:
-    """Ask questions in words about one 10-second window (without any, the shipped ones)."""
+    """Ask questions in words about one window or the fused recording (without any, the shipped)."""
     from echoing_core import services
 
     asked: list[str | services.PromptSet] = []
@@ -85,27 +93,19 @@ def ask(
     asked += prompt or []
     loaded, seen = _explained(recording, record, model, 1.0, vcg_method)
     start_s = _finite(at)
-    if start_s is None:
+    if start_s is None and fuse is None:
         start_s = float(seen.track.start_s[services.most_sure_window(seen.track)])
-    answers = services.ask(loaded, seen, asked or None, start_s=start_s)
-    window = services.explain(loaded, _cut(seen.ecg, start_s)).track
-    percentile = float(window.percentile[0])
+    answers = services.ask(loaded, seen, asked or None, start_s=start_s, rule=fuse)
+    if start_s is None:
+        asked_of, where = _fused(loaded, seen, str(fuse))
+    else:
+        asked_of, where = _window(loaded, seen, start_s)
     if json_out is not None:
-        content = _header(loaded, seen) | {
-            "window": {
-                "start_s": start_s,
-                "window_s": window.window_s,
-                "uncertainty": float(window.uncertainty[0]),
-                "percentile": percentile,
-            },
-            "answers": [asdict(answer) for answer in answers],
-        }
+        content = _header(loaded, seen) | asked_of
+        content["answers"] = [asdict(answer) for answer in answers]
         deliver(json_text(content), json_out)
     if json_out != "-":
-        end_s = start_s + window.window_s
-        typer.echo(
-            f"{_title(seen)}, window {start_s:g}-{end_s:g} s, sigma^2 percentile {percentile:.0f}"
-        )
+        typer.echo(f"{_title(seen)}, {where}")
         rows = [
             (
                 answer.question,
@@ -229,6 +229,41 @@ def _finite(at: float | None) -> float | None:
     if at is not None and not math.isfinite(at):
         raise ConfigError(f"A window cannot start at {at} s. Give seconds from the start.")
     return at
+
+
+def _window(model: Model, seen: Explanation, start_s: float) -> tuple[dict[str, Any], str]:
+    """What is told of the window that was asked: for JSON, and in words."""
+    from echoing_core import services
+
+    window = services.explain(model, _cut(seen.ecg, start_s)).track
+    percentile = float(window.percentile[0])
+    told = {
+        "start_s": start_s,
+        "window_s": window.window_s,
+        "uncertainty": float(window.uncertainty[0]),
+        "percentile": percentile,
+    }
+    end_s = start_s + window.window_s
+    return {"window": told}, f"window {start_s:g}-{end_s:g} s, sigma^2 percentile {percentile:.0f}"
+
+
+def _fused(model: Model, seen: Explanation, rule: str) -> tuple[dict[str, Any], str]:
+    """What is told of the fused recording that was asked: for JSON, and in words."""
+    from echoing_core import services
+
+    fused = services.fuse_recording(seen.track, rule)
+    uncertainty = float(fused.embedding.uncertainty[0])
+    percentile = float(model.reference.percentile(uncertainty))
+    n_used = int(fused.used.sum())
+    told = {
+        "rule": rule,
+        "n_windows": len(seen.track),
+        "n_used": n_used,
+        "uncertainty": uncertainty,
+        "percentile": percentile,
+    }
+    words = f"{n_used} of {len(seen.track)} windows by rule {rule}"
+    return {"fused": told}, f"{words}, sigma^2 percentile {percentile:.0f}"
 
 
 def _cut(ecg: StandardEcg, start_s: float) -> StandardEcg:

@@ -132,6 +132,18 @@ def test_ask_answers_free_text_and_flags_unknown_words(run: Run, place: Path) ->
     assert "atrial" not in answer["unknown_words"]
 
 
+def test_ask_fuses_the_windows(run: Run, place: Path) -> None:
+    ask = ("ask", place / "twelve.hea", "--prompt", "sinus rhythm")
+    told = json.loads(run(*ask, "--fuse", "precision", "--json", "-").stdout)
+    assert {"rule": "precision", "n_windows": 5, "n_used": 5}.items() <= told["fused"].items()
+    assert 0 <= told["fused"]["percentile"] <= 100
+    assert "window" not in told
+    assert "1 of 5 windows by rule start" in run(*ask, "--fuse", "start").stdout
+    refused = run(*ask, "--fuse", "best")
+    assert refused.exit_code == 2
+    assert "Choose start, lowest, precision, trimmed" in refused.stderr
+
+
 def test_ask_picks_the_surest_window(run: Run, place: Path) -> None:
     seen = json.loads(run("explain", place / "twelve.hea", "--json", "-").stdout)
     told = json.loads(

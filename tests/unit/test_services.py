@@ -92,6 +92,30 @@ def test_the_surest_window_is_never_an_empty_one(model: services.Model) -> None:
     assert seen.track.start_s[services.most_sure_window(seen.track)] >= 20.0
 
 
+def test_a_fused_recording_leaves_empty_windows_out(model: services.Model) -> None:
+    recording = _recording(seconds=60.0)
+    signal = recording.signal_mv.copy()
+    signal[:, : 250 * 30] = np.nan
+    seen = services.explain(model, Recording(signal, 250.0, LEADS, "half", LEADS))
+    fused = services.fuse_recording(seen.track, "precision")
+    assert not fused.used[seen.track.start_s < 20].any()
+    assert fused.used[seen.track.start_s >= 30].all()
+    assert fused.weights.sum() == pytest.approx(1)
+    asked = services.ask(model, seen, "lbbb", rule="precision")
+    question = services.as_prompt_sets("lbbb")
+    assert asked == services.answer_embedding(model, fused.embedding, question)
+
+
+def test_a_recording_is_asked_by_a_rule_or_at_a_start(model: services.Model) -> None:
+    recording = _recording()
+    lowest = services.ask(model, recording, "lbbb", rule="lowest")
+    assert lowest == services.ask(model, recording, "lbbb")
+    with pytest.raises(ConfigError, match="but not both"):
+        services.ask(model, recording, "lbbb", start_s=0.0, rule="lowest")
+    with pytest.raises(ConfigError, match="no rule 'best'"):
+        services.ask(model, recording, "lbbb", rule="best")
+
+
 @pytest.mark.parametrize("start_s", [-1.0, 13.5, 400.0])
 def test_a_window_outside_is_refused_with_the_range(model: services.Model, start_s: float) -> None:
     with pytest.raises(SignalQualityError, match=r"from 0 to 13\.0 s"):
