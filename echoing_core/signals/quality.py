@@ -4,7 +4,7 @@
 are amplitudes that an electrocardiographer would name, written down beforehand and fitted to
 no label. That leads are combined by root mean square, not by their mean, and that noise
 counts by its power, was settled on the Challenge 2011 recordings, so the AUROC there (0.95;
-0.92 with the mean) flatters a little. ``benchmarks/quality_cinc2011.py`` prints it.
+0.92 with the mean) flatters a little. ``echoing evaluate uncertainty`` prints it.
 """
 
 from __future__ import annotations
@@ -125,14 +125,21 @@ def lead_quality(
 def quality_index(quality: LeadQuality) -> float:
     """How bad a stretch of signal is, from 0 (clean) to 1 (useless).
 
-    For each present lead the worst of: share of samples in gaps or flat, share saturated,
-    noise power / (noise power + (0.05 mV)^2), and 1 minus the agreement of its beats. Then the
-    root mean square over the present leads, so that one useless lead weighs more than twelve
-    slightly imperfect ones. Missing leads do not count: not having a lead is not noise. 1 if
-    no lead is present.
+    Root mean square of `lead_penalty` over the present leads, so that one useless lead weighs
+    more than twelve slightly imperfect ones. Missing leads do not count: not having a lead is
+    not noise. 1 if no lead is present.
     """
     if not quality.present.any():
         return 1.0
+    return float(np.sqrt((lead_penalty(quality)[quality.present] ** 2).mean()))
+
+
+def lead_penalty(quality: LeadQuality) -> npt.NDArray[np.float64]:
+    """How bad each lead is, from 0 (clean) to 1 (useless), shape (12,).
+
+    The worst of: share of samples in gaps or flat, share saturated, noise power / (noise power +
+    (0.05 mV)^2), and 1 minus the agreement of its beats.
+    """
     noise_power = quality.noise_mv**2
     penalties = np.stack(
         [
@@ -142,8 +149,7 @@ def quality_index(quality: LeadQuality) -> float:
             1.0 - quality.beat_agreement,
         ]
     )
-    worst = np.clip(penalties, 0.0, 1.0).max(axis=0)
-    return float(np.sqrt((worst[quality.present] ** 2).mean()))
+    return np.asarray(np.clip(penalties, 0.0, 1.0).max(axis=0))
 
 
 def window_quality_index(
