@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from echoing_core.models.checkpoint import Checkpoint
     from echoing_core.retrieve.index import GalleryIndex
     from echoing_core.retrieve.search import ItemFilter
+    from echoing_core.trust.part import Part
 
 Progress = Callable[[int, int], None]
 
@@ -479,6 +480,31 @@ def evaluate_model(
     return results
 
 
+def evaluate_fusion(
+    model: Model,
+    *,
+    n_patients: int | None = None,
+    n_resamples: int = 1000,
+    progress: Progress | None = None,
+) -> Part:
+    """Fused recordings against single windows, on simulated 20-minute recordings with noise.
+
+    Parameters
+    ----------
+    n_patients : int, optional
+        Simulated test patients; each costs about a second and a half.
+    """
+    from echoing_core.trust.fusion_study import N_PATIENTS, fusion_study
+
+    return fusion_study(
+        model.checkpoint,
+        prompt_sets(),
+        n_patients=N_PATIENTS if n_patients is None else n_patients,
+        n_resamples=n_resamples,
+        progress=progress,
+    )
+
+
 def build_demo_index(
     out: str | os.PathLike[str],
     model: Model,
@@ -570,6 +596,7 @@ __all__ = [
     "build_demo_index",
     "build_samples",
     "draw_item",
+    "evaluate_fusion",
     "evaluate_model",
     "explain",
     "fuse_recording",

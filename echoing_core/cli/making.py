@@ -25,6 +25,14 @@ from echoing_core.cli.root import (
 from echoing_core.errors import ConfigError
 from echoing_core.explanation import DISCLAIMER
 
+MarkdownOption = Annotated[
+    str | None,
+    typer.Option("--markdown", help="Write the table to this file; - for stdout."),
+]
+ResamplesOption = Annotated[
+    int, typer.Option("--resamples", min=10, help="Bootstrap resamples of the patients.")
+]
+
 
 @app.command()
 def simulate(
@@ -111,13 +119,8 @@ def evaluate_demo(
     model: ModelOption = None,
     ptbxl: PtbxlOption = None,
     json_out: JsonOption = None,
-    markdown_out: Annotated[
-        str | None,
-        typer.Option("--markdown", help="Write the table to this file; - for stdout."),
-    ] = None,
-    resamples: Annotated[
-        int, typer.Option("--resamples", min=10, help="Bootstrap resamples of the patients.")
-    ] = 1000,
+    markdown_out: MarkdownOption = None,
+    resamples: ResamplesOption = 1000,
     into_card: Annotated[
         bool, typer.Option("--write-card", help="Put the figures into the model's card.")
     ] = False,
@@ -150,6 +153,35 @@ def evaluate_demo(
         deliver(table, markdown_out)
     if "-" not in (json_out, markdown_out):
         typer.echo(table, nl=False)
+
+
+@evaluate_app.command("fusion")
+def evaluate_fusion(
+    model: ModelOption = None,
+    patients: Annotated[
+        int | None,
+        typer.Option("--patients", min=1, help="Simulated test patients; without it, 400."),
+    ] = None,
+    json_out: JsonOption = None,
+    markdown_out: MarkdownOption = None,
+    resamples: ResamplesOption = 1000,
+) -> None:
+    """Fused long recordings against single windows, on simulated recordings with noise."""
+    from echoing_core import services
+
+    at_most_one_on_stdout(json_out, markdown_out)
+    loaded = services.load_model(model)
+    with bar("simulate and embed") as progress:
+        study = services.evaluate_fusion(
+            loaded, n_patients=patients, n_resamples=resamples, progress=progress
+        )
+    if json_out is not None:
+        told = {"disclaimer": DISCLAIMER, "model": loaded.name, "model_hash": loaded.hash}
+        deliver(json_text(told | study.to_dict()), json_out)
+    if markdown_out is not None:
+        deliver(study.to_markdown(), markdown_out)
+    if "-" not in (json_out, markdown_out):
+        typer.echo(study.to_markdown(), nl=False)
 
 
 @samples_app.command("build")
