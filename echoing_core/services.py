@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from echoing_core.retrieve.index import GalleryIndex
     from echoing_core.retrieve.search import ItemFilter
     from echoing_core.trust.part import Part
+    from echoing_core.trust.quality import QualityStudy
 
 Progress = Callable[[int, int], None]
 
@@ -505,6 +506,40 @@ def evaluate_fusion(
     )
 
 
+def evaluate_quality(
+    model: Model,
+    recordings: str | os.PathLike[str],
+    labels: str | os.PathLike[str],
+    *,
+    n_resamples: int = 1000,
+    progress: Progress | None = None,
+) -> QualityStudy:
+    """How well sigma^2 tells bad recordings from good ones, as people graded them.
+
+    Parameters
+    ----------
+    recordings : path
+        Folder with the recordings, at any depth.
+    labels : path
+        CSV with the columns ``record`` and ``quality`` (acceptable or unacceptable, good or bad,
+        clean or noisy, 0 or 1).
+
+    Raises
+    ------
+    DataSetError
+        The table, the folder or one of the recordings cannot be used.
+    """
+    from echoing_core.trust.quality import quality_of_recordings
+
+    return quality_of_recordings(
+        model.checkpoint,
+        Path(recordings),
+        Path(labels),
+        n_resamples=n_resamples,
+        progress=progress,
+    )
+
+
 def build_demo_index(
     out: str | os.PathLike[str],
     model: Model,
@@ -598,6 +633,7 @@ __all__ = [
     "draw_item",
     "evaluate_fusion",
     "evaluate_model",
+    "evaluate_quality",
     "explain",
     "fuse_recording",
     "indexes_folder",

@@ -10,7 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from echoing_core.cli.output import at_most_one_on_stdout, bar, deliver, json_text, stage_bars
+from echoing_core.cli.output import (
+    at_most_one_on_stdout,
+    bar,
+    deliver,
+    json_text,
+    stage_bars,
+    writable,
+)
 from echoing_core.cli.root import (
     JsonOption,
     ModelOption,
@@ -178,6 +185,41 @@ def evaluate_fusion(
     if json_out is not None:
         told = {"disclaimer": DISCLAIMER, "model": loaded.name, "model_hash": loaded.hash}
         deliver(json_text(told | study.to_dict()), json_out)
+    if markdown_out is not None:
+        deliver(study.to_markdown(), markdown_out)
+    if "-" not in (json_out, markdown_out):
+        typer.echo(study.to_markdown(), nl=False)
+
+
+@evaluate_app.command("uncertainty")
+def evaluate_uncertainty(
+    recordings: Annotated[
+        Path | None,
+        typer.Option("--recordings", help="Folder of graded recordings, at any depth."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="Their grades: a CSV with the columns record, quality."),
+    ] = None,
+    json_out: JsonOption = None,
+    markdown_out: MarkdownOption = None,
+    resamples: ResamplesOption = 1000,
+    model: ModelOption = None,
+) -> None:
+    """What sigma^2 follows: human grades of recordings."""
+    from echoing_core import services
+
+    at_most_one_on_stdout(json_out, markdown_out)
+    writable(json_out, markdown_out)
+    if recordings is None or labels is None:
+        raise ConfigError("Graded recordings need both --recordings DIR and --labels CSV.")
+    loaded = services.load_model(model)
+    with bar("recordings") as progress:
+        study = services.evaluate_quality(
+            loaded, recordings, labels, n_resamples=resamples, progress=progress
+        )
+    if json_out is not None:
+        deliver(json_text({"disclaimer": DISCLAIMER} | study.to_dict()), json_out)
     if markdown_out is not None:
         deliver(study.to_markdown(), markdown_out)
     if "-" not in (json_out, markdown_out):

@@ -20,6 +20,18 @@ def at_most_one_on_stdout(*targets: str | None) -> None:
         raise ConfigError("Only one output can go to stdout (-). Name a file for the other.")
 
 
+def writable(*targets: str | None) -> None:
+    """Refuse files in folders that do not exist before minutes of work, not after.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for target in targets:
+        if target not in (None, "-") and not Path(str(target)).parent.is_dir():
+            raise ConfigError(f"{target} cannot be written: its folder does not exist.")
+
+
 def deliver(text: str, target: str) -> None:
     """Write ``text`` to stdout (``-``) or to a file, whole or not at all."""
     if target == "-":
