@@ -36,6 +36,7 @@ from echoing_core.trust.selective_tasks import (
     AS_RECORDED,
     ENTROPY,
     MIXED,
+    P_WRONG,
     REJECTERS,
     ZERO_SHOT,
     Task,
@@ -50,6 +51,9 @@ N_BINS = 10
 
 BALANCED_ERROR, PLAIN_ERROR = "balanced error", "0/1 error"
 SPLIT_METRICS = ("balanced accuracy", "AUROC")
+
+COMPARED = ((SIGMA2, ENTROPY), (SIGMA2, PLAIN), (P_WRONG, ENTROPY))
+"""What is compared by AURC. Entropy and P(wrong) speak of one question, the others of the ECG."""
 
 _METHOD = (
     "Yes/no questions about held-out ECGs, answered zero-shot (shipped prompts, margin > 0) and by "
@@ -171,7 +175,7 @@ def measure(task: Task, *, n_resamples: int) -> list[Result]:
 
 
 def _figures(truth: BoolArray, score: Floats, unsure: Floats, low: BoolArray) -> dict[str, float]:
-    """All figures of one resample, by ``metric|rejecter``; a difference is sigma^2 minus other."""
+    """All figures of one resample, by ``metric|rejecter``, and the differences of `COMPARED`."""
     found: dict[str, float] = {}
     for column, name in enumerate(REJECTERS):
         kept = low[:, column]
@@ -184,10 +188,9 @@ def _figures(truth: BoolArray, score: Floats, unsure: Floats, low: BoolArray) ->
     for error, weights in ((BALANCED_ERROR, balanced_weights(truth)), (PLAIN_ERROR, None)):
         area = {name: aurc(unsure[:, i], wrong, weights) for i, name in enumerate(REJECTERS)}
         found[f"{error}|all kept"] = float(np.average(wrong, weights=weights))
-        for name, value in area.items():
-            found[f"AURC, {error}|{name}"] = value
-            if name != SIGMA2:
-                found[f"AURC, {error}|{SIGMA2} - {name}"] = area[SIGMA2] - value
+        found |= {f"AURC, {error}|{name}": value for name, value in area.items()}
+        for one, other in COMPARED:
+            found[f"AURC, {error}|{one} - {other}"] = area[one] - area[other]
     return found
 
 
@@ -216,10 +219,10 @@ def summarise(results: Sequence[Result]) -> tuple[Mapping[str, Any], ...]:
             gaps = [figures[f"{metric}, low - high", SIGMA2] for figures in tasks]
             row[f"low half better, {metric}"] = sum(gap.value > 0 for gap in gaps)
             row[f"low half surely better, {metric}"] = sum(gap.low > 0 for gap in gaps)
-        for other in (ENTROPY, PLAIN):
-            gaps = [figures[f"AURC, {BALANCED_ERROR}", f"{SIGMA2} - {other}"] for figures in tasks]
-            row[f"AURC below that of {other}"] = sum(gap.value < 0 for gap in gaps)
-            row[f"AURC surely below that of {other}"] = sum(gap.high < 0 for gap in gaps)
+        for one, other in COMPARED:
+            gaps = [figures[f"AURC, {BALANCED_ERROR}", f"{one} - {other}"] for figures in tasks]
+            row[f"AURC of {one} below that of {other}"] = sum(gap.value < 0 for gap in gaps)
+            row[f"AURC of {one} surely below that of {other}"] = sum(gap.high < 0 for gap in gaps)
         rows.append(row)
     return tuple(rows)
 
@@ -297,14 +300,14 @@ def _split_table(places: Sequence[tuple[str, str]], figures: Figures) -> list[st
 
 def _aurc_table(places: Sequence[tuple[str, str]], figures: Figures, error: str) -> list[str]:
     metric = f"AURC, {error}"
-    others = (ENTROPY, PLAIN)
+    pairs = [f"{one} - {other}" for one, other in COMPARED]
     header = ["Data", "Task", f"{error}, all kept", *(f"AURC by {name}" for name in REJECTERS)]
-    header += [f"{SIGMA2} - {other}" for other in others]
+    header += pairs
     rows = []
     for data, task in places:
         row = [data, task, f"{figures[data, task, error, 'all kept'].value:.3f}"]
         row += [f"{figures[data, task, metric, name].value:.3f}" for name in REJECTERS]
-        row += [_interval(figures[data, task, metric, f"{SIGMA2} - {o}"]) for o in others]
+        row += [_interval(figures[data, task, metric, pair]) for pair in pairs]
         rows.append(row)
     return _table(header, rows)
 

@@ -88,7 +88,7 @@ def test_a_score_that_knows_the_errors_wins_and_is_counted() -> None:
     row = selective.summarise([*results, *noisy])[0]
     assert (row["condition"], row["tasks"]) == (AS_RECORDED, 1)
     assert row["low half surely better, AUROC"] == 1
-    assert row[f"AURC surely below that of {PLAIN}"] == 1
+    assert row[f"AURC of {SIGMA2} surely below that of {PLAIN}"] == 1
     assert selective.summarise([*results, *noisy])[2]["tasks"] == 2
 
 
