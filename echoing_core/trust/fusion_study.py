@@ -189,31 +189,46 @@ def _test_patients(checkpoint: Checkpoint, n_patients: int) -> tuple[int, list[i
     return cohort.seed, held_out[:n_patients]
 
 
-def _patient(
+def windows_of_patient(
     checkpoint: Checkpoint, seed: int, patient: int
-) -> tuple[Mapping[str, float | bool | str], dict[str, _Fused]]:
-    """Labels of a patient, and the recording of each quality by each rule (one row)."""
+) -> tuple[Mapping[str, float | bool | str], dict[str, tuple[GaussianEmbedding, Floats]]]:
+    """Simulate and embed the recordings of one patient.
+
+    Returns
+    -------
+    labels : mapping
+        Truth about the heart.
+    windows : dict of str to (GaussianEmbedding, ndarray)
+        For each of `QUALITIES`, in their order: the windows and their starts in seconds.
+    """
     simulated = simulate_long(
         seed, patient, duration_s=DURATION_S, fs_hz=FS_HZ, leads="xyz", noise=()
     )
-    truth: Floats | None = None
-    found = {}
+    windows = {}
     for number, quality in enumerate(QUALITIES):
         rng = np.random.default_rng([NOISE_SEED, seed, patient, number])
         episodes = draw_schedule(quality, DURATION_S, rng)
         signal_mv, _ = add_noise(simulated.recording.signal_mv, FS_HZ, FRANK_LEADS, episodes, rng)
         ecg = standardise(replace(simulated.recording, signal_mv=signal_mv))
         starts = window_starts(ecg.n_times, stride_n=stride_to_samples(STRIDE_S))
-        windows = encode_dense(checkpoint.encoder.ecg, checkpoint.scaler, ecg, starts)
-        if truth is None:
-            # The first quality is the one without noise.
-            truth = windows.mu.mean(axis=0, dtype=np.float64)
-        fused = {
-            rule: fuse(windows, starts / STANDARD_FS_HZ, WINDOW_S, rule).embedding for rule in RULES
-        }
+        embedding = encode_dense(checkpoint.encoder.ecg, checkpoint.scaler, ecg, starts)
+        windows[quality.name] = (embedding, starts / STANDARD_FS_HZ)
+    return simulated.labels, windows
+
+
+def _patient(
+    checkpoint: Checkpoint, seed: int, patient: int
+) -> tuple[Mapping[str, float | bool | str], dict[str, _Fused]]:
+    """Labels of a patient, and the recording of each quality by each rule (one row)."""
+    labels, windows = windows_of_patient(checkpoint, seed, patient)
+    without_noise, _ = windows[QUALITIES[0].name]
+    truth = without_noise.mu.mean(axis=0, dtype=np.float64)
+    found = {}
+    for name, (embedding, start_s) in windows.items():
+        fused = {rule: fuse(embedding, start_s, WINDOW_S, rule).embedding for rule in RULES}
         distance = {rule: ((one.mu - truth) ** 2).sum(axis=1) for rule, one in fused.items()}
-        found[quality.name] = _Fused(fused, distance)
-    return simulated.labels, found
+        found[name] = _Fused(fused, distance)
+    return labels, found
 
 
 def _stacked(parts: Sequence[_Fused]) -> _Fused:
