@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from echoing_core.retrieve.search import ItemFilter
     from echoing_core.trust.part import Part
     from echoing_core.trust.quality import QualityStudy
+    from echoing_core.trust.report import UncertaintyReport
 
 Progress = Callable[[int, int], None]
 
@@ -540,6 +541,44 @@ def evaluate_quality(
     )
 
 
+def evaluate_uncertainty(
+    model: Model,
+    *,
+    cinc: str | os.PathLike[str] | None = None,
+    ptbxl: str | os.PathLike[str] | None = None,
+    nstdb: str | os.PathLike[str] | None = None,
+    long_recordings: Sequence[str | os.PathLike[str]] = (),
+    n_resamples: int = 1000,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> UncertaintyReport:
+    """What sigma^2 follows: every part of the benchmark for which there are data.
+
+    Parameters
+    ----------
+    cinc, ptbxl, nstdb : path, optional
+        Folders of the CinC Challenge 2011, of PTB-XL and of the MIT-BIH Noise Stress Test.
+    long_recordings : sequence of path
+        Folders of long recordings with leads II and V1.
+    progress : callable, optional
+        Called with (stage, done, total).
+
+    Raises
+    ------
+    DataSetError
+        A folder that was named is not as it should be.
+    """
+    from echoing_core.trust.report import Folders, uncertainty_report
+
+    cinc, ptbxl, nstdb = (None if name is None else Path(name) for name in (cinc, ptbxl, nstdb))
+    return uncertainty_report(
+        model.checkpoint,
+        prompt_sets(),
+        Folders(cinc, ptbxl, nstdb, tuple(Path(name) for name in long_recordings)),
+        n_resamples=n_resamples,
+        progress=progress,
+    )
+
+
 def build_demo_index(
     out: str | os.PathLike[str],
     model: Model,
@@ -634,6 +673,7 @@ __all__ = [
     "evaluate_fusion",
     "evaluate_model",
     "evaluate_quality",
+    "evaluate_uncertainty",
     "explain",
     "fuse_recording",
     "indexes_folder",

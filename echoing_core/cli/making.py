@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,12 @@ from echoing_core.cli.root import (
 )
 from echoing_core.errors import ConfigError
 from echoing_core.explanation import DISCLAIMER
+
+if TYPE_CHECKING:
+    from echoing_core.services import Model
+    from echoing_core.trust.part import Part
+    from echoing_core.trust.quality import QualityStudy
+    from echoing_core.trust.report import UncertaintyReport
 
 MarkdownOption = Annotated[
     str | None,
@@ -182,44 +188,82 @@ def evaluate_fusion(
         study = services.evaluate_fusion(
             loaded, n_patients=patients, n_resamples=resamples, progress=progress
         )
-    if json_out is not None:
-        told = {"disclaimer": DISCLAIMER, "model": loaded.name, "model_hash": loaded.hash}
-        deliver(json_text(told | study.to_dict()), json_out)
-    if markdown_out is not None:
-        deliver(study.to_markdown(), markdown_out)
-    if "-" not in (json_out, markdown_out):
-        typer.echo(study.to_markdown(), nl=False)
+    _deliver_study(study, loaded, json_out, markdown_out)
 
 
 @evaluate_app.command("uncertainty")
 def evaluate_uncertainty(
     recordings: Annotated[
         Path | None,
-        typer.Option("--recordings", help="Folder of graded recordings, at any depth."),
+        typer.Option("--recordings", help="Only this: a folder of graded recordings."),
     ] = None,
     labels: Annotated[
         Path | None,
         typer.Option("--labels", help="Their grades: a CSV with the columns record, quality."),
+    ] = None,
+    cinc: Annotated[
+        Path | None,
+        typer.Option("--cinc", help="Folder of the CinC Challenge 2011 with quality_labels.csv."),
+    ] = None,
+    ptbxl: PtbxlOption = None,
+    nstdb: Annotated[
+        Path | None, typer.Option("--nstdb", help="Folder of the MIT-BIH Noise Stress Test.")
+    ] = None,
+    mitdb: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--mitdb", help="Folder of long recordings with leads II and V1; may be repeated."
+        ),
     ] = None,
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
     resamples: ResamplesOption = 1000,
     model: ModelOption = None,
 ) -> None:
-    """What sigma^2 follows: human grades of recordings."""
+    """What sigma^2 follows: grades, added noise and its place, lost leads, vague words, errors."""
     from echoing_core import services
 
     at_most_one_on_stdout(json_out, markdown_out)
     writable(json_out, markdown_out)
-    if recordings is None or labels is None:
-        raise ConfigError("Graded recordings need both --recordings DIR and --labels CSV.")
-    loaded = services.load_model(model)
-    with bar("recordings") as progress:
-        study = services.evaluate_quality(
-            loaded, recordings, labels, n_resamples=resamples, progress=progress
+    graded = recordings is not None or labels is not None
+    if graded and (cinc or ptbxl or nstdb or mitdb):
+        raise ConfigError(
+            "Either --recordings and --labels, or the folders of the whole benchmark; not both."
         )
+    study: QualityStudy | UncertaintyReport
+    if graded:
+        if recordings is None or labels is None:
+            raise ConfigError("Graded recordings need both --recordings DIR and --labels CSV.")
+        loaded = services.load_model(model)
+        with bar("graded recordings") as done:
+            study = services.evaluate_quality(
+                loaded, recordings, labels, n_resamples=resamples, progress=done
+            )
+    else:
+        loaded = services.load_model(model)
+        with stage_bars() as progress:
+            study = services.evaluate_uncertainty(
+                loaded,
+                cinc=cinc,
+                ptbxl=ptbxl,
+                nstdb=nstdb,
+                long_recordings=mitdb or (),
+                n_resamples=resamples,
+                progress=progress,
+            )
+    _deliver_study(study, loaded, json_out, markdown_out)
+
+
+def _deliver_study(
+    study: Part | QualityStudy | UncertaintyReport,
+    loaded: Model,
+    json_out: str | None,
+    markdown_out: str | None,
+) -> None:
+    """JSON and Markdown where they were asked for, and Markdown on stdout where nothing else is."""
     if json_out is not None:
-        deliver(json_text({"disclaimer": DISCLAIMER} | study.to_dict()), json_out)
+        told = {"disclaimer": DISCLAIMER, "model": loaded.name, "model_hash": loaded.hash}
+        deliver(json_text(told | study.to_dict()), json_out)
     if markdown_out is not None:
         deliver(study.to_markdown(), markdown_out)
     if "-" not in (json_out, markdown_out):

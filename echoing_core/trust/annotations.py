@@ -1,4 +1,4 @@
-"""What people said of recordings, read from CSV files: one grade, or twelve flags."""
+"""Recordings that people judged, and what they said: one grade, or a flag for each lead."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from echoing_core.errors import DataSetError
-from echoing_core.records import LEADS, BoolArray
+from echoing_core.errors import DataSetError, RecordError, SignalQualityError
+from echoing_core.io import read_recording
+from echoing_core.records import LEADS, BoolArray, Recording, StandardEcg
+from echoing_core.signals import standardise
 
 _GRADES = {
     "acceptable": False,
@@ -117,6 +119,24 @@ def find_records(folder: Path, names: Iterable[str]) -> dict[str, Path]:
                 "nobody knows which one was graded. Keep one of them."
             )
     return {name: headers[name][0] for name in wanted}
+
+
+def read_judged(header: Path) -> tuple[Recording, StandardEcg] | None:
+    """A recording that people judged; None if the reader refuses it because nothing in it moves.
+
+    Raises
+    ------
+    DataSetError
+        It cannot be used for another reason.
+    """
+    try:
+        try:
+            recording = read_recording(header)
+        except SignalQualityError:
+            return None
+        return recording, standardise(recording)
+    except RecordError as error:
+        raise DataSetError(f"Graded record {header.stem} cannot be used: {error}") from error
 
 
 def _once(record: str, seen: dict[str, bool] | dict[str, BoolArray], path: Path) -> None:

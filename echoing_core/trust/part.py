@@ -69,7 +69,7 @@ def measured(
     simulated: bool,
     n_resamples: int,
 ) -> list[Result]:
-    """One figure for each score, all on the same resamples.
+    """One figure for each score, all on the same resamples; none where there are no rows.
 
     Parameters
     ----------
@@ -85,6 +85,8 @@ def measured(
     """
     data, task, name = place
     names, columns = list(scores), tuple(scores.values())
+    if not len(columns[0]):
+        return []
 
     def all_scores(*rows: npt.NDArray[Any]) -> dict[str, float]:
         kept, values = rows[: len(given)], rows[len(given) :]

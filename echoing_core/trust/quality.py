@@ -10,17 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from echoing_core.errors import DataSetError, RecordError, SignalQualityError
 from echoing_core.evaluate.intervals import Estimate, patient_bootstrap_all
 from echoing_core.evaluate.metrics import auroc, average_precision, midranks
 from echoing_core.evaluate.tables import Result
-from echoing_core.io import read_recording
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.records import BoolArray
-from echoing_core.signals import standardise
 from echoing_core.signals.quality import lead_quality, rail_samples
 from echoing_core.signals.windows import WINDOW_N, window_starts
-from echoing_core.trust.annotations import find_records, read_grades
+from echoing_core.trust.annotations import find_records, read_grades, read_judged
 from echoing_core.trust.part import Floats, Progress, scores_table
 from echoing_core.trust.scores import PLAIN, RANDOM, SCORES, SIGMA2, Scorer
 
@@ -216,14 +213,10 @@ def quality_of_recordings(
 
 def _row_of(header: Path, scorer: Scorer) -> _Row | None:
     """Scores of one recording; None if the reader refuses it because nothing in it moves."""
-    try:
-        try:
-            recording = read_recording(header)
-        except SignalQualityError:
-            return None
-        ecg = standardise(recording)
-    except RecordError as error:
-        raise DataSetError(f"Graded record {header.stem} cannot be used: {error}") from error
+    judged = read_judged(header)
+    if judged is None:
+        return None
+    recording, ecg = judged
     starts = window_starts(ecg.n_times, WINDOW_N, WINDOW_N)
     rails = rail_samples(recording, ecg)
     scores = scorer.recording(ecg, starts, saturated=rails)

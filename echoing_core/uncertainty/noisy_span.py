@@ -1,0 +1,44 @@
+"""The one stretch of a window that stands out in time."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FLOOR_SHARE = 0.1
+"""Parts far below the usual one are all as good as nothing: the logarithm starts at this share of
+the median."""
+
+
+def noisy_span(by_time: npt.ArrayLike) -> tuple[int, int]:
+    """First chunk, and one past the last, of the stretch in which sigma^2 is high.
+
+    Of all stretches the one for which two levels, one inside and one outside, fit the logarithm
+    of the parts best (least squares), the inner level being the higher one. Noise comes in
+    bursts: a threshold would cut it into pieces, and a few great bursts would rule the levels of
+    parts that are not logarithms.
+
+    Parameters
+    ----------
+    by_time : array-like, shape (n_chunks,), >= 0
+        Parts of a window's sigma^2 (`Attribution.by_time`).
+
+    Returns
+    -------
+    first, stop : int
+        Equal (0, 0) if nothing stands out, that is, if all parts are the same.
+    """
+    parts = np.asarray(by_time, dtype=np.float64)
+    level = np.log(parts + FLOOR_SHARE * np.median(parts) + np.finfo(np.float64).tiny)
+    total = np.concatenate([[0.0], np.cumsum(level - level.mean())])
+    first, stop = np.triu_indices(parts.size + 1, 1)
+    length = stop - first
+    inside = length < parts.size
+    first, stop, length = first[inside], stop[inside], length[inside]
+    # With the mean taken off, this is what two levels explain of the sum of squares.
+    excess = total[stop] - total[first]
+    explained = np.where(excess > 1e-9, excess**2 / (length * (parts.size - length)), 0.0)
+    best = int(np.argmax(explained))
+    if explained[best] == 0.0:
+        return 0, 0
+    return int(first[best]), int(stop[best])
