@@ -5,16 +5,18 @@ recording.
 """
 
 from echoing_core.figures.answers import answers_figure, reference_figure
+from echoing_core.figures.attribution import lead_percentile
 from echoing_core.figures.overview import (
     decimate_min_max,
     first_shown_lead,
     overview_figure,
     shown_percentile,
 )
-from echoing_core.figures.paper import GRID_3X4, paper_figure
+from echoing_core.figures.paper import FORMATS, GRID_3X4, paper_figure
 from echoing_core.figures.style import SCALE, clock, colour_of
 
 __all__ = [
+    "FORMATS",
     "GRID_3X4",
     "SCALE",
     "answers_figure",
@@ -22,6 +24,7 @@ __all__ = [
     "colour_of",
     "decimate_min_max",
     "first_shown_lead",
+    "lead_percentile",
     "overview_figure",
     "paper_figure",
     "reference_figure",

@@ -1,4 +1,4 @@
-"""A whole recording: one lead coloured by the uncertainty percentile, and the percentile."""
+"""A whole recording: one lead, the uncertainty percentile, and where in the leads it comes from."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from echoing_core.figures.style import FONT, GAP, INK, MUTED, SCALE, clock
+from echoing_core.figures.attribution import Columns, add_lead_rows
+from echoing_core.figures.style import FONT, GAP, INK, MUTED, SCALE, clock, stepped_scale
 from echoing_core.records import LEADS, BoolArray, StandardEcg, WindowTrack
+from echoing_core.uncertainty.reference import Reference
 
 Floats = npt.NDArray[np.float64]
 
@@ -78,18 +80,22 @@ def cell_edges(track: WindowTrack, duration_s: float) -> Floats:
 def overview_figure(
     ecg: StandardEcg,
     track: WindowTrack,
+    reference: Reference,
     *,
     lead: str | None = None,
     selected: int | None = None,
     view_s: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """One lead coloured by the uncertainty percentile, and that percentile under it.
+    """One lead coloured by the uncertainty percentile, that percentile, and each lead's part.
 
-    After EchoingECG, Fig. 2; both rows share one clock. The markers that carry the window
-    numbers (``customdata``) are transparent: a heatmap alone sends no selection to the page.
+    The upper two rows are after EchoingECG, Fig. 2; `add_lead_rows` says what the third shows. All
+    share one clock. The markers that carry the window numbers (``customdata``) are transparent: a
+    heatmap alone sends no selection to the page.
 
     Parameters
     ----------
+    reference : Reference
+        Of the model that made the track.
     lead : str, optional
         By default `first_shown_lead`.
     selected : int, optional
@@ -101,7 +107,9 @@ def overview_figure(
     begin, end = (0.0, ecg.duration_s) if view_s is None else view_s
     figure = go.Figure()
     _add_trace(figure, ecg, track, lead, begin, end)
-    _add_strip(figure, ecg, track, begin, end)
+    columns = _columns(ecg, track, begin, end)
+    _add_strip(figure, track, columns)
+    add_lead_rows(figure, track, reference, columns, _ms(columns.borders))
     if selected is not None:
         start = float(track.start_s[selected])
         figure.add_shape(
@@ -111,23 +119,23 @@ def overview_figure(
         )  # fmt: skip
     ticks = {"size": 12, "color": MUTED}
     figure.update_layout(
-        template="none", height=300, margin={"l": 50, "r": 14, "t": 6, "b": 30},
+        template="none", height=490, margin={"l": 50, "r": 14, "t": 6, "b": 30},
         font={"family": FONT, "color": INK}, showlegend=False, hovermode="x", dragmode=False,
         paper_bgcolor="white", plot_bgcolor="white", clickmode="event+select",
         hoverlabel={"bgcolor": "white", "font": {"color": INK, "size": 13}},
         xaxis={
-            "type": "date", "range": [_ms(begin), _ms(end)], "anchor": "y2", "tickfont": ticks,
+            "type": "date", "range": [_ms(begin), _ms(end)], "anchor": "y3", "tickfont": ticks,
             "tickformat": _tick_format(ecg.duration_s),
             "showgrid": False, "ticks": "outside", "tickcolor": GAP, "nticks": 8,
             "fixedrange": True,
         },
         yaxis={
-            "domain": [0.36, 1.0], "title": {"text": f"{lead} (mV)", "font": ticks, "standoff": 4},
+            "domain": [0.6, 1.0], "title": {"text": f"{lead} (mV)", "font": ticks, "standoff": 4},
             "tickfont": ticks, "zeroline": False, "gridcolor": "#eef0f3", "nticks": 5,
             "fixedrange": True, "range": _lead_range(ecg, lead, begin, end),
         },
         yaxis2={
-            "domain": [0.0, 0.30], "range": [0, 100], "tickvals": [0, 50, 100], "tickfont": ticks,
+            "domain": [0.42, 0.57], "range": [0, 100], "tickvals": [0, 50, 100], "tickfont": ticks,
             "title": {"text": "percentile", "font": ticks, "standoff": 4}, "zeroline": False,
             "showgrid": False, "fixedrange": True,
         },
@@ -217,20 +225,23 @@ def _add_gaps(figure: go.Figure, valid: BoolArray, begin_s: float, fs_hz: float)
         )  # fmt: skip
 
 
-def _add_strip(
-    figure: go.Figure, ecg: StandardEcg, track: WindowTrack, begin: float, end: float
-) -> None:
+def _columns(ecg: StandardEcg, track: WindowTrack, begin: float, end: float) -> Columns:
     edges = cell_edges(track, ecg.duration_s)
     seen = np.flatnonzero((edges[1:] > begin) & (edges[:-1] < end))
-    percentile = shown_percentile(track)[seen]
-    size = max(1, -(-len(seen) // STRIP_COLUMNS))
-    first = np.arange(0, len(seen), size)
+    first = np.arange(0, len(seen), max(1, -(-len(seen) // STRIP_COLUMNS)))
+    return Columns(seen, first, np.append(edges[seen[first]], edges[seen[-1] + 1]))
+
+
+def _add_strip(figure: go.Figure, track: WindowTrack, columns: Columns) -> None:
+    percentile = shown_percentile(track)
     # Of several windows in one pixel the least sure is shown: it must not get lost.
-    worst = first + np.array(
-        [np.argmax(np.nan_to_num(percentile[i : i + size], nan=-1.0)) for i in first]
+    cells = np.array(
+        [
+            group[np.argmax(np.nan_to_num(percentile[group], nan=-1.0))]
+            for group in np.split(columns.seen, columns.first[1:])
+        ]
     )
-    cells, values = seen[worst], percentile[worst]
-    borders = np.append(edges[seen[first]], edges[seen[-1] + 1])
+    values, borders = percentile[cells], columns.borders
     centre = (borders[1:] + borders[:-1]) / 2
     figure.add_shape(
         type="rect", xref="x domain", yref="y2 domain", x0=0, x1=1, y0=0, y1=1,
@@ -238,7 +249,7 @@ def _add_strip(
     )  # fmt: skip
     figure.add_heatmap(
         x=_ms(borders), y=[0, 100], z=[values], yaxis="y2", zmin=0, zmax=100, hoverinfo="skip",
-        colorscale=_steps(), showscale=False, hoverongaps=False,
+        colorscale=stepped_scale(), showscale=False, hoverongaps=False,
     )  # fmt: skip
     for colour, width in (("white", 4.0), (INK, 1.6)):
         figure.add_scatter(
@@ -247,8 +258,8 @@ def _add_strip(
             yaxis="y2", mode="lines", line={"color": colour, "width": width}, hoverinfo="skip",
         )  # fmt: skip
     words = [_window_words(track, int(i), p) for i, p in zip(cells, values, strict=True)]
-    # In both rows, so that a click on the trace chooses a window as well.
-    for axis, height in (("y", 0.0), ("y2", 50.0)):
+    # In all rows, so that a click on any of them chooses a window.
+    for axis, height in (("y", 0.0), ("y2", 50.0), ("y3", (len(LEADS) - 1) / 2)):
         figure.add_scatter(
             x=_ms(centre), y=np.full(len(centre), height), yaxis=axis, mode="markers",
             customdata=cells, text=words, hovertemplate="%{text}<extra></extra>",
@@ -262,10 +273,14 @@ def _window_words(track: WindowTrack, index: int, percentile: float) -> str:
     span = f"{clock(start)} to {clock(start + track.window_s)}"
     if not np.isfinite(percentile):
         return f"{span}: nothing recorded"
-    return f"{span}: percentile {percentile:.0f}"
+    return f"{span}: percentile {percentile:.0f}{_most_words(track.by_lead[index])}"
 
 
-def _steps() -> list[tuple[float, str]]:
-    """`SCALE` as a stepped colour scale, the very colours of the trace above."""
-    n = len(SCALE)
-    return [((i + e) / n, c) for i, c in enumerate(SCALE) for e in (0, 1)]
+def _most_words(by_lead: npt.NDArray[np.floating], n_named: int = 3) -> str:
+    """The leads that give most, with their shares of what all leads give."""
+    total = float(by_lead.sum())
+    if total <= 0:
+        return ""
+    most = np.argsort(-by_lead, kind="stable")[:n_named]
+    shares = [f"{LEADS[i]} {100 * by_lead[i] / total:.0f} %" for i in most]
+    return f"<br>most from {', '.join(shares)}"

@@ -1,11 +1,14 @@
-"""Ten seconds on ECG paper: 25 mm/s, 10 mm/mV, 3x4 leads and a rhythm strip."""
+"""Ten seconds on ECG paper: 25 mm/s, 10 mm/mV, 3x4 leads and a rhythm strip or twelve rows."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
+from echoing_core.figures.attribution import add_shading
 from echoing_core.figures.style import FONT, GAP, INK, MUTED
 from echoing_core.records import LEADS, WINDOW_S, StandardEcg
 
@@ -18,40 +21,89 @@ GRID_3X4: tuple[tuple[str, ...], ...] = (
 )
 """Rows of the printed page; each column is a quarter of the ten seconds."""
 
+FORMATS: tuple[str, ...] = ("3x4", "12x1")
+"""The printed page, or every lead over the whole ten seconds."""
+
 RHYTHM_LEAD = "II"
 SPEED_MM_S, GAIN_MM_MV = 25.0, 10.0
 PULSE_MV, PULSE_S = 1.0, 0.2
-_LEFT_S = 0.62
 _NAME_MV = 1.1
+_PULSE_LEFT_S, _NAME_LEFT_S = 0.62, 0.48
+_SECONDS_MV = 0.35
 _FINE, _BOLD, _PAPER, _TRACE, _DERIVED = "#f9dcdc", "#eeb0b0", "#fffafa", "#16181d", "#3b3f9b"
 
 
-def row_layout_mv(ecg: StandardEcg, begin: int, end: int) -> tuple[float, float, float]:
-    """Distance between rows, room above the first and room below the last, in millivolts.
+@dataclass(frozen=True)
+class _Row:
+    """Leads beside each other on one baseline.
 
-    As on a printed page, but with more room where the complexes of two rows would touch; at
-    most 4 mV, so that a loose electrode does not stretch the page.
+    Attributes
+    ----------
+    leads : tuple of str
+    base : float
+        Their zero line, in millivolts below that of the first row (negative).
+    band : (float, float)
+        Lower and upper edge of what belongs to this row.
+    rhythm : bool
+        True for a lead that is shown a second time, in full.
     """
-    rows = [*GRID_3X4, (_rhythm_lead(ecg),) * 4]
+
+    leads: tuple[str, ...]
+    base: float
+    band: tuple[float, float]
+    rhythm: bool = False
+
+
+def page_rows(ecg: StandardEcg, begin: int, end: int, page: str) -> list[_Row]:
+    """Where the leads of samples ``begin`` to ``end`` go on the page.
+
+    3x4 as on a printed page, the same distance everywhere, but more of it where the complexes of
+    two rows would touch, and at most 4 mV, so that a loose electrode does not stretch the page.
+    Twelve rows are each as far apart as their own complexes need, from 1.2 to 2.5 mV, and next to
+    a lead that was not recorded from 0.6 mV on.
+    """
+    leads = [*GRID_3X4, (_rhythm_lead(ecg),)] if page == "3x4" else [(lead,) for lead in LEADS]
+    up, down = np.array([_reach(ecg, row, begin, end) for row in leads]).transpose(1, 0, 2)
+    touching = down[:-1] + up[1:] + 0.2
+    if page == "3x4":
+        distance = np.full(len(leads) - 1, np.clip(np.ceil(2 * touching.max()) / 2, 2.5, 4.0))
+        above, below = np.clip(up[0].max() + 0.2, 1.5, 4.0), np.clip(down[-1].max() + 0.2, 1.2, 4.0)
+    else:
+        empty = np.array([_origin(ecg, lead) == "missing" for lead in LEADS])
+        distance = np.clip(touching.max(axis=1), np.where(empty[1:] | empty[:-1], 0.6, 1.2), 2.5)
+        above, below = np.clip(up[0].max() + 0.2, 1.2, 2.5), np.clip(down[-1].max() + 0.2, 0.8, 2.5)
+    base = -np.concatenate([[0.0], np.cumsum(distance)])
+    edges = np.concatenate([[above], (base[1:] + base[:-1]) / 2, [base[-1] - below]])
+    return [
+        _Row(row, float(b), (float(low), float(high)), page == "3x4" and i == len(GRID_3X4))
+        for i, (row, b, low, high) in enumerate(zip(leads, base, edges[1:], edges, strict=False))
+    ]
+
+
+def _reach(
+    ecg: StandardEcg, leads: tuple[str, ...], begin: int, end: int
+) -> tuple[list[float], list[float]]:
+    """How far up and down the leads of a row go in each quarter of its length."""
     cuts = np.linspace(begin, end, 5).round().astype(int)
-    up, down = np.zeros((len(rows), 4)), np.zeros((len(rows), 4))
-    for i, leads in enumerate(rows):
-        for j, lead in enumerate(leads):
-            index, part = LEADS.index(lead), slice(cuts[j], cuts[j + 1])
-            shown = ecg.signal_mv[index, part][ecg.valid[index, part]]
-            if shown.size:
-                up[i, j], down[i, j] = max(shown.max(), 0.0), max(-shown.min(), 0.0)
-    touching = float((down[:-1] + up[1:]).max()) + 0.2
-    spacing = float(np.clip(np.ceil(2.0 * touching) / 2.0, 2.5, 4.0))
-    above = float(np.clip(up[0].max() + 0.2, 1.5, 4.0))
-    below = float(np.clip(down[-1].max() + 0.2, 1.2, 4.0))
-    return spacing, above, below
+    up, down = [0.0] * 4, [0.0] * 4
+    for j in range(4):
+        index, part = LEADS.index(leads[j % len(leads)]), slice(cuts[j], cuts[j + 1])
+        shown = ecg.signal_mv[index, part][ecg.valid[index, part]]
+        if shown.size:
+            up[j], down[j] = max(float(shown.max()), 0.0), max(-float(shown.min()), 0.0)
+    return up, down
 
 
 def paper_figure(
-    ecg: StandardEcg, start_s: float, length_s: float = WINDOW_S, *, width_px: int = 1280
+    ecg: StandardEcg,
+    start_s: float,
+    length_s: float = WINDOW_S,
+    *,
+    page: str = "3x4",
+    cell_percentile: Floats | None = None,
+    width_px: int = 1280,
 ) -> go.Figure:
-    """The leads of one stretch as they are printed: 3x4, a rhythm strip, a calibration pulse.
+    """The leads of one stretch as they are printed, with a calibration pulse in each row.
 
     One second is 25 mm wide and one millivolt 10 mm high at any size: the axes are tied, so
     pixels per second are 2.5 times pixels per millivolt. Small boxes are 0.04 s and 0.1 mV,
@@ -64,30 +116,54 @@ def paper_figure(
     start_s : float
     length_s : float
         Shown length in seconds; each of the four columns gets a quarter.
+    page : {"3x4", "12x1"}
+        3x4 leads and a rhythm strip, or twelve rows of the whole length.
+    cell_percentile : ndarray, shape (12, n_chunks), optional
+        From a `WindowReport`: colours the paper behind a lead where its sigma^2 is high.
     width_px : int
         Width that the page has for it; it decides the height, never the scale.
     """
+    if page not in FORMATS:
+        raise ValueError(f"page must be one of {FORMATS}, not {page!r}")
     begin = round(start_s * ecg.fs_hz)
     end = min(begin + round(length_s * ecg.fs_hz), ecg.n_times)
-    spacing, above, below = row_layout_mv(ecg, begin, end)
+    rows = page_rows(ecg, begin, end, page)
     figure = go.Figure()
-    quarter = length_s / 4
-    for row, leads in enumerate(GRID_3X4):
-        _add_pulse(figure, -row * spacing)
-        for column, lead in enumerate(leads):
-            _add_lead(figure, ecg, lead, begin, end, column * quarter, quarter, -row * spacing)
+    for row in rows:
+        if page == "3x4" or _origin(ecg, row.leads[0]) != "missing":
+            _add_pulse(figure, row.base)
+        share_s = length_s / len(row.leads)
+        for column, lead in enumerate(row.leads):
+            place = _Place(column * share_s, share_s, row.base)
+            _add_name(figure, ecg, lead, begin, place, beside=page == "12x1")
+            if _origin(ecg, lead) == "missing":
+                continue
+            if cell_percentile is not None:
+                shown_s = (place.left_s, place.left_s + share_s)
+                cells = cell_percentile[LEADS.index(lead)]
+                add_shading(figure, lead, cells, length_s, shown_s, row.band)
+            _add_lead(figure, ecg, lead, begin, end, place, rhythm=row.rhythm)
             if column:
-                _add_separator(figure, column * quarter, -row * spacing)
-    rhythm = _rhythm_lead(ecg)
-    base = -len(GRID_3X4) * spacing
-    _add_pulse(figure, base)
-    _add_lead(figure, ecg, rhythm, begin, end, 0.0, length_s, base, rhythm=True)
-    _frame(figure, length_s, above, base - below, width_px)
+                _add_separator(figure, column * share_s, row.base)
+    left_s = _PULSE_LEFT_S + (_NAME_LEFT_S if page == "12x1" else 0.0)
+    _add_seconds(figure, length_s, rows[-1].band[0])
+    _frame(figure, length_s, left_s, rows[0].band[1], rows[-1].band[0] - _SECONDS_MV, width_px)
     return figure
 
 
-def _frame(figure: go.Figure, length_s: float, top: float, bottom: float, width_px: int) -> None:
-    width_mm = (length_s + _LEFT_S + 0.1) * SPEED_MM_S
+@dataclass(frozen=True)
+class _Place:
+    """Where a lead goes on the page: its left edge, its length, its zero line."""
+
+    left_s: float
+    length_s: float
+    base: float
+
+
+def _frame(
+    figure: go.Figure, length_s: float, left_s: float, top: float, bottom: float, width_px: int
+) -> None:
+    width_mm = (length_s + left_s + 0.1) * SPEED_MM_S
     height_mm = (top - bottom) * GAIN_MM_MV
     hidden = {"showticklabels": False, "zeroline": False, "ticks": "", "showline": False}
     figure.update_layout(
@@ -97,7 +173,7 @@ def _frame(figure: go.Figure, length_s: float, top: float, bottom: float, width_
         paper_bgcolor="white", plot_bgcolor=_PAPER, dragmode="zoom", hovermode="closest",
         hoverlabel={"bgcolor": "white", "font": {"color": INK}},
         xaxis={
-            **hidden, "range": [-_LEFT_S, length_s + 0.1], "dtick": 0.2, "tick0": 0,
+            **hidden, "range": [-left_s, length_s + 0.1], "dtick": 0.2, "tick0": 0,
             "gridcolor": _BOLD, "gridwidth": 1, "constrain": "domain", "constraintoward": "left",
             "minor": {"dtick": 0.04, "tick0": 0, "gridcolor": _FINE, "showgrid": True},
         },
@@ -131,46 +207,63 @@ def _add_separator(figure: go.Figure, x_s: float, base: float) -> None:
         )  # fmt: skip
 
 
+def _add_seconds(figure: go.Figure, length_s: float, bottom: float) -> None:
+    """The seconds of the window, so that "seconds 3 to 6" can be found."""
+    for second in range(int(length_s) + 1):
+        figure.add_annotation(
+            x=second, y=bottom - _SECONDS_MV / 2, text=f"{second} s", showarrow=False,
+            font={"size": 11, "color": MUTED}, name=f"second {second}",
+        )  # fmt: skip
+
+
+def _add_name(
+    figure: go.Figure, ecg: StandardEcg, lead: str, begin: int, place: _Place, *, beside: bool
+) -> None:
+    """The lead's name, left of its row or above its trace, and whether it was recorded."""
+    origin = _origin(ecg, lead)
+    words = f"<b>{lead}</b>"
+    if origin == "derived":
+        words += ("<br>" if beside else " ") + "<i style='font-size:11px'>derived</i>"
+    if beside:
+        x, y = -_PULSE_LEFT_S - _NAME_LEFT_S + 0.05, place.base
+    else:
+        first = begin + round(place.left_s * ecg.fs_hz)
+        x = place.left_s + _free_place(ecg, lead, first, origin == "derived")
+        y = place.base + _NAME_MV
+    colour = {"measured": INK, "derived": _DERIVED, "missing": MUTED}[origin]
+    figure.add_annotation(
+        x=x, y=y, text=words, showarrow=False, xanchor="left", align="left", yanchor="middle",
+        font={"size": 14, "color": colour}, name=f"lead {lead}",
+    )  # fmt: skip
+    if origin == "missing":
+        figure.add_annotation(
+            x=place.left_s + min(place.length_s, 2.5) / 2, y=place.base, text="not recorded",
+            showarrow=False, font={"size": 13, "color": MUTED}, name=f"missing {lead}",
+        )  # fmt: skip
+
+
 def _add_lead(
     figure: go.Figure,
     ecg: StandardEcg,
     lead: str,
     begin: int,
     end: int,
-    left_s: float,
-    length_s: float,
-    base: float,
+    place: _Place,
     *,
-    rhythm: bool = False,
+    rhythm: bool,
 ) -> None:
-    origin = _origin(ecg, lead)
-    colour = {"measured": INK, "derived": _DERIVED, "missing": MUTED}[origin]
-    words = f"<b>{lead}</b>"
-    if origin == "derived":
-        words += " <i style='font-size:11px'>derived</i>"
-    shift_s = _free_place(ecg, lead, begin + round(left_s * ecg.fs_hz), origin == "derived")
-    figure.add_annotation(
-        x=left_s + shift_s, y=base + _NAME_MV, text=words, showarrow=False, xanchor="left",
-        yanchor="middle", font={"size": 14, "color": colour}, name=f"lead {lead}",
-    )  # fmt: skip
-    if origin == "missing":
-        figure.add_annotation(
-            x=left_s + length_s / 2, y=base, text="not recorded", showarrow=False,
-            font={"size": 13, "color": MUTED}, name=f"missing {lead}",
-        )  # fmt: skip
-        return
-    a = begin + round(left_s * ecg.fs_hz)
-    b = min(a + round(length_s * ecg.fs_hz), end)
+    a = begin + round(place.left_s * ecg.fs_hz)
+    b = min(a + round(place.length_s * ecg.fs_hz), end)
     row = LEADS.index(lead)
     valid = ecg.valid[row, a:b]
     millivolts = np.where(valid, ecg.signal_mv[row, a:b].astype(np.float64), np.nan)
     shown_s = (np.arange(a, b) - begin) / ecg.fs_hz
-    _add_gaps(figure, shown_s, valid, base)
+    _add_gaps(figure, shown_s, valid, place.base)
     figure.add_scatter(
-        x=shown_s, y=base + millivolts, customdata=np.round(millivolts, 3), mode="lines",
-        line={"color": colour if origin == "derived" else _TRACE, "width": 1.3},
+        x=shown_s, y=place.base + millivolts, customdata=np.round(millivolts, 3), mode="lines",
+        line={"color": _DERIVED if _origin(ecg, lead) == "derived" else _TRACE, "width": 1.3},
         name=f"{lead} rhythm" if rhythm else lead, connectgaps=False,
-        meta={"kind": "rhythm" if rhythm else "lead", "lead": lead, "base_mv": base},
+        meta={"kind": "rhythm" if rhythm else "lead", "lead": lead, "base_mv": place.base},
         hovertemplate=f"{lead}  %{{x:.2f}} s  %{{customdata:.2f}} mV<extra></extra>",
     )  # fmt: skip
 

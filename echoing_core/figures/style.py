@@ -27,6 +27,12 @@ def colour_of(percentile: float) -> str:
     return SCALE[min(int(percentile // step), len(SCALE) - 1)]
 
 
+def stepped_scale() -> list[tuple[float, str]]:
+    """`SCALE` as a stepped colour scale of plotly."""
+    n = len(SCALE)
+    return [((i + e) / n, c) for i, c in enumerate(SCALE) for e in (0, 1)]
+
+
 def clock(seconds: float, *, tenths: bool = False) -> str:
     """Seconds from the start as a person reads them, ``"07:31"`` or ``"2:07:31"``."""
     whole, rest = divmod(round(seconds * 10), 10)

@@ -19,6 +19,9 @@ from echoing_core.figures import (
 from echoing_core.records import LEADS, Answer, GaussianEmbedding, StandardEcg, WindowTrack
 from echoing_core.uncertainty.reference import Reference
 
+REFERENCE = Reference.from_values(np.linspace(0.0, 1.0, 2001), name="made", simulated=True)
+"""sigma^2 of 0.42 is at percentile 42."""
+
 
 def make_ecg(duration_s: float, origin: tuple[str, ...] = ("measured",) * 12) -> StandardEcg:
     rng = np.random.default_rng(5)
@@ -44,6 +47,8 @@ def make_track(duration_s: float, stride_s: float) -> WindowTrack:
         uncertainty=percentile / 100,
         percentile=percentile,
         valid_fraction=np.ones((n, 12)),
+        by_lead=np.repeat(percentile[:, None] / 1200, 12, axis=1).astype(np.float32),
+        strangeness=np.full(n, 0.5, dtype=np.float32),
         window_s=10.0,
         stride_s=stride_s,
     )
@@ -87,8 +92,8 @@ def test_decimation_leaves_gaps_as_gaps_and_short_signals_alone():
 @pytest.mark.parametrize(("duration_s", "stride_s"), [(10, 1), (38.4, 1), (1196, 1), (86400, 10)])
 def test_the_overview_stays_small_at_any_length(duration_s, stride_s):
     ecg, track = make_ecg(duration_s), make_track(duration_s, stride_s)
-    figure = overview_figure(ecg, track, selected=0)
-    assert sum(len(t.x) for t in figure.data) < 16_000
+    figure = overview_figure(ecg, track, REFERENCE, selected=0)
+    assert sum(len(t.x) for t in figure.data) < 18_000
     heatmap = next(t for t in figure.data if t.type == "heatmap")
     assert (heatmap.zmin, heatmap.zmax) == (0, 100)
     # Every stretch of the recording has a colour, from its first second to its last.
@@ -101,17 +106,73 @@ def test_the_overview_stays_small_at_any_length(duration_s, stride_s):
 def test_the_least_sure_window_survives_a_24_hour_overview():
     ecg, track = make_ecg(86400.0), make_track(86400.0, 10.0)
     track.percentile[5003] = 99.5
-    figure = overview_figure(ecg, track)
+    figure = overview_figure(ecg, track, REFERENCE)
     heatmap = next(t for t in figure.data if t.type == "heatmap")
     assert np.nanmax(heatmap.z) == 99.5
     markers = next(t for t in figure.data if t.type == "scatter" and t.mode == "markers")
     assert 5003 in markers.customdata
 
 
+def lead_map(figure):
+    return next(t for t in figure.data if t.name == "leads")
+
+
+def test_each_lead_has_one_row_on_the_scale_of_the_model():
+    ecg, track = make_ecg(60.0), make_track(60.0, 10.0)
+    track.uncertainty[:] = 0.3
+    track.by_lead[:] = 0.01
+    track.by_lead[3, LEADS.index("V5")] = 0.05
+    figure = overview_figure(ecg, track, REFERENCE)
+    rows = lead_map(figure)
+    assert rows.z.shape == (12, 6) and (rows.zmin, rows.zmax) == (0, 100)
+    assert list(figure.layout.yaxis3.ticktext) == list(LEADS)
+    # 0.18 belongs to no lead; all leads like this one: 0.18 + 12 * 0.01.
+    assert rows.z[0, 0] == pytest.approx(30)
+    assert rows.z[LEADS.index("V5"), 3] == pytest.approx(100 * (0.3 - 0.16 + 12 * 0.05))
+    # Half of everything in this recording: other numbers, the same scale.
+    track.by_lead[:] /= 2
+    track.uncertainty[:] /= 2
+    halved = lead_map(overview_figure(ecg, track, REFERENCE))
+    assert halved.z[0, 0] == pytest.approx(15) and (halved.zmin, halved.zmax) == (0, 100)
+
+
+def test_a_lead_without_signal_is_blank_in_the_map():
+    ecg, track = make_ecg(60.0), make_track(60.0, 10.0)
+    track.valid_fraction[:, 4] = 0.0
+    track.valid_fraction[2, 5] = 0.0
+    blank = np.isnan(lead_map(overview_figure(ecg, track, REFERENCE)).z)
+    assert blank[4].all() and list(blank[5]) == [False, False, True, False, False, False]
+    assert blank.sum() == 7
+
+
+def test_the_worst_moment_of_a_lead_survives_a_24_hour_map():
+    ecg, track = make_ecg(86400.0), make_track(86400.0, 10.0)
+    track.by_lead[:] = 0.001
+    track.uncertainty[:] = 0.012
+    track.by_lead[5003, 7] = 0.05  # although the window is no less sure than its neighbours
+    rows = lead_map(overview_figure(ecg, track, REFERENCE))
+    assert rows.z.shape[1] <= 1500 and len(rows.x) == rows.z.shape[1] + 1
+    column = int(np.argmax(rows.z[7]))
+    assert rows.z[7, column] > 50 and (np.delete(rows.z[7], column) < 2).all()
+    assert seconds(rows.x)[column] <= 50_035 <= seconds(rows.x)[column + 1]
+
+
+def test_a_click_on_the_map_chooses_a_window_and_its_label_names_leads():
+    ecg, track = make_ecg(60.0), make_track(60.0, 10.0)
+    track.by_lead[:] = 0.0
+    track.by_lead[2, [10, 11]] = 0.3, 0.1
+    figure = overview_figure(ecg, track, REFERENCE)
+    scatters = [t for t in figure.data if t.type == "scatter" and t.mode == "markers"]
+    (markers,) = [t for t in scatters if t.yaxis == "y3"]
+    assert list(markers.customdata) == [0, 1, 2, 3, 4, 5]
+    assert "most from V5 75 %, V6 25 %" in markers.text[2]
+    assert "most from" not in markers.text[0]
+
+
 def test_the_trace_takes_the_colour_of_the_window_around_it():
     ecg, track = make_ecg(60.0), make_track(60.0, 10.0)
     track.percentile[:] = [5, 5, 5, 95, 5, 5]
-    figure = overview_figure(ecg, track)
+    figure = overview_figure(ecg, track, REFERENCE)
     by_colour = {t.line.color: t for t in lines(figure)}
     unsure = by_colour[SCALE[9]]
     x = seconds(unsure.x)
@@ -122,7 +183,7 @@ def test_the_trace_takes_the_colour_of_the_window_around_it():
 def test_a_stretch_without_signal_is_blank_not_coloured():
     ecg, track = make_ecg(60.0), make_track(60.0, 10.0)
     track.valid_fraction[2] = 0.0
-    figure = overview_figure(ecg, track)
+    figure = overview_figure(ecg, track, REFERENCE)
     heatmap = next(t for t in figure.data if t.type == "heatmap")
     assert list(np.isnan(heatmap.z[0])) == [False, False, True, False, False, False]
     markers = next(t for t in figure.data if t.type == "scatter" and t.mode == "markers")
@@ -132,25 +193,27 @@ def test_a_stretch_without_signal_is_blank_not_coloured():
 def test_a_loose_electrode_does_not_flatten_the_beats():
     ecg = make_ecg(300.0)
     ecg.signal_mv[:, 5000:5600] = 35.0
-    figure = overview_figure(ecg, make_track(300.0, 1.0))
+    figure = overview_figure(ecg, make_track(300.0, 1.0), REFERENCE)
     low, high = figure.layout.yaxis.range
     assert -4 < low < -0.8 and 0.8 < high < 4
     assert max(np.nanmax(t.y) for t in lines(figure) if t.yaxis is None) == 35.0
     # Nothing recorded at all: no range to give.
     empty = make_ecg(20.0, ("missing",) * 12)
-    assert overview_figure(empty, make_track(20.0, 1.0)).layout.yaxis.range is None
+    assert overview_figure(empty, make_track(20.0, 1.0), REFERENCE).layout.yaxis.range is None
 
 
 def test_the_overview_shows_the_first_lead_there_is():
     origin = tuple("measured" if lead in ("II", "V1") else "missing" for lead in LEADS)
     ecg = make_ecg(20.0, origin)
     assert first_shown_lead(ecg) == "II"
-    assert overview_figure(ecg, make_track(20.0, 1.0)).layout.yaxis.title.text == "II (mV)"
+    assert (
+        overview_figure(ecg, make_track(20.0, 1.0), REFERENCE).layout.yaxis.title.text == "II (mV)"
+    )
 
 
 def test_a_detail_shows_every_sample():
     ecg = make_ecg(1196.0)
-    figure = overview_figure(ecg, make_track(1196.0, 1.0), view_s=(300.0, 310.0))
+    figure = overview_figure(ecg, make_track(1196.0, 1.0), REFERENCE, view_s=(300.0, 310.0))
     seen = np.concatenate([np.asarray(t.x, dtype=float) for t in lines(figure) if t.yaxis is None])
     assert len(np.unique(seen[np.isfinite(seen)])) == 1000
     assert list(seconds(figure.layout.xaxis.range)) == [300, 310]
@@ -178,6 +241,52 @@ def test_every_lead_is_on_the_paper_exactly_once_with_its_own_samples():
         assert np.ptp(x) == pytest.approx(2.5, abs=0.02)
     (rhythm,) = [t for t in figure.data if t.meta and t.meta["kind"] == "rhythm"]
     assert rhythm.meta["lead"] == "II" and np.ptp(rhythm.x) == pytest.approx(9.99)
+
+
+def test_twelve_rows_show_every_lead_over_the_whole_ten_seconds():
+    ecg = make_ecg(30.0)
+    figure = paper_figure(ecg, 12.0, page="12x1")
+    leads = [t for t in figure.data if t.meta["kind"] == "lead"]
+    assert [t.meta["lead"] for t in leads] == list(LEADS)
+    for i, trace in enumerate(leads):
+        expected = ecg.signal_mv[i, 1200:2200]
+        np.testing.assert_allclose(np.asarray(trace.y) - trace.meta["base_mv"], expected, atol=1e-6)
+    bases = np.array([t.meta["base_mv"] for t in leads])
+    assert ((np.diff(bases) <= -1.2) & (np.diff(bases) >= -2.5)).all()
+    assert 1 / figure.layout.yaxis.scaleratio == pytest.approx(2.5)
+    with pytest.raises(ValueError, match="6x2"):
+        paper_figure(ecg, 0.0, page="6x2")
+
+
+@pytest.mark.parametrize("page", ["12x1", "3x4"])
+def test_the_paper_is_coloured_where_and_only_where_a_lead_is_unsure(page):
+    level = np.full((12, 50), 74.0)
+    level[LEADS.index("V5"), 15:30] = 80.0  # seconds 3 to 6
+    level[LEADS.index("II"), 40:] = 100.0  # seconds 8 to 10
+    figure = paper_figure(make_ecg(10.0), 0.0, page=page, cell_percentile=level)
+    shades = [t for t in figure.data if t.meta["kind"] == "shading"]
+    assert all((t.zmin, t.zmax) == (75, 100) for t in shades)
+    coloured = {
+        (t.meta["lead"], round(float(t.x[i]), 6), round(float(t.x[i + 1]), 6)): float(value)
+        for t in shades
+        for i, value in enumerate(t.z[0])
+        if np.isfinite(value)
+    }
+    # 3x4 shows V5 from 7.5 s on, and II in the rhythm strip.
+    expected = {("II", 8 + i / 5, 8.2 + i / 5): 100.0 for i in range(10)}
+    if page == "12x1":
+        expected |= {("V5", 3 + i / 5, 3.2 + i / 5): 80.0 for i in range(15)}
+    assert coloured == {(lead, round(a, 6), round(b, 6)): v for (lead, a, b), v in expected.items()}
+
+
+def test_rows_that_were_not_recorded_are_named_and_left_bare():
+    origin = tuple("measured" if lead in ("II", "V1") else "missing" for lead in LEADS)
+    figure = paper_figure(
+        make_ecg(10.0, origin), 0.0, page="12x1", cell_percentile=np.full((12, 50), 99.0)
+    )
+    kinds = [t.meta["kind"] for t in figure.data]
+    assert (kinds.count("lead"), kinds.count("shading"), kinds.count("calibration")) == (2, 2, 2)
+    assert sum(a.text == "not recorded" for a in figure.layout.annotations) == 10
 
 
 def test_the_calibration_pulse_is_one_millivolt_for_a_fifth_of_a_second():

@@ -1,0 +1,343 @@
+"""From the parts of a window's sigma^2 to a sentence: which leads, when, and why.
+
+sigma^2 is a sum over leads and fifths of a second (`uncertainty.attribution`). The rules that
+turn it into words, in their order:
+
+1. *Calm.* A window below percentile 75 of the reference needs no explanation.
+2. *Leads.* To blame is the smallest set of leads with at least two thirds of what all leads
+   give, and whatever lead comes at least half as high as the least of them: equal leads are
+   named together or not at all. The floor of sigma^2, the same for every window, counts for no
+   lead.
+3. *Missing leads.* A lead that was not recorded costs what it costs, known beforehand; it is told
+   as missing, not as noisy. Recorded leads are named beside missing ones only where a window
+   whose leads were all like them would itself reach percentile 75.
+4. *Time.* The stretch that stands out most in the blamed, recorded leads (`noisy_span`) is named if
+   it holds at least half of what they give, at twice the level of the rest or more, and leaves at
+   least a second out.
+5. *Causes* of each blamed lead, by the plain facts of its signal there (`uncertainty.causes`).
+6. *Unlike training.* Told whenever the window is farther from the training windows than 99 % of
+   them, also where sigma^2 is low: sigma^2 was not learnt there.
+
+Every limit is a size on paper or a share, written down beforehand and fitted to no label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.records import LEADS, WINDOW_S, BoolArray, FloatArray
+from echoing_core.uncertainty.causes import CAUSE_WORDS, NONE, causes
+from echoing_core.uncertainty.noisy_span import noisy_span
+from echoing_core.uncertainty.reference import Reference
+
+Floats = npt.NDArray[np.float64]
+
+CALM_PERCENTILE = 75.0
+BLAME_SHARE = 2.0 / 3.0
+NEARLY = 0.5
+"""A lead at least this many times as high as the least of those to blame is to blame as well."""
+
+SPAN_SHARE, SPAN_CONTRAST, SPAN_REST_S = 0.5, 2.0, 1.0
+
+MISSING, UNLIKE = "missing leads", "unlike training"
+
+_NUMBERS = (
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One cause of a window's uncertainty.
+
+    Attributes
+    ----------
+    kind : str
+        ``"missing leads"``, ``"unlike training"``, or a cause of `uncertainty.causes`.
+    leads : tuple of str
+        In the order of `LEADS`; empty for ``"unlike training"``, which is of the whole window.
+    share : float
+        Their part of what all leads give to sigma^2, 0..1.
+    """
+
+    kind: str
+    leads: tuple[str, ...]
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class WindowReport:
+    """What a window's sigma^2 comes from.
+
+    Attributes
+    ----------
+    share_by_lead : ndarray, shape (12,)
+        Each lead's part of what all leads give; the sum is 1, or 0 if no lead gives anything.
+    span_s : (float, float) or None
+        From when to when in the window it lies, in seconds; None if it does not stand out.
+    leads : tuple of str
+        The leads to blame, in the order of `LEADS`; none for a calm window.
+    reasons : tuple of Reason
+        Greatest share first, ``"unlike training"`` last; none for a calm window.
+    sentence : str
+        All of this for a person.
+    cell_percentile : ndarray, shape (12, 50)
+        `as_if_everywhere` of each lead and chunk of 0.2 s.
+    """
+
+    share_by_lead: Floats
+    span_s: tuple[float, float] | None
+    leads: tuple[str, ...]
+    reasons: tuple[Reason, ...]
+    sentence: str
+    cell_percentile: Floats
+
+
+def as_if_everywhere(
+    parts: npt.ArrayLike, rest: npt.ArrayLike, n_parts: int, reference: Reference
+) -> Floats:
+    """Percentile of a window in which every part were like this one.
+
+    So a part gets a colour on the scale of whole windows, which belongs to the model: the same
+    part is as bright in every recording.
+
+    Parameters
+    ----------
+    parts : array-like
+        Parts of the sum of sigma^2, of leads or of leads and chunks.
+    rest : array-like
+        What belongs to no part; broadcast against ``parts``.
+    n_parts : int
+        Parts in a window: 12 leads, or 600 leads and chunks.
+    """
+    values = np.asarray(rest, dtype=np.float64) + n_parts * np.asarray(parts, dtype=np.float64)
+    return reference.percentile(values)
+
+
+def report_window(
+    cells: FloatArray,
+    rest: float,
+    signal_mv: FloatArray,
+    valid: BoolArray,
+    *,
+    lead_origin: Sequence[str],
+    strangeness: float,
+    reference: Reference,
+) -> WindowReport:
+    """Explain one window by the rules of this module.
+
+    Parameters
+    ----------
+    cells : ndarray, shape (12, 50)
+        Parts of its sum of sigma^2 by lead and chunk of 0.2 s (`Attribution.cells`).
+    rest : float
+        The part that belongs to no lead.
+    signal_mv, valid : ndarray, shape (12, n_times)
+        The window as the model was given it, 100 Hz.
+    lead_origin : sequence of 12 str
+        As in `StandardEcg`.
+    strangeness : float
+        As in `WindowTrack`.
+    reference : Reference
+        Of the model that made the cells.
+    """
+    parts = np.asarray(cells, dtype=np.float64)
+    by_lead = parts.sum(axis=1)
+    total = float(by_lead.sum())
+    found = _Found(
+        by_lead=by_lead,
+        share=by_lead / total if total > 0 else np.zeros(len(LEADS)),
+        recorded=np.array([origin != "missing" for origin in lead_origin]),
+    )
+    if not valid.any():
+        found.sentences.append("Nothing was recorded in this window.")
+    elif total == 0 or float(reference.percentile(rest + total)) < CALM_PERCENTILE:
+        found.sentences.append(_calm_words(strangeness > 1))
+    else:
+        _blame_missing(found)
+        high = as_if_everywhere(by_lead, rest, len(LEADS), reference) >= CALM_PERCENTILE
+        _blame_recorded(found, parts, high, signal_mv, valid)
+        if strangeness > 1:
+            found.sentences.append("It is also unlike the ECGs that the model learnt from.")
+    if strangeness > 1 and valid.any():
+        found.reasons.append(Reason(UNLIKE, (), 0.0))
+    return WindowReport(
+        share_by_lead=found.share,
+        span_s=found.span_s,
+        leads=tuple(lead for lead in LEADS if any(lead in r.leads for r in found.reasons)),
+        reasons=tuple(found.reasons),
+        sentence=" ".join(found.sentences),
+        cell_percentile=as_if_everywhere(parts, rest, parts.size, reference),
+    )
+
+
+@dataclass(eq=False)
+class _Found:
+    """A report in the making."""
+
+    by_lead: Floats
+    share: Floats
+    recorded: BoolArray
+    span_s: tuple[float, float] | None = None
+    reasons: list[Reason] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
+
+    def add(self, kind: str, leads: Sequence[str]) -> None:
+        share = float(sum(self.share[LEADS.index(lead)] for lead in leads))
+        self.reasons.append(Reason(kind, tuple(leads), share))
+
+
+def _blame_missing(found: _Found) -> None:
+    missing = ~found.recorded
+    if (leads_to_blame(found.by_lead) & missing).any():
+        found.add(MISSING, _names(missing))
+        found.sentences.append(_missing_words(missing, found.reasons[-1].share))
+
+
+def _blame_recorded(
+    found: _Found, parts: Floats, high: BoolArray, signal_mv: FloatArray, valid: BoolArray
+) -> None:
+    after_missing = bool(found.reasons)
+    blamed = leads_to_blame(np.where(found.recorded, found.by_lead, 0.0))
+    if after_missing:
+        blamed &= high
+    if not blamed.any():
+        return
+    found.span_s = stretch(parts[blamed].sum(axis=0))
+    kinds = causes(signal_mv, valid, found.recorded, blamed, found.span_s)
+    by_kind = {kind: [lead for lead in kinds if kinds[lead] == kind] for kind in kinds.values()}
+    for kind, leads in by_kind.items():
+        found.add(kind, leads)
+    found.reasons.sort(key=lambda reason: (reason.kind != MISSING, -reason.share))
+    every = bool((blamed == found.recorded).all())
+    who = lead_words(_names(blamed), _names(found.recorded))
+    how_much = f" ({100 * found.share[blamed].sum():.0f} %)"
+    if after_missing:
+        who = f"Also {lead_words(_names(blamed))}{how_much}"
+    else:
+        who = who.capitalize() if every else f"Mostly {who}{how_much}"
+    found.sentences.append(f"{who}, {_span_words(found.span_s)}: {_cause_words(by_kind)}.")
+
+
+def leads_to_blame(by_lead: npt.ArrayLike) -> BoolArray:
+    """The smallest set with two thirds of the sum, and what comes at least half as high.
+
+    Parameters
+    ----------
+    by_lead : array-like, shape (n_leads,), >= 0
+
+    Returns
+    -------
+    ndarray of bool, shape (n_leads,)
+        All False if all parts are 0.
+    """
+    parts = np.asarray(by_lead, dtype=np.float64)
+    if parts.sum() <= 0:
+        return np.zeros(parts.shape, dtype=np.bool_)
+    falling = np.sort(parts)[::-1]
+    enough = int(np.searchsorted(np.cumsum(falling), BLAME_SHARE * parts.sum() * (1 - 1e-9)))
+    return np.asarray(parts >= NEARLY * falling[enough])
+
+
+def stretch(by_time: npt.ArrayLike) -> tuple[float, float] | None:
+    """Start and end, in seconds, of the stretch that stands out; None if none does.
+
+    Parameters
+    ----------
+    by_time : array-like, shape (n_chunks,), >= 0
+        Parts of sigma^2 by chunk of 0.2 s.
+    """
+    parts = np.asarray(by_time, dtype=np.float64)
+    first, stop = noisy_span(parts)
+    chunk_s = WINDOW_S / parts.size
+    inside, n_outside = float(parts[first:stop].sum()), parts.size - (stop - first)
+    outside = float(parts.sum()) - inside
+    if stop == first or n_outside * chunk_s < SPAN_REST_S or inside < SPAN_SHARE * parts.sum():
+        return None
+    if inside / (stop - first) < SPAN_CONTRAST * outside / n_outside:
+        return None
+    return first * chunk_s, stop * chunk_s
+
+
+def lead_words(leads: Sequence[str], among: Sequence[str] = LEADS) -> str:
+    """Leads as a clinician names them: ``"V5-V6"``, ``"limb leads"``, ``"II, aVF and V1-V3"``.
+
+    Parameters
+    ----------
+    leads : sequence of str
+    among : sequence of str
+        The leads there are; all of them are ``"all leads"``, or ``"all recorded leads"``.
+    """
+    chosen = set(leads)
+    if chosen == set(among):
+        return "all leads" if len(chosen) == len(LEADS) else "all recorded leads"
+    words = []
+    limb, chest = LEADS[:6], LEADS[6:]
+    if chosen.issuperset(limb):
+        words.append("limb leads")
+    else:
+        words += [lead for lead in limb if lead in chosen]
+    if chosen.issuperset(chest):
+        words.append("chest leads")
+    else:
+        words += _runs([lead for lead in chest if lead in chosen])
+    return _listed(words)
+
+
+def _runs(chest: Sequence[str]) -> list[str]:
+    """V1, V2, V3, V5 -> V1-V3, V5."""
+    numbers = [int(lead[1:]) for lead in chest]
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return [f"V{run[0]}" + (f"-V{run[-1]}" if len(run) > 1 else "") for run in runs]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+
+
+def _names(chosen: BoolArray) -> tuple[str, ...]:
+    return tuple(lead for lead, is_chosen in zip(LEADS, chosen, strict=True) if is_chosen)
+
+
+def _calm_words(strange: bool) -> str:
+    if strange:
+        return (
+            "The uncertainty is as low as on most ECGs, but this window is unlike those that the "
+            "model learnt from, so that cannot be trusted here."
+        )
+    return "Nothing stands out: as sure as on most ECGs."
+
+
+def _missing_words(missing: BoolArray, share: float) -> str:
+    n = int(missing.sum())
+    if 2 * n > len(LEADS):
+        recorded = _names(~missing)
+        were = "was" if len(recorded) == 1 else "were"
+        others = f"the other {_NUMBERS[n]} leads make up {100 * share:.0f} %"
+        return f"Only {lead_words(recorded)} {were} recorded; {others} of the uncertainty."
+    return f"Not recorded: {lead_words(_names(missing))}, {100 * share:.0f} % of the uncertainty."
+
+
+def _span_words(span_s: tuple[float, float] | None) -> str:
+    if span_s is None:
+        return "throughout"
+    start_s, end_s = span_s
+    digits = 0 if end_s - start_s >= 2 else 1
+    return f"seconds {start_s:.{digits}f} to {end_s:.{digits}f}"
+
+
+def _cause_words(by_kind: Mapping[str, Sequence[str]]) -> str:
+    """Leads in which nothing is to be seen go without a word beside others."""
+    seen = {kind: leads for kind, leads in by_kind.items() if kind != NONE} or by_kind
+    if len(by_kind) == 1:
+        return "".join(CAUSE_WORDS[kind] for kind in seen)
+    return "; ".join(f"{CAUSE_WORDS[kind]} ({lead_words(leads)})" for kind, leads in seen.items())
