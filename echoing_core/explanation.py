@@ -8,10 +8,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from echoing_core.files import write_text_atomically
 from echoing_core.records import LEADS, StandardEcg, WindowTrack
+
+if TYPE_CHECKING:
+    from echoing_core.uncertainty.reasons import WindowReport
 
 DISCLAIMER = "Research use only, not a medical device, not for diagnosis."
 
@@ -38,9 +41,17 @@ class Explanation:
     model_hash: str
     settings: Mapping[str, Any]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+    def to_dict(self, reports: Mapping[int, WindowReport] | None = None) -> dict[str, Any]:
+        """Plain values for JSON.
+
+        Parameters
+        ----------
+        reports : mapping, optional
+            By window number. Only these windows get a sentence: making one takes another pass
+            through the model, which a day of windows is not worth.
+        """
         track = self.track
+        reports = reports or {}
         return {
             "disclaimer": DISCLAIMER,
             "recording": self.recording_id,
@@ -56,27 +67,40 @@ class Explanation:
             },
             "notes": list(self.ecg.notes),
             "settings": dict(self.settings),
+            "lead_order": list(LEADS),
             "windows": [
                 {
                     "start_s": round(float(track.start_s[i]), 3),
                     "uncertainty": float(track.uncertainty[i]),
                     "percentile": round(float(track.percentile[i]), 3),
+                    "strangeness": _short(track.strangeness[i]),
                     "valid_fraction": round(float(track.valid_fraction[i].mean()), 4),
+                    "uncertainty_by_lead": [_short(part) for part in track.by_lead[i]],
                 }
+                | (_report_values(reports[i]) if i in reports else {})
                 for i in range(len(track))
             ],
         }
 
-    def json_text(self) -> str:
-        return json.dumps(self.to_dict(), indent=1) + "\n"
+    def json_text(self, reports: Mapping[int, WindowReport] | None = None) -> str:
+        """The text of `to_dict`."""
+        return json.dumps(self.to_dict(reports), indent=1) + "\n"
 
     def csv_text(self) -> str:
-        """One row per window; the last twelve columns are each lead's measured share."""
+        """One row per window, each lead's measured share and its part of the sum of sigma^2."""
         track = self.track
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(
-            ["start_s", "end_s", "uncertainty", "percentile", *(f"valid_{lead}" for lead in LEADS)]
+            [
+                "start_s",
+                "end_s",
+                "uncertainty",
+                "percentile",
+                "strangeness",
+                *(f"valid_{lead}" for lead in LEADS),
+                *(f"sigma2_{lead}" for lead in LEADS),
+            ]
         )
         for i in range(len(track)):
             start = float(track.start_s[i])
@@ -86,7 +110,9 @@ class Explanation:
                     f"{start + track.window_s:.3f}",
                     f"{track.uncertainty[i]:.8g}",
                     f"{track.percentile[i]:.3f}",
+                    f"{track.strangeness[i]:.4g}",
                     *(f"{share:.4f}" for share in track.valid_fraction[i]),
+                    *(f"{part:.5g}" for part in track.by_lead[i]),
                 ]
             )
         return out.getvalue()
@@ -98,3 +124,20 @@ class Explanation:
     def write_csv(self, path: str | Path) -> None:
         """Write `csv_text` to a file, whole or not at all."""
         write_text_atomically(Path(path), self.csv_text())
+
+
+def _short(value: float) -> float:
+    """Five digits of a 32-bit number: more would be noise, and long."""
+    return float(f"{value:.5g}")
+
+
+def _report_values(report: WindowReport) -> dict[str, Any]:
+    return {
+        "sentence": report.sentence,
+        "blamed_leads": list(report.leads),
+        "blamed_span_s": None if report.span_s is None else [round(s, 3) for s in report.span_s],
+        "reasons": [
+            {"kind": r.kind, "leads": list(r.leads), "share": round(r.share, 4)}
+            for r in report.reasons
+        ],
+    }

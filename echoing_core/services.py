@@ -33,6 +33,7 @@ from echoing_core.records import (
 from echoing_core.signals import standardise
 from echoing_core.signals.windows import stride_to_samples, window_starts
 from echoing_core.uncertainty.fusion import Fused, fuse
+from echoing_core.uncertainty.reasons import WindowReport, report_window
 from echoing_core.uncertainty.reference import Reference
 from echoing_core.zeroshot_prompts import PromptSet, load_prompt_sets, prompt_set_from_text
 
@@ -194,21 +195,23 @@ def explain(
     ConfigError
         ``stride_s`` or ``vcg_method`` is not possible.
     """
-    from echoing_core.embed.encode import encode_dense
+    from echoing_core.embed.encode import encode_dense_parts
 
     stride_n = stride_to_samples(stride_s)
     ecg = _standard(recording, vcg_method)
     starts = window_starts(ecg.n_times, WINDOW_N, stride_n)
-    embedding = encode_dense(
+    parts = encode_dense_parts(
         model.checkpoint.encoder.ecg, model.checkpoint.scaler, ecg, starts, progress=progress
     )
-    uncertainty = embedding.uncertainty
+    uncertainty = parts.embedding.uncertainty
     track = WindowTrack(
         start_s=starts / ecg.fs_hz,
-        embedding=embedding,
+        embedding=parts.embedding,
         uncertainty=uncertainty,
         percentile=model.reference.percentile(uncertainty),
         valid_fraction=_valid_fraction(ecg, starts),
+        by_lead=parts.by_lead,
+        strangeness=parts.strangeness,
         window_s=WINDOW_S,
         stride_s=stride_n / STANDARD_FS_HZ,
     )
@@ -228,6 +231,49 @@ def explain(
             "band_hz": [0.5, 40.0],
         },
     )
+
+
+def window_report(model: Model, explanation: Explanation, index: int) -> WindowReport:
+    """Which leads and moments the sigma^2 of one window comes from, and why, in words."""
+    return window_reports(model, explanation, [index])[index]
+
+
+def window_reports(
+    model: Model, explanation: Explanation, indices: Sequence[int]
+) -> dict[int, WindowReport]:
+    """`window_report` of several windows of one recording, by window number.
+
+    They are embedded once more, for their cells alone: 600 numbers for each window of a day
+    would not be worth their memory.
+
+    Raises
+    ------
+    IndexError
+        The recording has no such window.
+    """
+    from echoing_core.uncertainty.attribution import attribute_windows
+
+    ecg, track = explanation.ecg, explanation.track
+    if not len(indices):
+        return {}
+    cuts = [round(float(track.start_s[i]) * ecg.fs_hz) for i in indices]
+    signal_mv = np.array([ecg.signal_mv[:, cut : cut + WINDOW_N] for cut in cuts])
+    valid = np.array([ecg.valid[:, cut : cut + WINDOW_N] for cut in cuts])
+    _, attribution = attribute_windows(
+        model.checkpoint.encoder.ecg, model.checkpoint.scaler, signal_mv, valid
+    )
+    return {
+        index: report_window(
+            attribution.cells[row],
+            float(attribution.rest[row]),
+            signal_mv[row],
+            valid[row],
+            lead_origin=ecg.lead_origin,
+            strangeness=float(track.strangeness[index]),
+            reference=model.reference,
+        )
+        for row, index in enumerate(indices)
+    }
 
 
 def _valid_fraction(ecg: StandardEcg, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -429,6 +475,7 @@ def train_demo(
     ptbxl: str | os.PathLike[str] | None = None,
     config: TrainingConfig | None = None,
     cohort: CohortConfig | None = None,
+    space: str | os.PathLike[str] | None = None,
     log_path: str | os.PathLike[str] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Model:
@@ -438,11 +485,15 @@ def train_demo(
 
     Parameters
     ----------
+    space : path, optional
+        A model folder whose means are kept: only sigma^2 is learnt anew. It must have been
+        trained on the same data, or held-out patients would be among those it has seen.
     progress : callable, optional
         Called with (stage, done, total).
     """
     from echoing_core.demo.train import load_demo_data
     from echoing_core.demo.train import train_demo as train
+    from echoing_core.models.checkpoint import load_checkpoint
 
     cohort = cohort or CohortConfig()
     data = load_demo_data(cohort, None if ptbxl is None else Path(ptbxl), progress=progress)
@@ -451,6 +502,7 @@ def train_demo(
         data,
         config=config,
         cohort=cohort,
+        space=None if space is None else load_checkpoint(space),
         log_path=None if log_path is None else Path(log_path),
         progress=progress,
     )
@@ -648,6 +700,20 @@ def most_sure_window(track: WindowTrack) -> int:
     return int(rows[np.argmin(track.uncertainty[rows])])
 
 
+def extreme_windows(track: WindowTrack, n: int, *, surest: bool) -> list[int]:
+    """Up to ``n`` windows that do not overlap and hold signal, surest or least sure first."""
+    # Ties at percentile 0 or 100 are common on noisy recordings, so sigma^2 itself decides.
+    order = np.argsort(track.uncertainty if surest else -track.uncertainty, kind="stable")
+    picked = [most_sure_window(track)] if surest else []
+    for index in order.tolist():
+        if len(picked) >= n:
+            break
+        apart = all(abs(track.start_s[index] - track.start_s[i]) >= track.window_s for i in picked)
+        if apart and track.valid_fraction[index].max() > 0:
+            picked.append(index)
+    return picked
+
+
 def _windows_with_signal(track: WindowTrack) -> npt.NDArray[np.intp]:
     """Windows that hold at least half as much signal as the fullest one."""
     share = track.valid_fraction.mean(axis=1)
@@ -663,6 +729,7 @@ __all__ = [
     "Model",
     "PromptSet",
     "Sample",
+    "WindowReport",
     "answer_embedding",
     "as_prompt_sets",
     "ask",
@@ -675,6 +742,7 @@ __all__ = [
     "evaluate_quality",
     "evaluate_uncertainty",
     "explain",
+    "extreme_windows",
     "fuse_recording",
     "indexes_folder",
     "load_index",
@@ -688,4 +756,6 @@ __all__ = [
     "simulate_cohort",
     "train_demo",
     "unknown_words",
+    "window_report",
+    "window_reports",
 ]

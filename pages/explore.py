@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import frame, record, windows
+from ui import frame, record, resources, windows
 
 frame.title("Explore a recording")
 record.chooser()
@@ -13,13 +13,14 @@ if current is None:
     frame.welcome()
     st.stop()
 
+model = resources.model()
 record.summary(current)
 with frame.guarded():
-    windows.overview(current.explanation)
+    windows.overview(model, current.explanation)
     windows.shortcuts(current.explanation.track)
 with frame.guarded():
-    windows.detail(current.explanation)
+    windows.detail(model, current.explanation)
 
 with st.expander("Settings and export", icon=":material/tune:"):
     record.settings(current)
-    windows.export(current.explanation)
+    windows.export(model, current.explanation)

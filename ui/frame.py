@@ -35,6 +35,13 @@ _STYLE = """<style>
 .stMarkdown { overflow-wrap: anywhere; }
 .stMarkdown table { display: block; overflow-x: auto; overflow-wrap: normal; }
 .stMarkdown td { min-width: 5rem; }
+ul.shares { list-style: none; margin: 0; padding: 0; max-width: 34rem; font-size: 0.9rem; }
+ul.shares li { display: flex; align-items: center; gap: 0.6rem; margin: 0.1rem 0; padding: 0; }
+.shares li > span:first-child { flex: 0 0 3.6rem; }
+.shares li > span:last-child { flex: 0 0 8.2rem; color: #5b6675; }
+.shares .track { flex: 1 1 auto; height: 0.6rem; border-radius: 2px; background: #eef0f3; }
+.shares .bar { display: block; height: 100%; border-radius: 2px; background: #7e03a8; }
+.shares .absent { background: #9aa3af; }
 [data-testid="stBadge"], .stBadge { max-width: 100%; }
 [data-testid="stLayoutWrapper"]:has(> .st-key-phone_menu) { display: none; }
 @media (max-width: 767.98px) {

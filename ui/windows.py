@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import html
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
 from echoing_core import figures, services
-from echoing_core.records import WindowTrack
+from echoing_core.records import LEADS, WindowTrack
 from echoing_core.services import Explanation
 from ui import frame
 
+if TYPE_CHECKING:
+    from echoing_core.services import Model, WindowReport
+
 _DAY_ONE = datetime(2000, 1, 1)
 _VIEWS_S = {"Whole": None, "10 min": 600.0, "2 min": 120.0, "30 s": 30.0}
+_PAGES = {"12x1": "12 leads × 10 s", "3x4": "3 × 4 and rhythm"}
+_N_BARS = 6
+_N_LISTED = 4
 CHART_CONFIG = {"displayModeBar": False, "scrollZoom": False}
 
 
@@ -43,27 +52,8 @@ def percentile_words(percentile: float) -> str:
     return "the model is unsure here: read its answers with care"
 
 
-def extremes(track: WindowTrack, n: int, *, surest: bool) -> list[int]:
-    """Up to ``n`` windows that do not overlap, surest or least sure first."""
-    shown = figures.shown_percentile(track)
-    # Ties at percentile 0 or 100 are common on noisy recordings, so sigma^2 itself decides.
-    order = np.argsort(track.uncertainty if surest else -track.uncertainty, kind="stable")
-    picked: list[int] = []
-    if surest:
-        picked = [services.most_sure_window(track)]
-    for index in order:
-        if len(picked) == n:
-            break
-        apart = all(
-            abs(track.start_s[index] - track.start_s[other]) >= track.window_s for other in picked
-        )
-        if apart and np.isfinite(shown[index]):
-            picked.append(int(index))
-    return picked
-
-
-def overview(explanation: Explanation) -> None:
-    """The trace and the uncertainty along it; a click on it chooses a window."""
+def overview(model: Model, explanation: Explanation) -> None:
+    """The trace, the uncertainty along it and each lead's part; a click chooses a window."""
     ecg, track = explanation.ecg, explanation.track
     lead = figures.first_shown_lead(ecg)
     other = "" if lead == "I" else " (lead I was not recorded)"
@@ -72,12 +62,18 @@ def overview(explanation: Explanation) -> None:
             f"**Lead {lead}{other}, coloured by how unsure the model is**",
             width="content",
             help="Each 10-second window is compared with the reference ECGs of this model. "
-            "Percentile 96 means: less sure than on 96 of 100 of them. Click to choose a window.",
+            "Percentile 96 means: less sure than on 96 of 100 of them. The rows under it tell the "
+            "leads apart in the same colours: a row is as bright as the strip would be if all "
+            "twelve leads were like it. Grey: not recorded. Click to choose a window.",
         )
         _legend()
         view_s = _view(ecg.duration_s, float(track.start_s[chosen(track)]), track.window_s)
     figure = figures.overview_figure(
-        ecg, track, selected=chosen(track) if len(track) > 1 else None, view_s=view_s
+        ecg,
+        track,
+        model.reference,
+        selected=chosen(track) if len(track) > 1 else None,
+        view_s=view_s,
     )
     st.plotly_chart(
         figure,
@@ -86,8 +82,9 @@ def overview(explanation: Explanation) -> None:
         on_select=_take_click,
         selection_mode="points",
         config=CHART_CONFIG,
-        alt=f"Lead {lead} over time with the uncertainty percentile of each window under it. "
-        "The slider below chooses the same windows by keyboard.",
+        alt=f"Lead {lead} over time, under it the uncertainty percentile of each window, and the "
+        "part that each of the twelve leads has in it. The slider below chooses the same windows "
+        "by keyboard.",
     )
     _slider(track)
 
@@ -173,7 +170,7 @@ def shortcuts(track: WindowTrack) -> None:
     ):
         with column.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f"**{words}**", width="content")
-            for rank, index in enumerate(extremes(track, 4, surest=surest)):
+            for rank, index in enumerate(services.extreme_windows(track, _N_LISTED, surest=surest)):
                 percentile = float(track.percentile[index])
                 st.button(
                     figures.clock(float(track.start_s[index])),
@@ -188,8 +185,8 @@ def _jump(index: int) -> None:
     st.session_state["window"] = index
 
 
-def detail(explanation: Explanation) -> None:
-    """The chosen window: how sure the model is, and its leads on ECG paper."""
+def detail(model: Model, explanation: Explanation) -> None:
+    """The chosen window: how sure the model is, where that comes from, and its leads on paper."""
     ecg, track = explanation.ecg, explanation.track
     index = chosen(track)
     percentile = float(figures.shown_percentile(track)[index])
@@ -197,28 +194,83 @@ def detail(explanation: Explanation) -> None:
     if not np.isfinite(percentile):
         st.warning("Nothing was recorded in this window.", icon=":material/signal_disconnected:")
         return
+    report = services.window_report(model, explanation, index)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(f"**Uncertainty percentile {percentile:.0f}**", width="content")
         st.markdown(percentile_words(percentile), width="content")
         st.caption(f"sum of sigma² {track.uncertainty[index]:.4g}", width="content")
         if ecg.simulated:
             frame.simulated_badge()
-    paper(explanation, float(track.start_s[index]), key="paper")
+    _reasons(report, float(track.strangeness[index]))
+    paper(explanation, float(track.start_s[index]), report, key="paper")
 
 
-def paper(explanation: Explanation, start_s: float, key: str) -> None:
+def _reasons(report: WindowReport, strangeness: float) -> None:
+    """The sentence, and the leads to blame as bars."""
+    with st.container(key="reasons"):
+        st.markdown(
+            f"**{frame.literal(report.sentence)}**",
+            help="sigma² is a sum over leads and fifths of a second, so these parts are read off, "
+            "not estimated. Shares are of what all leads give. The cause is told by plain "
+            "measurements of the trace, not by the model.",
+        )
+        if strangeness > 1:
+            st.badge(
+                "unlike training",
+                icon=":material/help_center:",
+                color="orange",
+                help=f"{strangeness:.1f} times as far from the windows that the model learnt from "
+                "as 99 % of those are. sigma² was not learnt for such ECGs.",
+            )
+        if report.leads:
+            st.html(_bars(report))
+
+
+def _bars(report: WindowReport) -> str:
+    """The leads to blame with their shares, greatest first, as a list of bars."""
+    missing = {lead for r in report.reasons if r.kind == "missing leads" for lead in r.leads}
+    share = dict(zip(LEADS, 100 * report.share_by_lead, strict=True))
+    ranked = sorted(report.leads, key=lambda lead: -share[lead])
+    n_shown = _N_BARS if len(ranked) > _N_BARS + 1 else len(ranked)
+    shown, others = ranked[:n_shown], ranked[n_shown:]
+    rows = [(lead, share[lead], lead in missing) for lead in shown]
+    if others:
+        total = sum(share[lead] for lead in others)
+        rows.append((f"{len(others)} more", total, set(others) <= missing))
+    items = "".join(
+        f'<li><span>{html.escape(name)}</span><span class="track"><span class="bar'
+        f'{" absent" if absent else ""}" style="width:{value:.0f}%"></span></span>'
+        f"<span>{value:.0f} %{', not recorded' if absent else ''}</span></li>"
+        for name, value, absent in rows
+    )
+    return f'<ul class="shares" aria-label="Shares of the leads to blame">{items}</ul>'
+
+
+def paper(explanation: Explanation, start_s: float, report: WindowReport, key: str) -> None:
     """Twelve leads on ECG paper in a box that scrolls by itself."""
     ecg = explanation.ecg
+    page = st.segmented_control(
+        "Leads on paper",
+        list(_PAGES),
+        format_func=_PAGES.__getitem__,
+        default="12x1",
+        required=True,
+        key="page_format",
+        persist_state="session",
+        label_visibility="collapsed",
+    )
     with st.container(key=key):
         st.plotly_chart(
-            figures.paper_figure(ecg, start_s),
+            figures.paper_figure(
+                ecg, start_s, page=page or "12x1", cell_percentile=report.cell_percentile
+            ),
             key=f"{key}_chart",
             theme=None,
             config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
-            alt=f"Leads on ECG paper, 10 seconds from {figures.clock(start_s)}.",
+            alt=f"Leads on ECG paper, 10 seconds from {figures.clock(start_s)}. {report.sentence}",
         )
     words = "25 mm/s, 10 mm/mV; small box 0.04 s and 0.1 mV; band 0.5 to 40 Hz at 100 Hz, as the "
-    words += "model sees it."
+    words += "model sees it. Orange behind a trace: there the model is unsure of that lead."
     if ecg.leads_with("derived"):
         how = f" ({frame.literal(ecg.derivation)})" if ecg.derivation else ""
         words += f" Leads in blue are derived{how}, not measured."
@@ -227,14 +279,14 @@ def paper(explanation: Explanation, start_s: float, key: str) -> None:
     st.caption(words)
 
 
-def export(explanation: Explanation) -> None:
-    """The track to take away."""
+def export(model: Model, explanation: Explanation) -> None:
+    """The track to take away; in JSON with the reports of the windows that the page lists."""
     stem = "".join(c for c in explanation.recording_id if c.isalnum() or c in "-_") or "recording"
     with st.container(horizontal=True, gap="small"):
         # The text is made when the button is pressed, not on every rerun.
         st.download_button(
             "Download JSON",
-            explanation.json_text,
+            partial(_json_text, model, explanation, chosen(explanation.track)),
             f"{stem}_uncertainty.json",
             "application/json",
             on_click="ignore",
@@ -248,3 +300,10 @@ def export(explanation: Explanation) -> None:
             on_click="ignore",
             icon=":material/download:",
         )
+
+
+def _json_text(model: Model, explanation: Explanation, index: int) -> str:
+    listed = {index}
+    for surest in (True, False):
+        listed.update(services.extreme_windows(explanation.track, _N_LISTED, surest=surest))
+    return explanation.json_text(services.window_reports(model, explanation, sorted(listed)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,9 +25,10 @@ from echoing_core.explanation import DISCLAIMER, Explanation
 from echoing_core.records import WINDOW_S, StandardEcg
 
 if TYPE_CHECKING:
-    from echoing_core.services import Model
+    from echoing_core.services import Model, WindowReport
 
 _REPORT_WIDTH = 90
+_N_LISTED = 3
 
 
 @app.command()
@@ -45,15 +46,25 @@ def explain(
     record: RecordOption = None,
     model: ModelOption = None,
 ) -> None:
-    """See where along a recording the model is unsure."""
+    """See where along a recording the model is unsure, and which leads that comes from.
+
+    Every window's parts by lead are in CSV and JSON; the sentence that says why only of the
+    windows that the summary lists.
+    """
     at_most_one_on_stdout(json_out, csv_out)
-    _, seen = _explained(recording, record, model, stride, vcg_method)
+    from echoing_core import services
+
+    loaded, seen = _explained(recording, record, model, stride, vcg_method)
+    surest, least_sure = (
+        services.extreme_windows(seen.track, _N_LISTED, surest=surest) for surest in (True, False)
+    )
+    reports = services.window_reports(loaded, seen, [*surest, *least_sure])
     if json_out is not None:
-        deliver(seen.json_text(), json_out)
+        deliver(seen.json_text(reports), json_out)
     if csv_out is not None:
         deliver(seen.csv_text(), csv_out)
     if "-" not in (json_out, csv_out):
-        typer.echo(_summary(seen))
+        typer.echo(_summary(seen, surest, least_sure, reports))
 
 
 @app.command()
@@ -287,8 +298,13 @@ def _title(seen: Explanation) -> str:
     return seen.recording_id + (" (simulated)" if seen.ecg.simulated else "")
 
 
-def _summary(seen: Explanation, n_shown: int = 3) -> str:
-    """What a person wants first: leads, notes, and the surest and least sure windows."""
+def _summary(
+    seen: Explanation,
+    surest: Sequence[int],
+    least_sure: Sequence[int],
+    reports: Mapping[int, WindowReport],
+) -> str:
+    """What a person wants first: leads, notes, the surest and least sure windows, and why."""
     import numpy as np
 
     ecg, track = seen.ecg, seen.track
@@ -298,8 +314,6 @@ def _summary(seen: Explanation, n_shown: int = 3) -> str:
             how = f" ({ecg.derivation})" if origin == "derived" and ecg.derivation else ""
             lines.append(f"leads {origin}: {', '.join(names)}{how}")
     lines += [f"note: {note}" for note in ecg.notes]
-    ranked = np.argsort(track.uncertainty, kind="stable")
-    n_shown = min(n_shown, (len(ranked) + 1) // 2)
     rows = [
         (
             which,
@@ -308,10 +322,11 @@ def _summary(seen: Explanation, n_shown: int = 3) -> str:
             f"{track.uncertainty[i]:.4g}",
             f"{track.percentile[i]:.1f}",
         )
-        for which, chosen in (("most", ranked[:n_shown]), ("least", ranked[::-1][:n_shown]))
+        for which, chosen in (("most", surest), ("least", least_sure))
         for i in chosen
     ]
     lines.append(table(("sure", "from s", "to s", "sigma^2", "percentile"), rows))
+    lines += [f"from {track.start_s[i]:.2f} s: {reports[i].sentence}" for i in least_sure]
     low, middle, high = np.percentile(track.percentile, [5, 50, 95])
     lines.append(
         f"percentile over the recording: 5 % {low:.0f}, median {middle:.0f}, 95 % {high:.0f}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from echoing_core import services
 from echoing_core.records import GaussianEmbedding, WindowTrack
 from ui import frame, questions, record, windows
 
@@ -18,6 +19,8 @@ def make_track(uncertainty: list[float], stride_s: float, valid: list[float]) ->
         uncertainty=values,
         percentile=np.clip(100 * values, 0, 100),
         valid_fraction=np.repeat(np.asarray(valid)[:, None], 12, axis=1),
+        by_lead=np.repeat(values[:, None] / 12, 12, axis=1).astype(np.float32),
+        strangeness=np.full(len(values), 0.5, dtype=np.float32),
         window_s=10.0,
         stride_s=stride_s,
     )
@@ -27,9 +30,9 @@ def test_the_listed_windows_do_not_overlap_and_hold_signal() -> None:
     uncertainty = [0.5, 0.9, 0.91, 0.92, 0.2, 0.1, 0.3, 0.99, 0.4, 0.6]
     valid = [1.0] * 7 + [0.0] + [1.0] * 2
     track = make_track(uncertainty, 5.0, valid)
-    least = windows.extremes(track, 3, surest=False)
+    least = services.extreme_windows(track, 3, surest=False)
     assert least == [3, 1, 9]  # 7 holds no signal, 2 overlaps 3
-    most = windows.extremes(track, 3, surest=True)
+    most = services.extreme_windows(track, 3, surest=True)
     assert most[0] == 5 and 4 not in most and 6 not in most
     for chosen in (least, most):
         starts = np.sort(track.start_s[chosen])

@@ -113,6 +113,16 @@ def test_explain_says_derived_and_missing(run: Run, place: Path) -> None:
     assert "leads missing: I, III, aVR" in missing.stdout
 
 
+def test_explain_says_where_the_least_sure_windows_are_unsure(run: Run, place: Path) -> None:
+    told = run("explain", place / "two.hea", "--json", place / "why.json")
+    (line,) = [line for line in told.stdout.splitlines() if line.startswith("from ")]
+    written = json.loads((place / "why.json").read_text(encoding="utf-8"))
+    explained = [w for w in written["windows"] if "sentence" in w]
+    least_sure = max(written["windows"], key=lambda w: w["uncertainty"])
+    assert least_sure in explained
+    assert line == f"from {least_sure['start_s']:.2f} s: {least_sure['sentence']}"
+
+
 def test_explain_takes_a_record_by_its_files(run: Run, place: Path) -> None:
     one = run("explain", place / "twelve.hea", "--json", "-")
     files = run("explain", place / "twelve.dat", place / "twelve.hea", "--json", "-")

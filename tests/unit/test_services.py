@@ -46,8 +46,27 @@ def test_explain_covers_the_recording_and_says_what_it_saw(model: services.Model
     assert written["windows"][3]["uncertainty"] == pytest.approx(seen.track.uncertainty[3])
     rows = list(csv.DictReader(io.StringIO(seen.csv_text())))
     assert len(rows) == 27
+    # Each lead's part and what belongs to none are the whole.
+    parts = sum(float(rows[3][f"sigma2_{lead}"]) for lead in LEADS)
+    assert 0 < parts <= seen.track.uncertainty[3] * (1 + 1e-4)
+    assert float(rows[3]["strangeness"]) == pytest.approx(seen.track.strangeness[3], rel=1e-3)
+    assert len(written["windows"][3]["uncertainty_by_lead"]) == len(written["lead_order"]) == 12
+    assert "sentence" not in written["windows"][3]
     assert rows[0]["valid_V1"] == "1.0000"
     assert rows[0]["valid_V2"] == "0.0000"
+
+
+def test_a_window_is_explained_by_the_parts_it_was_made_of(model: services.Model) -> None:
+    seen = services.explain(model, _recording(("II", "V1")), stride_s=0.5)
+    report = services.window_report(model, seen, 5)
+    by_lead = seen.track.by_lead[5]
+    np.testing.assert_allclose(report.share_by_lead, by_lead / by_lead.sum(), atol=1e-4)
+    several = services.window_reports(model, seen, [0, 5])
+    assert list(several) == [0, 5] and several[5].sentence == report.sentence
+    assert services.window_reports(model, seen, []) == {}
+    written = json.loads(seen.json_text(several))
+    assert written["windows"][5]["sentence"] == report.sentence
+    assert [i for i, w in enumerate(written["windows"]) if "sentence" in w] == [0, 5]
 
 
 def test_gaps_are_counted_per_window_and_lead(model: services.Model) -> None:
