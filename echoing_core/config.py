@@ -34,7 +34,8 @@ class EcgEncoderConfig:
     n_pool_heads: int = 8
     clip_scaled: float = 8.0
     dropout: float = 0.1
-    variance_hidden: int = 256
+    variance_width: int = 24
+    variance_hidden: int = 128
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One training run: first the space, then the variance head on the frozen space."""
+    """One training run: first the space, then both variance heads on the frozen space."""
 
     seed: int = 20261121
     steps: int = 1200
@@ -87,8 +88,10 @@ class TrainingConfig:
     corrupt_share: float = 0.4
     lead_subset_share: float = 0.25
     partial_report_share: float = 0.0
-    variance_steps: int = 400
-    variance_lr: float = 1.0e-3
+    variance_steps: int = 800
+    variance_batch_size: int = 64
+    variance_lr: float = 2.0e-3
+    text_variance_steps: int = 400
     loss: LossConfig = field(default_factory=LossConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
 

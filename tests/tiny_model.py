@@ -29,7 +29,12 @@ def write_tiny_model(folder: Path, seed: int = 0) -> str:
     config = ModelConfig(
         dim=12,
         ecg=EcgEncoderConfig(
-            stem_width=8, mid_width=8, width=16, n_pool_heads=2, variance_hidden=16
+            stem_width=8,
+            mid_width=8,
+            width=16,
+            n_pool_heads=2,
+            variance_width=4,
+            variance_hidden=16,
         ),
         text=TextEncoderConfig(
             hidden=16,

@@ -75,6 +75,12 @@ def train_demo(
         typer.Option("--patients", min=1, help="Simulated patients, test patients included."),
     ] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=2)] = None,
+    space: Annotated[
+        Path | None,
+        typer.Option(
+            "--space", help="Keep the means of this model folder and learn sigma^2 anew only."
+        ),
+    ] = None,
     seed: SeedOption = None,
     log: Annotated[
         Path | None,
@@ -99,6 +105,7 @@ def train_demo(
             ptbxl=ptbxl,
             config=replace(DEMO_TRAINING, **chosen),
             cohort=cohort,
+            space=space,
             log_path=log,
             progress=progress,
         )

@@ -123,7 +123,7 @@ def random_encoder(checkpoint: Checkpoint, seed: int = RANDOM_SEED) -> CompactEc
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         config = checkpoint.encoder.config
-        encoder = CompactEcgEncoder(config.ecg, config.dim, config.log_var_bias)
+        encoder = CompactEcgEncoder(config.ecg, config.dim)
     encoder.eval()
     return encoder
 

@@ -20,7 +20,8 @@ from echoing_core.datasets.scp_text import report_from_scp
 from echoing_core.datasets.simulated import build_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch
-from echoing_core.models.checkpoint import save_checkpoint
+from echoing_core.errors import ConfigError
+from echoing_core.models.checkpoint import Checkpoint, save_checkpoint
 from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.tokenizer import ReportTokenizer, train_tokenizer
 from echoing_core.signals.scaling import LeadScaler
@@ -80,16 +81,22 @@ def train_demo(
     *,
     config: TrainingConfig | None = None,
     cohort: CohortConfig | None = None,
+    space: Checkpoint | None = None,
     log_path: Path | None = None,
     progress: Progress | None = None,
 ) -> str:
     """Train on ``data`` and write the model folder ``out``; returns the model's hash.
+
+    With ``space`` the first stage is left out: means, scaler and vocabulary are those of that
+    model, which must have been trained on the same data, and only sigma^2 is learnt anew.
 
     The run is determined by ``config.seed`` and the data on one machine with one number of
     threads; floating-point sums differ between machines.
     """
     config = config or DEMO_TRAINING
     cohort = cohort or CohortConfig()
+    if space is not None:
+        _check_same_data(space, cohort, data)
     torch.manual_seed(config.seed)
     # Averages decay towards numbers so small that processors take a slow path for them.
     torch.set_flush_denormal(True)
@@ -97,11 +104,6 @@ def train_demo(
     started = time.monotonic()
 
     train = data.simulated.where((data.simulated.table["split"] == "train").to_numpy())
-    scaler = fit_scaler(train, data.real)
-    tokenizer, model_config = _vocabulary(train, data.real, config)
-    config = dataclasses.replace(config, model=model_config)
-    encoder = DualEncoder(config.model)
-
     real_share = config.real_share if data.real is not None else 0.0
     sources = [
         Source("simulated", train.signal_mv, train.valid, _worded_findings(train), 1 - real_share)
@@ -113,27 +115,47 @@ def train_demo(
             )
         )
     log = _JsonLines(log_path)
-    sampler = Sampler(
-        sources,
-        scaler,
-        tokenizer,
-        rng,
-        corrupt_share=config.corrupt_share,
-        lead_subset_share=config.lead_subset_share,
-        partial_report_share=config.partial_report_share,
-    )
-    space = train_space(
-        encoder,
-        sampler,
-        config,
-        progress=_stage(progress, "train the space"),
-        log=log.stage("space"),
-    )
-    encoder = space.encoder
-    clean = [_clean_only(source, study_set) for source, study_set in _paired(sources, train, data)]
+    if space is None:
+        scaler = fit_scaler(train, data.real)
+        tokenizer, model_config = _vocabulary(train, data.real, config)
+        config = dataclasses.replace(config, model=model_config)
+        sampler = Sampler(
+            sources,
+            scaler,
+            tokenizer,
+            rng,
+            corrupt_share=config.corrupt_share,
+            lead_subset_share=config.lead_subset_share,
+            partial_report_share=config.partial_report_share,
+        )
+        trained = train_space(
+            DualEncoder(config.model),
+            sampler,
+            config,
+            progress=_stage(progress, "train the space"),
+            log=log.stage("space"),
+        )
+        encoder, scale, shift = trained.encoder, trained.scale, trained.shift
+        logit_scale = scale * (1.0 if config.loss.name == "infonce" else 2.0)
+    else:
+        scaler, tokenizer, encoder = space.scaler, space.tokenizer, space.encoder
+        config = dataclasses.replace(config, model=encoder.config)
+        scale, shift = space.training["learnt_scale"], space.training["learnt_shift"]
+        logit_scale = space.logit_scale
+    # The second stage draws from generators of its own: it is the same with a space just
+    # trained and with one read from a folder.
+    torch.manual_seed(config.seed + 1)
+    encoder.renew_variance()
     train_variance(
         encoder,
-        Sampler(clean, scaler, tokenizer, rng, corrupt_share=0.0, lead_subset_share=0.0),
+        Sampler(
+            [_without_simulated_noise(sources[0], train), *sources[1:]],
+            scaler,
+            tokenizer,
+            np.random.default_rng(config.seed + 1),
+            corrupt_share=0.0,
+            lead_subset_share=0.0,
+        ),
         config,
         progress=_stage(progress, "train the variance"),
         log=log.stage("variance"),
@@ -148,8 +170,9 @@ def train_demo(
         "real_source": None if data.real is None else "PTB-XL folds 1-8",
         "cohort": to_mapping(cohort),
         "config": to_mapping(config),
-        "learnt_scale": space.scale,
-        "learnt_shift": space.shift,
+        "learnt_scale": scale,
+        "learnt_shift": shift,
+        "space_from": None if space is None else space.hash,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "minutes": round(minutes, 1),
@@ -161,11 +184,21 @@ def train_demo(
         encoder=encoder,
         tokenizer=tokenizer,
         scaler=scaler,
-        logit_scale=space.scale * (1.0 if config.loss.name == "infonce" else 2.0),
+        logit_scale=logit_scale,
         reference=reference.to_dict(),
         training=training,
         card="The card is written by the evaluation that follows training.\n",
     )
+
+
+def _check_same_data(space: Checkpoint, cohort: CohortConfig, data: DemoData) -> None:
+    """A space from other data may have seen this cohort's test patients."""
+    seen = (space.training.get("cohort"), bool(space.training.get("real_ecgs")))
+    if seen != (to_mapping(cohort), data.real is not None):
+        raise ConfigError(
+            f"Model {space.name} was trained on other data: cohort {seen[0]}, PTB-XL {seen[1]}. "
+            "Give the same --patients and --ptbxl as then, or leave out --space."
+        )
 
 
 def fit_scaler(simulated: StudySet, real: StudySet | None) -> LeadScaler:
@@ -226,15 +259,12 @@ def _worded_scp(study_set: StudySet) -> ReportSource:
     return report
 
 
-def _paired(
-    sources: list[Source], train: StudySet, data: DemoData
-) -> list[tuple[Source, StudySet]]:
-    sets = [train] if data.real is None else [train, data.real]
-    return list(zip(sources, sets, strict=True))
+def _without_simulated_noise(source: Source, study_set: StudySet) -> Source:
+    """The studies that were simulated without noise, which the simulator knows.
 
-
-def _clean_only(source: Source, study_set: StudySet) -> Source:
-    """The studies without known noise: only their mu may stand for the truth."""
+    Real ECGs stay as they are, noisy ones included: what is known of their quality are grades
+    by people, and these never enter training.
+    """
     clean = (study_set.table["quality"] == "clean").to_numpy()
     return dataclasses.replace(source, signal_mv=source.signal_mv[clean], valid=source.valid[clean])
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +13,9 @@ from torch import Tensor
 
 from echoing_core.errors import SignalQualityError
 from echoing_core.models.checkpoint import Checkpoint
-from echoing_core.models.ecg_encoder import HOP, WINDOW_N, CompactEcgEncoder, FrameMaps
-from echoing_core.records import BoolArray, GaussianEmbedding, StandardEcg
+from echoing_core.models.ecg_encoder import N_CHUNKS, WINDOW_N, CompactEcgEncoder, FrameMaps
+from echoing_core.models.variance_head import HOP
+from echoing_core.records import LEADS, BoolArray, GaussianEmbedding, StandardEcg
 from echoing_core.signals.scaling import LeadScaler
 
 Progress = Callable[[int, int], None]
@@ -22,6 +25,61 @@ Progress = Callable[[int, int], None]
 _STRETCH_HOPS = 1500
 _WINDOW_HOPS = WINDOW_N // HOP
 _WINDOWS_PER_BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Windows as Gaussians, and the parts that their sums of sigma^2 are made of.
+
+    Attributes
+    ----------
+    embedding : GaussianEmbedding, n rows
+    by_lead : ndarray, shape (n, 12), float32, >= 0
+        Part of the sum of sigma^2 that each lead is to blame for.
+    by_time : ndarray, shape (n, 50), float32, >= 0
+        The same by chunks of 0.2 s from the window's start.
+    rest : ndarray, shape (n,), float32, >= 0
+        What no lead and no moment is to blame for.
+    strangeness : ndarray, shape (n,), float32
+        Distance from the training windows; above 1 is farther than 99 % of them.
+    cells : ndarray, shape (n, 12, 50), float32, or None
+        By lead and chunk, where it was asked for.
+    """
+
+    embedding: GaussianEmbedding
+    by_lead: npt.NDArray[np.float32]
+    by_time: npt.NDArray[np.float32]
+    rest: npt.NDArray[np.float32]
+    strangeness: npt.NDArray[np.float32]
+    cells: npt.NDArray[np.float32] | None = None
+
+
+class _Filled:
+    """Arrays for n windows that are filled in any order."""
+
+    def __init__(self, n: int, dim: int, keep_cells: bool) -> None:
+        self.mu = np.zeros((n, dim), dtype=np.float32)
+        self.log_var = np.zeros((n, dim), dtype=np.float32)
+        self.by_lead = np.zeros((n, len(LEADS)), dtype=np.float32)
+        self.by_time = np.zeros((n, N_CHUNKS), dtype=np.float32)
+        self.rest = np.zeros(n, dtype=np.float32)
+        self.strangeness = np.zeros(n, dtype=np.float32)
+        self.cells = np.zeros((n, len(LEADS), N_CHUNKS), dtype=np.float32) if keep_cells else None
+
+    def put(self, rows: Any, encoder: CompactEcgEncoder, maps: FrameMaps) -> None:
+        parts = encoder.variance_from(maps)
+        self.mu[rows] = encoder.mean_from(maps).numpy()
+        self.log_var[rows] = parts.log_var.numpy()
+        self.by_lead[rows] = parts.cells.sum(2).numpy()
+        self.by_time[rows] = parts.cells.sum(1).numpy()
+        self.rest[rows] = parts.rest.numpy()
+        self.strangeness[rows] = encoder.strangeness_from(maps).numpy()
+        if self.cells is not None:
+            self.cells[rows] = parts.cells.numpy()
+
+    def parts(self) -> Parts:
+        embedding = GaussianEmbedding(self.mu, self.log_var)
+        return Parts(embedding, self.by_lead, self.by_time, self.rest, self.strangeness, self.cells)
 
 
 def encode_batch(
@@ -41,21 +99,31 @@ def encode_batch(
         Filtered, 100 Hz, millivolts, order of `LEADS`.
     valid : ndarray of bool, same shape
     """
-    mus, log_vars = [], []
+    return encode_batch_parts(
+        encoder, scaler, signal_mv, valid, batch_size=batch_size, progress=progress
+    ).embedding
+
+
+def encode_batch_parts(
+    encoder: CompactEcgEncoder,
+    scaler: LeadScaler,
+    signal_mv: npt.NDArray[np.float32],
+    valid: BoolArray,
+    *,
+    keep_cells: bool = False,
+    batch_size: int = 128,
+    progress: Progress | None = None,
+) -> Parts:
+    """`encode_batch`, and where the variance of each window comes from."""
+    filled = _Filled(len(signal_mv), encoder.variance_head.dim, keep_cells)
     with torch.inference_mode():
         for first in range(0, len(signal_mv), batch_size):
             rows = slice(first, first + batch_size)
-            scaled, mask = to_tensors(scaler, signal_mv[rows], valid[rows])
-            mu, log_var = encoder(scaled, mask)
-            mus.append(mu.numpy())
-            log_vars.append(log_var.numpy())
+            maps = encoder.frame_maps(*to_tensors(scaler, signal_mv[rows], valid[rows]))
+            filled.put(rows, encoder, maps)
             if progress is not None:
                 progress(min(first + batch_size, len(signal_mv)), len(signal_mv))
-    dim = int(encoder.variance_head.out.out_features)
-    if not mus:
-        empty = np.zeros((0, dim), dtype=np.float32)
-        return GaussianEmbedding(empty, empty)
-    return GaussianEmbedding(np.concatenate(mus), np.concatenate(log_vars))
+    return filled.parts()
 
 
 def encode_dense(
@@ -81,37 +149,53 @@ def encode_dense(
     GaussianEmbedding
         In the order of ``starts``; equal to `encode_batch` of the cut windows up to rounding.
     """
+    return encode_dense_parts(encoder, scaler, ecg, starts, progress=progress).embedding
+
+
+def encode_dense_parts(
+    encoder: CompactEcgEncoder,
+    scaler: LeadScaler,
+    ecg: StandardEcg,
+    starts: npt.NDArray[np.integer],
+    *,
+    keep_cells: bool = False,
+    progress: Progress | None = None,
+) -> Parts:
+    """`encode_dense`, and where the variance of each window comes from."""
     starts = np.asarray(starts, dtype=np.int64)
     if len(starts) and (starts.min() < 0 or starts.max() + WINDOW_N > ecg.n_times):
         raise SignalQualityError(
             f"A window reaches beyond the recording, which lasts {ecg.duration_s:.1f} s."
         )
-    dim = int(encoder.variance_head.out.out_features)
-    mu = np.zeros((len(starts), dim), dtype=np.float32)
-    log_var = np.zeros((len(starts), dim), dtype=np.float32)
+    filled = _Filled(len(starts), encoder.variance_head.dim, keep_cells)
     done = 0
     with torch.inference_mode():
-        for phase in np.unique(starts % HOP):
-            chosen = np.flatnonzero(starts % HOP == phase)
-            hops = (starts[chosen] - phase) // HOP
-            for stretch in np.unique(hops // _STRETCH_HOPS):
-                rows = chosen[hops // _STRETCH_HOPS == stretch]
-                first_hop = int(stretch) * _STRETCH_HOPS
-                begin = int(phase) + first_hop * HOP
-                end = min(begin + (_STRETCH_HOPS + _WINDOW_HOPS) * HOP, ecg.n_times)
-                scaled, mask = to_tensors(
-                    scaler, ecg.signal_mv[None, :, begin:end], ecg.valid[None, :, begin:end]
-                )
-                maps = encoder.frame_maps(scaled, mask)
-                local = torch.from_numpy((starts[rows] - begin) // HOP)
-                for part in torch.split(torch.arange(len(rows)), _WINDOWS_PER_BATCH):
-                    windows: FrameMaps = maps.unfold(local[part], encoder.window_frames)
-                    mu[rows[part.numpy()]] = encoder.mean_from(windows).numpy()
-                    log_var[rows[part.numpy()]] = encoder.log_var_from(windows).numpy()
-                done += len(rows)
-                if progress is not None:
-                    progress(done, len(starts))
-    return GaussianEmbedding(mu, log_var)
+        for rows, begin, end in _stretches(starts, ecg.n_times):
+            scaled, mask = to_tensors(
+                scaler, ecg.signal_mv[None, :, begin:end], ecg.valid[None, :, begin:end]
+            )
+            maps = encoder.frame_maps(scaled, mask)
+            local = torch.from_numpy((starts[rows] - begin) // HOP)
+            for part in torch.split(torch.arange(len(rows)), _WINDOWS_PER_BATCH):
+                windows: FrameMaps = maps.unfold(local[part], encoder.window_frames)
+                filled.put(rows[part.numpy()], encoder, windows)
+            done += len(rows)
+            if progress is not None:
+                progress(done, len(starts))
+    return filled.parts()
+
+
+def _stretches(
+    starts: npt.NDArray[np.integer], n_times: int
+) -> Iterator[tuple[npt.NDArray[np.intp], int, int]]:
+    """Windows that share a pass: their row numbers, and the samples that the pass needs."""
+    for phase in np.unique(starts % HOP):
+        chosen = np.flatnonzero(starts % HOP == phase)
+        hops = (starts[chosen] - phase) // HOP
+        for stretch in np.unique(hops // _STRETCH_HOPS):
+            begin = int(phase) + int(stretch) * _STRETCH_HOPS * HOP
+            end = min(begin + (_STRETCH_HOPS + _WINDOW_HOPS) * HOP, n_times)
+            yield chosen[hops // _STRETCH_HOPS == stretch], begin, end
 
 
 def encode_texts(

@@ -6,10 +6,11 @@ that starts on a multiple of 0.2 s sees the same feature frames whether it is em
 or cut out of one pass over a whole recording. Pooling is a weighted sum over the window's
 own frames.
 
-The mean reads deep features. The variance reads early and deep features and per-lead
-statistics of the signal, because deep features have thrown away much of what tells noise
-from heart; it reads them with the gradient stopped, so that learning to be unsure never bends
-the space: a head that could would shrink its own target by moving mu.
+The mean reads deep features. The variance has a network of its own that looks at every lead by
+itself, because deep features have thrown away much of what tells noise from heart
+(`variance_head`). What it reads of the trunk it reads with the gradient stopped, so that
+learning to be unsure never bends the space: a head that could would shrink its own target by
+moving mu.
 """
 
 from __future__ import annotations
@@ -21,16 +22,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoing_core.config import EcgEncoderConfig
-from echoing_core.models.gaussian_head import MeanHead, VarianceHead
-
-N_LEADS = 12
-HOP = 20
-"""Samples (at 100 Hz) between two feature frames."""
+from echoing_core.models.familiarity import Familiarity
+from echoing_core.models.gaussian_head import MeanHead
+from echoing_core.models.variance_head import (
+    HOP,
+    N_LEADS,
+    LeadwiseVariance,
+    VarianceParts,
+    lead_statistics,
+)
 
 WINDOW_N = 1000
 """Samples of one window."""
 
-STATISTICS_PER_LEAD = 5
+N_CHUNKS = WINDOW_N // HOP
+"""Chunks of 0.2 s in a window, on which sigma^2 is told apart in time."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +47,24 @@ class FrameMaps:
     ----------
     early : Tensor, shape (batch, mid_width, n_early)
     deep : Tensor, shape (batch, width, n_deep)
+    leads : Tensor, shape (batch, 12 * variance_width, n_lead_frames)
+        Features of each lead by itself.
     statistics : Tensor, shape (batch, 12 * STATISTICS_PER_LEAD, n_chunks)
-        Per lead and chunk: power, mean absolute slope, peak, valid share, flatness.
+        Per lead and chunk, see `lead_statistics`.
     """
 
     early: Tensor
     deep: Tensor
+    leads: Tensor
     statistics: Tensor
 
-    def unfold(self, firsts: Tensor, frames: tuple[int, int, int]) -> FrameMaps:
+    def unfold(self, firsts: Tensor, frames: tuple[int, int, int, int]) -> FrameMaps:
         """Windows that start at ``firsts`` hops of a single stretch, as one batch.
 
         Parameters
         ----------
         firsts : Tensor of int64, shape (n_windows,)
-        frames : (n_early, n_deep, n_chunks)
+        frames : (n_early, n_deep, n_lead_frames, n_chunks)
             Frames of one window on each map.
         """
 
@@ -66,7 +75,8 @@ class FrameMaps:
         return FrameMaps(
             gather(self.early, frames[0]),
             gather(self.deep, frames[1]),
-            gather(self.statistics, frames[2]),
+            gather(self.leads, frames[2]),
+            gather(self.statistics, frames[3]),
         )
 
 
@@ -107,12 +117,9 @@ class CompactEcgEncoder(nn.Module):
     config : EcgEncoderConfig
     dim : int
         Dimension of the shared space.
-    log_var_bias : float
-        Start of the log-variance output. With 0 the summed variance would start at ``dim``
-        and drown the distance between means.
     """
 
-    def __init__(self, config: EcgEncoderConfig, dim: int, log_var_bias: float) -> None:
+    def __init__(self, config: EcgEncoderConfig, dim: int) -> None:
         super().__init__()
         self.config = config
         self.stem = ConvNorm(2 * N_LEADS, config.stem_width, kernel=9, stride=2)
@@ -129,11 +136,13 @@ class CompactEcgEncoder(nn.Module):
             ),
         )
         self.mean_head = MeanHead(config.width, dim, config.n_pool_heads, config.dropout)
-        self.variance_head = VarianceHead(
-            n_features=2 * config.mid_width + 2 * config.width + 2 * N_LEADS * STATISTICS_PER_LEAD,
+        n_trunk = 2 * config.mid_width + 2 * config.width
+        self.familiarity = Familiarity(n_trunk)
+        self.variance_head = LeadwiseVariance(
+            n_features=n_trunk,
+            width=config.variance_width,
             hidden=config.variance_hidden,
             dim=dim,
-            log_var_bias=log_var_bias,
         )
         early_samples = 9 + 2 * 4 + 2 * 4 + 4 * 4
         self.receptive_field = (
@@ -143,11 +152,12 @@ class CompactEcgEncoder(nn.Module):
         self._early_field = early_samples + 4 * 4
         self.window_frames = self.frames_of(WINDOW_N)
 
-    def frames_of(self, n_times: int) -> tuple[int, int, int]:
-        """Frames that ``n_times`` samples give on the early, deep and statistics maps."""
+    def frames_of(self, n_times: int) -> tuple[int, int, int, int]:
+        """Frames that ``n_times`` samples give on the early, deep, lead and statistics maps."""
         return (
             (n_times - self._early_field) // HOP + 1,
             (n_times - self.receptive_field) // HOP + 1,
+            (n_times - self.variance_head.frames.receptive_field) // HOP + 1,
             n_times // HOP,
         )
 
@@ -161,69 +171,50 @@ class CompactEcgEncoder(nn.Module):
         valid : Tensor of the same shape
             1 where measured or derived, 0 in gaps and missing leads.
         """
+        early, deep = self._trunk(scaled, valid)
+        return FrameMaps(
+            early=functional.avg_pool1d(early, 5, stride=5),
+            deep=deep,
+            leads=self.variance_head.frames(scaled, valid),
+            statistics=lead_statistics(scaled, valid),
+        )
+
+    def mean(self, scaled: Tensor, valid: Tensor) -> Tensor:
+        """mu alone, shape (batch, dim), of one window each, without the work for sigma^2."""
+        _, deep = self._trunk(scaled, valid)
+        mu: Tensor = self.mean_head(deep)
+        return mu
+
+    def _trunk(self, scaled: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         limit = self.config.clip_scaled
         # A smooth clip: a rail at 50 mV must be visible as extreme without ruling the trunk.
         clipped = limit * torch.tanh(scaled / limit)
         x = self.stem(torch.cat([clipped, valid], dim=1))
         early = self.stage2(self.down1(self.stage1(x)))
-        deep = self.stage3(self.down2(early))
-        return FrameMaps(
-            early=functional.avg_pool1d(early, 5, stride=5),
-            deep=deep,
-            statistics=lead_statistics(scaled, valid),
-        )
+        return early, self.stage3(self.down2(early))
 
     def mean_from(self, maps: FrameMaps) -> Tensor:
         """Unit-norm mu of windows given by their frames, shape (batch, dim)."""
         mu: Tensor = self.mean_head(maps.deep)
         return mu
 
-    def log_var_from(self, maps: FrameMaps) -> Tensor:
-        """log sigma^2 of windows given by their frames, shape (batch, dim)."""
+    def variance_from(self, maps: FrameMaps) -> VarianceParts:
+        """sigma^2 of windows given by their frames, and the leads and chunks it comes from."""
+        parts: VarianceParts = self.variance_head(maps.leads, maps.statistics, self.trunk_of(maps))
+        return parts
+
+    def strangeness_from(self, maps: FrameMaps) -> Tensor:
+        """Distance from the training windows, shape (batch,); above 1 is unlike them."""
+        distance: Tensor = self.familiarity(self.trunk_of(maps))
+        return distance
+
+    def trunk_of(self, maps: FrameMaps) -> Tensor:
+        """Means and spreads of the trunk's features over a window, without gradient."""
         early, deep = maps.early.detach(), maps.deep.detach()
-        statistics = torch.log(maps.statistics + 1e-4)
-        features = torch.cat(
-            [
-                early.mean(-1),
-                early.std(-1, correction=0),
-                deep.mean(-1),
-                deep.std(-1, correction=0),
-                statistics.mean(-1),
-                statistics.amax(-1),
-            ],
-            dim=1,
-        )
-        log_var: Tensor = self.variance_head(features)
-        return log_var
+        pooled = [early.mean(-1), early.std(-1, correction=0)]
+        return torch.cat([*pooled, deep.mean(-1), deep.std(-1, correction=0)], dim=1)
 
     def forward(self, scaled: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """One window each: (mu, log_var), both of shape (batch, dim)."""
         maps = self.frame_maps(scaled, valid)
-        return self.mean_from(maps), self.log_var_from(maps)
-
-
-def lead_statistics(scaled: Tensor, valid: Tensor) -> Tensor:
-    """Power, slope, peak, valid share and flatness per lead in chunks of `HOP` samples.
-
-    Slopes are taken inside a chunk only, so that a chunk never depends on its neighbours.
-
-    Returns
-    -------
-    Tensor, shape (batch, 12 * STATISTICS_PER_LEAD, n_times // HOP), all >= 0
-    """
-    n_chunks = scaled.shape[-1] // HOP
-    shape = (*scaled.shape[:2], n_chunks, HOP)
-    x = scaled[..., : n_chunks * HOP].reshape(shape)
-    weight = valid[..., : n_chunks * HOP].reshape(shape)
-    slope = (x[..., 1:] - x[..., :-1]).abs()
-    statistics = torch.stack(
-        [
-            x.square().mean(-1),
-            slope.mean(-1),
-            x.abs().amax(-1),
-            weight.mean(-1),
-            (slope < 1e-3).to(x.dtype).mean(-1),
-        ],
-        dim=2,
-    )
-    return statistics.flatten(1, 2)
+        return self.mean_from(maps), self.variance_from(maps).log_var

@@ -1,4 +1,4 @@
-"""From pooled features to a Gaussian: unit-norm mean, log-variance per dimension."""
+"""From pooled features to a unit-norm mean; the limits of a log-variance."""
 
 from __future__ import annotations
 
@@ -36,23 +36,3 @@ class MeanHead(nn.Module):
         spread = (frames - mean[..., None]).square().mean(-1).add(1e-6).sqrt()
         pooled = self.drop(self.norm(torch.cat([attended, mean, spread], dim=1)))
         return functional.normalize(self.out(functional.gelu(self.hidden(pooled))), dim=-1)
-
-
-class VarianceHead(nn.Module):
-    """Pooled features -> log sigma^2, shape (batch, dim)."""
-
-    def __init__(self, n_features: int, hidden: int, dim: int, log_var_bias: float) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm1d(n_features)
-        self.hidden1 = nn.Linear(n_features, hidden)
-        self.hidden2 = nn.Linear(hidden, hidden)
-        self.out = nn.Linear(hidden, dim)
-        nn.init.normal_(self.out.weight, std=0.01)
-        nn.init.constant_(self.out.bias, log_var_bias)
-
-    def forward(self, features: Tensor) -> Tensor:
-        # A frozen BatchNorm may meet values far outside training; limit what it passes on.
-        h = self.norm(features).clamp(-8.0, 8.0)
-        h = functional.gelu(self.hidden1(h))
-        h = h + functional.gelu(self.hidden2(h))
-        return self.out(h).clamp(*LOG_VAR_RANGE)  # type: ignore[no-any-return]

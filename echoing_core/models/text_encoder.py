@@ -21,16 +21,23 @@ class TextEncoder(nn.Module):
     dim : int
         Dimension of the shared space.
     log_var_bias : float
-        Start of the log-variance output.
+        Start of the log-variance output. With 0 the summed variance would start at ``dim``
+        and drown the distance between means.
     """
 
     def __init__(self, config: TextEncoderConfig, dim: int, log_var_bias: float) -> None:
         super().__init__()
         self.backbone: Any = _small_bert(config)
         self.mean = nn.Linear(2 * config.hidden, dim)
-        self.log_var = nn.Linear(2 * config.hidden, dim)
-        nn.init.normal_(self.log_var.weight, std=0.01)
-        nn.init.constant_(self.log_var.bias, log_var_bias)
+        last = nn.Linear(config.hidden, dim)
+        nn.init.normal_(last.weight, std=0.01)
+        nn.init.constant_(last.bias, log_var_bias)
+        self.variance_head = nn.Sequential(
+            nn.LayerNorm(2 * config.hidden),
+            nn.Linear(2 * config.hidden, config.hidden),
+            nn.GELU(),
+            last,
+        )
 
     def forward(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """(mu, log_var), both (batch, dim), from int64 tokens of shape (batch, n_tokens)."""
@@ -39,7 +46,7 @@ class TextEncoder(nn.Module):
         average = (states * weight).sum(1) / weight.sum(1).clamp_min(1.0)
         pooled = torch.cat([average, states[:, 0]], dim=1)
         mu = functional.normalize(self.mean(pooled), dim=-1)
-        return mu, self.log_var(pooled).clamp(*LOG_VAR_RANGE)
+        return mu, self.variance_head(pooled).clamp(*LOG_VAR_RANGE)
 
 
 def _small_bert(config: TextEncoderConfig) -> nn.Module:

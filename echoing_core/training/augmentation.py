@@ -6,12 +6,15 @@ masked, so the model is told and never guesses from zeros.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 
 from echoing_core.records import LEADS, STANDARD_FS_HZ, BoolArray
 from echoing_core.signals.filters import bandpass
 from echoing_core.simulate.noise import corrupt
+from echoing_core.simulate.noise_shapes import LEADS_FROM_ELECTRODES
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -62,21 +65,107 @@ def rescale(signal_mv: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def disturb(signal_mv: FloatArray, rng: np.random.Generator, severity: float) -> FloatArray:
-    """Device faults in a filtered window, filtered as the reader would have filtered them.
+    """Noise and device faults in a filtered window, filtered as the reader would have done."""
+    faulty, _ = corrupt(signal_mv, STANDARD_FS_HZ, rng, severity)
+    return as_read(signal_mv, faulty)
+
+
+def as_read(signal_mv: FloatArray, faulty_mv: FloatArray) -> FloatArray:
+    """A disturbed window as the reader's filter would have left it.
 
     Only the leads that a fault reached pass the filter again: a second pass narrows the band a
     little, and must not become the mark of a disturbed lead.
     """
-    faulty, _ = corrupt(signal_mv, STANDARD_FS_HZ, rng, severity)
-    hit = np.flatnonzero((faulty != signal_mv).any(axis=1))
+    hit = np.flatnonzero((faulty_mv != signal_mv).any(axis=1))
     disturbed = signal_mv.copy()
-    difference = faulty[hit] - signal_mv[hit]
+    difference = faulty_mv[hit] - signal_mv[hit]
     # Added noise is filtered alone; where a fault took the heart out, what it left is filtered.
-    replaced = (difference + signal_mv[hit]).std(axis=1) < 0.5 * signal_mv[hit].std(axis=1)
+    replaced = faulty_mv[hit].std(axis=1) < 0.5 * signal_mv[hit].std(axis=1)
     disturbed[hit] += bandpass(difference, STANDARD_FS_HZ).astype(np.float32)
     if replaced.any():
-        disturbed[hit[replaced]] = bandpass(faulty[hit[replaced]], STANDARD_FS_HZ)
+        disturbed[hit[replaced]] = bandpass(faulty_mv[hit[replaced]], STANDARD_FS_HZ)
     return disturbed
+
+
+CONTACT_FAULTS = ("flat", "weak", "intermittent", "swing", "hum")
+"""What a bad contact does: no signal, little signal, signal on and off with jumps, drift of
+volts, and mains or pump noise inside the band."""
+
+_CONTACT_SHARES = (0.32, 0.10, 0.22, 0.22, 0.14)
+
+
+def lose_contact(signal_mv: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """One contact fault in a filtered window, filtered as the reader would have done.
+
+    Mostly of one to three electrodes, so that it reaches the leads as the hardware combines
+    them; at times of single leads, as a broken cable or channel makes it.
+    """
+    n_times = signal_mv.shape[1]
+    kind = str(rng.choice(CONTACT_FAULTS, p=_CONTACT_SHARES))
+    if rng.random() < 0.3:
+        leads = rng.permutation(len(LEADS))[: int(rng.integers(1, 7))]
+    else:
+        n_off = 1 + int(rng.random() < 0.4) + int(rng.random() < 0.2)
+        reach = np.abs(LEADS_FROM_ELECTRODES[:, rng.permutation(9)[:n_off]]).max(axis=1)
+        leads = np.flatnonzero(reach > 0.4)
+    start, stop = 0, n_times
+    if rng.random() < 0.4:
+        length = int(n_times * rng.uniform(0.12, 0.8))
+        start = int(rng.integers(0, n_times - length))
+        stop = start + length
+    faulty = signal_mv.copy()
+    for lead in leads:
+        faulty[lead, start:stop] = _badly_connected(faulty[lead, start:stop], kind, rng)
+    return as_read(signal_mv, faulty)
+
+
+def _badly_connected(lead_mv: FloatArray, kind: str, rng: np.random.Generator) -> FloatArray:
+    n_times = lead_mv.size
+    if kind == "flat":
+        return np.full(n_times, 0.0 if rng.random() < 0.7 else rng.normal(), dtype=np.float32)
+    if kind == "weak":
+        hiss = float(rng.uniform(0.0, 0.05)) * rng.standard_normal(n_times)
+        return np.asarray(lead_mv * rng.uniform(0.02, 0.2) + hiss, dtype=np.float32)
+    if kind == "hum":
+        angle = 2 * np.pi * rng.uniform(8.0, 40.0) * np.arange(n_times) / STANDARD_FS_HZ
+        wave = rng.uniform(0.1, 2.0) * np.sin(angle + rng.uniform(0.0, 6.0))
+        return np.asarray(lead_mv + wave, dtype=np.float32)
+    if kind == "swing":
+        walk = np.cumsum(rng.standard_normal(n_times)) * rng.uniform(0.02, 0.6)
+        swung = lead_mv + walk
+        return np.asarray(np.clip(swung, -6.0, 6.0) if rng.random() < 0.5 else swung, np.float32)
+    per_s = rng.uniform(0.3, 3.0)
+    n_cuts = max(2, int(n_times / STANDARD_FS_HZ * per_s))
+    cuts = [0, *np.sort(rng.integers(0, n_times, n_cuts)).tolist(), n_times]
+    broken = lead_mv.copy()
+    off = rng.random() < 0.5
+    for first, after in itertools.pairwise(cuts):
+        if off:
+            broken[first:after] = rng.normal() * rng.choice((0.0, 0.5, 3.0))
+        else:
+            broken[first:after] += np.float32(0.5 * rng.normal())
+        off = not off
+    return broken
+
+
+def spoil(
+    signal_mv: FloatArray, valid: BoolArray, rng: np.random.Generator
+) -> tuple[FloatArray, BoolArray]:
+    """A view for the variance stage: as recorded in a fifth, else with what may go wrong."""
+    if rng.random() < 0.2:
+        return signal_mv, valid
+    fault = rng.random()
+    if fault < 0.6:
+        signal_mv = disturb(signal_mv, rng, float(rng.random()))
+    elif fault < 0.85:
+        signal_mv = lose_contact(signal_mv, rng)
+    if rng.random() < 0.2:
+        signal_mv = disturb(signal_mv, rng, 0.4 * float(rng.random()))
+    if rng.random() < 0.25:
+        valid = drop_leads(valid, rng)
+    if rng.random() < 0.06:
+        valid = cut_gap(valid, rng)
+    return signal_mv, valid
 
 
 def degrade(

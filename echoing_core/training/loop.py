@@ -1,4 +1,4 @@
-"""Two stages: the space, then the variance head on the frozen space.
+"""Two stages: the space, then the variance heads on the frozen space.
 
 Why two: a variance that learns from how far corruption moves mu must not be able to move mu
 itself, or it shrinks its own target.
@@ -13,17 +13,23 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from echoing_core.config import TrainingConfig
-from echoing_core.losses import MatchingLoss, displacement_nll
+from echoing_core.losses import MatchingLoss, displacement_nll, lost_share, sum_nll
 from echoing_core.models.dual_encoder import DualEncoder
-from echoing_core.training.sampling import Sampler
+from echoing_core.models.ecg_encoder import CompactEcgEncoder
+from echoing_core.models.variance_head import HOP
+from echoing_core.training.sampling import Sampler, ViewBatch
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 Log = Callable[[dict[str, float]], None]
+
+_BATCHES_FOR_AXES = 40
+_BATCHES_FOR_FAMILIARITY = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,46 +103,132 @@ def train_variance(
     progress: Progress | None = None,
     log: Log | None = None,
 ) -> None:
-    """Stage 2, in place: the ECG variance head alone, by `displacement_nll`."""
+    """Stage 2, in place: the axes of the space, then the variance heads alone.
+
+    The space is turned so that its axes are the principal directions of what bad recording does
+    to mu; angles and distances stay as they are. Then the ECG's head learns by
+    `displacement_nll` how far mu lies from the mean of the clean original, half of it read from
+    all leads, half from the lead that suffered most: one useless lead among twelve hardly moves
+    a mean that has learnt to live without leads, and yet misleads whoever looks at it. `sum_nll`
+    holds the sum; binary cross-entropy with `lost_share` says where in the window the loss is.
+    The text's head learns how far the mean of what is left of a report lies from the whole's.
+    """
     encoder.eval()
     encoder.requires_grad_(False)
-    head = encoder.ecg.variance_head
+    axes, variances = _error_axes(encoder.ecg, sampler, config.variance_batch_size)
+    encoder.rotate(axes)
+    encoder.ecg.variance_head.start_from(variances)
+    total = config.variance_steps + config.text_variance_steps
+
+    def ecg_loss() -> tuple[Tensor, dict[str, float]]:
+        batch = sampler.views(config.variance_batch_size)
+        lost = lost_share(batch.clean, batch.seen, HOP)
+        with torch.no_grad():
+            squared = _reading_errors(encoder.ecg, batch, lost)
+        parts = encoder.ecg.variance_from(encoder.ecg.frame_maps(*batch.seen))
+        nll = displacement_nll(squared, parts.log_var)
+        whole = sum_nll(squared, parts.log_var)
+        where = functional.binary_cross_entropy_with_logits(parts.lost_logit, lost)
+        sigma2 = float(parts.log_var.detach().exp().sum(1).mean())
+        moved = float(squared.sum(1).mean())
+        terms = {"nll": nll.item(), "sum_nll": whole.item(), "where": where.item()}
+        return nll + whole + where, {**terms, "moved": moved, "sigma2": sigma2}
+
+    def text_loss() -> tuple[Tensor, dict[str, float]]:
+        batch = sampler.text_views(config.batch_size)
+        with torch.no_grad():
+            whole, _ = encoder.text(*batch.whole)
+        left, log_var = encoder.text(*batch.left)
+        squared = (left.detach() - whole).square()
+        nll = displacement_nll(squared, log_var)
+        sigma2 = float(log_var.detach().exp().sum(1).mean())
+        moved = float(squared.sum(1).mean())
+        return nll + sum_nll(squared, log_var), {
+            "text_nll": nll.item(),
+            "text_moved": moved,
+            "text_sigma2": sigma2,
+        }
+
+    def report(step: int, terms: dict[str, float]) -> None:
+        if log is not None:
+            log({"step": float(step), **terms})
+        if progress is not None:
+            progress(step + 1, total)
+
+    ecg_head, text_head = encoder.ecg.variance_head, encoder.text.variance_head
+    _fit_head(ecg_head, ecg_loss, config.variance_steps, config, report)
+    _fit_head(
+        text_head,
+        text_loss,
+        config.text_variance_steps,
+        config,
+        lambda step, terms: report(config.variance_steps + step, terms),
+    )
+    encoder.requires_grad_(False)
+    _learn_what_is_familiar(encoder.ecg, sampler, config.variance_batch_size)
+
+
+def _learn_what_is_familiar(ecg: CompactEcgEncoder, sampler: Sampler, batch_size: int) -> None:
+    trunks = []
+    with torch.no_grad():
+        for _ in range(_BATCHES_FOR_FAMILIARITY):
+            batch = sampler.views(batch_size)
+            trunks.append(ecg.trunk_of(ecg.frame_maps(*batch.seen)))
+    ecg.familiarity.fit(torch.cat(trunks))
+
+
+def _fit_head(
+    head: nn.Module,
+    loss_of_batch: Callable[[], tuple[Tensor, dict[str, float]]],
+    steps: int,
+    config: TrainingConfig,
+    report: Callable[[int, dict[str, float]], None],
+) -> None:
     head.requires_grad_(True)
     optimiser = torch.optim.AdamW(
         _parameter_groups([head], config.weight_decay), lr=config.variance_lr
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, _warmup_cosine(20, config.variance_steps)
-    )
-    for step in range(config.variance_steps):
-        batch = sampler.views(config.batch_size)
-        with torch.no_grad():
-            mu_clean = encoder.ecg.mean_from(encoder.ecg.frame_maps(*batch.clean))
-            maps = encoder.ecg.frame_maps(*batch.seen)
-            mu_seen = encoder.ecg.mean_from(maps)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warmup_cosine(50, steps))
+    for step in range(steps):
         # Only the head's own normalisation learns; the trunk's statistics stay as they are.
         head.train()
-        log_var = encoder.ecg.log_var_from(maps)
-        loss = displacement_nll(mu_seen, mu_clean, log_var)
+        loss, terms = loss_of_batch()
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(head.parameters(), config.clip_norm)
         optimiser.step()
         schedule.step()
         head.eval()
-        if log is not None:
-            moved = (mu_seen - mu_clean).square().sum(1)
-            log(
-                {
-                    "step": float(step),
-                    "nll": loss.item(),
-                    "moved": float(moved.mean()),
-                    "sigma2": float(log_var.detach().exp().sum(1).mean()),
-                }
-            )
-        if progress is not None:
-            progress(step + 1, config.variance_steps)
-    encoder.requires_grad_(False)
+        report(step, terms)
+
+
+def _reading_errors(ecg: CompactEcgEncoder, batch: ViewBatch, lost: Tensor) -> Tensor:
+    """Squared errors of mu, shape (n, dim): mean of all leads' reading and the worst lead's."""
+    (signal, measured), (view, visible) = batch.clean, batch.seen
+    hidden = visible.mean(-1) < 0.5
+    worst = lost.mean(2).masked_fill(hidden, -1.0).argmax(1)
+    alone = functional.one_hot(worst, lost.shape[1]).to(view.dtype)[..., None]
+
+    together = ecg.mean(view, visible) - ecg.mean(signal, measured)
+    single = ecg.mean(view * alone, visible * alone) - ecg.mean(signal * alone, measured * alone)
+    return 0.5 * (together.square() + single.square())
+
+
+def _error_axes(ecg: CompactEcgEncoder, sampler: Sampler, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Principal directions of what bad recording does to mu, widest first, as columns.
+
+    Beside them the mean squared error in each direction, shape (dim,).
+    """
+    dim = ecg.mean_head.out.out_features
+    second_moment = torch.zeros(dim, dim)
+    with torch.no_grad():
+        for _ in range(_BATCHES_FOR_AXES):
+            batch = sampler.views(batch_size)
+            error = ecg.mean(*batch.seen) - ecg.mean(*batch.clean)
+            second_moment += error.T @ error / (len(error) * _BATCHES_FOR_AXES)
+    values, axes = torch.linalg.eigh(second_moment.double())
+    kind = second_moment.dtype
+    return axes.flip(1).to(kind), values.flip(0).clamp_min(0.0).to(kind)
 
 
 def _follow(average: nn.Module, live: nn.Module, decay: float) -> None:

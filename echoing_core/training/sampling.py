@@ -14,7 +14,7 @@ from torch import Tensor
 from echoing_core.models.tokenizer import ReportTokenizer
 from echoing_core.records import BoolArray
 from echoing_core.signals.scaling import LeadScaler
-from echoing_core.training.augmentation import degrade, rescale
+from echoing_core.training.augmentation import degrade, rescale, spoil
 
 ReportSource = Callable[[int, np.random.Generator], str]
 """Row number and generator -> one wording of that study's report."""
@@ -63,12 +63,25 @@ class ViewBatch:
     seen: tuple[Tensor, Tensor]
 
 
+@dataclass(frozen=True)
+class TextViewBatch:
+    """The same reports twice, as (token_ids, token_mask): whole, and what is left of them."""
+
+    whole: tuple[Tensor, Tensor]
+    left: tuple[Tensor, Tensor]
+
+
 _SENTENCE_END = re.compile(r"(?<=\.)\s+")
 
 
 def sentences_of(report: str) -> list[str]:
     """The sentences of a report, each with its full stop; a number's point ends none."""
     return [sentence for sentence in _SENTENCE_END.split(report.strip()) if sentence]
+
+
+def _made_up_word(rng: np.random.Generator) -> str:
+    letters = rng.integers(ord("a"), ord("z") + 1, size=int(rng.integers(3, 11)))
+    return "".join(chr(letter) for letter in letters)
 
 
 class Sampler:
@@ -123,23 +136,48 @@ class Sampler:
         return PairBatch(scaled, valid, torch.from_numpy(ids), torch.from_numpy(token_mask), match)
 
     def views(self, batch_size: int) -> ViewBatch:
-        """One batch for the variance head: a quarter of the views are left as recorded."""
+        """One batch for the variance of ECGs."""
         clean_signals, clean_masks, signals, masks = [], [], [], []
         for source, row in self._draw(batch_size):
             base = rescale(source.signal_mv[row], self.rng)
+            signal, mask = spoil(base, source.valid[row], self.rng)
             clean_signals.append(base)
             clean_masks.append(source.valid[row])
-            spoiled = self.rng.random() > 0.25
-            signal, mask = degrade(
-                base,
-                source.valid[row],
-                self.rng,
-                corrupt_share=0.8 if spoiled else 0.0,
-                lead_subset_share=0.3 if spoiled else 0.0,
-            )
             signals.append(signal)
             masks.append(mask)
         return ViewBatch(self._tensors(clean_signals, clean_masks), self._tensors(signals, masks))
+
+    def text_views(self, batch_size: int) -> TextViewBatch:
+        """One batch for the variance of texts: reports, and what is left of them."""
+        whole, left = [], []
+        for source, row in self._draw(batch_size):
+            report = source.report(row, self.rng)
+            whole.append(report)
+            left.append(self._garbled(report))
+        return TextViewBatch(self._tokens(whole), self._tokens(left))
+
+    def _garbled(self, report: str) -> str:
+        """A report of which sentences are missing, or words nobody knows; at times as it is."""
+        rng = self.rng
+        sentences = sentences_of(report)
+        if len(sentences) > 1 and rng.random() < 0.6:
+            kept = np.sort(rng.permutation(len(sentences))[: int(rng.integers(1, len(sentences)))])
+            sentences = [sentences[i] for i in kept]
+        words = " ".join(sentences).split()
+        if rng.random() < 0.15:
+            first = int(rng.integers(len(words)))
+            words = words[first : first + int(rng.integers(1, 3))]
+        if rng.random() < 0.4:
+            strange = rng.random(len(words)) < rng.random()
+            words = [
+                _made_up_word(rng) if is_strange else word
+                for word, is_strange in zip(words, strange, strict=True)
+            ]
+        return " ".join(words)
+
+    def _tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        ids, mask = self.tokenizer.encode(texts)
+        return torch.from_numpy(ids), torch.from_numpy(mask)
 
     def _part_of(self, sentences: Sequence[str]) -> list[str]:
         """All sentences, or at times a random few of them in their order."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from echoing_core.config import LossConfig
 from echoing_core.errors import ConfigError
-from echoing_core.losses import LOSS_NAMES, MatchingLoss, displacement_nll
+from echoing_core.losses import LOSS_NAMES, MatchingLoss, displacement_nll, lost_share, sum_nll
 from echoing_core.losses.matching import information_bottleneck, pseudo_positives
 
 
@@ -117,22 +117,75 @@ def test_bottleneck_of_a_standard_normal_is_zero() -> None:
 
 def test_displacement_is_least_likely_wrong_at_the_true_variance() -> None:
     """For a squared displacement of 0.04 the best log-variance is log 0.04 (+ the floor)."""
-    seen, clean = torch.full((1, 1), 0.2), torch.zeros(1, 1)
+    squared = torch.full((1, 1), 0.04)
     best = math.log(0.04 + 1e-6)
 
     def nll(log_var: float) -> float:
-        return float(displacement_nll(seen, clean, torch.full((1, 1), log_var)))
+        return float(displacement_nll(squared, torch.full((1, 1), log_var)))
 
     assert nll(best) < nll(best + 0.1)
     assert nll(best) < nll(best - 0.1)
 
 
+def test_the_sum_is_likeliest_where_it_is_true() -> None:
+    """However the variances spread, sum_nll is least where they add up to what moved."""
+    squared = torch.tensor([[0.3, 0.1, 0.0, 0.0]])
+    uneven = torch.tensor([[0.01, 0.09, 0.1, 0.2]])
+    best = float(sum_nll(squared, torch.log(uneven)))
+    assert best == pytest.approx(1.0 + math.log(0.4), abs=1e-4)
+    assert best < float(sum_nll(squared, torch.log(1.1 * uneven)))
+    assert best < float(sum_nll(squared, torch.log(0.9 * uneven)))
+
+
 def test_displacement_gives_no_gradient_to_the_means() -> None:
     seen = torch.ones(1, 2, requires_grad=True)
     log_var = torch.zeros(1, 2, requires_grad=True)
-    displacement_nll(seen, torch.zeros(1, 2), log_var).backward()
+    displacement_nll(seen.square(), log_var).backward()
     assert seen.grad is None
     assert log_var.grad is not None
+
+
+def _window() -> tuple[torch.Tensor, torch.Tensor]:
+    t = torch.arange(1000) / 100
+    return torch.sin(2 * math.pi * t).expand(1, 12, 1000).clone(), torch.ones(1, 12, 1000)
+
+
+def test_nothing_is_lost_in_an_unchanged_window() -> None:
+    assert float(lost_share(_window(), _window(), 20).abs().max()) == 0.0
+
+
+def test_lost_share_by_hand() -> None:
+    """Noise of a tenth of the lead's power (10 dB) is half lost, in its lead and time alone."""
+    clean = _window()
+    view = clean[0].clone()
+    size = math.sqrt(0.1 * 0.5)
+    view[0, 6, 400:600] += size * (-1.0) ** torch.arange(200)
+    lost = lost_share(clean, (view, clean[1]), 20)
+    assert lost.shape == (1, 12, 50)
+    assert lost[0, 6, 22:28] == pytest.approx(0.5, abs=1e-4)
+    assert float(lost[0, 6, :17].max()) == 0.0
+    assert float(lost[0, :6].max()) == 0.0
+
+
+def test_a_flat_lead_is_lost_between_its_beats_too() -> None:
+    signal, valid = torch.zeros(1, 12, 1000), torch.ones(1, 12, 1000)
+    signal[:, :, ::80] = 4.0
+    view = signal.clone()
+    view[0, 2] = 0.0
+    lost = lost_share((signal, valid), (view, valid), 20)
+    assert float(lost[0, 2].min()) > 0.8
+    assert float(lost[0, 3].max()) == 0.0
+
+
+def test_what_the_view_hides_is_lost_and_what_never_was_is_not() -> None:
+    signal, valid = _window()
+    valid[0, 1] = 0.0
+    hidden = valid.clone()
+    hidden[0, 4, :500] = 0.0
+    lost = lost_share((signal * valid, valid), (signal * hidden, hidden), 20)
+    assert torch.equal(lost[0, 4, :25], torch.ones(25))
+    assert float(lost[0, 4, 25:].max()) == 0.0
+    assert float(lost[0, 1].max()) == 0.0
 
 
 def test_unknown_loss_is_named() -> None:

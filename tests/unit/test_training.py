@@ -19,7 +19,7 @@ from echoing_core.errors import ConfigError
 from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.tokenizer import train_tokenizer
 from echoing_core.signals.scaling import LeadScaler
-from echoing_core.training.augmentation import cut_gap, degrade, disturb, drop_leads
+from echoing_core.training.augmentation import cut_gap, degrade, disturb, drop_leads, lose_contact
 from echoing_core.training.loop import train_space, train_variance
 from echoing_core.training.sampling import Sampler, Source, sentences_of
 
@@ -58,7 +58,13 @@ def _config(steps: int) -> TrainingConfig:
     model = ModelConfig(
         dim=8,
         ecg=EcgEncoderConfig(
-            stem_width=8, mid_width=8, width=16, n_pool_heads=2, variance_hidden=16, dropout=0.0
+            stem_width=8,
+            mid_width=8,
+            width=16,
+            n_pool_heads=2,
+            variance_width=4,
+            variance_hidden=16,
+            dropout=0.0,
         ),
         text=TextEncoderConfig(
             hidden=16, n_layers=1, n_heads=2, ffn=16, vocab_size=80, max_tokens=12, dropout=0.0
@@ -70,6 +76,8 @@ def _config(steps: int) -> TrainingConfig:
         lr=3e-3,
         warmup_steps=2,
         variance_steps=steps,
+        variance_batch_size=8,
+        text_variance_steps=steps,
         loss=LossConfig("pcmepp"),
         model=model,
     )
@@ -141,19 +149,58 @@ def test_the_space_learns_to_tell_slow_from_fast() -> None:
     assert (batch.match[torch.arange(32), chosen]).float().mean() > 0.9
 
 
-def test_the_second_stage_moves_the_variance_head_alone() -> None:
+def test_the_second_stage_leaves_every_angle_between_means() -> None:
     torch.manual_seed(0)
-    config = _config(25)
+    config = _config(60)
     encoder = DualEncoder(config.model)
-    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    sampler = _sampler(_source(64))
+    batch = sampler.pairs(16)
+
+    def cosines() -> torch.Tensor:
+        with torch.inference_mode():
+            mu, _ = encoder.eval().ecg(batch.scaled, batch.valid)
+            text, _ = encoder.text(batch.token_ids, batch.token_mask)
+        every = torch.cat([mu, text])
+        return every @ every.T
+
+    before, weights = cosines(), {k: v.clone() for k, v in encoder.state_dict().items()}
     rows: list[dict[str, float]] = []
-    train_variance(encoder, _sampler(_source(64)), config, log=rows.append)
-    moved = {
-        key for key, value in encoder.state_dict().items() if not torch.equal(value, before[key])
-    }
-    assert moved
-    assert all(key.startswith("ecg.variance_head.") for key in moved)
-    assert np.mean([row["nll"] for row in rows[-5:]]) < np.mean([row["nll"] for row in rows[:5]])
+    train_variance(encoder, sampler, config, log=rows.append)
+    assert torch.allclose(cosines(), before, atol=1e-5)
+    moved = {k for k, v in encoder.state_dict().items() if not torch.equal(v, weights[k])}
+    rotated = ("ecg.mean_head.out.", "text.mean.")
+    heads = ("ecg.variance_head.", "text.variance_head.", "ecg.familiarity.")
+    assert all(key.startswith(rotated + heads) for key in moved)
+    for prefix in rotated + heads:
+        assert any(key.startswith(prefix) for key in moved)
+    nll = [row["nll"] for row in rows if "nll" in row]
+    assert np.mean(nll[-5:]) < np.mean(nll[:5])
+    where = [row["where"] for row in rows if "where" in row]
+    assert np.mean(where[-5:]) < np.mean(where[:5])
+
+
+def test_a_contact_fault_reaches_some_leads_and_stays_in_band() -> None:
+    rng = np.random.default_rng(3)
+    clean = _source(1).signal_mv[0]
+    hit = []
+    for _ in range(60):
+        faulty = lose_contact(clean, rng)
+        assert np.isfinite(faulty).all()
+        assert faulty.dtype == np.float32
+        hit.append(int((faulty != clean).any(axis=1).sum()))
+    assert min(hit) >= 1
+    assert min(hit) < 6
+
+
+def test_garbled_reports_lose_sentences_or_words() -> None:
+    report = "sinus rhythm. normal axis. lvef 60 %."
+    source = _source(4)
+    sampler = _sampler(Source("s", source.signal_mv, source.valid, lambda i, _: report, 1.0))
+    left = [sampler._garbled(report) for _ in range(200)]
+    assert report in left
+    assert any(text in report and text != report for text in left)
+    assert any(text not in report for text in left)
+    assert all(text for text in left)
 
 
 @pytest.mark.parametrize("loss", ["pcmepp", "csd_infonce", "infonce"])

@@ -1,0 +1,77 @@
+"""Which leads and which moments a window's sigma^2 comes from.
+
+The ECG encoder's sigma^2 is a sum over leads and fifths of a second (`models.variance_head`), so
+nothing is estimated here: the parts are the terms of that sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.embed.encode import Parts, encode_batch_parts, encode_dense_parts
+from echoing_core.records import BoolArray, GaussianEmbedding, StandardEcg
+
+if TYPE_CHECKING:
+    from echoing_core.models.ecg_encoder import CompactEcgEncoder
+    from echoing_core.signals.scaling import LeadScaler
+
+N_CHUNKS = 50
+"""Chunks in a window of 10 s."""
+
+CHUNK_S = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """The terms of the sum of sigma^2 of windows.
+
+    Attributes
+    ----------
+    cells : ndarray, shape (n_windows, 12, 50), float32, >= 0
+        By lead and chunk of 0.2 s from the window's start.
+    rest : ndarray, shape (n_windows,), >= 0
+        The part that belongs to no lead: ``cells.sum((1, 2)) + rest`` is the sum of sigma^2.
+    """
+
+    cells: npt.NDArray[np.float32]
+    rest: npt.NDArray[np.float32]
+
+    @property
+    def by_lead(self) -> npt.NDArray[np.float64]:
+        """Part of each lead, shape (n_windows, 12)."""
+        return np.asarray(self.cells.sum(axis=2, dtype=np.float64))
+
+    @property
+    def by_time(self) -> npt.NDArray[np.float64]:
+        """Part of each chunk, shape (n_windows, 50)."""
+        return np.asarray(self.cells.sum(axis=1, dtype=np.float64))
+
+
+def attribute_windows(
+    encoder: CompactEcgEncoder,
+    scaler: LeadScaler,
+    signal_mv: npt.NDArray[np.float32],
+    valid: BoolArray,
+) -> tuple[GaussianEmbedding, Attribution]:
+    """Embed windows, shape (n, 12, 1000), and take their sigma^2 apart."""
+    return _as_attribution(encode_batch_parts(encoder, scaler, signal_mv, valid, keep_cells=True))
+
+
+def attribute(
+    encoder: CompactEcgEncoder,
+    scaler: LeadScaler,
+    ecg: StandardEcg,
+    starts: npt.NDArray[np.integer],
+) -> tuple[GaussianEmbedding, Attribution]:
+    """Embed the windows of one recording that start at ``starts``, and take them apart."""
+    return _as_attribution(encode_dense_parts(encoder, scaler, ecg, starts, keep_cells=True))
+
+
+def _as_attribution(parts: Parts) -> tuple[GaussianEmbedding, Attribution]:
+    if parts.cells is None:
+        raise ValueError("these parts were made without their cells")
+    return parts.embedding, Attribution(parts.cells, parts.rest)
