@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 SMOOTH_CHUNKS = 5
-"""Parts are averaged over a second, about a beat: a QRS's own part comes and goes with it."""
+"""Logarithms are averaged over a second, about a beat: the QRS's own part comes and goes."""
 
 FLOOR_SHARE = 0.1
 """Parts far below the usual one are all as good as nothing: the logarithm starts at this share of
@@ -17,8 +17,8 @@ the median."""
 def noisy_span(by_time: npt.ArrayLike) -> tuple[int, int]:
     """First chunk, and one past the last, of the stretch in which sigma^2 is high.
 
-    Of all stretches the one for which two levels, one inside and one outside, fit the logarithm
-    of the smoothed parts best (least squares), the inner level being the higher one. Noise comes
+    Of all stretches the one for which two levels, one inside and one outside, fit the smoothed
+    logarithm of the parts best (least squares), the inner level being the higher one. Noise comes
     in bursts: a threshold would cut it into pieces, and a few great bursts would rule the levels
     of parts that are not logarithms.
 
@@ -32,10 +32,10 @@ def noisy_span(by_time: npt.ArrayLike) -> tuple[int, int]:
     first, stop : int
         Equal (0, 0) if nothing stands out, that is, if all parts are the same.
     """
-    parts = ndimage.uniform_filter1d(
-        np.asarray(by_time, dtype=np.float64), SMOOTH_CHUNKS, mode="nearest"
-    )
+    parts = np.asarray(by_time, dtype=np.float64)
     level = np.log(parts + FLOOR_SHARE * np.median(parts) + np.finfo(np.float64).tiny)
+    # The logarithm is smoothed, not the parts: so a strong stretch does not grow at its ends.
+    level = ndimage.uniform_filter1d(level, SMOOTH_CHUNKS, mode="nearest")
     total = np.concatenate([[0.0], np.cumsum(level - level.mean())])
     first, stop = np.triu_indices(parts.size + 1, 1)
     length = stop - first
