@@ -247,8 +247,9 @@ def _bars(report: WindowReport) -> str:
 
 
 def paper(explanation: Explanation, start_s: float, report: WindowReport, key: str) -> None:
-    """Twelve leads on ECG paper in a box that scrolls by itself."""
+    """Twelve leads on ECG paper in a box that scrolls by itself; a calm window is not coloured."""
     ecg = explanation.ecg
+    cells = report.cell_percentile if report.leads else None
     page = st.segmented_control(
         "Leads on paper",
         list(_PAGES),
@@ -261,16 +262,16 @@ def paper(explanation: Explanation, start_s: float, report: WindowReport, key: s
     )
     with st.container(key=key):
         st.plotly_chart(
-            figures.paper_figure(
-                ecg, start_s, page=page or "12x1", cell_percentile=report.cell_percentile
-            ),
+            figures.paper_figure(ecg, start_s, page=page or "12x1", cell_percentile=cells),
             key=f"{key}_chart",
             theme=None,
             config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
             alt=f"Leads on ECG paper, 10 seconds from {figures.clock(start_s)}. {report.sentence}",
         )
     words = "25 mm/s, 10 mm/mV; small box 0.04 s and 0.1 mV; band 0.5 to 40 Hz at 100 Hz, as the "
-    words += "model sees it. Orange behind a trace: there the model is unsure of that lead."
+    words += "model sees it."
+    if cells is not None:
+        words += " Orange behind a trace: there the model is unsure of that lead."
     if ecg.leads_with("derived"):
         how = f" ({frame.literal(ecg.derivation)})" if ecg.derivation else ""
         words += f" Leads in blue are derived{how}, not measured."

@@ -15,7 +15,7 @@ from echoing_core.uncertainty.reference import Reference
 
 Floats = npt.NDArray[np.float64]
 
-_SHADE_ALPHA = (0.2, 0.5)
+_SHADE_ALPHA = (0.1, 0.6)
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,13 +67,17 @@ def page_rows(ecg: StandardEcg, begin: int, end: int, page: str) -> list[_Row]:
     touching = down[:-1] + up[1:] + 0.2
     if page == "3x4":
         distance = np.full(len(leads) - 1, np.clip(np.ceil(2 * touching.max()) / 2, 2.5, 4.0))
+        owned = np.full(len(leads) - 1, 0.5)
         above, below = np.clip(up[0].max() + 0.2, 1.5, 4.0), np.clip(down[-1].max() + 0.2, 1.2, 4.0)
     else:
         empty = np.array([_origin(ecg, lead) == "missing" for lead in LEADS])
         distance = np.clip(touching.max(axis=1), np.where(empty[1:] | empty[:-1], 0.6, 1.2), 2.5)
+        # A row owns more of the room under it the further its complexes reach into it.
+        own, other = down[:-1].max(axis=1) + 0.1, up[1:].max(axis=1) + 0.1
+        owned = own / (own + other)
         above, below = np.clip(up[0].max() + 0.2, 1.2, 2.5), np.clip(down[-1].max() + 0.2, 0.8, 2.5)
     base = -np.concatenate([[0.0], np.cumsum(distance)])
-    edges = np.concatenate([[above], (base[1:] + base[:-1]) / 2, [base[-1] - below]])
+    edges = np.concatenate([[above], base[:-1] - owned * distance, [base[-1] - below]])
     return [
         _Row(row, float(b), (float(low), float(high)), page == "3x4" and i == len(GRID_3X4))
         for i, (row, b, low, high) in enumerate(zip(leads, base, edges[1:], edges, strict=False))

@@ -39,7 +39,7 @@ CAUSE_WORDS = {
     LEAD_OFF: "flat, as if an electrode were off",
     SATURATED: "beyond 5 mV",
     NOISE: "noise",
-    MOTION: "drift, motion or beats unlike the others",
+    MOTION: "drift, motion or ectopic beats",
     NONE: "no plain cause in the signal",
 }
 """Each cause for a person."""

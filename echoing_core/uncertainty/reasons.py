@@ -9,8 +9,8 @@ turn it into words, in their order:
    named together or not at all. The floor of sigma^2, the same for every window, counts for no
    lead.
 3. *Missing leads.* A lead that was not recorded costs what it costs, known beforehand; it is told
-   as missing, not as noisy. Recorded leads are named beside missing ones only where a window
-   whose leads were all like them would itself reach percentile 75.
+   as missing, not as noisy. Recorded leads are named beside missing ones only where they give at
+   least a tenth and a window whose leads were all like them would itself reach percentile 75.
 4. *Time.* The stretch that stands out most in the blamed, recorded leads (`noisy_span`) is named if
    it holds at least half of what they give, at twice the level of the rest or more, and leaves at
    least a second out.
@@ -40,6 +40,12 @@ CALM_PERCENTILE = 75.0
 BLAME_SHARE = 2.0 / 3.0
 NEARLY = 0.5
 """A lead at least this many times as high as the least of those to blame is to blame as well."""
+
+WORTH_NAMING = 0.1
+"""Share from which on a recorded lead is named beside missing ones."""
+
+NEARLY_ALL = 0.75
+"""Share of the recorded leads from which on they are not counted up any more."""
 
 SPAN_SHARE, SPAN_CONTRAST, SPAN_REST_S = 0.5, 2.0, 1.0
 
@@ -204,7 +210,7 @@ def _blame_recorded(
     after_missing = bool(found.reasons)
     blamed = leads_to_blame(np.where(found.recorded, found.by_lead, 0.0))
     if after_missing:
-        blamed &= high
+        blamed &= high & (found.share >= WORTH_NAMING)
     if not blamed.any():
         return
     found.span_s = stretch(parts[blamed].sum(axis=0))
@@ -213,13 +219,15 @@ def _blame_recorded(
     for kind, leads in by_kind.items():
         found.add(kind, leads)
     found.reasons.sort(key=lambda reason: (reason.kind != MISSING, -reason.share))
-    every = bool((blamed == found.recorded).all())
-    who = lead_words(_names(blamed), _names(found.recorded))
     how_much = f" ({100 * found.share[blamed].sum():.0f} %)"
     if after_missing:
         who = f"Also {lead_words(_names(blamed))}{how_much}"
+    elif (blamed == found.recorded).all():
+        who = lead_words(_names(blamed), _names(found.recorded)).capitalize()
+    elif blamed.sum() >= NEARLY_ALL * found.recorded.sum():
+        who = f"Nearly all leads{how_much}"
     else:
-        who = who.capitalize() if every else f"Mostly {who}{how_much}"
+        who = f"Mostly {lead_words(_names(blamed))}{how_much}"
     found.sentences.append(f"{who}, {_span_words(found.span_s)}: {_cause_words(by_kind)}.")
 
 

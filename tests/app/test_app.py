@@ -78,6 +78,37 @@ def test_a_sample_is_opened_and_windows_are_chosen(open_app: OpenApp) -> None:
     assert is_sound(app)
 
 
+def test_the_chosen_window_is_explained(open_app: OpenApp) -> None:
+    app = open_first_sample(open_app())
+    # It opens at its surest window, where there is nothing to explain or to colour.
+    assert "Nothing stands out" in words(app)
+    assert "shading" not in app.get("plotly_chart")[1].proto.spec
+    app.button(key="unsure_0").click().run()
+    assert is_sound(app)
+    explanation = app.session_state["record"].explanation
+    report = services.window_report(services.load_model(), explanation, app.session_state["window"])
+    assert report.leads and report.sentence in words(app).replace("\\", "")
+    bars = next(h.proto.body for h in app.get("html") if "shares" in h.proto.body)
+    largest = LEADS[int(np.argmax(report.share_by_lead))]
+    assert f"<span>{largest}</span>" in bars
+    overview, paper = (json.loads(c.proto.spec) for c in app.get("plotly_chart"))
+    assert any(t.get("name") == "leads" for t in overview["data"])
+    shaded = {t["meta"]["lead"] for t in paper["data"] if t["meta"]["kind"] == "shading"}
+    assert largest in shaded
+
+
+def test_the_paper_comes_in_two_layouts(open_app: OpenApp) -> None:
+    app = open_short_sample(open_app())
+    choice = next(c for c in app.get("button_group") if c.key == "page_format")
+    for page, n_rhythm in (("3x4", 1), ("12x1", 0)):
+        choice.set_value(page).run()
+        assert is_sound(app)
+        kinds = [
+            t["meta"]["kind"] for t in json.loads(app.get("plotly_chart")[1].proto.spec)["data"]
+        ]
+        assert (kinds.count("lead"), kinds.count("rhythm")) == (12, n_rhythm)
+
+
 def test_a_click_on_the_overview_chooses_that_window(open_app: OpenApp) -> None:
     app = open_first_sample(open_app())
     figure = json.loads(app.get("plotly_chart")[0].proto.spec)
@@ -108,6 +139,8 @@ def test_missing_leads_are_named(open_app: OpenApp) -> None:
     assert "measured: II, V1" in text and "lead I was not recorded" in text
     missing = [lead for lead in LEADS if lead not in ("II", "V1")]
     assert f"not recorded: {', '.join(missing)}" in text
+    overview = json.loads(app.get("plotly_chart")[0].proto.spec)
+    assert any(t.get("name") == "leads" for t in overview["data"])
 
 
 def test_each_broken_upload_ends_in_one_sentence_and_the_app_goes_on(open_app: OpenApp) -> None:

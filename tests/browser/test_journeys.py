@@ -18,6 +18,7 @@ from broken_uploads import sound_upload
 
 pytestmark = pytest.mark.browser
 
+LEAD = re.compile(r"\b(I{1,3}|aV[RLF]|V[1-6]|all leads|limb leads|chest leads)\b", re.I)
 WINDOW = re.compile(r"^Window (\S+) to (\S+)$")
 
 
@@ -62,13 +63,34 @@ def test_a_sample_from_heatmap_to_window_by_keyboard(app: Page, camera) -> None:
     expect(app.get_by_role("heading", name=re.compile(f"^Window {clock} "))).to_be_visible()
 
 
-def test_a_click_on_the_heatmap_and_on_the_trace_chooses_that_window(app: Page) -> None:
+def test_the_least_sure_window_says_which_leads_and_shows_them(app: Page, camera) -> None:
+    open_sample(app)
+    before = window_heading(app)
+    app.locator(".st-key-unsure_0 button:visible").first.click()
+    expect(app.get_by_role("heading", name=before, exact=True)).to_have_count(0)
+    reasons = app.locator(".st-key-reasons")
+    expect(reasons).to_contain_text(LEAD)
+    expect(reasons.get_by_role("listitem").first).to_be_visible()
+    rows = app.locator(".st-key-overview .heatmaplayer image").last
+    expect(rows).to_be_visible()
+    box = rows.bounding_box()
+    assert box is not None and box["height"] > 100 and box["width"] > 800
+    # Colour behind the trace, as wide as the stretch it is about.
+    expect(app.locator(".st-key-paper .heatmaplayer image").first).to_be_visible()
+    camera.take(app, "least_sure")
+    app.get_by_text("3 × 4 and rhythm", exact=True).click()
+    expect(app.locator(".st-key-paper").get_by_text("aVF").first).to_be_visible()
+    camera.take(app, "least_sure_3x4")
+
+
+def test_a_click_on_the_strip_the_trace_or_a_lead_chooses_that_window(app: Page) -> None:
     open_sample(app)
     box = app.locator(".st-key-overview .js-plotly-plot").bounding_box()
     assert box is not None
     duration_s = 1196.0
     left, right = box["x"] + 50, box["x"] + box["width"] - 14
-    for share, height in ((0.5, 235), (0.25, 90)):
+    # The strip, the trace, and the rows of two leads.
+    for share, height in ((0.5, 235), (0.25, 90), (0.75, 300), (0.4, 445)):
         before = window_heading(app)
         app.mouse.move(left + share * (right - left) - 3, box["y"] + height)
         app.mouse.click(left + share * (right - left), box["y"] + height)
