@@ -11,9 +11,9 @@ The first that holds, in the stretch that is asked about:
   with peaks of 1 mm;
 - *none*: none of these.
 
-The limits are sizes on ECG paper, written down beforehand and fitted to no label. The facts are
-few: a run of ectopic beats differs from the median beat as motion does, and an electrode that is
-off but picks up hum is noise here.
+The limits are sizes on ECG paper. They and the order were settled on simulated noise of known
+kind, on no human grade. The facts are few: ectopic beats differ from the median beat as motion
+does, and an electrode that is off but picks up hum is noise here.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ turn it into words, in their order:
 6. *Unlike training.* Told whenever the window is farther from the training windows than 99 % of
    them, also where sigma^2 is low: sigma^2 was not learnt there.
 
-Every limit is a size on paper or a share, written down beforehand and fitted to no label.
+Every limit is a plain share, chosen for sentences that read right; none was fitted to a label.
+Where nothing is said of time, none stands out: the noise may still be shorter than the window.
 """
 
 from __future__ import annotations
@@ -228,7 +229,7 @@ def _blame_recorded(
         who = f"Nearly all leads{how_much}"
     else:
         who = f"Mostly {lead_words(_names(blamed))}{how_much}"
-    found.sentences.append(f"{who}, {_span_words(found.span_s)}: {_cause_words(by_kind)}.")
+    found.sentences.append(f"{who}{_span_words(found.span_s)}: {_cause_words(by_kind)}.")
 
 
 def leads_to_blame(by_lead: npt.ArrayLike) -> BoolArray:
@@ -337,10 +338,10 @@ def _missing_words(missing: BoolArray, share: float) -> str:
 
 def _span_words(span_s: tuple[float, float] | None) -> str:
     if span_s is None:
-        return "throughout"
+        return ""
     start_s, end_s = span_s
     digits = 0 if end_s - start_s >= 2 else 1
-    return f"seconds {start_s:.{digits}f} to {end_s:.{digits}f}"
+    return f", seconds {start_s:.{digits}f} to {end_s:.{digits}f}"
 
 
 def _cause_words(by_kind: Mapping[str, Sequence[str]]) -> str:

@@ -168,7 +168,7 @@ def test_two_causes_in_one_window_are_told_lead_by_lead() -> None:
     signal[7:9] += np.random.default_rng(2).normal(0, 0.2, (2, 1000)).astype(np.float32)
     report = told(made_cells(0.9, V1=0.2, V2=0.2, V3=0.2, V4=0.3), signal)
     assert report.sentence == (
-        "Mostly V1-V4 (90 %), throughout: flat, as if an electrode were off (V1); noise (V2-V3)."
+        "Mostly V1-V4 (90 %): flat, as if an electrode were off (V1); noise (V2-V3)."
     )
     assert [reason.leads for reason in report.reasons] == [("V2", "V3"), ("V4",), ("V1",)]
 
@@ -178,11 +178,9 @@ def test_equal_leads_are_blamed_together() -> None:
     assert leads_to_blame([5, 4, 0.5, 0.5]).tolist() == [True, True, False, False]
     assert leads_to_blame([9, 0.5, 0.5]).tolist() == [True, False, False]
     assert not leads_to_blame(np.zeros(12)).any()
-    assert told(made_cells(0.9)).sentence.startswith("All leads, throughout: ")
+    assert told(made_cells(0.9)).sentence.startswith("All leads: ")
     most = told(made_cells(0.9, III=0.005, aVL=0.005, aVF=0.005))
-    assert (
-        most.sentence.startswith("Nearly all leads (98 %), throughout: ") and len(most.leads) == 9
-    )
+    assert most.sentence.startswith("Nearly all leads (98 %): ") and len(most.leads) == 9
 
 
 def test_a_stretch_is_named_only_if_it_stands_out() -> None:
