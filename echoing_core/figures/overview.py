@@ -112,11 +112,16 @@ def overview_figure(
     add_lead_rows(figure, track, reference, columns, _ms(columns.borders))
     if selected is not None:
         start = float(track.start_s[selected])
-        figure.add_shape(
-            type="rect", xref="x", yref="paper", y0=0.0, y1=1.0,
-            x0=_ms(start), x1=_ms(start + track.window_s),
-            line={"color": INK, "width": 1.5}, fillcolor="rgba(27,36,48,0.07)",
-        )  # fmt: skip
+        # Filled behind the trace alone: over the colours it would change what they say.
+        for yref, layer, width, fill in (
+            ("y domain", "below", 0.0, "rgba(27,36,48,0.07)"),
+            ("paper", "above", 1.5, "rgba(0,0,0,0)"),
+        ):
+            figure.add_shape(
+                type="rect", xref="x", yref=yref, y0=0.0, y1=1.0, layer=layer,
+                x0=_ms(start), x1=_ms(start + track.window_s),
+                line={"color": INK, "width": width}, fillcolor=fill,
+            )  # fmt: skip
     ticks = {"size": 12, "color": MUTED}
     figure.update_layout(
         template="none", height=490, margin={"l": 50, "r": 14, "t": 6, "b": 30},
