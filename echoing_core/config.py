@@ -88,10 +88,11 @@ class TrainingConfig:
     corrupt_share: float = 0.4
     lead_subset_share: float = 0.25
     partial_report_share: float = 0.0
-    variance_steps: int = 800
+    where_steps: int = 1000
+    variance_steps: int = 500
     variance_batch_size: int = 64
     variance_lr: float = 2.0e-3
-    text_variance_steps: int = 400
+    text_variance_steps: int = 300
     loss: LossConfig = field(default_factory=LossConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
 

@@ -69,14 +69,16 @@ def write_card(
         "## What sigma^2 means here",
         "",
         "The expected squared distance by which this recording's mean lies from where the mean "
-        "of the same ECG, well recorded with all leads, would lie. It was learnt in a second "
-        "stage on the frozen space, from simulated device faults, lost leads and gaps; no "
-        "grade of quality was a target. It does not measure how ambiguous a finding is."
-        + (
-            " PTB-XL's own notes on noise chose which real ECGs may stand for clean originals."
-            if real
-            else ""
-        ),
+        "of the same ECG, well recorded, would lie: half of it for the mean of all leads, half "
+        "for the mean of the one lead that suffered most. It was learnt in a second stage on the "
+        "frozen space, from simulated noise, device faults, lost leads and gaps. No grade or note "
+        "of quality by a person was used, neither as a target nor to choose ECGs or weights. It "
+        "is a sum over leads and fifths of a second, so it names the leads and moments it comes "
+        "from. It does not measure how ambiguous a finding is. Of a text: how far what is left "
+        "of a report lies from the whole report.",
+        "",
+        "Beside it, `strangeness` above 1 marks a window that lies farther from the training "
+        "windows than 99 % of them: there sigma^2 itself is a guess.",
         "",
         f"Percentiles compare with the reference cohort: {reference_name}.",
         "",

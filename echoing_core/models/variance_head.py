@@ -147,16 +147,8 @@ class LeadwiseVariance(nn.Module):
         statistics : Tensor, shape (batch, 12 * STATISTICS_PER_LEAD, n_chunks)
         trunk : Tensor, shape (batch, n_features)
         """
-        batch, _, n_chunks = statistics.shape
-        local = lead_frames.reshape(batch, N_LEADS, self.width, -1)
-        # The last frame ends before the last chunk does; it stands for what is left.
-        tail = local[..., -1:].expand(-1, -1, -1, n_chunks - local.shape[-1])
-        x = torch.cat([local, tail], dim=-1).transpose(2, 3)
-        plain = statistics.reshape(batch, N_LEADS, STATISTICS_PER_LEAD, n_chunks).transpose(2, 3)
-        x = x + self.statistics(plain) + self.lead[None, :, None, :]
-        for look in self.looks:
-            x = look(x)
-        lost_logit = self.lost(x).squeeze(-1)
+        x, lost_logit = self.look(lead_frames, statistics)
+        batch, _, n_chunks = lost_logit.shape
         lost = torch.sigmoid(lost_logit)
         # A frozen BatchNorm may meet values far outside training; limit what it passes on.
         context = functional.gelu(self.trunk(self.trunk_norm(trunk).clamp(-6.0, 6.0)))
@@ -169,6 +161,20 @@ class LeadwiseVariance(nn.Module):
         log_var = torch.log(FLOOR + cells.sum((1, 2))[:, None] * spread)
         rest = torch.full((batch,), self.dim * FLOOR, dtype=log_var.dtype)
         return VarianceParts(log_var, cells, rest, lost_logit)
+
+    def look(self, lead_frames: Tensor, statistics: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (batch, 12, n_chunks, width) and the log-odds of being lost, without trunk."""
+        batch, _, n_chunks = statistics.shape
+        local = lead_frames.reshape(batch, N_LEADS, self.width, -1)
+        # The last frame ends before the last chunk does; it stands for what is left.
+        tail = local[..., -1:].expand(-1, -1, -1, n_chunks - local.shape[-1])
+        x = torch.cat([local, tail], dim=-1).transpose(2, 3)
+        plain = statistics.reshape(batch, N_LEADS, STATISTICS_PER_LEAD, n_chunks).transpose(2, 3)
+        x = x + self.statistics(plain) + self.lead[None, :, None, :]
+        for look in self.looks:
+            x = look(x)
+        lost_logit = self.lost(x).squeeze(-1)
+        return x, lost_logit
 
     def start_from(self, variances: Tensor) -> None:
         """Let S spread as these variances do, shape (dim,), before anything is learnt."""

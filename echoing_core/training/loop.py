@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,7 @@ from echoing_core.config import TrainingConfig
 from echoing_core.losses import MatchingLoss, displacement_nll, lost_share, sum_nll
 from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
-from echoing_core.models.variance_head import HOP
+from echoing_core.models.variance_head import HOP, lead_statistics
 from echoing_core.training.sampling import Sampler, ViewBatch
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 Log = Callable[[dict[str, float]], None]
 
+_WHERE_WEIGHT = 3.0
 _BATCHES_FOR_AXES = 40
 _BATCHES_FOR_FAMILIARITY = 60
 
@@ -106,19 +107,27 @@ def train_variance(
     """Stage 2, in place: the axes of the space, then the variance heads alone.
 
     The space is turned so that its axes are the principal directions of what bad recording does
-    to mu; angles and distances stay as they are. Then the ECG's head learns by
+    to mu; angles and distances stay as they are. Then the ECG's head learns, by binary
+    cross-entropy with `lost_share`, where in a window what is lost; and, beside that, by
     `displacement_nll` how far mu lies from the mean of the clean original, half of it read from
     all leads, half from the lead that suffered most: one useless lead among twelve hardly moves
     a mean that has learnt to live without leads, and yet misleads whoever looks at it. `sum_nll`
-    holds the sum; binary cross-entropy with `lost_share` says where in the window the loss is.
-    The text's head learns how far the mean of what is left of a report lies from the whole's.
+    holds the sum. The text's head learns how far the mean of what is left of a report lies from
+    the whole's.
     """
     encoder.eval()
     encoder.requires_grad_(False)
     axes, variances = _error_axes(encoder.ecg, sampler, config.variance_batch_size)
     encoder.rotate(axes)
     encoder.ecg.variance_head.start_from(variances)
-    total = config.variance_steps + config.text_variance_steps
+    ecg_head, text_head = encoder.ecg.variance_head, encoder.text.variance_head
+
+    def where_loss() -> tuple[Tensor, dict[str, float]]:
+        batch = sampler.views(config.variance_batch_size)
+        lost = lost_share(batch.clean, batch.seen, HOP)
+        _, logit = ecg_head.look(ecg_head.frames(*batch.seen), lead_statistics(*batch.seen))
+        where = functional.binary_cross_entropy_with_logits(logit, lost)
+        return where, {"where": where.item()}
 
     def ecg_loss() -> tuple[Tensor, dict[str, float]]:
         batch = sampler.views(config.variance_batch_size)
@@ -132,7 +141,7 @@ def train_variance(
         sigma2 = float(parts.log_var.detach().exp().sum(1).mean())
         moved = float(squared.sum(1).mean())
         terms = {"nll": nll.item(), "sum_nll": whole.item(), "where": where.item()}
-        return nll + whole + where, {**terms, "moved": moved, "sigma2": sigma2}
+        return nll + whole + _WHERE_WEIGHT * where, {**terms, "moved": moved, "sigma2": sigma2}
 
     def text_loss() -> tuple[Tensor, dict[str, float]]:
         batch = sampler.text_views(config.batch_size)
@@ -149,21 +158,19 @@ def train_variance(
             "text_sigma2": sigma2,
         }
 
-    def report(step: int, terms: dict[str, float]) -> None:
-        if log is not None:
-            log({"step": float(step), **terms})
-        if progress is not None:
-            progress(step + 1, total)
-
-    ecg_head, text_head = encoder.ecg.variance_head, encoder.text.variance_head
-    _fit_head(ecg_head, ecg_loss, config.variance_steps, config, report)
-    _fit_head(
-        text_head,
-        text_loss,
-        config.text_variance_steps,
-        config,
-        lambda step, terms: report(config.variance_steps + step, terms),
+    stages = (
+        (ecg_head, where_loss, config.where_steps),
+        (ecg_head, ecg_loss, config.variance_steps),
+        (text_head, text_loss, config.text_variance_steps),
     )
+    total, done = sum(steps for _, _, steps in stages), 0
+    for head, loss_of_batch, steps in stages:
+        for step, terms in enumerate(_fitting(head, loss_of_batch, steps, config)):
+            if log is not None:
+                log({"step": float(done + step), **terms})
+            if progress is not None:
+                progress(done + step + 1, total)
+        done += steps
     encoder.requires_grad_(False)
     _learn_what_is_familiar(encoder.ecg, sampler, config.variance_batch_size)
 
@@ -177,19 +184,19 @@ def _learn_what_is_familiar(ecg: CompactEcgEncoder, sampler: Sampler, batch_size
     ecg.familiarity.fit(torch.cat(trunks))
 
 
-def _fit_head(
+def _fitting(
     head: nn.Module,
     loss_of_batch: Callable[[], tuple[Tensor, dict[str, float]]],
     steps: int,
     config: TrainingConfig,
-    report: Callable[[int, dict[str, float]], None],
-) -> None:
+) -> Iterator[dict[str, float]]:
+    """Fit a head in place, and give what each step is to log."""
     head.requires_grad_(True)
     optimiser = torch.optim.AdamW(
         _parameter_groups([head], config.weight_decay), lr=config.variance_lr
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warmup_cosine(50, steps))
-    for step in range(steps):
+    for _ in range(steps):
         # Only the head's own normalisation learns; the trunk's statistics stay as they are.
         head.train()
         loss, terms = loss_of_batch()
@@ -199,7 +206,7 @@ def _fit_head(
         optimiser.step()
         schedule.step()
         head.eval()
-        report(step, terms)
+        yield terms
 
 
 def _reading_errors(ecg: CompactEcgEncoder, batch: ViewBatch, lost: Tensor) -> Tensor:

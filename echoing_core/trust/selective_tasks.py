@@ -20,12 +20,15 @@ from echoing_core.demo.evaluate import PTBXL, SIMULATED, HeldOut, held_out_sets,
 from echoing_core.demo.train import PTBXL_TRAIN_FOLDS
 from echoing_core.embed.encode import encode_batch, encode_texts
 from echoing_core.models.checkpoint import Checkpoint
-from echoing_core.records import BoolArray, GaussianEmbedding
+from echoing_core.records import STANDARD_FS_HZ, BoolArray, GaussianEmbedding
+from echoing_core.signals.filters import bandpass
 from echoing_core.signals.quality import lead_quality, quality_index
+from echoing_core.simulate.noise_shapes import DRAW
 from echoing_core.training.augmentation import disturb, drop_leads
 from echoing_core.trust.part import Floats
 from echoing_core.trust.probe import LinearProbe
 from echoing_core.trust.scores import PLAIN, RANDOM, SIGMA2
+from echoing_core.trust.stress_noise import noise_gain
 from echoing_core.zeroshot_prompts import PromptSet
 
 logger = logging.getLogger(__name__)
@@ -40,12 +43,17 @@ REJECTERS = (SIGMA2, ENTROPY, PLAIN, RANDOM, P_WRONG)
 """By what ECGs are left out; for each of them higher means less sure."""
 
 ZERO_SHOT, PROBE = "zero-shot", "linear probe"
-AS_RECORDED, MIXED = "as recorded", "mixed quality"
+AS_RECORDED, MIXED, DOSED = "as recorded", "mixed quality", "every dose of noise"
+CONDITIONS = (AS_RECORDED, MIXED, DOSED)
 
 N_DRAWS: Mapping[str, int] = {SIMULATED: 2, PTBXL: 4}
 FAULT_SHARE = 0.5
 LOST_LEADS_SHARE = 0.25
 MIXED_SEED = 90_125
+
+DOSES_DB: tuple[float | None, ...] = (None, 24.0, 18.0, 12.0, 6.0, 0.0, -6.0)
+DOSE_KINDS = ("baseline_wander", "electrode_motion", "muscle")
+DOSE_SEED = 90_126
 
 N_PROBE_PATIENTS = 2500
 """Of the simulated cohort's first patients, those of the training split train the probes."""
@@ -61,7 +69,7 @@ class Task:
     method : str
         `ZERO_SHOT` or `PROBE`.
     condition : str
-        `AS_RECORDED` or `MIXED`.
+        One of `CONDITIONS`.
     simulated : bool
     patients : ndarray, shape (n,)
     truth : ndarray of bool, shape (n,)
@@ -112,6 +120,7 @@ def build_tasks(
         for seen in (
             _seen(checkpoint, held_out, AS_RECORDED),
             _seen(checkpoint, mixed_quality(held_out), MIXED),
+            _seen(checkpoint, every_dose(held_out), DOSED),
         ):
             for label, probe in probes.items():
                 truth = seen.held_out.labels(label)
@@ -155,6 +164,32 @@ def mixed_quality(held_out: HeldOut) -> HeldOut:
         if rng.random() < LOST_LEADS_SHARE:
             valid[row] = drop_leads(valid[row], rng)
     signal_mv[~valid] = 0.0
+    table = studies.table.iloc[rows].reset_index(drop=True)
+    return replace(held_out, studies=StudySet(table, signal_mv, valid))
+
+
+def every_dose(held_out: HeldOut) -> HeldOut:
+    """Each ECG of a test set several times, with noise from none to twice the signal's RMS.
+
+    For every draw one of `DOSES_DB` and one of `DOSE_KINDS` by lot, all equally likely: the doses
+    of the dose study, which takes real noise; here it is simulated, so that nothing but the
+    tasks' own data is needed. Every lead has its own noise, at that signal-to-noise ratio within
+    the model's band.
+    """
+    studies = held_out.studies
+    rows = np.repeat(np.arange(len(studies)), N_DRAWS[held_out.name])
+    signal_mv, valid = studies.signal_mv[rows], studies.valid[rows]
+    rng = np.random.default_rng(DOSE_SEED)
+    for row in range(len(rows)):
+        dose_db = DOSES_DB[rng.integers(len(DOSES_DB))]
+        kind = DOSE_KINDS[rng.integers(len(DOSE_KINDS))]
+        if dose_db is not None:
+            n_leads, n_times = signal_mv[row].shape
+            raw = DRAW[kind](n_leads, n_times, STANDARD_FS_HZ, rng)
+            noise = bandpass(raw, STANDARD_FS_HZ)
+            noise /= np.sqrt(np.square(noise).mean(axis=1, keepdims=True))
+            noise *= noise_gain(signal_mv[row], valid[row], dose_db)
+            signal_mv[row] += (noise * valid[row]).astype(np.float32)
     table = studies.table.iloc[rows].reset_index(drop=True)
     return replace(held_out, studies=StudySet(table, signal_mv, valid))
 

@@ -55,7 +55,8 @@ _METHOD = (
     "RMS within 0.5-40 Hz (clearly bad: more than 0.05 mV; leads between are left out). Pooled: "
     "bad leads against good ones over all recordings. Within: inside each recording that has both. "
     "Attributed span: the stretch for which two levels of the parts of sigma^2, one inside and one "
-    "outside, fit best; IoU: its overlap with the true span over the union of both. Intervals: "
+    "outside, fit best; IoU: its overlap with the true span over the union of both. Clear noise: "
+    "that of the windows with a clearly bad lead. Intervals: "
     "95 %, bootstrap over recordings."
 )
 
@@ -120,13 +121,16 @@ def where_study(
     counts["simulated"] = len(disturbed)
     by_score = _attributed(scorer, disturbed)
     kinds = np.array([span.kind for span in spans])
+    clear = np.array([bool((window.bad & ~window.doubtful).any()) for window in disturbed])
+    counts["simulated with a clearly bad lead"] = int(clear.sum())
     for kind in ("all noises", *KINDS):
         rows = (kinds == kind) | (kind == "all noises")
         data = f"simulated, {kind.replace('_', ' ')}"
         results += _lead_figures(
             data, disturbed, by_score, rows, simulated=True, n_resamples=n_resamples
         )
-        results += _span_figures(data, spans, by_score, rows, n_resamples)
+        results += _span_figures(data, "the noise", spans, by_score, rows, n_resamples)
+        results += _span_figures(data, "clear noise", spans, by_score, rows & clear, n_resamples)
     return Part("where", "Which leads, and when", _METHOD, tuple(results), counts)
 
 
@@ -268,6 +272,7 @@ def _lead_figures(
 
 def _span_figures(
     data: str,
+    what: str,
     noise: Sequence[NoiseSpan],
     by_score: Mapping[str, Attribution],
     rows: BoolArray,
@@ -288,9 +293,9 @@ def _span_figures(
     }
     results: list[Result] = []
     for place, metric, scores in (
-        (("span of the noise", f"share with IoU >= {MIN_IOU:g}"), _share_overlapping, iou),
-        (("span of the noise", "median IoU"), _median, iou),
-        (("chunks in the noise within a recording", "AUROC, mean of recordings"), _mean, within),
+        ((f"span of {what}", f"share with IoU >= {MIN_IOU:g}"), _share_overlapping, iou),
+        ((f"span of {what}", "median IoU"), _median, iou),
+        ((f"chunks in {what} within a recording", "AUROC, mean of recordings"), _mean, within),
     ):
         results += measured(
             (data, *place), metric, scores, chosen, simulated=True, n_resamples=n_resamples

@@ -26,8 +26,10 @@ from echoing_core.trust.selective_tasks import (
     ZERO_SHOT,
     Task,
     binary_entropy,
+    every_dose,
     mixed_quality,
 )
+from echoing_core.trust.stress_noise import QUIET_LEAD_MV
 from echoing_core.zeroshot_prompts import PromptSet
 from tests.tiny_model import write_tiny_model
 
@@ -89,7 +91,7 @@ def test_a_score_that_knows_the_errors_wins_and_is_counted() -> None:
     assert (row["condition"], row["tasks"]) == (AS_RECORDED, 1)
     assert row["low half surely better, AUROC"] == 1
     assert row[f"AURC of {SIGMA2} surely below that of {PLAIN}"] == 1
-    assert selective.summarise([*results, *noisy])[2]["tasks"] == 2
+    assert selective.summarise([*results, *noisy])[-1]["tasks"] == 2
 
 
 def test_always_no_is_no_good_answer() -> None:
@@ -112,6 +114,20 @@ def test_mixed_quality_draws_what_its_recipe_says() -> None:
     changed = ((after.signal_mv != source) & after.valid).any(axis=(1, 2))
     assert changed.mean() == pytest.approx(0.5, abs=0.1)
     assert (after.signal_mv[~after.valid] == 0).all()
+
+
+def test_every_dose_adds_the_noise_it_says() -> None:
+    before = studies(210)
+    after = every_dose(HeldOut(SIMULATED, before, simulated=True)).studies
+    source = np.repeat(before.signal_mv, 2, axis=0)
+    change = (after.signal_mv - source).astype(np.float64)
+    power = np.square(source.astype(np.float64)).mean(2).clip(QUIET_LEAD_MV**2)
+    with np.errstate(divide="ignore"):
+        dose_db = 10 * np.log10(power / np.square(change).mean(2))[:, 0]
+    found, n = np.unique(np.round(dose_db), return_counts=True)
+    assert found.tolist() == [-6, 0, 6, 12, 18, 24, np.inf]
+    # 420 draws of seven doses: 60 each, standard error 7.
+    assert n.min() > 35
 
 
 def test_entropy_is_that_of_the_probability() -> None:
@@ -151,7 +167,7 @@ def test_study_covers_labels_methods_and_conditions(
     monkeypatch.setattr(selective_tasks, "build_simulated", lambda *_, **__: studies(40))
     prompts = [PromptSet(name, name, (name,), ("normal ecg",), name) for name in LABELS[:3]]
     tasks = selective_tasks.build_tasks(checkpoint, None, prompts)
-    assert len(tasks) == 4 * 2 * 2
+    assert len(tasks) == 4 * 2 * 3
     assert {len(task.truth) for task in tasks} == {24, 48}
     assert all(set(task.unsure) == set(REJECTERS) for task in tasks)
     one = tasks[0]

@@ -75,6 +75,7 @@ def _config(steps: int) -> TrainingConfig:
         batch_size=16,
         lr=3e-3,
         warmup_steps=2,
+        where_steps=steps,
         variance_steps=steps,
         variance_batch_size=8,
         text_variance_steps=steps,
