@@ -23,7 +23,7 @@ from echoing_core.trust.annotations import find_records, read_bad_leads, read_ju
 from echoing_core.trust.part import Floats, Part, Progress, measured
 from echoing_core.trust.scores import PLAIN, RANDOM, SIGMA2, Scorer
 from echoing_core.uncertainty.attribution import CHUNK_S, N_CHUNKS, Attribution, attribute_windows
-from echoing_core.uncertainty.noisy_span import noisy_span
+from echoing_core.uncertainty.noisy_span import noisy_span, time_profile
 
 LEAD_TABLE = "leadwise_quality.csv"
 
@@ -54,9 +54,9 @@ _METHOD = (
     "and then read as any recording is; a lead is bad where that changed it by more than 0.012 mV "
     "RMS within 0.5-40 Hz (clearly bad: more than 0.05 mV; leads between are left out). Pooled: "
     "bad leads against good ones over all recordings. Within: inside each recording that has both. "
-    "Attributed span: the stretch for which two levels of the parts of sigma^2, one inside and one "
-    "outside, fit best; IoU: its overlap with the true span over the union of both. Clear noise: "
-    "that of the windows with a clearly bad lead. Intervals: "
+    "Attributed span: the stretch for which two levels, one inside and one outside, fit best to "
+    "what the leads' parts of sigma^2 stand above their own quiet level; IoU: its overlap with the "
+    "true span over the union of both. Clear noise: windows with a clearly bad lead. Intervals: "
     "95 %, bootstrap over recordings."
 )
 
@@ -130,7 +130,10 @@ def where_study(
             data, disturbed, by_score, rows, simulated=True, n_resamples=n_resamples
         )
         results += _span_figures(data, "the noise", spans, by_score, rows, n_resamples)
-        results += _span_figures(data, "clear noise", spans, by_score, rows & clear, n_resamples)
+        if (rows & clear).any():
+            results += _span_figures(
+                data, "clear noise", spans, by_score, rows & clear, n_resamples
+            )
     return Part("where", "Which leads, and when", _METHOD, tuple(results), counts)
 
 
@@ -280,7 +283,10 @@ def _span_figures(
 ) -> list[Result]:
     chosen = np.flatnonzero(rows)
     spans = [(span.start_s, span.end_s) for span, kept in zip(noise, rows, strict=True) if kept]
-    by_time = {name: attribution.by_time[chosen] for name, attribution in by_score.items()}
+    by_time = {
+        name: np.stack([time_profile(cells) for cells in attribution.cells[chosen]])
+        for name, attribution in by_score.items()
+    }
     iou = {
         name: np.array([overlap(_span_s(v), s) for v, s in zip(values, spans, strict=True)])
         for name, values in by_time.items()

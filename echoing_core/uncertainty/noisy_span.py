@@ -14,6 +14,33 @@ FLOOR_SHARE = 0.1
 the median."""
 
 
+LEAST = 1e-9
+"""Parts of sigma^2 as small as this are as good as none."""
+
+QUIET_SHARE = 0.25
+"""A lead's own quiet level is what this share of its chunks stay below."""
+
+
+def time_profile(cells: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """How far the leads together stand above their own quiet level, chunk by chunk.
+
+    A lead that is uncertain from end to end says nothing about when.
+
+    Parameters
+    ----------
+    cells : array-like, shape (n_leads, n_chunks), >= 0
+        Parts of a window's sigma^2 (`Attribution.cells`).
+
+    Returns
+    -------
+    ndarray, shape (n_chunks,), >= 0
+        For `noisy_span`.
+    """
+    parts = np.asarray(cells, dtype=np.float64)
+    quiet = np.quantile(parts, QUIET_SHARE, axis=1, keepdims=True)
+    return np.asarray(np.maximum(parts - quiet, 0.0).sum(axis=0))
+
+
 def noisy_span(by_time: npt.ArrayLike) -> tuple[int, int]:
     """First chunk, and one past the last, of the stretch in which sigma^2 is high.
 
@@ -25,7 +52,7 @@ def noisy_span(by_time: npt.ArrayLike) -> tuple[int, int]:
     Parameters
     ----------
     by_time : array-like, shape (n_chunks,), >= 0
-        Parts of a window's sigma^2 (`Attribution.by_time`).
+        From `time_profile`, or any other course of a window's uncertainty.
 
     Returns
     -------
@@ -33,7 +60,7 @@ def noisy_span(by_time: npt.ArrayLike) -> tuple[int, int]:
         Equal (0, 0) if nothing stands out, that is, if all parts are the same.
     """
     parts = np.asarray(by_time, dtype=np.float64)
-    level = np.log(parts + FLOOR_SHARE * np.median(parts) + np.finfo(np.float64).tiny)
+    level = np.log(parts + FLOOR_SHARE * np.median(parts) + LEAST)
     # The logarithm is smoothed, not the parts: so a strong stretch does not grow at its ends.
     level = ndimage.uniform_filter1d(level, SMOOTH_CHUNKS, mode="nearest")
     total = np.concatenate([[0.0], np.cumsum(level - level.mean())])

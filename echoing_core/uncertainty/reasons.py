@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from echoing_core.records import LEADS, WINDOW_S, BoolArray, FloatArray
 from echoing_core.uncertainty.causes import CAUSE_WORDS, NONE, causes
-from echoing_core.uncertainty.noisy_span import noisy_span
+from echoing_core.uncertainty.noisy_span import noisy_span, time_profile
 from echoing_core.uncertainty.reference import Reference
 
 Floats = npt.NDArray[np.float64]
@@ -214,7 +214,7 @@ def _blame_recorded(
         blamed &= high & (found.share >= WORTH_NAMING)
     if not blamed.any():
         return
-    found.span_s = stretch(parts[blamed].sum(axis=0))
+    found.span_s = stretch(parts[blamed])
     kinds = causes(signal_mv, valid, found.recorded, blamed, found.span_s)
     by_kind = {kind: [lead for lead in kinds if kinds[lead] == kind] for kind in kinds.values()}
     for kind, leads in by_kind.items():
@@ -252,16 +252,17 @@ def leads_to_blame(by_lead: npt.ArrayLike) -> BoolArray:
     return np.asarray(parts >= NEARLY * falling[enough])
 
 
-def stretch(by_time: npt.ArrayLike) -> tuple[float, float] | None:
+def stretch(cells: npt.ArrayLike) -> tuple[float, float] | None:
     """Start and end, in seconds, of the stretch that stands out; None if none does.
 
     Parameters
     ----------
-    by_time : array-like, shape (n_chunks,), >= 0
-        Parts of sigma^2 by chunk of 0.2 s.
+    cells : array-like, shape (n_leads, n_chunks), >= 0
+        Parts of sigma^2 by lead and chunk of 0.2 s.
     """
-    parts = np.asarray(by_time, dtype=np.float64)
-    first, stop = noisy_span(parts)
+    by_lead_and_time = np.asarray(cells, dtype=np.float64)
+    parts = by_lead_and_time.sum(axis=0)
+    first, stop = noisy_span(time_profile(by_lead_and_time))
     chunk_s = WINDOW_S / parts.size
     inside, n_outside = float(parts[first:stop].sum()), parts.size - (stop - first)
     outside = float(parts.sum()) - inside

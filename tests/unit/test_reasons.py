@@ -185,17 +185,17 @@ def test_equal_leads_are_blamed_together() -> None:
 
 def test_a_stretch_is_named_only_if_it_stands_out() -> None:
     by_time = np.ones(50)
-    assert stretch(by_time) is None
+    assert stretch(by_time[None]) is None
     by_time[20:30] = 10
-    assert stretch(by_time) == pytest.approx((4.0, 6.0), abs=0.25)
+    assert stretch(by_time[None]) == pytest.approx((4.0, 6.0), abs=0.25)
     by_time[23:26] = 1  # a short pause does not cut it in two
-    assert stretch(by_time) == pytest.approx((4.0, 6.0), abs=0.21)
+    assert stretch(by_time[None]) == pytest.approx((4.0, 6.0), abs=0.21)
     # Half a second of little weight, and a stretch that leaves nothing out, are none.
     brief, whole = np.ones(50), np.full(50, 10.0)
     brief[4:6], whole[0] = 8, 1
-    assert stretch(brief) is None
-    assert stretch(whole) is None
-    assert stretch(np.zeros(50)) is None
+    assert stretch(brief[None]) is None
+    assert stretch(whole[None]) is None
+    assert stretch(np.zeros((1, 50))) is None
 
 
 def test_leads_are_named_as_a_clinician_would() -> None:

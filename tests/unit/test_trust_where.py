@@ -21,7 +21,7 @@ from echoing_core.trust.where import (
     where_study,
 )
 from echoing_core.uncertainty.attribution import N_CHUNKS, Attribution
-from echoing_core.uncertainty.noisy_span import FLOOR_SHARE, SMOOTH_CHUNKS, noisy_span
+from echoing_core.uncertainty.noisy_span import FLOOR_SHARE, SMOOTH_CHUNKS, noisy_span, time_profile
 from tests.tiny_model import write_tiny_model
 
 
@@ -70,6 +70,13 @@ def by_size(
     steep = np.abs(np.diff(signal_mv, axis=2, append=signal_mv[..., -1:])) * valid
     cells = np.median(steep.reshape(len(steep), 12, N_CHUNKS, -1), axis=3)
     return None, Attribution(cells.astype(np.float32), np.zeros(len(steep), dtype=np.float32))
+
+
+def test_a_lead_that_is_bad_throughout_says_nothing_about_when() -> None:
+    cells = np.zeros((12, N_CHUNKS))
+    cells[3] = 100.0 + np.arange(N_CHUNKS) % 2
+    cells[7, 10:20] = 30.0
+    assert noisy_span(time_profile(cells)) == (10, 20)
 
 
 def test_the_stretch_that_stands_out() -> None:
@@ -162,6 +169,8 @@ def test_parts_that_know_where_score_high(
 ) -> None:
     monkeypatch.setattr("echoing_core.trust.where.attribute_windows", by_size)
     part = where_study(checkpoint, cinc=annotated, n_simulated=12, n_resamples=20)
+    clear = part.counts.pop("simulated with a clearly bad lead")
+    assert 0 < clear <= 12
     assert part.counts == {"annotated": 2, "refused as flat and left out": 1, "simulated": 12}
     assert figure(part, "annotated leads", "bad leads, pooled", "AUROC") == 1.0
     within = ("bad leads within a recording", "AUROC, mean of recordings")
@@ -173,5 +182,5 @@ def test_parts_that_know_where_score_high(
 
 def test_a_real_model_is_measured_without_real_recordings(checkpoint: Checkpoint) -> None:
     part = where_study(checkpoint, n_simulated=4, n_resamples=10)
-    assert part.counts == {"simulated": 4}
+    assert part.counts["simulated"] == 4
     assert all("simulated" in result.data and result.simulated for result in part.results)
