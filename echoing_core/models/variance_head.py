@@ -118,8 +118,12 @@ class LeadwiseVariance(nn.Module):
     dim : int
     """
 
+    scale: Tensor
+
     def __init__(self, n_features: int, width: int, hidden: int, dim: int) -> None:
         super().__init__()
+        # Set once, after training, on ECGs as they are recorded; the faults of training are worse.
+        self.register_buffer("scale", torch.ones(()))
         self.dim = dim
         self.width = width
         self.frames = LeadFrames(width)
@@ -156,7 +160,7 @@ class LeadwiseVariance(nn.Module):
             [lost.mean(2), lost.square().mean(2).sqrt(), x.mean((1, 2)), context], dim=1
         )
         worth = functional.softplus(self.worth(summary) - 2.0)
-        cells = lost * worth[:, :, None] / n_chunks
+        cells = self.scale * lost * worth[:, :, None] / n_chunks
         spread = torch.softmax(self.spread(summary), dim=1)
         log_var = torch.log(FLOOR + cells.sum((1, 2))[:, None] * spread)
         rest = torch.full((batch,), self.dim * FLOOR, dtype=log_var.dtype)
