@@ -66,10 +66,9 @@ def train_demo(
     out: Annotated[Path, typer.Option("--out", help="Model folder to write.")],
     ptbxl: PtbxlOption = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1)] = None,
-    variance_steps: Annotated[
-        int | None,
-        typer.Option("--variance-steps", min=1),
-    ] = None,
+    where_steps: Annotated[int | None, typer.Option("--where-steps", min=1)] = None,
+    variance_steps: Annotated[int | None, typer.Option("--variance-steps", min=1)] = None,
+    text_variance_steps: Annotated[int | None, typer.Option("--text-variance-steps", min=1)] = None,
     patients: Annotated[
         int | None,
         typer.Option("--patients", min=1, help="Simulated patients, test patients included."),
@@ -93,7 +92,9 @@ def train_demo(
 
     given = {
         "steps": steps,
+        "where_steps": where_steps,
         "variance_steps": variance_steps,
+        "text_variance_steps": text_variance_steps,
         "batch_size": batch_size,
         "seed": seed,
     }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from echoing_core import services
 from echoing_core.cli import app
+from echoing_core.embed.encode import encode_texts
 
 pytestmark = pytest.mark.slow
 
@@ -18,18 +20,32 @@ def test_train_index_and_search(
     tmp_path: Path, with_real: bool, request: pytest.FixtureRequest
 ) -> None:
     folder = tmp_path / "model"
-    size = ["--steps", "3", "--variance-steps", "2", "--patients", "150", "--batch-size", "16"]
+    stages = ["--where-steps", "2", "--variance-steps", "2", "--text-variance-steps", "2"]
+    size = ["--steps", "3", "--patients", "150", "--batch-size", "16", *stages]
     real = ["--ptbxl", str(request.getfixturevalue("shared_data") / "ptbxl")] if with_real else []
     log = tmp_path / "log.jsonl"
     trained = CliRunner().invoke(
         app, ["train", "demo", "--out", str(folder), "--log", str(log), *size, *real]
     )
     assert trained.exit_code == 0, trained.output
-    assert len(log.read_text(encoding="utf-8").splitlines()) == 5
+    assert len(log.read_text(encoding="utf-8").splitlines()) == 9
     model = services.load_model(folder)
     assert model.simulated_training is not with_real
     assert ("PTB-XL fold 9" in model.card_markdown) is with_real
     assert "random weights" in model.card_markdown
+
+    again = tmp_path / "again"
+    options = ["--out", str(again), "--space", str(folder), *size, *real]
+    retrained = CliRunner().invoke(app, ["train", "demo", *options])
+    assert retrained.exit_code == 0, retrained.output
+    mine, theirs = services.load_model(again).checkpoint, model.checkpoint
+    assert mine.training["space_from"] == theirs.hash
+    texts = ["normal ecg", "atrial fibrillation"]
+    cosines = [(mu := encode_texts(each, texts).mu) @ mu.T for each in (mine, theirs)]
+    assert np.allclose(*cosines, atol=1e-5)
+    other = CliRunner().invoke(app, ["train", "demo", *options, "--patients", "151"])
+    assert other.exit_code != 0
+    assert "trained on other data" in other.output
 
     index = tmp_path / "index"
     built = CliRunner().invoke(
