@@ -184,10 +184,10 @@ def test_study_covers_labels_methods_and_conditions(
         n_resamples=5,
         progress=lambda done, total: seen.append((done, total)),
     )
-    assert seen[-1] == (16, 16)
+    assert seen[-1] == (24, 24)
     told = json.loads(json.dumps(study.to_dict(), allow_nan=False))
-    assert told["summary"][2]["tasks"] == 16
-    assert len(told["risk_coverage"]) == 16 * len(REJECTERS)
-    assert len(told["calibration"]) == 8 * 2
+    assert told["summary"][-1]["tasks"] == 24
+    assert len(told["risk_coverage"]) == 24 * len(REJECTERS)
+    assert len(told["calibration"]) == 12 * 2
     text = study.to_markdown()
     assert "Severe LV hypertrophy or dilated left ventricle, linear probe, mixed quality" in text
