@@ -70,9 +70,10 @@ def fuse(embedding: GaussianEmbedding, start_s: npt.ArrayLike, window_s: float, 
     The first term is the variance of m if all windows err together: sigma_i^2 says how far noise
     moves mu, and noise of one kind moves it in one direction however long it lasts. The product's
     own variance, which takes errors as independent, was about 200 times too small on simulated
-    recordings (docs/experiments.md). The second term is the squared error of a weighted mean as the scatter of the
-    values tells it, the "external" error of Birge. On held-out simulated recordings of 20 minutes
-    the squared error of mu was 1.6 to 2.2 times the fused sum of sigma^2.
+    recordings. The second term is the squared error of a weighted mean as the scatter of the
+    values tells it, the "external" error of Birge. On simulated recordings of 20 minutes of test
+    patients the squared error of mu was 1.6 to 2.2 times the fused sum of sigma^2
+    (docs/experiments.md).
 
     Parameters
     ----------
