@@ -97,8 +97,9 @@ def main() -> None:
     before = encode_batch(checkpoint.encoder.ecg, checkpoint.scaler, signal_mv, valid)
     directions = np.stack(
         [
-            zeroshot.prototype(encode_texts(checkpoint, item.positive))
-            - zeroshot.prototype(encode_texts(checkpoint, item.negative))
+            zeroshot.question_direction(
+                encode_texts(checkpoint, item.positive), encode_texts(checkpoint, item.negative)
+            )
             for item in prompt_sets()
             if item.label in SUPERCLASSES
         ],

@@ -59,8 +59,10 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for held_out in held_out_sets(checkpoint, given.ptbxl):
         directions = {
-            label: zeroshot.prototype(encode_texts(checkpoint, questions[label].positive))
-            - zeroshot.prototype(encode_texts(checkpoint, questions[label].negative))
+            label: zeroshot.question_direction(
+                encode_texts(checkpoint, questions[label].positive),
+                encode_texts(checkpoint, questions[label].negative),
+            )
             for label in LABELS[held_out.name]
         }
         lesson = mixed_quality(replace(held_out, studies=train[held_out.name])).studies

@@ -65,6 +65,14 @@ def prototype(prompts: GaussianEmbedding, *, weight_by_variance: bool = False) -
     return np.asarray(mean / norm)
 
 
+def question_direction(
+    positive: GaussianEmbedding, negative: GaussianEmbedding, *, weight_by_variance: bool = False
+) -> Floats:
+    """p - n, shape (dim,): where an ECG moves along when the answer moves from no to yes."""
+    yes = prototype(positive, weight_by_variance=weight_by_variance)
+    return yes - prototype(negative, weight_by_variance=weight_by_variance)
+
+
 def margins(
     ecg: GaussianEmbedding,
     positive: GaussianEmbedding,
@@ -86,9 +94,7 @@ def margins(
     -------
     margin, margin_std : ndarray, shape (n,)
     """
-    direction = prototype(positive, weight_by_variance=weight_by_variance) - prototype(
-        negative, weight_by_variance=weight_by_variance
-    )
+    direction = question_direction(positive, negative, weight_by_variance=weight_by_variance)
     mean = ecg.mu.astype(np.float64) @ direction
     variance = np.exp(ecg.log_var.astype(np.float64)) @ direction**2
     return np.asarray(mean), np.asarray(np.sqrt(variance))

@@ -67,13 +67,14 @@ class _Filled:
         self.cells = np.zeros((n, len(LEADS), N_CHUNKS), dtype=np.float32) if keep_cells else None
 
     def put(self, rows: Any, encoder: CompactEcgEncoder, maps: FrameMaps) -> None:
-        parts = encoder.variance_from(maps)
+        trunk = encoder.trunk_of(maps)
+        parts = encoder.variance_head(maps.leads, maps.statistics, trunk)
         self.mu[rows] = encoder.mean_from(maps).numpy()
         self.log_var[rows] = parts.log_var.numpy()
         self.by_lead[rows] = parts.cells.sum(2).numpy()
         self.by_time[rows] = parts.cells.sum(1).numpy()
         self.rest[rows] = parts.rest.numpy()
-        self.strangeness[rows] = encoder.strangeness_from(maps).numpy()
+        self.strangeness[rows] = encoder.familiarity(trunk).numpy()
         if self.cells is not None:
             self.cells[rows] = parts.cells.numpy()
 

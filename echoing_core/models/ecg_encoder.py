@@ -203,11 +203,6 @@ class CompactEcgEncoder(nn.Module):
         parts: VarianceParts = self.variance_head(maps.leads, maps.statistics, self.trunk_of(maps))
         return parts
 
-    def strangeness_from(self, maps: FrameMaps) -> Tensor:
-        """Distance from the training windows, shape (batch,); above 1 is unlike them."""
-        distance: Tensor = self.familiarity(self.trunk_of(maps))
-        return distance
-
     def trunk_of(self, maps: FrameMaps) -> Tensor:
         """Means and spreads of the trunk's features over a window, without gradient."""
         early, deep = maps.early.detach(), maps.deep.detach()

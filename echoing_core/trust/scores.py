@@ -56,15 +56,15 @@ class Scorer:
         signal_mv, valid : ndarray, shape (n, 12, 1000)
         """
         sigma2 = encode_batch(self.trained, self.scaler, signal_mv, valid, progress=progress)
-        random = encode_batch(self.random, self.scaler, signal_mv, valid)
+        return {SIGMA2: sigma2.uncertainty, **self.baselines(signal_mv, valid)}
+
+    def baselines(self, signal_mv: npt.NDArray[np.float32], valid: BoolArray) -> dict[str, Floats]:
+        """`windows` without sigma^2, for windows whose embedding is at hand."""
         plain = [
             quality_index(lead_quality(x, known)) for x, known in zip(signal_mv, valid, strict=True)
         ]
-        return {
-            SIGMA2: sigma2.uncertainty,
-            PLAIN: np.array(plain, dtype=np.float64),
-            RANDOM: random.uncertainty,
-        }
+        random = encode_batch(self.random, self.scaler, signal_mv, valid)
+        return {PLAIN: np.array(plain, dtype=np.float64), RANDOM: random.uncertainty}
 
     def recording(
         self,

@@ -16,18 +16,17 @@ from echoing_core.config import CohortConfig, from_mapping
 from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.datasets.simulated import build_simulated
 from echoing_core.datasets.study_set import StudySet
-from echoing_core.demo.evaluate import PTBXL, SIMULATED, HeldOut, held_out_sets, random_encoder
+from echoing_core.demo.evaluate import PTBXL, SIMULATED, HeldOut, held_out_sets
 from echoing_core.demo.train import PTBXL_TRAIN_FOLDS
 from echoing_core.embed.encode import encode_batch, encode_texts
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.records import STANDARD_FS_HZ, BoolArray, GaussianEmbedding
 from echoing_core.signals.filters import bandpass
-from echoing_core.signals.quality import lead_quality, quality_index
 from echoing_core.simulate.noise_shapes import DRAW
 from echoing_core.training.augmentation import disturb, drop_leads
 from echoing_core.trust.part import Floats
 from echoing_core.trust.probe import LinearProbe
-from echoing_core.trust.scores import PLAIN, RANDOM, SIGMA2
+from echoing_core.trust.scores import PLAIN, RANDOM, SIGMA2, Scorer
 from echoing_core.trust.stress_noise import noise_gain
 from echoing_core.zeroshot_prompts import PromptSet
 
@@ -196,16 +195,13 @@ def every_dose(held_out: HeldOut) -> HeldOut:
 
 def _seen(checkpoint: Checkpoint, held_out: HeldOut, condition: str) -> _Seen:
     signal_mv, valid = held_out.studies.signal_mv, held_out.studies.valid
-    index = [
-        quality_index(lead_quality(x, known)) for x, known in zip(signal_mv, valid, strict=True)
-    ]
-    random = encode_batch(random_encoder(checkpoint), checkpoint.scaler, signal_mv, valid)
+    baselines = Scorer.of(checkpoint).baselines(signal_mv, valid)
     return _Seen(
         held_out,
         condition,
         encode_batch(checkpoint.encoder.ecg, checkpoint.scaler, signal_mv, valid),
-        np.array(index, dtype=np.float64),
-        random.uncertainty,
+        baselines[PLAIN],
+        baselines[RANDOM],
     )
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.embed.encode import Parts, encode_batch_parts, encode_dense_parts
-from echoing_core.records import BoolArray, GaussianEmbedding, StandardEcg
+from echoing_core.embed.encode import encode_batch_parts
+from echoing_core.records import BoolArray, GaussianEmbedding
 
 if TYPE_CHECKING:
     from echoing_core.models.ecg_encoder import CompactEcgEncoder
@@ -58,20 +58,6 @@ def attribute_windows(
     valid: BoolArray,
 ) -> tuple[GaussianEmbedding, Attribution]:
     """Embed windows, shape (n, 12, 1000), and take their sigma^2 apart."""
-    return _as_attribution(encode_batch_parts(encoder, scaler, signal_mv, valid, keep_cells=True))
-
-
-def attribute(
-    encoder: CompactEcgEncoder,
-    scaler: LeadScaler,
-    ecg: StandardEcg,
-    starts: npt.NDArray[np.integer],
-) -> tuple[GaussianEmbedding, Attribution]:
-    """Embed the windows of one recording that start at ``starts``, and take them apart."""
-    return _as_attribution(encode_dense_parts(encoder, scaler, ecg, starts, keep_cells=True))
-
-
-def _as_attribution(parts: Parts) -> tuple[GaussianEmbedding, Attribution]:
-    if parts.cells is None:
-        raise ValueError("these parts were made without their cells")
+    parts = encode_batch_parts(encoder, scaler, signal_mv, valid, keep_cells=True)
+    assert parts.cells is not None
     return parts.embedding, Attribution(parts.cells, parts.rest)
