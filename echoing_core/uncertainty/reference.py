@@ -92,7 +92,8 @@ class Reference:
         tied = 0.5 * (first + after - 1)
         below = np.clip(first - 1, 0, N_QUANTILES - 2)
         step = q[below + 1] - q[below]
-        with np.errstate(invalid="ignore"):
+        # Over a step next to nothing the share overflows to infinity and is clipped.
+        with np.errstate(invalid="ignore", over="ignore"):
             share = np.where(step > 0, (x - q[below]) / np.where(step > 0, step, 1.0), 0.0)
         between = below + np.clip(share, 0.0, 1.0)
         rank = np.where(after > first, tied, between)
