@@ -163,6 +163,55 @@ class GaussianEmbedding:
 
 
 @dataclass(frozen=True, eq=False)
+class EchoClip:
+    """One moving picture of an echocardiogram.
+
+    Attributes
+    ----------
+    frames : ndarray, shape (n_frames, height, width, 3), uint8
+        RGB, only the ultrasound region where the file says which that is.
+    fps : float
+        Frames per second; NaN where the file does not say.
+    clip_id : str
+        Name of the file or object, without its folder.
+    view : str
+        ``"a4c"``, ``"plax"``, ``"psax"``, or empty where it is not known.
+    simulated : bool
+    """
+
+    frames: npt.NDArray[np.uint8]
+    fps: float
+    clip_id: str
+    view: str = ""
+    simulated: bool = False
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
+            raise ValueError(
+                f"frames must be uint8 of shape (n, height, width, 3), not {self.frames.dtype} "
+                f"of {self.frames.shape}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class EchoStudy:
+    """All clips of one echocardiogram.
+
+    Attributes
+    ----------
+    study_id : str
+    clips : tuple of EchoClip
+        In the order of their names.
+    notes : tuple of str
+        What the reader left out, and why.
+    """
+
+    study_id: str
+    clips: tuple[EchoClip, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class WindowTrack:
     """A recording seen through a sliding window.
 

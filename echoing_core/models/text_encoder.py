@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from echoing_core.config import TextEncoderConfig
 from echoing_core.models.gaussian_head import LOG_VAR_RANGE
+from echoing_core.models.torchvision_ops import declare_missing_operators
 
 
 class TextEncoder(nn.Module):
@@ -51,6 +52,7 @@ class TextEncoder(nn.Module):
 
 def _small_bert(config: TextEncoderConfig) -> nn.Module:
     # transformers costs seconds to import; only a model that is really built pays for it.
+    declare_missing_operators()
     from transformers import BertConfig, BertModel
 
     model: nn.Module = BertModel(

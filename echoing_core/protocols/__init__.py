@@ -1,0 +1,1 @@
+"""The papers' protocols: how a model is asked, probed, tuned and searched, and their tables."""

@@ -1,0 +1,1 @@
+"""Whole runs from a preset: what is trained on what, validated how, and compared with what."""

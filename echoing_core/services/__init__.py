@@ -1,0 +1,85 @@
+"""One function per user task. The command line and the app both call these, nothing below.
+
+Heavy imports happen inside the functions that need them, so that listing the samples or
+printing a help text costs nothing.
+"""
+
+from echoing_core.errors import CheckpointError, EchoingError
+from echoing_core.explanation import Explanation
+from echoing_core.io import read_recording
+from echoing_core.records import Answer, Hit
+from echoing_core.services.making import (
+    build_demo_index,
+    build_samples,
+    evaluate_fusion,
+    evaluate_model,
+    evaluate_quality,
+    evaluate_uncertainty,
+    simulate_cohort,
+    train_demo,
+)
+from echoing_core.services.recordings import (
+    Model,
+    Sample,
+    answer_embedding,
+    as_prompt_sets,
+    ask,
+    assets_folder,
+    draw_item,
+    explain,
+    extreme_windows,
+    fuse_recording,
+    indexes_folder,
+    load_index,
+    load_model,
+    most_sure_window,
+    prompt_sets,
+    read_upload,
+    samples,
+    search,
+    unknown_words,
+    window_report,
+    window_reports,
+)
+from echoing_core.uncertainty.reasons import WindowReport
+from echoing_core.zeroshot_prompts import PromptSet
+
+__all__ = [
+    "Answer",
+    "CheckpointError",
+    "EchoingError",
+    "Explanation",
+    "Hit",
+    "Model",
+    "PromptSet",
+    "Sample",
+    "WindowReport",
+    "answer_embedding",
+    "as_prompt_sets",
+    "ask",
+    "assets_folder",
+    "build_demo_index",
+    "build_samples",
+    "draw_item",
+    "evaluate_fusion",
+    "evaluate_model",
+    "evaluate_quality",
+    "evaluate_uncertainty",
+    "explain",
+    "extreme_windows",
+    "fuse_recording",
+    "indexes_folder",
+    "load_index",
+    "load_model",
+    "most_sure_window",
+    "prompt_sets",
+    "read_recording",
+    "read_upload",
+    "samples",
+    "search",
+    "simulate_cohort",
+    "train_demo",
+    "unknown_words",
+    "window_report",
+    "window_reports",
+]

@@ -1,0 +1,221 @@
+"""Making and measuring: cohorts, models, indexes, samples, benchmarks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from echoing_core.config import CohortConfig, TrainingConfig
+from echoing_core.services.recordings import (
+    Model,
+    Progress,
+    assets_folder,
+    load_model,
+    prompt_sets,
+)
+
+if TYPE_CHECKING:
+    from echoing_core.evaluate.tables import Result
+    from echoing_core.trust.part import Part
+    from echoing_core.trust.quality import QualityStudy
+    from echoing_core.trust.report import UncertaintyReport
+
+
+def simulate_cohort(
+    folder: str | os.PathLike[str], n_patients: int, seed: int, progress: Progress | None = None
+) -> int:
+    """Write a simulated cohort as WFDB and CSV; returns the number of ECGs written."""
+    from echoing_core.simulate import write_cohort
+
+    return write_cohort(Path(folder), n_patients, seed, progress=progress)
+
+
+def train_demo(
+    out: str | os.PathLike[str],
+    *,
+    ptbxl: str | os.PathLike[str] | None = None,
+    config: TrainingConfig | None = None,
+    cohort: CohortConfig | None = None,
+    space: str | os.PathLike[str] | None = None,
+    log_path: str | os.PathLike[str] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Model:
+    """Simulate the cohort, read PTB-XL where ``ptbxl`` names it, train, write, evaluate, load.
+
+    The model folder is written before the evaluation, and again with the figures in its card.
+
+    Parameters
+    ----------
+    space : path, optional
+        A model folder whose means are kept: only sigma^2 is learnt anew. It must have been
+        trained on the same data, or held-out patients would be among those it has seen.
+    progress : callable, optional
+        Called with (stage, done, total).
+    """
+    from echoing_core.demo.train import load_demo_data
+    from echoing_core.demo.train import train_demo as train
+    from echoing_core.models.checkpoint import load_checkpoint
+
+    cohort = cohort or CohortConfig()
+    data = load_demo_data(cohort, None if ptbxl is None else Path(ptbxl), progress=progress)
+    train(
+        Path(out),
+        data,
+        config=config,
+        cohort=cohort,
+        space=None if space is None else load_checkpoint(space),
+        log_path=None if log_path is None else Path(log_path),
+        progress=progress,
+    )
+    del data
+    evaluate_model(load_model(out), folder=out, ptbxl=ptbxl)
+    return load_model(out)
+
+
+def evaluate_model(
+    model: Model,
+    *,
+    ptbxl: str | os.PathLike[str] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    n_resamples: int = 1000,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Held-out figures with intervals; with ``folder``, they go into that model's card."""
+    from echoing_core.demo.card import write_card
+    from echoing_core.demo.evaluate import evaluate_demo, held_out_sets
+    from echoing_core.models.checkpoint import update_documents
+
+    sets = held_out_sets(
+        model.checkpoint, None if ptbxl is None else Path(ptbxl), progress=progress
+    )
+    results = evaluate_demo(model.checkpoint, sets, prompt_sets(), n_resamples=n_resamples)
+    if folder is not None:
+        card = write_card(model.name, model.hash, model.trained_on, model.reference.name, results)
+        update_documents(Path(folder), card=card)
+    return results
+
+
+def evaluate_fusion(
+    model: Model,
+    *,
+    n_patients: int | None = None,
+    n_resamples: int = 1000,
+    progress: Progress | None = None,
+) -> Part:
+    """Fused recordings against single windows, on simulated 20-minute recordings with noise.
+
+    Parameters
+    ----------
+    n_patients : int, optional
+        Simulated test patients; each costs about a second and a half.
+    """
+    from echoing_core.trust.fusion_study import N_PATIENTS, fusion_study
+
+    return fusion_study(
+        model.checkpoint,
+        prompt_sets(),
+        n_patients=N_PATIENTS if n_patients is None else n_patients,
+        n_resamples=n_resamples,
+        progress=progress,
+    )
+
+
+def evaluate_quality(
+    model: Model,
+    recordings: str | os.PathLike[str],
+    labels: str | os.PathLike[str],
+    *,
+    n_resamples: int = 1000,
+    progress: Progress | None = None,
+) -> QualityStudy:
+    """How well sigma^2 tells bad recordings from good ones, as people graded them.
+
+    Parameters
+    ----------
+    recordings : path
+        Folder with the recordings, at any depth.
+    labels : path
+        CSV with the columns ``record`` and ``quality`` (acceptable or unacceptable, good or bad,
+        clean or noisy, 0 or 1).
+
+    Raises
+    ------
+    DataSetError
+        The table, the folder or one of the recordings cannot be used.
+    """
+    from echoing_core.trust.quality import quality_of_recordings
+
+    return quality_of_recordings(
+        model.checkpoint,
+        Path(recordings),
+        Path(labels),
+        n_resamples=n_resamples,
+        progress=progress,
+    )
+
+
+def evaluate_uncertainty(
+    model: Model,
+    *,
+    cinc: str | os.PathLike[str] | None = None,
+    ptbxl: str | os.PathLike[str] | None = None,
+    nstdb: str | os.PathLike[str] | None = None,
+    long_recordings: Sequence[str | os.PathLike[str]] = (),
+    n_resamples: int = 1000,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> UncertaintyReport:
+    """What sigma^2 follows: every part of the benchmark for which there are data.
+
+    Parameters
+    ----------
+    cinc, ptbxl, nstdb : path, optional
+        Folders of the CinC Challenge 2011, of PTB-XL and of the MIT-BIH Noise Stress Test.
+    long_recordings : sequence of path
+        Folders of long recordings with leads II and V1.
+    progress : callable, optional
+        Called with (stage, done, total).
+
+    Raises
+    ------
+    DataSetError
+        A folder that was named is not as it should be.
+    """
+    from echoing_core.trust.report import Folders, uncertainty_report
+
+    cinc, ptbxl, nstdb = (None if name is None else Path(name) for name in (cinc, ptbxl, nstdb))
+    return uncertainty_report(
+        model.checkpoint,
+        prompt_sets(),
+        Folders(cinc, ptbxl, nstdb, tuple(Path(name) for name in long_recordings)),
+        n_resamples=n_resamples,
+        progress=progress,
+    )
+
+
+def build_demo_index(
+    out: str | os.PathLike[str],
+    model: Model,
+    *,
+    n_items: int = 1000,
+    seed: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Simulate a gallery that no training saw, embed it and write the index folder ``out``."""
+    from echoing_core.demo import gallery
+
+    return gallery.build_demo_index(
+        Path(out),
+        model.checkpoint,
+        n_items=n_items,
+        seed=gallery.GALLERY_SEED if seed is None else seed,
+        progress=progress,
+    )
+
+
+def build_samples(folder: str | os.PathLike[str] | None = None) -> list[str]:
+    """Make the shipped recordings again; returns their ids."""
+    from echoing_core.demo.samples import build_samples as build
+
+    return build(Path(folder) if folder is not None else assets_folder() / "recordings")
