@@ -70,6 +70,7 @@ class LossConfig:
     shift_init: float = 5.0
     pseudo_positive_weight: float = 0.1
     vib_weight: float = 1.0e-4
+    vib_drop_above: float | None = None
 
 
 @dataclass(frozen=True)

@@ -62,13 +62,16 @@ class MatchingLoss(nn.Module):
         match : Tensor of bool, shape (n, m)
             True where ECG i and text j belong together.
         """
-        if self.config.name == "infonce":
-            return self._softmax(self.scale * (mu_a @ mu_b.T), match)
-        # float32 even under autocast: the squared distance is a difference of near numbers.
-        distance = csd(mu_a.float(), log_var_a.float(), mu_b.float(), log_var_b.float())
-        if self.config.name == "csd_infonce":
-            return self._softmax(-self.scale * distance, match)
-        return self._pcmepp(distance, match, (mu_a, log_var_a), (mu_b, log_var_b))
+        # At least float32, also under autocast: the squared distance is a difference of near
+        # numbers, and a softmax over bfloat16 cosines forgets their third digit.
+        mu_a, log_var_a, mu_b, log_var_b = map(_widened, (mu_a, log_var_a, mu_b, log_var_b))
+        with torch.autocast(mu_a.device.type, enabled=False):
+            if self.config.name == "infonce":
+                return self._softmax(self.scale * (mu_a @ mu_b.T), match)
+            distance = csd(mu_a, log_var_a, mu_b, log_var_b)
+            if self.config.name == "csd_infonce":
+                return self._softmax(-self.scale * distance, match)
+            return self._pcmepp(distance, match, (mu_a, log_var_a), (mu_b, log_var_b))
 
     def _softmax(self, logits: Tensor, match: Tensor) -> LossTerms:
         target = match.to(logits.dtype)
@@ -98,7 +101,10 @@ class MatchingLoss(nn.Module):
             pseudo = self.config.pseudo_positive_weight * (rows + columns)
         vib = zero
         if self.config.vib_weight > 0:
-            vib = self.config.vib_weight * (information_bottleneck(*a) + information_bottleneck(*b))
+            vib = self.config.vib_weight * (
+                information_bottleneck(*a, drop_above=self.config.vib_drop_above)
+                + information_bottleneck(*b, drop_above=self.config.vib_drop_above)
+            )
         # Twice: the released form adds the matching term once for either direction.
         total = 2.0 * matching + pseudo + vib
         return LossTerms(total, matching.detach(), pseudo.detach(), vib.detach())
@@ -114,10 +120,24 @@ def pseudo_positives(logits: Tensor, match: Tensor) -> Tensor:
         return (match | (logits >= own[:, None])).to(logits.dtype)
 
 
-def information_bottleneck(mu: Tensor, log_var: Tensor) -> Tensor:
+def information_bottleneck(
+    mu: Tensor, log_var: Tensor, *, drop_above: float | None = None
+) -> Tensor:
     """KL of N(mu, sigma^2) from N(0, 1), averaged over batch and dimensions.
 
     With v = log sigma^2 this is the exact KL of a diagonal Gaussian up to the average over
     dimensions, which follows PCME++.
+
+    Parameters
+    ----------
+    drop_above : float, optional
+        A larger value counts as 0, without gradient, as the released code has it (1e4).
     """
-    return -0.5 * (1.0 + log_var - mu.square() - log_var.exp()).mean()
+    kl = -0.5 * (1.0 + log_var - mu.square() - log_var.exp()).mean()
+    if drop_above is not None and float(kl.detach()) > drop_above:
+        return kl.new_zeros(())
+    return kl
+
+
+def _widened(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from echoing_core.config import LossConfig
+from echoing_core.distances import csd
 from echoing_core.errors import ConfigError
 from echoing_core.losses import LOSS_NAMES, MatchingLoss, displacement_nll, lost_share, sum_nll
 from echoing_core.losses.matching import information_bottleneck, pseudo_positives
@@ -191,3 +192,79 @@ def test_what_the_view_hides_is_lost_and_what_never_was_is_not() -> None:
 def test_unknown_loss_is_named() -> None:
     with pytest.raises(ConfigError, match="tripletish"):
         MatchingLoss(LossConfig("tripletish"))
+
+
+# The same three losses in float64, value and gradient, against a form without Gram matrix,
+# without log-sum-exp tricks and without any code of ours.
+
+
+def _direct_loss(
+    name: str, mu_a: Tensor, v_a: Tensor, mu_b: Tensor, v_b: Tensor, match: Tensor
+) -> Tensor:
+    distance = (mu_a[:, None] - mu_b[None]).square().sum(-1)
+    distance = distance + (v_a.exp()[:, None] + v_b.exp()[None]).sum(-1)
+    target = match.double()
+    if name == "pcmepp":
+        p = torch.sigmoid(-2.0 * distance + 3.0)
+
+        def bce(p: Tensor, y: Tensor) -> Tensor:
+            return -(y * p.log() + (1 - y) * (1 - p).log()).sum() / y.numel()
+
+        rows, columns = target.clone(), target.clone()
+        for i in range(len(mu_a)):
+            weakest = p[i][match[i]].min()
+            rows[i][p[i] >= weakest] = 1
+        for j in range(len(mu_b)):
+            weakest = p[:, j][match[:, j]].min()
+            columns[:, j][p[:, j] >= weakest] = 1
+        kl = sum(
+            (0.5 * (v.exp() + mu * mu - 1 - v)).sum() / v.numel()
+            for mu, v in ((mu_a, v_a), (mu_b, v_b))
+        )
+        return 2 * bce(p, target) + 0.1 * (bce(p, rows) + bce(p, columns)) + 1e-4 * kl
+    logits = 2.0 * mu_a @ mu_b.T if name == "infonce" else -2.0 * distance
+    by_row = logits.exp() / logits.exp().sum(1, keepdim=True)
+    by_column = logits.exp() / logits.exp().sum(0, keepdim=True)
+    forward = -(target * by_row.log()).sum(1) / target.sum(1)
+    backward = -(target * by_column.log()).sum(0) / target.sum(0)
+    return 0.5 * (forward.mean() + backward.mean())
+
+
+@pytest.mark.parametrize("name", LOSS_NAMES)
+@pytest.mark.parametrize("seed", range(4))
+def test_value_and_gradient_equal_a_direct_float64_form(name: str, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    n, m, dim = 9, 7, 16
+    mu_a = torch.nn.functional.normalize(torch.randn(n, dim, generator=generator).double(), dim=-1)
+    mu_b = torch.nn.functional.normalize(torch.randn(m, dim, generator=generator).double(), dim=-1)
+    v_a = torch.randn(n, dim, generator=generator).double() - 4
+    v_b = torch.randn(m, dim, generator=generator).double() - 4
+    match = torch.rand(n, m, generator=generator) < 0.2
+    match[torch.arange(n), torch.arange(n) % m] = True
+    gradients, values = [], []
+    for ours in (True, False):
+        leaves = [x.clone().requires_grad_(True) for x in (mu_a, v_a, mu_b, v_b)]
+        if ours:
+            loss = MatchingLoss(LossConfig(name, scale_init=2.0, shift_init=3.0)).double()
+            value = loss(*leaves, match).total
+        else:
+            value = _direct_loss(name, *leaves, match)
+        value.backward()
+        values.append(value.item())
+        gradients.append([x.grad if x.grad is not None else torch.zeros_like(x) for x in leaves])
+    assert values[0] == pytest.approx(values[1], abs=1e-9, rel=0)
+    for a, b in zip(*gradients, strict=True):
+        assert (a - b).abs().max() < 1e-9
+
+
+def test_the_softmax_over_a_row_does_not_see_the_anchors_variance() -> None:
+    mu_a, v_a, mu_b, v_b, _ = _batch()
+    first = torch.softmax(-csd(mu_a, v_a, mu_b, v_b), dim=1)
+    wider = torch.softmax(-csd(mu_a, v_a + 2.0, mu_b, v_b), dim=1)
+    assert torch.allclose(first, wider, atol=1e-6)
+
+
+def test_an_exploded_bottleneck_can_be_left_out_as_released() -> None:
+    mu, v = torch.zeros(2, 3), torch.full((2, 3), 12.0)
+    assert information_bottleneck(mu, v) > 1e4
+    assert information_bottleneck(mu, v, drop_above=1e4) == 0.0
