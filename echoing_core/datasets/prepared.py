@@ -1,0 +1,253 @@
+"""A study set as a folder: filtered once, read by every training and evaluation.
+
+::
+
+    studies.parquet   the table
+    signal_mv.npy     (n, 12, n_times), float32
+    valid.npy         the same shape, bool
+    card.json         what it is, where it comes from, counts, and the sha256 of the files above
+
+The arrays are memory-mapped when read, so a set may be larger than memory. Rows stand in the
+order of the splits (train, valid, test), so that a split is one stretch of the file and reading
+it copies nothing. Reading is strict: hashes, shapes and types must fit, and nothing is repaired.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.datasets.study_set import SPLITS, StudySet
+from echoing_core.errors import ConfigError, DataSetError
+from echoing_core.files import replacing_folder, sha256_of_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KIND = "prepared study set"
+FORMAT = 1
+FILES = ("studies.parquet", "signal_mv.npy", "valid.npy")
+CARD = "card.json"
+
+_OWN_ENTRIES = (
+    "kind",
+    "format",
+    "source",
+    "simulated",
+    "n_studies",
+    "n_patients",
+    "n_times",
+    "splits",
+    "labels",
+    "files",
+)
+_ROWS_AT_ONCE = 1024
+_MAX_CARD_BYTES = 4_000_000
+
+
+def save_prepared(
+    folder: Path, study_set: StudySet, *, card: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Write a study set as a folder, whole or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        New, empty, or an older prepared set, which is then replaced.
+    study_set : StudySet
+        Rows are written in the order of the splits, and within a split in their own.
+    card : mapping, optional
+        Further entries for ``card.json``: how the set was made, versions, what was left out.
+
+    Returns
+    -------
+    dict
+        The card as written. ``source`` and ``simulated`` come from the table; ``labels`` has, for
+        each label, how many studies have it known and, of a bool, how many are positive.
+
+    Raises
+    ------
+    ConfigError
+        ``folder`` holds something else.
+    DataSetError
+        The set is empty.
+    """
+    folder = Path(folder)
+    if not len(study_set):
+        raise DataSetError("A study set without studies cannot be prepared. Choose other records.")
+    if not _may_replace(folder):
+        raise ConfigError(
+            f"{folder} already holds something that is not a {KIND}. Choose another folder or "
+            "empty this one."
+        )
+    taken = sorted(set(card or {}) & set(_OWN_ENTRIES))
+    if taken:
+        raise ValueError(f"these entries of the card are written by save_prepared itself: {taken}")
+    rank = study_set.table["split"].map(SPLITS.index).to_numpy()
+    order = np.argsort(rank, kind="stable")
+    table = study_set.table.iloc[order].reset_index(drop=True)
+    with replacing_folder(folder) as draft:
+        table.to_parquet(draft / "studies.parquet", engine="pyarrow")
+        _write_rows(draft / "signal_mv.npy", study_set.signal_mv, order)
+        _write_rows(draft / "valid.npy", study_set.valid, order)
+        content = {
+            "kind": KIND,
+            "format": FORMAT,
+            **_facts_of(table),
+            "n_times": int(study_set.signal_mv.shape[2]),
+            **(card or {}),
+            "files": {name: sha256_of_file(draft / name) for name in FILES},
+        }
+        (draft / CARD).write_text(
+            json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+        )
+    return content
+
+
+def load_prepared(folder: str | Path, *, splits: Collection[str] | None = None) -> StudySet:
+    """Read a folder that `save_prepared` wrote; its signals stay on disk until they are used.
+
+    Parameters
+    ----------
+    folder : path
+    splits : collection of str, optional
+        Only these splits. Neighbours in the order of `SPLITS` stay memory-mapped; train and test
+        without valid are copied into memory.
+
+    Returns
+    -------
+    StudySet
+        ``signal_mv`` and ``valid`` are read-only.
+
+    Raises
+    ------
+    DataSetError
+        The folder is missing, damaged or of another kind, or has nothing in these splits.
+    ConfigError
+        There is no such split.
+    """
+    import pandas as pd
+
+    root = Path(folder)
+    unknown = sorted(set(splits or ()) - set(SPLITS))
+    if unknown:
+        raise ConfigError(f"There is no split {unknown[0]}. The splits are {', '.join(SPLITS)}.")
+    card = read_card(root)
+    for name in FILES:
+        if not (root / name).is_file():
+            raise _damaged(root, f"lacks {name}")
+        if sha256_of_file(root / name) != card["files"][name]:
+            raise _damaged(root, f"has a {name} that is not the file its card describes")
+    try:
+        table = pd.read_parquet(io.BytesIO((root / "studies.parquet").read_bytes()))
+        signal_mv = np.load(root / "signal_mv.npy", mmap_mode="r", allow_pickle=False)
+        valid = np.load(root / "valid.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise _damaged(root, "cannot be read") from error
+    whole = StudySet(table, signal_mv, valid)
+    if splits is None:
+        return whole
+    rows = np.flatnonzero(table["split"].isin(list(splits)).to_numpy())
+    if not rows.size:
+        raise DataSetError(
+            f"{root.name} has no study in {' or '.join(sorted(splits))}. Prepare a larger set."
+        )
+    part = table.iloc[rows].reset_index(drop=True)
+    first, last = int(rows[0]), int(rows[-1]) + 1
+    if last - first == rows.size:
+        return StudySet(part, signal_mv[first:last], valid[first:last])
+    return StudySet(part, signal_mv[rows], valid[rows])
+
+
+def read_card(folder: str | Path) -> dict[str, Any]:
+    """Card of a prepared set; no other file is touched.
+
+    Raises
+    ------
+    DataSetError
+        There is none, or it is one of something else.
+    """
+    path = Path(folder) / CARD
+    if not path.is_file():
+        raise DataSetError(
+            f"{folder} holds no {CARD}, so it is not a {KIND}. Make one with: echoing prepare"
+        )
+    if path.stat().st_size > _MAX_CARD_BYTES:
+        raise _damaged(path.parent, f"has a {CARD} that is too long")
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path.parent, f"has a {CARD} that cannot be read") from error
+    if not isinstance(card, dict) or card.get("kind") != KIND:
+        raise DataSetError(f"{folder} is not a {KIND}. Make one with: echoing prepare")
+    if card.get("format") != FORMAT:
+        raise DataSetError(
+            f"{folder} has format {card.get('format')!r}; this version reads {FORMAT}. "
+            "Prepare it again."
+        )
+    files = card.get("files")
+    if not isinstance(files, dict) or set(files) != set(FILES):
+        raise _damaged(path.parent, f"has a {CARD} that does not list its files")
+    return card
+
+
+def _facts_of(table: pd.DataFrame) -> dict[str, Any]:
+    """What the card tells of the table: source, counts, and how often each label is known."""
+    labels: dict[str, dict[str, int]] = {}
+    for name in (str(column) for column in table.columns if str(column).startswith("label_")):
+        known = table[name].dropna().astype(np.float64)
+        told = {"known": len(known)}
+        if known.isin((0.0, 1.0)).all():
+            told["positive"] = int(known.sum())
+        labels[name.removeprefix("label_")] = told
+    people = table[["source", "patient_id"]].astype(str)
+    return {
+        "source": ", ".join(sorted(set(table["source"].astype(str)))),
+        # Who mixes real and simulated ECGs has a set of which some are simulated: say so.
+        "simulated": bool(table["simulated"].astype(bool).any()),
+        "n_studies": len(table),
+        "n_patients": len(people.drop_duplicates()),
+        "splits": {
+            split: {
+                "studies": int((table["split"] == split).sum()),
+                "patients": len(people[table["split"] == split].drop_duplicates()),
+            }
+            for split in SPLITS
+        },
+        "labels": labels,
+    }
+
+
+def _write_rows(path: Path, array: npt.NDArray[Any], order: npt.NDArray[np.intp]) -> None:
+    """Write rows in ``order``, some at a time: the array may be as large as memory."""
+    target = np.lib.format.open_memmap(path, mode="w+", dtype=array.dtype, shape=array.shape)
+    for first in range(0, len(order), _ROWS_AT_ONCE):
+        rows = order[first : first + _ROWS_AT_ONCE]
+        target[first : first + len(rows)] = array[rows]
+    target.flush()
+
+
+def _may_replace(folder: Path) -> bool:
+    if not folder.exists():
+        return True
+    if not folder.is_dir():
+        return False
+    if not any(folder.iterdir()):
+        return True
+    try:
+        read_card(folder)
+    except DataSetError:
+        return False
+    return True
+
+
+def _damaged(folder: Path, what: str) -> DataSetError:
+    return DataSetError(
+        f"The prepared set {folder.name} {what}. Prepare it again or take an undamaged copy."
+    )
