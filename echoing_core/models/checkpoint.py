@@ -26,10 +26,10 @@ from typing import Any
 
 from torch import nn
 
-from echoing_core.config import ModelConfig, from_mapping, to_mapping
+from echoing_core.config import ModelConfig, from_mapping
 from echoing_core.errors import CheckpointError, EchoingError
 from echoing_core.files import replacing_folder, sha256_of_file, write_text_atomically
-from echoing_core.models.dual_encoder import DualEncoder
+from echoing_core.models.build import Encoder, build_encoder
 from echoing_core.models.tokenizer import ReportTokenizer, load_tokenizer
 from echoing_core.signals.scaling import LeadScaler
 
@@ -55,8 +55,8 @@ class Checkpoint:
 
     Attributes
     ----------
-    encoder : DualEncoder
-        In evaluation mode.
+    encoder : DualEncoder or ReleasedDualEncoder
+        In evaluation mode. Only the first has parts of sigma^2 by lead and moment.
     logit_scale : float
         What a difference of cosines is worth in log-odds: 2a for the losses on ``-a * csd``
         (equal variances cancel and two cosines remain), the scale itself for ``infonce``.
@@ -65,7 +65,7 @@ class Checkpoint:
     """
 
     name: str
-    encoder: DualEncoder
+    encoder: Encoder
     tokenizer: ReportTokenizer
     scaler: LeadScaler
     logit_scale: float
@@ -78,7 +78,7 @@ class Checkpoint:
 def save_checkpoint(
     folder: Path,
     *,
-    encoder: DualEncoder,
+    encoder: Encoder,
     tokenizer: ReportTokenizer,
     scaler: LeadScaler,
     logit_scale: float,
@@ -96,7 +96,7 @@ def save_checkpoint(
     with replacing_folder(folder) as draft:
         config = {
             "format": FORMAT,
-            "model": to_mapping(encoder.config),
+            "model": encoder.config.settings(),
             "logit_scale": logit_scale,
         }
         _write_json(draft / "config.json", config)
@@ -138,7 +138,7 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
             f"Model {path.name} has format {config.get('format')!r}; this version reads {FORMAT}."
         )
     try:
-        encoder = DualEncoder(from_mapping(ModelConfig, config["model"]))
+        encoder = build_encoder(from_mapping(ModelConfig, config["model"]))
         encoder.load_state_dict(load_file(str(path / "model.safetensors")), strict=True)
         scaler = LeadScaler.from_dict(_read_json(path / "scaler.json"))
         logit_scale = float(config["logit_scale"])
@@ -182,7 +182,7 @@ def update_documents(
     write_text_atomically(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
 
 
-def _in_evaluation(encoder: DualEncoder) -> DualEncoder:
+def _in_evaluation(encoder: Encoder) -> Encoder:
     module: nn.Module = encoder
     module.eval()
     return encoder

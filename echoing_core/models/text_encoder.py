@@ -42,7 +42,17 @@ class TextEncoder(nn.Module):
 
     def forward(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """(mu, log_var), both (batch, dim), from int64 tokens of shape (batch, n_tokens)."""
-        states = self.backbone(input_ids=token_ids, attention_mask=attention_mask).last_hidden_state
+        return self.from_states(self.states(token_ids, attention_mask), attention_mask)
+
+    def states(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Token states of the backbone, shape (batch, n_tokens, hidden)."""
+        states: Tensor = self.backbone(
+            input_ids=token_ids, attention_mask=attention_mask
+        ).last_hidden_state
+        return states
+
+    def from_states(self, states: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(mu, log_var) from token states, which a frozen backbone needs to give only once."""
         weight = attention_mask[..., None].to(states.dtype)
         average = (states * weight).sum(1) / weight.sum(1).clamp_min(1.0)
         pooled = torch.cat([average, states[:, 0]], dim=1)
