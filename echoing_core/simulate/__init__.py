@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from echoing_core.simulate.echo import VIEWS, echo_clip, simulate_echo, study_clips
 from echoing_core.simulate.heart import HeartState
 from echoing_core.simulate.heart_sampling import sample_heart_state
 from echoing_core.simulate.identity import ecg_count, patient_id, record_id, split_of
@@ -16,6 +17,7 @@ from echoing_core.simulate.study import (
 from echoing_core.simulate.write import write_cohort
 
 __all__ = [
+    "VIEWS",
     "HeartState",
     "NoiseEpisode",
     "NoiseSpan",
@@ -25,12 +27,15 @@ __all__ = [
     "SimulationConfig",
     "corrupt",
     "ecg_count",
+    "echo_clip",
     "patient_id",
     "record_id",
     "redraw",
     "sample_heart_state",
+    "simulate_echo",
     "simulate_long",
     "simulate_study",
     "split_of",
+    "study_clips",
     "write_cohort",
 ]

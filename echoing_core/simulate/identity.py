@@ -15,7 +15,7 @@ import numpy as np
 from echoing_core.errors import ConfigError
 
 # Purposes start at one: SeedSequence pads its words with zeros.
-HEART, BUILD, DRIFT, BEATS, NOISE, REPORT, VCG_NOISE, LONG = range(1, 9)
+HEART, BUILD, DRIFT, BEATS, NOISE, REPORT, VCG_NOISE, LONG, ECHO = range(1, 10)
 
 _RECORD_ID = re.compile(r"sim-(\d+)-(\d{6,})-(\d+)")
 
