@@ -9,7 +9,11 @@ runs: help answers at once.
 
 from __future__ import annotations
 
-from echoing_core.cli import making, recordings  # noqa: F401 - importing them adds their commands
+from echoing_core.cli import (  # noqa: F401 - importing them adds their commands
+    making,
+    protocols,
+    recordings,
+)
 from echoing_core.cli.root import app
 
 

@@ -41,10 +41,12 @@ app = typer.Typer(
 train_app = typer.Typer(help="Train a model.", **_PLAIN)
 index_app = typer.Typer(help="Build an index to search in.", **_PLAIN)
 evaluate_app = typer.Typer(help="Measure a model on data it was not trained on.", **_PLAIN)
+prepare_app = typer.Typer(help="Prepare a data set for training and evaluation.", **_PLAIN)
 samples_app = typer.Typer(help="The recordings that ship with the project.", **_PLAIN)
 app.add_typer(train_app, name="train")
 app.add_typer(index_app, name="index")
 app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(prepare_app, name="prepare")
 app.add_typer(samples_app, name="samples")
 
 ModelOption = Annotated[

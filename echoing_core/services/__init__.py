@@ -18,6 +18,7 @@ from echoing_core.services.making import (
     simulate_cohort,
     train_demo,
 )
+from echoing_core.services.protocols import prepare_simulated
 from echoing_core.services.recordings import (
     Model,
     Sample,
@@ -72,6 +73,7 @@ __all__ = [
     "load_index",
     "load_model",
     "most_sure_window",
+    "prepare_simulated",
     "prompt_sets",
     "read_recording",
     "read_upload",

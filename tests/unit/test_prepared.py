@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from echoing_core.cli import app
 from echoing_core.datasets.prepared import CARD, load_prepared, read_card, save_prepared
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.errors import ConfigError, DataSetError
@@ -112,3 +114,16 @@ def test_an_older_set_is_replaced(tmp_path: Path) -> None:
     save_prepared(tmp_path / "set", given)
     save_prepared(tmp_path / "set", given.where(given.table["split"] == "test"))
     assert len(load_prepared(tmp_path / "set")) == 2
+
+
+def test_the_command_writes_the_simulated_cohort(tmp_path: Path) -> None:
+    out = tmp_path / "cohort"
+    arguments = ["prepare", "simulated", str(out), "--patients", "6", "--echo-in-report", "1"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "6 simulated patients" in done.output
+    card = read_card(out)
+    assert (card["source"], card["simulated"], card["echo_in_report"]) == ("simulated", True, 1.0)
+    assert len(load_prepared(out)) == card["n_studies"] >= 6
+    refused = CliRunner().invoke(app, [*arguments[:-1], "2"])
+    assert refused.exit_code == 2 and "between 0 and 1" in refused.output
