@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from echoing_core.errors import ConfigError
 from echoing_core.records import EchoClip, EchoStudy
@@ -21,6 +22,9 @@ from echoing_core.simulate.echo_views import Canvas, Scene, draw_a4c, draw_plax,
 from echoing_core.simulate.heart import HeartState
 from echoing_core.simulate.rhythm import CONDUCTED, beat_train
 from echoing_core.simulate.study import SIMULATED_NOTE, patient_state
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 
 VIEWS = ("a4c", "plax", "psax")
 """Apical four-chamber, parasternal long axis, parasternal short axis."""
@@ -98,11 +102,13 @@ def echo_clip(
 
     beats, look, machine = rng.spawn(3)
     motion = _motion(state, n_frames, fps, beats)
-    canvas = _canvas(size, n_frames, look)
+    spacing = pixel_mm(size)
+    x_mm, depth_mm = _pixels(size)
+    beam = draw_beam(x_mm, depth_mm, machine)
+    shift, turn = _probe(n_frames, look)
+    canvas = Canvas(x_mm.ravel()[beam.inside], depth_mm.ravel()[beam.inside], spacing, shift, turn)
     scene = _DRAW[view](state, motion, canvas, look)
-    spacing = canvas.pixel_mm
     speckle = sample_texture(speckle_texture(machine), scene.x_mm / spacing, scene.y_mm / spacing)
-    beam = draw_beam(canvas.x_mm, canvas.depth_mm, spacing, machine)
     return EchoClip(
         frames=to_screen(scene.tissue, speckle, beam, machine),
         fps=float(fps),
@@ -169,20 +175,16 @@ def _motion(state: HeartState, n_frames: int, fps: float, rng: np.random.Generat
     return pump(state, train, start + np.arange(n_frames) / fps)
 
 
-def _canvas(size: int, n_frames: int, rng: np.random.Generator) -> Canvas:
-    """Pixel places, tilt of the view, and a slow drift of the probe."""
-    spacing = pixel_mm(size)
-    axis = ((np.arange(size) + 0.5) * spacing).astype(np.float32)
-    depth, x = np.meshgrid(
-        axis - np.float32(_PROBE_MM), axis - np.float32(DEPTH_MM / 2), indexing="ij"
-    )
-    time = np.linspace(0.0, 1.0, n_frames)
-    phase = rng.uniform(0.0, 2 * np.pi, 3)
-    waves = np.sin(2 * np.pi * rng.uniform(0.2, 0.8) * time[:, None] + phase)
-    return Canvas(
-        x_mm=x,
-        depth_mm=depth,
-        pixel_mm=spacing,
-        shift_mm=waves[:, :2] * rng.uniform(0.3, 1.8),
-        turn_rad=np.deg2rad(rng.uniform(-8.0, 8.0) + waves[:, 2] * rng.uniform(0.0, 1.5)),
-    )
+def _pixels(size: int) -> tuple[F32, F32]:
+    """Middle of each pixel in millimetres, right of the picture's middle and below the probe."""
+    axis = ((np.arange(size) + 0.5) * pixel_mm(size)).astype(np.float32)
+    x, depth = np.meshgrid(axis - np.float32(DEPTH_MM / 2), axis - np.float32(_PROBE_MM))
+    return x, depth
+
+
+def _probe(n_frames: int, rng: np.random.Generator) -> tuple[F64, F64]:
+    """Tilt of the view and slow drift of the probe: shift in mm and turn in rad of each frame."""
+    time = np.linspace(0.0, 1.0, n_frames)[:, None]
+    waves = np.sin(2 * np.pi * (rng.uniform(0.2, 0.8) * time + rng.uniform(0.0, 1.0, 3)))
+    shift = waves[:, :2] * rng.uniform(0.3, 1.8)
+    return shift, np.deg2rad(rng.uniform(-8.0, 8.0) + waves[:, 2] * rng.uniform(0.0, 1.5))

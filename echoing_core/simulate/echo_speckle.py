@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 F32 = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.floating[Any]]
 
 # Texels per pixel and per side of the speckle texture, which repeats: a side must be a power of
 # two, so that a bit mask wraps indices.
@@ -22,20 +24,23 @@ class Beam:
 
     Attributes
     ----------
-    mask : ndarray, shape (size, size)
-        1 inside the sector.
-    gain : ndarray, shape (size, size)
+    size : int
+        Height and width of the picture.
+    inside : ndarray, shape (n_pixels,)
+        Which pixels, row by row, lie in the sector; nothing else is drawn.
+    gain : ndarray, shape (n_pixels,)
         Factor on the brightness: overall gain, depth, and ribs or lung in the way.
-    haze : ndarray, shape (size, size)
+    haze : ndarray, shape (n_pixels,)
         Brightness added by reverberation near the probe.
     """
 
-    mask: F32
+    size: int
+    inside: npt.NDArray[np.intp]
     gain: F32
     haze: F32
 
 
-def draw_beam(x_mm: F32, depth_mm: F32, pixel_mm: float, rng: np.random.Generator) -> Beam:
+def draw_beam(x_mm: F32, depth_mm: F32, rng: np.random.Generator) -> Beam:
     """Draw sector, gain and shadows.
 
     Parameters
@@ -47,18 +52,23 @@ def draw_beam(x_mm: F32, depth_mm: F32, pixel_mm: float, rng: np.random.Generato
     angle = np.arctan2(x_mm, np.maximum(depth_mm, 1e-3))
     half = np.deg2rad(rng.uniform(40.0, 46.0))
     reach = float(depth_mm.max()) * rng.uniform(0.97, 1.0)
-    edge = (half - np.abs(angle)) * radius / pixel_mm
-    mask = np.clip(np.minimum(edge, (reach - radius) / pixel_mm), 0.0, 1.0)
-    mask *= radius > 2.0
+    sector = (np.abs(angle) < half) & (radius < reach) & (radius > 2.0)
+    inside = np.flatnonzero(sector)
+    radius, angle = radius[sector], angle[sector]
 
+    # Tissue is not equally bright everywhere, on the scale of centimetres.
+    coarse = rng.standard_normal((6, 6), dtype=np.float32)
+    patches = ndimage.zoom(coarse, x_mm.shape[0] / 6, order=1, grid_mode=True, mode="nearest")
     # The time-gain compensation undoes most of the loss with depth, not all of it.
     gain = rng.uniform(0.85, 1.2) * np.exp(-rng.uniform(0.0, 0.0028) * radius)
+    gain *= np.exp(rng.uniform(0.05, 0.22) * patches.ravel()[inside])
     for _ in range(int(rng.integers(0, 4))):
         middle, width = rng.uniform(-half, half), rng.uniform(0.04, 0.16)
         gain *= 1.0 - rng.uniform(0.1, 0.45) * np.exp(-(((angle - middle) / width) ** 2))
     haze = rng.uniform(0.0, 0.03) + rng.uniform(0.0, 0.25) * np.exp(-radius / 12.0)
     return Beam(
-        mask=mask.astype(np.float32),
+        size=len(x_mm),
+        inside=inside,
         gain=gain.astype(np.float32),
         haze=haze.astype(np.float32),
     )
@@ -72,13 +82,13 @@ def speckle_texture(rng: np.random.Generator) -> F32:
     across than along the beam.
     """
     field = rng.standard_normal((2, _TEXTURE, _TEXTURE), dtype=np.float32)
-    wide, deep = rng.uniform(1.5, 2.2), rng.uniform(0.9, 1.4)
+    wide, deep = rng.uniform(2.0, 3.2), rng.uniform(1.2, 1.8)
     field = ndimage.gaussian_filter(field, (0.0, deep, wide), mode="wrap", truncate=3.0)
     envelope = np.sqrt(np.hypot(field[0], field[1]))
     return np.asarray(envelope / envelope.mean(), dtype=np.float32)
 
 
-def sample_texture(texture: F32, x_px: F32, y_px: F32) -> F32:
+def sample_texture(texture: F32, x_px: Pixels, y_px: Pixels) -> F32:
     """Look the texture up at tissue coordinates, given in pixels."""
     last = _TEXTURE - 1
     column = (x_px * _TEXELS_PER_PIXEL).astype(np.int32)
@@ -97,7 +107,7 @@ def to_screen(
 
     Parameters
     ----------
-    tissue, speckle : ndarray, shape (n_frames, size, size)
+    tissue, speckle : ndarray, shape (n_frames, n_pixels)
 
     Returns
     -------
@@ -106,14 +116,14 @@ def to_screen(
     picture = tissue
     picture *= speckle
     picture *= beam.gain
-    flicker = 1.0 + 0.02 * rng.standard_normal((len(picture), 1, 1), dtype=np.float32)
+    flicker = 1.0 + 0.02 * rng.standard_normal((len(picture), 1), dtype=np.float32)
     picture *= flicker
     picture += beam.haze
     noise = rng.standard_normal(picture.shape, dtype=np.float32)
     noise *= np.float32(rng.uniform(0.01, 0.03))
     picture += noise
-    picture *= beam.mask
     picture *= 255.0
     np.clip(picture, 0.0, 255.0, out=picture)
-    grey = picture.astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=-1)
+    grey = np.zeros((len(picture), beam.size * beam.size), dtype=np.uint8)
+    grey[:, beam.inside] = picture
+    return np.repeat(grey.reshape(-1, beam.size, beam.size, 1), 3, axis=-1)

@@ -7,6 +7,7 @@ one for the outside of its wall, and ellipses and lines for what lies around.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +21,13 @@ from echoing_core.simulate.echo_anatomy import (
 )
 from echoing_core.simulate.heart import HeartState
 
-F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
+Pixels = npt.NDArray[Any]
+"""float32 of shape (n_frames, n_pixels), or what broadcasts to it; only the sector's pixels."""
+
 # Brightness on the screen, 0 to 1, before gain and speckle.
-BLOOD, MUSCLE, AROUND, LINING, VALVE = 0.07, 0.50, 0.36, 0.72, 0.80
+BLOOD, MUSCLE, AROUND, LINING, VALVE = 0.07, 0.50, 0.24, 0.68, 0.80
 
 _CHEST_MM = 12.0
 _N_ANGLES = 72
@@ -36,15 +39,15 @@ class Scene:
 
     Attributes
     ----------
-    tissue : ndarray, shape (n_frames, size, size)
+    tissue : ndarray, shape (n_frames, n_pixels)
         Brightness, 0 to 1.
-    x_mm, y_mm : ndarray, shape (n_frames, size, size)
+    x_mm, y_mm : ndarray, shape (n_frames, n_pixels)
         Coordinates that move with the tissue, roughly: speckle is looked up there.
     """
 
-    tissue: F32
-    x_mm: F32
-    y_mm: F32
+    tissue: Pixels
+    x_mm: Pixels
+    y_mm: Pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,8 @@ class Canvas:
 
     Attributes
     ----------
-    x_mm, depth_mm : ndarray, shape (size, size)
+    x_mm, depth_mm : ndarray, shape (n_pixels,)
+        Of the pixels inside the sector, right of the middle and below the probe.
     pixel_mm : float
     shift_mm : ndarray, shape (n_frames, 2)
         How far the heart is displaced, right and down.
@@ -61,20 +65,20 @@ class Canvas:
         How far the heart is turned.
     """
 
-    x_mm: F32
-    depth_mm: F32
+    x_mm: Pixels
+    depth_mm: Pixels
     pixel_mm: float
     shift_mm: F64
     turn_rad: F64
 
-    def around(self, x_mm: float, depth_mm: float | F64) -> tuple[F32, F32]:
+    def around(self, x_mm: float, depth_mm: float | F64) -> tuple[Pixels, Pixels]:
         """Coordinates right of and below a place that moves and turns with the heart."""
         cos, sin = _frames(np.cos(self.turn_rad)), _frames(np.sin(self.turn_rad))
         x = self.x_mm - _frames(x_mm + self.shift_mm[:, 0])
         y = self.depth_mm - _frames(depth_mm + self.shift_mm[:, 1])
         return cos * x + sin * y, cos * y - sin * x
 
-    def within(self, q: F32, radius_mm: F32 | float) -> F32:
+    def within(self, q: Pixels, radius_mm: Pixels | np.float32 | float) -> Pixels:
         """Soft mask of ``q`` < 1, one pixel wide, for a shape of about that radius."""
         mask = 1.0 - q
         mask *= radius_mm / np.float32(self.pixel_mm)
@@ -82,14 +86,16 @@ class Canvas:
         np.clip(mask, 0.0, 1.0, out=mask)
         return mask
 
-    def below(self, distance_mm: F32) -> F32:
+    def below(self, distance_mm: Pixels) -> Pixels:
         """Soft mask of ``distance_mm`` < 0."""
         mask = distance_mm * np.float32(-1.0 / self.pixel_mm)
         mask += 0.5
         np.clip(mask, 0.0, 1.0, out=mask)
         return mask
 
-    def segment(self, x: F32, y: F32, start: tuple[F32, F32], stop: tuple[F32, F32]) -> F32:
+    def segment(
+        self, x: Pixels, y: Pixels, start: tuple[Pixels, Pixels], stop: tuple[Pixels, Pixels]
+    ) -> Pixels:
         """Soft mask of a leaflet: a line 3 mm thick between two moving points."""
         (x0, y0), (x1, y1) = start, stop
         dx, dy = x1 - x0, y1 - y0
@@ -255,7 +261,7 @@ def draw_psax(state: HeartState, pump: Pump, canvas: Canvas, rng: np.random.Gene
     bearing *= np.float32(_N_ANGLES / (2 * np.pi))
     step = bearing.astype(np.int32)
     np.minimum(step, _N_ANGLES - 1, out=step)
-    frame = np.arange(len(x), dtype=np.int32)[:, None, None] * np.int32(_N_ANGLES)
+    frame = np.arange(len(x), dtype=np.int32)[:, None] * np.int32(_N_ANGLES)
     step += frame
 
     motion = clock_motion(state, _N_ANGLES)
@@ -290,12 +296,12 @@ def draw_psax(state: HeartState, pump: Pump, canvas: Canvas, rng: np.random.Gene
     return _scene(tissue, x, y, outer, pump.width, pump.width)
 
 
-def _frames(values: float | F64) -> F32:
+def _frames(values: float | F64) -> Pixels:
     """One number for each frame, ready to meet pictures."""
-    return np.asarray(values, dtype=np.float32).reshape(-1, 1, 1)
+    return np.asarray(values, dtype=np.float32).reshape(-1, 1)
 
 
-def _radius(x: F32, y: F32, a: F32 | np.float32, b: F32 | np.float32) -> F32:
+def _radius(x: Pixels, y: Pixels, a: Pixels | np.float32, b: Pixels | np.float32) -> Pixels:
     """Distance from the middle of an ellipse, in units of its radius in that direction."""
     q = x / a
     q *= q
@@ -306,7 +312,7 @@ def _radius(x: F32, y: F32, a: F32 | np.float32, b: F32 | np.float32) -> F32:
     return q
 
 
-def _cover(picture: F32, mask: F32, brightness: float) -> None:
+def _cover(picture: Pixels, mask: Pixels, brightness: float) -> None:
     """Lay a shape over the picture."""
     mask = mask * (np.float32(brightness) - picture)
     picture += mask
@@ -326,7 +332,7 @@ def _walls(state: HeartState, view: str, pump: Pump, half_mm: float) -> tuple[F6
     return state.wall_mm + first * more, state.wall_mm + second * more
 
 
-def _scene(tissue: F32, x: F32, y: F32, outer: F32, across: F64, down: F64) -> Scene:
+def _scene(tissue: Pixels, x: Pixels, y: Pixels, outer: Pixels, across: F64, down: F64) -> Scene:
     """Tissue coordinates: inside the heart they scale with it, far away they stay."""
     near = np.clip(np.float32(2.0) - outer, 0.0, 1.0)
     return Scene(
