@@ -1,0 +1,376 @@
+"""Batches of ECG-text and ECG-echo pairs, each a function of the seed and its number alone.
+
+Nothing is remembered between batches. So a run that was killed goes on with the batch it was
+at, every process of several draws the same batch and works on its share of it, and batches can
+be made ahead in another thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from echoing_core.errors import ConfigError, DataSetError
+from echoing_core.models.tokenizer import ReportTokenizer
+from echoing_core.records import BoolArray
+from echoing_core.signals.scaling import LeadScaler
+from echoing_core.training.augmentation import degrade, rescale
+from echoing_core.training.distributed import World, share_of
+from echoing_core.training.sampling import Source, sentences_of
+from echoing_core.training.settings import RunConfig, ViewConfig
+from echoing_core.training.warps import raghu_view
+
+# First words of the seeds of independent streams.
+_ORDER, _VIEW, _WORDS, _PLAN = 1, 2, 3, 4
+
+
+@dataclass(frozen=True, eq=False)
+class EchoPairs:
+    """ECGs whose patient had an echocardiogram, and what the teacher made of it.
+
+    Attributes
+    ----------
+    signal_mv : ndarray, shape (n, 12, 1000)
+    valid : ndarray of bool, same shape
+    echo : ndarray of int, shape (n,)
+        Row of each ECG's echocardiogram in ``mu``; several ECGs may share one.
+    mu, log_var : ndarray, shape (n_echoes, dim)
+    """
+
+    signal_mv: npt.NDArray[np.float32]
+    valid: BoolArray
+    echo: npt.NDArray[np.int64]
+    mu: npt.NDArray[np.float32]
+    log_var: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if len(self.signal_mv) != len(self.echo) or self.mu.shape != self.log_var.shape:
+            raise DataSetError(
+                f"{len(self.signal_mv)} ECGs, {len(self.echo)} echo numbers and teacher arrays of "
+                f"shape {self.mu.shape} and {self.log_var.shape} do not belong together."
+            )
+
+    def __len__(self) -> int:
+        return len(self.signal_mv)
+
+
+@dataclass(frozen=True, eq=False)
+class TextBatch:
+    """ECGs, the distinct texts among their reports, and which belongs to which.
+
+    ``scaled``, ``valid`` and ``texts`` are this process's share; ``match``, of shape
+    (n_ecgs, n_texts), is that of the whole batch, and so is ``n_texts``.
+    """
+
+    scaled: Tensor
+    valid: Tensor
+    texts: tuple[str, ...]
+    token_ids: Tensor
+    token_mask: Tensor
+    match: Tensor
+
+    @property
+    def n_texts(self) -> int:
+        return int(self.match.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class EchoBatch:
+    """This process's share of ECGs; all echocardiograms of the batch, and the match matrix."""
+
+    scaled: Tensor
+    valid: Tensor
+    mu: Tensor
+    log_var: Tensor
+    match: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class StepBatch:
+    """What one forward pass needs: a batch of one kind, or of both."""
+
+    text: TextBatch | None
+    echo: EchoBatch | None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Which text batch and which echo batch come next, counted from the run's beginning."""
+
+    text: int | None
+    echo: int | None
+
+
+class Batches:
+    """All batches of a run.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        Their shares sum to 1.
+    echo : EchoPairs, optional
+    scaler, tokenizer
+    config : RunConfig
+    world : World
+
+    Raises
+    ------
+    ConfigError
+        The batch size cannot be shared among the processes, or is larger than a source.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        scaler: LeadScaler,
+        tokenizer: ReportTokenizer,
+        config: RunConfig,
+        *,
+        echo: EchoPairs | None = None,
+        world: World | None = None,
+    ) -> None:
+        self.sources = [source for source in sources if len(source)]
+        self.echo = echo if echo is not None and len(echo) else None
+        self.scaler, self.tokenizer, self.config = scaler, tokenizer, config
+        self.world = world or World()
+        size = config.batch_size
+        if size % self.world.size:
+            raise ConfigError(
+                f"A batch of {size} cannot be shared by {self.world.size} processes. Choose a "
+                "multiple."
+            )
+        self._counts = _counts(size, [source.share for source in self.sources])
+        for source, n in zip(self.sources, self._counts, strict=True):
+            if len(source) < n:
+                raise ConfigError(
+                    f"{source.name} has {len(source)} ECGs, and a batch needs {n} of them. Use a "
+                    "smaller batch or more data."
+                )
+        self.echo_size = 0
+        if self.echo is not None:
+            wanted = min(config.objective.echo_batch_size or size, len(self.echo))
+            self.echo_size = wanted - wanted % self.world.size
+            if self.echo_size < 2:
+                raise ConfigError(
+                    f"{len(self.echo)} ECGs with an echocardiogram make no batch. Train without "
+                    "them."
+                )
+
+    @property
+    def text_batches_per_epoch(self) -> int:
+        """Full batches in one pass over the source that takes longest to walk through."""
+        return max(
+            len(source) // n for source, n in zip(self.sources, self._counts, strict=True) if n
+        )
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches of one epoch, of whatever kind."""
+        if self.echo is None or self.config.objective.mode == "joint":
+            return self.text_batches_per_epoch
+        return self.text_batches_per_epoch + self._echo_batches_per_epoch
+
+    @property
+    def _echo_batches_per_epoch(self) -> int:
+        return len(self.echo) // self.echo_size if self.echo is not None else 0
+
+    def fingerprint(self) -> str:
+        """Hash over what the run learns from: numbers, sizes, texts' first words, teacher."""
+        digest = hashlib.sha256()
+        for source in self.sources:
+            digest.update(f"{source.name} {len(source)} {source.share:.6f}".encode())
+            digest.update(np.ascontiguousarray(source.signal_mv[:: max(1, len(source) // 64)]))
+            rng = np.random.default_rng(0)
+            digest.update(source.report(0, rng).encode())
+        if self.echo is not None:
+            digest.update(np.ascontiguousarray(self.echo.mu))
+            digest.update(np.ascontiguousarray(self.echo.echo))
+        return digest.hexdigest()
+
+    def turn(self, number: int) -> Turn:
+        """Which batches batch ``number`` of the run is made of."""
+        if self.echo is None:
+            return Turn(number, None)
+        if self.config.objective.mode == "joint":
+            return Turn(number, number)
+        epoch, k = divmod(number, self.per_epoch)
+        plan = self._plan(epoch)
+        n_echo_before = int(plan[:k].sum())
+        if plan[k]:
+            return Turn(None, epoch * self._echo_batches_per_epoch + n_echo_before)
+        return Turn(epoch * self.text_batches_per_epoch + k - n_echo_before, None)
+
+    def at(self, number: int) -> StepBatch:
+        """Batch ``number`` of the run, this process's share of it."""
+        turn = self.turn(number)
+        return StepBatch(
+            None if turn.text is None else self._text(turn.text),
+            None if turn.echo is None else self._echo(turn.echo),
+        )
+
+    def text_rows(self, number: int) -> list[tuple[int, int]]:
+        """(source, row) of every ECG of text batch ``number``."""
+        drawn: list[tuple[int, int]] = []
+        for i, n in enumerate(self._counts):
+            drawn += [(i, int(row)) for row in self._rows(i, len(self.sources[i]), n, number)]
+        return drawn
+
+    def echo_rows(self, number: int) -> npt.NDArray[np.int64]:
+        """Rows of the ECGs of echo batch ``number``."""
+        assert self.echo is not None
+        return self._rows(len(self.sources), len(self.echo), self.echo_size, number)
+
+    def _rows(self, stream: int, total: int, n: int, number: int) -> npt.NDArray[np.int64]:
+        """Every row at most once in an epoch of this source; what fills no batch waits."""
+        if n == 0:
+            return np.zeros(0, dtype=np.int64)
+        epoch, k = divmod(number, total // n)
+        return _order(self.config.seed, stream, epoch, total)[k * n : (k + 1) * n]
+
+    def _plan(self, epoch: int) -> npt.NDArray[np.bool_]:
+        return _plan(
+            self.config.seed,
+            epoch,
+            self.text_batches_per_epoch,
+            self._echo_batches_per_epoch,
+            self.config.objective.draw == "proportional",
+        )
+
+    def _text(self, number: int) -> TextBatch:
+        rows = self.text_rows(number)
+        texts, reports = [], []
+        for slot, (i, row) in enumerate(rows):
+            rng = np.random.default_rng((_WORDS, self.config.seed, number, slot))
+            sentences = sentences_of(self.sources[i].report(row, rng))
+            reports.append(frozenset(sentences))
+            texts.append(" ".join(self._part_of(sentences, rng)))
+        if self.config.objective.identity_match:
+            unique, match = texts, torch.eye(len(texts), dtype=torch.bool)
+        else:
+            unique = list(dict.fromkeys(texts))
+            said = [frozenset(sentences_of(text)) for text in unique]
+            match = torch.tensor([[part <= report for part in said] for report in reports])
+        own = share_of(len(rows), self.world)
+        scaled, valid = self._views(
+            [
+                (self.sources[i].signal_mv[row], self.sources[i].valid[row], slot)
+                for slot, (i, row) in list(enumerate(rows))[own]
+            ],
+            (_VIEW, self.config.seed, number, 0),
+        )
+        mine = tuple(unique[share_of(len(unique), self.world)])
+        ids, mask = self.tokenizer.encode(mine)
+        return TextBatch(scaled, valid, mine, torch.from_numpy(ids), torch.from_numpy(mask), match)
+
+    def _echo(self, number: int) -> EchoBatch:
+        assert self.echo is not None
+        rows = self.echo_rows(number)
+        echoes = self.echo.echo[rows]
+        if self.config.objective.identity_match:
+            unique, match = echoes, torch.eye(len(rows), dtype=torch.bool)
+        else:
+            unique = np.unique(echoes)
+            match = torch.from_numpy(echoes[:, None] == unique[None, :])
+        own = share_of(len(rows), self.world)
+        scaled, valid = self._views(
+            [
+                (self.echo.signal_mv[row], self.echo.valid[row], slot)
+                for slot, row in list(enumerate(rows))[own]
+            ],
+            (_VIEW, self.config.seed, number, 1),
+        )
+        return EchoBatch(
+            scaled,
+            valid,
+            torch.from_numpy(np.asarray(self.echo.mu[unique], dtype=np.float32)),
+            torch.from_numpy(np.asarray(self.echo.log_var[unique], dtype=np.float32)),
+            match,
+        )
+
+    def _part_of(self, sentences: Sequence[str], rng: np.random.Generator) -> list[str]:
+        """All sentences, or at times a random few of them in their order."""
+        share = self.config.views.partial_report_share
+        if len(sentences) < 2 or rng.random() >= share:
+            return list(sentences)
+        n_kept = int(rng.integers(1, len(sentences)))
+        kept = np.sort(rng.permutation(len(sentences))[:n_kept])
+        return [sentences[i] for i in kept]
+
+    def _views(
+        self,
+        windows: Sequence[tuple[npt.NDArray[np.float32], BoolArray, int]],
+        stream: tuple[int, ...],
+    ) -> tuple[Tensor, Tensor]:
+        signals, masks = [], []
+        for signal_mv, valid, slot in windows:
+            rng = np.random.default_rng((*stream, slot))
+            view, measured = _viewed(
+                np.asarray(signal_mv), np.asarray(valid), self.config.views, rng
+            )
+            signals.append(view)
+            masks.append(measured)
+        measured = np.stack(masks)
+        scaled = np.where(measured, self.scaler.apply(np.stack(signals)), 0.0)
+        return (
+            torch.from_numpy(scaled.astype(np.float32)),
+            torch.from_numpy(measured.astype(np.float32)),
+        )
+
+
+def _viewed(
+    signal_mv: npt.NDArray[np.float32],
+    valid: BoolArray,
+    views: ViewConfig,
+    rng: np.random.Generator,
+) -> tuple[npt.NDArray[np.float32], BoolArray]:
+    if views.kind == "device":
+        return degrade(
+            rescale(signal_mv, rng),
+            valid,
+            rng,
+            corrupt_share=views.corrupt_share,
+            lead_subset_share=views.lead_subset_share,
+        )
+    if views.kind == "raghu":
+        return raghu_view(signal_mv, valid, rng, views.probability)
+    return signal_mv, valid
+
+
+def _counts(size: int, shares: Sequence[float]) -> list[int]:
+    """How many of ``size`` come from each source; the last takes what rounding leaves."""
+    counts: list[int] = []
+    for i, share in enumerate(shares):
+        last = i == len(shares) - 1
+        counts.append(size - sum(counts) if last else round(size * share))
+    return counts
+
+
+@lru_cache(maxsize=8)
+def _order(seed: int, stream: int, epoch: int, total: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng((_ORDER, seed, stream, epoch)).permutation(total)
+
+
+@lru_cache(maxsize=4)
+def _plan(
+    seed: int, epoch: int, n_text: int, n_echo: int, proportional: bool
+) -> npt.NDArray[np.bool_]:
+    """True where an epoch's batch is one of echo pairs."""
+    rng = np.random.default_rng((_PLAN, seed, epoch))
+    if proportional:
+        # Drawing in proportion to the batches left is drawing an order of all batches.
+        return np.asarray(rng.permutation(n_text + n_echo) < n_echo)
+    plan = []
+    left = [n_text, n_echo]
+    while any(left):
+        kinds = [kind for kind in (0, 1) if left[kind]]
+        kind = kinds[int(rng.integers(len(kinds)))]
+        left[kind] -= 1
+        plan.append(kind == 1)
+    return np.array(plan, dtype=np.bool_)

@@ -1,0 +1,266 @@
+"""One step of training: forward, losses, gradients, optimiser, average."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from echoing_core.errors import ConfigError
+from echoing_core.losses import MatchingLoss
+from echoing_core.training.batches import Batches, EchoBatch, StepBatch, TextBatch
+from echoing_core.training.distributed import (
+    World,
+    average_gradients,
+    gathered,
+    joined_statistics,
+    padded,
+)
+from echoing_core.training.settings import OptimiserConfig, RunConfig
+from echoing_core.training.text_cache import TextStates
+
+
+class Trainer:
+    """Both encoders, their losses and the optimiser, one step at a time.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        With ``ecg(scaled, valid)`` and ``text(ids, mask)``, each giving (mu, log_var).
+    batches : Batches
+    config : RunConfig
+    world : World
+    states : TextStates, optional
+        With ``config.freeze_text``.
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        batches: Batches,
+        config: RunConfig,
+        *,
+        world: World | None = None,
+        states: TextStates | None = None,
+    ) -> None:
+        self.world = world or World()
+        self.encoder, self.batches, self.config, self.states = encoder, batches, config, states
+        self.n_steps = config.steps or max(
+            1, config.epochs * batches.per_epoch // config.accumulate
+        )
+        self.text_loss = MatchingLoss(config.loss)
+        self.echo_loss = MatchingLoss(config.loss)
+        if config.freeze_text:
+            encoder.text.backbone.requires_grad_(False)
+        self.modules = nn.ModuleDict(
+            {"encoder": encoder, "text_loss": self.text_loss, "echo_loss": self.echo_loss}
+        )
+        self.modules.to(self.world.device)
+        self.average: Any = None
+        if config.optimiser.average_decay > 0:
+            self.average = copy.deepcopy(encoder)
+            self.average.requires_grad_(False)
+        self.optimiser = _adamw(self.modules, config.optimiser)
+        self.done = 0
+        self._dtype = next(encoder.parameters()).dtype
+        self._autocast = _is_bfloat16(config.precision, self.world.device)
+
+    @property
+    def result(self) -> Any:
+        """The encoder that the run is for: the average where one is kept."""
+        return self.encoder if self.average is None else self.average
+
+    def step(self, batches: list[StepBatch]) -> dict[str, float]:
+        """One optimiser step on ``accumulate`` batches; returns what to log."""
+        rate = self._set_rate()
+        self.encoder.train()
+        if self.config.freeze_text:
+            self.encoder.text.backbone.eval()
+        self.optimiser.zero_grad(set_to_none=True)
+        logged: dict[str, float] = {"lr": rate}
+        with joined_statistics(self.encoder, self.world):
+            for part, batch in enumerate(batches):
+                # Dropout follows from the step, too, so that a resumed run drops the same.
+                torch.manual_seed(self._mixed_seed(part))
+                total, terms = self.loss(batch)
+                torch.autograd.backward(total / len(batches))
+                for name, value in terms.items():
+                    logged[name] = logged.get(name, 0.0) + value / len(batches)
+        parameters = [p for p in self.modules.parameters() if p.requires_grad]
+        average_gradients(parameters, self.world)
+        limit = self.config.optimiser.clip_norm
+        norm = nn.utils.clip_grad_norm_(
+            [p for p in self.encoder.parameters() if p.requires_grad], limit or math.inf
+        )
+        logged["grad_norm"] = float(norm)
+        self.optimiser.step()
+        self._follow()
+        self.done += 1
+        logged["scale"] = self.text_loss.scale.item()
+        logged["shift"] = self.text_loss.shift.item()
+        return logged
+
+    def loss(self, batch: StepBatch) -> tuple[Tensor, dict[str, float]]:
+        """The step's loss over the whole batch, and its parts for the log.
+
+        lambda * L_text + (1 - lambda) * L_echo where there are both, EchoingECG eq. 2; a batch of
+        one kind counts with its weight. Without any echo pairs lambda has no meaning and is 1.
+        """
+        weight = self.config.objective.text_weight if self.batches.echo is not None else 1.0
+        total = torch.zeros((), device=self.world.device)
+        terms: dict[str, float] = {}
+        if batch.text is not None:
+            value, terms = self._text_term(batch.text)
+            total = total + weight * value
+        if batch.echo is not None:
+            value, echo_terms = self._echo_term(batch.echo)
+            total = total + (1.0 - weight) * value
+            terms |= echo_terms
+        terms["loss"] = float(total.detach())
+        return total, terms
+
+    def _text_term(self, batch: TextBatch) -> tuple[Tensor, dict[str, float]]:
+        device, n_ecgs = self.world.device, batch.match.shape[0]
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._autocast):
+            ecg = self._ecgs(batch)
+            text = self._texts(batch)
+        each = -(-batch.n_texts // self.world.size)
+        mu_ecg, v_ecg = (gathered(_wide(x), self.world)[:n_ecgs] for x in ecg)
+        mu_text, v_text = (
+            gathered(padded(_wide(x), each), self.world)[: batch.n_texts] for x in text
+        )
+        terms = self.text_loss(mu_ecg, v_ecg, mu_text, v_text, batch.match.to(device))
+        return terms.total, {
+            "text": float(terms.total.detach()),
+            "sigma2_ecg": float(v_ecg.detach().exp().sum(1).mean()),
+            "sigma2_text": float(v_text.detach().exp().sum(1).mean()),
+        }
+
+    def _ecgs(self, batch: TextBatch | EchoBatch) -> tuple[Tensor, Tensor]:
+        scaled, valid = (x.to(self.world.device, self._dtype) for x in (batch.scaled, batch.valid))
+        pair: tuple[Tensor, Tensor] = self.encoder.ecg(scaled, valid)
+        return pair
+
+    def _texts(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
+        device = self.world.device
+        pair: tuple[Tensor, Tensor]
+        # Gathering needs every process's part, also of one that has no text left to encode.
+        if not batch.texts:
+            empty = torch.zeros(
+                0, self.config.model.dim, device=device, dtype=self._dtype, requires_grad=True
+            )
+            return empty, empty
+        if self.states is not None:
+            states, mask = self.states.of(batch.texts)
+            pair = self.encoder.text.from_states(states.to(device), mask.to(device))
+        else:
+            pair = self.encoder.text(batch.token_ids.to(device), batch.token_mask.to(device))
+        return pair
+
+    def _echo_term(self, batch: EchoBatch) -> tuple[Tensor, dict[str, float]]:
+        device = self.world.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._autocast):
+            ecg = self._ecgs(batch)
+        mu, v = (gathered(_wide(x), self.world) for x in ecg)
+        terms = self.echo_loss(mu, v, batch.mu.to(mu), batch.log_var.to(mu), batch.match.to(device))
+        return terms.total, {"echo": float(terms.total.detach())}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that the next step depends on, by name."""
+        named = {f"modules.{k}": v for k, v in self.modules.state_dict().items()}
+        if self.average is not None:
+            named |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for number, state in self.optimiser.state_dict()["state"].items():
+            named |= {f"optimiser.{number}.{k}": v for k, v in state.items()}
+        return named
+
+    def restore(self, step: int, named: Mapping[str, Tensor]) -> None:
+        """Go on after ``step`` steps, with what `tensors` gave then.
+
+        Raises
+        ------
+        ConfigError
+            The tensors are not those of this model.
+        """
+        groups: dict[str, dict[str, Tensor]] = {"modules": {}, "average": {}, "optimiser": {}}
+        for name, tensor in named.items():
+            kind, _, rest = name.partition(".")
+            groups[kind][rest] = tensor
+        try:
+            self.modules.load_state_dict(groups["modules"], strict=True)
+            if self.average is not None:
+                self.average.load_state_dict(groups["average"], strict=True)
+        except RuntimeError as error:
+            raise ConfigError(
+                "The saved state is of another model. Give the run a folder of its own."
+            ) from error
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in groups["optimiser"].items():
+            number, _, key = name.partition(".")
+            state.setdefault(int(number), {})[key] = tensor
+        self.optimiser.load_state_dict(
+            {"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]}
+        )
+        self.done = step
+
+    def _mixed_seed(self, part: int) -> int:
+        mixed = np.random.SeedSequence((self.config.seed, self.done, part, self.world.rank))
+        return int(mixed.generate_state(1, np.uint64)[0])
+
+    def _set_rate(self) -> float:
+        settings = self.config.optimiser
+        rate = settings.lr * rate_factor(self.done, self.n_steps, settings)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _follow(self) -> None:
+        if self.average is None:
+            return
+        # A short memory at the start, or the average would drag its random beginning along.
+        decay = min(self.config.optimiser.average_decay, (1 + self.done) / (10 + self.done))
+        with torch.no_grad():
+            for slow, fast in zip(
+                self.average.parameters(), self.encoder.parameters(), strict=True
+            ):
+                slow.lerp_(fast, 1.0 - decay)
+            for kept, current in zip(self.average.buffers(), self.encoder.buffers(), strict=True):
+                kept.copy_(current)
+
+
+def rate_factor(step: int, n_steps: int, settings: OptimiserConfig) -> float:
+    """Share of the learning rate at ``step``: linear from ``warmup_start``, then cosine to 0."""
+    warmup = round(settings.warmup_share * n_steps)
+    if step < warmup:
+        return settings.warmup_start + (1.0 - settings.warmup_start) * step / warmup
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, n_steps - warmup)))
+
+
+def _adamw(modules: nn.Module, settings: OptimiserConfig) -> torch.optim.AdamW:
+    """Weight decay on matrices only, unless asked otherwise: elsewhere it has no meaning."""
+    parameters = [p for p in modules.parameters() if p.requires_grad]
+    decayed = [p for p in parameters if settings.decay_vectors or p.ndim > 1]
+    plain = [p for p in parameters if not settings.decay_vectors and p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=settings.lr,
+        betas=(settings.beta1, settings.beta2),
+    )
+
+
+def _is_bfloat16(precision: str, device: torch.device) -> bool:
+    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Embeddings for the loss: out of bfloat16, and as they are where a run is in float64."""
+    return x if x.dtype == torch.float64 else x.float()

@@ -1,0 +1,142 @@
+"""A very small run of the training loop on made-up signals; also a script for the test of torchrun.
+
+``python tests/tiny_run.py OUT.safetensors MODE LOSS`` makes one step and writes its loss and
+gradients; started by torchrun, as one of several processes.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from echoing_core.config import EcgEncoderConfig, LossConfig, ModelConfig, TextEncoderConfig
+from echoing_core.models.dual_encoder import DualEncoder
+from echoing_core.models.tokenizer import train_tokenizer
+from echoing_core.signals.scaling import LeadScaler
+from echoing_core.training.batches import Batches, EchoPairs
+from echoing_core.training.distributed import World, joined
+from echoing_core.training.sampling import Source
+from echoing_core.training.settings import (
+    ObjectiveConfig,
+    OptimiserConfig,
+    RunConfig,
+    ViewConfig,
+)
+from echoing_core.training.trainer import Trainer
+
+WORDS = ("sinus bradycardia", "sinus rhythm", "sinus tachycardia", "normal ecg", "long pause")
+DIM = 8
+
+
+def texts() -> list[str]:
+    """Reports of one to three sentences."""
+    return [". ".join(WORDS[i] for i in range(5) if (k >> i) & 1) + "." for k in range(1, 32)]
+
+
+def source(n: int = 48, name: str = "waves", share: float = 1.0, seed: int = 0) -> Source:
+    """Waves with a report each."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(1000) / 100
+    rate = rng.uniform(0.5, 6.0, (n, 1, 1))
+    signal = 0.3 * np.sin(2 * np.pi * rate * t + rng.uniform(0, 6, (n, 12, 1)))
+    said = texts()
+    return Source(
+        name,
+        signal.astype(np.float32),
+        np.ones(signal.shape, bool),
+        lambda row, _: said[row % len(said)],
+        share,
+    )
+
+
+def echo_pairs(n: int = 20, n_echoes: int = 12) -> EchoPairs:
+    """ECGs that share echocardiograms with unit means."""
+    ecgs, rng = source(n, seed=1), np.random.default_rng(2)
+    mu = rng.standard_normal((n_echoes, DIM)).astype(np.float32)
+    mu /= np.linalg.norm(mu, axis=1, keepdims=True)
+    return EchoPairs(
+        ecgs.signal_mv,
+        ecgs.valid,
+        np.arange(n, dtype=np.int64) % n_echoes,
+        mu,
+        rng.normal(-5, 1, (n_echoes, DIM)).astype(np.float32),
+    )
+
+
+def config(**changes: object) -> RunConfig:
+    """A run that takes seconds."""
+    model = ModelConfig(
+        dim=DIM,
+        ecg=EcgEncoderConfig(
+            stem_width=8,
+            mid_width=8,
+            width=16,
+            n_pool_heads=2,
+            dropout=0.0,
+            variance_width=4,
+            variance_hidden=8,
+        ),
+        text=TextEncoderConfig(
+            hidden=16, n_layers=1, n_heads=2, ffn=16, vocab_size=80, max_tokens=24, dropout=0.0
+        ),
+    )
+    settings: dict[str, object] = {
+        "seed": 5,
+        "steps": 6,
+        "batch_size": 8,
+        "objective": ObjectiveConfig(text_weight=0.7),
+        "optimiser": OptimiserConfig(lr=3e-3, average_decay=0.9),
+        "views": ViewConfig(kind="device", corrupt_share=0.5, lead_subset_share=0.3),
+        "model": model,
+    }
+    return RunConfig(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def trainer(
+    settings: RunConfig,
+    *,
+    echo: EchoPairs | None = None,
+    world: World | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Trainer:
+    """A trainer whose first weights depend on nothing but the seed."""
+    torch.manual_seed(settings.seed)
+    batches = Batches(
+        [source(48, share=0.6), source(40, "others", 0.4, seed=3)],
+        LeadScaler(np.zeros(12), np.full(12, 0.3)),
+        train_tokenizer(texts() * 2, 80, 24),
+        settings,
+        echo=echo,
+        world=world,
+    )
+    return Trainer(DualEncoder(settings.model).to(dtype), batches, settings, world=world)
+
+
+def _one_step(out: Path, mode: str, loss: str) -> None:
+    from safetensors.torch import save_file
+
+    torch.set_num_threads(1)
+    with joined() as world:
+        settings = config(
+            objective=ObjectiveConfig(text_weight=0.7, mode=mode),
+            loss=LossConfig(loss, scale_init=3.0, shift_init=3.0),
+            optimiser=OptimiserConfig(lr=3e-3, clip_norm=0.0),
+        )
+        run = trainer(settings, echo=echo_pairs(), world=world, dtype=torch.float64)
+        values = {}
+        for number in range(2):
+            values = run.step([run.batches.at(number)])
+        tensors = {
+            f"grad.{k}": p.grad for k, p in run.modules.named_parameters() if p.grad is not None
+        }
+        tensors |= {f"after.{k}": v for k, v in run.modules.state_dict().items()}
+        tensors["loss"] = torch.tensor(values["loss"], dtype=torch.float64)
+        if world.is_first:
+            save_file({k: v.contiguous().clone() for k, v in tensors.items()}, str(out))
+
+
+if __name__ == "__main__":
+    _one_step(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
