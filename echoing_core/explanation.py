@@ -32,6 +32,8 @@ class Explanation:
     model_name, model_hash : str
     settings : mapping
         Window, stride, VCG method, source sampling rate.
+    cautions : tuple of str
+        Why the model should not be believed on this recording as a whole, in plain sentences.
     """
 
     recording_id: str
@@ -40,6 +42,7 @@ class Explanation:
     model_name: str
     model_hash: str
     settings: Mapping[str, Any]
+    cautions: tuple[str, ...] = ()
 
     def to_dict(self, reports: Mapping[int, WindowReport] | None = None) -> dict[str, Any]:
         """Plain values for JSON.
@@ -65,7 +68,7 @@ class Explanation:
                 "missing": list(self.ecg.leads_with("missing")),
                 "derivation": self.ecg.derivation,
             },
-            "notes": list(self.ecg.notes),
+            "notes": [*self.ecg.notes, *self.cautions],
             "settings": dict(self.settings),
             "lead_order": list(LEADS),
             "windows": [
@@ -73,10 +76,9 @@ class Explanation:
                     "start_s": round(float(track.start_s[i]), 3),
                     "uncertainty": float(track.uncertainty[i]),
                     "percentile": round(float(track.percentile[i]), 3),
-                    "strangeness": _short(track.strangeness[i]),
                     "valid_fraction": round(float(track.valid_fraction[i].mean()), 4),
-                    "uncertainty_by_lead": [_short(part) for part in track.by_lead[i]],
                 }
+                | _parts_values(track, i)
                 | (_report_values(reports[i]) if i in reports else {})
                 for i in range(len(track))
             ],
@@ -87,8 +89,13 @@ class Explanation:
         return json.dumps(self.to_dict(reports), indent=1) + "\n"
 
     def csv_text(self) -> str:
-        """One row per window, each lead's measured share and its part of the sum of sigma^2."""
+        """One row per window, each lead's measured share and its part of the sum of sigma^2.
+
+        Columns that the model knows nothing about are left out.
+        """
         track = self.track
+        strangeness = () if track.strangeness is None else track.strangeness
+        by_lead = () if track.by_lead is None else track.by_lead
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(
@@ -97,9 +104,9 @@ class Explanation:
                 "end_s",
                 "uncertainty",
                 "percentile",
-                "strangeness",
+                *(["strangeness"] if len(strangeness) else []),
                 *(f"valid_{lead}" for lead in LEADS),
-                *(f"sigma2_{lead}" for lead in LEADS),
+                *(f"sigma2_{lead}" for lead in LEADS if len(by_lead)),
             ]
         )
         for i in range(len(track)):
@@ -110,9 +117,9 @@ class Explanation:
                     f"{start + track.window_s:.3f}",
                     f"{track.uncertainty[i]:.8g}",
                     f"{track.percentile[i]:.3f}",
-                    f"{track.strangeness[i]:.4g}",
+                    *(f"{value:.4g}" for value in strangeness[i : i + 1]),
                     *(f"{share:.4f}" for share in track.valid_fraction[i]),
-                    *(f"{part:.5g}" for part in track.by_lead[i]),
+                    *(f"{part:.5g}" for parts in by_lead[i : i + 1] for part in parts),
                 ]
             )
         return out.getvalue()
@@ -124,6 +131,16 @@ class Explanation:
     def write_csv(self, path: str | Path) -> None:
         """Write `csv_text` to a file, whole or not at all."""
         write_text_atomically(Path(path), self.csv_text())
+
+
+def _parts_values(track: WindowTrack, index: int) -> dict[str, Any]:
+    """What only a model that tells leads apart says of a window."""
+    values: dict[str, Any] = {}
+    if track.strangeness is not None:
+        values["strangeness"] = _short(track.strangeness[index])
+    if track.by_lead is not None:
+        values["uncertainty_by_lead"] = [_short(part) for part in track.by_lead[index]]
+    return values
 
 
 def _short(value: float) -> float:

@@ -227,10 +227,12 @@ class WindowTrack:
         Share, in percent, of the checkpoint's reference cohort that is less uncertain.
     valid_fraction : ndarray, shape (n_windows, 12)
         Share of each lead in each window that was measured or derived.
-    by_lead : ndarray, shape (n_windows, 12)
-        Part of ``uncertainty`` that each lead is to blame for.
-    strangeness : ndarray, shape (n_windows,)
-        Distance from the windows of training; above 1 is farther than 99 % of them.
+    by_lead : ndarray, shape (n_windows, 12), or None
+        Part of ``uncertainty`` that each lead is to blame for; None where the model does not tell
+        leads apart.
+    strangeness : ndarray, shape (n_windows,), or None
+        Distance from the windows of training; above 1 is farther than 99 % of them. None where
+        the model does not know it.
     window_s, stride_s : float
     """
 
@@ -239,8 +241,8 @@ class WindowTrack:
     uncertainty: npt.NDArray[np.float64]
     percentile: npt.NDArray[np.float64]
     valid_fraction: npt.NDArray[np.float64]
-    by_lead: npt.NDArray[np.float32]
-    strangeness: npt.NDArray[np.float32]
+    by_lead: npt.NDArray[np.float32] | None
+    strangeness: npt.NDArray[np.float32] | None
     window_s: float
     stride_s: float
 

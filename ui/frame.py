@@ -123,6 +123,9 @@ def simulated_badge(words: str = "simulated") -> None:
 
 def training_note(model: Model) -> None:
     """Where the model's knowledge comes from, wherever its answers are shown."""
+    if model.imported:
+        st.badge("imported weights, see the licence in the model card", color="blue")
+        return
     if model.simulated_training:
         simulated_badge("model trained on simulated ECGs only")
         return

@@ -221,6 +221,8 @@ def summary(record: OpenRecord) -> None:
             frame.simulated_badge()
         for words, colour in lead_badges(record):
             st.badge(words, color=colour)
+    for caution in record.explanation.cautions:
+        st.warning(frame.literal(caution), icon=":material/warning:")
     notes = list(dict.fromkeys([*recording.notes, *ecg.notes]))
     if notes:
         with st.expander(f"Notes on this recording ({len(notes)})", icon=":material/notes:"):

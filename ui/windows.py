@@ -57,14 +57,20 @@ def overview(model: Model, explanation: Explanation) -> None:
     ecg, track = explanation.ecg, explanation.track
     lead = figures.first_shown_lead(ecg)
     other = "" if lead == "I" else " (lead I was not recorded)"
+    rows = (
+        "The rows under it tell the leads apart in the same colours: a row is as bright as the "
+        "strip would be if all twelve leads were like it. Grey: not recorded. "
+    )
+    in_rows = ", and the part that each of the twelve leads has in it"
+    if not model.tells_leads:
+        rows = in_rows = ""
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(
             f"**Lead {lead}{other}, coloured by how unsure the model is**",
             width="content",
             help="Each 10-second window is compared with the reference ECGs of this model. "
-            "Percentile 96 means: less sure than on 96 of 100 of them. The rows under it tell the "
-            "leads apart in the same colours: a row is as bright as the strip would be if all "
-            "twelve leads were like it. Grey: not recorded. Click to choose a window.",
+            f"Percentile 96 means: less sure than on 96 of 100 of them. {rows}Click to choose a "
+            "window.",
         )
         _legend()
         view_s = _view(ecg.duration_s, float(track.start_s[chosen(track)]), track.window_s)
@@ -82,10 +88,11 @@ def overview(model: Model, explanation: Explanation) -> None:
         on_select=_take_click,
         selection_mode="points",
         config=CHART_CONFIG,
-        alt=f"Lead {lead} over time, under it the uncertainty percentile of each window, and the "
-        "part that each of the twelve leads has in it. The slider below chooses the same windows "
-        "by keyboard.",
+        alt=f"Lead {lead} over time, under it the uncertainty percentile of each window{in_rows}. "
+        "The slider below chooses the same windows by keyboard.",
     )
+    if not model.tells_leads:
+        st.caption("This model does not tell which leads and moments its uncertainty comes from.")
     _slider(track)
 
 
@@ -201,20 +208,22 @@ def detail(model: Model, explanation: Explanation) -> None:
         st.caption(f"sum of sigma² {track.uncertainty[index]:.4g}", width="content")
         if ecg.simulated:
             frame.simulated_badge()
-    _reasons(report, float(track.strangeness[index]))
+    _reasons(report, None if track.strangeness is None else float(track.strangeness[index]))
     paper(explanation, float(track.start_s[index]), report, key="paper")
 
 
-def _reasons(report: WindowReport, strangeness: float) -> None:
+def _reasons(report: WindowReport, strangeness: float | None) -> None:
     """The sentence, and the leads to blame as bars."""
     with st.container(key="reasons"):
         st.markdown(
             f"**{frame.literal(report.sentence)}**",
-            help="sigma² is a sum over leads and fifths of a second, so these parts are read off, "
+            help=None
+            if report.share_by_lead is None
+            else "sigma² is a sum over leads and fifths of a second, so these parts are read off, "
             "not estimated. Shares are of what all leads give. The cause is told by plain "
             "measurements of the trace, not by the model.",
         )
-        if strangeness > 1:
+        if strangeness is not None and strangeness > 1:
             st.badge(
                 "unlike training",
                 icon=":material/help_center:",
@@ -222,14 +231,14 @@ def _reasons(report: WindowReport, strangeness: float) -> None:
                 help=f"{strangeness:.1f} times as far from the windows that the model learnt from "
                 "as 99 % of those are. sigma² was not learnt for such ECGs.",
             )
-        if report.leads:
-            st.html(_bars(report))
+        if report.share_by_lead is not None and report.leads:
+            st.html(_bars(report, report.share_by_lead))
 
 
-def _bars(report: WindowReport) -> str:
+def _bars(report: WindowReport, share_by_lead: npt.NDArray[np.float64]) -> str:
     """The leads to blame with their shares, greatest first, as a list of bars."""
     missing = {lead for r in report.reasons if r.kind == "missing leads" for lead in r.leads}
-    share = dict(zip(LEADS, 100 * report.share_by_lead, strict=True))
+    share = dict(zip(LEADS, 100 * share_by_lead, strict=True))
     ranked = sorted(report.leads, key=lambda lead: -share[lead])
     n_shown = _N_BARS if len(ranked) > _N_BARS + 1 else len(ranked)
     shown, others = ranked[:n_shown], ranked[n_shown:]

@@ -117,6 +117,8 @@ def ask(
         deliver(json_text(content), json_out)
     if json_out != "-":
         typer.echo(f"{_title(seen)}, {where}")
+        for caution in seen.cautions:
+            typer.echo(f"note: {caution}")
         rows = [
             (
                 answer.question,
@@ -195,6 +197,9 @@ def search(
         vcg_method=vcg_method,
         unique_reports=unique_reports,
     )
+    if not isinstance(query, str):
+        for caution in services.cautions(loaded, query, vcg_method=vcg_method):
+            typer.echo(caution, err=True)
     unknown = services.unknown_words(loaded, text) if text else ()
     if unknown:
         typer.echo(f"The model never saw these words: {', '.join(unknown)}.", err=True)
@@ -291,6 +296,7 @@ def _header(model: Model, seen: Explanation) -> dict[str, Any]:
         "simulated": seen.ecg.simulated,
         "model": model.name,
         "model_hash": model.hash,
+        "notes": [*seen.ecg.notes, *seen.cautions],
     }
 
 
@@ -313,7 +319,7 @@ def _summary(
         if names := ecg.leads_with(origin):
             how = f" ({ecg.derivation})" if origin == "derived" and ecg.derivation else ""
             lines.append(f"leads {origin}: {', '.join(names)}{how}")
-    lines += [f"note: {note}" for note in ecg.notes]
+    lines += [f"note: {note}" for note in (*ecg.notes, *seen.cautions)]
     rows = [
         (
             which,

@@ -34,8 +34,8 @@ from echoing_core.evaluate.metrics import (
     same_text_ranks,
 )
 from echoing_core.evaluate.tables import Result
+from echoing_core.models.build import EcgEncoder, build_ecg_encoder
 from echoing_core.models.checkpoint import Checkpoint
-from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.records import GaussianEmbedding
 from echoing_core.zeroshot_prompts import PromptSet
 
@@ -118,12 +118,11 @@ def evaluate_demo(
     return results
 
 
-def random_encoder(checkpoint: Checkpoint, seed: int = RANDOM_SEED) -> CompactEcgEncoder:
+def random_encoder(checkpoint: Checkpoint, seed: int = RANDOM_SEED) -> EcgEncoder:
     """The same architecture with random weights: what the prompts find without training."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        config = checkpoint.encoder.config
-        encoder = CompactEcgEncoder(config.ecg, config.dim)
+        encoder = build_ecg_encoder(checkpoint.encoder.config)
     encoder.eval()
     return encoder
 
@@ -200,7 +199,7 @@ def _zero_shot(
 def _retrieval(
     checkpoint: Checkpoint,
     encoder_name: str,
-    encoder: CompactEcgEncoder,
+    encoder: EcgEncoder,
     gallery: StudySet,
     n_resamples: int,
 ) -> list[Result]:

@@ -20,7 +20,7 @@ from echoing_core.datasets.scp_text import report_from_scp
 from echoing_core.datasets.simulated import build_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch
-from echoing_core.errors import ConfigError
+from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.models.checkpoint import Checkpoint, save_checkpoint
 from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.tokenizer import ReportTokenizer, train_tokenizer
@@ -142,6 +142,11 @@ def train_demo(
         encoder, scale, shift = trained.encoder, trained.scale, trained.shift
         logit_scale = scale * (1.0 if config.loss.name == "infonce" else 2.0)
     else:
+        if not isinstance(space.encoder, DualEncoder):
+            raise CheckpointError(
+                f"sigma^2 cannot be learnt anew for model {space.name}: it is not of the compact "
+                "architecture. Name another with --space."
+            )
         scaler, tokenizer, encoder = space.scaler, space.tokenizer, space.encoder
         config = dataclasses.replace(config, model=encoder.config)
         scale, shift = space.training["learnt_scale"], space.training["learnt_shift"]

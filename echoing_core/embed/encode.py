@@ -1,8 +1,12 @@
-"""Signals and texts -> Gaussians, in batches or by one pass over a whole recording."""
+"""Signals and texts -> Gaussians, in batches or by one pass over a whole recording.
+
+Only the compact encoder can share a pass between windows, and only its sigma^2 has parts. The
+published encoder sees a window whole, so for it every way leads through batches of windows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +16,10 @@ import torch
 from torch import Tensor
 
 from echoing_core.errors import SignalQualityError
+from echoing_core.models.build import EcgEncoder
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.models.ecg_encoder import N_CHUNKS, WINDOW_N, CompactEcgEncoder, FrameMaps
+from echoing_core.models.released_ecg import ReleasedEcgEncoder
 from echoing_core.models.variance_head import HOP
 from echoing_core.records import LEADS, BoolArray, GaussianEmbedding, StandardEcg
 from echoing_core.signals.scaling import LeadScaler
@@ -26,31 +32,37 @@ _STRETCH_HOPS = 1500
 _WINDOW_HOPS = WINDOW_N // HOP
 _WINDOWS_PER_BATCH = 256
 
+# At its full width the published encoder takes half a second for a window on one core, so small
+# batches are as fast as large ones and let a person see that something moves.
+_RELEASED_BATCH = 16
+
 
 @dataclass(frozen=True, eq=False)
 class Parts:
     """Windows as Gaussians, and the parts that their sums of sigma^2 are made of.
 
+    All but the embedding is None where the model does not tell leads and moments apart.
+
     Attributes
     ----------
     embedding : GaussianEmbedding, n rows
-    by_lead : ndarray, shape (n, 12), float32, >= 0
+    by_lead : ndarray, shape (n, 12), float32, >= 0, or None
         Part of the sum of sigma^2 that each lead is to blame for.
-    by_time : ndarray, shape (n, 50), float32, >= 0
+    by_time : ndarray, shape (n, 50), float32, >= 0, or None
         The same by chunks of 0.2 s from the window's start.
-    rest : ndarray, shape (n,), float32, >= 0
+    rest : ndarray, shape (n,), float32, >= 0, or None
         What no lead and no moment is to blame for.
-    strangeness : ndarray, shape (n,), float32
+    strangeness : ndarray, shape (n,), float32, or None
         Distance from the training windows; above 1 is farther than 99 % of them.
     cells : ndarray, shape (n, 12, 50), float32, or None
         By lead and chunk, where it was asked for.
     """
 
     embedding: GaussianEmbedding
-    by_lead: npt.NDArray[np.float32]
-    by_time: npt.NDArray[np.float32]
-    rest: npt.NDArray[np.float32]
-    strangeness: npt.NDArray[np.float32]
+    by_lead: npt.NDArray[np.float32] | None = None
+    by_time: npt.NDArray[np.float32] | None = None
+    rest: npt.NDArray[np.float32] | None = None
+    strangeness: npt.NDArray[np.float32] | None = None
     cells: npt.NDArray[np.float32] | None = None
 
 
@@ -84,7 +96,7 @@ class _Filled:
 
 
 def encode_batch(
-    encoder: CompactEcgEncoder,
+    encoder: EcgEncoder,
     scaler: LeadScaler,
     signal_mv: npt.NDArray[np.float32],
     valid: BoolArray,
@@ -106,7 +118,7 @@ def encode_batch(
 
 
 def encode_batch_parts(
-    encoder: CompactEcgEncoder,
+    encoder: EcgEncoder,
     scaler: LeadScaler,
     signal_mv: npt.NDArray[np.float32],
     valid: BoolArray,
@@ -116,6 +128,12 @@ def encode_batch_parts(
     progress: Progress | None = None,
 ) -> Parts:
     """`encode_batch`, and where the variance of each window comes from."""
+    if isinstance(encoder, ReleasedEcgEncoder):
+        ecgs = (
+            (signal_mv[first : first + _RELEASED_BATCH], valid[first : first + _RELEASED_BATCH])
+            for first in range(0, len(signal_mv), _RELEASED_BATCH)
+        )
+        return _encode_whole(encoder, scaler, ecgs, len(signal_mv), progress)
     filled = _Filled(len(signal_mv), encoder.variance_head.dim, keep_cells)
     with torch.inference_mode():
         for first in range(0, len(signal_mv), batch_size):
@@ -128,17 +146,17 @@ def encode_batch_parts(
 
 
 def encode_dense(
-    encoder: CompactEcgEncoder,
+    encoder: EcgEncoder,
     scaler: LeadScaler,
     ecg: StandardEcg,
     starts: npt.NDArray[np.integer],
     *,
     progress: Progress | None = None,
 ) -> GaussianEmbedding:
-    """Embed the windows that start at ``starts`` by one pass over the recording.
+    """Embed the windows that start at ``starts``, by one pass over the recording if possible.
 
-    Windows that start on a common 0.2-s raster share one pass; starts off that raster cost
-    one further pass for each of their phases (at most 20).
+    With the compact encoder, windows that start on a common 0.2-s raster share one pass; starts
+    off that raster cost one further pass for each of their phases (at most 20).
 
     Parameters
     ----------
@@ -154,7 +172,7 @@ def encode_dense(
 
 
 def encode_dense_parts(
-    encoder: CompactEcgEncoder,
+    encoder: EcgEncoder,
     scaler: LeadScaler,
     ecg: StandardEcg,
     starts: npt.NDArray[np.integer],
@@ -168,6 +186,19 @@ def encode_dense_parts(
         raise SignalQualityError(
             f"A window reaches beyond the recording, which lasts {ecg.duration_s:.1f} s."
         )
+    if isinstance(encoder, ReleasedEcgEncoder):
+        batches = (
+            starts[first : first + _RELEASED_BATCH]
+            for first in range(0, len(starts), _RELEASED_BATCH)
+        )
+        windows_of = (
+            (
+                np.stack([ecg.signal_mv[:, start : start + WINDOW_N] for start in batch]),
+                np.stack([ecg.valid[:, start : start + WINDOW_N] for start in batch]),
+            )
+            for batch in batches
+        )
+        return _encode_whole(encoder, scaler, windows_of, len(starts), progress)
     filled = _Filled(len(starts), encoder.variance_head.dim, keep_cells)
     done = 0
     with torch.inference_mode():
@@ -184,6 +215,28 @@ def encode_dense_parts(
             if progress is not None:
                 progress(done, len(starts))
     return filled.parts()
+
+
+def _encode_whole(
+    encoder: ReleasedEcgEncoder,
+    scaler: LeadScaler,
+    batches: Iterable[tuple[npt.NDArray[np.float32], BoolArray]],
+    n: int,
+    progress: Progress | None,
+) -> Parts:
+    """Windows as Gaussians that have no parts; ``batches`` are cut only when it is their turn."""
+    mu = np.zeros((n, encoder.dim), dtype=np.float32)
+    log_var = np.zeros_like(mu)
+    done = 0
+    with torch.inference_mode():
+        for signal_mv, valid in batches:
+            rows = slice(done, done + len(signal_mv))
+            means, spreads = encoder(*to_tensors(scaler, signal_mv, valid))
+            mu[rows], log_var[rows] = means.numpy(), spreads.numpy()
+            done += len(signal_mv)
+            if progress is not None:
+                progress(done, n)
+    return Parts(GaussianEmbedding(mu, log_var))
 
 
 def _stretches(

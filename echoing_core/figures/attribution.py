@@ -43,6 +43,7 @@ def lead_percentile(track: WindowTrack, reference: Reference) -> Floats:
     `as_if_everywhere`: the percentile of a window whose leads were all like this one. NaN where
     the lead holds no signal: what a missing lead costs is known beforehand and no news.
     """
+    assert track.by_lead is not None, "the model of this track does not tell leads apart"
     rest = track.uncertainty - track.by_lead.sum(axis=1, dtype=np.float64)
     levels = as_if_everywhere(track.by_lead, rest[:, np.newaxis], len(LEADS), reference)
     return np.where(track.valid_fraction > 0, levels, np.nan)

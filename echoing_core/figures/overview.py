@@ -88,9 +88,10 @@ def overview_figure(
 ) -> go.Figure:
     """One lead coloured by the uncertainty percentile, that percentile, and each lead's part.
 
-    The upper two rows are after EchoingECG, Fig. 2; `add_lead_rows` says what the third shows. All
-    share one clock. The markers that carry the window numbers (``customdata``) are transparent: a
-    heatmap alone sends no selection to the page.
+    The upper two rows are after EchoingECG, Fig. 2; `add_lead_rows` says what the third shows,
+    which is left out where the model does not tell leads apart. All share one clock. The markers
+    that carry the window numbers (``customdata``) are transparent: a heatmap alone sends no
+    selection to the page.
 
     Parameters
     ----------
@@ -109,7 +110,9 @@ def overview_figure(
     _add_trace(figure, ecg, track, lead, begin, end)
     columns = _columns(ecg, track, begin, end)
     _add_strip(figure, track, columns)
-    add_lead_rows(figure, track, reference, columns, _ms(columns.borders))
+    has_leads = track.by_lead is not None
+    if has_leads:
+        add_lead_rows(figure, track, reference, columns, _ms(columns.borders))
     if selected is not None:
         start = float(track.start_s[selected])
         # Filled behind the trace alone: over the colours it would change what they say.
@@ -124,23 +127,26 @@ def overview_figure(
             )  # fmt: skip
     ticks = {"size": 12, "color": MUTED}
     figure.update_layout(
-        template="none", height=490, margin={"l": 50, "r": 14, "t": 6, "b": 30},
+        template="none", height=490 if has_leads else 330,
+        margin={"l": 50, "r": 14, "t": 6, "b": 30},
         font={"family": FONT, "color": INK}, showlegend=False, hovermode="x", dragmode=False,
         paper_bgcolor="white", plot_bgcolor="white", clickmode="event+select",
         hoverlabel={"bgcolor": "white", "font": {"color": INK, "size": 13}},
         xaxis={
-            "type": "date", "range": [_ms(begin), _ms(end)], "anchor": "y3", "tickfont": ticks,
-            "tickformat": _tick_format(ecg.duration_s),
+            "type": "date", "range": [_ms(begin), _ms(end)], "anchor": "y3" if has_leads else "y2",
+            "tickfont": ticks, "tickformat": _tick_format(ecg.duration_s),
             "showgrid": False, "ticks": "outside", "tickcolor": GAP, "nticks": 8,
             "fixedrange": True,
         },
         yaxis={
-            "domain": [0.6, 1.0], "title": {"text": f"{lead} (mV)", "font": ticks, "standoff": 4},
+            "domain": [0.6, 1.0] if has_leads else [0.4, 1.0],
+            "title": {"text": f"{lead} (mV)", "font": ticks, "standoff": 4},
             "tickfont": ticks, "zeroline": False, "gridcolor": "#eef0f3", "nticks": 5,
             "fixedrange": True, "range": _lead_range(ecg, lead, begin, end),
         },
         yaxis2={
-            "domain": [0.42, 0.57], "range": [0, 100], "tickvals": [0, 50, 100], "tickfont": ticks,
+            "domain": [0.42, 0.57] if has_leads else [0.0, 0.33],
+            "range": [0, 100], "tickvals": [0, 50, 100], "tickfont": ticks,
             "title": {"text": "percentile", "font": ticks, "standoff": 4}, "zeroline": False,
             "showgrid": False, "fixedrange": True,
         },
@@ -264,7 +270,8 @@ def _add_strip(figure: go.Figure, track: WindowTrack, columns: Columns) -> None:
         )  # fmt: skip
     words = [_window_words(track, int(i), p) for i, p in zip(cells, values, strict=True)]
     # In all rows, so that a click on any of them chooses a window.
-    for axis, height in (("y", 0.0), ("y2", 50.0), ("y3", (len(LEADS) - 1) / 2)):
+    rows = [("y", 0.0), ("y2", 50.0), ("y3", (len(LEADS) - 1) / 2)]
+    for axis, height in rows if track.by_lead is not None else rows[:2]:
         figure.add_scatter(
             x=_ms(centre), y=np.full(len(centre), height), yaxis=axis, mode="markers",
             customdata=cells, text=words, hovertemplate="%{text}<extra></extra>",
@@ -278,7 +285,8 @@ def _window_words(track: WindowTrack, index: int, percentile: float) -> str:
     span = f"{clock(start)} to {clock(start + track.window_s)}"
     if not np.isfinite(percentile):
         return f"{span}: nothing recorded"
-    return f"{span}: percentile {percentile:.0f}{_most_words(track.by_lead[index])}"
+    most = "" if track.by_lead is None else _most_words(track.by_lead[index])
+    return f"{span}: percentile {percentile:.0f}{most}"
 
 
 def _most_words(by_lead: npt.NDArray[np.floating], n_named: int = 3) -> str:

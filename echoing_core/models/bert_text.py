@@ -85,8 +85,8 @@ class BertTextEncoder(nn.Module):
         except RuntimeError as error:
             raise CheckpointError(
                 f"The BERT of {source!r} has {found.config.num_hidden_layers} layers of width "
-                f"{found.config.hidden_size} and {found.config.vocab_size} tokens; this model "
-                f"needs {self.config.n_layers} of {self.config.hidden} and {self.config.vocab_size}. "
+                f"{found.config.hidden_size} and {found.config.vocab_size} tokens; needed are "
+                f"{self.config.n_layers} of {self.config.hidden} and {self.config.vocab_size}. "
                 "Name another, or change the settings of the text encoder."
             ) from error
 

@@ -28,6 +28,13 @@ Encoder = DualEncoder | ReleasedDualEncoder
 EcgEncoder = CompactEcgEncoder | ReleasedEcgEncoder
 
 
+def build_ecg_encoder(config: ModelConfig) -> EcgEncoder:
+    """The ECG half of `build_encoder`, with the weights that it would have there."""
+    if config.architecture == "compact":
+        return CompactEcgEncoder(config.ecg, config.dim)
+    return ReleasedEcgEncoder(config.released_ecg, config.dim, config.log_var_bias)
+
+
 def build_encoder(config: ModelConfig) -> Encoder:
     """The model that a configuration describes, with new weights.
 

@@ -74,6 +74,11 @@ class Checkpoint:
     card: str
     hash: str
 
+    @property
+    def tells_leads(self) -> bool:
+        """Whether sigma^2 has parts by lead and moment, and missing leads can be told."""
+        return self.encoder.config.architecture == "compact"
+
 
 def save_checkpoint(
     folder: Path,

@@ -28,7 +28,7 @@ from echoing_core.records import (
 from echoing_core.signals import standardise
 from echoing_core.signals.windows import stride_to_samples, window_starts
 from echoing_core.uncertainty.fusion import Fused, fuse
-from echoing_core.uncertainty.reasons import WindowReport, report_window
+from echoing_core.uncertainty.reasons import WindowReport, report_whole, report_window
 from echoing_core.uncertainty.reference import Reference
 from echoing_core.zeroshot_prompts import PromptSet, load_prompt_sets, prompt_set_from_text
 
@@ -71,6 +71,8 @@ class Model:
         The training record: data, settings, figures.
     simulated_training : bool
         True when no real ECG was used in training.
+    imported : bool
+        True for published weights of others, under their licence.
     checkpoint : Checkpoint
     """
 
@@ -80,7 +82,13 @@ class Model:
     reference: Reference
     trained_on: Mapping[str, Any]
     simulated_training: bool
+    imported: bool
     checkpoint: Checkpoint
+
+    @property
+    def tells_leads(self) -> bool:
+        """Whether sigma^2 has parts by lead and moment, and missing leads can be told."""
+        return self.checkpoint.tells_leads
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,10 @@ def _as_model(checkpoint: Checkpoint) -> Model:
         card_markdown=checkpoint.card,
         reference=Reference.from_dict(checkpoint.reference),
         trained_on=checkpoint.training,
-        simulated_training=not checkpoint.training.get("real_ecgs", 0),
+        simulated_training=not (
+            checkpoint.training.get("real_ecgs", 0) or checkpoint.training.get("imported")
+        ),
+        imported=bool(checkpoint.training.get("imported")),
         checkpoint=checkpoint,
     )
 
@@ -221,6 +232,31 @@ def explain(
             "fs_hz": STANDARD_FS_HZ,
             "band_hz": [0.5, 40.0],
         },
+        cautions=cautions(model, ecg),
+    )
+
+
+def cautions(
+    model: Model, recording: Recording | StandardEcg, *, vcg_method: str = "dower"
+) -> tuple[str, ...]:
+    """What makes a recording one that this model cannot read as it should.
+
+    The published network has no mask: what was not recorded it takes for a flat line. Refusing
+    such recordings would keep them from a comparison on purpose, so they are told instead.
+    """
+    if model.tells_leads:
+        return ()
+    ecg = _standard(recording, vcg_method)
+    if ecg.valid.all():
+        return ()
+    missing = ecg.leads_with("missing")
+    kept = np.array([origin != "missing" for origin in ecg.lead_origin])
+    absent = [f"the leads {', '.join(missing)}"] if missing else []
+    if not ecg.valid[kept].all():
+        absent.append("gaps in the recording")
+    return (
+        f"This model cannot be told what was not recorded: {' and '.join(absent)} were given to it "
+        "as flat lines. Do not rely on its answers or its sigma^2 here.",
     )
 
 
@@ -250,6 +286,12 @@ def window_reports(
     cuts = [round(float(track.start_s[i]) * ecg.fs_hz) for i in indices]
     signal_mv = np.array([ecg.signal_mv[:, cut : cut + WINDOW_N] for cut in cuts])
     valid = np.array([ecg.valid[:, cut : cut + WINDOW_N] for cut in cuts])
+    strangeness = track.strangeness
+    if strangeness is None:
+        return {
+            index: report_whole(float(track.percentile[index]), known)
+            for index, known in zip(indices, valid, strict=True)
+        }
     _, attribution = attribute_windows(
         model.checkpoint.encoder.ecg, model.checkpoint.scaler, signal_mv, valid
     )
@@ -260,7 +302,7 @@ def window_reports(
             signal_mv[row],
             valid[row],
             lead_origin=ecg.lead_origin,
-            strangeness=float(track.strangeness[index]),
+            strangeness=float(strangeness[index]),
             reference=model.reference,
         )
         for row, index in enumerate(indices)

@@ -130,7 +130,7 @@ def uncertainty_report(
     sections = tuple(_sections(checkpoint, prompts, folders, n_resamples, progress))
     return UncertaintyReport(
         sections=sections,
-        left_out=_left_out(folders),
+        left_out=_left_out(checkpoint, folders),
         model=checkpoint.name,
         model_hash=checkpoint.hash,
     )
@@ -184,18 +184,19 @@ def _sections(
                 n_resamples=n_resamples,
                 progress=_stage(progress, "added noise"),
             )
-    yield where_study(
-        checkpoint,
-        cinc=folders.cinc if _has_lead_table(folders) else None,
-        n_resamples=n_resamples,
-        progress=_stage(progress, "which leads, and when"),
-    )
-    yield missing_study(
-        checkpoint,
-        held_out,
-        n_resamples=n_resamples,
-        progress=_stage(progress, "leads taken away"),
-    )
+    if checkpoint.tells_leads:
+        yield where_study(
+            checkpoint,
+            cinc=folders.cinc if _has_lead_table(folders) else None,
+            n_resamples=n_resamples,
+            progress=_stage(progress, "which leads, and when"),
+        )
+        yield missing_study(
+            checkpoint,
+            held_out,
+            n_resamples=n_resamples,
+            progress=_stage(progress, "leads taken away"),
+        )
     yield text_study(
         checkpoint, simulated, n_resamples=n_resamples, progress=_stage(progress, "texts")
     )
@@ -208,7 +209,7 @@ def _sections(
     )
 
 
-def _left_out(folders: Folders) -> dict[str, str]:
+def _left_out(checkpoint: Checkpoint, folders: Folders) -> dict[str, str]:
     reasons = {
         "graded recordings": (folders.cinc, "no folder of the CinC Challenge 2011 was given"),
         "bad leads of real ECGs": (
@@ -232,7 +233,11 @@ def _left_out(folders: Folders) -> dict[str, str]:
             "it needs a folder of long recordings and one of the MIT-BIH Noise Stress Test",
         ),
     }
-    return {what: why for what, (given, why) in reasons.items() if given is None}
+    told = {what: why for what, (given, why) in reasons.items() if given is None}
+    if not checkpoint.tells_leads:
+        told["which leads, and when"] = "this model does not tell leads and moments apart"
+        told["leads taken away"] = "this model cannot be told that a lead is missing"
+    return told
 
 
 def _has_lead_table(folders: Folders) -> bool:

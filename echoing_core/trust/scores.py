@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from echoing_core.demo.evaluate import random_encoder
 from echoing_core.embed.encode import encode_batch, encode_dense
+from echoing_core.models.build import EcgEncoder
 from echoing_core.models.checkpoint import Checkpoint
-from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.records import BoolArray, StandardEcg
 from echoing_core.signals.quality import lead_quality, quality_index, window_quality_index
 from echoing_core.signals.scaling import LeadScaler
@@ -28,13 +28,13 @@ class Scorer:
     Attributes
     ----------
     scaler : LeadScaler
-    trained, random : CompactEcgEncoder
+    trained, random : CompactEcgEncoder or ReleasedEcgEncoder
         The model's encoder, and one of its architecture with random weights.
     """
 
     scaler: LeadScaler
-    trained: CompactEcgEncoder
-    random: CompactEcgEncoder
+    trained: EcgEncoder
+    random: EcgEncoder
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Scorer:

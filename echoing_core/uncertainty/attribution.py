@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.embed.encode import encode_batch_parts
+from echoing_core.errors import CheckpointError
 from echoing_core.records import BoolArray, GaussianEmbedding
 
 if TYPE_CHECKING:
-    from echoing_core.models.ecg_encoder import CompactEcgEncoder
+    from echoing_core.models.build import EcgEncoder
     from echoing_core.signals.scaling import LeadScaler
 
 N_CHUNKS = 50
@@ -52,12 +53,22 @@ class Attribution:
 
 
 def attribute_windows(
-    encoder: CompactEcgEncoder,
+    encoder: EcgEncoder,
     scaler: LeadScaler,
     signal_mv: npt.NDArray[np.float32],
     valid: BoolArray,
 ) -> tuple[GaussianEmbedding, Attribution]:
-    """Embed windows, shape (n, 12, 1000), and take their sigma^2 apart."""
+    """Embed windows, shape (n, 12, 1000), and take their sigma^2 apart.
+
+    Raises
+    ------
+    CheckpointError
+        The model's sigma^2 is no sum over leads and moments.
+    """
     parts = encode_batch_parts(encoder, scaler, signal_mv, valid, keep_cells=True)
-    assert parts.cells is not None
+    if parts.cells is None or parts.rest is None:
+        raise CheckpointError(
+            "This model does not tell which leads and moments its sigma^2 comes from. Take one of "
+            "the compact architecture, such as the shipped one."
+        )
     return parts.embedding, Attribution(parts.cells, parts.rest)

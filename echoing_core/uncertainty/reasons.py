@@ -82,8 +82,9 @@ class WindowReport:
 
     Attributes
     ----------
-    share_by_lead : ndarray, shape (12,)
+    share_by_lead : ndarray, shape (12,), or None
         Each lead's part of what all leads give; the sum is 1, or 0 if no lead gives anything.
+        None where the model does not tell leads apart.
     span_s : (float, float) or None
         From when to when in the window it lies, in seconds; None if it does not stand out.
     leads : tuple of str
@@ -92,16 +93,16 @@ class WindowReport:
         Greatest share first, ``"unlike training"`` last; none for a calm window.
     sentence : str
         All of this for a person.
-    cell_percentile : ndarray, shape (12, 50)
-        `as_if_everywhere` of each lead and chunk of 0.2 s.
+    cell_percentile : ndarray, shape (12, 50), or None
+        `as_if_everywhere` of each lead and chunk of 0.2 s; None as ``share_by_lead``.
     """
 
-    share_by_lead: Floats
+    share_by_lead: Floats | None
     span_s: tuple[float, float] | None
     leads: tuple[str, ...]
     reasons: tuple[Reason, ...]
     sentence: str
-    cell_percentile: Floats
+    cell_percentile: Floats | None
 
 
 def as_if_everywhere(
@@ -180,6 +181,24 @@ def report_window(
         sentence=" ".join(found.sentences),
         cell_percentile=as_if_everywhere(parts, rest, parts.size, reference),
     )
+
+
+def report_whole(percentile: float, valid: BoolArray) -> WindowReport:
+    """All that can be said of a window by a model that does not tell leads and moments apart.
+
+    Parameters
+    ----------
+    percentile : float
+        Of the window's sum of sigma^2 in the reference cohort.
+    valid : ndarray of bool, shape (12, n_times)
+    """
+    if not valid.any():
+        sentence = "Nothing was recorded in this window."
+    elif percentile < CALM_PERCENTILE:
+        sentence = "Nothing stands out: as sure as on most ECGs."
+    else:
+        sentence = "Less sure than on most ECGs; this model does not say where that comes from."
+    return WindowReport(None, None, (), (), sentence, None)
 
 
 @dataclass(eq=False)
