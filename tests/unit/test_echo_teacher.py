@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from echoing_core.errors import CheckpointError, RecordError
+from echoing_core.embed.echo import FrameChoice, embed_study
+from echoing_core.errors import CheckpointError, ConfigError, RecordError
 from echoing_core.models.echo_loading import (
     CARD_FILE,
     CONFIG_FILE,
@@ -29,6 +30,9 @@ from echoing_core.models.echo_teacher import (
     resized_by_area,
 )
 from echoing_core.models.torchvision_ops import declare_missing_operators
+from echoing_core.recipes.teacher import simulated_echo_embeddings, train_teacher
+from echoing_core.records import EchoStudy
+from echoing_core.simulate.echo import study_clips
 from echoing_core.simulate.study import patient_state
 from echoing_core.training.teacher import FrameBank, StandInConfig, train_stand_in
 
@@ -350,3 +354,57 @@ def test_training_lowers_the_loss_and_repeats() -> None:
 def test_frames_without_states_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="states"):
         FrameBank(np.zeros((2, 1, 8, 8), np.uint8), (patient_state(1, 1),))
+
+
+# The recipe
+
+
+def test_the_recipe_writes_a_stand_in_that_says_so(tmp_path: Path) -> None:
+    config = StandInConfig(
+        n_studies=10, n_held_out=10, n_frames=2, steps=2, batch_size=5, frames_per_study=2
+    )
+    stages: set[str] = set()
+    measured = train_teacher(
+        tmp_path / "t", config, n_workers=1, progress=lambda stage, *_: stages.add(stage)
+    )
+    card = json.loads((tmp_path / "t" / CARD_FILE).read_text())
+    assert card["simulated"] is True
+    assert "simulated" in card["name"]
+    assert card["training"]["steps"] == 2
+    assert all(r.simulated for r in measured.results)
+    assert (measured.n_studies, measured.n_frames) == (10, 6)
+    assert len(card["held_out"]) == len(measured.results) > 10
+    assert len(stages) == 3
+    teacher = load_teacher(tmp_path / "t")
+    assert teacher.name == card["name"]
+    assert teacher.simulated
+
+
+def test_simulated_embeddings_are_those_of_the_clips(folder: Path) -> None:
+    teacher = load_teacher(folder)
+    names = ["sim-5-000001-s1", "sim-5-000002-0"]
+    made = simulated_echo_embeddings(teacher, names, n_frames=3, n_workers=1)
+    assert made.study_ids == tuple(names)
+    assert made.n_frames.tolist() == [9, 9]
+    assert (made.teacher, made.teacher_hash) == (teacher.name, teacher.hash)
+    assert made.simulated
+    study = EchoStudy("x", study_clips(5, 1, 1, n_frames=3))
+    mu, log_var, _ = embed_study(teacher, study, choice=FrameChoice(1, 3))
+    # Drawn frames are kept in whole grey levels at the model's size.
+    assert float(made.mu[0] @ mu) > 0.999
+    assert np.abs(made.log_var[0] - log_var).mean() < 0.5
+    numbers = simulated_echo_embeddings(teacher, [(5, 1, 1)], n_frames=3, n_workers=1)
+    assert numbers.study_ids == ("sim-5-000001-s1",)
+    np.testing.assert_array_equal(numbers.mu[0], made.mu[0])
+
+
+def test_simulated_frames_are_grey_and_workers_change_nothing(folder: Path) -> None:
+    clip = study_clips(5, 1, n_frames=2)[0]
+    assert (clip.frames == clip.frames[..., :1]).all()
+    with pytest.raises(ConfigError, match="workers"):
+        simulated_echo_embeddings(load_teacher(folder), [(5, 1, 0)], n_workers=0)
+
+
+def test_what_is_no_simulated_study_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="not the name"):
+        simulated_echo_embeddings(load_teacher(folder), ["study-17"])
