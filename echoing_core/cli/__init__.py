@@ -13,6 +13,7 @@ from echoing_core.cli import (  # noqa: F401 - importing them adds their command
     making,
     protocols,
     recordings,
+    training,
 )
 from echoing_core.cli.root import app
 

@@ -18,7 +18,13 @@ from echoing_core.services.making import (
     simulate_cohort,
     train_demo,
 )
-from echoing_core.services.protocols import prepare_simulated
+from echoing_core.services.protocols import (
+    evaluate_few_shot,
+    evaluate_fine_tune,
+    evaluate_retrieval,
+    evaluate_zero_shot,
+    prepare_simulated,
+)
 from echoing_core.services.recordings import (
     Model,
     Sample,
@@ -43,6 +49,7 @@ from echoing_core.services.recordings import (
     window_report,
     window_reports,
 )
+from echoing_core.services.runs import preset, train_preset
 from echoing_core.uncertainty.reasons import WindowReport
 from echoing_core.zeroshot_prompts import PromptSet
 
@@ -64,10 +71,14 @@ __all__ = [
     "build_samples",
     "cautions",
     "draw_item",
+    "evaluate_few_shot",
+    "evaluate_fine_tune",
     "evaluate_fusion",
     "evaluate_model",
     "evaluate_quality",
+    "evaluate_retrieval",
     "evaluate_uncertainty",
+    "evaluate_zero_shot",
     "explain",
     "extreme_windows",
     "fuse_recording",
@@ -76,6 +87,7 @@ __all__ = [
     "load_model",
     "most_sure_window",
     "prepare_simulated",
+    "preset",
     "prompt_sets",
     "read_recording",
     "read_upload",
@@ -83,6 +95,7 @@ __all__ = [
     "search",
     "simulate_cohort",
     "train_demo",
+    "train_preset",
     "unknown_words",
     "window_report",
     "window_reports",

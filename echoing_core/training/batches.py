@@ -194,6 +194,15 @@ class Batches:
             digest.update(np.ascontiguousarray(self.echo.echo))
         return digest.hexdigest()
 
+    def texts_in_use(self) -> list[str]:
+        """Every report as a batch would have it, where reports are used whole."""
+        rng = np.random.default_rng(0)
+        return [
+            " ".join(sentences_of(source.report(row, rng)))
+            for source in self.sources
+            for row in range(len(source))
+        ]
+
     def turn(self, number: int) -> Turn:
         """Which batches batch ``number`` of the run is made of."""
         if self.echo is None:
