@@ -116,7 +116,7 @@ def pump(state: HeartState, train: BeatTrain, times_s: F64) -> Pump:
 def length_mm(lvedd_mm: float) -> float:
     """End-diastolic length of the cavity; dilated hearts are more spherical.
 
-    About 87 mm at 48 mm, 102 mm at 65 mm and 111 mm at 85 mm.
+    About 87 mm at 48 mm, 101 mm at 65 mm and 111 mm at 85 mm.
     """
     return lvedd_mm * float(np.clip(1.84 - 0.0150 * (lvedd_mm - 46.0), 1.30, 1.95))
 
