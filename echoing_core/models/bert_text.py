@@ -10,13 +10,8 @@ from torch import Tensor, nn
 from echoing_core.config import BertTextConfig
 from echoing_core.errors import CheckpointError
 from echoing_core.models.pooling import GeneralisedPooling, to_unit
+from echoing_core.models.tokenizer import BIOBERT
 from echoing_core.models.torchvision_ops import declare_missing_operators
-
-BIOBERT = "dmis-lab/biobert-v1.1"
-
-TEMPLATE = "Given the data for ECG. The corresponding ECG report is : {text}\n\n."
-"""What the published model's lower-cased reports stand in. The sentence itself keeps its capitals:
-the vocabulary knows them."""
 
 
 class BertTextEncoder(nn.Module):

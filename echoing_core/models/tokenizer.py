@@ -1,4 +1,4 @@
-"""The WordPiece vocabulary of a small text model, and the words it was trained on."""
+"""WordPiece vocabularies: of our own small text model with the words it knows, or of a BERT."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,12 @@ import numpy.typing as npt
 from echoing_core.errors import CheckpointError
 
 _PADDING, _UNKNOWN, _START, _END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+BIOBERT = "dmis-lab/biobert-v1.1"
+
+TEMPLATE = "Given the data for ECG. The corresponding ECG report is : {text}\n\n."
+"""What the published model's lower-cased reports stand in. The sentence itself keeps its capitals:
+that vocabulary knows them."""
+
 _SPECIAL = (_PADDING, _UNKNOWN, _START, _END)
 
 # What BertPreTokenizer makes of a text: runs of letters and digits, and single marks.
@@ -40,15 +46,25 @@ class ReportTokenizer:
         Words that occurred in the training texts. Others are cut into pieces the model may
         never have learnt, and are flagged to the user.
     max_tokens : int
+    template : str or None
+        A sentence around every text, which stands for ``{text}``.
+    saw_words : bool
+        False where ``known_words`` are only a foreign vocabulary's whole entries: it cuts other
+        words into pieces that it may well have learnt.
     """
 
     tokenizer: Any
     known_words: frozenset[str]
     max_tokens: int
+    template: str | None = None
+    saw_words: bool = True
 
     def encode(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Token ids and attention mask, both of shape (n_texts, longest)."""
-        encoded = self.tokenizer.encode_batch([text.lower() for text in texts])
+        lower = [text.lower() for text in texts]
+        if self.template is not None:
+            lower = [self.template.replace("{text}", text) for text in lower]
+        encoded = self.tokenizer.encode_batch(lower)
         rows = [item.ids[: self.max_tokens] for item in encoded]
         longest = max((len(row) for row in rows), default=1)
         ids = np.zeros((len(rows), longest), dtype=np.int64)
@@ -66,10 +82,13 @@ class ReportTokenizer:
         """Write ``tokenizer.json`` and ``words.json``."""
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-        (folder / "words.json").write_text(
-            json.dumps({"max_tokens": self.max_tokens, "words": sorted(self.known_words)}),
-            encoding="utf-8",
-        )
+        words: dict[str, Any] = {"max_tokens": self.max_tokens, "words": sorted(self.known_words)}
+        # Only where it is not the usual: files of our own vocabularies stay as they always were.
+        if self.template is not None:
+            words["template"] = self.template
+        if not self.saw_words:
+            words["saw_words"] = False
+        (folder / "words.json").write_text(json.dumps(words), encoding="utf-8")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, max_tokens: int) -> ReportTokenizer:
@@ -118,10 +137,87 @@ def load_tokenizer(folder: Path) -> ReportTokenizer:
     try:
         words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
         text = (folder / "tokenizer.json").read_text(encoding="utf-8")
-        return _from_json(text, frozenset(words["words"]), int(words["max_tokens"]))
+        template = words.get("template")
+        if not isinstance(template, str | None):
+            raise TypeError("the template must be a text")
+        return replace(
+            _from_json(text, frozenset(words["words"]), int(words["max_tokens"])),
+            template=template,
+            saw_words=words.get("saw_words", True) is True,
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             "The model's tokenizer cannot be read. Fetch the model folder again."
+        ) from error
+
+
+def read_bert_tokenizer(
+    source: str | Path = BIOBERT, max_tokens: int = 244, template: str | None = TEMPLATE
+) -> ReportTokenizer:
+    """The vocabulary of a cased BERT, for texts that are lower-cased before they meet it.
+
+    Parameters
+    ----------
+    source : str or path
+        A vocab.txt, a folder with one, or a name on the Hugging Face hub.
+    max_tokens : int
+        Where texts are cut, [CLS] and [SEP] included.
+    template : str, optional
+        See `ReportTokenizer`.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such file, the hub cannot be reached, or it is no WordPiece vocabulary.
+    """
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers
+    from tokenizers.models import WordPiece
+    from tokenizers.processors import BertProcessing
+
+    entries = _entries(source)
+    vocabulary = {entry: i for i, entry in enumerate(entries)}
+    complete = all(token in vocabulary for token in _SPECIAL) and entries[0] == _PADDING
+    if not complete or len(vocabulary) != len(entries):
+        raise CheckpointError(
+            f"{Path(source).name} is not the vocabulary of a BERT: it needs [PAD] as its first "
+            "entry, [UNK], [CLS] and [SEP], and none twice. Name the vocab.txt of the model's BERT."
+        )
+    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token=_UNKNOWN))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = BertProcessing(
+        (_END, vocabulary[_END]), (_START, vocabulary[_START])
+    )
+    whole = frozenset(entry for entry in entries if _WORD.fullmatch(entry))
+    return replace(
+        _from_json(tokenizer.to_str(), whole, max_tokens), template=template, saw_words=False
+    )
+
+
+def _entries(source: str | Path) -> list[str]:
+    path = Path(source)
+    if path.is_dir():
+        path = path / "vocab.txt"
+    if not path.is_file():
+        path = _from_hub(str(source))
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"The vocabulary {path.name} cannot be read as text. Name a vocab.txt."
+        ) from error
+    return [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)] or [""]
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(name, "vocab.txt"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"No vocabulary was found at {name!r}. Name a vocab.txt, a folder with one, or a name "
+            f"such as {BIOBERT} while the Hugging Face hub can be reached."
         ) from error
 
 
