@@ -6,7 +6,7 @@ replacement, each with all of its rows, as often as it was drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,25 +112,82 @@ def patient_bootstrap_all(
     dict of str to Estimate
         Each with the interval that `patient_bootstrap` would give it.
     """
-    if not arrays or n_resamples < 1 or not 0.0 < level < 1.0:
-        raise ValueError("patient_bootstrap needs arrays, resamples and a level between 0 and 1")
+    return patient_bootstrap_over_seeds(
+        metrics, [arrays], patient_ids, n_resamples=n_resamples, level=level, seed=seed
+    )
+
+
+def patient_bootstrap_over_seeds(
+    metrics: Callable[..., Mapping[str, float]],
+    per_seed: Sequence[tuple[npt.NDArray[np.generic], ...]],
+    patient_ids: npt.ArrayLike,
+    *,
+    n_resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """Mean of a figure over training seeds, and its interval over patients and seeds together.
+
+    Each resample draws the patients, and as many seeds as there are, both with replacement; its
+    figure is the mean, over the seeds drawn, of the metric on the rows of the patients drawn. All
+    seeds of a resample see the same patients, since it is one test set. With few seeds the part
+    of the spread that is theirs is told too small, by (s - 1) / s of its variance for s seeds,
+    and not at all for one.
+
+    Parameters
+    ----------
+    metrics : callable
+        As in `patient_bootstrap_all`; called with the arrays of one seed. What compares two models
+        trained from the same seeds takes the arrays of both: the seeds are then paired.
+    per_seed : sequence of tuple of ndarray
+        For each seed the arrays, all with first dimension n, rows of the same ECGs throughout.
+    patient_ids : array-like, shape (n,)
+
+    Returns
+    -------
+    dict of str to Estimate
+        A figure that is not defined for one of the seeds is not defined.
+    """
+    if not per_seed or not per_seed[0] or n_resamples < 1 or not 0.0 < level < 1.0:
+        raise ValueError("a bootstrap needs arrays, resamples and a level between 0 and 1")
     patients = np.asarray(patient_ids)
-    n = len(arrays[0])
-    if n == 0 or patients.shape != (n,) or any(len(array) != n for array in arrays):
-        raise ValueError(f"{[len(a) for a in arrays]} rows do not fit {patients.shape} patients")
+    lengths = [len(array) for arrays in per_seed for array in arrays]
+    n = lengths[0]
+    if n == 0 or patients.shape != (n,) or any(length != n for length in lengths):
+        raise ValueError(f"{lengths} rows do not fit {patients.shape} patients")
     _, code = np.unique(patients, return_inverse=True)
-    n_patients = int(code.max()) + 1
+    n_patients, n_seeds = int(code.max()) + 1, len(per_seed)
     rng = np.random.default_rng(seed)
-    measured = metrics(*arrays)
+    # A stream of their own: the patients drawn do not depend on the number of seeds.
+    seeds_rng = np.random.default_rng([seed, n_seeds])
+    measured = _mean_figures(metrics, per_seed, np.ones(n_seeds, dtype=np.int64), None)
     values = {name: np.empty(n_resamples) for name in measured}
     for i in range(n_resamples):
         rows = _draw(code, n_patients, rng)
-        for name, value in metrics(*(array[rows] for array in arrays)).items():
+        times = np.bincount(seeds_rng.integers(n_seeds, size=n_seeds), minlength=n_seeds)
+        for name, value in _mean_figures(metrics, per_seed, times, rows).items():
             values[name][i] = value
     return {
         name: _estimate(float(value), values[name], n, n_patients, level, seed)
         for name, value in measured.items()
     }
+
+
+def _mean_figures(
+    metrics: Callable[..., Mapping[str, float]],
+    per_seed: Sequence[tuple[npt.NDArray[np.generic], ...]],
+    times: npt.NDArray[np.integer],
+    rows: npt.NDArray[np.int64] | None,
+) -> dict[str, float]:
+    """Figures by name, averaged over seeds that count ``times`` each."""
+    total: dict[str, float] = {}
+    for arrays, count in zip(per_seed, times, strict=True):
+        if count == 0:
+            continue
+        cut = arrays if rows is None else tuple(array[rows] for array in arrays)
+        for name, value in metrics(*cut).items():
+            total[name] = total.get(name, 0.0) + int(count) * float(value)
+    return {name: value / int(times.sum()) for name, value in total.items()}
 
 
 def _estimate(

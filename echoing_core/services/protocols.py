@@ -1,14 +1,21 @@
-"""Prepared study sets."""
+"""Prepared study sets, and the published protocols on them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from echoing_core.errors import ConfigError
-from echoing_core.services.recordings import Progress
+from echoing_core.services.recordings import Model, Progress, prompt_sets
+
+if TYPE_CHECKING:
+    from echoing_core.protocols.results import Study
+
+StageProgress = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
 
 
 def prepare_simulated(
@@ -50,3 +57,113 @@ def prepare_simulated(
     studies = build_simulated(n_patients, seed, config=config, n_workers=2, progress=progress)
     card = {"seed": seed, "echo_in_report": config.echo_in_report}
     return save_prepared(Path(out), studies, card=card)
+
+
+def evaluate_zero_shot(
+    model: Model,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    labels: Sequence[str] | None = None,
+    n_resamples: int = 1000,
+    progress: StageProgress | None = None,
+) -> Study:
+    """Questions answered by prompts alone, with random weights and other wordings beside them.
+
+    Parameters
+    ----------
+    data : path, optional
+        A prepared set; without it, the simulated cohort that the model was trained on.
+    labels : sequence of str, optional
+        Without ``label_``; without, all that the protocol has questions for.
+
+    Raises
+    ------
+    DataSetError, ConfigError
+        The set cannot be used, or a label is not known.
+    """
+    from echoing_core.protocols.runs import run_zero_shot
+
+    return run_zero_shot(
+        model.checkpoint,
+        _folder(data),
+        prompt_sets(),
+        labels=labels,
+        n_resamples=n_resamples,
+        progress=progress,
+    )
+
+
+def evaluate_few_shot(
+    model: Model,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    labels: Sequence[str] | None = None,
+    n_seeds: int = 3,
+    n_resamples: int = 1000,
+    progress: StageProgress | None = None,
+) -> Study:
+    """Probes from 10 % and 100 % of the training patients; arguments as `evaluate_zero_shot`."""
+    from echoing_core.protocols.runs import run_few_shot
+
+    return run_few_shot(
+        model.checkpoint,
+        _folder(data),
+        prompt_sets(),
+        labels=labels,
+        n_seeds=n_seeds,
+        n_resamples=n_resamples,
+        progress=progress,
+    )
+
+
+def evaluate_fine_tune(
+    model: Model,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    labels: Sequence[str] | None = None,
+    n_seeds: int | None = None,
+    n_train: int | None = None,
+    epochs: int | None = None,
+    n_resamples: int = 1000,
+    progress: StageProgress | None = None,
+) -> Study:
+    """All weights of the ECG encoder trained for each label; the model itself stays as it is.
+
+    Parameters
+    ----------
+    n_seeds, n_train, epochs : int, optional
+        As in `FineTuneSettings`.
+    """
+    from echoing_core.protocols.fine_tune import FineTuneSettings
+    from echoing_core.protocols.runs import run_fine_tune
+
+    given = {"n_seeds": n_seeds, "n_train": n_train, "epochs": epochs}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    return run_fine_tune(
+        model.checkpoint,
+        _folder(data),
+        prompt_sets(),
+        labels=labels,
+        settings=replace(FineTuneSettings(), **chosen),
+        n_resamples=n_resamples,
+        progress=progress,
+    )
+
+
+def evaluate_retrieval(
+    model: Model,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    n_resamples: int = 1000,
+    progress: StageProgress | None = None,
+) -> Study:
+    """From each report to its ECG; without ``data``, in a simulated gallery of new patients."""
+    from echoing_core.protocols.runs import run_retrieval
+
+    return run_retrieval(
+        model.checkpoint, _folder(data), n_resamples=n_resamples, progress=progress
+    )
+
+
+def _folder(data: str | os.PathLike[str] | None) -> Path | None:
+    return None if data is None else Path(data)
