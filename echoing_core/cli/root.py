@@ -42,11 +42,13 @@ train_app = typer.Typer(help="Train a model.", **_PLAIN)
 index_app = typer.Typer(help="Build an index to search in.", **_PLAIN)
 evaluate_app = typer.Typer(help="Measure a model on data it was not trained on.", **_PLAIN)
 prepare_app = typer.Typer(help="Prepare a data set for training and evaluation.", **_PLAIN)
+teacher_app = typer.Typer(help="The echo teacher: a stand-in for ECHO-CLIP.", **_PLAIN)
 samples_app = typer.Typer(help="The recordings that ship with the project.", **_PLAIN)
 app.add_typer(train_app, name="train")
 app.add_typer(index_app, name="index")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(prepare_app, name="prepare")
+app.add_typer(teacher_app, name="teacher")
 app.add_typer(samples_app, name="samples")
 
 ModelOption = Annotated[

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from echoing_core.errors import CheckpointError
+from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.files import replacing_folder, sha256_of_file
 from echoing_core.models.echo_teacher import EchoTeacher
 from echoing_core.models.torchvision_ops import declare_missing_operators
@@ -64,7 +64,11 @@ def load_teacher(
     ------
     CheckpointError
         If there is no teacher, or one that cannot be used.
+    ConfigError
+        If ``device`` is a GPU and there is none.
     """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError("There is no CUDA device here. Choose the device cpu.")
     if str(source).startswith(_HUB):
         return _from_folder(_downloaded(str(source)), device, name=str(source))
     path = Path(source)
@@ -134,11 +138,7 @@ def save_teacher(
     """
     from safetensors.torch import save_file
 
-    if folder.exists() and not (folder / CARD_FILE).is_file() and any(folder.iterdir()):
-        raise CheckpointError(
-            f"{folder} already holds something that is not an echo teacher of ours. "
-            "Choose another folder or empty this one."
-        )
+    check_replaceable(folder)
     # Half precision: the stand-in's weights are noise beyond that, and the file half the size.
     state = {
         key: (value.half() if value.is_floating_point() else value).contiguous()
@@ -151,6 +151,22 @@ def save_teacher(
             {"model_cfg": dict(config), "preprocess_cfg": {"mean": MEAN, "std": STD}},
         )
         _write(temporary / CARD_FILE, card)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuse a place that holds anything but an older teacher of ours, before any work.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    if not folder.exists() or (folder / CARD_FILE).is_file():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise CheckpointError(
+            f"{folder} already holds something that is not an echo teacher of ours. "
+            "Choose another folder or empty this one."
+        )
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:

@@ -33,6 +33,7 @@ from echoing_core.evaluate.metrics import auroc
 from echoing_core.evaluate.tables import Result
 from echoing_core.models.echo_loading import (
     STAND_IN_NAME,
+    check_replaceable,
     load_teacher,
     save_teacher,
     stand_in_config,
@@ -110,6 +111,7 @@ def train_teacher(
         If ``out`` holds something else.
     """
     config = config or StandInConfig()
+    check_replaceable(out)
     size = int(stand_in_config()["vision_cfg"]["image_size"])
     n_all = config.n_studies + config.n_held_out
     bank = draw_frames(

@@ -1,0 +1,187 @@
+"""The echo teacher: trained as a stand-in, measured, and used on a folder of echocardiograms."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from echoing_core.errors import DataSetError
+from echoing_core.services.recordings import Progress
+
+if TYPE_CHECKING:
+    from echoing_core.embed.echo import EchoRun, EchoSource, FrameChoice
+    from echoing_core.recipes.teacher import MeasuredTeacher
+
+StageProgress = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
+
+
+def train_echo_teacher(
+    out: str | os.PathLike[str],
+    *,
+    steps: int | None = None,
+    n_studies: int | None = None,
+    seed: int | None = None,
+    n_workers: int = 2,
+    progress: StageProgress | None = None,
+) -> MeasuredTeacher:
+    """Train the stand-in on simulated echo into the folder ``out`` and measure it.
+
+    Parameters
+    ----------
+    steps, n_studies, seed : int, optional
+        Without them, those of `training.teacher.StandInConfig`.
+    n_workers : int
+        Processes that simulate.
+
+    Raises
+    ------
+    CheckpointError
+        If ``out`` holds something that is not a teacher of ours.
+    """
+    from echoing_core.recipes.teacher import train_teacher
+    from echoing_core.training.teacher import StandInConfig
+
+    given = {"steps": steps, "n_studies": n_studies, "seed": seed}
+    config = replace(StandInConfig(), **{k: v for k, v in given.items() if v is not None})
+    return train_teacher(Path(out), config, n_workers=n_workers, progress=progress)
+
+
+def measure_echo_teacher(
+    teacher: str | os.PathLike[str],
+    *,
+    n_studies: int = 400,
+    seed: int = 5011,
+    n_workers: int = 2,
+    progress: StageProgress | None = None,
+) -> MeasuredTeacher:
+    """ECHO-CLIP's zero-shot readings by a teacher, on simulated patients of their own.
+
+    Parameters
+    ----------
+    teacher : path or str
+        As `models.echo_loading.load_teacher` takes it. A model of real echo is out of its depth
+        on simulated frames; that is a check that it loads and answers, not of what it is worth.
+    seed : int
+        Of the simulated cohort; no stand-in of default settings was trained on it.
+
+    Raises
+    ------
+    CheckpointError
+        If the teacher cannot be opened.
+    """
+    from echoing_core.models.echo_loading import load_teacher
+    from echoing_core.recipes.teacher import draw_frames, measure_teacher
+
+    loaded = load_teacher(teacher)
+    bank = draw_frames(
+        [(seed, patient, 0) for patient in range(n_studies)],
+        loaded.image_size,
+        n_workers=n_workers,
+        progress=None if progress is None else partial(progress, "simulate echo"),
+    )
+    told = None if progress is None else partial(progress, "measure")
+    return measure_teacher(loaded, bank, progress=told)
+
+
+def embed_echo_folder(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    teacher: str | os.PathLike[str],
+    by_clip: bool = False,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> EchoRun:
+    """Embed every echocardiogram below a folder and write them as a store.
+
+    What is computed is kept beside ``out``, in a folder of its name with ``.cache`` after it, so
+    that a run that was stopped goes on, and new studies are added at their own cost.
+
+    Parameters
+    ----------
+    folder : path
+        Each folder below it with AVI or DICOM clips is a study, named as that folder; a clip
+        that lies directly in ``folder`` is a study of its own.
+    out : path
+        Store to write.
+    teacher : path or str
+        As `models.echo_loading.load_teacher` takes it.
+    by_clip : bool
+        One row a clip instead of one a study.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+
+    Raises
+    ------
+    DataSetError
+        If there is no study, two have one name, or none can be used.
+    CheckpointError
+        If the teacher cannot be opened.
+    """
+    from echoing_core.embed.echo import FrameChoice, embed_studies
+    from echoing_core.embed.echo_store import save_echo_embeddings
+    from echoing_core.models.echo_loading import load_teacher
+
+    choice = FrameChoice()
+    # A folder that holds nothing is told before a model is opened.
+    paths = _study_paths(Path(folder))
+    loaded = load_teacher(teacher, device=device)
+    sources = [_source(path, name, loaded.image_size, choice) for name, path in paths.items()]
+    out = Path(out)
+    run = embed_studies(
+        loaded,
+        sources,
+        out.with_name(f"{out.name}.cache"),
+        choice=choice,
+        pool="clip" if by_clip else "study",
+        progress=progress,
+    )
+    save_echo_embeddings(out, run.embeddings)
+    return run
+
+
+def _study_paths(folder: Path) -> dict[str, Path]:
+    """Folders with clips and clips that lie alone, by the name of the study."""
+    from echoing_core.io.echo import ENDINGS
+
+    if not folder.is_dir():
+        raise DataSetError(f"{folder} is not a folder. Give the one that holds the echo studies.")
+    clips = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+    places = list(dict.fromkeys(p if p.parent == folder else p.parent for p in clips))
+    if not places:
+        raise DataSetError(
+            f"{folder} holds no echo clip. Needed are {' or '.join(ENDINGS)} files, each study in "
+            "a folder of its own."
+        )
+    named: dict[str, Path] = {}
+    for place in places:
+        name = place.name if place.is_dir() else place.stem
+        if name in named:
+            raise DataSetError(
+                f"Two studies in {folder} are called {name!r}. Give each study a name of its own."
+            )
+        named[name] = place
+    return named
+
+
+def _source(path: Path, name: str, size: tuple[int, int], choice: FrameChoice) -> EchoSource:
+    from echoing_core.embed.echo import EchoSource
+    from echoing_core.io.echo import read_echo_study
+
+    # Frames are brought to the model's size as they are read: a study in full size takes gigabytes.
+    read = partial(
+        read_echo_study,
+        path,
+        name,
+        size=size[0] if size[0] == size[1] else None,
+        max_frames=choice.stride * choice.max_frames,
+    )
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    marks = [f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files]
+    return EchoSource(name, read, hashlib.sha256("\n".join(marks).encode()).hexdigest())
