@@ -29,6 +29,7 @@ _SINGLE_FRAME = ("1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.6")
 # Inflating the whole object comes before anything in it can be checked.
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_PALETTE = "PALETTE COLOR"
 _GREYS = ("MONOCHROME1", "MONOCHROME2")
 
 # Anything that pydicom and the decoders below it raise on damaged bytes.
@@ -106,7 +107,7 @@ def read_dicom_with_notes(
     frames = []
     with _damage_told(name):
         for frame in _pixels(path, header, wanted, name):
-            picture = _rgb(frame, header, name)
+            picture = _rgb(frame, header)
             if picture.shape[:2] != (height, width):
                 raise ValueError("a frame of another size")
             frames.append(resized(picture[region.rows, region.columns], size))
@@ -202,6 +203,7 @@ def _check_kind(header: Any, name: str) -> tuple[int, int, int]:
         n_frames = int(header.get("NumberOfFrames") or 1)
         height, width = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
         bits, signed = int(header.get("BitsAllocated") or 0), header.get("PixelRepresentation")
+        colours = str(header.get("PhotometricInterpretation", ""))
     if kind not in _MULTI_FRAME + _SINGLE_FRAME:
         raise UnreadableRecordError(
             f"{name} is a DICOM object of another kind than ultrasound; choose ultrasound clips."
@@ -212,6 +214,11 @@ def _check_kind(header: Any, name: str) -> tuple[int, int, int]:
         raise UnreadableRecordError(
             f"{name} stores its pixels with {bits} bits or with a sign; 8 or 16 unsigned bits are "
             "read."
+        )
+    if colours not in (*_COLOURS, *_GREYS, _PALETTE):
+        raise UnreadableRecordError(
+            f"{name} stores its colours in a way that is not read here; RGB, YBR, MONOCHROME and "
+            "PALETTE COLOR are."
         )
     return n_frames, height, width
 
@@ -235,15 +242,35 @@ def _pixels(path: Path, header: Any, wanted: int, name: str) -> Iterator[npt.NDA
                 f"{name} is compressed as {shown(kind)}, which cannot be decoded here; install "
                 "Pillow (and pylibjpeg for lossless JPEG), or export it uncompressed."
             )
+    elif str(header.get("PhotometricInterpretation", "")) == "YBR_FULL_422":
+        yield from _uncompressed_422(path, wanted)
+        return
     yield from iter_pixels(path, indices=range(wanted))
 
 
-def _rgb(frame: npt.NDArray[Any], header: Any, name: str) -> U8:
+def _uncompressed_422(path: Path, wanted: int) -> Iterator[npt.NDArray[Any]]:
+    """Frames of two bytes a pixel, one call each.
+
+    pydicom 3.0.2's own iteration takes every frame after the first for three bytes a pixel. Some
+    writers say 4:2:2 and store three bytes, which the length tells.
+    """
+    import pydicom
+    from pydicom.pixels.utils import pixel_array
+
+    ds = pydicom.dcmread(path)
+    full = int(ds.NumberOfFrames) * ds.Rows * ds.Columns * 3
+    if len(ds.PixelData) >= full:
+        ds.PhotometricInterpretation = "YBR_FULL"
+    for index in range(wanted):
+        yield pixel_array(ds, index=index)
+
+
+def _rgb(frame: npt.NDArray[Any], header: Any) -> U8:
     """One decoded frame as 8-bit RGB, shape (height, width, 3)."""
     from pydicom.pixels.processing import apply_color_lut
 
     colours = str(header.get("PhotometricInterpretation", ""))
-    if colours == "PALETTE COLOR":
+    if colours == _PALETTE:
         frame = apply_color_lut(frame, header)
         # Palettes of 16 bits carry their 8 bits on top.
         return np.asarray(frame >> 8 if frame.dtype == np.uint16 else frame, dtype=np.uint8)
@@ -255,10 +282,8 @@ def _rgb(frame: npt.NDArray[Any], header: Any, name: str) -> U8:
         return np.asarray(np.repeat(grey[..., None], 3, axis=-1), dtype=np.uint8)
     if colours in _COLOURS and frame.ndim == 3 and frame.shape[-1] == 3:
         return np.asarray(frame, dtype=np.uint8)
-    raise UnreadableRecordError(
-        f"{name} stores its colours in a way that is not read here; RGB, YBR_FULL, YBR_FULL_422, "
-        "MONOCHROME1, MONOCHROME2 and PALETTE COLOR are."
-    )
+    # The header names one kind of colours and the pixels are of another.
+    raise ValueError("samples do not fit the colours")
 
 
 @contextmanager
