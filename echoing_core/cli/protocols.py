@@ -34,6 +34,14 @@ LabelsOption = Annotated[
     list[str] | None,
     typer.Option("--labels", help="A label such as lvef_lt40; may be repeated. Without, all."),
 ]
+EntropyOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--by-entropy/--by-sigma2",
+        help="What the halves are made by; without, entropy where nothing taught sigma^2.",
+        show_default=False,
+    ),
+]
 SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How many draws of the training.")]
 
 
@@ -70,6 +78,7 @@ def evaluate_zero_shot(
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
     resamples: ResamplesOption = 1000,
+    by_entropy: EntropyOption = None,
 ) -> None:
     """Questions answered by prompts alone; halves by sigma^2, other wordings, random weights."""
     from echoing_core import services
@@ -78,7 +87,12 @@ def evaluate_zero_shot(
     loaded = services.load_model(model)
     with stage_bars() as progress:
         study = services.evaluate_zero_shot(
-            loaded, data=data, labels=labels, n_resamples=resamples, progress=progress
+            loaded,
+            data=data,
+            labels=labels,
+            n_resamples=resamples,
+            by_entropy=by_entropy,
+            progress=progress,
         )
     _deliver(study, loaded, json_out, markdown_out)
 
@@ -92,6 +106,7 @@ def evaluate_few_shot(
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
     resamples: ResamplesOption = 1000,
+    by_entropy: EntropyOption = None,
 ) -> None:
     """A linear probe from 10 % and 100 % of the training patients, beside random weights."""
     from echoing_core import services
@@ -105,6 +120,7 @@ def evaluate_few_shot(
             labels=labels,
             n_seeds=seeds,
             n_resamples=resamples,
+            by_entropy=by_entropy,
             progress=progress,
         )
     _deliver(study, loaded, json_out, markdown_out)
@@ -123,6 +139,7 @@ def evaluate_fine_tune(
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
     resamples: ResamplesOption = 1000,
+    by_entropy: EntropyOption = None,
 ) -> None:
     """The whole ECG encoder trained for each label, beside a frozen probe and random weights."""
     from echoing_core import services
@@ -138,6 +155,7 @@ def evaluate_fine_tune(
             n_train=train_ecgs,
             epochs=epochs,
             n_resamples=resamples,
+            by_entropy=by_entropy,
             progress=progress,
         )
     _deliver(study, loaded, json_out, markdown_out)
@@ -150,6 +168,7 @@ def evaluate_retrieval(
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
     resamples: ResamplesOption = 1000,
+    by_entropy: EntropyOption = None,
 ) -> None:
     """From each report to its ECG: recall at 1, 5 and 10, and in halves by sigma^2."""
     from echoing_core import services
@@ -158,7 +177,7 @@ def evaluate_retrieval(
     loaded = services.load_model(model)
     with stage_bars() as progress:
         study = services.evaluate_retrieval(
-            loaded, data=data, n_resamples=resamples, progress=progress
+            loaded, data=data, n_resamples=resamples, by_entropy=by_entropy, progress=progress
         )
     _deliver(study, loaded, json_out, markdown_out)
 

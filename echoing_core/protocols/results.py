@@ -211,7 +211,7 @@ def figure_records(figures: Sequence[Figure]) -> list[dict[str, Any]]:
 
 def _group_figures(truth: BoolArray, score: Floats, low: BoolArray) -> dict[str, float]:
     found: dict[str, float] = {}
-    groups = {ALL: slice(None), LOW: low, HIGH: ~low}
+    groups = {ALL: np.ones(truth.shape, dtype=bool), LOW: low, HIGH: ~low}
     for metric in (BALANCED_ACCURACY, AUROC):
         for group, rows in groups.items():
             found[f"{metric}|{group}"] = _metric_of(metric, truth[rows], score[rows])

@@ -18,9 +18,15 @@ ENTROPY_LIMIT_BIT = 0.5
 
 
 def is_deterministic(checkpoint: Checkpoint) -> bool:
-    """Whether the model's loss left sigma^2 untaught: ``infonce``, which knows means alone."""
-    config = checkpoint.training.get("config", {})
-    return bool(config.get("loss", {}).get("name") == "infonce")
+    """Whether nothing ever taught the model's sigma^2.
+
+    The loss ``infonce`` knows means alone; a second stage may have taught the variance after it.
+    """
+    training = checkpoint.training
+    config = training.get("config", {})
+    means_alone = config.get("loss", {}).get("name") == "infonce"
+    second_stage = training.get("second_stage") is not None or config.get("variance_steps", 0) > 0
+    return bool(means_alone and not second_stage)
 
 
 def surer(ecg: GaussianEmbedding, logit: Floats, *, deterministic: bool) -> BoolArray:

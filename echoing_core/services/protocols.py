@@ -64,6 +64,7 @@ def evaluate_zero_shot(
     *,
     data: str | os.PathLike[str] | None = None,
     labels: Sequence[str] | None = None,
+    by_entropy: bool | None = None,
     n_resamples: int = 1000,
     progress: StageProgress | None = None,
 ) -> Study:
@@ -75,6 +76,9 @@ def evaluate_zero_shot(
         A prepared set; without it, the simulated cohort that the model was trained on.
     labels : sequence of str, optional
         Without ``label_``; without, all that the protocol has questions for.
+    by_entropy : bool, optional
+        Split by the entropy of the answer and not by sigma^2; without, so for models whose
+        sigma^2 nothing taught.
 
     Raises
     ------
@@ -88,6 +92,7 @@ def evaluate_zero_shot(
         _folder(data),
         prompt_sets(),
         labels=labels,
+        deterministic=by_entropy,
         n_resamples=n_resamples,
         progress=progress,
     )
@@ -99,6 +104,7 @@ def evaluate_few_shot(
     data: str | os.PathLike[str] | None = None,
     labels: Sequence[str] | None = None,
     n_seeds: int = 3,
+    by_entropy: bool | None = None,
     n_resamples: int = 1000,
     progress: StageProgress | None = None,
 ) -> Study:
@@ -111,6 +117,7 @@ def evaluate_few_shot(
         prompt_sets(),
         labels=labels,
         n_seeds=n_seeds,
+        deterministic=by_entropy,
         n_resamples=n_resamples,
         progress=progress,
     )
@@ -124,6 +131,7 @@ def evaluate_fine_tune(
     n_seeds: int | None = None,
     n_train: int | None = None,
     epochs: int | None = None,
+    by_entropy: bool | None = None,
     n_resamples: int = 1000,
     progress: StageProgress | None = None,
 ) -> Study:
@@ -145,6 +153,7 @@ def evaluate_fine_tune(
         prompt_sets(),
         labels=labels,
         settings=replace(FineTuneSettings(), **chosen),
+        deterministic=by_entropy,
         n_resamples=n_resamples,
         progress=progress,
     )
@@ -154,6 +163,7 @@ def evaluate_retrieval(
     model: Model,
     *,
     data: str | os.PathLike[str] | None = None,
+    by_entropy: bool | None = None,
     n_resamples: int = 1000,
     progress: StageProgress | None = None,
 ) -> Study:
@@ -161,7 +171,11 @@ def evaluate_retrieval(
     from echoing_core.protocols.runs import run_retrieval
 
     return run_retrieval(
-        model.checkpoint, _folder(data), n_resamples=n_resamples, progress=progress
+        model.checkpoint,
+        _folder(data),
+        deterministic=by_entropy,
+        n_resamples=n_resamples,
+        progress=progress,
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from echoing_core.cli import app
+from echoing_core.config import ReleasedEcgConfig
 from echoing_core.datasets.prepared import save_prepared
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.distances import csd
@@ -19,6 +20,7 @@ from echoing_core.embed.encode import encode_batch, encode_texts
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.evaluate.metrics import pair_ranks, same_text_ranks
 from echoing_core.models.checkpoint import Checkpoint, load_checkpoint
+from echoing_core.models.released_ecg import ReleasedEcgEncoder
 from echoing_core.protocols import retrieval
 from echoing_core.protocols.data import EvaluationData, open_data, questions_of
 from echoing_core.protocols.few_shot import probe_scores
@@ -298,3 +300,14 @@ def test_a_folder_that_is_no_prepared_set_ends_in_one_sentence(
         app, ["evaluate", "retrieval", "--model", str(model_folder), "--data", str(tmp_path)]
     )
     assert done.exit_code == 2 and "echoing prepare" in done.output
+
+
+def test_the_published_architecture_is_tuned_in_the_same_way(checkpoint: Checkpoint) -> None:
+    torch.manual_seed(0)
+    encoder = ReleasedEcgEncoder(ReleasedEcgConfig(init_dim=4), dim=12, log_var_bias=-7.0).eval()
+    train = study_set(24, "train")
+    labelled = Labelled(train, np.asarray(train.table["label_af"]))
+    settings = FineTuneSettings(epochs=1, batch_size=8)
+    run = tune(encoder, checkpoint.scaler, labelled, labelled, settings, seed=0)
+    assert len(run.valid_auroc) == 2 and np.isfinite(run.valid_auroc).all()
+    assert run.logits(checkpoint.scaler, train).shape == (24,)

@@ -65,6 +65,10 @@ def test_what_is_deterministic_stands_in_the_training_record() -> None:
     assert of({"config": {"loss": {"name": "infonce"}}})
     assert not of({"config": {"loss": {"name": "csd_infonce"}}})
     assert not of({})
+    # A second stage, of either way to train, teaches the variance after it.
+    assert not of({"config": {"loss": {"name": "infonce"}, "variance_steps": 500}})
+    assert not of({"config": {"loss": {"name": "infonce"}}, "second_stage": {"steps": 1}})
+    assert of({"config": {"loss": {"name": "infonce"}}, "second_stage": None})
 
 
 def test_a_tenth_of_the_patients_has_a_tenth_of_each_kind() -> None:
