@@ -52,12 +52,15 @@ def simulate(
     out: Annotated[Path, typer.Argument(help="Folder to make.", show_default=False)],
     patients: Annotated[int, typer.Option("--patients", min=1)] = 20,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 7,
+    echo: Annotated[
+        bool, typer.Option("--echo", help="Write simulated echocardiography videos too (AVI).")
+    ] = False,
 ) -> None:
     """Write a simulated cohort with known truth, as WFDB and CSV."""
     from echoing_core import services
 
     with bar("simulate") as progress:
-        n_ecgs = services.simulate_cohort(out, patients, seed, progress=progress)
+        n_ecgs = services.simulate_cohort(out, patients, seed, progress=progress, echo=echo)
     typer.echo(f"{n_ecgs} simulated ECGs of {patients} simulated patients in {out}")
 
 

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from echoing_core.io.echo import read_echo_clip, read_echo_study
+from echoing_core.io.echo_avi import write_avi
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.reading import read_recording
 from echoing_core.io.wfdb_write import write_wfdb
 
-__all__ = ["canonical_lead_name", "read_recording", "write_wfdb"]
+__all__ = [
+    "canonical_lead_name",
+    "read_echo_clip",
+    "read_echo_study",
+    "read_recording",
+    "write_avi",
+    "write_wfdb",
+]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from echoing_core.errors import UnreadableRecordError
-from echoing_core.io.echo_frames import MAX_FRAMES, U8, check_size, resized
+from echoing_core.io.echo_frames import MAX_FRAMES, U8, check_size, needed, resized
 from echoing_core.io.sources import shown
 from echoing_core.records import EchoClip
 
@@ -46,8 +46,10 @@ def write_avi(path: Path, clip: EchoClip) -> None:
     ------
     ValueError
         If the clip has no frame.
+    ConfigError
+        PyAV is not installed.
     """
-    import av
+    av = needed("av", "PyAV")
 
     frames = clip.frames
     if len(frames) == 0:
@@ -104,7 +106,7 @@ def read_avi(path: Path, *, size: int | None = None, max_frames: int | None = No
     UnreadableRecordError
         Not an AVI video, a damaged or empty one, or too large.
     """
-    import av
+    av = needed("av", "PyAV")
 
     name = shown(path.name)
     if not path.is_file():

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import UnreadableRecordError
-from echoing_core.io.echo_frames import U8, check_size, resized
+from echoing_core.io.echo_frames import U8, check_size, needed, resized
 from echoing_core.io.sources import shown
 from echoing_core.records import EchoClip
 
@@ -167,7 +167,7 @@ def frames_per_second(header: Any) -> float:
 
 def _read_header(path: Path, name: str) -> Any:
     """Everything but the pixels; refuses what may not be parsed at all."""
-    import pydicom
+    pydicom = needed("pydicom", "pydicom")
     from pydicom.errors import InvalidDicomError
     from pydicom.filereader import read_file_meta_info
 

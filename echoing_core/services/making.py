@@ -24,12 +24,23 @@ if TYPE_CHECKING:
 
 
 def simulate_cohort(
-    folder: str | os.PathLike[str], n_patients: int, seed: int, progress: Progress | None = None
+    folder: str | os.PathLike[str],
+    n_patients: int,
+    seed: int,
+    progress: Progress | None = None,
+    *,
+    echo: bool = False,
 ) -> int:
-    """Write a simulated cohort as WFDB and CSV; returns the number of ECGs written."""
+    """Write a simulated cohort as WFDB and CSV; returns the number of ECGs written.
+
+    Parameters
+    ----------
+    echo : bool
+        Write simulated echocardiography videos too, one folder per study.
+    """
     from echoing_core.simulate import write_cohort
 
-    return write_cohort(Path(folder), n_patients, seed, progress=progress)
+    return write_cohort(Path(folder), n_patients, seed, progress=progress, echo=echo)
 
 
 def train_demo(

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from echoing_core.errors import ConfigError
+from echoing_core.io.echo_avi import write_avi
+from echoing_core.io.echo_frames import needed
 from echoing_core.io.wfdb_write import write_wfdb
 from echoing_core.simulate import identity
+from echoing_core.simulate.echo import study_clips
 from echoing_core.simulate.study import (
     DEFAULT_CONFIG,
     SimulatedStudy,
@@ -28,10 +31,13 @@ studies.csv     one row per ECG: patient_id, study_id, record_id, path, split (b
                 quality, echo_path, findings, echo_findings, report_style, report, and the
                 simulated heart's truth in the columns label_*
 noise_spans.csv record_id, kind, leads, start_s, end_s, snr_db of every disturbance
-echo/           the place of echocardiography videos; empty here (column echo_path too)
+echo/           {echo}
 
 Research use only; not for diagnosis.
 """
+
+_ECHO_THERE = "SIMULATED echocardiography videos (AVI), one folder per study (column echo_path)"
+_ECHO_ABSENT = "the place of echocardiography videos; empty here (column echo_path too)"
 
 
 def write_cohort(
@@ -40,6 +46,8 @@ def write_cohort(
     seed: int,
     config: SimulationConfig = DEFAULT_CONFIG,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    echo: bool = False,
 ) -> int:
     """Write patients 0 to ``n_patients`` - 1 of a cohort.
 
@@ -49,6 +57,9 @@ def write_cohort(
         Made if absent; must hold nothing.
     progress : callable, optional
         Called with (patients done, patients in all).
+    echo : bool
+        Write the echocardiogram of each study too, as AVI videos in three views under
+        ``echo/<study_id>/``, about 0.6 MB a study; the column ``echo_path`` names that folder.
 
     Returns
     -------
@@ -58,7 +69,8 @@ def write_cohort(
     Raises
     ------
     ConfigError
-        If ``folder`` holds something, or ``n_patients`` is not positive.
+        If ``folder`` holds something, or ``n_patients`` is not positive, or PyAV is not installed
+        where echocardiograms are asked for.
     """
     if n_patients < 1:
         raise ConfigError(f"A cohort needs at least one patient, not {n_patients}.")
@@ -67,6 +79,8 @@ def write_cohort(
             f"{folder} is not empty, and a cohort never overwrites anything. "
             "Choose a new folder, or empty this one."
         )
+    if echo:
+        needed("av", "PyAV")  # before anything is written
     records = folder / "records"
     records.mkdir(parents=True)
     (folder / "echo").mkdir()
@@ -80,6 +94,8 @@ def write_cohort(
         studies: csv.DictWriter[str] | None = None
         for study, done in _cohort(n_patients, seed, config):
             row = study_row(study)
+            if echo:
+                row["echo_path"] = _write_echo(folder, study)
             if studies is None:
                 studies = csv.DictWriter(studies_file, fieldnames=list(row))
                 studies.writeheader()
@@ -108,11 +124,21 @@ def write_cohort(
         n_patients=n_patients,
         n_ecgs=n_ecgs,
         config=config,
+        echo=_ECHO_THERE if echo else _ECHO_ABSENT,
         fs_hz=config.fs_hz,
         duration_s=config.duration_s,
     )
     (folder / "README.txt").write_text(readme, encoding="utf-8")
     return n_ecgs
+
+
+def _write_echo(folder: Path, study: SimulatedStudy) -> str:
+    """Write the clips of a study; returns their folder as the table names it."""
+    place = f"echo/{study.study_id}"
+    (folder / place).mkdir()
+    for clip in study_clips(*identity.parse_record_id(study.record_id)):
+        write_avi(folder / place / f"{clip.view}.avi", clip)
+    return place
 
 
 def study_row(study: SimulatedStudy) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from echoing_core.errors import UnreadableRecordError
+from echoing_core.errors import ConfigError, UnreadableRecordError
 from echoing_core.io import echo, echo_avi, echo_frames
 from echoing_core.io.echo import read_echo_clip, read_echo_study
 from echoing_core.io.echo_avi import read_avi, write_avi
 from echoing_core.io.echo_dicom import frames_per_second, read_dicom_clip, read_dicom_with_notes
 from echoing_core.io.echo_frames import resized
 from echoing_core.records import EchoClip
+from echoing_core.simulate import write_cohort
 from echoing_core.simulate.echo import study_clips
+from echoing_core.simulate.identity import parse_record_id
 
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("av")
@@ -454,6 +458,36 @@ def test_studies_without_clips_are_told(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(echo, "MAX_CLIPS", 1)
     with pytest.raises(UnreadableRecordError, match="2 clips"):
         read_echo_study(tmp_path)
+
+
+def test_a_written_cohort_has_its_echocardiograms(tmp_path: Path) -> None:
+    folder = tmp_path / "cohort"
+    n_ecgs = write_cohort(folder, 2, 7, echo=True)
+    with (folder / "studies.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == n_ecgs
+    for row in rows:
+        study = read_echo_study(folder / row["echo_path"])
+        assert study.study_id == row["study_id"]
+        seed, patient, ecg = parse_record_id(row["record_id"])
+        for clip, drawn in zip(study.clips, study_clips(seed, patient, ecg), strict=True):
+            assert (clip.view, clip.simulated) == (drawn.view, True)
+            assert np.array_equal(clip.frames, drawn.frames)
+    assert "SIMULATED echo" in (folder / "README.txt").read_text(encoding="utf-8")
+
+
+def test_what_is_not_installed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ConfigError, match=r"PyAV.*requirements-research"):
+        write_cohort(tmp_path / "c", 1, 7, echo=True)
+    assert not (tmp_path / "c").exists()
+    (tmp_path / "a.avi").write_bytes(b"")
+    with pytest.raises(ConfigError, match="PyAV"):
+        read_avi(tmp_path / "a.avi")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    (tmp_path / "a.dcm").write_bytes(b"")
+    with pytest.raises(ConfigError, match="pydicom"):
+        read_dicom_clip(tmp_path / "a.dcm")
 
 
 def test_resizing_keeps_the_mean_of_each_area() -> None:
