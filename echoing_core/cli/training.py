@@ -7,8 +7,15 @@ from typing import Annotated
 
 import typer
 
-from echoing_core.cli.output import stage_bars
-from echoing_core.cli.root import train_app
+from echoing_core.cli.output import (
+    at_most_one_on_stdout,
+    deliver,
+    json_text,
+    stage_bars,
+    writable,
+)
+from echoing_core.cli.root import JsonOption, evaluate_app, train_app
+from echoing_core.explanation import DISCLAIMER
 
 DataOption = Annotated[
     Path, typer.Option("--data", help="Prepared data set (echoing prepare).", show_default=False)
@@ -143,3 +150,62 @@ def train_from(
         changes,
         second_stage,
     )
+
+
+@evaluate_app.command("ablation")
+def evaluate_ablation(
+    out: Annotated[
+        Path, typer.Argument(help="Folder of the runs; a study goes on there.", show_default=False)
+    ],
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Prepared data set; without it, a simulated one.")
+    ] = None,
+    echo: EchoOption = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option("--teacher", help="Teacher folder; without it, the stand-in is trained."),
+    ] = None,
+    patients: Annotated[int, typer.Option("--patients", min=20)] = 4000,
+    test_patients: Annotated[int, typer.Option("--test-patients", min=20)] = 2000,
+    echo_in_report: Annotated[
+        float,
+        typer.Option("--echo-in-report", min=0.0, max=1.0, help="Reports that tell the echo, too."),
+    ] = 0.02,
+    seeds: Annotated[int, typer.Option("--seeds", min=1)] = 3,
+    steps: Annotated[int | None, typer.Option("--steps", min=1)] = None,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--method", help="infonce, infonce_echo, pcmepp, pcmepp_echo; all without."),
+    ] = None,
+    json_out: JsonOption = None,
+    markdown_out: Annotated[
+        str | None, typer.Option("--markdown", help="Write the tables to this file; - for stdout.")
+    ] = None,
+    resamples: Annotated[int, typer.Option("--resamples", min=10)] = 1000,
+) -> None:
+    """Table 5: InfoNCE and PCME++, each with and without the echo teacher, several seeds each."""
+    from echoing_core import services
+
+    at_most_one_on_stdout(json_out, markdown_out)
+    writable(json_out, markdown_out)
+    with stage_bars() as progress:
+        report = services.evaluate_ablation(
+            out,
+            data=data,
+            echo=echo,
+            teacher=teacher,
+            n_patients=patients,
+            n_test_patients=test_patients,
+            echo_in_report=echo_in_report,
+            n_seeds=seeds,
+            steps=steps,
+            methods=methods,
+            n_resamples=resamples,
+            progress=progress,
+        )
+    if json_out is not None:
+        deliver(json_text({"disclaimer": DISCLAIMER} | report.to_dict()), json_out)
+    if markdown_out is not None:
+        deliver(report.to_markdown(), markdown_out)
+    if "-" not in (json_out, markdown_out):
+        typer.echo(report.to_markdown(), nl=False)

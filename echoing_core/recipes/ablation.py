@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +22,29 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.config import EcgEncoderConfig, LossConfig, ModelConfig, to_mapping
+from echoing_core.datasets.simulated import build_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.distances import cosine, csd
 from echoing_core.embed.echo_store import EchoEmbeddings
 from echoing_core.embed.encode import encode_batch, encode_texts
-from echoing_core.evaluate.metrics import pair_ranks, same_text_ranks
+from echoing_core.errors import ConfigError
+from echoing_core.evaluate.echo_prompts import BINARY_PROMPTS
+from echoing_core.evaluate.intervals import Estimate
+from echoing_core.evaluate.metrics import auroc, pair_ranks, same_text_ranks
 from echoing_core.files import write_text_atomically
+from echoing_core.models.echo_teacher import EchoTeacher
+from echoing_core.protocols.data import questions_of
+from echoing_core.protocols.over_seeds import (
+    Ablation,
+    SeedScores,
+    TestSet,
+    over_seeds,
+    paired_over_seeds,
+    table_5,
+)
+from echoing_core.protocols.tables import percent
 from echoing_core.recipes.paired import Prepared, in_memory, prepare, train_paired
+from echoing_core.simulate import SimulationConfig
 from echoing_core.training.run import TrainedPair
 from echoing_core.training.settings import (
     ObjectiveConfig,
@@ -39,6 +56,23 @@ from echoing_core.zeroshot import margins
 from echoing_core.zeroshot_prompts import PromptSet
 
 logger = logging.getLogger(__name__)
+
+GALLERY_N = 1000
+"""Test ECGs among which a report's own is looked for."""
+
+TEACHER_NO: Mapping[str, tuple[str, ...]] = {
+    "lvef_lt40": (
+        "THE LEFT VENTRICULAR EJECTION FRACTION IS NORMAL. ",
+        "LEFT VENTRICULAR SYSTOLIC FUNCTION IS NORMAL. ",
+        "LEFT VENTRICULAR WALL MOTION IS NORMAL. ",
+    ),
+    "slvh": ("LEFT VENTRICULAR WALL THICKNESS IS NORMAL. ",),
+    "dlv": (
+        "THE LEFT VENTRICLE IS NORMAL IN SIZE. ",
+        "LEFT VENTRICULAR CAVITY SIZE IS NORMAL. ",
+    ),
+}
+"""What stands against `evaluate.echo_prompts.BINARY_PROMPTS`."""
 
 Floats = npt.NDArray[np.float64]
 Stage = Callable[[str, int, int], None]
@@ -87,7 +121,9 @@ class AblationConfig:
     pcmepp_scale: float = 10.0
     pcmepp_shift: float = 10.0
     ecg: EcgEncoderConfig = field(
-        default_factory=lambda: EcgEncoderConfig(stem_width=32, mid_width=64, width=128)
+        default_factory=lambda: EcgEncoderConfig(
+            stem_width=32, mid_width=64, width=128, variance_width=8, variance_hidden=64
+        )
     )
     dim: int = 256
 
@@ -123,9 +159,9 @@ class RunScores:
     margins : mapping of str to ndarray, shape (n_test,)
         By label, with prompts in the model's own words; ``"teacher:<label>"`` with the echo
         teacher's sentences, through its text encoder, against the ECG's mu.
-    ranks : mapping of str to ndarray of int, shape (n_test,)
-        Of each test report's ECG among all test ECGs: ``"pair"`` and ``"same text"`` by the
-        distance that the loss uses (CSD, or cosine for InfoNCE).
+    ranks : mapping of str to ndarray of int, shape (n_gallery,)
+        Of each report's ECG in the gallery, the first `GALLERY_N` test ECGs: ``"pair"`` and
+        ``"same text"`` by the distance that the loss uses (CSD, or cosine for InfoNCE).
     sigma2 : ndarray, shape (n_test,)
     """
 
@@ -142,7 +178,7 @@ def run_ablation(
     prompts: Sequence[PromptSet],
     config: AblationConfig,
     *,
-    teacher_sides: Mapping[str, tuple[Floats, Floats]] | None = None,
+    sides: Mapping[str, tuple[Floats, Floats]] | None = None,
     methods: Sequence[Method] = METHODS,
     progress: Stage | None = None,
 ) -> dict[str, list[RunScores]]:
@@ -154,8 +190,8 @@ def run_ablation(
         Holds ``<method>-<seed>.npz``, one a run.
     studies : StudySet
         All splits.
-    teacher_sides : mapping of label to (yes, no), optional
-        Unit embeddings of the teacher's sentences, each of shape (n, dim).
+    sides : mapping of label to (yes, no), optional
+        As `teacher_sides` gives them.
 
     Returns
     -------
@@ -164,6 +200,7 @@ def run_ablation(
     folder.mkdir(parents=True, exist_ok=True)
     _check_same_study(folder, studies, echo, config)
     test = studies.where((studies.table["split"] == "test").to_numpy())
+    prompts = questions_of(test, prompts)
     found: dict[str, list[RunScores]] = {}
     total, done = len(methods) * len(config.seeds), 0
     # Seed by seed, so that a study cut off early has all rows for the first seeds.
@@ -173,7 +210,7 @@ def run_ablation(
             if not path.is_file():
                 _save(
                     path,
-                    _one_run(method, seed, studies, test, echo, prompts, config, teacher_sides),
+                    _one_run(method, seed, studies, test, echo, prompts, config, sides or {}),
                 )
             found.setdefault(method.key, []).append(_load(path))
             done += 1
@@ -182,15 +219,187 @@ def run_ablation(
     return found
 
 
-def echo_of_some(echo: EchoEmbeddings, studies: StudySet, share: float) -> EchoEmbeddings:
-    """Keep the echocardiograms of a share of the patients, chosen by a hash of their name."""
-    table = studies.table.set_index("study_id")["patient_id"]
-    keep = np.array(
-        [_unit_hash(str(table.get(study, study))) < share for study in echo.study_ids], dtype=bool
+def cohort_of(
+    n_patients: int,
+    n_test_patients: int,
+    seed: int,
+    echo_in_report: float,
+    *,
+    n_workers: int = 2,
+    progress: Stage | None = None,
+) -> StudySet:
+    """A simulated cohort whose test patients are as many as the intervals want.
+
+    Train and valid patients are those among the first ``n_patients`` of the cohort; test patients
+    those among the first ten times ``n_test_patients``, since one in ten is one.
+    """
+    config = SimulationConfig(echo_in_report=echo_in_report)
+
+    def stage(name: str) -> Callable[[int, int], None] | None:
+        return None if progress is None else lambda done, total: progress(name, done, total)
+
+    learnt = build_simulated(
+        n_patients,
+        seed,
+        config=config,
+        splits=("train", "valid"),
+        n_workers=n_workers,
+        progress=stage("simulate training patients"),
     )
+    tested = build_simulated(
+        10 * n_test_patients,
+        seed,
+        config=config,
+        splits=("test",),
+        n_workers=n_workers,
+        progress=stage("simulate test patients"),
+    )
+    return learnt.concat(tested)
+
+
+def teacher_sides(teacher: EchoTeacher) -> dict[str, tuple[Floats, Floats]]:
+    """The teacher's sentences for yes and no of each echo label, embedded by its text encoder.
+
+    An ECG encoder that has learnt to meet the teacher's means can be asked in the teacher's own
+    words, and need never have read a report that tells of an echocardiogram.
+    """
+    return {
+        label: (
+            teacher.embed_text(BINARY_PROMPTS[label]).astype(np.float64),
+            teacher.embed_text(no).astype(np.float64),
+        )
+        for label, no in TEACHER_NO.items()
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class AblationReport:
+    """The four rows by the model's own words, and those with a teacher by the teacher's."""
+
+    tables: Ablation
+    gains: Mapping[tuple[str, str, str], Estimate]
+    minutes: Mapping[str, float]
+    settings: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {
+            **self.tables.to_dict(),
+            "echo_labels": [
+                {"question": label, "words": words, "figure": name} | dataclasses.asdict(estimate)
+                for (label, words, name), estimate in self.gains.items()
+            ],
+            "minutes_a_run": dict(self.minutes),
+            "settings": dict(self.settings),
+        }
+
+    def to_markdown(self) -> str:
+        """Table 5, and what the teacher adds by question."""
+        lines = ["| Question | Asked in | Figure | Percent |", "|---|---|---|---|"]
+        for (label, words, name), estimate in self.gains.items():
+            signed = " minus " in name
+            lines.append(f"| {label} | {words} | {name} | {percent(estimate, signed=signed)} |")
+        return (
+            self.tables.to_markdown()
+            + "\n### What the echo teacher adds, by question (AUROC)\n\n"
+            + "\n".join(lines)
+            + "\n"
+        )
+
+
+def report_ablation(
+    found: Mapping[str, Sequence[RunScores]],
+    studies: StudySet,
+    config: AblationConfig,
+    *,
+    n_resamples: int = 1000,
+) -> AblationReport:
+    """Tables of what `run_ablation` found.
+
+    Parameters
+    ----------
+    studies : StudySet
+        The same as there.
+    """
+    test = studies.where((studies.table["split"] == "test").to_numpy())
+    table, gallery = test.table, test.table["patient_id"][:GALLERY_N]
+    patients = np.asarray(table["patient_id"].astype(str))
+    truth = {
+        name.removeprefix("label_"): table[name].to_numpy(dtype=np.float64)
+        for name in test.label_columns
+    }
+    names = {method.key: method.name for method in METHODS}
+    rows = {
+        names[key]: [SeedScores(run.margins, run.ranks["pair"]) for run in runs]
+        for key, runs in found.items()
+    }
+    pairs = [("infonce_echo", "infonce"), ("pcmepp_echo", "pcmepp"), ("pcmepp", "infonce")]
+    compare = [(names[a], names[b]) for a, b in pairs if a in found and b in found]
+    tables = table_5(
+        rows,
+        TestSet(
+            truth=truth,
+            patients=patients,
+            gallery_patients=np.asarray(gallery.astype(str)),
+            source=str(table["source"].iloc[0]),
+            simulated=bool(table["simulated"].all()),
+        ),
+        compare=compare,
+        probabilistic={method.name: method.loss != "infonce" for method in METHODS},
+        n_resamples=n_resamples,
+    )
+    gains: dict[tuple[str, str, str], Estimate] = {}
+    for label in TEACHER_NO:
+        known = np.isfinite(truth[label])
+        yes, people = truth[label][known] > 0.5, patients[known]
+
+        def of(key: str, name: str, known: npt.NDArray[np.bool_] = known) -> list[Floats]:
+            return [run.margins[name][known] for run in found[key]]
+
+        for key, runs in found.items():
+            for name, words in ((label, "its own words"), (f"teacher:{label}", "the teacher's")):
+                if name in runs[0].margins:
+                    gains[label, words, names[key]] = over_seeds(
+                        auroc, yes, of(key, name), people, n_resamples=n_resamples
+                    )
+        for a, b in pairs[:2]:
+            if a in found and b in found:
+                gains[label, "its own words", f"{names[a]} minus {names[b]}"] = paired_over_seeds(
+                    auroc, yes, of(a, label), of(b, label), people, n_resamples=n_resamples
+                )
+                teacher_said = f"teacher:{label}"
+                if teacher_said in found[a][0].margins:
+                    gains[label, "the teacher's", f"{names[a]} minus {names[b]} in its own"] = (
+                        paired_over_seeds(
+                            auroc,
+                            yes,
+                            of(a, teacher_said),
+                            of(b, label),
+                            people,
+                            n_resamples=n_resamples,
+                        )
+                    )
+    minutes = {names[k]: float(np.mean([run.minutes for run in v])) for k, v in found.items()}
+    return AblationReport(tables, gains, minutes, to_mapping(config))
+
+
+def with_echo(studies: StudySet, share: float) -> list[str]:
+    """Training studies of a share of the patients, chosen by a hash of the patient's name."""
+    table = studies.table[studies.table["split"] == "train"]
+    pairs = zip(table["study_id"], table["patient_id"], strict=True)
+    return [str(study) for study, patient in pairs if _unit_hash(str(patient)) < share]
+
+
+def _only(echo: EchoEmbeddings, wanted: set[str]) -> EchoEmbeddings:
+    keep = np.array([study in wanted for study in echo.study_ids], dtype=np.bool_)
+
+    def kept(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name, k in zip(names, keep, strict=True) if k) if names else ()
+
     return dataclasses.replace(
         echo,
-        study_ids=tuple(s for s, k in zip(echo.study_ids, keep, strict=True) if k),
+        study_ids=kept(echo.study_ids),
+        clip_ids=kept(echo.clip_ids),
         mu=echo.mu[keep],
         log_var=echo.log_var[keep],
         n_frames=echo.n_frames[keep],
@@ -205,17 +414,16 @@ def _one_run(
     echo: EchoEmbeddings,
     prompts: Sequence[PromptSet],
     config: AblationConfig,
-    teacher_sides: Mapping[str, tuple[Floats, Floats]] | None,
+    sides: Mapping[str, tuple[Floats, Floats]],
 ) -> RunScores:
-    import time
-
     started = time.monotonic()
-    paired = echo_of_some(echo, studies, config.echo_share) if method.with_echo else None
+    wanted = set(with_echo(studies, config.echo_share))
+    paired = _only(echo, wanted) if method.with_echo else None
     prepared = prepare(config.run_of(method, seed), studies, echo=paired)
     trained = train_paired(prepared)
     minutes = (time.monotonic() - started) / 60
     logger.info("%s, seed %d: %.1f minutes", method.name, seed, minutes)
-    return scores_of(prepared, trained, test, prompts, teacher_sides or {}, minutes)
+    return scores_of(prepared, trained, test, prompts, sides if method.with_echo else {}, minutes)
 
 
 def scores_of(
@@ -223,26 +431,25 @@ def scores_of(
     trained: TrainedPair,
     test: StudySet,
     prompts: Sequence[PromptSet],
-    teacher_sides: Mapping[str, tuple[Floats, Floats]],
+    sides: Mapping[str, tuple[Floats, Floats]],
     minutes: float,
 ) -> RunScores:
     """Score a trained model on test patients."""
     model = in_memory(prepared, trained)
     ecg = encode_batch(model.encoder.ecg, model.scaler, test.signal_mv, test.valid)
-    reports = [str(text) for text in test.table["report"]]
-    text = encode_texts(model, reports)
+    reports = [str(text) for text in test.table["report"][:GALLERY_N]]
+    text, gallery = encode_texts(model, reports), ecg[:GALLERY_N]
     deterministic = prepared.config.loss.name == "infonce"
     distance = (
-        1.0 - cosine(text.mu, ecg.mu)
+        1.0 - cosine(text.mu, gallery.mu)
         if deterministic
-        else csd(text.mu, text.log_var, ecg.mu, ecg.log_var)
+        else csd(text.mu, text.log_var, gallery.mu, gallery.log_var)
     )
     said: dict[str, Floats] = {}
     for item in prompts:
-        if f"label_{item.label}" in test.label_columns:
-            yes, no = (encode_texts(model, side) for side in (item.positive, item.negative))
-            said[str(item.label)] = np.asarray(margins(ecg, yes, no)[0], dtype=np.float64)
-    for label, (yes_mu, no_mu) in teacher_sides.items():
+        yes, no = (encode_texts(model, side) for side in (item.positive, item.negative))
+        said[str(item.label)] = np.asarray(margins(ecg, yes, no)[0], dtype=np.float64)
+    for label, (yes_mu, no_mu) in sides.items():
         direction = _unit(yes_mu.mean(0)) - _unit(no_mu.mean(0))
         said[f"teacher:{label}"] = ecg.mu.astype(np.float64) @ direction
     ranks = {"pair": pair_ranks(distance), "same text": same_text_ranks(distance, reports, reports)}
@@ -253,8 +460,6 @@ def _check_same_study(
     folder: Path, studies: StudySet, echo: EchoEmbeddings, config: AblationConfig
 ) -> None:
     """Runs of another study must not be mixed in."""
-    from echoing_core.errors import ConfigError
-
     digest = hashlib.sha256(np.ascontiguousarray(studies.signal_mv[::50]).tobytes())
     for report in studies.table["report"]:
         digest.update(str(report).encode())
@@ -274,7 +479,7 @@ def _check_same_study(
 
 
 def _save(path: Path, scores: RunScores) -> None:
-    arrays = {f"margin|{k}": v for k, v in scores.margins.items()}
+    arrays: dict[str, npt.NDArray[Any]] = {f"margin|{k}": v for k, v in scores.margins.items()}
     arrays |= {f"rank|{k}": v for k, v in scores.ranks.items()}
     draft = path.with_suffix(".draft.npz")
     np.savez(draft, sigma2=scores.sigma2, minutes=np.array(scores.minutes), **arrays)  # type: ignore[arg-type]

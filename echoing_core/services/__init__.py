@@ -8,6 +8,11 @@ from echoing_core.errors import CheckpointError, EchoingError
 from echoing_core.explanation import Explanation
 from echoing_core.io import read_recording
 from echoing_core.records import Answer, Hit
+from echoing_core.services.echo import (
+    embed_echo_folder,
+    measure_echo_teacher,
+    train_echo_teacher,
+)
 from echoing_core.services.making import (
     build_demo_index,
     build_samples,
@@ -46,10 +51,12 @@ from echoing_core.services.recordings import (
     samples,
     search,
     unknown_words,
+    unknown_words_mean,
     window_report,
     window_reports,
 )
-from echoing_core.services.runs import preset, train_preset
+from echoing_core.services.runs import evaluate_ablation, preset, train_preset
+from echoing_core.services.weights import ImportedWeights, import_weights
 from echoing_core.uncertainty.reasons import WindowReport
 from echoing_core.zeroshot_prompts import PromptSet
 
@@ -59,6 +66,7 @@ __all__ = [
     "EchoingError",
     "Explanation",
     "Hit",
+    "ImportedWeights",
     "Model",
     "PromptSet",
     "Sample",
@@ -71,6 +79,8 @@ __all__ = [
     "build_samples",
     "cautions",
     "draw_item",
+    "embed_echo_folder",
+    "evaluate_ablation",
     "evaluate_few_shot",
     "evaluate_fine_tune",
     "evaluate_fusion",
@@ -82,9 +92,11 @@ __all__ = [
     "explain",
     "extreme_windows",
     "fuse_recording",
+    "import_weights",
     "indexes_folder",
     "load_index",
     "load_model",
+    "measure_echo_teacher",
     "most_sure_window",
     "prepare_simulated",
     "preset",
@@ -95,8 +107,10 @@ __all__ = [
     "search",
     "simulate_cohort",
     "train_demo",
+    "train_echo_teacher",
     "train_preset",
     "unknown_words",
+    "unknown_words_mean",
     "window_report",
     "window_reports",
 ]

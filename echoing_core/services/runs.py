@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from echoing_core.services.recordings import Model, load_model, prompt_sets
 
 if TYPE_CHECKING:
+    from echoing_core.recipes.ablation import AblationReport
     from echoing_core.training.settings import RunConfig
 
 Stage = Callable[[str, int, int], None]
@@ -106,3 +107,115 @@ def train_preset(
         progress=progress,
     )
     return load_model(out_folder)
+
+
+def evaluate_ablation(
+    out: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | None = None,
+    echo: str | os.PathLike[str] | None = None,
+    teacher: str | os.PathLike[str] | None = None,
+    n_patients: int = 4000,
+    n_test_patients: int = 2000,
+    echo_in_report: float = 0.02,
+    cohort_seed: int = 31,
+    n_seeds: int = 3,
+    steps: int | None = None,
+    methods: Sequence[str] | None = None,
+    n_resamples: int = 1000,
+    progress: Stage | None = None,
+) -> AblationReport:
+    """Train and compare the four rows of Table 5, with several seeds each.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the runs' scores; a study that was cut off goes on there.
+    data, echo : path, optional
+        A prepared set and the teacher's embeddings of its echocardiograms. Without them a cohort
+        is simulated and embedded by ``teacher``.
+    teacher : path, optional
+        Teacher folder. Without it, the stand-in is trained first, into ``out``.
+    n_patients, n_test_patients : int
+        Of the simulated cohort: those whose train and valid patients are used, and about how many
+        test patients.
+    echo_in_report : float
+        Share of the simulated reports that tell the echocardiogram, too.
+    methods : sequence of str, optional
+        Keys of `recipes.ablation.METHODS`; all four without.
+
+    Raises
+    ------
+    ConfigError
+        Only one of ``data`` and ``echo`` is given, or a method is unknown.
+    """
+    from dataclasses import replace
+
+    from echoing_core.datasets.prepared import load_prepared, save_prepared
+    from echoing_core.embed.echo_store import load_echo_embeddings, save_echo_embeddings
+    from echoing_core.errors import ConfigError
+    from echoing_core.models.echo_loading import load_teacher
+    from echoing_core.recipes.ablation import (
+        METHODS,
+        AblationConfig,
+        cohort_of,
+        report_ablation,
+        run_ablation,
+        teacher_sides,
+        with_echo,
+    )
+    from echoing_core.recipes.teacher import simulated_echo_embeddings, train_teacher
+
+    folder = Path(out)
+    if (data is None) != (echo is None):
+        raise ConfigError(
+            "Give both a prepared data set and the echo embeddings of it, or neither."
+        )
+    known = {method.key: method for method in METHODS}
+    for key in methods or ():
+        if key not in known:
+            raise ConfigError(f"There is no method {key!r}. Choose among {', '.join(known)}.")
+    chosen = [known[key] for key in methods] if methods else list(METHODS)
+
+    teacher_folder = None if teacher is None else Path(teacher)
+    if teacher_folder is None and data is None:
+        teacher_folder = folder / "teacher"
+        if not teacher_folder.is_dir():
+            train_teacher(teacher_folder, progress=progress)
+    loaded = None if teacher_folder is None else load_teacher(str(teacher_folder))
+    if data is None or echo is None:
+        data, echo = folder / "data", folder / "echo"
+        if not data.is_dir():
+            cohort = cohort_of(
+                n_patients, n_test_patients, cohort_seed, echo_in_report, progress=progress
+            )
+            save_prepared(data, cohort)
+        if not echo.is_dir():
+            studies = with_echo(load_prepared(data), AblationConfig().echo_share)
+            assert loaded is not None
+            save_echo_embeddings(
+                echo,
+                simulated_echo_embeddings(
+                    loaded,
+                    studies,
+                    progress=None
+                    if progress is None
+                    else lambda done, total: progress("embed echo", done, total),
+                ),
+            )
+    embeddings = load_echo_embeddings(Path(echo))
+    config = AblationConfig(seeds=tuple(range(1, n_seeds + 1)), dim=embeddings.dim)
+    if steps is not None:
+        config = replace(config, steps=steps)
+    studies_set = load_prepared(Path(data))
+    found = run_ablation(
+        folder / "runs",
+        studies_set,
+        embeddings,
+        prompt_sets(),
+        config,
+        sides=None if loaded is None or loaded.dim != config.dim else teacher_sides(loaded),
+        methods=chosen,
+        progress=progress,
+    )
+    return report_ablation(found, studies_set, config, n_resamples=n_resamples)

@@ -186,12 +186,12 @@ class Batches:
         digest = hashlib.sha256()
         for source in self.sources:
             digest.update(f"{source.name} {len(source)} {source.share:.6f}".encode())
-            digest.update(np.ascontiguousarray(source.signal_mv[:: max(1, len(source) // 64)]))
+            digest.update(source.signal_mv[:: max(1, len(source) // 64)].tobytes())
             rng = np.random.default_rng(0)
             digest.update(source.report(0, rng).encode())
         if self.echo is not None:
-            digest.update(np.ascontiguousarray(self.echo.mu))
-            digest.update(np.ascontiguousarray(self.echo.echo))
+            digest.update(self.echo.mu.tobytes())
+            digest.update(self.echo.echo.tobytes())
         return digest.hexdigest()
 
     def texts_in_use(self) -> list[str]:

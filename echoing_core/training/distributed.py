@@ -7,6 +7,7 @@ gradients are averaged. Started by ``torchrun``, which sets what `joined` reads.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -58,9 +59,9 @@ def gathered(share: Tensor, world: World) -> Tensor:
     """
     if world.size == 1:
         return share
-    from torch.distributed.nn.functional import all_gather
-
-    return torch.cat(cast(tuple[Tensor, ...], all_gather(share.contiguous())))
+    # Typed only in part, hence Any.
+    functions: Any = importlib.import_module("torch.distributed.nn.functional")
+    return torch.cat(functions.all_gather(share.contiguous()))
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
@@ -100,18 +101,17 @@ class JoinedBatchNorm1d(nn.BatchNorm1d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce
-
+        functions: Any = importlib.import_module("torch.distributed.nn.functional")
         axes = [axis for axis in range(x.ndim) if axis != 1]
         shape = [1, -1] + [1] * (x.ndim - 2)
         count = x.new_full((1,), x.numel() / x.shape[1])
         sums = torch.cat([x.sum(axes), count])
-        total = cast(Tensor, all_reduce(sums))
+        total: Tensor = functions.all_reduce(sums)
         n = total[-1]
         mean = total[:-1] / n
         # A second sum rather than the mean square less the squared mean, which cancels.
         centred = x - mean.view(shape)
-        squares = cast(Tensor, all_reduce(centred.square().sum(axes)))
+        squares: Tensor = functions.all_reduce(centred.square().sum(axes))
         var = squares / n
         with torch.no_grad():
             self._remember(mean, var * n / (n - 1))
