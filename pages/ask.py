@@ -18,7 +18,7 @@ with left, frame.guarded():
 with right, frame.guarded():
     if chosen:
         answers = services.ask(model, current.explanation, chosen, start_s=start_s)
-        questions.show_answers(answers)
+        questions.show_answers(model, answers)
         frame.training_note(model)
     else:
         st.info("Choose at least one question, or add your own.", icon=":material/help:")

@@ -84,10 +84,14 @@ def words(model: Model) -> str | None:
     unknown = services.unknown_words(model, text)
     if unknown:
         listed = ", ".join(frame.literal(word) for word in unknown)
-        st.warning(
-            f"The model never saw these words in training and can make little of them: {listed}.",
-            icon=":material/spellcheck:",
-        )
+        if model.saw_words:
+            st.warning(
+                "The model never saw these words in training and can make little of them: "
+                f"{listed}.",
+                icon=":material/spellcheck:",
+            )
+        else:
+            st.caption(f"{frame.literal(services.unknown_words_mean(model))}: {listed}.")
     return str(text)
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 from echoing_core import figures, services
 from echoing_core.errors import ConfigError
 from echoing_core.records import Answer
-from echoing_core.services import PromptSet
+from echoing_core.services import Model, PromptSet
 from ui import frame, record, resources, windows
 
 
@@ -153,7 +153,7 @@ def interval_words(low: float, high: float) -> str:
     return f"{100 * low:.{digits}f}–{100 * high:.{digits}f} %"
 
 
-def show_answers(answers: Sequence[Answer]) -> None:
+def show_answers(model: Model, answers: Sequence[Answer]) -> None:
     """The answers as dots with intervals, and as a table."""
     st.plotly_chart(
         figures.answers_figure(answers),
@@ -180,6 +180,10 @@ def show_answers(answers: Sequence[Answer]) -> None:
     for answer in answers:
         if answer.unknown_words:
             words = ", ".join(frame.literal(word) for word in answer.unknown_words)
+            if not model.saw_words:
+                meaning = frame.literal(services.unknown_words_mean(model))
+                st.caption(f"{frame.literal(answer.question)}. {meaning}: {words}.")
+                continue
             st.warning(
                 f"{frame.literal(answer.question)}: the model never saw these words in training "
                 f"and can make little of them: {words}.",

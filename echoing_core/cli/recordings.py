@@ -202,7 +202,7 @@ def search(
             typer.echo(caution, err=True)
     unknown = services.unknown_words(loaded, text) if text else ()
     if unknown:
-        typer.echo(f"The model never saw these words: {', '.join(unknown)}.", err=True)
+        typer.echo(f"{services.unknown_words_mean(loaded)}: {', '.join(unknown)}.", err=True)
     if json_out is not None:
         content = {
             "disclaimer": DISCLAIMER,

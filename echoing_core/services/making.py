@@ -15,6 +15,7 @@ from echoing_core.services.recordings import (
     load_model,
     prompt_sets,
 )
+from echoing_core.services.weights import imported_card
 
 if TYPE_CHECKING:
     from echoing_core.evaluate.tables import Result
@@ -94,7 +95,7 @@ def evaluate_model(
     progress: Progress | None = None,
 ) -> list[Result]:
     """Held-out figures with intervals; with ``folder``, they go into that model's card."""
-    from echoing_core.demo.card import write_card
+    from echoing_core.demo.card import side_by_side, write_card
     from echoing_core.demo.evaluate import evaluate_demo, held_out_sets
     from echoing_core.models.checkpoint import update_documents
 
@@ -103,7 +104,13 @@ def evaluate_model(
     )
     results = evaluate_demo(model.checkpoint, sets, prompt_sets(), n_resamples=n_resamples)
     if folder is not None:
-        card = write_card(model.name, model.hash, model.trained_on, model.reference.name, results)
+        card = (
+            imported_card(
+                model.name, model.hash, model.trained_on, side_by_side(results, model.name)
+            )
+            if model.imported
+            else write_card(model.name, model.hash, model.trained_on, model.reference.name, results)
+        )
         update_documents(Path(folder), card=card)
     return results
 

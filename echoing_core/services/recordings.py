@@ -90,6 +90,11 @@ class Model:
         """Whether sigma^2 has parts by lead and moment, and missing leads can be told."""
         return self.checkpoint.tells_leads
 
+    @property
+    def saw_words(self) -> bool:
+        """Whether the words that its vocabulary knows are those of its training."""
+        return self.checkpoint.tokenizer.saw_words
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -476,8 +481,15 @@ def search(
 
 
 def unknown_words(model: Model, text: str) -> tuple[str, ...]:
-    """Words of a text that the model's text encoder never saw in training."""
+    """Words of a text that the model's text encoder never saw, or does not know whole."""
     return model.checkpoint.tokenizer.unknown_words(text)
+
+
+def unknown_words_mean(model: Model) -> str:
+    """What `unknown_words` says of words, as the start of a sentence that lists them."""
+    if model.saw_words:
+        return "The model never saw these words"
+    return "The model's vocabulary has these words in pieces only"
 
 
 def draw_item(index: GalleryIndex, item_id: str) -> StandardEcg:

@@ -1,0 +1,62 @@
+"""The command that turns published weights into a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echoing_core.cli.output import stage_bars
+from echoing_core.cli.root import app
+from echoing_core.explanation import DISCLAIMER
+
+
+@app.command("import-weights")
+def import_weights(
+    weights: Annotated[
+        Path, typer.Argument(help="The published echoingecg.pt.", show_default=False)
+    ],
+    scaler: Annotated[
+        Path, typer.Argument(help="The published ecg_scaler.pkl.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Argument(help="Model folder to write.", show_default=False)],
+    vocab: Annotated[
+        str | None,
+        typer.Option(
+            "--vocab",
+            help="BioBERT's vocab.txt, a folder with it, or a hub name; without it BioBERT's own.",
+        ),
+    ] = None,
+    lead_order: Annotated[
+        str,
+        typer.Option(
+            "--lead-order",
+            help="Order of the leads in both files: mimic (aVF before aVL) or standard.",
+        ),
+    ] = "mimic",
+    reference_ecgs: Annotated[
+        int,
+        typer.Option(
+            "--reference-ecgs", min=10, help="Simulated ECGs that percentiles compare with."
+        ),
+    ] = 200,
+) -> None:
+    """Make a model folder of EchoingECG's published weights. Neither file is ever executed."""
+    from echoing_core import services
+
+    with stage_bars() as progress:
+        made = services.import_weights(
+            weights,
+            scaler,
+            out,
+            vocab=vocab,
+            lead_order=lead_order,
+            reference_ecgs=reference_ecgs,
+            progress=progress,
+        )
+    typer.echo(f"Model {made.model.name}, hash {made.model.hash[:16]}, in {out}")
+    typer.echo(made.licence)
+    for note in made.notes:
+        typer.echo(note)
+    typer.echo(DISCLAIMER)
