@@ -4,9 +4,10 @@ The loss is open_clip's own. A study enters with several frames, whose unit vect
 before the loss: one frame does not tell an ejection fraction, while the mean over frames of what
 is not linear in a frame can (the mean of a size and of its square is a size and its variation).
 
-Frames cost most of the time, and texts need more examples than frames allow: 40 of 70 ejection
-fractions a step leave 45 % and 54 % side by side. So the frames' tower is then locked, as in LiT
-(Zhai et al., CVPR 2022), every frame is embedded once, and the texts' tower goes on alone.
+Frames cost most of the time, and texts need more examples than that allows: after some hundred
+steps texts of 45 % and 35 % are still nearer to each other than those of 45 % and 47 %. So the
+frames' tower is then locked, as in LiT (Zhai et al., CVPR 2022), every frame is embedded once, and
+the texts' tower goes on alone.
 """
 
 from __future__ import annotations
@@ -154,7 +155,6 @@ class _Stages:
         self.model.eval()
         self.model.visual.requires_grad_(False)
         if config.text_steps:
-            self.model.transformer.train()
             self.vectors = self._embedded_bank()
             self._steps(
                 config.text_steps, config.text_batch_size, config.text_frames, self._of_vectors
@@ -205,7 +205,7 @@ class _Stages:
     ) -> torch.Tensor:
         pixels = _prepared(self.bank.frames[rows[:, None], columns])
         vectors: torch.Tensor = self.model.encode_image(pixels.flatten(0, 1), normalize=True)
-        return vectors.unflatten(0, columns.shape)
+        return vectors.reshape(*columns.shape, -1)
 
     def _of_vectors(
         self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
@@ -228,7 +228,7 @@ def _prepared(grey: npt.NDArray[np.uint8]) -> torch.Tensor:
     frames = torch.from_numpy(grey)
     lead, size = frames.shape[:-2], (frames.shape[-2], frames.shape[-1])
     rgb = frames.reshape(-1, *size, 1).expand(-1, -1, -1, 3)
-    return prepare_frames(rgb, size, MEAN, STD).unflatten(0, lead)
+    return prepare_frames(rgb, size, MEAN, STD).reshape(*lead, 3, *size)
 
 
 def _drawn_reports(
