@@ -111,6 +111,9 @@ class RunConfig:
     freeze_text : bool
         Leave the text model's own weights as they are and train its heads on states that are
         computed once and kept on disk.
+    recompute_text : bool
+        Compute the text model's activations a second time in the backward pass instead of keeping
+        them: a third more time for a fraction of its memory, and the same gradients.
     validate_every, save_every : int
         Steps; 0 for never.
     """
@@ -123,6 +126,7 @@ class RunConfig:
     accumulate: int = 1
     precision: str = "auto"
     freeze_text: bool = False
+    recompute_text: bool = False
     validate_every: int = 0
     save_every: int = 0
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from echoing_core.training.distributed import (
 )
 from echoing_core.training.settings import OptimiserConfig, RunConfig
 from echoing_core.training.text_cache import TextStates
+
+Term = Callable[[], tuple[Tensor, dict[str, float]]]
+"""Computes one term of the loss, and what to log of it."""
 
 
 class Trainer:
@@ -57,6 +61,8 @@ class Trainer:
         self.echo_loss = MatchingLoss(config.loss)
         if config.freeze_text:
             encoder.text.backbone.requires_grad_(False)
+        if config.recompute_text:
+            encoder.text.backbone.activation_checkpointing_enable()
         self.modules = nn.ModuleDict(
             {"encoder": encoder, "text_loss": self.text_loss, "echo_loss": self.echo_loss}
         )
@@ -87,10 +93,12 @@ class Trainer:
             for part, batch in enumerate(batches):
                 # Dropout follows from the step, too, so that a resumed run drops the same.
                 torch.manual_seed(self._mixed_seed(part))
-                total, terms = self.loss(batch)
-                torch.autograd.backward(total / len(batches))
-                for name, value in terms.items():
-                    logged[name] = logged.get(name, 0.0) + value / len(batches)
+                # Term by term: the gradients add up, and only one term's activations are held.
+                for weight, term in self._terms(batch):
+                    value, told = term()
+                    torch.autograd.backward(weight * value / len(batches))
+                    for name, number in (*told.items(), ("loss", weight * value.item())):
+                        logged[name] = logged.get(name, 0.0) + number / len(batches)
         parameters = [p for p in self.modules.parameters() if p.requires_grad]
         average_gradients(parameters, self.world)
         limit = self.config.optimiser.clip_norm
@@ -105,24 +113,25 @@ class Trainer:
         logged["shift"] = self.text_loss.shift.item()
         return logged
 
-    def loss(self, batch: StepBatch) -> tuple[Tensor, dict[str, float]]:
-        """The step's loss over the whole batch, and its parts for the log.
+    def loss(self, batch: StepBatch) -> Tensor:
+        """The step's loss over the whole batch.
 
         lambda * L_text + (1 - lambda) * L_echo where there are both, EchoingECG eq. 2; a batch of
         one kind counts with its weight. Without any echo pairs lambda has no meaning and is 1.
         """
-        weight = self.config.objective.text_weight if self.batches.echo is not None else 1.0
         total = torch.zeros((), device=self.world.device)
-        terms: dict[str, float] = {}
+        for weight, term in self._terms(batch):
+            total = total + weight * term()[0]
+        return total
+
+    def _terms(self, batch: StepBatch) -> list[tuple[float, Term]]:
+        weight = self.config.objective.text_weight if self.batches.echo is not None else 1.0
+        found: list[tuple[float, Term]] = []
         if batch.text is not None:
-            value, terms = self._text_term(batch.text)
-            total = total + weight * value
+            found.append((weight, partial(self._text_term, batch.text)))
         if batch.echo is not None:
-            value, echo_terms = self._echo_term(batch.echo)
-            total = total + (1.0 - weight) * value
-            terms |= echo_terms
-        terms["loss"] = float(total.detach())
-        return total, terms
+            found.append((1.0 - weight, partial(self._echo_term, batch.echo)))
+        return found
 
     def _text_term(self, batch: TextBatch) -> tuple[Tensor, dict[str, float]]:
         device, n_ecgs = self.world.device, batch.match.shape[0]

@@ -18,7 +18,7 @@ import torch
 
 from echoing_core.config import from_mapping, to_mapping
 from echoing_core.errors import CheckpointError, ConfigError
-from echoing_core.training.batches import Batches
+from echoing_core.training.batches import Batches, StepBatch
 from echoing_core.training.distributed import World
 from echoing_core.training.run import train
 from echoing_core.training.settings import (
@@ -163,13 +163,37 @@ def test_settings_survive_a_file() -> None:
 def test_joint_is_the_weighted_sum_of_both_terms() -> None:
     settings = tiny_run.config()
     run = tiny_run.trainer(settings, echo=tiny_run.echo_pairs())
+    values = run.step([run.batches.at(0)])
+    assert values["loss"] == pytest.approx(0.7 * values["text"] + 0.3 * values["echo"], rel=1e-6)
     run.encoder.eval()
-    total, terms = run.loss(run.batches.at(0))
-    assert total.item() == pytest.approx(0.7 * terms["text"] + 0.3 * terms["echo"], rel=1e-6)
+    both = run.batches.at(0)
+    text, echo = (run.loss(StepBatch(both.text, None)), run.loss(StepBatch(None, both.echo)))
+    assert run.loss(both).item() == pytest.approx((text + echo).item(), rel=1e-6)
     alone = tiny_run.trainer(settings)
-    alone.encoder.eval()
-    total, terms = alone.loss(alone.batches.at(0))
-    assert total.item() == pytest.approx(terms["text"])
+    values = alone.step([alone.batches.at(0)])
+    assert values["loss"] == pytest.approx(values["text"])
+
+
+def test_terms_one_by_one_give_the_gradient_of_their_sum() -> None:
+    settings = tiny_run.config(optimiser=OptimiserConfig(clip_norm=0.0))
+    run, whole = (tiny_run.trainer(settings, echo=tiny_run.echo_pairs()) for _ in "ab")
+    run.step([run.batches.at(0)])
+    whole.encoder.train()
+    whole.loss(whole.batches.at(0)).backward()
+    for (name, a), b in zip(
+        run.modules.named_parameters(), whole.modules.parameters(), strict=True
+    ):
+        if b.grad is not None:
+            assert a.grad is not None
+            assert torch.allclose(a.grad, b.grad, atol=1e-6), name
+
+
+def test_activations_computed_again_give_the_same_gradients() -> None:
+    runs = [tiny_run.trainer(tiny_run.config(recompute_text=again)) for again in (False, True)]
+    for run in runs:
+        run.step([run.batches.at(0)])
+    for a, b in zip(*(run.encoder.text.parameters() for run in runs), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
 
 
 def test_accumulated_gradients_are_the_mean_of_the_batches() -> None:
@@ -184,8 +208,7 @@ def test_accumulated_gradients_are_the_mean_of_the_batches() -> None:
     for batch in batches:
         run.modules.zero_grad()
         run.encoder.train()
-        total, _ = run.loss(batch)
-        total.backward()
+        run.loss(batch).backward()
         gradients.append(
             {k: p.grad.clone() for k, p in run.modules.named_parameters() if p.grad is not None}
         )
@@ -209,7 +232,7 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
 def test_bfloat16_gives_nearly_the_same_loss() -> None:
     plain = tiny_run.trainer(tiny_run.config(precision="float32"))
     half = tiny_run.trainer(tiny_run.config(precision="bfloat16"))
-    a, b = (run.loss(run.batches.at(0))[0].item() for run in (plain, half))
+    a, b = (run.loss(run.batches.at(0)).item() for run in (plain, half))
     assert a != b
     assert a == pytest.approx(b, rel=0.05)
 
