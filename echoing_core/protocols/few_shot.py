@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.protocols.data import EvaluationData, patients_of, truth_of
-from echoing_core.protocols.results import FEW_SHOT_10, FEW_SHOT_100, Figure, Place, answers
+from echoing_core.protocols.results import FEW_SHOT_10, FEW_SHOT_100, Place, Scored
 from echoing_core.protocols.splits import BY_ENTROPY, BY_SIGMA2, patient_subset
 from echoing_core.protocols.zero_shot import halves_among_known
 from echoing_core.records import GaussianEmbedding
@@ -32,9 +32,8 @@ def few_shot(
     *,
     n_seeds: int,
     deterministic: bool,
-    n_resamples: int,
-) -> list[Figure]:
-    """Figures of probes on the test split.
+) -> list[Scored]:
+    """Logits of probes on the test split, for each question.
 
     The 10 % are drawn by patient, stratified by the label, once for every seed. With all patients
     there is nothing to draw, and logistic regression has one solution: one fit. Means are
@@ -48,7 +47,7 @@ def few_shot(
         The splits, by one frozen encoder.
     """
     train, test = data.split("train"), data.split("test")
-    found = []
+    found: list[Scored] = []
     for item in questions:
         label = str(item.label)
         truth, learnt = truth_of(test, label), truth_of(train, label)
@@ -75,7 +74,7 @@ def few_shot(
                 data.simulated,
                 BY_ENTROPY if deterministic else BY_SIGMA2,
             )
-            found += answers(place, truth, scores, low, patients_of(test), n_resamples=n_resamples)
+            found.append(Scored(place, truth, scores, low, patients_of(test)))
     return found
 
 

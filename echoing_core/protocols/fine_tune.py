@@ -25,7 +25,7 @@ from echoing_core.protocols.data import (
     patients_of,
     truth_of,
 )
-from echoing_core.protocols.results import FINE_TUNED, FROZEN_PROBE, Figure, Place, answers
+from echoing_core.protocols.results import FINE_TUNED, FROZEN_PROBE, Place, Scored
 from echoing_core.protocols.splits import BY_ENTROPY, BY_SIGMA2, patient_subset
 from echoing_core.protocols.zero_shot import halves_among_known
 from echoing_core.records import BoolArray, GaussianEmbedding
@@ -195,10 +195,9 @@ def fine_tune(
     settings: FineTuneSettings,
     *,
     deterministic: bool,
-    n_resamples: int,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[Figure], dict[str, float]]:
-    """Fine-tuned figures of the test split, and those of the probe from the same ECGs.
+) -> tuple[list[Scored], dict[str, float]]:
+    """Fine-tuned logits of the test split, and those of the probe from the same ECGs.
 
     Parameters
     ----------
@@ -213,13 +212,13 @@ def fine_tune(
 
     Returns
     -------
-    figures : list of Figure
+    scored : list of Scored
     counts : dict
         Training and valid ECGs, and the mean epoch chosen, by label.
     """
     test = data.split("test")
     patients = patients_of(test)
-    found: list[Figure] = []
+    found: list[Scored] = []
     counts: dict[str, float] = {}
     for done, item in enumerate(questions):
         label = str(item.label)
@@ -255,7 +254,7 @@ def fine_tune(
                 data.simulated,
                 BY_ENTROPY if deterministic else BY_SIGMA2,
             )
-            found += answers(place, truth, scores, low, patients, n_resamples=n_resamples)
+            found.append(Scored(place, truth, scores, low, patients))
     return found, counts
 
 

@@ -102,6 +102,8 @@ class Study:
     figures : tuple of Figure
     tables : tuple of (heading, Markdown, records)
         Tables made of the figures.
+    differences : tuple of Figure
+        Paired; ``protocol`` tells what is subtracted from what.
     spreads : tuple of PromptSpread
     counts : mapping
     """
@@ -111,6 +113,7 @@ class Study:
     method: str
     figures: tuple[Figure, ...]
     tables: tuple[tuple[str, str, list[dict[str, Any]]], ...]
+    differences: tuple[Figure, ...] = ()
     spreads: tuple[PromptSpread, ...] = ()
     counts: Mapping[str, float] = field(default_factory=dict)
 
@@ -121,6 +124,7 @@ class Study:
             "method": self.method,
             "counts": dict(self.counts),
             "figures": figure_records(self.figures),
+            "differences": figure_records(self.differences),
             "prompt_spread": [asdict(spread) for spread in self.spreads],
             "tables": [{"title": heading, "rows": rows} for heading, _, rows in self.tables],
         }
@@ -149,18 +153,11 @@ class Place:
     split: str
 
 
-def answers(
-    place: Place,
-    truth: npt.NDArray[Any],
-    scores: Sequence[Floats],
-    low: Sequence[BoolArray],
-    patients: npt.NDArray[np.str_],
-    *,
-    n_resamples: int,
-) -> list[Figure]:
-    """Balanced accuracy at score > 0 and AUROC: all, low, high, and the gap between the halves.
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What one way of answering one question gave, before it is measured.
 
-    Parameters
+    Attributes
     ----------
     place : Place
     truth : ndarray, shape (n,)
@@ -172,29 +169,93 @@ def answers(
         every resample.
     patients : ndarray of str, shape (n,)
     """
-    known = np.isfinite(truth)
-    yes = truth[known] > 0.5
-    per_seed = [(yes, score[known], kept[known]) for score, kept in zip(scores, low, strict=True)]
-    estimates = patient_bootstrap_over_seeds(
-        _group_figures, per_seed, patients[known], n_resamples=n_resamples
-    )
-    by_seed = [_group_figures(*arrays) for arrays in per_seed]
-    n_low = round(float(np.mean([kept.sum() for _, _, kept in per_seed])))
-    sizes = {ALL: yes.size, LOW: n_low, HIGH: yes.size - n_low, GAP: yes.size}
-    found = []
-    for name, estimate in estimates.items():
-        metric, group = name.split("|")
-        found.append(
+
+    place: Place
+    truth: npt.NDArray[Any]
+    scores: Sequence[Floats]
+    low: Sequence[BoolArray]
+    patients: npt.NDArray[np.str_]
+
+    def figures(self, *, n_resamples: int) -> list[Figure]:
+        """Balanced accuracy at score > 0 and AUROC: all, low, high, and the gap of the halves."""
+        known = np.isfinite(self.truth)
+        yes = self.truth[known] > 0.5
+        per_seed = [
+            (yes, score[known], kept[known])
+            for score, kept in zip(self.scores, self.low, strict=True)
+        ]
+        estimates = patient_bootstrap_over_seeds(
+            _group_figures, per_seed, self.patients[known], n_resamples=n_resamples
+        )
+        by_seed = [_group_figures(*arrays) for arrays in per_seed]
+        n_low = round(float(np.mean([kept.sum() for _, _, kept in per_seed])))
+        sizes = {ALL: yes.size, LOW: n_low, HIGH: yes.size - n_low, GAP: yes.size}
+        found = []
+        for name, estimate in estimates.items():
+            metric, group = name.split("|")
+            found.append(
+                Figure(
+                    **asdict(self.place),
+                    group=group,
+                    metric=metric,
+                    estimate=estimate,
+                    n_group=sizes[group],
+                    n_seeds=len(per_seed),
+                    per_seed=tuple(figures[name] for figures in by_seed),
+                )
+            )
+        return found
+
+    def minus(self, other: Scored, name: str, *, n_resamples: int) -> list[Figure]:
+        """Both figures of all ECGs minus those of ``other``, paired by patient and by seed.
+
+        Parameters
+        ----------
+        other : Scored
+            The same ECGs and question, with as many seeds.
+        name : str
+            What the difference is called, in the place of the protocol.
+        """
+        known = np.isfinite(self.truth)
+        yes = self.truth[known] > 0.5
+        pairs = list(zip(self.scores, other.scores, strict=True))
+        estimates = patient_bootstrap_over_seeds(
+            _differences,
+            [(yes, a[known], b[known]) for a, b in pairs],
+            self.patients[known],
+            n_resamples=n_resamples,
+        )
+        by_seed = [_differences(yes, a[known], b[known]) for a, b in pairs]
+        place = asdict(self.place) | {"protocol": name}
+        return [
             Figure(
-                **asdict(place),
-                group=group,
+                **place,
+                group=ALL,
                 metric=metric,
                 estimate=estimate,
-                n_group=sizes[group],
-                n_seeds=len(per_seed),
-                per_seed=tuple(figures[name] for figures in by_seed),
+                n_group=yes.size,
+                n_seeds=len(pairs),
+                per_seed=tuple(figures[metric] for figures in by_seed),
             )
-        )
+            for metric, estimate in estimates.items()
+        ]
+
+
+def differences(
+    scored: Sequence[Scored], *, model: str, control: str, n_resamples: int
+) -> list[Figure]:
+    """What a model gains over its control, protocol by protocol, and tuning over its own probe."""
+    by_place = {(s.place.label, s.place.protocol, s.place.model): s for s in scored}
+    found: list[Figure] = []
+    for (label, protocol, name), one in by_place.items():
+        other = by_place.get((label, protocol, control))
+        if name == model and other is not None:
+            told = f"{protocol}: {model} - {control}"
+            found += one.minus(other, told, n_resamples=n_resamples)
+        probe = by_place.get((label, FROZEN_PROBE, name))
+        if protocol == FINE_TUNED and probe is not None:
+            told = f"{name}: {FINE_TUNED} - {FROZEN_PROBE}"
+            found += one.minus(probe, told, n_resamples=n_resamples)
     return found
 
 
@@ -217,6 +278,13 @@ def _group_figures(truth: BoolArray, score: Floats, low: BoolArray) -> dict[str,
             found[f"{metric}|{group}"] = _metric_of(metric, truth[rows], score[rows])
         found[f"{metric}|{GAP}"] = found[f"{metric}|{LOW}"] - found[f"{metric}|{HIGH}"]
     return found
+
+
+def _differences(truth: BoolArray, one: Floats, other: Floats) -> dict[str, float]:
+    return {
+        metric: _metric_of(metric, truth, one) - _metric_of(metric, truth, other)
+        for metric in (BALANCED_ACCURACY, AUROC)
+    }
 
 
 def _metric_of(metric: str, truth: BoolArray, score: Floats) -> float:

@@ -18,12 +18,13 @@ from echoing_core.protocols.data import (
 )
 from echoing_core.protocols.few_shot import few_shot
 from echoing_core.protocols.fine_tune import FineTuneSettings, fine_tune
-from echoing_core.protocols.results import Figure, PromptSpread, Study
+from echoing_core.protocols.results import Figure, PromptSpread, Scored, Study, differences
 from echoing_core.protocols.retrieval import COSINE, CSD, retrieval
 from echoing_core.protocols.splits import is_deterministic
 from echoing_core.protocols.tables import (
     MUSIC_LABELS,
     answers_table,
+    differences_table,
     recall_table,
     spread_table,
     table_2,
@@ -71,7 +72,7 @@ def run_zero_shot(
     data = open_data(checkpoint, folder, ("test",), progress=_stage(progress, "open the data"))
     questions = questions_of(data.split("test"), prompts, labels)
     plain = is_deterministic(checkpoint) if deterministic is None else deterministic
-    figures: list[Figure] = []
+    scored: list[Scored] = []
     spreads: list[PromptSpread] = []
     for name, encoder in _encoders(checkpoint).items():
         ecg = embed_ecgs(
@@ -80,17 +81,17 @@ def run_zero_shot(
             data.split("test"),
             progress=_stage(progress, f"embed, {name}"),
         )
-        figures += zero_shot(
-            checkpoint, name, ecg, data, questions, deterministic=plain, n_resamples=n_resamples
-        )
+        scored += zero_shot(checkpoint, name, ecg, data, questions, deterministic=plain)
         spreads += prompt_spread(checkpoint, name, ecg, data, questions)
+    figures, gains = _measured(checkpoint, scored, n_resamples)
     return Study(
         "zero_shot",
         f"Zero-shot on {data.name}",
         f"Yes where mu lies nearer to the mean of the prompts for yes than to that for no; no "
         f"threshold is tuned. {_HALVES[plain]}. {_RANDOM}. {_INTERVALS}.",
         tuple(figures),
-        (answers_table(figures), spread_table(spreads)),
+        (answers_table(figures), differences_table(gains), spread_table(spreads)),
+        tuple(gains),
         tuple(spreads),
         {"test ECGs": len(data.split("test"))},
     )
@@ -114,21 +115,13 @@ def run_few_shot(
     train, test = data.split("train"), data.split("test")
     questions = questions_of(test, prompts, labels)
     plain = is_deterministic(checkpoint) if deterministic is None else deterministic
-    figures: list[Figure] = []
+    scored: list[Scored] = []
     for name, encoder in _encoders(checkpoint).items():
         stage = _stage(progress, f"embed, {name}")
         train_ecg = embed_ecgs(encoder, checkpoint.scaler, train, progress=stage)
         test_ecg = embed_ecgs(encoder, checkpoint.scaler, test)
-        figures += zero_shot(
-            checkpoint,
-            name,
-            test_ecg,
-            data,
-            questions,
-            deterministic=plain,
-            n_resamples=n_resamples,
-        )
-        figures += few_shot(
+        scored += zero_shot(checkpoint, name, test_ecg, data, questions, deterministic=plain)
+        scored += few_shot(
             name,
             train_ecg,
             test_ecg,
@@ -136,8 +129,8 @@ def run_few_shot(
             questions,
             n_seeds=n_seeds,
             deterministic=plain,
-            n_resamples=n_resamples,
         )
+    figures, gains = _measured(checkpoint, scored, n_resamples)
     return Study(
         "few_shot",
         f"Few-shot on {data.name}",
@@ -148,8 +141,10 @@ def run_few_shot(
         tuple(figures),
         (
             table_2(figures, source=data.source, label=str(questions[0].label)),
+            differences_table(gains),
             answers_table(figures),
         ),
+        tuple(gains),
         counts={"training ECGs": len(train), "test ECGs": len(test)},
     )
 
@@ -182,13 +177,11 @@ def run_fine_tune(
         asked = [name for name in MUSIC_LABELS if f"label_{name}" in test.table.columns]
     questions = questions_of(test, prompts, asked or None)
     plain = is_deterministic(checkpoint) if deterministic is None else deterministic
-    figures: list[Figure] = []
+    scored: list[Scored] = []
     counts: dict[str, float] = {"test ECGs": len(test)}
     for name, encoder in _encoders(checkpoint).items():
         ecg = embed_ecgs(encoder, checkpoint.scaler, test)
-        figures += zero_shot(
-            checkpoint, name, ecg, data, questions, deterministic=plain, n_resamples=n_resamples
-        )
+        scored += zero_shot(checkpoint, name, ecg, data, questions, deterministic=plain)
         tuned, told = fine_tune(
             checkpoint,
             name,
@@ -198,11 +191,11 @@ def run_fine_tune(
             questions,
             settings,
             deterministic=plain,
-            n_resamples=n_resamples,
             progress=_stage(progress, f"fine-tune, {name}"),
         )
-        figures += tuned
+        scored += tuned
         counts |= {f"{name}, {key}": value for key, value in told.items()}
+    figures, gains = _measured(checkpoint, scored, n_resamples)
     rows = {
         f"{name} (start)": [f for f in figures if f.model == name] for name in _encoders(checkpoint)
     }
@@ -218,7 +211,12 @@ def run_fine_tune(
         f"the untuned mu of the same ECGs. {_HALVES[plain]}, before tuning. {_RANDOM}, trained in "
         f"the same way. {_INTERVALS} and seeds.",
         tuple(figures),
-        (table_3(rows, source=data.source), answers_table(figures)),
+        (
+            table_3(rows, source=data.source),
+            differences_table(gains),
+            answers_table(figures),
+        ),
+        tuple(gains),
         counts=counts,
     )
 
@@ -279,6 +277,17 @@ def run_retrieval(
         ),
         counts={"gallery ECGs": len(gallery), "different reports": int(texts.nunique())},
     )
+
+
+def _measured(
+    checkpoint: Checkpoint, scored: Sequence[Scored], n_resamples: int
+) -> tuple[list[Figure], list[Figure]]:
+    """Figures of every way of answering, and paired differences to random weights and probes."""
+    figures = [figure for s in scored for figure in s.figures(n_resamples=n_resamples)]
+    gains = differences(
+        scored, model=checkpoint.name, control=RANDOM_WEIGHTS, n_resamples=n_resamples
+    )
+    return figures, gains
 
 
 def _encoders(checkpoint: Checkpoint) -> dict[str, EcgEncoder]:

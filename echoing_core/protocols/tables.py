@@ -141,6 +141,24 @@ def answers_table(figures: Sequence[Figure]) -> Table:
     return heading, markdown_table(header, lines), records
 
 
+def differences_table(figures: Sequence[Figure]) -> Table:
+    """Paired differences, one row a question and comparison."""
+    header = ["Question", "Difference", BALANCED_ACCURACY, AUROC, "Seeds"]
+    places: dict[tuple[str, str], dict[str, Figure]] = {}
+    for f in figures:
+        places.setdefault((f.task, f.protocol), {})[f.metric] = f
+    lines, records = [], []
+    for (task, name), row in places.items():
+        cells = [percent(row[m].estimate, signed=True) for m in (BALANCED_ACCURACY, AUROC)]
+        lines.append([task, name, *cells, str(row[AUROC].n_seeds)])
+        records.append(
+            {"question": task, "difference": name}
+            | {metric: estimate_record(f.estimate) for metric, f in row.items()}
+        )
+    heading = "Differences in points, paired by patient (and by seed where there are several)"
+    return heading, markdown_table(header, lines), records
+
+
 def recall_table(figures: Sequence[Figure]) -> Table:
     """Recall at 1, 5 and 10 by both orders and both kinds of hit."""
     header = ["Model", "Order, hit, gallery", "Group", "R@1", "R@5", "R@10", "Queries", "Gallery"]

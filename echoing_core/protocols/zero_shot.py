@@ -23,10 +23,9 @@ from echoing_core.protocols.results import (
     AUROC,
     BALANCED_ACCURACY,
     ZERO_SHOT,
-    Figure,
     Place,
     PromptSpread,
-    answers,
+    Scored,
 )
 from echoing_core.protocols.splits import BY_ENTROPY, BY_SIGMA2, surer
 from echoing_core.records import GaussianEmbedding
@@ -79,9 +78,8 @@ def zero_shot(
     questions: Sequence[PromptSet],
     *,
     deterministic: bool,
-    n_resamples: int,
-) -> list[Figure]:
-    """Zero-shot figures of the test split.
+) -> list[Scored]:
+    """Zero-shot margins of the test split, for each question.
 
     Parameters
     ----------
@@ -91,7 +89,7 @@ def zero_shot(
         The test split.
     """
     test = data.split("test")
-    found = []
+    found: list[Scored] = []
     for item, margin in zip(
         questions, margins_of(checkpoint, ecg, questions).values(), strict=True
     ):
@@ -108,7 +106,7 @@ def zero_shot(
             data.simulated,
             BY_ENTROPY if deterministic else BY_SIGMA2,
         )
-        found += answers(place, truth, [margin], [low], patients_of(test), n_resamples=n_resamples)
+        found.append(Scored(place, truth, [margin], [low], patients_of(test)))
     return found
 
 

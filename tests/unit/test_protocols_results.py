@@ -27,8 +27,9 @@ from echoing_core.protocols.results import (
     ZERO_SHOT,
     Figure,
     Place,
+    Scored,
     Study,
-    answers,
+    differences,
 )
 from echoing_core.protocols.tables import answers_table, table_2, table_3, table_4
 
@@ -52,7 +53,7 @@ def place(**changed: object) -> Place:
 
 
 def figures(**changed: object) -> list[Figure]:
-    return answers(place(**changed), TRUTH, [SCORE], [LOW_HALF], PATIENTS, n_resamples=20)
+    return Scored(place(**changed), TRUTH, [SCORE], [LOW_HALF], PATIENTS).figures(n_resamples=20)
 
 
 def value(found: list[Figure], metric: str, group: str) -> float:
@@ -71,14 +72,14 @@ def test_groups_by_hand() -> None:
 
 
 def test_a_constant_answer_has_balanced_accuracy_one_half() -> None:
-    found = answers(place(), TRUTH, [np.full(8, -1.0)], [LOW_HALF], PATIENTS, n_resamples=20)
+    found = Scored(place(), TRUTH, [np.full(8, -1.0)], [LOW_HALF], PATIENTS).figures(n_resamples=20)
     assert value(found, BALANCED_ACCURACY, ALL) == value(found, AUROC, ALL) == 0.5
 
 
 def test_unknown_answers_are_left_out_and_an_empty_half_is_not_defined() -> None:
     truth = TRUTH.copy()
     truth[[2, 3, 6, 7]] = np.nan
-    found = answers(place(), truth, [SCORE], [LOW_HALF], PATIENTS, n_resamples=20)
+    found = Scored(place(), truth, [SCORE], [LOW_HALF], PATIENTS).figures(n_resamples=20)
     assert value(found, BALANCED_ACCURACY, ALL) == 1.0
     assert np.isnan(value(found, BALANCED_ACCURACY, HIGH))
     assert found[0].estimate.n_items == 4
@@ -90,11 +91,34 @@ def test_unknown_answers_are_left_out_and_an_empty_half_is_not_defined() -> None
 def test_seeds_are_averaged() -> None:
     """0.625 as above, and 1.0 of a perfect seed: 0.8125."""
     perfect = np.where(TRUTH > 0.5, 1.0, -1.0)
-    found = answers(
-        place(), TRUTH, [SCORE, perfect], [LOW_HALF, LOW_HALF], PATIENTS, n_resamples=20
-    )
+    scored = Scored(place(), TRUTH, [SCORE, perfect], [LOW_HALF, LOW_HALF], PATIENTS)
+    found = scored.figures(n_resamples=20)
     assert value(found, BALANCED_ACCURACY, ALL) == 0.8125
     assert found[0].per_seed == (0.625, 1.0) and found[0].n_seeds == 2
+
+
+def test_differences_are_to_the_control_and_of_tuning_to_its_probe() -> None:
+    """demo 0.625 (above), control always no 0.5; tuned is perfect, 1.0, its probe 0.625."""
+    no, perfect = np.full(8, -1.0), np.where(TRUTH > 0.5, 1.0, -1.0)
+
+    def scored(score: np.ndarray, **changed: object) -> Scored:
+        return Scored(place(**changed), TRUTH, [score], [LOW_HALF], PATIENTS)
+
+    found = differences(
+        [
+            scored(SCORE),
+            scored(no, model="random weights"),
+            scored(SCORE, protocol="frozen probe"),
+            scored(perfect, protocol="fine-tuned"),
+        ],
+        model="demo",
+        control="random weights",
+        n_resamples=20,
+    )
+    told = {(f.protocol, f.metric): f.estimate.value for f in found}
+    assert told["zero-shot: demo - random weights", BALANCED_ACCURACY] == 0.125
+    assert told["demo: fine-tuned - frozen probe", BALANCED_ACCURACY] == 0.375
+    assert len(found) == 4
 
 
 def test_one_seed_is_the_patient_bootstrap() -> None:
