@@ -88,6 +88,12 @@ def train_demo(
         Path | None,
         typer.Option("--log", help="Write the losses of every step here, as JSON lines."),
     ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Folder for the states of the first stage.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the newest state in the --run folder.")
+    ] = False,
 ) -> None:
     """Train the demo model on simulated ECGs, and on PTB-XL where a folder of it is given."""
     from echoing_core import services
@@ -111,6 +117,8 @@ def train_demo(
             cohort=cohort,
             space=space,
             log_path=log,
+            run=run,
+            resume=resume,
             progress=progress,
         )
     typer.echo(f"Model {model.name}, hash {model.hash[:16]}, in {out}; read {out / 'card.md'}")

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,11 @@ from echoing_core.models.tokenizer import ReportTokenizer, train_tokenizer
 from echoing_core.signals import standardise
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.simulate import simulate_study
-from echoing_core.training.loop import train_space, train_variance
+from echoing_core.training.batches import Batches
+from echoing_core.training.run import train
 from echoing_core.training.sampling import ReportSource, Sampler, Source
+from echoing_core.training.settings import OptimiserConfig, RunConfig, ViewConfig
+from echoing_core.training.variance_stage import train_variance
 from echoing_core.uncertainty.reference import Reference
 
 logger = logging.getLogger(__name__)
@@ -39,6 +42,7 @@ Progress = Callable[[str, int, int], None]
 PTBXL_TRAIN_FOLDS = (1, 2, 3, 4, 5, 6, 7, 8)
 PTBXL_TEST_FOLDS = (9,)
 _WORDINGS_FOR_VOCABULARY = 12
+_SAVE_EVERY = 100
 _CALIBRATION_SEED = 70_001
 _CALIBRATION_PATIENTS = 600
 
@@ -87,12 +91,17 @@ def train_demo(
     cohort: CohortConfig | None = None,
     space: Checkpoint | None = None,
     log_path: Path | None = None,
+    run: Path | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> str:
     """Train on ``data`` and write the model folder ``out``; returns the model's hash.
 
     With ``space`` the first stage is left out: means, scaler and vocabulary are those of that
     model, which must have been trained on the same data, and only sigma^2 is learnt anew.
+
+    With ``run`` the first stage saves its state there every 100 steps, and with ``resume`` goes on
+    from the newest.
 
     The run is determined by ``config.seed`` and the data on one machine with one number of
     threads; floating-point sums differ between machines.
@@ -104,13 +113,18 @@ def train_demo(
     torch.manual_seed(config.seed)
     # Averages decay towards numbers so small that processors take a slow path for them.
     torch.set_flush_denormal(True)
-    rng = np.random.default_rng(config.seed)
     started = time.monotonic()
 
-    train = data.simulated.where((data.simulated.table["split"] == "train").to_numpy())
+    train_set = data.simulated.where((data.simulated.table["split"] == "train").to_numpy())
     real_share = config.real_share if data.real is not None else 0.0
     sources = [
-        Source("simulated", train.signal_mv, train.valid, _worded_findings(train), 1 - real_share)
+        Source(
+            "simulated",
+            train_set.signal_mv,
+            train_set.valid,
+            _worded_findings(train_set),
+            1 - real_share,
+        )
     ]
     if data.real is not None:
         sources.append(
@@ -120,24 +134,18 @@ def train_demo(
         )
     log = _JsonLines(log_path)
     if space is None:
-        scaler = fit_scaler(train, data.real)
-        tokenizer, model_config = _vocabulary(train, data.real, config)
+        scaler = fit_scaler(train_set, data.real)
+        tokenizer, model_config = _vocabulary(train_set, data.real, config)
         config = dataclasses.replace(config, model=model_config)
-        sampler = Sampler(
-            sources,
-            scaler,
-            tokenizer,
-            rng,
-            corrupt_share=config.corrupt_share,
-            lead_subset_share=config.lead_subset_share,
-            partial_report_share=config.partial_report_share,
-        )
-        trained = train_space(
+        settings = first_stage(config)
+        trained = train(
             DualEncoder(config.model),
-            sampler,
-            config,
-            progress=_stage(progress, "train the space"),
+            Batches(sources, scaler, tokenizer, settings),
+            settings,
+            run=run,
+            resume=resume,
             log=log.stage("space"),
+            progress=_stage(progress, "train the space"),
         )
         encoder, scale, shift = trained.encoder, trained.scale, trained.shift
         logit_scale = scale * (1.0 if config.loss.name == "infonce" else 2.0)
@@ -158,12 +166,10 @@ def train_demo(
     train_variance(
         encoder,
         Sampler(
-            [_without_simulated_noise(sources[0], train), *sources[1:]],
+            [_without_simulated_noise(sources[0], train_set), *sources[1:]],
             scaler,
             tokenizer,
             np.random.default_rng(config.seed + 1),
-            corrupt_share=0.0,
-            lead_subset_share=0.0,
         ),
         config,
         progress=_stage(progress, "train the variance"),
@@ -173,8 +179,8 @@ def train_demo(
     reference = reference_cohort(encoder, scaler, data)
     minutes = (time.monotonic() - started) / 60
     training = {
-        "simulated_ecgs": len(train.table),
-        "simulated_patients": int(train.table["patient_id"].nunique()),
+        "simulated_ecgs": len(train_set.table),
+        "simulated_patients": int(train_set.table["patient_id"].nunique()),
         "real_ecgs": 0 if data.real is None else len(data.real.table),
         "real_patients": 0 if data.real is None else int(data.real.table["patient_id"].nunique()),
         "real_source": None if data.real is None else "PTB-XL folds 1-8",
@@ -199,6 +205,34 @@ def train_demo(
         reference=reference.to_dict(),
         training=training,
         card="The card is written by the evaluation that follows training.\n",
+    )
+
+
+def first_stage(config: TrainingConfig) -> RunConfig:
+    """The demo's settings of the first stage, as `training.run` wants them."""
+    return RunConfig(
+        preset="demo",
+        seed=config.seed,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        precision="float32",
+        save_every=_SAVE_EVERY,
+        optimiser=OptimiserConfig(
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            warmup_share=config.warmup_steps / config.steps,
+            warmup_start=1.0 / max(1, config.warmup_steps),
+            clip_norm=config.clip_norm,
+            average_decay=config.ema_decay,
+        ),
+        views=ViewConfig(
+            kind="device",
+            corrupt_share=config.corrupt_share,
+            lead_subset_share=config.lead_subset_share,
+            partial_report_share=config.partial_report_share,
+        ),
+        loss=config.loss,
+        model=config.model,
     )
 
 
@@ -319,13 +353,13 @@ class _JsonLines:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("", encoding="utf-8")
 
-    def stage(self, name: str) -> Callable[[dict[str, float]], None] | None:
+    def stage(self, name: str) -> Callable[[int, Mapping[str, float]], None] | None:
         path = self.path
         if path is None:
             return None
 
-        def log(values: dict[str, float]) -> None:
+        def log(step: int, values: Mapping[str, float]) -> None:
             with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"stage": name, **values}) + "\n")
+                file.write(json.dumps({"stage": name, "step": step, **values}) + "\n")
 
         return log

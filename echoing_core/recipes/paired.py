@@ -26,11 +26,11 @@ from echoing_core.models.tokenizer import ReportTokenizer, train_tokenizer
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.batches import Batches, EchoPairs
 from echoing_core.training.distributed import World
-from echoing_core.training.loop import train_variance
 from echoing_core.training.run import TrainedPair, Validate, train
 from echoing_core.training.sampling import Sampler, Source
 from echoing_core.training.settings import RunConfig
 from echoing_core.training.text_cache import TextStates
+from echoing_core.training.variance_stage import train_variance
 from echoing_core.uncertainty.reference import Reference
 
 logger = logging.getLogger(__name__)
@@ -242,8 +242,8 @@ def finish(
     origin : mapping
         Where the data come from, for the training record.
     second_stage : TrainingConfig, optional
-        Steps of the variance's own stage (`training.loop.train_variance`), for the compact
-        encoder. Without it sigma^2 is what the matching loss made of it.
+        Steps of the variance's own stage (`training.variance_stage`), for the compact encoder.
+        Without it sigma^2 is what the matching loss made of it.
 
     Returns
     -------
@@ -309,8 +309,6 @@ def learn_variance(
         prepared.scaler,
         prepared.tokenizer,
         np.random.default_rng(settings.seed + 1),
-        corrupt_share=0.0,
-        lead_subset_share=0.0,
     )
     train_variance(
         encoder,

@@ -52,6 +52,8 @@ def train_demo(
     cohort: CohortConfig | None = None,
     space: str | os.PathLike[str] | None = None,
     log_path: str | os.PathLike[str] | None = None,
+    run: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Model:
     """Simulate the cohort, read PTB-XL where ``ptbxl`` names it, train, write, evaluate, load.
@@ -63,6 +65,8 @@ def train_demo(
     space : path, optional
         A model folder whose means are kept: only sigma^2 is learnt anew. It must have been
         trained on the same data, or held-out patients would be among those it has seen.
+    run : path, optional
+        Folder for the states of the first stage; with ``resume`` it goes on from the newest.
     progress : callable, optional
         Called with (stage, done, total).
     """
@@ -79,6 +83,8 @@ def train_demo(
         cohort=cohort,
         space=None if space is None else load_checkpoint(space),
         log_path=None if log_path is None else Path(log_path),
+        run=None if run is None else Path(run),
+        resume=resume,
         progress=progress,
     )
     del data

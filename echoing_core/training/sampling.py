@@ -1,4 +1,4 @@
-"""Batches of ECG-text pairs, and pairs of clean and degraded views."""
+"""Where training data come from, and pairs of clean and degraded views of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from echoing_core.models.tokenizer import ReportTokenizer
 from echoing_core.records import BoolArray
 from echoing_core.signals.scaling import LeadScaler
-from echoing_core.training.augmentation import degrade, rescale, spoil
+from echoing_core.training.augmentation import rescale, spoil
 
 ReportSource = Callable[[int, np.random.Generator], str]
 """Row number and generator -> one wording of that study's report."""
@@ -42,17 +42,6 @@ class Source:
 
     def __len__(self) -> int:
         return len(self.signal_mv)
-
-
-@dataclass(frozen=True)
-class PairBatch:
-    """ECGs, the distinct texts among their reports, and which belongs to which."""
-
-    scaled: Tensor
-    valid: Tensor
-    token_ids: Tensor
-    token_mask: Tensor
-    match: Tensor
 
 
 @dataclass(frozen=True)
@@ -93,47 +82,12 @@ class Sampler:
         scaler: LeadScaler,
         tokenizer: ReportTokenizer,
         rng: np.random.Generator,
-        *,
-        corrupt_share: float,
-        lead_subset_share: float,
-        partial_report_share: float = 0.0,
     ) -> None:
         self.sources = [source for source in sources if len(source)]
         self.scaler = scaler
         self.tokenizer = tokenizer
         self.rng = rng
-        self.corrupt_share = corrupt_share
-        self.lead_subset_share = lead_subset_share
-        self.partial_report_share = partial_report_share
         self._queues = [np.zeros(0, dtype=np.int64) for _ in self.sources]
-
-    def pairs(self, batch_size: int) -> PairBatch:
-        """One batch for the matching loss.
-
-        Some texts are only a part of their report, so that a prompt about one thing is not
-        foreign. Every text becomes one column, and matches each ECG whose report says all of it:
-        equal reports match each other's ECGs, and "normal ecg." matches every normal one.
-        """
-        signals, masks, texts, reports = [], [], [], []
-        for source, row in self._draw(batch_size):
-            signal, mask = degrade(
-                rescale(source.signal_mv[row], self.rng),
-                source.valid[row],
-                self.rng,
-                corrupt_share=self.corrupt_share,
-                lead_subset_share=self.lead_subset_share,
-            )
-            signals.append(signal)
-            masks.append(mask)
-            sentences = sentences_of(source.report(row, self.rng))
-            reports.append(frozenset(sentences))
-            texts.append(" ".join(self._part_of(sentences)))
-        unique = list(dict.fromkeys(texts))
-        said = [frozenset(sentences_of(text)) for text in unique]
-        match = torch.tensor([[part <= report for part in said] for report in reports])
-        ids, token_mask = self.tokenizer.encode(unique)
-        scaled, valid = self._tensors(signals, masks)
-        return PairBatch(scaled, valid, torch.from_numpy(ids), torch.from_numpy(token_mask), match)
 
     def views(self, batch_size: int) -> ViewBatch:
         """One batch for the variance of ECGs."""
@@ -178,14 +132,6 @@ class Sampler:
     def _tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         ids, mask = self.tokenizer.encode(texts)
         return torch.from_numpy(ids), torch.from_numpy(mask)
-
-    def _part_of(self, sentences: Sequence[str]) -> list[str]:
-        """All sentences, or at times a random few of them in their order."""
-        if len(sentences) < 2 or self.rng.random() >= self.partial_report_share:
-            return list(sentences)
-        n_kept = int(self.rng.integers(1, len(sentences)))
-        kept = np.sort(self.rng.permutation(len(sentences))[:n_kept])
-        return [sentences[i] for i in kept]
 
     def _draw(self, batch_size: int) -> list[tuple[Source, int]]:
         drawn: list[tuple[Source, int]] = []

@@ -62,7 +62,7 @@ class StandInConfig:
         Of the second stage, on frames that are embedded once.
     reports_per_study : int
         Texts that each drawn study is matched with in a step: the first is its sentence with the
-        ejection fraction, the others are one or two sentences. The loss is their mean; texts
+        ejection fraction, the others are any one of its sentences. The loss is their mean; texts
         cost little beside frames.
     """
 
@@ -179,12 +179,10 @@ class _Stages:
             rows = self.rng.choice(n_studies, min(batch_size, n_studies), replace=False)
             columns = self.rng.integers(n_bank_frames, size=(len(rows), n_frames))
             of_studies = functional.normalize(embed(rows, columns).mean(dim=1), dim=-1)
-            ids = self.tokenizer(
-                _drawn_reports([bank.states[int(i)] for i in rows], config, self.rng)
-            )
-            of_reports = model.encode_text(ids, normalize=True).unflatten(0, (-1, len(rows)))
+            reports = _drawn_reports([bank.states[int(i)] for i in rows], config, self.rng)
+            of_reports = self._of_texts(reports).unflatten(0, (-1, len(rows)))
             scale = model.logit_scale.exp()
-            losses = [self.loss_of(of_studies, reports, scale) for reports in of_reports]
+            losses = [self.loss_of(of_studies, texts, scale) for texts in of_reports]
             loss = torch.stack(losses).mean()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -199,6 +197,13 @@ class _Stages:
             self.n_done += 1
             if self.progress is not None:
                 self.progress(self.n_done, config.steps + config.text_steps)
+
+    def _of_texts(self, texts: list[str]) -> Any:
+        """Unit vectors; hearts that share a sentence share its cost."""
+        distinct = list(dict.fromkeys(texts))
+        vectors = self.model.encode_text(self.tokenizer(distinct), normalize=True)
+        place = {text: i for i, text in enumerate(distinct)}
+        return vectors[torch.tensor([place[text] for text in texts])]
 
     def _of_pixels(
         self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
@@ -237,7 +242,7 @@ def _drawn_reports(
     """All studies' first texts, then all studies' second ones, and so on."""
     texts = [ejection_fraction_sentence(state, rng) for state in states]
     for _ in range(config.reports_per_study - 1):
-        texts += [echo_report(s, rng, n_sentences=int(rng.integers(1, 3))) for s in states]
+        texts += [echo_report(state, rng, n_sentences=1) for state in states]
     return texts
 
 

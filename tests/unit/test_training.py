@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -15,13 +17,16 @@ from echoing_core.config import (
     from_mapping,
     to_mapping,
 )
+from echoing_core.demo.train import first_stage
 from echoing_core.errors import ConfigError
 from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.tokenizer import train_tokenizer
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.augmentation import cut_gap, degrade, disturb, drop_leads, lose_contact
-from echoing_core.training.loop import train_space, train_variance
+from echoing_core.training.batches import Batches, TextBatch
+from echoing_core.training.run import TrainedPair, train
 from echoing_core.training.sampling import Sampler, Source, sentences_of
+from echoing_core.training.variance_stage import train_variance
 
 SLOW, FAST = "sinus bradycardia", "sinus tachycardia"
 
@@ -42,16 +47,28 @@ def _source(n: int, share: float = 1.0) -> Source:
     )
 
 
-def _sampler(*sources: Source, corrupt_share: float = 0.0) -> Sampler:
+def _sampler(*sources: Source) -> Sampler:
     tokenizer = train_tokenizer([SLOW, FAST] * 2, 80, 12)
-    return Sampler(
-        sources,
-        LeadScaler(np.zeros(12), np.full(12, 0.3)),
-        tokenizer,
-        np.random.default_rng(0),
-        corrupt_share=corrupt_share,
-        lead_subset_share=0.0,
-    )
+    scaler = LeadScaler(np.zeros(12), np.full(12, 0.3))
+    return Sampler(sources, scaler, tokenizer, np.random.default_rng(0))
+
+
+def _batches(config: TrainingConfig, *sources: Source) -> Batches:
+    scaler = LeadScaler(np.zeros(12), np.full(12, 0.3))
+    tokenizer = train_tokenizer([SLOW, FAST] * 2, 80, 12)
+    return Batches(sources, scaler, tokenizer, first_stage(config))
+
+
+def _texts(batches: Batches, number: int = 0) -> TextBatch:
+    batch = batches.at(number).text
+    assert batch is not None
+    return batch
+
+
+def _space(config: TrainingConfig, *sources: Source, **kwargs: object) -> TrainedPair:
+    settings = first_stage(config)
+    batches = _batches(config, *sources)
+    return train(DualEncoder(config.model), batches, settings, **kwargs)  # type: ignore[arg-type]
 
 
 def _config(steps: int) -> TrainingConfig:
@@ -85,7 +102,7 @@ def _config(steps: int) -> TrainingConfig:
 
 
 def test_equal_texts_are_one_column_with_all_their_matches() -> None:
-    batch = _sampler(_source(20)).pairs(8)
+    batch = _texts(_batches(dataclasses.replace(_config(1), batch_size=8), _source(20)))
     assert batch.match.shape == (8, 2)
     assert torch.equal(batch.match.sum(1), torch.ones(8, dtype=torch.int64))
     assert int(batch.match.sum()) == 8
@@ -95,18 +112,11 @@ def test_a_part_of_a_report_matches_every_report_that_says_it() -> None:
     reports = ["sinus rhythm. normal ecg.", "sinus rhythm. lbbb. abnormal ecg."]
     plain = _source(2)
     source = Source("s", plain.signal_mv, plain.valid, lambda i, _: reports[i], 1.0)
-    sampler = Sampler(
-        [source],
-        LeadScaler(np.zeros(12), np.full(12, 0.3)),
-        train_tokenizer(reports * 2, 80, 12),
-        np.random.default_rng(0),
-        corrupt_share=0.0,
-        lead_subset_share=0.0,
-        partial_report_share=1.0,
-    )
+    config = dataclasses.replace(_config(1), batch_size=2, partial_report_share=1.0)
+    batches = _batches(config, source)
     both_matched = 0
-    for _ in range(20):
-        batch = sampler.pairs(2)
+    for number in range(20):
+        batch = _texts(batches, number)
         assert batch.match.any(0).all()
         assert batch.match.any(1).all()
         # Only "sinus rhythm." is said in both reports.
@@ -119,12 +129,8 @@ def test_sentences_keep_numbers_whole() -> None:
 
 
 def test_every_study_is_seen_once_before_any_comes_again() -> None:
-    seen: list[int] = []
-    source = _source(10)
-    counting = Source("s", source.signal_mv, source.valid, lambda i, _: seen.append(i) or SLOW, 1.0)
-    sampler = _sampler(counting)
-    for _ in range(2):
-        sampler.pairs(5)
+    batches = _batches(dataclasses.replace(_config(1), batch_size=5), _source(10))
+    seen = [row for number in range(2) for _, row in batches.text_rows(number)]
     assert sorted(seen) == list(range(10))
 
 
@@ -136,13 +142,12 @@ def test_sources_keep_their_shares() -> None:
 
 def test_the_space_learns_to_tell_slow_from_fast() -> None:
     torch.manual_seed(0)
-    config = _config(60)
-    encoder = DualEncoder(config.model)
+    # A shorter memory than in earnest: the average must have left its random beginning.
+    config = dataclasses.replace(_config(60), batch_size=32, ema_decay=0.9)
     losses: list[float] = []
-    sampler = _sampler(_source(64))
-    space = train_space(encoder, sampler, config, log=lambda row: losses.append(row["loss"]))
+    space = _space(config, _source(64), log=lambda _, row: losses.append(row["loss"]))
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
-    batch = sampler.pairs(32)
+    batch = _texts(_batches(dataclasses.replace(config, corrupt_share=0.0), _source(64)))
     with torch.inference_mode():
         mu, _ = space.encoder.ecg(batch.scaled, batch.valid)
         text, _ = space.encoder.text(batch.token_ids, batch.token_mask)
@@ -155,7 +160,7 @@ def test_the_second_stage_leaves_every_angle_between_means() -> None:
     config = _config(60)
     encoder = DualEncoder(config.model)
     sampler = _sampler(_source(64))
-    batch = sampler.pairs(16)
+    batch = _texts(_batches(config, _source(64)))
 
     def cosines() -> torch.Tensor:
         with torch.inference_mode():
@@ -166,7 +171,7 @@ def test_the_second_stage_leaves_every_angle_between_means() -> None:
 
     before, weights = cosines(), {k: v.clone() for k, v in encoder.state_dict().items()}
     rows: list[dict[str, float]] = []
-    train_variance(encoder, sampler, config, log=rows.append)
+    train_variance(encoder, sampler, config, log=lambda _, row: rows.append(dict(row)))
     assert torch.allclose(cosines(), before, atol=1e-5)
     moved = {k for k, v in encoder.state_dict().items() if not torch.equal(v, weights[k])}
     rotated = ("ecg.mean_head.out.", "text.mean.")
@@ -208,11 +213,14 @@ def test_same_seed_same_weights(loss: str) -> None:
     def run() -> dict[str, torch.Tensor]:
         torch.manual_seed(4)
         config = TrainingConfig(
-            steps=3, batch_size=8, loss=LossConfig(loss), model=_config(1).model
+            steps=3,
+            batch_size=8,
+            warmup_steps=1,
+            corrupt_share=0.5,
+            loss=LossConfig(loss),
+            model=_config(1).model,
         )
-        return train_space(
-            DualEncoder(config.model), _sampler(_source(16), corrupt_share=0.5), config
-        ).encoder.state_dict()
+        return _space(config, _source(16)).encoder.state_dict()
 
     first, second = run(), run()
     assert all(torch.equal(first[key], second[key]) for key in first)

@@ -1,23 +1,21 @@
-"""Two stages: the space, then the variance heads on the frozen space.
+"""The second stage: the variance heads, on the frozen space that `training.run` made.
 
-Why two: a variance that learns from how far corruption moves mu must not be able to move mu
+Why a second: a variance that learns from how far corruption moves mu must not be able to move mu
 itself, or it shrinks its own target.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from echoing_core.config import TrainingConfig
-from echoing_core.losses import MatchingLoss, displacement_nll, lost_share, sum_nll
+from echoing_core.losses import displacement_nll, lost_share, sum_nll
 from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.models.variance_head import HOP, lead_statistics
@@ -26,74 +24,12 @@ from echoing_core.training.sampling import Sampler, ViewBatch
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-Log = Callable[[dict[str, float]], None]
+Log = Callable[[int, Mapping[str, float]], None]
+"""Called with step and figures."""
 
 _WHERE_WEIGHT = 3.0
 _BATCHES_FOR_AXES = 40
 _BATCHES_FOR_FAMILIARITY = 60
-
-
-@dataclass(frozen=True, eq=False)
-class TrainedSpace:
-    """Result of the first stage: averaged weights and the loss's learnt constants."""
-
-    encoder: DualEncoder
-    scale: float
-    shift: float
-
-
-def train_space(
-    encoder: DualEncoder,
-    sampler: Sampler,
-    config: TrainingConfig,
-    *,
-    progress: Progress | None = None,
-    log: Log | None = None,
-) -> TrainedSpace:
-    """Stage 1: both encoders, by the matching loss of ``config.loss``.
-
-    AdamW, linear warm-up, cosine to zero, gradient norm clipped. Returned are the exponential
-    moving average of the weights (its BatchNorm statistics follow the live model).
-    """
-    loss = MatchingLoss(config.loss)
-    average = copy.deepcopy(encoder)
-    average.requires_grad_(False)
-    optimiser = torch.optim.AdamW(
-        _parameter_groups([encoder, loss], config.weight_decay), lr=config.lr, betas=(0.9, 0.98)
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, _warmup_cosine(config.warmup_steps, config.steps)
-    )
-    for step in range(config.steps):
-        encoder.train()
-        batch = sampler.pairs(config.batch_size)
-        mu_ecg, log_var_ecg = encoder.ecg(batch.scaled, batch.valid)
-        mu_text, log_var_text = encoder.text(batch.token_ids, batch.token_mask)
-        terms = loss(mu_ecg, log_var_ecg, mu_text, log_var_text, batch.match)
-        optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(terms.total)
-        norm = nn.utils.clip_grad_norm_(encoder.parameters(), config.clip_norm)
-        optimiser.step()
-        schedule.step()
-        # A short memory at the start, or the average would drag its random beginning along.
-        _follow(average, encoder, min(config.ema_decay, (1 + step) / (10 + step)))
-        if log is not None:
-            log(
-                {
-                    "step": float(step),
-                    "loss": terms.total.item(),
-                    "match": terms.match.item(),
-                    "grad_norm": norm.item(),
-                    "scale": loss.scale.item(),
-                    "shift": loss.shift.item(),
-                    "sigma2_ecg": float(log_var_ecg.detach().exp().sum(1).mean()),
-                    "sigma2_text": float(log_var_text.detach().exp().sum(1).mean()),
-                }
-            )
-        if progress is not None:
-            progress(step + 1, config.steps)
-    average.eval()
-    return TrainedSpace(average, loss.scale.item(), loss.shift.item())
 
 
 def train_variance(
@@ -167,7 +103,7 @@ def train_variance(
     for head, loss_of_batch, steps in stages:
         for step, terms in enumerate(_fitting(head, loss_of_batch, steps, config)):
             if log is not None:
-                log({"step": float(done + step), **terms})
+                log(done + step, terms)
             if progress is not None:
                 progress(done + step + 1, total)
         done += steps
@@ -236,14 +172,6 @@ def _error_axes(ecg: CompactEcgEncoder, sampler: Sampler, batch_size: int) -> tu
     values, axes = torch.linalg.eigh(second_moment.double())
     kind = second_moment.dtype
     return axes.flip(1).to(kind), values.flip(0).clamp_min(0.0).to(kind)
-
-
-def _follow(average: nn.Module, live: nn.Module, decay: float) -> None:
-    with torch.no_grad():
-        for slow, fast in zip(average.parameters(), live.parameters(), strict=True):
-            slow.lerp_(fast, 1.0 - decay)
-        for kept, current in zip(average.buffers(), live.buffers(), strict=True):
-            kept.copy_(current)
 
 
 def _parameter_groups(modules: Iterable[nn.Module], weight_decay: float) -> list[dict[str, object]]:
