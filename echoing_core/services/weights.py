@@ -111,6 +111,8 @@ def import_weights(
         card="",
     )
     update_documents(folder, card=imported_card(folder.name, model_hash, training))
+    # Nearly a gigabyte, which must not lie in memory twice while the folder is read back.
+    del encoder
     return ImportedWeights(load_model(folder), LICENCE, notes)
 
 

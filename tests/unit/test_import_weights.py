@@ -21,12 +21,14 @@ from typer.testing import CliRunner
 
 from echoing_core import services
 from echoing_core.cli import app
+from echoing_core.demo.gallery import gallery_set
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.io.wfdb_write import write_wfdb
 from echoing_core.models.foreign import read_published, read_published_scaler, suggested_order
 from echoing_core.models.pickled import read_scaler, read_tensors
 from echoing_core.models.tokenizer import load_tokenizer, read_bert_tokenizer
 from echoing_core.records import LEADS
+from echoing_core.trust.report import Folders, _left_out
 from tests.released_model import (
     AVF_MV,
     AVL_MV,
@@ -528,3 +530,26 @@ def test_ask_index_and_search_with_a_released_model(run: Any, place: Path) -> No
     assert "has these words in pieces only: tachycardia" in words.stderr
     lacking = run("search", "--recording", place / "two.hea", "--index", place / "index")
     assert "cannot be told" in lacking.stderr
+
+
+def test_figures_of_a_released_model_go_into_its_own_card(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import echoing_core.demo.evaluate as measuring
+
+    few = measuring.HeldOut(measuring.SIMULATED, gallery_set(24, 5), simulated=True)
+    monkeypatch.setattr(measuring, "held_out_sets", lambda *given, **named: [few])
+    monkeypatch.setattr(measuring, "GALLERY_N", 12)
+    before = services.load_model(place / "model")
+    results = services.evaluate_model(before, folder=place / "model", n_resamples=20)
+    assert {result.model for result in results} == {"model", "random weights"}
+    after = services.load_model(place / "model")
+    assert after.hash == before.hash
+    assert "CC BY-NC-ND 4.0" in after.card_markdown and "| R@10" in after.card_markdown
+
+
+def test_parts_of_the_benchmark_that_need_leads_say_why_they_are_left_out(place: Path) -> None:
+    checkpoint = services.load_model(place / "model").checkpoint
+    told = _left_out(checkpoint, Folders())
+    assert told["which leads, and when"] == "this model does not tell leads and moments apart"
+    assert "cannot be told" in told["leads taken away"]
