@@ -111,7 +111,7 @@ class AblationConfig:
     """
 
     seeds: tuple[int, ...] = (1, 2, 3)
-    steps: int = 500
+    steps: int = 300
     batch_size: int = 128
     echo_batch_size: int = 64
     text_weight: float = 0.7

@@ -41,13 +41,13 @@ class TrainedPair:
 
     Attributes
     ----------
-    encoder : nn.Module
-        In evaluation mode; the averaged weights where an average was kept.
+    encoder : Module
+        Of the class that was given, in evaluation mode; the averaged weights where an average was kept.
     scale, shift : float
         Learnt constants of the ECG-text loss.
     """
 
-    encoder: nn.Module
+    encoder: Any
     scale: float
     shift: float
     steps: int
