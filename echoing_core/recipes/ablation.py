@@ -21,7 +21,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.config import EcgEncoderConfig, LossConfig, ModelConfig, to_mapping
+from echoing_core.config import (
+    EcgEncoderConfig,
+    LossConfig,
+    ModelConfig,
+    TextEncoderConfig,
+    to_mapping,
+)
 from echoing_core.datasets.simulated import build_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.distances import cosine, csd
@@ -103,6 +109,8 @@ class AblationConfig:
     Attributes
     ----------
     seeds : tuple of int
+    ecg, text : configs
+        Smaller than the demo's: twelve runs are to end within an hour or two on two cores.
     echo_share : float
         Share of the training patients who had an echocardiogram (in the paper 814 of some 88,000
         ECGs).
@@ -111,19 +119,22 @@ class AblationConfig:
     """
 
     seeds: tuple[int, ...] = (1, 2, 3)
-    steps: int = 300
+    steps: int = 200
     batch_size: int = 128
     echo_batch_size: int = 64
     text_weight: float = 0.7
     echo_share: float = 0.5
-    lr: float = 1.5e-3
+    lr: float = 2.0e-3
     infonce_scale: float = 15.0
     pcmepp_scale: float = 10.0
     pcmepp_shift: float = 10.0
     ecg: EcgEncoderConfig = field(
         default_factory=lambda: EcgEncoderConfig(
-            stem_width=32, mid_width=64, width=128, variance_width=8, variance_hidden=64
+            stem_width=24, mid_width=48, width=96, variance_width=6, variance_hidden=48
         )
+    )
+    text: TextEncoderConfig = field(
+        default_factory=lambda: TextEncoderConfig(hidden=96, n_layers=1, ffn=256)
     )
     dim: int = 256
 
@@ -146,7 +157,7 @@ class AblationConfig:
             optimiser=OptimiserConfig(lr=self.lr, warmup_share=0.08, average_decay=0.98),
             views=ViewConfig(kind="device", corrupt_share=0.2, partial_report_share=0.25),
             loss=loss,
-            model=ModelConfig(dim=self.dim, ecg=self.ecg),
+            model=ModelConfig(dim=self.dim, ecg=self.ecg, text=self.text),
         )
 
 
