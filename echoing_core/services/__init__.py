@@ -52,12 +52,10 @@ from echoing_core.services.recordings import (
     search,
     unknown_words,
     unknown_words_mean,
-    unknown_words_mean,
     window_report,
     window_reports,
 )
 from echoing_core.services.runs import evaluate_ablation, preset, train_preset
-from echoing_core.services.weights import ImportedWeights, import_weights
 from echoing_core.services.weights import ImportedWeights, import_weights
 from echoing_core.uncertainty.reasons import WindowReport
 from echoing_core.zeroshot_prompts import PromptSet
@@ -68,7 +66,6 @@ __all__ = [
     "EchoingError",
     "Explanation",
     "Hit",
-    "ImportedWeights",
     "ImportedWeights",
     "Model",
     "PromptSet",
@@ -96,7 +93,6 @@ __all__ = [
     "extreme_windows",
     "fuse_recording",
     "import_weights",
-    "import_weights",
     "indexes_folder",
     "load_index",
     "load_model",
@@ -114,7 +110,6 @@ __all__ = [
     "train_echo_teacher",
     "train_preset",
     "unknown_words",
-    "unknown_words_mean",
     "unknown_words_mean",
     "window_report",
     "window_reports",

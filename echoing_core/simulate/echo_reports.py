@@ -1,8 +1,8 @@
 """What a simulated heart's echo report says, in ECHO-CLIP's manner: capitals, one finding a line.
 
-Each sentence follows from the state; which of several wordings is used is drawn. Limits are those
-of the labels (`reading_ecg`): a wall of 15 mm is severely thick, and a left ventricle above 58 mm
-(men) or 52 mm (women) is dilated.
+Each sentence follows from the state but for the reader's error in the ejection fraction; which of
+several wordings is used is drawn. Limits are those of the labels (`reading_ecg`): a wall of 15 mm
+is severely thick, and a left ventricle above 58 mm (men) or 52 mm (women) is dilated.
 """
 
 from __future__ import annotations
@@ -42,9 +42,14 @@ _SIZES = (
 )
 
 
+READER_SD_POINTS = 3.0
+"""Two readings of one echocardiogram differ by about this much, and reports tell one of them."""
+
+
 def ejection_fraction_sentence(state: HeartState, rng: np.random.Generator) -> str:
-    """Tell the ejection fraction in whole percent."""
-    return _one(EF_SENTENCES, rng).format(round(state.lvef_pct))
+    """Tell the ejection fraction in whole percent, as one reader would."""
+    read_pct = state.lvef_pct + READER_SD_POINTS * rng.normal()
+    return _one(EF_SENTENCES, rng).format(round(float(np.clip(read_pct, 1.0, 99.0))))
 
 
 def echo_sentences(state: HeartState, rng: np.random.Generator) -> tuple[str, ...]:

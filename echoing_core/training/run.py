@@ -42,7 +42,8 @@ class TrainedPair:
     Attributes
     ----------
     encoder : Module
-        Of the class that was given, in evaluation mode; the averaged weights where an average was kept.
+        Of the class that was given, in evaluation mode; the averaged weights where an average
+        was kept.
     scale, shift : float
         Learnt constants of the ECG-text loss.
     """

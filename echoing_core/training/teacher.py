@@ -72,13 +72,13 @@ class StandInConfig:
     n_studies: int = 1500
     n_held_out: int = 400
     n_frames: int = 16
-    steps: int = 600
+    steps: int = 450
     batch_size: int = 40
     frames_per_study: int = 6
     lr: float = 1.5e-3
     weight_decay: float = 0.05
     warmup_steps: int = 40
-    text_steps: int = 300
+    text_steps: int = 200
     text_batch_size: int = 256
     text_frames: int = 8
     reports_per_study: int = 3

@@ -30,7 +30,11 @@ from echoing_core.models.echo_teacher import (
     resized_by_area,
 )
 from echoing_core.models.torchvision_ops import declare_missing_operators
-from echoing_core.recipes.teacher import simulated_echo_embeddings, train_teacher
+from echoing_core.recipes.teacher import (
+    simulated_echo_embeddings,
+    spread_patients,
+    train_teacher,
+)
 from echoing_core.records import EchoStudy
 from echoing_core.simulate.echo import study_clips
 from echoing_core.simulate.study import patient_state
@@ -417,3 +421,14 @@ def test_simulated_frames_are_grey_and_workers_change_nothing(folder: Path) -> N
 def test_what_is_no_simulated_study_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match="not the name"):
         simulated_echo_embeddings(load_teacher(folder), ["study-17"])
+
+
+def test_teaching_patients_have_their_ejection_fractions_spread() -> None:
+    chosen = spread_patients(4, 60, 600)
+    assert chosen == spread_patients(4, 60, 600) == sorted(set(chosen))
+    of_all = [patient_state(4, p).lvef_pct for p in range(600)]
+    of_chosen = [patient_state(4, p).lvef_pct for p in chosen]
+    assert np.mean(np.array(of_chosen) < 40) > 1.5 * np.mean(np.array(of_all) < 40)
+    assert spread_patients(4, 5, 5) == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="out of"):
+        spread_patients(4, 6, 5)
