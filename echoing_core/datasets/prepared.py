@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ import numpy.typing as npt
 from echoing_core.datasets.study_set import SPLITS, StudySet
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.files import replacing_folder, sha256_of_file
+from echoing_core.records import LEADS, BoolArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,32 +82,100 @@ def save_prepared(
     folder = Path(folder)
     if not len(study_set):
         raise DataSetError("A study set without studies cannot be prepared. Choose other records.")
+    may_become_prepared(folder)
+    order = order_of_splits(study_set.table)
+    blocks = (
+        (study_set.signal_mv[rows], study_set.valid[rows])
+        for rows in (order[i : i + _ROWS_AT_ONCE] for i in range(0, len(order), _ROWS_AT_ONCE))
+    )
+    table = study_set.table.iloc[order].reset_index(drop=True)
+    n_times = study_set.signal_mv.shape[2]
+    with replacing_folder(folder) as draft:
+        return write_draft(draft, table, blocks, n_times=n_times, card=card)
+
+
+def may_become_prepared(folder: Path) -> None:
+    """Refuse a folder that a prepared set may not replace.
+
+    Raises
+    ------
+    ConfigError
+        It holds something else than a prepared set.
+    """
     if not _may_replace(folder):
         raise ConfigError(
             f"{folder} already holds something that is not a {KIND}. Choose another folder or "
             "empty this one."
         )
+
+
+def order_of_splits(table: pd.DataFrame) -> npt.NDArray[np.intp]:
+    """Row numbers in the order train, valid, test, and within a split as they stand."""
+    rank = table["split"].map(SPLITS.index).to_numpy()
+    return np.argsort(rank, kind="stable")
+
+
+def write_draft(
+    draft: Path,
+    table: pd.DataFrame,
+    blocks: Iterable[tuple[npt.NDArray[np.float32], BoolArray]],
+    *,
+    n_times: int,
+    card: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write the files of a prepared set into an empty folder; memory holds one block at a time.
+
+    Parameters
+    ----------
+    draft : Path
+        A folder that is renamed to its place afterwards.
+    table : DataFrame, n rows
+        In the order of the splits, see `order_of_splits`.
+    blocks : iterable of (signal_mv, valid)
+        Rows in the order of the table, each of shape (some, 12, n_times), float32 and bool.
+    n_times : int
+    card : mapping, optional
+        Further entries for the card.
+
+    Returns
+    -------
+    dict
+        The card as written.
+
+    Raises
+    ------
+    DataSetError
+        The table and the signals are not a study set.
+    """
     taken = sorted(set(card or {}) & set(_OWN_ENTRIES))
     if taken:
-        raise ValueError(f"these entries of the card are written by save_prepared itself: {taken}")
-    rank = study_set.table["split"].map(SPLITS.index).to_numpy()
-    order = np.argsort(rank, kind="stable")
-    table = study_set.table.iloc[order].reset_index(drop=True)
-    with replacing_folder(folder) as draft:
-        table.to_parquet(draft / "studies.parquet", engine="pyarrow")
-        _write_rows(draft / "signal_mv.npy", study_set.signal_mv, order)
-        _write_rows(draft / "valid.npy", study_set.valid, order)
-        content = {
-            "kind": KIND,
-            "format": FORMAT,
-            **_facts_of(table),
-            "n_times": int(study_set.signal_mv.shape[2]),
-            **(card or {}),
-            "files": {name: sha256_of_file(draft / name) for name in FILES},
-        }
-        (draft / CARD).write_text(
-            json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        raise ValueError(f"these entries of the card are written here and not given: {taken}")
+    table.to_parquet(draft / "studies.parquet", engine="pyarrow")
+    shape = (len(table), len(LEADS), n_times)
+    # Plain writing, not a memory map: mapped pages count as memory of this process.
+    with (draft / "signal_mv.npy").open("wb") as signals, (draft / "valid.npy").open("wb") as valid:
+        _start_array(signals, np.dtype(np.float32), shape)
+        _start_array(valid, np.dtype(np.bool_), shape)
+        for signal_block, valid_block in blocks:
+            signals.write(np.ascontiguousarray(signal_block, dtype=np.float32).tobytes())
+            valid.write(np.ascontiguousarray(valid_block, dtype=np.bool_).tobytes())
+    # Refuses tables without the columns, patients in two splits, and files of another length.
+    StudySet(
+        table,
+        np.load(draft / "signal_mv.npy", mmap_mode="r", allow_pickle=False),
+        np.load(draft / "valid.npy", mmap_mode="r", allow_pickle=False),
+    )
+    content = {
+        "kind": KIND,
+        "format": FORMAT,
+        **_facts_of(table),
+        "n_times": int(n_times),
+        **(card or {}),
+        "files": {name: sha256_of_file(draft / name) for name in FILES},
+    }
+    (draft / CARD).write_text(
+        json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+    )
     return content
 
 
@@ -224,13 +293,10 @@ def _facts_of(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _write_rows(path: Path, array: npt.NDArray[Any], order: npt.NDArray[np.intp]) -> None:
-    """Write rows in ``order``, some at a time: the array may be as large as memory."""
-    target = np.lib.format.open_memmap(path, mode="w+", dtype=array.dtype, shape=array.shape)
-    for first in range(0, len(order), _ROWS_AT_ONCE):
-        rows = order[first : first + _ROWS_AT_ONCE]
-        target[first : first + len(rows)] = array[rows]
-    target.flush()
+def _start_array(stream: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    described = np.lib.format.dtype_to_descr(dtype)
+    header = {"descr": described, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
 
 
 def _may_replace(folder: Path) -> bool:

@@ -3,19 +3,24 @@
 ``ptbxl_database.csv``, ``scp_statements.csv`` and the WFDB records under ``records100`` and
 ``records500``. Further columns are ignored, except ``scp_labels`` and ``metadata_complete``:
 tables in which some rows lost their likelihoods and notes carry them.
+
+`PtbXl` plans and reads for `echoing prepare ptbxl`; `load_ptbxl` reads some folds into memory.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from echoing_core.datasets.adapter import LeftOut, Plan
 from echoing_core.datasets.scp_text import (
     SCP_FINDINGS,
     SUPERCLASS_CODES,
@@ -55,9 +60,102 @@ LABEL_CODES: dict[str, tuple[str, ...]] = {
 NOTES: tuple[str, ...] = ("baseline_drift", "static_noise", "burst_noise", "electrodes_problems")
 """Signal-quality notes, each naming the leads concerned; kept as columns."""
 
+LABEL_GROUPS: tuple[str, ...] = ("super", "sub", "form", "rhythm")
+"""Groups of labels of the PTB-XL benchmark (Strodthoff et al. 2021).
+
+Columns ``label_NORM`` for the 5 superclasses, ``label_sub_IMI``, ``label_form_PVC`` and
+``label_rhythm_AFIB`` for the 23 subclasses, 19 form and 12 rhythm statements. The benchmark uses
+of each group only the ECGs that have at least one label of it.
+"""
+
+NO_STATEMENT = "no SCP statement"
+
 _NEEDED = ("ecg_id", "patient_id", "scp_codes", "strat_fold", "filename_lr", "filename_hr")
 _DURATION_S = 10
 _N_NAMED = 3
+
+
+@dataclass(frozen=True)
+class PtbXl:
+    """PTB-XL for `datasets.preparing`.
+
+    The table has what `load_ptbxl` gives, ``scp_codes`` as JSON, ``statements_en`` (the official
+    English descriptions of the statements), ``report_original`` (German, some Swedish), and the
+    labels of `LABEL_GROUPS`.
+    """
+
+    rate: Literal[100, 500] = field(
+        default=100, metadata={"help": "Which recordings to read, in Hz; both end at 100 Hz."}
+    )
+    folds: tuple[int, ...] = field(
+        default=FOLDS, metadata={"help": "1-8 are for training, 9 valid, 10 test."}
+    )
+    text: Literal["free", "machine", "statements", "original"] = field(
+        default="free",
+        metadata={
+            "help": "The column report: English worded from the statements as people or machines "
+            "write, the statements' official descriptions, or the German original."
+        },
+    )
+    seed: int = field(default=0, metadata={"help": "Wording of the English report."})
+
+    @property
+    def name(self) -> str:
+        return "ptbxl"
+
+    def plan(self, root: Path) -> Plan:
+        """Read the tables; see `Adapter.plan`."""
+        table = _read_table(root, self.folds, self.rate)
+        statements = _read_statements(root)
+        stated = table["scp_codes"].map(bool)
+        left_out = tuple(
+            LeftOut(_record_id(ecg_id), NO_STATEMENT, str(name))
+            for ecg_id, name in zip(
+                table.loc[~stated, "ecg_id"], table.loc[~stated, "filename_lr"], strict=True
+            )
+        )
+        rows = table[stated].reset_index(drop=True)
+        style = "machine" if self.text == "machine" else "free"
+        studies = _study_table(rows, self.seed, style=style)
+        codes: list[dict[str, float]] = studies["scp_codes"].tolist()
+        studies["scp_codes"] = [json.dumps(one) for one in codes]
+        studies["statements_en"] = [_described(one, statements) for one in codes]
+        if "report_en" in rows.columns:
+            studies["report_en"] = rows["report_en"].fillna("").astype(str)
+        studies["report_original"] = studies["report_original"].fillna("").astype(str)
+        if self.text == "statements":
+            studies["report"] = studies["statements_en"]
+        elif self.text == "original":
+            studies["report"] = studies["report_original"]
+        studies["path"] = rows[_path_column(self.rate)].astype(str)
+        for column in ("sex", "age", *NOTES):
+            if studies[column].dtype == object:
+                studies[column] = studies[column].fillna("").astype(str)
+        studies["heart_axis"] = studies["heart_axis"].fillna("").astype(str)
+        groups = _group_labels(codes, statements)
+        for column, values in groups.items():
+            if column not in studies.columns:
+                studies[column] = values
+        card = {
+            "version": "PTB-XL, layout of 1.0.3",
+            "licence": "CC BY 4.0",
+            "split_rule": "folds 1-8 train, 9 valid, 10 test",
+            "label_groups": {
+                group: [
+                    column.removeprefix("label_") for column in groups if _group_of(column) == group
+                ]
+                for group in LABEL_GROUPS
+            },
+            "notes": [
+                "A label is true where the code is listed, whatever its likelihood. The benchmark "
+                "of each group (super, sub, form, rhythm) uses only ECGs with a label of it.",
+            ],
+        }
+        return Plan(studies, left_out, card)
+
+    def read(self, root: Path, row: Mapping[str, Any]) -> StandardEcg:
+        """Read one recording; see `Adapter.read`."""
+        return _read_ecg(root / f"{row['path']}.hea")
 
 
 def load_ptbxl(
@@ -110,7 +208,7 @@ def load_ptbxl(
     """
     root = Path(folder)
     table = _read_table(root, folds, rate)
-    column = "filename_lr" if rate == 100 else "filename_hr"
+    column = _path_column(rate)
     ecgs: list[StandardEcg] = []
     kept: list[int] = []
     skipped: dict[str, list[str]] = {"has no SCP statement": [], "has no file": []}
@@ -148,6 +246,92 @@ def load_ptbxl(
         np.stack([ecg.signal_mv for ecg in ecgs]).astype(np.float32, copy=False),
         np.stack([ecg.valid for ecg in ecgs]),
     )
+
+
+def _path_column(rate: int) -> str:
+    return "filename_lr" if rate == 100 else "filename_hr"
+
+
+def _record_id(ecg_id: float) -> str:
+    return f"ptbxl-{int(ecg_id):05d}"
+
+
+def ptbxl_patients(path: Path) -> dict[int, tuple[str, int]]:
+    """Patient, as `PtbXl` calls it, and fold of each ``ecg_id`` of a ``ptbxl_database.csv``.
+
+    Raises
+    ------
+    DataSetError
+        It is not that table.
+    """
+    needed = ("ecg_id", "patient_id", "strat_fold")
+    if not path.is_file():
+        raise DataSetError(f"There is no {path.name} at the place given for PTB-XL's table.")
+    table = pd.read_csv(path)
+    missing = [name for name in needed if name not in table.columns]
+    if missing:
+        raise DataSetError(f"{path.name} lacks the columns {', '.join(missing)}.")
+    return {
+        int(ecg_id): (_patient(patient, ecg_id), int(fold))
+        for ecg_id, patient, fold in zip(*(table[name] for name in needed), strict=True)
+    }
+
+
+def split_of_fold(fold: int) -> str:
+    """Split that a fold of PTB-XL belongs to (Wagner et al. 2020)."""
+    return {9: "valid", 10: "test"}.get(fold, "train")
+
+
+def _patient(patient: float, ecg_id: float) -> str:
+    if pd.notna(patient):
+        return f"ptbxl-p{int(patient):05d}"
+    return f"{_record_id(ecg_id)}-patient-unknown"
+
+
+def _read_statements(root: Path) -> pd.DataFrame:
+    """``scp_statements.csv``, with which codes are form and rhythm and the subclasses.
+
+    Raises
+    ------
+    DataSetError
+        A column is missing, or the groups are not those of the release.
+    """
+    statements = pd.read_csv(root / "scp_statements.csv", index_col=0)
+    needed = ("description", "form", "rhythm", "diagnostic_subclass")
+    missing = [name for name in needed if name not in statements.columns]
+    if missing:
+        raise DataSetError(
+            f"scp_statements.csv lacks the columns {', '.join(missing)}. Use the published file."
+        )
+    return statements
+
+
+def _described(codes: Mapping[str, float], statements: pd.DataFrame) -> str:
+    described = statements["description"]
+    return ". ".join(str(described.get(code, code)) for code in codes)
+
+
+def _group_labels(
+    codes: Sequence[Mapping[str, float]], statements: pd.DataFrame
+) -> dict[str, list[bool]]:
+    """Label columns of the four groups, in the order of the statements."""
+    found = {
+        f"label_{name}": [name in superclasses_of_codes(one) for one in codes]
+        for name in SUPERCLASS_CODES
+    }
+    subclass = statements["diagnostic_subclass"].dropna()
+    for name in subclass.unique():
+        any_of = set(subclass.index[subclass == name])
+        found[f"label_sub_{name}"] = [not any_of.isdisjoint(one) for one in codes]
+    for group in ("form", "rhythm"):
+        for code in statements.index[statements[group] == 1]:
+            found[f"label_{group}_{code}"] = [code in one for one in codes]
+    return found
+
+
+def _group_of(column: str) -> str:
+    group = column.removeprefix("label_").partition("_")[0]
+    return group if group in LABEL_GROUPS else "super"
 
 
 def _read_table(root: Path, folds: Sequence[int], rate: int) -> pd.DataFrame:
@@ -233,27 +417,27 @@ def _read_ecg(header: Path) -> StandardEcg:
     return ecg
 
 
-def _study_table(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+def _study_table(rows: pd.DataFrame, seed: int, *, style: str = "free") -> pd.DataFrame:
     codes: list[dict[str, float]] = rows["scp_codes"].tolist()
     axes: list[Any] = _column(rows, "heart_axis").tolist()
     # One generator for each ECG, so that its text does not depend on which folds were read.
     reports = [
-        report_from_scp(c, axis, np.random.default_rng([seed, int(ecg_id)]), style="free")
+        report_from_scp(c, axis, np.random.default_rng([seed, int(ecg_id)]), style=style)
         for ecg_id, c, axis in zip(rows["ecg_id"], codes, axes, strict=True)
     ]
     fold = rows["strat_fold"].astype(int)
     ages = _column(rows, "age").astype(float)
-    record_ids = [f"ptbxl-{int(ecg_id):05d}" for ecg_id in rows["ecg_id"]]
+    record_ids = [_record_id(ecg_id) for ecg_id in rows["ecg_id"]]
     patients = [
-        f"ptbxl-p{int(patient):05d}" if pd.notna(patient) else f"{record_id}-patient-unknown"
-        for patient, record_id in zip(rows["patient_id"], record_ids, strict=True)
+        _patient(patient, ecg_id)
+        for patient, ecg_id in zip(rows["patient_id"], rows["ecg_id"], strict=True)
     ]
     columns: dict[str, Any] = {
         "source": "ptbxl",
         "patient_id": patients,
         "study_id": record_ids,
         "record_id": record_ids,
-        "split": np.select([fold <= 8, fold == 9], ["train", "valid"], "test"),
+        "split": [split_of_fold(number) for number in fold],
         "report": reports,
         "simulated": False,
         "quality": _quality(rows),

@@ -1,0 +1,503 @@
+"""From an adapter's plan to a prepared folder: in parts, resumable, the same bytes every time.
+
+The planned rows, in the order of the splits, are cut into parts of `ROWS_A_PART`. Each part is
+read by one worker and written to ``<out>-parts`` under its final name only when it is whole, so
+that after a kill whatever has a name is finished and the rest is read again. In the end the parts
+are joined to the folder, and removed. Nothing in the files depends on the time, the number of
+workers, or how often the work was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import shutil
+import threading
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, fields, is_dataclass
+from multiprocessing import connection, get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+import echoing_core
+from echoing_core.datasets.adapter import Adapter, LeftOut
+from echoing_core.datasets.prepared import may_become_prepared, order_of_splits, write_draft
+from echoing_core.datasets.study_set import COLUMNS, SPLITS
+from echoing_core.errors import (
+    ConfigError,
+    DataSetError,
+    MissingLeadError,
+    RecordError,
+    SamplingRateError,
+    SignalQualityError,
+    UnitsError,
+    UnreadableRecordError,
+)
+from echoing_core.files import replacing_folder, write_text_atomically
+from echoing_core.records import LEADS, BoolArray
+from echoing_core.signals.windows import WINDOW_N
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS_A_PART = 256
+PLAN_NAME = "plan.json"
+
+_FORMAT = 1
+_REASONS: tuple[tuple[type[RecordError], str], ...] = (
+    (MissingLeadError, "leads are missing"),
+    (SamplingRateError, "sampling rate cannot be used"),
+    (UnitsError, "units cannot be used"),
+    (SignalQualityError, "too short or not measured"),
+    (UnreadableRecordError, "file cannot be read"),
+    (RecordError, "record cannot be used"),
+)
+NO_FILE = "file is not there"
+
+_MAX_EXAMPLES = 3
+
+Row = dict[str, Any]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class PrepareReport:
+    """What became of a data set.
+
+    Attributes
+    ----------
+    card : mapping
+        Card of the prepared folder.
+    n_planned : int
+        Rows of the plan, that is, without what the tables alone ruled out.
+    n_resumed : int
+        Rows whose parts an earlier, interrupted run had finished.
+    reasons : mapping of str to int
+        Why records were left out -> how many, the most frequent first.
+    markdown : str
+        The same as ``report.md``.
+    """
+
+    card: Mapping[str, Any]
+    n_planned: int
+    n_resumed: int
+    reasons: Mapping[str, int]
+    markdown: str
+
+
+def prepare(
+    adapter: Adapter,
+    root: str | Path,
+    out: str | Path,
+    *,
+    n_workers: int = 2,
+    restart: bool = False,
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Read a data set into a prepared folder.
+
+    Parameters
+    ----------
+    adapter : Adapter
+    root : path
+        The folder of the data set as it was downloaded.
+    out : path
+        New, empty, or an older prepared set, which is then replaced. Unfinished work lies beside
+        it in ``<out>-parts`` and needs about as much room as the result.
+    n_workers : int
+        Processes that read; the result does not depend on it.
+    restart : bool
+        Throw away unfinished work on other data or with other options; without, it is an error.
+    progress : callable, optional
+        Called with (rows done, rows in all). The first call tells what was finished before.
+
+    Returns
+    -------
+    PrepareReport
+
+    Raises
+    ------
+    DataSetError
+        ``root`` is not this data set, or none of its records can be used.
+    ConfigError
+        ``out`` holds something else, is being prepared by another process, or holds unfinished
+        work on other data or with other options.
+    """
+    root, out = Path(root), Path(out)
+    if n_workers < 1:
+        raise ConfigError(f"{n_workers} workers cannot read anything. Use at least 1.")
+    if not root.is_dir():
+        raise DataSetError(f"There is no folder {root}. Name the folder of the data set.")
+    may_become_prepared(out)
+    plan = adapter.plan(root)
+    _check(plan.table, adapter.name)
+    if plan.table.empty:
+        raise DataSetError(_nothing(adapter.name, plan.left_out))
+    table = plan.table.iloc[order_of_splits(plan.table)].reset_index(drop=True)
+    pieces = [range(i, min(i + ROWS_A_PART, len(table))) for i in range(0, len(table), ROWS_A_PART)]
+    parts = out.with_name(out.name + "-parts")
+    with _locked(parts):
+        _agree(parts, _fingerprint(adapter, table), restart=restart)
+        todo = [i for i in range(len(pieces)) if not (parts / _name(i)).is_file()]
+        n_resumed = len(table) - sum(len(pieces[i]) for i in todo)
+        _read_all(adapter, root, table, pieces, todo, parts, n_workers, n_resumed, progress)
+        kept: list[int] = []
+        left_out = list(plan.left_out)
+        simulated = np.asarray(table["simulated"], dtype=np.bool_).copy()
+        for number, piece in enumerate(pieces):
+            part = _read_part(parts / _name(number), with_signals=False)
+            rows = piece.start + part.rows
+            kept += rows.tolist()
+            simulated[rows] |= part.simulated
+            left_out += part.left_out
+        if not kept:
+            raise DataSetError(_nothing(adapter.name, left_out))
+        # A file that says it was simulated is believed, whatever the table says.
+        table = table.assign(simulated=simulated)
+        taken = table.iloc[kept].reset_index(drop=True)
+        reasons = dict(Counter(item.reason for item in left_out).most_common())
+        card = {
+            "data_set": adapter.name,
+            "options": _options(adapter),
+            "left_out": reasons,
+            **plan.card,
+        }
+        blocks = (
+            (part.signal_mv, part.valid)
+            for part in (
+                _read_part(parts / _name(number), with_signals=True)
+                for number in range(len(pieces))
+            )
+        )
+        with replacing_folder(out) as draft:
+            card = write_draft(draft, taken, blocks, n_times=WINDOW_N, card=card)
+            markdown = report_text(card, left_out)
+            (draft / "report.md").write_text(markdown, encoding="utf-8")
+            (draft / "left_out.csv").write_text(_left_out_text(left_out), encoding="utf-8")
+    shutil.rmtree(parts)
+    return PrepareReport(card, len(plan.table), n_resumed, reasons, markdown)
+
+
+def report_text(card: Mapping[str, Any], left_out: list[LeftOut] | tuple[LeftOut, ...]) -> str:
+    """Markdown: what was taken, what was left out and why, and the labels."""
+    n_left = len(left_out)
+    simulated = " (holds simulated ECGs)" if card["simulated"] else ""
+    lines = [
+        f"# {card['data_set']}{simulated}",
+        "",
+        f"{card['n_studies']} ECGs of {card['n_patients']} patients taken, {n_left} left out.",
+        "",
+        "| split | ECGs | patients |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {card['splits'][name]['studies']} | {card['splits'][name]['patients']} |"
+            for name in SPLITS
+        ),
+        "",
+    ]
+    if n_left:
+        lines += ["| left out because | records | for example |", "|---|---|---|"]
+        for reason, count in Counter(item.reason for item in left_out).most_common():
+            examples = [item.record_id for item in left_out if item.reason == reason]
+            named = ", ".join(examples[:_MAX_EXAMPLES])
+            lines.append(f"| {_cell(reason)} | {count} | {_cell(named)} |")
+        lines.append("")
+    notes = card.get("notes")
+    if notes:
+        lines += [*(f"- {note}" for note in notes), ""]
+    if card["labels"]:
+        lines += ["| label | known | positive |", "|---|---|---|"]
+        for name, told in card["labels"].items():
+            lines.append(f"| {_cell(name)} | {told['known']} | {told.get('positive', '')} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def _left_out_text(left_out: list[LeftOut]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["record_id", "reason", "detail"])
+    writer.writerows([item.record_id, item.reason, item.detail] for item in left_out)
+    return stream.getvalue()
+
+
+def _nothing(name: str, left_out: list[LeftOut] | tuple[LeftOut, ...]) -> str:
+    if not left_out:
+        return f"{name} holds no record here. Check that the folder is complete."
+    reason, count = Counter(item.reason for item in left_out).most_common(1)[0]
+    return (
+        f"None of the {len(left_out)} records of {name} can be used; of {count} the reason is: "
+        f"{reason}. Check that the folder is complete and the options fit."
+    )
+
+
+def _check(table: pd.DataFrame, name: str) -> None:
+    """Refuse a plan that cannot become a study set before hours of reading, not after."""
+    missing = [column for column in (*COLUMNS, "path") if column not in table.columns]
+    if missing:
+        raise DataSetError(f"The plan of {name} lacks the columns {', '.join(missing)}.")
+    unknown = sorted(set(table["split"]) - set(SPLITS))
+    if unknown:
+        raise DataSetError(f"Unknown splits {unknown}; the splits are {', '.join(SPLITS)}.")
+    doubled = table["record_id"][table["record_id"].duplicated()]
+    if len(doubled):
+        raise DataSetError(
+            f"{len(doubled)} records of {name} stand in its tables twice, for example "
+            f"{doubled.iloc[0]}. Remove one of the two."
+        )
+    n_splits = table.groupby(["source", "patient_id"])["split"].nunique()
+    shared = n_splits[n_splits > 1]
+    if len(shared):
+        raise DataSetError(
+            f"{len(shared)} patients of {name} stand in more than one split, for example "
+            f"{shared.index[0][1]}. Split by patient, not by recording."
+        )
+
+
+# Parts
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Rows of one part that were taken, counted from its first, and what was left out."""
+
+    rows: npt.NDArray[np.int64]
+    simulated: BoolArray
+    left_out: tuple[LeftOut, ...]
+    signal_mv: npt.NDArray[np.float32]
+    valid: BoolArray
+
+
+def _name(number: int) -> str:
+    return f"part-{number:06d}.npz"
+
+
+def _read_all(
+    adapter: Adapter,
+    root: Path,
+    table: pd.DataFrame,
+    pieces: list[range],
+    todo: list[int],
+    parts: Path,
+    n_workers: int,
+    n_done: int,
+    progress: Progress | None,
+) -> None:
+    """Read the parts that are still to do; a few are under way at a time, not all."""
+
+    def tell() -> None:
+        if progress is not None:
+            progress(n_done, len(table))
+
+    def rows_of(number: int) -> list[Row]:
+        piece = table.iloc[pieces[number].start : pieces[number].stop]
+        return [dict(row) for row in piece.to_dict("records")]
+
+    tell()
+    if n_workers == 1 or len(todo) < 2:
+        for number in todo:
+            make_part(adapter, root, rows_of(number), parts / _name(number))
+            n_done += len(pieces[number])
+            tell()
+        return
+    # A forked child of a process that runs threads (torch, Streamlit) can hang on their locks.
+    pool = ProcessPoolExecutor(
+        min(n_workers, len(todo)),
+        mp_context=get_context("spawn"),
+        initializer=_end_with_parent,
+    )
+    with pool:
+        waiting = iter(todo)
+        running: dict[Future[None], int] = {}
+        try:
+            while True:
+                for number in waiting:
+                    path = parts / _name(number)
+                    job = pool.submit(make_part, adapter, root, rows_of(number), path)
+                    running[job] = number
+                    if len(running) > n_workers:
+                        break
+                if not running:
+                    return
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for job in finished:
+                    n_done += len(pieces[running.pop(job)])
+                    job.result()
+                    tell()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when the process that started it is killed; it would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        connection.wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def make_part(adapter: Adapter, root: Path, rows: list[Row], path: Path) -> None:
+    """Read the ECGs of some rows and write them as one file, whole or not at all."""
+    kept: list[int] = []
+    simulated: list[bool] = []
+    left_out: list[tuple[str, str, str]] = []
+    signal_mv = np.zeros((len(rows), len(LEADS), WINDOW_N), dtype=np.float32)
+    valid = np.zeros(signal_mv.shape, dtype=np.bool_)
+    for number, row in enumerate(rows):
+        try:
+            ecg = adapter.read(root, row)
+        except RecordError as error:
+            left_out.append((str(row["record_id"]), _reason(error, root, row), str(error)))
+            continue
+        if ecg.signal_mv.shape != signal_mv.shape[1:]:
+            raise ValueError(
+                f"adapter {adapter.name} gave {row['record_id']} the shape {ecg.signal_mv.shape}, "
+                f"not {signal_mv.shape[1:]}"
+            )
+        signal_mv[len(kept)], valid[len(kept)] = ecg.signal_mv, ecg.valid
+        kept.append(number)
+        simulated.append(ecg.simulated)
+    told = json.dumps({"rows": kept, "simulated": simulated, "left_out": left_out})
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("wb") as stream:
+        np.savez(
+            stream,
+            told=np.frombuffer(told.encode(), dtype=np.uint8),
+            signal_mv=signal_mv[: len(kept)],
+            # Bits: a byte for each sample would make the parts a fifth larger than they need be.
+            valid=np.packbits(valid[: len(kept)], axis=2),
+        )
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(path)
+
+
+def _reason(error: RecordError, root: Path, row: Row) -> str:
+    stem = root / str(row["path"])
+    if isinstance(error, UnreadableRecordError):
+        header = stem.with_name(stem.name.removesuffix(".hea") + ".hea")
+        if not stem.is_file() and not header.is_file():
+            return NO_FILE
+    return next(words for kind, words in _REASONS if isinstance(error, kind))
+
+
+def _read_part(path: Path, *, with_signals: bool) -> _Part:
+    """Read a part; one that is damaged is removed, so that the next run reads its rows again."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            told = json.loads(file["told"].tobytes())
+            rows = np.asarray(told["rows"], dtype=np.int64)
+            n = len(rows) if with_signals else 0
+            signal_mv = file["signal_mv"] if n else np.zeros((0, len(LEADS), WINDOW_N), np.float32)
+            packed = file["valid"] if n else np.zeros((0, len(LEADS), 0), np.uint8)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        path.unlink(missing_ok=True)
+        raise DataSetError(
+            f"{path.name} in {path.parent.name} is damaged and was removed. Run the same command "
+            "again: only that part is read anew."
+        ) from error
+    valid = np.unpackbits(packed, axis=2, count=WINDOW_N) if n else packed
+    return _Part(
+        rows,
+        np.asarray(told["simulated"], dtype=np.bool_),
+        tuple(LeftOut(*item) for item in told["left_out"]),
+        signal_mv,
+        valid.astype(np.bool_),
+    )
+
+
+# What parts belong to
+
+
+@contextlib.contextmanager
+def _locked(parts: Path) -> Iterator[None]:
+    """Hold the folder of parts for this process; a killed one lets go of it by itself."""
+    parts.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # systems without it: two runs at once then only do work twice
+        yield
+        return
+    handle = os.open(parts, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(
+                f"Another process is preparing {parts.name.removesuffix('-parts')} right now. "
+                "Wait for it, or choose another folder."
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def _agree(parts: Path, fingerprint: str, *, restart: bool) -> None:
+    """Begin, or go on with, the work that ``fingerprint`` names."""
+    path = parts / PLAN_NAME
+    found: object = None
+    if path.is_file():
+        with contextlib.suppress(ValueError):
+            found = json.loads(path.read_text(encoding="utf-8")).get("fingerprint")
+    if found == fingerprint:
+        for draft in parts.glob(".part-*.draft"):
+            draft.unlink()
+        return
+    names = [item.name for item in parts.iterdir()]
+    if names and not restart:
+        raise ConfigError(
+            f"{parts} holds unfinished work on other data or with other options. Add --restart to "
+            "throw it away, or choose another folder."
+        )
+    if any(not n.startswith(("part-", ".part-", PLAN_NAME, f".{PLAN_NAME}")) for n in names):
+        raise ConfigError(f"{parts} holds files of something else. Choose another folder.")
+    for name in names:
+        (parts / name).unlink()
+    write_text_atomically(path, json.dumps({"fingerprint": fingerprint}) + "\n")
+
+
+def _fingerprint(adapter: Adapter, table: pd.DataFrame) -> str:
+    """Hash of everything that decides what stands in a part, code of another version included."""
+    told = [_FORMAT, echoing_core.__version__, adapter.name, repr(adapter), ROWS_A_PART]
+    hashed = hashlib.sha256(json.dumps(told).encode())
+    hashed.update(table.to_parquet(engine="pyarrow"))
+    return hashed.hexdigest()
+
+
+def _options(adapter: Adapter) -> dict[str, Any]:
+    """Options as the card tells them; of paths the last part only, which is no private matter."""
+    if not is_dataclass(adapter):
+        return {}
+    return {item.name: _plain(getattr(adapter, item.name)) for item in fields(adapter)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, (tuple, frozenset, list, set)):
+        return [_plain(item) for item in (value if isinstance(value, tuple) else sorted(value))]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
