@@ -29,6 +29,7 @@ class Entry(NamedTuple):
 DATA_SETS: dict[str, Entry] = {
     "ptbxl": Entry("ptbxl", "PtbXl", "PTB-XL 1.0.3"),
     "cinc": Entry("cinc", "Cinc", "PhysioNet/CinC Challenge 2020 and 2021, CPSC2018, CSN"),
+    "music": Entry("music", "Music", "MUSIC 1.0.1, high-resolution and Holter recordings"),
     "plain": Entry("plain", "Plain", "records of one's own, listed in a CSV"),
 }
 """Name on the command line -> adapter in ``echoing_core.datasets``."""

@@ -67,8 +67,12 @@ def read_wfdb(files: FileSet, header_name: str) -> Recording:
     RecordError
         One of its children, with one or two sentences saying what is wrong.
     """
+    return read_described(files, read_header(files, header_name), header_name)
+
+
+def read_described(files: FileSet, header: Header, header_name: str) -> Recording:
+    """Read one WFDB record by a header that was parsed already; see `read_wfdb`."""
     record_id = header_name[: -len(".hea")]
-    header = _header(files, header_name)
     notes = Findings()
     if header.segments:
         channels, simulated = _read_segments(files, header, header_name, notes)
@@ -116,7 +120,8 @@ def read_wfdb(files: FileSet, header_name: str) -> Recording:
     )
 
 
-def _header(files: FileSet, header_name: str) -> Header:
+def read_header(files: FileSet, header_name: str) -> Header:
+    """Parse the header called ``header_name``."""
     file = files.find(header_name)
     if file is None:
         raise UnreadableRecordError(
@@ -263,7 +268,7 @@ def _read_segments(
         name = segment.name + ".hea"
         # A first segment of length 0 only lists the channels (variable layout).
         if segment.name != "~" and segment.n_frames:
-            part = _header(files, name)
+            part = read_header(files, name)
             if part.segments:
                 raise UnreadableRecordError(
                     f"Segment {shown(name)} is itself made of segments, which WFDB does not allow."
