@@ -133,9 +133,8 @@ class PtbXl:
                 studies[column] = studies[column].fillna("").astype(str)
         studies["heart_axis"] = studies["heart_axis"].fillna("").astype(str)
         groups = _group_labels(codes, statements)
-        for column, values in groups.items():
-            if column not in studies.columns:
-                studies[column] = values
+        further = {name: values for name, values in groups.items() if name not in studies}
+        studies = pd.concat([studies, pd.DataFrame(further, index=studies.index)], axis=1)
         card = {
             "version": "PTB-XL, layout of 1.0.3",
             "licence": "CC BY 4.0",

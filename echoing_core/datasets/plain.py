@@ -1,0 +1,215 @@
+"""Records of one's own: a folder and a CSV that names them.
+
+Only the column with the record is needed. The others are taken where they are there:
+``patient_id``, ``study_id``, ``record_id``, ``report`` (or ``text``), ``split``, ``quality``, and
+``label_...``; any further column is kept as it is. Files written by a spreadsheet (semicolons,
+decimal commas, Windows letters) are read as they are.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from echoing_core.datasets.adapter import LeftOut, Plan
+from echoing_core.datasets.first_window import first_window
+from echoing_core.datasets.study_set import SPLITS
+from echoing_core.errors import DataSetError
+from echoing_core.io import read_recording
+from echoing_core.records import StandardEcg
+from echoing_core.simulate import split_of
+
+NO_RECORD = "row names no record"
+OUTSIDE = "record outside the folder"
+
+_RECORD_COLUMNS = ("path", "record", "filename", "file")
+_TEXT_COLUMNS = ("report", "text")
+_SPLITS = {
+    **{name: name for name in SPLITS},
+    "training": "train",
+    "val": "valid",
+    "validation": "valid",
+    "dev": "valid",
+    "testing": "test",
+}
+_TRUTH = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+_UNKNOWN = {"", "nan", "na", "n/a", "none", "null", "unknown", "?"}
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A folder of WFDB records and a CSV, for `datasets.preparing`.
+
+    Without ``patient_id`` each record counts as a patient. Without ``split`` a patient's split
+    hangs on its id alone: 80, 10 and 10 %. A patient of whom some rows name a split has it in all.
+    """
+
+    table: str = field(
+        default="studies.csv", metadata={"help": "The CSV, as seen from the folder."}
+    )
+    record: str | None = field(
+        default=None,
+        metadata={"help": "Column that names the records; path, record, filename or file."},
+    )
+    source: str = field(default="plain", metadata={"help": "Name of the set in its table."})
+    shorter: Literal["leave_out", "pad"] = field(
+        default="leave_out",
+        metadata={"help": "Records under 10 s: left out, or filled up with invalid samples."},
+    )
+
+    @property
+    def name(self) -> str:
+        return "plain"
+
+    def plan(self, root: Path) -> Plan:
+        """Read the CSV; see `Adapter.plan`."""
+        given, decimal_comma = _read_csv(root / self.table)
+        column = self._record_column(given)
+        named = given[column].str.replace("\\", "/", regex=False).str.strip()
+        paths = named.str.removesuffix(".hea").str.removesuffix(".dat").str.removesuffix(".mat")
+        inside = np.asarray([_is_inside(path) for path in paths], dtype=np.bool_)
+        left_out = tuple(
+            LeftOut(path or f"row {number + 2}", OUTSIDE if path else NO_RECORD)
+            for number, (path, good) in enumerate(zip(paths, inside, strict=True))
+            if not good
+        )
+        given = given[inside].reset_index(drop=True)
+        paths = paths[inside].reset_index(drop=True)
+        records = _column(given, "record_id", paths.str.replace("/", "_", regex=False))
+        text = next((name for name in _TEXT_COLUMNS if name in given.columns), None)
+        patients = _column(given, "patient_id", records)
+        columns: dict[str, Any] = {
+            "source": self.source,
+            "patient_id": patients,
+            "study_id": _column(given, "study_id", records),
+            "record_id": records,
+            "split": _splits(given, patients, self.table),
+            "report": "" if text is None else given[text],
+            "simulated": _simulated(given),
+            "quality": _column(given, "quality", pd.Series("unknown", index=given.index)),
+            "path": paths,
+        }
+        for name in given.columns:
+            if name.startswith("label_"):
+                columns[name] = _numbers(given[name], name, self.table, decimal_comma)
+            elif name not in {*columns, column, text}:
+                columns[name] = given[name]
+        notes = []
+        if "patient_id" not in given.columns:
+            notes.append("The table names no patients: each record counts as one.")
+        if "split" not in given.columns:
+            notes.append("Splits by patient: 80 % train, 10 % valid, 10 % test.")
+        return Plan(pd.DataFrame(columns, index=given.index), left_out, {"notes": notes})
+
+    def read(self, root: Path, row: Mapping[str, Any]) -> StandardEcg:
+        """Read the first 10 s of one record; see `Adapter.read`."""
+        recording = read_recording(root / str(row["path"]))
+        return first_window(recording, pad_shorter=self.shorter == "pad")
+
+    def _record_column(self, given: pd.DataFrame) -> str:
+        wanted = _RECORD_COLUMNS if self.record is None else (self.record,)
+        for name in wanted:
+            if name in given.columns:
+                return name
+        raise DataSetError(
+            f"{self.table} has no column {' or '.join(wanted)} that names the records; it has "
+            f"{', '.join(given.columns)}."
+        )
+
+
+def _read_csv(path: Path) -> tuple[pd.DataFrame, bool]:
+    """All cells as text, without spaces around them, and whether commas are decimal."""
+    if not path.is_file():
+        raise DataSetError(
+            f"There is no {path.name} in {path.parent.name}. Write one with a column path, or name "
+            "another with the option table."
+        )
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", errors="replace")
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    try:
+        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+    except csv.Error as error:
+        raise DataSetError(f"{path.name} is not a CSV that can be read: {error}.") from error
+    rows = [row for row in rows if any(cell.strip() for cell in row)]
+    if len(rows) < 2:
+        raise DataSetError(f"{path.name} holds no row below its names. Add the records.")
+    names = [name.strip() for name in rows[0]]
+    if len(set(names)) < len(names):
+        raise DataSetError(f"{path.name} has two columns of one name. Rename one of them.")
+    odd = [number for number, row in enumerate(rows[1:], 2) if len(row) != len(names)]
+    if odd:
+        raise DataSetError(
+            f"Line {odd[0]} of {path.name} has another number of cells than the names above it."
+        )
+    cells = [[cell.strip() for cell in row] for row in rows[1:]]
+    return pd.DataFrame(cells, columns=names, dtype=str), delimiter == ";"
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a name stays in the folder: a table must not reach for other files."""
+    parts = PurePosixPath(path).parts
+    return bool(path) and not path.startswith("/") and ":" not in path and ".." not in parts
+
+
+def _column(given: pd.DataFrame, name: str, otherwise: pd.Series[Any]) -> pd.Series[Any]:
+    if name not in given.columns:
+        return otherwise
+    return given[name].where(given[name] != "", otherwise)
+
+
+def _splits(given: pd.DataFrame, patients: pd.Series[Any], table: str) -> list[str]:
+    if "split" not in given.columns:
+        return [split_of(str(patient)) for patient in patients]
+    known: dict[str, str] = {}
+    for patient, word in zip(patients, given["split"].str.lower(), strict=True):
+        if not word:
+            continue
+        if word not in _SPLITS:
+            raise DataSetError(
+                f"{table} names the split {word}. The splits are {', '.join(SPLITS)}."
+            )
+        if known.setdefault(patient, _SPLITS[word]) != _SPLITS[word]:
+            raise DataSetError(
+                f"{table} puts patient {patient} into two splits. Split by patient, not by "
+                "recording."
+            )
+    return [known.get(patient) or split_of(str(patient)) for patient in patients]
+
+
+def _simulated(given: pd.DataFrame) -> list[bool]:
+    if "simulated" not in given.columns:
+        return [False] * len(given)
+    return [text.lower() in ("true", "1", "yes") for text in given["simulated"]]
+
+
+def _numbers(cells: pd.Series[Any], name: str, table: str, decimal_comma: bool) -> pd.Series[Any]:
+    """A label as bool where all of it is known and 0 or 1, otherwise as float with NaN."""
+
+    def number(cell: str) -> float:
+        word = cell.lower()
+        if word in _UNKNOWN:
+            return float("nan")
+        if word in _TRUTH:
+            return _TRUTH[word]
+        try:
+            return float(cell.replace(",", ".") if decimal_comma else cell)
+        except ValueError as error:
+            raise DataSetError(
+                f"{table} has {cell!r} in the column {name}; labels are numbers, true or false, or "
+                "empty where not known."
+            ) from error
+
+    values = cells.map(number).astype(np.float64)
+    return values.astype(np.bool_) if values.isin((0.0, 1.0)).all() else values
