@@ -23,6 +23,7 @@ from echoing_core.services.making import (
     simulate_cohort,
     train_demo,
 )
+from echoing_core.services.preparing import data_sets, prepare_data_set
 from echoing_core.services.protocols import (
     evaluate_few_shot,
     evaluate_fine_tune,
@@ -78,6 +79,7 @@ __all__ = [
     "build_demo_index",
     "build_samples",
     "cautions",
+    "data_sets",
     "draw_item",
     "embed_echo_folder",
     "evaluate_ablation",
@@ -98,6 +100,7 @@ __all__ = [
     "load_model",
     "measure_echo_teacher",
     "most_sure_window",
+    "prepare_data_set",
     "prepare_simulated",
     "preset",
     "prompt_sets",

@@ -1,0 +1,134 @@
+"""``echoing prepare NAME ROOT OUT`` for every data set of the registry."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from echoing_core.cli.root import prepare_app
+from echoing_core.datasets.registry import DATA_SETS, data_set_names
+from echoing_core.errors import ConfigError
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+@prepare_app.callback(invoke_without_command=True)
+def prepare(
+    context: typer.Context,
+    show: Annotated[
+        bool, typer.Option("--list", help="List the data sets with their options.")
+    ] = False,
+) -> None:
+    """Prepare a data set for training and evaluation."""
+    if show:
+        typer.echo(_listed(), nl=False)
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _listed() -> str:
+    from echoing_core import services
+
+    lines = ["simulated: a simulated cohort; see echoing prepare simulated --help"]
+    for name, (summary, options) in services.data_sets().items():
+        lines.append(f"{name}: {summary}")
+        for option in options:
+            default = "must be given" if option.default is None else option.default or "nothing"
+            lines.append(f"  --set {option.name}=...  {option.kind}; {default}")
+            if option.help:
+                lines.append(f"      {option.help}")
+    return "\n".join(lines) + "\n"
+
+
+def _add(name: str) -> None:
+    def command(
+        root: Annotated[
+            Path, typer.Argument(help="The data set as it was downloaded.", show_default=False)
+        ],
+        out: Annotated[Path, typer.Argument(help="Folder to make.", show_default=False)],
+        settings: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--set", help="An option of the set, key=value; see echoing prepare --list."
+            ),
+        ] = None,
+        workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that read.")] = 2,
+        restart: Annotated[
+            bool, typer.Option("--restart", help="Throw away unfinished work on other data.")
+        ] = False,
+    ) -> None:
+        from echoing_core import services
+
+        typed: dict[str, str] = {}
+        for setting in settings or []:
+            key, equals, value = setting.partition("=")
+            if not equals or not key.strip():
+                raise ConfigError(f"--set {setting} is not key=value.")
+            if key.strip() in typed:
+                raise ConfigError(f"--set {key.strip()} is given twice; separate values by commas.")
+            typed[key.strip()] = value.strip()
+        with time_left() as progress:
+            report = services.prepare_data_set(
+                name,
+                root,
+                out,
+                settings=typed,
+                n_workers=workers,
+                restart=restart,
+                progress=progress,
+            )
+        typer.echo(report.markdown, nl=False)
+
+    command.__doc__ = f"{DATA_SETS[name].summary}."
+    prepare_app.command(name)(command)
+
+
+for _name in data_set_names():
+    _add(_name)
+
+
+@contextlib.contextmanager
+def time_left() -> Iterator[Callable[[int, int], None]]:
+    """A ``progress(done, total)`` with the time left: a bar, or now and then a line in a log.
+
+    What was done before this run does not count for the speed.
+    """
+    from tqdm import tqdm
+
+    shown: list[tqdm[Any]] = []
+    started = told = time.monotonic()
+    first = -1
+
+    def progress(done: int, total: int) -> None:
+        nonlocal first, started, told
+        now = time.monotonic()
+        if first < 0:
+            first, started, told = done, now, now
+            if sys.stderr.isatty():
+                shown.append(tqdm(total=total, initial=done, unit="ECG", file=sys.stderr))
+            return
+        if shown:
+            shown[0].update(done - shown[0].n)
+        elif now - told >= _SECONDS_BETWEEN_LINES and done > first:
+            told = now
+            left_s = (now - started) / (done - first) * (total - done)
+            typer.echo(f"{done} of {total} ECGs, {_duration(left_s)} left", err=True)
+
+    try:
+        yield progress
+    finally:
+        for one in shown:
+            one.close()
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,61 @@
+"""Published data sets as prepared folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from echoing_core.services.recordings import Progress
+
+if TYPE_CHECKING:
+    from echoing_core.datasets.preparing import PrepareReport
+    from echoing_core.datasets.registry import Option
+
+
+def prepare_data_set(
+    name: str,
+    root: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    settings: Mapping[str, str] | None = None,
+    n_workers: int = 2,
+    restart: bool = False,
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Read a data set as it was downloaded into a prepared folder.
+
+    Parameters
+    ----------
+    name : str
+        Of `data_sets`.
+    root, out : path
+    settings : mapping of str to str
+        Its options, as they are typed.
+    n_workers, restart, progress
+        As in `datasets.preparing.prepare`.
+
+    Raises
+    ------
+    ConfigError, DataSetError
+        An option does not fit, or a folder is not what it should be.
+    """
+    from echoing_core.datasets.preparing import prepare
+    from echoing_core.datasets.registry import build_adapter
+
+    return prepare(
+        build_adapter(name, settings),
+        Path(root),
+        Path(out),
+        n_workers=n_workers,
+        restart=restart,
+        progress=progress,
+    )
+
+
+def data_sets() -> dict[str, tuple[str, tuple[Option, ...]]]:
+    """Name of each data set -> what it is, and its options."""
+    from echoing_core.datasets.registry import DATA_SETS, data_set_names, options_of
+
+    return {name: (DATA_SETS[name].summary, options_of(name)) for name in data_set_names()}
