@@ -1,0 +1,354 @@
+"""Which ECG belongs to which note or echocardiogram, and who must not stand in two splits.
+
+The rules, in this order:
+
+1. Both are of one person.
+2. ``same_admission``: some stay in hospital holds both. Stays may overlap, and a time may lie in
+   several of them; one that holds both is enough.
+3. They lie no more than ``window_days`` apart.
+4. Of those left, the nearest in time. Of two equally near the earlier is taken (what was known
+   when the ECG was made), of two at one time the smaller id: numbers by value, names by letters.
+
+MIMIC's ECG machines set their own clocks, which may be wrong by much; so order in time is no rule
+here, and distances of less than a day should not be trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from echoing_core.datasets.prepared import load_prepared
+from echoing_core.datasets.study_set import SPLITS, StudySet
+from echoing_core.errors import ConfigError, DataSetError
+
+MIMIC_SHARES: tuple[float, float, float] = (0.7, 0.1, 0.2)
+"""Of train, valid and test patients: the paper has 71, 10 and 20 % of ECGs."""
+
+_EVENTS_AT_ONCE = 20_000
+_TENTHS_OF_MICROVOLT = 1e-4
+_SAME_WAVE = 0.99
+_SAME_SHAPE = 0.05
+
+
+@dataclass(frozen=True)
+class PairingRule:
+    """What may be a pair; see the module's text.
+
+    Attributes
+    ----------
+    same_admission : bool
+        One stay in hospital must hold both.
+    window_days : float or None
+        How far apart they may lie; None for any distance.
+    """
+
+    same_admission: bool = True
+    window_days: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.window_days is not None and not self.window_days >= 0:
+            raise ConfigError(f"A window of {self.window_days} days is none. Give 0 or more.")
+        if not self.same_admission and self.window_days is None:
+            raise ConfigError(
+                "Pairs that need neither lie in one admission nor near in time could be years "
+                "apart. Give window_days, or ask for the same admission."
+            )
+
+    def in_words(self) -> str:
+        """The rule as a sentence, for cards and reports."""
+        parts = ["same person"]
+        if self.same_admission:
+            parts.append("one admission holds both")
+        if self.window_days is not None:
+            parts.append(f"at most {self.window_days:g} days apart")
+        return ", ".join([*parts, "nearest in time, the earlier of two equally near"])
+
+
+def pair(
+    left: pd.DataFrame,
+    right: pd.DataFrame,
+    rule: PairingRule,
+    admissions: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """The best partner of each event, for those that have one.
+
+    Parameters
+    ----------
+    left, right : DataFrame
+        ``subject_id``, ``id`` (each once) and ``time``. Rows without a time have no partner.
+    rule : PairingRule
+    admissions : DataFrame, optional
+        ``subject_id``, ``hadm_id``, ``start``, ``end`` as `mimic_tables.read_admissions` gives
+        them. Needed for ``rule.same_admission``; else only used to name the stay.
+
+    Returns
+    -------
+    DataFrame
+        ``left_id``, ``right_id``, ``hours`` (right minus left) and ``hadm_id`` (the stay that
+        holds both, of several the one that began last; "" without), in the order of ``left``. A
+        right event may be the partner of several.
+
+    Raises
+    ------
+    ConfigError
+        ``rule.same_admission`` without admissions.
+    """
+    if rule.same_admission and admissions is None:
+        raise ConfigError(
+            "Pairing within admissions needs MIMIC-IV's admissions table. Name its folder (hosp), "
+            "or switch same_admission off and give a window in days."
+        )
+    right = right[right["time"].notna()]
+    left = left[left["time"].notna() & left["subject_id"].isin(set(right["subject_id"]))]
+    parts = [
+        _best(left.iloc[first : first + _EVENTS_AT_ONCE], right, rule, admissions)
+        for first in range(0, len(left), _EVENTS_AT_ONCE)
+    ]
+    columns = ["left_id", "right_id", "hours", "hadm_id"]
+    if not parts:
+        return pd.DataFrame({name: pd.Series(dtype=object) for name in columns})
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def admission_of(events: pd.DataFrame, admissions: pd.DataFrame) -> pd.Series[str]:
+    """``hadm_id`` of the stay that each event lies in, both ends included; "" where in none.
+
+    Of several, the one that began last: a transfer opens a new stay before the old one is closed.
+
+    Parameters
+    ----------
+    events : DataFrame
+        ``subject_id`` and ``time``.
+    admissions : DataFrame
+        As for `pair`.
+    """
+    told = pd.Series("", index=events.index, dtype=object)
+    for first in range(0, len(events), _EVENTS_AT_ONCE):
+        part = events.iloc[first : first + _EVENTS_AT_ONCE]
+        lies = _stays(part.assign(row=part.index), admissions, "time")
+        lies = _latest_stay_first(lies).drop_duplicates("row")
+        told.loc[lies["row"]] = lies["hadm_id"].to_numpy()
+    return told
+
+
+def patient_split(patient_id: str, shares: tuple[float, float, float] = MIMIC_SHARES) -> str:
+    """Split of a person, by SHA-256 of the name alone.
+
+    Whoever prepares another set of the same people, or the same set in part or again, gets the
+    same answer; so nobody can be a training patient in one set and a test patient in another, as
+    long as both use one name for a person (`mimic_tables.patient_name`).
+
+    Parameters
+    ----------
+    patient_id : str
+    shares : tuple of float
+        Of train, valid and test; their sum is 1.
+    """
+    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+        raise ConfigError(f"The shares of the splits are {shares}; they must be 0 to 1, 1 in all.")
+    number = int.from_bytes(hashlib.sha256(patient_id.encode()).digest()[:8], "big") / 2.0**64
+    for split, end in zip(SPLITS, itertools.accumulate(shares), strict=True):
+        if number < end:
+            return split
+    return SPLITS[-1]
+
+
+def _stays(events: pd.DataFrame, admissions: pd.DataFrame, time: str) -> pd.DataFrame:
+    """One row for each event and each stay that it lies in."""
+    lies = events.merge(admissions, on="subject_id")
+    return lies[(lies["start"] <= lies[time]) & (lies[time] <= lies["end"])]
+
+
+def _latest_stay_first(lies: pd.DataFrame) -> pd.DataFrame:
+    number = pd.to_numeric(lies["hadm_id"], errors="coerce")
+    return lies.assign(hadm_number=number).sort_values(
+        ["start", "hadm_number", "hadm_id"], ascending=[False, True, True], kind="stable"
+    )
+
+
+def _best(
+    left: pd.DataFrame, right: pd.DataFrame, rule: PairingRule, admissions: pd.DataFrame | None
+) -> pd.DataFrame:
+    one = left[["subject_id", "id", "time"]].assign(row=np.arange(len(left)))
+    two = right[right["subject_id"].isin(set(one["subject_id"]))]
+    two = two[["subject_id", "id", "time"]]
+    found = one.merge(two, on="subject_id", suffixes=("_left", "_right"))
+    found["hours"] = (found["time_right"] - found["time_left"]).dt.total_seconds() / 3600.0
+    if rule.window_days is not None:
+        found = found[found["hours"].abs() <= rule.window_days * 24.0]
+    found["number"] = pd.to_numeric(found["id_right"].astype(str), errors="coerce")
+    found["name"] = found["id_right"].astype(str)
+    found["distance"] = found["hours"].abs()
+    if admissions is not None:
+        both = _stays(found.assign(pairing=found.index), admissions, "time_left")
+        both = both[(both["start"] <= both["time_right"]) & (both["time_right"] <= both["end"])]
+        stay = _latest_stay_first(both).drop_duplicates("pairing").set_index("pairing")["hadm_id"]
+        found["hadm_id"] = stay.reindex(found.index).fillna("")
+        if rule.same_admission:
+            found = found[found["hadm_id"] != ""]
+    else:
+        found["hadm_id"] = ""
+    best = found.sort_values(
+        ["row", "distance", "hours", "number", "name"], kind="stable"
+    ).drop_duplicates("row")
+    return best.rename(columns={"id_left": "left_id", "id_right": "right_id"})
+
+
+# Shared people and records
+
+
+class Shared(NamedTuple):
+    """A person or a recording that stands in two prepared sets.
+
+    Attributes
+    ----------
+    kind : str
+        ``"patient"``, ``"record"`` (one name) or ``"signal"`` (one ECG under two names).
+    first, second : str
+        Names of the sets.
+    first_id, second_id : str
+        What it is called in each.
+    first_split, second_split : str
+    """
+
+    kind: str
+    first: str
+    second: str
+    first_id: str
+    second_id: str
+    first_split: str
+    second_split: str
+
+    @property
+    def leaks(self) -> bool:
+        """Whether it is trained or tuned on in one set and measured on in the other."""
+        return self.first_split != self.second_split
+
+
+def shared_between(folders: Sequence[str | Path], *, signals: bool = True) -> list[Shared]:
+    """People and recordings that several prepared sets have in common.
+
+    People and records are found by name (sets of one origin use one name, as MIMIC's modules do),
+    and, with ``signals``, by what was recorded: CinC 2021 holds PTB-XL under other names and at
+    another rate. Two ECGs are one where the spreads of their 12 leads agree within 5 % and leads
+    II and V2 correlate above 0.99 over their whole length; who has other ECGs is not known then.
+
+    Parameters
+    ----------
+    folders : sequence of path
+        At least two, as `save_prepared` writes them.
+    signals : bool
+        Compare signals too, which reads all of them.
+
+    Returns
+    -------
+    list of Shared
+        In the order of the folders; ``leaks`` says which stand in different splits.
+
+    Raises
+    ------
+    DataSetError
+        A folder is not a prepared set.
+    ConfigError
+        Fewer than two folders, or one given twice.
+    """
+    paths = [Path(folder) for folder in folders]
+    if len({path.resolve() for path in paths}) < max(len(paths), 2):
+        raise ConfigError("Give two or more different prepared sets to compare.")
+    sets = [(path.name, load_prepared(path)) for path in paths]
+    found: list[Shared] = []
+    for (name_a, a), (name_b, b) in itertools.combinations(sets, 2):
+        found += _by_name("patient", "patient_id", name_a, a, name_b, b)
+        records = _by_name("record", "record_id", name_a, a, name_b, b)
+        found += records
+        if signals:
+            known = {(one.first_id, one.second_id) for one in records}
+            found += [
+                one
+                for one in _by_signal(name_a, a, name_b, b)
+                if (one.first_id, one.second_id) not in known
+            ]
+    return found
+
+
+def check_no_leak(folders: Sequence[str | Path], *, signals: bool = True) -> list[Shared]:
+    """As `shared_between`, for sets that are to be trained on and measured on together.
+
+    Raises
+    ------
+    DataSetError
+        Somebody or something stands in different splits of two sets.
+    """
+    found = shared_between(folders, signals=signals)
+    bad = [one for one in found if one.leaks]
+    if bad:
+        one = bad[0]
+        raise DataSetError(
+            f"{len(bad)} patients or recordings stand in different splits of the sets, for example "
+            f"{one.kind} {one.first_id}: {one.first_split} in {one.first}, {one.second_split} in "
+            f"{one.second}. Split both sets by the same rule, or leave one of them out."
+        )
+    return found
+
+
+def _by_name(
+    kind: str, column: str, name_a: str, a: StudySet, name_b: str, b: StudySet
+) -> Iterable[Shared]:
+    splits_a, splits_b = (_splits_of(one, column) for one in (a, b))
+    for item in sorted(splits_a.keys() & splits_b.keys()):
+        yield Shared(kind, name_a, name_b, item, item, splits_a[item], splits_b[item])
+
+
+def _splits_of(studies: StudySet, column: str) -> dict[str, str]:
+    table = studies.table
+    return dict(zip(table[column].astype(str), table["split"].astype(str), strict=True))
+
+
+def _by_signal(name_a: str, a: StudySet, name_b: str, b: StudySet) -> Iterable[Shared]:
+    from scipy.spatial import cKDTree
+
+    marks_a, marks_b = _marks(a), _marks(b)
+    near = cKDTree(marks_b).query_ball_point(marks_a, _SAME_SHAPE, p=np.inf)
+    table_a, table_b = a.table, b.table
+    for row_a, candidates in enumerate(near):
+        for row_b in sorted(candidates):
+            if _same_wave(a, row_a, b, row_b):
+                yield Shared(
+                    "signal",
+                    name_a,
+                    name_b,
+                    str(table_a["record_id"].iloc[row_a]),
+                    str(table_b["record_id"].iloc[row_b]),
+                    str(table_a["split"].iloc[row_a]),
+                    str(table_b["split"].iloc[row_b]),
+                )
+
+
+def _marks(studies: StudySet) -> npt.NDArray[np.float64]:
+    """Log of each lead's spread in mV: one row an ECG, near for one ECG read in two ways."""
+    spread = np.empty((len(studies), studies.signal_mv.shape[1]))
+    for row in range(len(studies)):
+        signal = np.asarray(studies.signal_mv[row], dtype=np.float64)
+        spread[row] = signal.std(axis=1)
+    return np.asarray(np.log(spread + _TENTHS_OF_MICROVOLT))
+
+
+def _same_wave(a: StudySet, row_a: int, b: StudySet, row_b: int) -> bool:
+    n_times = min(a.signal_mv.shape[2], b.signal_mv.shape[2])
+    for lead in (1, 7):
+        one = np.asarray(a.signal_mv[row_a, lead, :n_times], dtype=np.float64)
+        two = np.asarray(b.signal_mv[row_b, lead, :n_times], dtype=np.float64)
+        one, two = one - one.mean(), two - two.mean()
+        length = float(np.sqrt((one @ one) * (two @ two)))
+        if length == 0.0 or float(one @ two) / length < _SAME_WAVE:
+            return False
+    return True
