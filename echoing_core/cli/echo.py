@@ -94,6 +94,12 @@ def teacher_embed(
     by_clip: Annotated[
         bool, typer.Option("--by-clip", help="One Gaussian a clip instead of one a study.")
     ] = False,
+    paired_with: Annotated[
+        Path | None,
+        typer.Option(
+            "--paired-with", help="Prepared data set: only echo studies that its ECGs belong to."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Turn echo studies into Gaussians; a run that was stopped goes on where it was."""
@@ -101,7 +107,13 @@ def teacher_embed(
 
     with bar("embed echo") as progress:
         run = services.embed_echo_folder(
-            folder, out, teacher=teacher, by_clip=by_clip, device=device, progress=progress
+            folder,
+            out,
+            teacher=teacher,
+            by_clip=by_clip,
+            paired_with=paired_with,
+            device=device,
+            progress=progress,
         )
     made = run.embeddings
     for study, why in run.failures.items():

@@ -95,6 +95,7 @@ def embed_echo_folder(
     *,
     teacher: str | os.PathLike[str],
     by_clip: bool = False,
+    paired_with: str | os.PathLike[str] | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> EchoRun:
@@ -107,13 +108,17 @@ def embed_echo_folder(
     ----------
     folder : path
         Each folder below it with AVI or DICOM clips is a study, named as that folder; a clip
-        that lies directly in ``folder`` is a study of its own.
+        that lies directly in ``folder`` is a study of its own. Of MIMIC-IV-ECHO it is the folder
+        with ``echo-study-list.csv``; the studies are those of that list.
     out : path
         Store to write.
     teacher : path or str
         As `models.echo_loading.load_teacher` takes it.
     by_clip : bool
         One row a clip instead of one a study.
+    paired_with : path, optional
+        A prepared data set: only studies that its column ``echo_study_id`` names. All of
+        MIMIC-IV-ECHO takes days, the part that has an ECG in the same stay much less.
     device : str
         ``"cpu"`` or ``"cuda"``.
 
@@ -131,6 +136,8 @@ def embed_echo_folder(
     choice = FrameChoice()
     # A folder that holds nothing is told before a model is opened.
     paths = _study_paths(Path(folder))
+    if paired_with is not None:
+        paths = _only_paired(paths, Path(paired_with))
     loaded = load_teacher(teacher, device=device)
     sources = [_source(path, name, loaded.image_size, choice) for name, path in paths.items()]
     out = Path(out)
@@ -148,10 +155,14 @@ def embed_echo_folder(
 
 def _study_paths(folder: Path) -> dict[str, Path]:
     """Folders with clips and clips that lie alone, by the name of the study."""
+    from echoing_core.datasets.mimic_echo import echo_studies
+    from echoing_core.datasets.mimic_tables import find_table
     from echoing_core.io.echo import ENDINGS
 
     if not folder.is_dir():
         raise DataSetError(f"{folder} is not a folder. Give the one that holds the echo studies.")
+    if find_table(folder, "echo-study-list") is not None:
+        return {study.study_id: study.folder for study in echo_studies(folder)}
     clips = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
     places = list(dict.fromkeys(p if p.parent == folder else p.parent for p in clips))
     if not places:
@@ -168,6 +179,26 @@ def _study_paths(folder: Path) -> dict[str, Path]:
             )
         named[name] = place
     return named
+
+
+def _only_paired(paths: dict[str, Path], prepared: Path) -> dict[str, Path]:
+    """Studies that some ECG of a prepared set is paired with."""
+    from echoing_core.datasets.prepared import load_prepared
+
+    table = load_prepared(prepared).table
+    if "echo_study_id" not in table.columns:
+        raise DataSetError(
+            f"{prepared.name} pairs no ECG with an echocardiogram. Prepare it with the folder of "
+            "its echocardiograms."
+        )
+    wanted = set(table["echo_study_id"].astype(str))
+    chosen = {name: path for name, path in paths.items() if name in wanted}
+    if not chosen:
+        raise DataSetError(
+            f"None of the {len(paths)} studies belongs to an ECG of {prepared.name}. Name the "
+            "folder of the echocardiograms that it was prepared with."
+        )
+    return chosen
 
 
 def _source(path: Path, name: str, size: tuple[int, int], choice: FrameChoice) -> EchoSource:
