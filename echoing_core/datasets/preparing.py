@@ -103,6 +103,7 @@ def prepare(
     *,
     n_workers: int = 2,
     restart: bool = False,
+    rows_a_part: int = ROWS_A_PART,
     progress: Progress | None = None,
 ) -> PrepareReport:
     """Read a data set into a prepared folder.
@@ -119,6 +120,8 @@ def prepare(
         Processes that read; the result does not depend on it.
     restart : bool
         Throw away unfinished work on other data or with other options; without, it is an error.
+    rows_a_part : int
+        So many rows are read before they are safe from a kill. The result does not depend on it.
     progress : callable, optional
         Called with (rows done, rows in all). The first call tells what was finished before.
 
@@ -141,14 +144,14 @@ def prepare(
         raise DataSetError(f"There is no folder {root}. Name the folder of the data set.")
     may_become_prepared(out)
     plan = adapter.plan(root)
-    _check(plan.table, adapter.name)
     if plan.table.empty:
         raise DataSetError(_nothing(adapter.name, plan.left_out))
+    _check(plan.table, adapter.name)
     table = plan.table.iloc[order_of_splits(plan.table)].reset_index(drop=True)
-    pieces = [range(i, min(i + ROWS_A_PART, len(table))) for i in range(0, len(table), ROWS_A_PART)]
+    pieces = [range(i, min(i + rows_a_part, len(table))) for i in range(0, len(table), rows_a_part)]
     parts = out.with_name(out.name + "-parts")
     with _locked(parts):
-        _agree(parts, _fingerprint(adapter, table), restart=restart)
+        _agree(parts, _fingerprint(adapter, table, rows_a_part), restart=restart)
         todo = [i for i in range(len(pieces)) if not (parts / _name(i)).is_file()]
         n_resumed = len(table) - sum(len(pieces[i]) for i in todo)
         _read_all(adapter, root, table, pieces, todo, parts, n_workers, n_resumed, progress)
@@ -406,7 +409,7 @@ def _reason(error: RecordError, root: Path, row: Row) -> str:
 def _read_part(path: Path, *, with_signals: bool) -> _Part:
     """Read a part; one that is damaged is removed, so that the next run reads its rows again."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             told = json.loads(file["told"].tobytes())
             rows = np.asarray(told["rows"], dtype=np.int64)
             n = len(rows) if with_signals else 0
@@ -478,9 +481,9 @@ def _agree(parts: Path, fingerprint: str, *, restart: bool) -> None:
     write_text_atomically(path, json.dumps({"fingerprint": fingerprint}) + "\n")
 
 
-def _fingerprint(adapter: Adapter, table: pd.DataFrame) -> str:
+def _fingerprint(adapter: Adapter, table: pd.DataFrame, rows_a_part: int) -> str:
     """Hash of everything that decides what stands in a part, code of another version included."""
-    told = [_FORMAT, echoing_core.__version__, adapter.name, repr(adapter), ROWS_A_PART]
+    told = [_FORMAT, echoing_core.__version__, adapter.name, repr(adapter), rows_a_part]
     hashed = hashlib.sha256(json.dumps(told).encode())
     hashed.update(table.to_parquet(engine="pyarrow"))
     return hashed.hexdigest()
