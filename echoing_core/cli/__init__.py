@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from echoing_core.cli import (  # noqa: F401 - importing them adds their commands
     echo,
+    echo_text,
     making,
     preparing,
     protocols,

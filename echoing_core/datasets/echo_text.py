@@ -125,7 +125,7 @@ def echo_findings(text: str) -> EchoFindings:
         for name, value in measures_of(sentence):
             measured.setdefault(name, value)
     current = [one for one in numbers if not one.past] or [one for one in words if not one.past]
-    earlier = [one for one in (*numbers, *words) if one.past]
+    earlier = [one for one in (*words, *numbers) if one.past]
     return EchoFindings(
         min(current, key=lambda one: _METHOD_RANK[one.method], default=None),
         earlier[-1] if earlier else None,

@@ -94,7 +94,7 @@ _NO_AFTER = re.compile(
 )
 _TURN = re.compile(
     r"\b(?:but|however|although|though|except|while|whereas|apart\s+from|other\s+than"
-    r"|there\s+(?:is|are)|and\s+(?:there|a)\b|with(?!\s*in\b|out))\b|:"
+    r"|there\s+(?:is|are)|and\s+(?:there|a)\b|with(?!\s*in\b|out))\b|[:;]"
 )
 _NOT_MORE = re.compile(r"\b(?:no(?:t)?|nothing)\s+(?:more|greater|worse)\s+than\s*$")
 _MAYBE = re.compile(
@@ -143,7 +143,7 @@ _VALVES: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 _BARE = re.compile(rf"\b(?P<what>{_REG}|{_STEN})")
 _VALVE_NAMED = re.compile(
-    r"\b(?:(?P<a>aortic\s+valve|aortic\s+leaflets|av\s*:|aortic\s*:)"
+    r"\b(?:(?P<a>aortic\s+valve|aortic\s+leaflets|aortic\s+(?:regurg|insuf|stenos)\w+|av\s*:|aortic\s*:)"
     r"|(?P<m>mitral(?:\s+valve|\s+leaflets)?|mv\s*:)|(?P<t>tricuspid(?:\s+valve)?|tv\s*:)"
     r"|(?P<p>pulmon\w+\s+valve|pv\s*:))"
 )
@@ -183,7 +183,8 @@ _PA_PRESSURE = re.compile(
     r"(?:pressure)s?|\bpasp\b|\brvsp\b"
 )
 _MOTION = re.compile(
-    r"(?:wall[- ]*)motion\s+(?:abn\w+|defect\w*|is|was|appears|score)|\brwmas?\b|\bwmas?\b"
+    r"wall[- ]*motion\s+(?:abn\w+|defect\w*)|(?P<plain>wall[- ]*motion\s*(?:\bis\b|\bwas\b"
+    r"|appears|:))|\brwmas?\b|\bwmas?\b"
     r"|(?:hypo|a|dys)kine\w+|kinetic\s+abn\w+"
     r"|aneurysm\w*(?=[^.]*\b(?:apex|apical|lv|left\s+vent))"
 )
@@ -197,7 +198,7 @@ _SUBJECT = re.compile(
     r"|(?P<lv>left\s+(?:ventric\w+|vent\b)|\blv(?:edd|idd?|id|h)?\b|\bl\.?v\b)"
     r"|(?P<rv>right\s+(?:ventric\w+|vent\b)|\brv\b)"
     r"|(?P<la>left\s+atri\w+|\bla\b|\blae\b)|(?P<ra>right\s+atri\w+|\bra\b|\brae\b)"
-    r"|(?P<atria>\batria\b)"
+    r"|(?P<atria>\batria\b|\batrial(?=\s+siz))"
     r"|(?P<other>aort\w+|\bivc\b|inferior\s+vena|sinus(?:es)?\s+of|annul\w+|coronary|root"
     r"|pulmonary\s+arter\w+|main\s+pa\b|hepatic|leaflet\w*|valve\w*|pericard\w+)"
 )
@@ -216,6 +217,11 @@ _GRADE_GAP = (
     r"|diffuse|focal|\(?\d\+\)?)[\s,]*)*"
 )
 _NORMAL = r"(?:within\s+)?(?:normal|nl|wnl)"
+# "Wall thickness, cavity size and systolic function are normal."
+_ALL_NORMAL = (
+    r"(?=(?:(?!\bis\b|dilat|enlarg|increas|\bwith\b|thicken)[^.;:]){0,80}?\b(?:are|were)\s+(?:all\s+)?"
+    r"(?:normal|within\s+normal|wnl))"
+)
 _IS = r"\s*(?:is|are|was|were|:|=|appears)"
 _DILATED = re.compile(
     r"(?P<big>di?lat\w+|dialat\w+|enlarge\w*|increased\s+in\s+size"
@@ -224,7 +230,10 @@ _DILATED = re.compile(
     r"|(?P<normal>(?:normal|nml|nl|not\s+enlarged)(?:[- ]+(?:in\s+)?(?:cavity\s+|chamber\s+"
     r"|internal\s+)?(?:size|sized|dimensions?|volumes?))"
     r"|(?:size|dimensions?|volumes?|diameters?)(?:\s+and\s+(?:wall\s+thickness(?:es)?"
-    rf"|(?:systolic\s+)?function))?{_IS}\s*{_NORMAL}|of\s+normal\s+size)"
+    rf"|(?:systolic\s+)?function))?(?:{_IS})?\s*{_NORMAL}|of\s+normal\s+size"
+    r"|(?:normal|nl)\s+(?:(?:left|right|lv|rv|la|ra|atri\w+|ventric\w+|biventric\w+|biatrial|chamber"
+    r"|cavity|and|internal)\s+){1,4}(?:sizes?|dimensions?|volumes?)"
+    rf"|(?:sizes?|dimensions?|volumes?){_ALL_NORMAL})"
 )
 _HYPERTROPHY = re.compile(
     r"(?P<lvh>\blvh\b)|(?P<big>hyper?trop\w+|hypertophy"
@@ -235,25 +244,27 @@ _HYPERTROPHY = re.compile(
     r"|(?P<normal>wall\s+thick\w+(?:\s*,?\s*(?:and\s+)?(?:cavity\s+|chamber\s+)?(?:size"
     rf"|dimensions?|volumes?)?)?(?:{_IS})?\s*{_NORMAL}"
     r"|normal\s+(?:\w+\s+){0,3}?wall\s+thick\w*"
+    rf"|wall\s+thick\w+{_ALL_NORMAL}"
     r"|normal\s+(?:in\s+)?(?:cavity\s+)?size,?\s+(?:and\s+)?wall\s+thick\w*)"
 )
 _FUNCTION = re.compile(
     r"(?P<dia>diastolic\s+(?:dys)?function|diastolic\s+relaxation)"
     r"|(?P<dys>(?:systolic\s+|contractile\s+)?dysfunction|systolic\s+failure)"
-    r"|(?P<fun>(?:systolic\s+|contractile\s+|pump\s+|ventricular\s+)?(?:function|contractility"
-    r"|contraction|performance)|ejection\s+fraction|\b(?:lv)?ef\b|free\s+wall\s+motion)"
+    r"|(?P<fun>(?:systolic\s+|contractile\s+|pump\s+)?(?:fu\w{3,7}on|contractility"
+    r"|contraction|performance)|ejection\s+fraction|\b(?:lv)?ef\b(?!\s+slope)|free\s+wall\s+motion)"
     r"|(?P<hypo>(?:global\w*|diffuse\w*)(?:\s+\w+){0,3}?\s+(?:hypokine\w+))"
-    r"|(?P<state>hypo-?contractile|hyperdynamic|hyper-?contractile|hyper-?kinetic)"
+    r"|(?P<state>hypo-?contractile|(?<=ventricle\sis\s)hypokinetic|(?<=\b[lr]v\sis\s)hypokinetic|hyperdynamic|hyper-?contractile|hyper-?kinetic)"
 )
 _FUNCTION_WORD = re.compile(
     r"(?P<low_normal>low[- ]+(?:to\s+)?normal|lower\s+limits?\s+of\s+normal"
     r"|borderline(?:\s+normal)?)"
-    r"|(?P<normal>(?<!ab)normal(?!i)|preserved|intact|within\s+normal\s+limits|wnl|\bgood\b"
+    r"|(?P<normal>(?<!ab)normal(?:i[sz]ed)?|preserved|intact|within\s+normal\s+limits|wnl|\bgood\b"
     r"|unremarkable|not\s+(?:\w+\s+)?(?:reduced|impaired|depressed)|unimpaired|\bnl\b|excellent)"
     r"|(?P<hyper>hyper-?dynamic|vigorous|supra-?normal|hyper-?contractile|hyper-?kinetic)"
-    r"|(?P<reduced>re?duced|redcued|depress\w*|impair\w*|decreas\w+|diminish\w+|poor|\blow\b"
-    r"|abnormal|dysfunction|hypo-?kine\w+|hypo-?contractile|compromised|failure)"
+    r"|(?P<reduced>re?duced|redcued|depress\w*|impair\w*|decreas\w+|diminish\w+|\bpoor|\blow\b"
+    r"|abnormal|dysfunction|hypo-?kine\w+|hypo-?contractile|compromised)"
 )
+_FUNCTION_WORD_PLAIN = re.sub(r"\?P<\w+>", "?:", _FUNCTION_WORD.pattern)
 _STEPS = {
     "mild": "mildly reduced",
     "trace": "mildly reduced",
@@ -405,7 +416,7 @@ def _motion(sentence: Sentence) -> Iterator[Finding]:
             continue
         clause = _TURN.split(text[: m.start()])[-1]
         normal = re.match(r"[\s:]*(?:\w+\s+){0,2}?(?:normal|intact|preserved)", text[m.end() :])
-        if m.group().endswith(("is", "was", "appears", "score")) and not normal:
+        if m.lastgroup == "plain" and not normal:
             if not re.match(r"[\s\w]{0,30}abnormal", text[m.end() :]):
                 continue
             normal = None
@@ -538,18 +549,21 @@ def _function_grade(text: str, m: re.Match[str]) -> tuple[str | None, int, int]:
         grade = grade_of(graded[-1]) if graded else later or PRESENT
         first = text.rfind(graded[-1].group(), 0, end) if graded else start
         return _STEPS[grade], first, end
+    rest = re.split(r"[;]|\bwith(?!in)\b|\bright\b|\brv\b|%", text[end:])[0]
+    now = re.search(r"\b(?:was|previous\w*|prior)\b.*?(?=\bnow\b)", rest)
+    skipped = now.end() if now else 0
     after = re.match(
         rf"\W*(?:\([^)]*\)\W*)?(?:of\s+the\s+)?(?:\w+\W+){{0,5}}?(?:(?P<how>{GRADE_PATTERN})\W*(?:global\w*\s+)?)?(?P<word>{_FUNCTION_WORD.pattern})",
-        re.split(r"[;]|\bwith(?!in)\b|\bright\b|\brv\b|%", text[end:])[0],
+        rest[skipped:],
     )
     ahead = re.search(
-        rf"(?:(?P<how>{GRADE_PATTERN})\W+)?(?P<word>{_FUNCTION_WORD.pattern})\W+(?:(?!is\b|are\b|and\b|with\b)\w+\W+){{0,4}}?$",
+        rf"(?:(?P<how>{GRADE_PATTERN})\W+)?(?P<word>{_FUNCTION_WORD.pattern})\W+(?:(?!is\b|are\b|with\b|while\b|whereas\b|but\b|however\b|{_FUNCTION_WORD_PLAIN})\w+\W+){{0,5}}?$",
         before,
     )
     chosen = ahead or after
     if chosen is None:
         return None, start, end
-    shift = start - len(before) if chosen is ahead else end
+    shift = start - len(before) if chosen is ahead else end + skipped
     span = (min(start, shift + chosen.start("word")), max(end, shift + chosen.end()))
     kind = next(k for k in ("low_normal", "normal", "hyper", "reduced") if chosen[k])
     if kind == "low_normal":
@@ -588,7 +602,8 @@ _MEASURES: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "lvedd_mm",
         re.compile(
-            rf"(?:\blvedd\b|\blvidd\b|\blvid\s*\(?d\b|end[- ]diastolic\s+(?:dimension|diameter)|\blvdd\b){_MM}"
+            r"(?:\blvedd\b|\blvidd\b|\blvid\s*\(?d\b|\blvdd\b"
+            rf"|end[- ]diastolic\s+(?:dimension|diameter)){_MM}"
         ),
     ),
 )

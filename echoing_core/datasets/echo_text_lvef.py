@@ -75,7 +75,7 @@ class Lvef:
 _EJECTION = r"e[jg]\w{2,8}\s+f(?:r|x)\w{0,8}"
 EF_TERM = re.compile(
     rf"\b(?:(?:lv|l\.v\.)[- ]?e\.?f\b\.?|(?:left\s+ventric\w+\s+|lv\s+)?{_EJECTION}|e\.?f\b\.?"
-    r"|ejection\s+frac\w*)"
+    r"|ejection\s+frac\w*)(?!\s+slope)"
 )
 # Whose ejection fraction it is, if not the left ventricle's.
 _OTHERS = re.compile(
@@ -120,6 +120,7 @@ _PAST = re.compile(
     r"|versus|vs|from|history\s+of|h/o|hx|was\s+once|used\s+to\s+be|in\s+the\s+past|past|known"
     r"|pre-?\s?(?:op\w*|treatment|crt|tavr|procedure|chemo\w*|bypass)|initial(?:ly)?|had\s+been|outside|nadir"
     r"|before|(?:in|of|from|since)\s+(?:19|20)\d\d|in\s+_{2,}|(?:19|20)\d\d|ago|pmh\w*)\b"
+    r"|[,;(]\s*(?:it\s+)?was\b"
 )
 _NOW = re.compile(
     r"\b(?:now|current\w*|today\w*|present(?:ly)?|at\s+present|this\s+(?:study|exam\w*|time)|repeat\w*"
@@ -176,7 +177,8 @@ def lvef_numbers(sentence: Sentence) -> Iterator[Lvef]:
             if k and _is_reference(text, values[k - 1], value):
                 continue
             following = values[k + 1].start if k + 1 < len(values) else end
-            past = _is_past(text[opening : value.start], text[value.end : following])
+            told_after = _past_after(text[value.end : following], last=following == end)
+            past = bool(told_after) or _is_past(text[opening : value.start])
             start = sentence.start + (term.start() if k == 0 else value.start)
             stop = sentence.start + max(value.end, term.end() if k == 0 else 0)
             first = min(start, sentence.start + value.start)
@@ -192,7 +194,7 @@ def lvef_numbers(sentence: Sentence) -> Iterator[Lvef]:
                 stop,
                 sentence.original[first - sentence.start : stop - sentence.start],
             )
-            opening = value.end
+            opening = value.end + told_after
         done = opening
 
 
@@ -266,9 +268,9 @@ def _value_of(text: str, found: re.Match[str], *, gap: str | None) -> list[_Foun
     if b is None:
         end = found.end("pa") if found["pa"] else found.end("a")
         percent = bool(found["pa"])
-    if not percent:
-        if _UNIT_AFTER.match(text, end) or (gap is None) or not _CLOSE.fullmatch(gap):
-            return []
+    bare = not percent and (_UNIT_AFTER.match(text, end) or gap is None)
+    if bare or (not percent and not _CLOSE.fullmatch(gap or "")):
+        return []
     values = [a] if b is None else [a, number_of(b)]
     if all(value < 1.0 for value in values):
         values = [round(100 * value, 1) for value in values]
@@ -312,7 +314,19 @@ def _is_reference(text: str, previous: _Found, value: _Found) -> bool:
     return value.kind in (AT_LEAST, AT_MOST) and not between.strip(" |\t")
 
 
-def _is_past(before: str, after: str) -> bool:
+def _past_after(after: str, *, last: bool) -> int:
+    """How many letters after a value put it into the past: "30 % in 2015", "25 % -> 45 %"."""
+    arrow = re.match(r"\s*(?:=>|→|to\s+\d)", after)
+    if arrow and not last:
+        return arrow.end()
+    told = _PAST_AFTER.match(after)
+    if told is None:
+        return 0
+    # "55 % (previously 30 %)": the word belongs to the value that follows it.
+    return told.end() if last or re.search(r"[,;)]|\bnow\b|\band\b", after[told.end() :]) else 0
+
+
+def _is_past(before: str) -> bool:
     strong = _STRONG_PAST.search(before)
     trimmed = _COMPARED.sub("", before)
     strong = strong if strong and strong.start() >= len(before) - len(trimmed) else None
@@ -322,9 +336,7 @@ def _is_past(before: str, after: str) -> bool:
         now = [m.end() for m in _NOW.finditer(trimmed) if m.group() != "is"]
     if now and (not past or now[-1] > past[-1]):
         return False
-    if past:
-        return True
-    return bool(_PAST_AFTER.match(after)) or bool(re.match(r"\s*(?:->|=>|→|to\s+\d)", after))
+    return bool(past)
 
 
 def _method(text: str, start: int, value: _Found, end: int) -> str | None:

@@ -25,7 +25,7 @@ _SEVERE = (
     r"(?:sever\w*|sevr\w+|marked(?:ly)?|massive(?:ly)?|critical(?:ly)?|torrential|wide[- ]open"
     r"|large|profound(?:ly)?|gross(?:ly)?)"
 )
-_TO = r"\s*(?:-|/|to)\s*"
+_TO = r"[\s-]*(?:-|/|\bto\b)[\s-]*"
 _GRADE_PATTERNS: tuple[tuple[str, str], ...] = (
     (
         "moderate to severe",
@@ -107,12 +107,14 @@ _UNFINISHED = re.compile(
     r"|moderate(?:ly)?|severe(?:ly)?|trace|systolic|estimated|between|from|in|fraction|approximately"
     r"|aortic|mitral|tricuspid|pericardial|pulmonary)|[,=<>-])\s*$"
 )
-_BREAK = re.compile(r"[.;!?](?=\s|$|[A-Za-z])|\n\s*\n|\n")
+_BREAK = re.compile(r"[.!?](?=\s|$|[A-Za-z])|\n\s*\n|\n")
 
 
 def sentences(report: str) -> Iterator[Sentence]:
     """Cut a report into sentences; a line wrapped in the middle of one is no end."""
     even = "".join(c.lower() if len(c.lower()) == 1 else c for c in report.translate(_EVEN))
+    # An arrow is no dash, and not "greater than".
+    even = re.sub(r"-+>", lambda m: "→".ljust(len(m.group())), even)
     start = 0
     for found in _BREAK.finditer(even):
         if not _ends(even, start, found):

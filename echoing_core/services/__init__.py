@@ -8,11 +8,20 @@ from echoing_core.errors import CheckpointError, EchoingError
 from echoing_core.explanation import Explanation
 from echoing_core.io import read_recording
 from echoing_core.records import Answer, Hit
+from echoing_core.services.along import (
+    Looking,
+    ToldStretch,
+    fitting_stride_s,
+    look_closer,
+    told_stretches,
+)
 from echoing_core.services.echo import (
     embed_echo_folder,
     measure_echo_teacher,
+    measure_echo_teacher_on_echonet,
     train_echo_teacher,
 )
+from echoing_core.services.echo_text import evaluate_echo_text
 from echoing_core.services.making import (
     build_demo_index,
     build_samples,
@@ -56,21 +65,48 @@ from echoing_core.services.recordings import (
     window_report,
     window_reports,
 )
+from echoing_core.services.report import (
+    Asked,
+    Found,
+    Report,
+    clean_name,
+    deidentified,
+    make_report,
+    report_html,
+    report_pdf,
+    report_png,
+    track_json,
+)
 from echoing_core.services.runs import evaluate_ablation, preset, train_preset
+from echoing_core.services.session_file import (
+    Session,
+    Setting,
+    fingerprint,
+    link_query,
+    read_session,
+    session_text,
+    settings_from_link,
+)
 from echoing_core.services.weights import ImportedWeights, import_weights
 from echoing_core.uncertainty.reasons import WindowReport
 from echoing_core.zeroshot_prompts import PromptSet
 
 __all__ = [
     "Answer",
+    "Asked",
     "CheckpointError",
     "EchoingError",
     "Explanation",
+    "Found",
     "Hit",
     "ImportedWeights",
+    "Looking",
     "Model",
     "PromptSet",
+    "Report",
     "Sample",
+    "Session",
+    "Setting",
     "WindowReport",
     "answer_embedding",
     "as_prompt_sets",
@@ -79,10 +115,13 @@ __all__ = [
     "build_demo_index",
     "build_samples",
     "cautions",
+    "clean_name",
     "data_sets",
+    "deidentified",
     "draw_item",
     "embed_echo_folder",
     "evaluate_ablation",
+    "evaluate_echo_text",
     "evaluate_few_shot",
     "evaluate_fine_tune",
     "evaluate_fusion",
@@ -93,22 +132,36 @@ __all__ = [
     "evaluate_zero_shot",
     "explain",
     "extreme_windows",
+    "fingerprint",
+    "fitting_stride_s",
     "fuse_recording",
     "import_weights",
     "indexes_folder",
+    "link_query",
     "load_index",
     "load_model",
+    "look_closer",
+    "make_report",
     "measure_echo_teacher",
+    "measure_echo_teacher_on_echonet",
     "most_sure_window",
     "prepare_data_set",
     "prepare_simulated",
     "preset",
     "prompt_sets",
     "read_recording",
+    "read_session",
     "read_upload",
+    "report_html",
+    "report_pdf",
+    "report_png",
     "samples",
     "search",
+    "session_text",
+    "settings_from_link",
     "simulate_cohort",
+    "told_stretches",
+    "track_json",
     "train_demo",
     "train_echo_teacher",
     "train_preset",

@@ -1,0 +1,40 @@
+"""Command that measures the reader of echo reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echoing_core.cli.making import MarkdownOption
+from echoing_core.cli.output import at_most_one_on_stdout, deliver, json_text, writable
+from echoing_core.cli.root import JsonOption, evaluate_app
+
+
+@evaluate_app.command("echo-text")
+def evaluate_echo_text(
+    sentences: Annotated[
+        Path,
+        typer.Argument(help="CSV with the columns half, text and truth.", show_default=False),
+    ],
+    half: Annotated[
+        list[str] | None,
+        typer.Option("--half", help="Only this half; may be repeated. Without, each."),
+    ] = None,
+    json_out: JsonOption = None,
+    markdown_out: MarkdownOption = None,
+) -> None:
+    """How often the rules that read echo reports are right; every failure is listed."""
+    from echoing_core import services
+
+    at_most_one_on_stdout(json_out, markdown_out)
+    writable(json_out, markdown_out)
+    reports = services.evaluate_echo_text(sentences, half)
+    told = "\n".join(report.to_markdown() for report in reports)
+    if json_out is not None:
+        deliver(json_text({"reports": [report.to_dict() for report in reports]}), json_out)
+    if markdown_out is not None:
+        deliver(told, markdown_out)
+    if "-" not in (json_out, markdown_out):
+        typer.echo(told, nl=False)

@@ -1,0 +1,230 @@
+"""How often `datasets.echo_text` is right, on sentences whose truth is known."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from echoing_core.datasets.echo_text import FINDINGS, EchoFindings, Finding, echo_findings
+from echoing_core.datasets.echo_text_lvef import WORDS, Lvef
+from echoing_core.errors import DataSetError
+
+LVEF_KINDS = ("lvef_number", "lvef_range", "lvef_at_least", "lvef_at_most", "lvef_words")
+MEASURES = (
+    "septum_mm",
+    "posterior_wall_mm",
+    "lvedd_mm",
+    "fractional_shortening_pct",
+    "pasp_mmhg",
+)
+KINDS: tuple[str, ...] = (*LVEF_KINDS, "lvef_past_pct", *FINDINGS, *MEASURES)
+COLUMNS = ("half", "text", "truth")
+
+
+@dataclass(frozen=True)
+class TrueSentence:
+    """A sentence and all that it says.
+
+    Attributes
+    ----------
+    half : str
+        ``"developed"`` where rules were written with it in view, ``"held out"`` where not.
+    text : str
+    truth : mapping of str to str
+        A kind (`KINDS`) to a number, a grade, ``"possible"``, or words; empty where it says
+        nothing that is looked for.
+    """
+
+    half: str
+    text: str
+    truth: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Right, wrongly said and missed of one kind; a wrong value is both of the last."""
+
+    kind: str
+    right: int
+    wrong: int
+    missed: int
+
+    @property
+    def precision(self) -> float | None:
+        """Right among all said; None where nothing was said."""
+        said = self.right + self.wrong
+        return self.right / said if said else None
+
+    @property
+    def recall(self) -> float | None:
+        """Right among all there is; None where there is none."""
+        there = self.right + self.missed
+        return self.right / there if there else None
+
+
+@dataclass(frozen=True)
+class EchoTextReport:
+    """Scores of one half, the last of all kinds together, and every sentence that is not right."""
+
+    half: str
+    n_sentences: int
+    scores: tuple[Score, ...]
+    failures: tuple[tuple[str, str, str], ...]
+    """(sentence, truth, what was said)."""
+
+    @property
+    def n_right(self) -> int:
+        """Sentences of which everything was right."""
+        return self.n_sentences - len(self.failures)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {
+            "half": self.half,
+            "sentences": self.n_sentences,
+            "sentences_right": self.n_right,
+            "scores": [
+                {
+                    "kind": score.kind,
+                    "right": score.right,
+                    "wrong": score.wrong,
+                    "missed": score.missed,
+                    "precision": score.precision,
+                    "recall": score.recall,
+                }
+                for score in self.scores
+            ],
+            "failures": [
+                {"text": text, "truth": truth, "said": said} for text, truth, said in self.failures
+            ],
+        }
+
+    def to_markdown(self) -> str:
+        """A section with a table, and the failures below it."""
+        lines = [
+            f"## Sentences {self.half}",
+            "",
+            f"{self.n_right} of {self.n_sentences} sentences are right in every respect.",
+            "",
+            "| kind | right | wrongly said | missed | precision | recall |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
+        for score in self.scores:
+            lines.append(
+                f"| {score.kind.replace('_', ' ')} | {score.right} | {score.wrong} "
+                f"| {score.missed} | {_percent(score.precision)} | {_percent(score.recall)} |"
+            )
+        lines += ["", "What is not right:" if self.failures else "Nothing is wrong.", ""]
+        for text, truth, said in self.failures:
+            told = text.replace("\n", " ⏎ ")
+            lines.append(f'- "{told}": true is {truth or "nothing"}; said was {said or "nothing"}')
+        return "\n".join(lines).rstrip() + "\n"
+
+
+def read_sentences(path: Path) -> tuple[TrueSentence, ...]:
+    r"""Read a CSV with the columns ``half``, ``text`` and ``truth``.
+
+    ``truth`` is ``kind=value`` joined by semicolons: ``lvef_range=57.5; mitral_regurgitation=mild;
+    pericardial_effusion=none``. A line end within a text is written ``\n``.
+
+    Raises
+    ------
+    DataSetError
+        A column is missing, or a kind is not known.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            if not set(COLUMNS) <= set(rows.fieldnames or ()):
+                raise DataSetError(
+                    f"{path.name} needs the columns {', '.join(COLUMNS)}; it has "
+                    f"{', '.join(rows.fieldnames or ()) or 'none'}."
+                )
+            found = tuple(_sentence_of(path, row) for row in rows)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataSetError(f"{path.name} cannot be read as a CSV in UTF-8.") from error
+    if not found:
+        raise DataSetError(f"{path.name} has no sentence.")
+    return found
+
+
+def _sentence_of(path: Path, row: Mapping[str, str]) -> TrueSentence:
+    truth = {}
+    for part in filter(None, (part.strip() for part in (row["truth"] or "").split(";"))):
+        kind, _, value = (piece.strip() for piece in part.partition("="))
+        if kind not in KINDS or not value:
+            raise DataSetError(
+                f"{path.name}: {part!r} is no kind with its value. Kinds are {', '.join(KINDS)}."
+            )
+        truth[kind] = _even(value)
+    return TrueSentence(row["half"], row["text"].replace("\\n", "\n"), truth)
+
+
+def score_echo_text(sentences: Sequence[TrueSentence], half: str) -> EchoTextReport:
+    """Read all sentences of one half and compare."""
+    counts: dict[str, Counter[str]] = {kind: Counter() for kind in (*KINDS, "all")}
+    failures = []
+    chosen = [sentence for sentence in sentences if sentence.half == half]
+    for sentence in chosen:
+        said = said_of(echo_findings(sentence.text))
+        for kind in said.keys() | sentence.truth.keys():
+            one, other = said.get(kind), sentence.truth.get(kind)
+            if one == other:
+                outcomes = ["right"]
+            else:
+                outcomes = ["wrong"] * (one is not None) + ["missed"] * (other is not None)
+            for outcome in outcomes:
+                counts[kind][outcome] += 1
+                counts["all"][outcome] += 1
+        if said != dict(sentence.truth):
+            failures.append((sentence.text, _told(sentence.truth), _told(said)))
+    return EchoTextReport(
+        half,
+        len(chosen),
+        tuple(
+            Score(kind, count["right"], count["wrong"], count["missed"])
+            for kind, count in counts.items()
+            if count.total()
+        ),
+        tuple(failures),
+    )
+
+
+def said_of(found: EchoFindings) -> dict[str, str]:
+    """What was found, as a `TrueSentence` has it."""
+    said: dict[str, str] = {}
+    if found.lvef is not None:
+        kind, value = _lvef(found.lvef)
+        said[kind] = value
+    if found.lvef_past is not None and found.lvef_past.pct is not None:
+        said["lvef_past_pct"] = f"{found.lvef_past.pct:g}"
+    said |= {name: _finding(one) for name, one in found.findings.items()}
+    return said | {name: f"{value:g}" for name, value in found.measures.items()}
+
+
+def _lvef(one: Lvef) -> tuple[str, str]:
+    value = one.grade if one.kind == WORDS else f"{one.pct:g}"
+    return f"lvef_{one.kind.replace(' ', '_')}", str(value)
+
+
+def _finding(one: Finding) -> str:
+    return one.grade if one.certain else "possible"
+
+
+def _even(value: str) -> str:
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return value
+
+
+def _told(said: Mapping[str, str]) -> str:
+    return ", ".join(f"{kind} {value}".replace("_", " ") for kind, value in sorted(said.items()))
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
