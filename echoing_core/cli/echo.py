@@ -21,6 +21,7 @@ from echoing_core.explanation import DISCLAIMER
 
 if TYPE_CHECKING:
     from echoing_core.recipes.teacher import MeasuredTeacher
+    from echoing_core.recipes.teacher_videos import MeasuredVideos
 
 TeacherOption = Annotated[
     str,
@@ -63,17 +64,40 @@ def teacher_train(
 @teacher_app.command("measure")
 def teacher_measure(
     teacher: TeacherOption,
-    studies: Annotated[int, typer.Option("--studies", min=20)] = 400,
+    studies: Annotated[
+        int, typer.Option("--studies", min=20, help="Simulated studies to measure on.")
+    ] = 400,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 5011,
     workers: WorkersOption = 2,
+    echonet: Annotated[
+        Path | None,
+        typer.Option(
+            "--echonet",
+            help="Measure on EchoNet-Dynamic instead: the folder with FileList.csv.",
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", help="Of EchoNet-Dynamic: train, valid or test.")
+    ] = "test",
+    device: Annotated[
+        str, typer.Option("--device", help="cpu or cuda, for EchoNet-Dynamic.")
+    ] = "cpu",
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
 ) -> None:
-    """ECHO-CLIP's own zero-shot readings on simulated echo: EF by number, findings by prompt."""
+    """ECHO-CLIP's own zero-shot readings: EF by number, findings by prompt; simulated or real."""
     from echoing_core import services
 
     at_most_one_on_stdout(json_out, markdown_out)
     writable(json_out, markdown_out)
+    if echonet is not None:
+        with bar("read videos") as told:
+            videos = services.measure_echo_teacher_on_echonet(
+                echonet, teacher=teacher, split=split, device=device, progress=told
+            )
+        _deliver_videos(videos, teacher, json_out, markdown_out)
+        return
     with stage_bars() as progress:
         measured = services.measure_echo_teacher(
             teacher, n_studies=studies, seed=seed, n_workers=workers, progress=progress
@@ -123,6 +147,33 @@ def teacher_embed(
         f"{made.teacher}, hash {made.teacher_hash[:16]}; {run.n_cached} were there already, "
         f"{len(run.failures)} left out" + (". Simulated." if made.simulated else ".")
     )
+
+
+def _deliver_videos(
+    measured: MeasuredVideos, teacher: str, json_out: str | None, markdown_out: str | None
+) -> None:
+    from dataclasses import asdict
+
+    from echoing_core.evaluate.tables import to_markdown, to_records
+
+    for study, why in measured.failures.items():
+        typer.echo(f"left out {study}: {why}", err=True)
+    table = to_markdown(measured.results)
+    if json_out is not None:
+        content: dict[str, Any] = {
+            "disclaimer": DISCLAIMER,
+            "teacher": teacher,
+            "data": measured.results[0].data,
+            "n_studies": len(measured.readings),
+            "left_out": measured.failures,
+            "results": to_records(measured.results),
+            "readings": [asdict(one) for one in measured.readings],
+        }
+        deliver(json_text(content), json_out)
+    if markdown_out is not None:
+        deliver(table, markdown_out)
+    if "-" not in (json_out, markdown_out):
+        typer.echo(table, nl=False)
 
 
 def _deliver(

@@ -29,6 +29,9 @@ class Entry(NamedTuple):
 DATA_SETS: dict[str, Entry] = {
     "ptbxl": Entry("ptbxl", "PtbXl", "PTB-XL 1.0.3"),
     "cinc": Entry("cinc", "Cinc", "PhysioNet/CinC Challenge 2020 and 2021, CPSC2018, CSN"),
+    "echonet": Entry(
+        "echonet", "EchoNetDynamic", "EchoNet-Dynamic: videos only, for echoing teacher measure"
+    ),
     "echonext": Entry("echonext", "EchoNext", "EchoNext 1.1"),
     "music": Entry("music", "Music", "MUSIC 1.0.1, high-resolution and Holter recordings"),
     "mimic": Entry("mimic_ecg", "MimicEcg", "MIMIC-IV-ECG 1.0, with -ECHO, -Note and admissions"),

@@ -40,6 +40,7 @@ from echoing_core.models.echo_loading import (
     write_card,
 )
 from echoing_core.models.echo_teacher import EchoTeacher, echo_gaussian, resized_by_area
+from echoing_core.recipes.teacher_videos import LIVING_PCT, correlation, mean_absolute_error
 from echoing_core.simulate.echo import study_clips
 from echoing_core.simulate.heart import HeartState
 from echoing_core.simulate.identity import parse_record_id, patient_id
@@ -63,7 +64,6 @@ HELD_OUT = "simulated held-out patients"
 _CHUNK = 16
 _POOL_FACTOR = 8
 _BIN_POINTS = 5.0
-_LIVING_PCT = (10, 80)
 _STUDY_ID = re.compile(r"(sim-\d+-\d{6,})-s(\d+)")
 _TASKS = {"lvef_lt40": "LVEF < 40 %", "slvh": "SLVH", "dlv": "DLV"}
 _STATES = {"lvef_pct": "LVEF, points", "wall_mm": "wall, mm", "lvedd_mm": "LVEDD, mm"}
@@ -211,7 +211,7 @@ def measure_teacher(
     texts, values = filled()
     of_texts = teacher.embed_text(texts)
     # ECHO-CLIP offers 0 to 100 %; no heart of the simulation, and hardly one elsewhere, is there.
-    living = (values >= _LIVING_PCT[0]) & (values <= _LIVING_PCT[1])
+    living = (values >= LIVING_PCT[0]) & (values <= LIVING_PCT[1])
     of_findings = {task: teacher.embed_text(BINARY_PROMPTS[task]) for task in _TASKS}
     read_pct = np.empty(len(bank.states))
     near_pct = np.empty(len(bank.states))
@@ -241,11 +241,19 @@ def measure_teacher(
         return Result(HELD_OUT, *place, estimate, simulated=True)
 
     results = [
-        result((_STATES["lvef_pct"], "MAE", "prompts"), _mae, truth["lvef_pct"], read_pct),
         result(
-            (_STATES["lvef_pct"], "MAE", "prompts, 10 to 80 %"), _mae, truth["lvef_pct"], near_pct
+            (_STATES["lvef_pct"], "MAE", "prompts"),
+            mean_absolute_error,
+            truth["lvef_pct"],
+            read_pct,
         ),
-        result((_STATES["lvef_pct"], "r", "prompts"), _correlation, truth["lvef_pct"], read_pct),
+        result(
+            (_STATES["lvef_pct"], "MAE", "prompts, 10 to 80 %"),
+            mean_absolute_error,
+            truth["lvef_pct"],
+            near_pct,
+        ),
+        result((_STATES["lvef_pct"], "r", "prompts"), correlation, truth["lvef_pct"], read_pct),
     ]
     # Low ejection fractions are positive.
     scores["lvef_lt40 by number"] = -read_pct
@@ -259,7 +267,11 @@ def measure_teacher(
     for part, inputs in parts.items():
         for name, told in _STATES.items():
             predicted = _cross_fitted(inputs.astype(np.float64), truth[name])
-            results.append(result((told, "MAE", f"ridge on {part}"), _mae, truth[name], predicted))
+            results.append(
+                result(
+                    (told, "MAE", f"ridge on {part}"), mean_absolute_error, truth[name], predicted
+                )
+            )
     return MeasuredTeacher(tuple(results), len(bank.states), int(bank.frames.shape[1]))
 
 
@@ -395,16 +407,6 @@ def _cross_fitted(inputs: Floats, targets: Floats) -> Floats:
     model = make_pipeline(StandardScaler(), RidgeCV(_RIDGE_PENALTIES))
     folds = KFold(_FOLDS, shuffle=True, random_state=0)
     return np.asarray(cross_val_predict(model, inputs, targets, cv=folds))
-
-
-def _mae(truth: Floats, predicted: Floats) -> float:
-    return float(np.abs(truth - predicted).mean())
-
-
-def _correlation(truth: Floats, predicted: Floats) -> float:
-    if min(truth.std(), predicted.std()) == 0.0:
-        return float("nan")
-    return float(np.corrcoef(truth, predicted)[0, 1])
 
 
 def _stage(progress: Stage | None, name: str) -> Progress | None:

@@ -16,6 +16,7 @@ from echoing_core.services.recordings import Progress
 if TYPE_CHECKING:
     from echoing_core.embed.echo import EchoRun, EchoSource, FrameChoice
     from echoing_core.recipes.teacher import MeasuredTeacher
+    from echoing_core.recipes.teacher_videos import MeasuredVideos
 
 StageProgress = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
@@ -89,6 +90,63 @@ def measure_echo_teacher(
     return measure_teacher(loaded, bank, progress=told)
 
 
+def measure_echo_teacher_on_echonet(
+    root: str | os.PathLike[str],
+    *,
+    teacher: str | os.PathLike[str],
+    split: str = "test",
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> MeasuredVideos:
+    """Zero-shot ejection fractions of EchoNet-Dynamic's videos by a teacher, against the truth.
+
+    Parameters
+    ----------
+    root : path
+        The folder with ``FileList.csv``.
+    teacher : path or str
+        As `models.echo_loading.load_teacher` takes it.
+    split : str
+        ``"train"``, ``"valid"`` or ``"test"``.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+
+    Returns
+    -------
+    MeasuredVideos
+        Videos of the list that cannot be used are in its ``failures``.
+
+    Raises
+    ------
+    DataSetError
+        The folder is not EchoNet-Dynamic, or no video can be used.
+    CheckpointError
+        If the teacher cannot be opened.
+    """
+    from echoing_core.datasets.echonet import read_echonet
+    from echoing_core.embed.echo import FrameChoice
+    from echoing_core.models.echo_loading import load_teacher
+    from echoing_core.recipes.teacher_videos import KnownStudy, measure_on_videos
+
+    choice = FrameChoice()
+    found = read_echonet(Path(root), split=split)
+    loaded = load_teacher(teacher, device=device)
+    studies = [
+        KnownStudy(
+            study_id=video.study_id,
+            patient_id=video.study_id,
+            lvef_pct=video.lvef_pct,
+            read=_source(video.path, video.study_id, loaded.image_size, choice).read,
+        )
+        for video in found.videos
+    ]
+    measured = measure_on_videos(
+        loaded, studies, f"EchoNet-Dynamic, {split}", choice=choice, progress=progress
+    )
+    left_out = {one.record_id: f"{one.reason} {one.detail}".strip() for one in found.left_out}
+    return replace(measured, failures=left_out | measured.failures)
+
+
 def embed_echo_folder(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -109,7 +167,8 @@ def embed_echo_folder(
     folder : path
         Each folder below it with AVI or DICOM clips is a study, named as that folder; a clip
         that lies directly in ``folder`` is a study of its own. Of MIMIC-IV-ECHO it is the folder
-        with ``echo-study-list.csv``; the studies are those of that list.
+        with ``echo-study-list.csv``; the studies are those of that list. Of EchoNet-Dynamic it is
+        the folder with ``FileList.csv``; each video of that list is a study.
     out : path
         Store to write.
     teacher : path or str
@@ -135,7 +194,7 @@ def embed_echo_folder(
 
     choice = FrameChoice()
     # A folder that holds nothing is told before a model is opened.
-    paths = _study_paths(Path(folder))
+    paths, left_out = _study_paths(Path(folder))
     if paired_with is not None:
         paths = _only_paired(paths, Path(paired_with))
     loaded = load_teacher(teacher, device=device)
@@ -150,11 +209,12 @@ def embed_echo_folder(
         progress=progress,
     )
     save_echo_embeddings(out, run.embeddings)
-    return run
+    return replace(run, failures=left_out | run.failures)
 
 
-def _study_paths(folder: Path) -> dict[str, Path]:
-    """Folders with clips and clips that lie alone, by the name of the study."""
+def _study_paths(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """Folders with clips and clips that lie alone, by name; and why others are left out."""
+    from echoing_core.datasets.echonet import is_echonet, read_echonet
     from echoing_core.datasets.mimic_echo import echo_studies
     from echoing_core.datasets.mimic_tables import find_table
     from echoing_core.io.echo import ENDINGS
@@ -162,7 +222,12 @@ def _study_paths(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataSetError(f"{folder} is not a folder. Give the one that holds the echo studies.")
     if find_table(folder, "echo-study-list") is not None:
-        return {study.study_id: study.folder for study in echo_studies(folder)}
+        return {study.study_id: study.folder for study in echo_studies(folder)}, {}
+    if is_echonet(folder):
+        # All its videos lie in one folder and are not one study.
+        found = read_echonet(folder)
+        left_out = {one.record_id: f"{one.reason} {one.detail}".strip() for one in found.left_out}
+        return {video.study_id: video.path for video in found.videos}, left_out
     clips = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
     places = list(dict.fromkeys(p if p.parent == folder else p.parent for p in clips))
     if not places:
@@ -178,7 +243,7 @@ def _study_paths(folder: Path) -> dict[str, Path]:
                 f"Two studies in {folder} are called {name!r}. Give each study a name of its own."
             )
         named[name] = place
-    return named
+    return named, {}
 
 
 def _only_paired(paths: dict[str, Path], prepared: Path) -> dict[str, Path]:
