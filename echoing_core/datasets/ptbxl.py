@@ -88,7 +88,12 @@ class PtbXl:
         default=100, metadata={"help": "Which recordings to read, in Hz; both end at 100 Hz."}
     )
     folds: tuple[int, ...] = field(
-        default=FOLDS, metadata={"help": "1-8 are for training, 9 valid, 10 test."}
+        default=FOLDS,
+        metadata={"help": "Which to take; those named nowhere below are for training."},
+    )
+    valid_folds: tuple[int, ...] = field(default=(9,), metadata={"help": "Folds for validation."})
+    test_folds: tuple[int, ...] = field(
+        default=(10,), metadata={"help": "Folds for test; one that is named in both is for test."}
     )
     text: Literal["free", "machine", "statements", "original"] = field(
         default="free",
@@ -128,6 +133,7 @@ class PtbXl:
         elif self.text == "original":
             studies["report"] = studies["report_original"]
         studies["path"] = rows[_path_column(self.rate)].astype(str)
+        studies["split"] = [self._split(fold) for fold in studies["fold"]]
         for column in ("sex", "age", *NOTES):
             if studies[column].dtype == object:
                 studies[column] = studies[column].fillna("").astype(str)
@@ -138,7 +144,8 @@ class PtbXl:
         card = {
             "version": "PTB-XL, layout of 1.0.3",
             "licence": "CC BY 4.0",
-            "split_rule": "folds 1-8 train, 9 valid, 10 test",
+            "split_rule": f"folds {_listed(self.valid_folds)} valid, {_listed(self.test_folds)} "
+            "test, the others train",
             "label_groups": {
                 group: [
                     column.removeprefix("label_") for column in groups if _group_of(column) == group
@@ -151,6 +158,11 @@ class PtbXl:
             ],
         }
         return Plan(studies, left_out, card)
+
+    def _split(self, fold: int) -> str:
+        if fold in self.test_folds:
+            return "test"
+        return "valid" if fold in self.valid_folds else "train"
 
     def read(self, root: Path, row: Mapping[str, Any]) -> StandardEcg:
         """Read one recording; see `Adapter.read`."""
@@ -245,6 +257,10 @@ def load_ptbxl(
         np.stack([ecg.signal_mv for ecg in ecgs]).astype(np.float32, copy=False),
         np.stack([ecg.valid for ecg in ecgs]),
     )
+
+
+def _listed(folds: Sequence[int]) -> str:
+    return ", ".join(str(fold) for fold in folds) or "none"
 
 
 def _path_column(rate: int) -> str:
