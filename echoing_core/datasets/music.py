@@ -370,6 +370,7 @@ class Music:
             },
             "notes": [
                 f"Windows: {rules[self.windows]}.",
+                "X is taken to point to the left, Y downwards and Z to the back, as Frank's.",
                 "Labels are those of the echocardiogram; missing stays missing. "
                 f"{sum(subjects.unread.values())} cells of {TABLE} hold no possible value.",
             ],
