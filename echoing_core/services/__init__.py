@@ -9,6 +9,7 @@ from echoing_core.explanation import Explanation
 from echoing_core.io import read_recording
 from echoing_core.records import Answer, Hit
 from echoing_core.services.along import (
+    CLOSE_VIEW_S,
     Looking,
     ToldStretch,
     fitting_stride_s,
@@ -33,6 +34,7 @@ from echoing_core.services.making import (
     train_demo,
 )
 from echoing_core.services.preparing import data_sets, prepare_data_set
+from echoing_core.services.presets import evaluate_preset, evaluation_presets
 from echoing_core.services.protocols import (
     evaluate_few_shot,
     evaluate_fine_tune,
@@ -92,6 +94,7 @@ from echoing_core.uncertainty.reasons import WindowReport
 from echoing_core.zeroshot_prompts import PromptSet
 
 __all__ = [
+    "CLOSE_VIEW_S",
     "Answer",
     "Asked",
     "CheckpointError",
@@ -126,10 +129,12 @@ __all__ = [
     "evaluate_fine_tune",
     "evaluate_fusion",
     "evaluate_model",
+    "evaluate_preset",
     "evaluate_quality",
     "evaluate_retrieval",
     "evaluate_uncertainty",
     "evaluate_zero_shot",
+    "evaluation_presets",
     "explain",
     "extreme_windows",
     "fingerprint",
