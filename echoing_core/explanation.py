@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from echoing_core.files import write_text_atomically
 from echoing_core.records import LEADS, StandardEcg, WindowTrack
 
@@ -17,6 +20,17 @@ if TYPE_CHECKING:
     from echoing_core.uncertainty.reasons import WindowReport
 
 DISCLAIMER = "Research use only, not a medical device, not for diagnosis."
+
+# By the first word of a column: more digits than these would be noise.
+_CSV_FORMATS = {
+    "start": ".3f",
+    "end": ".3f",
+    "uncertainty": ".8g",
+    "percentile": ".3f",
+    "strangeness": ".4g",
+    "valid": ".4f",
+    "sigma2": ".5g",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,40 +102,54 @@ class Explanation:
         """The text of `to_dict`."""
         return json.dumps(self.to_dict(reports), indent=1) + "\n"
 
-    def csv_text(self) -> str:
-        """One row per window, each lead's measured share and its part of the sum of sigma^2.
+    def columns(self) -> dict[str, npt.NDArray[np.float64]]:
+        """The track as columns, one value per window.
 
-        Columns that the model knows nothing about are left out.
+        Start and end, the uncertainty and its percentile, each lead's measured share, and its part
+        of the sum of sigma^2. Columns that the model knows nothing about are left out.
         """
         track = self.track
-        strangeness = () if track.strangeness is None else track.strangeness
-        by_lead = () if track.by_lead is None else track.by_lead
+        columns: dict[str, npt.ArrayLike] = {
+            "start_s": track.start_s,
+            "end_s": track.start_s + track.window_s,
+            "uncertainty": track.uncertainty,
+            "percentile": track.percentile,
+        }
+        if track.strangeness is not None:
+            columns["strangeness"] = track.strangeness
+        columns |= {f"valid_{lead}": track.valid_fraction[:, i] for i, lead in enumerate(LEADS)}
+        if track.by_lead is not None:
+            columns |= {f"sigma2_{lead}": track.by_lead[:, i] for i, lead in enumerate(LEADS)}
+        return {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+
+    def csv_text(self) -> str:
+        """`columns` as CSV, one row per window."""
+        columns = self.columns()
+        formats = [_CSV_FORMATS[name.split("_")[0]] for name in columns]
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(
-            [
-                "start_s",
-                "end_s",
-                "uncertainty",
-                "percentile",
-                *(["strangeness"] if len(strangeness) else []),
-                *(f"valid_{lead}" for lead in LEADS),
-                *(f"sigma2_{lead}" for lead in LEADS if len(by_lead)),
-            ]
-        )
-        for i in range(len(track)):
-            start = float(track.start_s[i])
-            writer.writerow(
-                [
-                    f"{start:.3f}",
-                    f"{start + track.window_s:.3f}",
-                    f"{track.uncertainty[i]:.8g}",
-                    f"{track.percentile[i]:.3f}",
-                    *(f"{value:.4g}" for value in strangeness[i : i + 1]),
-                    *(f"{share:.4f}" for share in track.valid_fraction[i]),
-                    *(f"{part:.5g}" for parts in by_lead[i : i + 1] for part in parts),
-                ]
-            )
+        writer.writerow(columns)
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow([f"{value:{form}}" for value, form in zip(row, formats, strict=True)])
+        return out.getvalue()
+
+    def parquet_bytes(self) -> bytes:
+        """`columns` as a Parquet file whose metadata say what made it."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        about = {
+            "disclaimer": DISCLAIMER,
+            "recording": self.recording_id,
+            "simulated": json.dumps(self.ecg.simulated),
+            "model": self.model_name,
+            "model_hash": self.model_hash,
+            "settings": json.dumps(dict(self.settings)),
+            "lead_origin": json.dumps(dict(zip(LEADS, self.ecg.lead_origin, strict=True))),
+        }
+        table = pa.table(self.columns()).replace_schema_metadata(about)
+        out = io.BytesIO()
+        pq.write_table(table, out)
         return out.getvalue()
 
     def write_json(self, path: str | Path) -> None:

@@ -36,6 +36,7 @@ ROOMS = (
     "recipes",
     "explanation",
     "figures",
+    "report",
     "services",
     "cli",
 )

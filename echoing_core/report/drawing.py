@@ -1,0 +1,150 @@
+"""Lines, boxes and words in millimetres, before anybody decides between SVG and PDF."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Points = npt.NDArray[np.float64]
+Anchor = Literal["start", "middle", "end"]
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A polyline; NaN lifts the pen.
+
+    Attributes
+    ----------
+    points : ndarray, shape (n, 2)
+        Millimetres from the left and from the top.
+    """
+
+    points: Points
+    colour: str
+    width_mm: float = 0.25
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A filled rectangle, with an outline where ``stroke`` is given."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    fill: str | None = None
+    stroke: str | None = None
+    stroke_mm: float = 0.3
+    opacity: float = 1.0
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A round mark, hollow or filled."""
+
+    x: float
+    y: float
+    radius: float
+    colour: str
+    hollow: bool = False
+
+
+@dataclass(frozen=True)
+class Words:
+    """One line of text; ``y`` is its baseline."""
+
+    x: float
+    y: float
+    text: str
+    size_mm: float = 2.9
+    colour: str = "#1b2430"
+    anchor: Anchor = "start"
+    bold: bool = False
+
+
+Item = Line | Box | Dot | Words
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A picture of a fixed size on paper.
+
+    Attributes
+    ----------
+    items : tuple
+        In the order in which they are painted. Lines do not leave the drawing.
+    alt : str
+        What it shows, for those who do not see it.
+    """
+
+    width_mm: float
+    height_mm: float
+    items: tuple[Item, ...]
+    alt: str
+
+
+def svg_text(drawing: Drawing) -> str:
+    """The drawing as one ``<svg>`` element that needs nothing from anywhere else."""
+    width, height = _n(drawing.width_mm), _n(drawing.height_mm)
+    body = "".join(_element(item) for item in drawing.items)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}mm" height="{height}mm" '
+        f'viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(drawing.alt)}">'
+        f"{body}</svg>"
+    )
+
+
+def _element(item: Item) -> str:
+    match item:
+        case Line():
+            kind = f' class="{html.escape(item.kind)}"' if item.kind else ""
+            return (
+                f'<path{kind} d="{_path(item.points)}" fill="none" stroke="{item.colour}" '
+                f'stroke-width="{_n(item.width_mm)}" stroke-linejoin="round"/>'
+            )
+        case Box():
+            looks = f'fill="{item.fill or "none"}"'
+            if item.opacity < 1:
+                looks += f' fill-opacity="{_n(item.opacity)}"'
+            if item.stroke:
+                looks += f' stroke="{item.stroke}" stroke-width="{_n(item.stroke_mm)}"'
+            return (
+                f'<rect x="{_n(item.left)}" y="{_n(item.top)}" width="{_n(item.width)}" '
+                f'height="{_n(item.height)}" {looks}/>'
+            )
+        case Dot():
+            fill = "#fff" if item.hollow else item.colour
+            return (
+                f'<circle cx="{_n(item.x)}" cy="{_n(item.y)}" r="{_n(item.radius)}" '
+                f'fill="{fill}" stroke="{item.colour}" stroke-width="0.5"/>'
+            )
+        case Words():
+            weight = ' font-weight="600"' if item.bold else ""
+            return (
+                f'<text x="{_n(item.x)}" y="{_n(item.y)}" font-size="{_n(item.size_mm)}" '
+                f'text-anchor="{item.anchor}" fill="{item.colour}"{weight}>'
+                f"{html.escape(item.text)}</text>"
+            )
+
+
+def _path(points: Points) -> str:
+    """``d`` of a path, broken where a point is NaN."""
+    rounded = np.round(points, 2)
+    parts: list[str] = []
+    pen_down = False
+    for x, y in rounded.tolist():
+        if x != x or y != y:
+            pen_down = False
+            continue
+        parts.append(f"{'L' if pen_down else 'M'}{x:g} {y:g}")
+        pen_down = True
+    return "".join(parts)
+
+
+def _n(value: float) -> str:
+    return f"{round(value, 2):g}"

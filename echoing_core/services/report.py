@@ -1,0 +1,169 @@
+"""What leaves the app: the track as a table, and a report with where it comes from."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from echoing_core.explanation import DISCLAIMER, Explanation
+from echoing_core.report import (
+    Asked,
+    Found,
+    Report,
+    Sheet,
+    clean_name,
+    deidentified,
+    report_html,
+    report_pdf,
+    report_png,
+)
+from echoing_core.services.recordings import Model, extreme_windows, window_reports
+from echoing_core.uncertainty.reasons import WindowReport
+
+if TYPE_CHECKING:
+    from echoing_core.records import Recording
+    from echoing_core.report.paper import Layout
+
+_N_LISTED = 4
+_PACKAGES = ("echoing-core", "torch", "numpy", "scipy", "faiss-cpu")
+
+
+def versions() -> dict[str, str]:
+    """Versions of this program and of what it computes with."""
+    found = {"Python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            # Another build of the same library, such as faiss-gpu.
+            continue
+    return found
+
+
+def make_report(
+    model: Model,
+    explanation: Explanation,
+    windows: Sequence[int],
+    *,
+    name: str = "recording",
+    recording: Recording | None = None,
+    layout: Layout = "12x1",
+    asked: Sequence[Asked] = (),
+    found: Sequence[Found] = (),
+    real_texts: bool = False,
+    settings: Mapping[str, str] | None = None,
+    made_on: str | None = None,
+) -> Report:
+    """A report of one recording, without the name or any other text of its file.
+
+    Parameters
+    ----------
+    windows : sequence of int
+        Those that get a sheet of ECG paper, in this order.
+    name : str
+        What to call the recording; the file's own name is never used.
+    recording : Recording, optional
+        As it was read: gives the file format, and the channel names that notes may quote.
+    real_texts : bool
+        Print the report texts of real people among the hits, which may hold names.
+    settings : mapping, optional
+        Further settings to list, in words.
+    made_on : str, optional
+        Date of making; today's, UTC, by default.
+
+    Raises
+    ------
+    ConfigError
+        The name is too long, or too many windows were chosen.
+    """
+    called = clean_name(name)
+    source_names = recording.source_names if recording is not None else ()
+    plain = deidentified(explanation, called, source_names)
+    numbers = list(dict.fromkeys(windows))
+    reports = window_reports(model, plain, numbers)
+    level = explanation.track.percentile
+    return Report(
+        explanation=plain,
+        reference=model.reference,
+        sheets=tuple(Sheet(i, percentile_words(float(level[i])), reports[i]) for i in numbers),
+        made_on=made_on or _today(),
+        provenance=_provenance(model, plain, settings or {}),
+        file_format=recording.file_format if recording is not None else "",
+        layout=layout,
+        asked=tuple(asked),
+        found=tuple(found),
+        real_texts=real_texts,
+        simulated_training=model.simulated_training,
+    )
+
+
+def track_json(
+    model: Model, explanation: Explanation, windows: Sequence[int] = (), made_on: str | None = None
+) -> str:
+    """The track as JSON; ``windows``, and the surest and least sure ones, with their reasons."""
+    listed = set(windows)
+    for surest in (True, False):
+        listed.update(extreme_windows(explanation.track, _N_LISTED, surest=surest))
+    reports: Mapping[int, WindowReport] = window_reports(model, explanation, sorted(listed))
+    values = explanation.to_dict(reports) | {"made_on": made_on or _today(), "versions": versions()}
+    return json.dumps(values, indent=1) + "\n"
+
+
+def percentile_words(percentile: float) -> str:
+    """What a percentile means to somebody who does not know the word sigma."""
+    if percentile < 25:
+        return "the model is surer here than usual"
+    if percentile < 75:
+        return "about as sure as usual"
+    if percentile < 90:
+        return "less sure than usual"
+    return "the model is unsure here: read its answers with care"
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
+def _provenance(
+    model: Model, explanation: Explanation, settings: Mapping[str, str]
+) -> dict[str, str]:
+    used = explanation.settings
+    low, high = used["band_hz"]
+    values = {
+        "Model trained on": "simulated ECGs only"
+        if model.simulated_training
+        else "imported weights, see its card"
+        if model.imported
+        else f"{model.trained_on.get('real_ecgs', 0):,} real and "
+        f"{model.trained_on.get('simulated_ecgs', 0):,} simulated ECGs",
+        "Uncertainty compared with": f"{model.reference.n:,} windows: {model.reference.name}"
+        + (" (simulated)" if model.reference.simulated else ""),
+        "Windows": f"{used['window_s']:g} s, a new one every {used['stride_s']:g} s",
+        "Filter": f"{low:g} to {high:g} Hz, then {used['fs_hz']:g} Hz",
+    }
+    if explanation.ecg.leads_with("derived"):
+        values["Derived leads"] = explanation.ecg.derivation or "from the measured leads"
+    values.update(settings)
+    values["Versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
+    return values
+
+
+__all__ = [
+    "DISCLAIMER",
+    "Asked",
+    "Found",
+    "Report",
+    "clean_name",
+    "deidentified",
+    "make_report",
+    "percentile_words",
+    "report_html",
+    "report_pdf",
+    "report_png",
+    "track_json",
+    "versions",
+]

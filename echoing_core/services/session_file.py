@@ -1,0 +1,405 @@
+"""A session as a small JSON file: how a recording was looked at, but nothing of the recording.
+
+The file is bound to its recording by a keyed hash of the samples. The key is drawn anew for each
+file, so two files of one recording cannot be told to belong together, and no list of hashes made
+beforehand finds a recording. Whoever has the recording can check it, and nobody can get it back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from echoing_core.errors import ConfigError
+from echoing_core.records import Recording
+from echoing_core.services.report import versions
+from echoing_core.zeroshot_prompts import PromptSet
+
+FORMAT = "EchoingECG session"
+VERSION = 1
+MAX_BYTES = 512 * 1024
+KEY_BYTES = 16
+_FIELDS = (
+    "format", "version", "made_with", "recording", "window_start_s", "stride_s", "vcg_method",
+    "settings", "own_questions",
+)  # fmt: skip
+_MAX_DEPTH = 8
+_MAX_ITEMS = 200
+
+Value = str | float | int | bool | list[str] | list[float] | None
+Kind = Literal["choice", "choices", "number", "range", "flag", "text"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting that a session file keeps.
+
+    Attributes
+    ----------
+    key : str
+        Where the app holds it; with ``*`` at the end, every key that begins so.
+    kind : {"choice", "choices", "number", "range", "flag", "text"}
+    options : tuple of str
+        What a choice may be; empty where the recording or the collection decides.
+    low, high : float
+        Of a number or both ends of a range.
+    whole : bool
+        The number is an integer.
+    max_chars : int
+        Of a text, or of each choice.
+    in_link : bool
+        May stand in a link. Never for texts, nor for choices without listed options: a link ends
+        up in histories and logs.
+    """
+
+    key: str
+    kind: Kind
+    options: tuple[str, ...] = ()
+    low: float = -math.inf
+    high: float = math.inf
+    whole: bool = False
+    max_chars: int = 2000
+    in_link: bool = False
+
+    def __post_init__(self) -> None:
+        closed = self.kind in ("number", "range", "flag") or bool(self.options)
+        if self.in_link and (not closed or self.key.endswith("*")):
+            raise ValueError(f"{self.key} may hold a text, which must not stand in a link")
+
+    def matches(self, key: str) -> bool:
+        if self.key.endswith("*"):
+            return key.startswith(self.key[:-1]) and key != self.key[:-1]
+        return key == self.key
+
+    def accepts(self, value: object) -> bool:
+        """Whether a value is one that this setting can take."""
+        match self.kind:
+            case "choice":
+                return self._is_option(value)
+            case "choices":
+                return (
+                    isinstance(value, list)
+                    and len(value) <= _MAX_ITEMS
+                    and all(self._is_option(v) for v in value)
+                )
+            case "number":
+                return self._is_number(value)
+            case "range":
+                return (
+                    isinstance(value, list | tuple)
+                    and len(value) == 2
+                    and all(self._is_number(v) for v in value)
+                    and value[0] <= value[1]
+                )
+            case "flag":
+                return isinstance(value, bool)
+            case "text":
+                return isinstance(value, str) and len(value) <= self.max_chars
+
+    def _is_option(self, value: object) -> bool:
+        if not isinstance(value, str) or len(value) > self.max_chars:
+            return False
+        return not self.options or value in self.options
+
+    def _is_number(self, value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return self.low <= value <= self.high and (not self.whole or float(value).is_integer())
+
+
+@dataclass(frozen=True)
+class Session:
+    """How a recording was looked at.
+
+    Attributes
+    ----------
+    settings : mapping
+        By the keys of the table of settings.
+    own_questions : tuple of PromptSet
+    window_start_s, stride_s, vcg_method : optional
+        None where no recording was open.
+    key, fingerprint : str
+        Hexadecimal; empty where no recording was open.
+    """
+
+    settings: Mapping[str, Value] = field(default_factory=dict)
+    own_questions: tuple[PromptSet, ...] = ()
+    window_start_s: float | None = None
+    stride_s: float | None = None
+    vcg_method: str | None = None
+    key: str = ""
+    fingerprint: str = ""
+
+    @property
+    def bound(self) -> bool:
+        """Whether it belongs to a recording."""
+        return bool(self.fingerprint)
+
+    def belongs_to(self, recording: Recording) -> bool:
+        """Whether it was made with these samples, whatever the recording is called."""
+        made = fingerprint(recording, bytes.fromhex(self.key))
+        return hmac.compare_digest(made, self.fingerprint)
+
+
+def fingerprint(recording: Recording, key: bytes) -> str:
+    """Keyed hash (HMAC-SHA256) of the samples, their rate and the leads; of no name."""
+    made = hmac.new(key, digestmod=hashlib.sha256)
+    made.update(f"{recording.fs_hz:.6g} {recording.signal_mv.shape}".encode())
+    for row in recording.signal_mv:
+        # One spelling of NaN, or the same gap could hash in several ways.
+        clean = np.where(np.isnan(row), np.float32(np.nan), row).astype("<f4")
+        made.update(clean.tobytes())
+    return made.hexdigest()
+
+
+def session_text(session: Session, table: Sequence[Setting]) -> str:
+    """The text of a session file.
+
+    Raises
+    ------
+    ConfigError
+        It would be larger than a session file may be.
+    """
+    values = {
+        "format": FORMAT,
+        "version": VERSION,
+        "made_with": versions()["echoing-core"],
+        "recording": {"key": session.key, "fingerprint": session.fingerprint}
+        if session.bound
+        else None,
+        "window_start_s": session.window_start_s,
+        "stride_s": session.stride_s,
+        "vcg_method": session.vcg_method,
+        "settings": {
+            key: value
+            for key, value in sorted(session.settings.items())
+            if (known := _setting(table, key)) is not None and known.accepts(value)
+        },
+        "own_questions": [
+            {
+                "name": q.name,
+                "question": q.question,
+                "positive": list(q.positive),
+                "negative": list(q.negative),
+            }
+            for q in session.own_questions
+        ],
+    }
+    text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+    if len(text.encode()) > MAX_BYTES:
+        raise ConfigError(
+            f"This session holds more text than the {MAX_BYTES // 1024} kB that a session file "
+            "may have. Take out some of your own questions."
+        )
+    return text
+
+
+def read_session(content: bytes, table: Sequence[Setting]) -> Session:
+    """A session from the bytes of a file, or a sentence about what is wrong with it.
+
+    Raises
+    ------
+    ConfigError
+        Too large, no session file, of a later version, or with a field or value that this version
+        does not know.
+    """
+    if len(content) > MAX_BYTES:
+        raise ConfigError(
+            f"A session file has at most {MAX_BYTES // 1024} kB, and this one has "
+            f"{len(content) // 1024:,} kB. Choose the file that “Save session” made."
+        )
+    values = _json_object(content)
+    if values.get("format") != FORMAT:
+        raise ConfigError("This is no session file of EchoingECG. Choose one that it saved.")
+    if values.get("version") is True or values.get("version") != VERSION:
+        raise ConfigError(
+            f"This session file has version {_short(values.get('version'))}, and this program "
+            f"reads version {VERSION}. Save the session again with the program in use."
+        )
+    _refuse_unknown(values, _FIELDS, "field")
+    key, made = _binding(values.get("recording"))
+    return Session(
+        settings=_settings(values.get("settings", {}), table),
+        own_questions=_questions(values.get("own_questions", [])),
+        window_start_s=_seconds(values, "window_start_s", 0.0, 1e7),
+        stride_s=_seconds(values, "stride_s", 0.01, 1e5),
+        vcg_method=_vcg_method(values.get("vcg_method")),
+        key=key,
+        fingerprint=made,
+    )
+
+
+def _json_object(content: bytes) -> dict[str, Any]:
+    damaged = "This session file is damaged or was changed by hand. Save the session again."
+    try:
+        values = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError) as error:
+        raise ConfigError(damaged) from error
+    if not isinstance(values, dict):
+        raise ConfigError(damaged)
+    return values
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _refuse_unknown(values: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ConfigError(
+            f"This session file has the {what} {_short(unknown[0])}, which this version does not "
+            "know. Save the session again with the program in use."
+        )
+
+
+def _binding(value: object) -> tuple[str, str]:
+    if value is None:
+        return "", ""
+    if isinstance(value, dict) and set(value) == {"key", "fingerprint"}:
+        key, made = value["key"], value["fingerprint"]
+        if _is_hex(key, KEY_BYTES) and _is_hex(made, hashlib.sha256().digest_size):
+            return key, made
+    raise _wrong("recording")
+
+
+def _is_hex(value: object, n_bytes: int) -> bool:
+    return (
+        isinstance(value, str)
+        and len(value) == 2 * n_bytes
+        and all(c in "0123456789abcdef" for c in value)
+    )
+
+
+def _settings(value: object, table: Sequence[Setting]) -> dict[str, Value]:
+    if not isinstance(value, dict) or len(value) > _MAX_ITEMS:
+        raise _wrong("settings")
+    kept: dict[str, Value] = {}
+    for key, item in value.items():
+        known = _setting(table, key)
+        if known is None:
+            _refuse_unknown({key: item}, (), "setting")
+            continue
+        if not known.accepts(item):
+            raise _wrong(key)
+        kept[key] = item
+    return kept
+
+
+def _questions(value: object) -> tuple[PromptSet, ...]:
+    if not isinstance(value, list) or len(value) > _MAX_ITEMS:
+        raise _wrong("own_questions")
+    made = []
+    for item in value:
+        if not isinstance(item, dict) or set(item) != {"name", "question", "positive", "negative"}:
+            raise _wrong("own_questions")
+        sides = (item["positive"], item["negative"])
+        texts = [
+            item["name"],
+            item["question"],
+            *(t for s in sides if isinstance(s, list) for t in s),
+        ]
+        if not all(isinstance(s, list) for s in sides) or not all(
+            isinstance(t, str) and len(t) <= 2000 for t in texts
+        ):
+            raise _wrong("own_questions")
+        made.append(PromptSet(item["name"], item["question"], tuple(sides[0]), tuple(sides[1])))
+    return tuple(made)
+
+
+def _seconds(values: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
+    value = values.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise _wrong(name)
+    return float(value)
+
+
+def _vcg_method(value: object) -> str | None:
+    if value is None or value in ("dower", "kors_pinv", "kors_gls"):
+        return value
+    raise _wrong("vcg_method")
+
+
+def _setting(table: Sequence[Setting], key: str) -> Setting | None:
+    # The longest name wins, so that a family of keys may have an exception.
+    found = [s for s in table if s.matches(key)]
+    return max(found, key=lambda s: len(s.key)) if found else None
+
+
+def _wrong(name: str) -> ConfigError:
+    return ConfigError(
+        f"This session file holds a value for {_short(name)} that cannot be. Save the session "
+        "again."
+    )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:38]}…"
+
+
+def link_query(settings: Mapping[str, Value], table: Sequence[Setting]) -> dict[str, str]:
+    """The settings that may stand in a link, as texts; never words of a person."""
+    query = {}
+    for key, value in settings.items():
+        known = _setting(table, key)
+        if known is None or not known.in_link or not known.accepts(value):
+            continue
+        match value:
+            case bool():
+                query[key] = str(int(value))
+            case list() | tuple():
+                query[key] = ",".join(_number(v) if not isinstance(v, str) else v for v in value)
+            case int() | float():
+                query[key] = _number(value)
+            case str():
+                query[key] = value
+    return query
+
+
+def settings_from_link(query: Mapping[str, str], table: Sequence[Setting]) -> dict[str, Value]:
+    """What a link asks for; what it must not or cannot ask for is left out without a word."""
+    kept: dict[str, Value] = {}
+    for key, text in query.items():
+        known = _setting(table, key)
+        if known is None or not known.in_link or len(text) > 200:
+            continue
+        value = _from_text(text, known)
+        if value is not None and known.accepts(value):
+            kept[key] = value
+    return kept
+
+
+def _from_text(text: str, known: Setting) -> Value:
+    try:
+        match known.kind:
+            case "flag":
+                return {"0": False, "1": True}.get(text)
+            case "number":
+                return _as_number(text, known.whole)
+            case "range":
+                low, high = text.split(",")
+                return [_as_number(low, known.whole), _as_number(high, known.whole)]
+            case "choices":
+                return text.split(",") if text else []
+            case _:
+                return text
+    except ValueError:
+        return None
+
+
+def _as_number(text: str, whole: bool) -> float | int:
+    return int(text) if whole else float(text)
+
+
+def _number(value: float) -> str:
+    return f"{value:.10g}"
