@@ -175,7 +175,11 @@ def evaluate_ablation(
     steps: Annotated[int | None, typer.Option("--steps", min=1)] = None,
     methods: Annotated[
         list[str] | None,
-        typer.Option("--method", help="infonce, infonce_echo, pcmepp, pcmepp_echo; all without."),
+        typer.Option(
+            "--method",
+            help="infonce, infonce_echo, pcmepp, pcmepp_echo, pcmepp_bce, pcmepp_bce_echo; the "
+            "first four without.",
+        ),
     ] = None,
     json_out: JsonOption = None,
     markdown_out: Annotated[

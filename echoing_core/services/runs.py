@@ -142,7 +142,7 @@ def evaluate_ablation(
     echo_in_report : float
         Share of the simulated reports that tell the echocardiogram, too.
     methods : sequence of str, optional
-        Keys of `recipes.ablation.METHODS`; all four without.
+        Keys of `recipes.ablation.KNOWN`; the four rows of Table 5 without.
 
     Raises
     ------
@@ -156,6 +156,7 @@ def evaluate_ablation(
     from echoing_core.errors import ConfigError
     from echoing_core.models.echo_loading import load_teacher
     from echoing_core.recipes.ablation import (
+        KNOWN,
         METHODS,
         AblationConfig,
         cohort_of,
@@ -171,7 +172,7 @@ def evaluate_ablation(
         raise ConfigError(
             "Give both a prepared data set and the echo embeddings of it, or neither."
         )
-    known = {method.key: method for method in METHODS}
+    known = {method.key: method for method in KNOWN}
     for key in methods or ():
         if key not in known:
             raise ConfigError(f"There is no method {key!r}. Choose among {', '.join(known)}.")
