@@ -22,7 +22,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -309,7 +309,7 @@ def _read_all(
 
     def rows_of(number: int) -> list[Row]:
         piece = table.iloc[pieces[number].start : pieces[number].stop]
-        return [dict(row) for row in piece.to_dict("records")]
+        return [{str(k): value for k, value in row.items()} for row in piece.to_dict("records")]
 
     tell()
     if n_workers == 1 or len(todo) < 2:
@@ -491,9 +491,8 @@ def _fingerprint(adapter: Adapter, table: pd.DataFrame, rows_a_part: int) -> str
 
 def _options(adapter: Adapter) -> dict[str, Any]:
     """Options as the card tells them; of paths the last part only, which is no private matter."""
-    if not is_dataclass(adapter):
-        return {}
-    return {item.name: _plain(getattr(adapter, item.name)) for item in fields(adapter)}
+    made: Any = adapter
+    return {item.name: _plain(getattr(made, item.name)) for item in fields(made)}
 
 
 def _plain(value: Any) -> Any:

@@ -298,7 +298,7 @@ def split_of_fold(fold: int) -> str:
 
 
 def _patient(patient: float, ecg_id: float) -> str:
-    if pd.notna(patient):
+    if np.isfinite(patient):
         return f"ptbxl-p{int(patient):05d}"
     return f"{_record_id(ecg_id)}-patient-unknown"
 
