@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 from echoing_core.cli.making import MarkdownOption
-from echoing_core.cli.output import at_most_one_on_stdout, deliver, json_text, writable
+from echoing_core.cli.output import (
+    at_most_one_on_stdout,
+    deliver,
+    json_text,
+    stage_bars,
+    writable,
+)
 from echoing_core.cli.root import JsonOption, evaluate_app
 
 
@@ -22,6 +28,13 @@ def evaluate_echo_text(
         list[str] | None,
         typer.Option("--half", help="Only this half; may be repeated. Without, each."),
     ] = None,
+    language_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--language-model",
+            help="Local folder of a causal language model that reads in place of the rules.",
+        ),
+    ] = None,
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
 ) -> None:
@@ -30,7 +43,10 @@ def evaluate_echo_text(
 
     at_most_one_on_stdout(json_out, markdown_out)
     writable(json_out, markdown_out)
-    reports = services.evaluate_echo_text(sentences, half)
+    with stage_bars() as progress:
+        reports = services.evaluate_echo_text(
+            sentences, half, language_model=language_model, progress=progress
+        )
     told = "\n".join(report.to_markdown() for report in reports)
     if json_out is not None:
         deliver(json_text({"reports": [report.to_dict() for report in reports]}), json_out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,13 +164,27 @@ def _sentence_of(path: Path, row: Mapping[str, str]) -> TrueSentence:
     return TrueSentence(row["half"], row["text"].replace("\\n", "\n"), truth)
 
 
-def score_echo_text(sentences: Sequence[TrueSentence], half: str) -> EchoTextReport:
-    """Read all sentences of one half and compare."""
+def score_echo_text(
+    sentences: Sequence[TrueSentence],
+    half: str,
+    *,
+    read: Callable[[str], EchoFindings] = echo_findings,
+    progress: Callable[[int, int], None] | None = None,
+) -> EchoTextReport:
+    """Read all sentences of one half and compare.
+
+    Parameters
+    ----------
+    read : callable
+        Without it, the rules.
+    """
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in (*KINDS, "all")}
     failures = []
     chosen = [sentence for sentence in sentences if sentence.half == half]
-    for sentence in chosen:
-        said = said_of(echo_findings(sentence.text))
+    for done, sentence in enumerate(chosen):
+        if progress is not None:
+            progress(done, len(chosen))
+        said = said_of(read(sentence.text))
         for kind in said.keys() | sentence.truth.keys():
             one, other = said.get(kind), sentence.truth.get(kind)
             if one == other:

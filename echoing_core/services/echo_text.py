@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from echoing_core.datasets.echo_text import EchoFindings
     from echoing_core.evaluate.echo_text import EchoTextReport
 
 
 def evaluate_echo_text(
-    sentences: str | os.PathLike[str], halves: Sequence[str] | None = None
+    sentences: str | os.PathLike[str],
+    halves: Sequence[str] | None = None,
+    *,
+    language_model: str | os.PathLike[str] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[EchoTextReport, ...]:
     """Measure the reader of echo reports on sentences with known truth.
 
@@ -22,12 +28,19 @@ def evaluate_echo_text(
         A CSV as `evaluate.echo_text.read_sentences` takes it.
     halves : sequence of str, optional
         Values of its column ``half``; without, each in the order in which it appears.
+    language_model : path, optional
+        A local folder of a causal language model, which then reads in place of the rules.
+    progress : callable, optional
+        Called with (half, done, total).
 
     Raises
     ------
     DataSetError
         The file cannot be used, or has no sentence of such a half.
+    CheckpointError
+        The language model cannot be loaded.
     """
+    from echoing_core.datasets.echo_text import echo_findings
     from echoing_core.errors import DataSetError
     from echoing_core.evaluate.echo_text import read_sentences, score_echo_text
 
@@ -38,4 +51,21 @@ def evaluate_echo_text(
             raise DataSetError(
                 f"{Path(sentences).name} has no sentence of {half!r}; it has {', '.join(there)}."
             )
-    return tuple(score_echo_text(known, half) for half in (halves or there))
+    read = echo_findings if language_model is None else _reader(language_model)
+    return tuple(
+        score_echo_text(
+            known,
+            half,
+            read=read,
+            progress=None if progress is None else partial(progress, half),
+        )
+        for half in (halves or there)
+    )
+
+
+def _reader(folder: str | os.PathLike[str]) -> Callable[[str], EchoFindings]:
+    from echoing_core.datasets.echo_text_lm import read_with
+    from echoing_core.models.text_generator import load_text_generator
+
+    generate = load_text_generator(Path(folder))
+    return lambda text: read_with(generate, text).found

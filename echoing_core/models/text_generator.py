@@ -1,0 +1,110 @@
+"""A language model from a local folder that answers prompts, always alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from echoing_core.errors import CheckpointError
+from echoing_core.models.torchvision_ops import declare_missing_operators
+
+MAX_NEW_TOKENS = 700
+
+
+class TextGenerator:
+    """Answers a prompt, greedily: the same prompt always gets the same answer.
+
+    Parameters
+    ----------
+    tokenizer, model
+        Of ``transformers``.
+    max_new_tokens : int
+    """
+
+    def __init__(self, tokenizer: Any, model: Any, max_new_tokens: int = MAX_NEW_TOKENS) -> None:
+        self.tokenizer = tokenizer
+        self.model = model.eval()
+        self.max_new_tokens = max_new_tokens
+
+    def __call__(self, prompt: str) -> str:
+        """Answer, without the prompt.
+
+        Raises
+        ------
+        CheckpointError
+            The prompt leaves no room for an answer.
+        """
+        text, special = prompt, True
+        if getattr(self.tokenizer, "chat_template", None):
+            message = [{"role": "user", "content": prompt}]
+            text = self.tokenizer.apply_chat_template(
+                message, tokenize=False, add_generation_prompt=True
+            )
+            special = False
+        given = self.tokenizer(text, return_tensors="pt", add_special_tokens=special)
+        ids = given["input_ids"].to(self.model.device)
+        room = getattr(self.model.config, "max_position_embeddings", None)
+        if room is not None and ids.shape[1] >= room:
+            raise CheckpointError(
+                f"The prompt has {ids.shape[1]} tokens and the language model reads {room}. Take "
+                "one that reads longer texts."
+            )
+        left = (
+            self.max_new_tokens if room is None else min(self.max_new_tokens, room - ids.shape[1])
+        )
+        with torch.inference_mode():
+            out = self.model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=left,
+                do_sample=False,
+                pad_token_id=self._padding(),
+            )
+        return str(self.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True))
+
+    def _padding(self) -> int:
+        for one in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
+            if one is not None:
+                return int(one)
+        return 0
+
+
+def load_text_generator(
+    source: str | Path, *, download: bool = False, device: str = "cpu"
+) -> TextGenerator:
+    """Load a causal language model: safetensors only, and no code of its own is run.
+
+    Parameters
+    ----------
+    source : str or Path
+        A local folder in the format of ``transformers``; with ``download``, a name on the hub.
+    download : bool
+        Without it nothing is ever fetched.
+    device : str
+
+    Raises
+    ------
+    CheckpointError
+        There is no such folder, or it cannot be loaded.
+    """
+    local = Path(source).is_dir()
+    if not local and not download:
+        raise CheckpointError(
+            f"There is no folder {source} with a language model. Name a local folder; nothing is "
+            "downloaded unless that is asked for."
+        )
+    declare_missing_operators()
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(source), **safe)
+        model = AutoModelForCausalLM.from_pretrained(str(source), use_safetensors=True, **safe)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{Path(source).name} cannot be loaded as a causal language model with safetensors: "
+            f"{str(error).splitlines()[0][:200]}"
+        ) from error
+    return TextGenerator(tokenizer, model.to(device))
