@@ -1,0 +1,157 @@
+"""Ten seconds on ECG paper with calipers, drawn in the browser by ``components/ecg_paper``.
+
+The browser gets the samples of one window, 2 bytes each, and draws in millimetres of paper; a
+change of speed, gain, layout or zoom needs no answer of the server. What was chosen is told to
+Python, so that the next window, page or session file has it.
+"""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+from echoing_core.records import LEADS, WINDOW_S, StandardEcg
+from echoing_core.services.heart_rate import HeartBeats, window_beats
+from ui import frame
+
+if TYPE_CHECKING:
+    from echoing_core.services import Explanation, WindowReport
+
+_FOLDER = Path(__file__).parent / "components" / "ecg_paper"
+# One module for the browser, in four files for people.
+_PARTS = ("layout.js", "draw.js", "calipers.js", "paper.js")
+_GAP = np.iinfo(np.int16).min
+_MOST_MV = 32.0
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "layout": ("3x4", "12x1", "6x2", "single"),
+    "speed": (12.5, 25, 50),
+    "gain": (5, 10, 20),
+    "lead": LEADS,
+    "fit": (False, True),
+    "beats": (False, True),
+    "cells": (False, True),
+    "zoom": (0.5, 0.75, 1, 1.5, 2, 3, 4),
+}
+
+_component = st.components.v2.component(
+    "ecg_paper",
+    css=(_FOLDER / "paper.css").read_text(encoding="utf-8"),
+    js="\n".join((_FOLDER / part).read_text(encoding="utf-8") for part in _PARTS),
+)
+
+
+def settings() -> dict[str, Any]:
+    """Layout, speed, gain and so on as last chosen in this session; what was not is absent."""
+    chosen: dict[str, Any] = st.session_state.get("paper_settings", {})
+    return dict(chosen)
+
+
+def restore(wanted: object) -> None:
+    """Take settings from a session file; what this paper does not know is left out."""
+    st.session_state["paper_settings"] = _known(wanted)
+    st.session_state["paper_round"] = st.session_state.get("paper_round", 0) + 1
+
+
+def show(explanation: Explanation, start_s: float, report: WindowReport, key: str) -> None:
+    """The leads from ``start_s`` on, on paper in a box that scrolls by itself."""
+    with st.container(key=key):
+        _paper(explanation, start_s, report, key)
+    st.caption(_words(explanation.ecg, shaded=bool(report.leads)))
+
+
+@st.fragment
+def _paper(explanation: Explanation, start_s: float, report: WindowReport, key: str) -> None:
+    with frame.guarded():
+        beats = window_beats(explanation.ecg, start_s)
+        data = window_data(explanation.ecg, start_s, beats, report)
+        identity = (st.session_state.get("record_round", 0), round(start_s, 3))
+        _component(
+            key=f"{key}_drawn",
+            data={
+                **data,
+                "window": f"{identity[0]}:{identity[1]}",
+                "round": st.session_state.get("paper_round", 0),
+                "settings": settings(),
+            },
+            on_settings_change=lambda: _take(f"{key}_drawn"),
+        )
+
+
+def _take(key: str) -> None:
+    st.session_state["paper_settings"] = _known(st.session_state[key].get("settings"))
+
+
+def _known(wanted: object) -> dict[str, Any]:
+    """Only settings that there are, with values that there are: they come from a browser."""
+    if not isinstance(wanted, dict):
+        return {}
+    return {
+        name: wanted[name]
+        for name, choices in _CHOICES.items()
+        if name in wanted
+        and isinstance(wanted[name], bool) == isinstance(choices[0], bool)
+        and isinstance(wanted[name], (bool, int, float, str))
+        and wanted[name] in choices
+    }
+
+
+def window_data(
+    ecg: StandardEcg, start_s: float, beats: HeartBeats, report: WindowReport
+) -> dict[str, Any]:
+    """One window for the browser: int16 microvolts in base64, lead after lead, and what to mark.
+
+    Leads that were not recorded take no bytes; a gap is the lowest int16.
+    """
+    begin = round(start_s * ecg.fs_hz)
+    end = min(begin + round(WINDOW_S * ecg.fs_hz), ecg.n_times)
+    there = np.array([origin != "missing" for origin in ecg.lead_origin])
+    millivolts = ecg.signal_mv[there, begin:end].clip(-_MOST_MV, _MOST_MV)
+    microvolts = np.round(1000.0 * millivolts).astype("<i2")
+    microvolts[~ecg.valid[there, begin:end]] = _GAP
+    cells = report.cell_percentile if report.leads else None
+    return {
+        "fs": ecg.fs_hz,
+        "n": end - begin,
+        "leads": [
+            {"name": lead, "origin": origin}
+            for lead, origin in zip(LEADS, ecg.lead_origin, strict=True)
+        ],
+        "samples": base64.b64encode(microvolts.tobytes()).decode("ascii"),
+        "cells": None if cells is None else [_whole(row) for row in cells],
+        "beats": {
+            "t": [round(float(t), 4) for t in beats.time_s],
+            "rr": [None if np.isnan(rr) else round(float(rr), 1) for rr in beats.rr_ms],
+            "words": rate_words(beats),
+            "caution": beats.caution,
+        },
+    }
+
+
+def _whole(percentiles: np.ndarray[Any, Any]) -> list[int | None]:
+    return [round(float(p)) if np.isfinite(p) else None for p in percentiles]
+
+
+def rate_words(beats: HeartBeats) -> str:
+    """``"Heart rate 72 bpm (68 to 77), 12 beats"``, or nothing where it cannot be told."""
+    if beats.rate_bpm is None or beats.rate_range_bpm is None:
+        return ""
+    low, high = (round(bpm) for bpm in beats.rate_range_bpm)
+    between = f" ({low} to {high})" if low != high else ""
+    return f"Heart rate {beats.rate_bpm:.0f} bpm{between}, {len(beats.time_s)} beats"
+
+
+def _words(ecg: StandardEcg, *, shaded: bool) -> str:
+    words = "Small box 0.04 s and 0.1 mV at 25 mm/s and 10 mm/mV; 0.5 to 40 Hz at 100 Hz, as the "
+    words += "model sees it."
+    if shaded:
+        words += " Orange behind a trace: there the model is unsure of that lead."
+    if ecg.leads_with("derived"):
+        how = f" ({frame.literal(ecg.derivation)})" if ecg.derivation else ""
+        words += f" Leads in blue are derived{how}, not measured."
+    if ecg.leads_with("missing"):
+        words += f" Not recorded: {', '.join(ecg.leads_with('missing'))}."
+    return words
