@@ -47,7 +47,7 @@ class EvaluationData:
     name : str
         As tables call it.
     source : str
-        The ``source`` of its rows: ``"simulated"``, ``"mimic"``, ``"music"``.
+        The ``source`` of its rows: ``"simulated"``, ``"mimic-iv"``, ``"music"``.
     simulated : bool
         True where any of its ECGs was simulated.
     splits : mapping of str to StudySet

@@ -103,7 +103,7 @@ def _table(
 TABLE_2 = _table(
     2,
     "LVEF < 40 %, balanced accuracy",
-    ("mimic",),
+    ("mimic-iv",),
     "All ZS | All 10 % | All 100 % | Low ZS | Low 10 % | Low 100 % "
     "| High ZS | High 10 % | High 100 %",
     """
@@ -138,7 +138,7 @@ TABLE_3 = _table(
 TABLE_4 = _table(
     4,
     "Text to ECG retrieval",
-    ("mimic",),
+    ("mimic-iv",),
     "All R@1 | All R@10 | Low R@1 | Low R@10 | High R@1 | High R@10",
     """
     ECG-CLIP   | 50.2 | 93.9 | -    | -    | -    | -
@@ -152,7 +152,7 @@ TABLE_4 = _table(
 TABLE_5 = _table(
     5,
     "Ablation",
-    ("mimic", "music"),
+    ("mimic-iv", "music"),
     "LVEF<40 ZS | SLVH+DLV ZS | R@1",
     """
     InfoNCE                | 56.8 | 61.0 | 53.2

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from echoing_core.cli import app
 from echoing_core.datasets.prepared import save_prepared
+from echoing_core.datasets.registry import data_set_names
 from echoing_core.datasets.snomed import CPSC2018_CODES, CSN_CODES
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.errors import ConfigError, DataSetError
@@ -20,6 +21,7 @@ from echoing_core.models.checkpoint import Checkpoint, load_checkpoint
 from echoing_core.protocols.classes import with_classes
 from echoing_core.protocols.data import EvaluationData
 from echoing_core.protocols.fine_tune import FineTuneSettings
+from echoing_core.protocols.paper import TABLES
 from echoing_core.protocols.preset_files import load_evaluation_preset, preset_names
 from echoing_core.protocols.preset_runs import run_preset
 from echoing_core.services import prompt_sets
@@ -85,7 +87,10 @@ def test_every_preset_can_be_read_and_its_questions_are_there() -> None:
     assert set(CLASSES_OF) < set(preset_names())
     for name in preset_names():
         preset = load_evaluation_preset(name)
-        assert preset.prepare.startswith(f"echoing prepare {preset.source} ")
+        set_name = preset.prepare.split()[2]
+        assert preset.source == {"mimic": "mimic-iv"}.get(set_name, set_name)
+        assert set_name in data_set_names()
+        assert not preset.paper_table or preset.source in TABLES[preset.paper_table].sources
         assert set(preset.questions) <= names
         assert len(preset.classes) == CLASSES_OF.get(name, 0)
 

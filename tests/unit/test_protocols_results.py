@@ -185,11 +185,11 @@ def test_table_2_has_the_papers_columns_and_its_rows_only_beside_its_data() -> N
     assert "paper:" not in markdown and markdown.rstrip().endswith("not set beside these.")
     assert [row["row"] for row in records] == ["demo"]
     real = figures(simulated=False)
-    _, markdown, records = table_2(real, source="mimic")
+    _, markdown, records = table_2(real, source="mimic-iv")
     assert "| paper: EchoingECG | 63.2 | 69.3 |" in markdown and "~75.7" in markdown
     assert records[-1]["All ZS"] == {"value_percent": 63.2, "status": paper.PRINTED}
     # A set that mixes in simulated ECGs is not the paper's, whatever its source is called.
-    assert "paper:" not in table_2(figures(), source="mimic")[1]
+    assert "paper:" not in table_2(figures(), source="mimic-iv")[1]
     assert "paper:" not in table_2(real, source="ptbxl")[1]
 
 
