@@ -53,6 +53,8 @@ class Recording:
         For example ``"WFDB"``.
     simulated : bool
         True when the file says it was simulated.
+    stated : tuple of str
+        What the file says of each channel (unit, gain, filters), parallel to ``lead_names``.
     """
 
     signal_mv: npt.NDArray[np.float32]
@@ -63,6 +65,7 @@ class Recording:
     notes: tuple[str, ...] = ()
     file_format: str = "WFDB"
     simulated: bool = False
+    stated: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.signal_mv.ndim != 2 or self.signal_mv.shape[0] != len(self.lead_names):

@@ -109,7 +109,7 @@ def broken_uploads() -> list[BrokenUpload]:
             "needs rec.dat",
         ),
         BrokenUpload(
-            "a picture", {"ecg.jpg": b"\xff\xd8\xff\xe0" + bytes(300)}, "not a WFDB recording"
+            "a picture", {"ecg.jpg": b"\xff\xd8\xff\xe0" + bytes(300)}, "is a picture"
         ),
         BrokenUpload(
             "a document called .hea",

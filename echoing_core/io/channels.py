@@ -8,18 +8,29 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from echoing_core.errors import SignalQualityError, UnreadableRecordError
+from echoing_core.io.calibration import start_pattern_length
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
+from echoing_core.io.units import SUSPICIOUS_MV, is_doubtful_amplitude
+from echoing_core.records import Recording
+
+MAX_VALUES = 600_000_000
+"""Largest number of sample values in one record: 2.4 GB of float32, 24 h of 12 leads at 500 Hz."""
 
 
 @dataclass(eq=False)
 class Channel:
-    """One channel of one segment in mV, at its own rate."""
+    """One channel of one segment in mV, at its own rate.
+
+    ``stated`` is what the file says of it, for people: unit, gain, filters.
+    """
 
     source_name: str
     name: str
     fs_hz: float
     signal_mv: npt.NDArray[np.float32]
+    stated: str = ""
 
 
 @dataclass
@@ -51,7 +62,7 @@ def name_once(channels: Sequence[Channel], notes: Findings) -> list[Channel]:
         if channel.name not in kept:
             kept[channel.name] = channel
             continue
-        if canonical_lead_name(channel.source_name):
+        if canonical_lead_name(channel.name):
             notes.add(
                 f"Two channels hold lead {channel.name}; {shown(kept[channel.name].source_name)} "
                 f"is used and {shown(channel.source_name)} is left out."
@@ -69,7 +80,7 @@ def one_clock(
     channels: Sequence[Channel], notes: Findings
 ) -> tuple[npt.NDArray[np.float32], float, list[Channel]]:
     """All leads at the rate of the fastest lead, as one array, shape (n_leads, n_times)."""
-    leads = [c for c in channels if canonical_lead_name(c.source_name)] or list(channels)
+    leads = [c for c in channels if canonical_lead_name(c.name)] or list(channels)
     fastest = max(leads, key=lambda c: c.fs_hz)
     n_times = fastest.signal_mv.size
     kept: list[Channel] = []
@@ -94,3 +105,88 @@ def one_clock(
         row[:] = channel.signal_mv
         channel.signal_mv = row  # frees the copy
     return signal_mv, fastest.fs_hz, kept
+
+
+def check_size(n_times: int, n_channels: int, fs_hz: float, name: str) -> None:
+    """Refuse recordings that would not fit into memory.
+
+    Raises
+    ------
+    UnreadableRecordError
+        If ``n_times * n_channels`` is above ``MAX_VALUES``.
+    """
+    if n_times * n_channels > MAX_VALUES:
+        raise UnreadableRecordError(
+            f"{shown(name)} holds {n_channels} channels of {n_times / fs_hz / 3600:,.0f} hours, "
+            "more than can be read at once; export a shorter part."
+        )
+
+
+def recording_from(
+    channels: Sequence[Channel],
+    record_id: str,
+    file_format: str,
+    notes: Findings,
+    *,
+    simulated: bool = False,
+) -> Recording:
+    """The channels of a file as a `Recording`: one clock, each name once, the start looked at.
+
+    Parameters
+    ----------
+    channels : sequence of Channel
+        At least one; those of one rate have one length. Their arrays may be changed.
+    record_id : str
+        From the file's name.
+    file_format : str
+        As a person would call it.
+    notes : Findings
+        What the reader found so far.
+
+    Raises
+    ------
+    SignalQualityError
+        If nothing was measured, or all of it is flat.
+    UnitsError
+        If an amplitude cannot be an ECG's.
+    """
+    channels = name_once(channels, notes)
+    signal_mv, fs_hz, channels = one_clock(channels, notes)
+
+    leads = [c for c in channels if canonical_lead_name(c.name)] or channels
+    rows = [signal_mv[channels.index(c)] for c in leads]
+    if all(bool(np.isnan(row).all()) for row in rows):
+        raise SignalQualityError(
+            f"{shown(record_id)} holds no measured sample: every lead is a gap from start "
+            "to end; choose another recording."
+        )
+    n_pattern = start_pattern_length(rows, fs_hz)
+    if n_pattern == signal_mv.shape[1]:
+        raise SignalQualityError(
+            f"Every lead of {shown(record_id)} is flat or a test pattern from start to end; "
+            "choose another recording."
+        )
+    if n_pattern:
+        signal_mv[:, :n_pattern] = np.nan
+        notes.add(
+            f"The first {n_pattern / fs_hz:.1f} s are flat or a test pattern in every lead "
+            "and are treated as not measured."
+        )
+    for channel, row in zip(leads, rows, strict=True):
+        if is_doubtful_amplitude(row, channel.name):
+            notes.add(
+                f"Amplitudes above {SUSPICIOUS_MV:.0f} mV, far more than an ECG, in {{}}: "
+                "a lead was off, or the gain or units in the header are wrong.",
+                channel.name,
+            )
+    return Recording(
+        signal_mv=signal_mv,
+        fs_hz=fs_hz,
+        lead_names=tuple(c.name for c in channels),
+        record_id=shown(record_id),
+        source_names=tuple(shown(c.source_name) for c in channels),
+        notes=notes.sentences([c.name for c in channels]),
+        file_format=file_format,
+        simulated=simulated,
+        stated=tuple(c.stated for c in channels),
+    )

@@ -2,26 +2,66 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
 from echoing_core.errors import EchoingError, UnreadableRecordError
-from echoing_core.io.sources import FileSet, Source, base_name, gather, shown
+from echoing_core.io import aecg, muse, philips
+from echoing_core.io.ecg_dicom import read_dicom_ecg
+from echoing_core.io.edf import read_edf
+from echoing_core.io.kinds import foreign, kind_of
+from echoing_core.io.sources import (
+    FileSet,
+    Source,
+    SourceFile,
+    base_name,
+    file_at,
+    from_bytes,
+    from_files,
+    gather,
+    shown,
+)
+from echoing_core.io.table import (
+    SamplesIn,
+    TableLayout,
+    TablePreview,
+    preview_table,
+    read_table,
+    table_needs_words,
+)
 from echoing_core.io.wfdb import read_wfdb
 from echoing_core.io.wfdb_header import MAX_HEADER_BYTES, parse_header
+from echoing_core.io.xml_tree import parse_xml
+from echoing_core.io.zipped import unzip
 from echoing_core.records import Recording
 
 _DATA_ENDINGS = (".dat", ".mat", ".flac", ".xyz")
 _MAX_NAMED = 8
+_SIMULATED_BY = b"simulated by echoingecg"
+_SIMULATED_WITHIN = 64 * 1024
+
+FORMATS = (
+    "WFDB (.hea with .dat or .mat), EDF, EDF+, BDF, DICOM, GE MUSE, Philips or HL7 aECG XML, "
+    "a table (CSV, TSV, Parquet, NPY), or a zip of these"
+)
+"""What can be read, for people."""
 
 
-def read_recording(source: Source, *, record_name: str | None = None) -> Recording:
-    """Read one ECG recording.
+def read_recording(
+    source: Source, *, record_name: str | None = None, layout: TableLayout | None = None
+) -> Recording:
+    """Read one ECG recording, of whatever format its content shows.
 
     Parameters
     ----------
     source : path, sequence of paths, mapping of name to bytes, or sequence of (name, bytes)
         A path may be a header (.hea), a data file beside its header, a record's name without
-        ending, or a folder with one record. Bytes are the files of an upload.
+        ending, a file that is a recording by itself (EDF, DICOM, XML, a table, a zip), or a folder
+        with one record. Bytes are the files of an upload.
     record_name : str, optional
         Which record, where ``source`` holds several.
+    layout : TableLayout, optional
+        What the columns of a table are, where it does not say so itself.
 
     Returns
     -------
@@ -40,10 +80,113 @@ def read_recording(source: Source, *, record_name: str | None = None) -> Recordi
     >>> recording.signal_mv.shape, recording.fs_hz  # doctest: +SKIP
     ((3, 1196000), 1000.0)
     """
-    files, header_name = gather(source)
-    if header_name is None:
-        header_name = _choose_header(files, record_name)
-    return read_wfdb(files, header_name)
+    found = _find(source, record_name)
+    if isinstance(found, SourceFile):
+        return _read_one(found, layout)
+    return read_wfdb(*found)
+
+
+def table_in(source: Source, samples_in: SamplesIn | None = None) -> TablePreview | None:
+    """What a table among the files looks like; None where they are no table.
+
+    Parameters
+    ----------
+    source
+        As for `read_recording`.
+    samples_in : {"rows", "columns"}, optional
+        See `preview_table`.
+
+    Raises
+    ------
+    RecordError
+        The files cannot be read at all.
+    """
+    found = _find(source, None)
+    if isinstance(found, SourceFile) and kind_of(found) == "table":
+        return preview_table(found, samples_in)
+    return None
+
+
+def _find(source: Source, record_name: str | None) -> SourceFile | tuple[FileSet, str]:
+    """The one file that is the recording, or the files of a WFDB record and its header's name."""
+    alone = file_at(Path(source)) if isinstance(source, str | Path) else None
+    if alone is not None and kind_of(alone) is not None:
+        files, header_name = from_files([alone]), None
+    else:
+        files, header_name = gather(source)
+    only = _only(files)
+    if header_name is None and only is not None and kind_of(only) == "zip":
+        files = from_bytes(unzip(only))
+        if not files.names():
+            raise UnreadableRecordError(f"{shown(only.name)} holds no file.")
+    if header_name is not None:
+        return files, header_name
+    if not files.names(".hea"):
+        return _single(files, record_name)
+    only = _only(files)
+    if only is not None and kind_of(only) is not None:
+        return only
+    return files, _choose_header(files, record_name)
+
+
+def _only(files: FileSet) -> SourceFile | None:
+    return next(iter(files.files.values())) if len(files.files) == 1 else None
+
+
+def _single(files: FileSet, record_name: str | None) -> SourceFile:
+    """The one among files without a header that holds a recording by itself."""
+    holders = [f for f in files.files.values() if kind_of(f) not in (None, "zip")]
+    if record_name is not None:
+        wanted = base_name(record_name).lower()
+        named = [f for f in holders if wanted in (f.name.lower(), f.name.lower().rsplit(".", 1)[0])]
+        if holders and not named:
+            raise UnreadableRecordError(
+                f"There is no record {shown(base_name(record_name))} among the files; they hold "
+                f"{_listed([f.name for f in holders])}."
+            )
+        holders = named
+    if len(holders) == 1:
+        return holders[0]
+    if len(holders) > 1:
+        raise UnreadableRecordError(
+            f"The files hold {len(holders)} recordings ({_listed([f.name for f in holders])}); "
+            "choose one of them."
+        )
+    raise UnreadableRecordError(_no_header(files))
+
+
+def _read_one(file: SourceFile, layout: TableLayout | None) -> Recording:
+    kind = kind_of(file)
+    simulated = _SIMULATED_BY in file.head(_SIMULATED_WITHIN).replace(b"\0", b"").lower()
+    if kind == "edf":
+        return read_edf(file)
+    if kind == "dicom":
+        return read_dicom_ecg(file, simulated=simulated)
+    if kind == "xml":
+        return _read_xml(parse_xml(file), file.name, simulated)
+    if layout is None:
+        preview = preview_table(file)
+        layout = preview.stated
+        if layout is None:
+            raise UnreadableRecordError(table_needs_words(preview))
+    return read_table(file, layout, simulated=simulated)
+
+
+def _read_xml(root: ET.Element, file_name: str, simulated: bool) -> Recording:
+    """By the name of the root, which each of the formats has for itself."""
+    readers = {
+        muse.ROOT: muse.read_muse,
+        philips.ROOT: philips.read_philips,
+        aecg.ROOT: aecg.read_aecg,
+    }
+    reader = readers.get(root.tag)
+    if reader is None:
+        kind = "a web page" if root.tag.lower() == "html" else "XML of a kind"
+        raise UnreadableRecordError(
+            f"{shown(file_name)} is {kind} that holds no ECG for this program; GE MUSE, Philips "
+            "Sierra and HL7 aECG are read."
+        )
+    return reader(root, file_name, simulated=simulated)
 
 
 def _choose_header(files: FileSet, record_name: str | None) -> str:
@@ -83,7 +226,7 @@ def _without_segments(files: FileSet, headers: list[str]) -> list[str]:
 
 
 def _listed(headers: list[str]) -> str:
-    stems = [shown(name[: -len(".hea")]) for name in headers]
+    stems = [shown(name.removesuffix(".hea").removesuffix(".HEA")) for name in headers]
     more = f" and {len(stems) - _MAX_NAMED} more" if len(stems) > _MAX_NAMED else ""
     return ", ".join(stems[:_MAX_NAMED]) + more
 
@@ -96,10 +239,13 @@ def _no_header(files: FileSet) -> str:
             f"{shown(data[0])} came without its header; add {shown(stem)}.hea, which says how to "
             "read it."
         )
-    others = files.names()
+    others = list(files.files.values())
     if not others:
-        return "No file was given; choose the header (.hea) and the data file (.dat or .mat)."
-    return (
-        f"{shown(others[0])} is not a WFDB recording; choose a header (.hea) together with its "
-        "data file (.dat or .mat)."
-    )
+        return f"No file was given; choose {FORMATS}."
+    first = others[0]
+    if not first.size:
+        return f"{shown(first.name)} is empty; copy or export it again."
+    known = foreign(first)
+    if known is not None:
+        return f"{shown(first.name)} is {known}; not a recording that can be read here."
+    return f"{shown(first.name)} is not a recording that can be read here; choose {FORMATS}."

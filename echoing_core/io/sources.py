@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import shutil
 import stat
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from echoing_core.errors import UnreadableRecordError
 Source = str | Path | Sequence[str | Path] | Mapping[str, bytes] | Sequence[tuple[str, bytes]]
 
 _MAX_SHOWN = 60
+_MAX_LISTED = 1000
 
 
 def shown(name: str) -> str:
@@ -42,6 +44,23 @@ class SourceFile:
         try:
             with self._path().open("rb") as stream:
                 return stream.read(n_bytes)
+        except OSError as exc:
+            raise UnreadableRecordError(
+                f"{shown(self.name)} cannot be opened; check that you may read it."
+            ) from exc
+
+    def content(self) -> bytes | mmap.mmap:
+        """All bytes; of a file on disk they are mapped, not loaded.
+
+        Both give ``bytes`` when sliced and can be read by `numpy.frombuffer`.
+        """
+        if self.data is not None:
+            return self.data
+        if self.size == 0:
+            return b""
+        try:
+            with self._path().open("rb") as stream:
+                return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as exc:
             raise UnreadableRecordError(
                 f"{shown(self.name)} cannot be opened; check that you may read it."
@@ -131,16 +150,40 @@ def _from_bytes(pairs: Iterable[tuple[str, bytes]]) -> FileSet:
     return FileSet(_keyed(SourceFile(base_name(n), len(b), data=bytes(b)) for n, b in pairs))
 
 
+def file_at(path: Path) -> SourceFile | None:
+    """The ordinary file at ``path``; None for a folder, a link or nothing."""
+    try:
+        info = path.lstat()
+    except (OSError, ValueError):
+        return None
+    return SourceFile(path.name, info.st_size, path=path) if stat.S_ISREG(info.st_mode) else None
+
+
+def from_files(files: Iterable[SourceFile]) -> FileSet:
+    """Files that a reader already holds, as one set."""
+    return FileSet(_keyed(files))
+
+
+def from_bytes(pairs: Iterable[tuple[str, bytes]]) -> FileSet:
+    """Named bytes as one set."""
+    return _from_bytes(pairs)
+
+
 def _from_path(path: Path) -> tuple[FileSet, str | None]:
     """Files and header name for one path: a folder, a header, a data file or a bare stem."""
     if path.is_dir():
         headers = sorted(p for p in path.iterdir() if p.name.lower().endswith(".hea"))
         files = [_file_at(p) for p in headers]
         if not files:
-            raise UnreadableRecordError(
-                f"The folder {shown(path.name)} holds no header (.hea); "
-                "choose the folder that holds the .hea file and its data file."
-            )
+            # No WFDB: perhaps files that hold a recording each, which is for the reader to see.
+            others = sorted(p for p in path.iterdir() if p.is_file() and not p.is_symlink())
+            others = [p for p in others if not p.name.startswith(".")][:_MAX_LISTED]
+            if not others:
+                raise UnreadableRecordError(
+                    f"The folder {shown(path.name)} holds no header (.hea) and no other recording; "
+                    "choose the folder that holds the files of one recording."
+                )
+            return FileSet(_keyed(_file_at(p) for p in others)), None
         return FileSet(_keyed(files), folder=path), None
     names = [path.name + ".hea"]
     if path.suffix.lower() == ".hea":

@@ -24,11 +24,10 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.calibration import start_pattern_length
-from echoing_core.io.channels import Channel, Findings, name_once, one_clock
+from echoing_core.io.channels import Channel, Findings, recording_from
 from echoing_core.io.lead_names import canonical_lead_name, is_modified_limb_lead
 from echoing_core.io.sources import FileSet, shown
-from echoing_core.io.units import SUSPICIOUS_MV, is_doubtful_amplitude, mv_per_unit
+from echoing_core.io.units import mv_per_unit
 from echoing_core.io.wfdb_data import checked_layout
 from echoing_core.io.wfdb_header import (
     DEFAULT_GAIN,
@@ -79,45 +78,7 @@ def read_described(files: FileSet, header: Header, header_name: str) -> Recordin
     else:
         channels = _read_signals(files, header, header_name, notes)
         simulated = header.simulated
-    channels = name_once(channels, notes)
-    signal_mv, fs_hz, channels = one_clock(channels, notes)
-
-    leads = [c for c in channels if canonical_lead_name(c.source_name)] or channels
-    rows = [signal_mv[channels.index(c)] for c in leads]
-    if all(bool(np.isnan(row).all()) for row in rows):
-        raise SignalQualityError(
-            f"{shown(record_id)} holds no measured sample: every lead is a gap from start "
-            "to end; choose another recording."
-        )
-    n_pattern = start_pattern_length(rows, fs_hz)
-    if n_pattern == signal_mv.shape[1]:
-        raise SignalQualityError(
-            f"Every lead of {shown(record_id)} is flat or a test pattern from start to end; "
-            "choose another recording."
-        )
-    if n_pattern:
-        signal_mv[:, :n_pattern] = np.nan
-        notes.add(
-            f"The first {n_pattern / fs_hz:.1f} s are flat or a test pattern in every lead "
-            "and are treated as not measured."
-        )
-    for channel, row in zip(leads, rows, strict=True):
-        if is_doubtful_amplitude(row, channel.name):
-            notes.add(
-                f"Amplitudes above {SUSPICIOUS_MV:.0f} mV, far more than an ECG, in {{}}: "
-                "a lead was off, or the gain or units in the header are wrong.",
-                channel.name,
-            )
-    return Recording(
-        signal_mv=signal_mv,
-        fs_hz=fs_hz,
-        lead_names=tuple(c.name for c in channels),
-        record_id=shown(record_id),
-        source_names=tuple(shown(c.source_name) for c in channels),
-        notes=notes.sentences([c.name for c in channels]),
-        file_format="WFDB",
-        simulated=simulated,
-    )
+    return recording_from(channels, record_id, "WFDB", notes, simulated=simulated)
 
 
 def read_header(files: FileSet, header_name: str) -> Header:
@@ -180,9 +141,17 @@ def _read_signals(
                 name=canonical_lead_name(line.name) or shown(line.name),
                 fs_hz=header.fs_hz * line.samples_per_frame,
                 signal_mv=mv,
+                stated=_stated(line),
             )
         )
     return channels
+
+
+def _stated(line: SignalLine) -> str:
+    units = shown(line.units) if line.units else "mV (the WFDB default)"
+    if line.gain_assumed:
+        return f"no gain given, {line.gain:g} per {units} assumed"
+    return f"{line.gain:g} per {units}, baseline {line.baseline}"
 
 
 def _note_line(line: SignalLine, lead: str | None, notes: Findings) -> None:
@@ -300,7 +269,7 @@ def _join(
             check_n_values(total, (len(joined) + 1) * per_frame, header.fs_hz, "of the record")
             gap = np.full(total * per_frame, np.nan, dtype=np.float32)
             fs_hz = header.fs_hz * per_frame
-            whole = Channel(part.source_name, part.name, fs_hz, gap)
+            whole = Channel(part.source_name, part.name, fs_hz, gap, part.stated)
             joined[part.source_name] = whole
         elif whole.signal_mv.size != total * per_frame:
             raise UnreadableRecordError(

@@ -17,15 +17,13 @@ import re
 from dataclasses import dataclass
 
 from echoing_core.errors import MissingLeadError, SamplingRateError, UnreadableRecordError
+from echoing_core.io.channels import MAX_VALUES
 from echoing_core.io.sources import base_name, shown
 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_SIGNALS = 32
 MAX_FS_HZ = 10_000.0
 MAX_SAMPLES_PER_FRAME = 1_000
-MAX_VALUES = 600_000_000
-"""Largest number of sample values in one record: 2.4 GB of float32, 24 h of 12 leads at 500 Hz."""
-
 DEFAULT_GAIN = 200.0
 """Units per mV where a header gives none, or 0 (header(5))."""
 

@@ -1,0 +1,344 @@
+"""ECG waveforms in DICOM to `Recording`: 12-lead, general and ambulatory (Holter) objects.
+
+An object may hold several multiplex groups: the rhythm, once more as a median beat, or one group
+for each part of a recording. What is called derived, median or average is never read; groups of
+one sampling rate are laid side by side by their time offsets.
+
+No value of the object but sizes, rates and codes ever stands in a message.
+
+References
+----------
+DICOM PS3.3 C.10.9 (Waveform), A.34 (ECG objects); PS3.16 CID 3001 (ECG leads).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.errors import (
+    RecordError,
+    SamplingRateError,
+    UnitsError,
+    UnreadableRecordError,
+)
+from echoing_core.io.channels import Channel, Findings, check_size, recording_from
+from echoing_core.io.echo_frames import needed
+from echoing_core.io.lead_names import canonical_lead_name
+from echoing_core.io.sources import SourceFile, shown
+from echoing_core.io.units import mv_per_unit
+from echoing_core.io.wfdb_header import MAX_FS_HZ
+from echoing_core.records import LEADS, Recording
+
+MAX_FILE_BYTES = 1024**3
+MAX_GROUPS = 10_000
+MAX_CHANNELS = 64
+MAX_DAYS = 31.0
+
+_ECG_KINDS = {
+    "1.2.840.10008.5.1.4.1.1.9.1.1": "12-lead ECG",
+    "1.2.840.10008.5.1.4.1.1.9.1.2": "general ECG",
+    "1.2.840.10008.5.1.4.1.1.9.1.3": "ambulatory ECG",
+    "1.2.840.10008.5.1.4.1.1.9.1.4": "general 32-bit ECG",
+}
+# Inflating the whole object comes before anything in it can be checked.
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+
+_LEAD_NUMBERS = dict(zip((1, 2, 61, 62, 63, 64, *range(3, 9)), LEADS, strict=True))
+"""Numbers of the leads in SCP-ECG and, as ``2:1``, in MDC (ISO/IEEE 11073-10102)."""
+
+_LEAD_CODE = re.compile(r"(?:5\.6\.3-9-|2:)(\d{1,3})", re.ASCII)
+_NO_RHYTHM = re.compile(r"median|average|template|represent|beat", re.IGNORECASE)
+
+_DTYPES = {
+    (8, "SB"): "i1", (8, "UB"): "u1", (16, "SS"): "i2", (16, "US"): "u2",
+    (32, "SL"): "i4", (32, "UL"): "u4",
+}  # fmt: skip
+
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ArithmeticError,
+    OSError,
+)
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether a file is a DICOM file by its mark after 128 bytes."""
+    return head[128:132] == b"DICM"
+
+
+@dataclass(eq=False)
+class _Group:
+    """One multiplex group that may be rhythm: where it starts, and its channels in mV."""
+
+    item: Any
+    fs_hz: float
+    start_s: float
+    n_times: int
+    n_channels: int
+
+
+def read_dicom_ecg(file: SourceFile, *, simulated: bool = False) -> Recording:
+    """Read one ECG object.
+
+    Returns
+    -------
+    Recording
+        Millivolts; NaN for padding, and where a group does not reach.
+
+    Raises
+    ------
+    RecordError
+        One of its children.
+    """
+    name = shown(file.name)
+    if file.size > MAX_FILE_BYTES:
+        raise UnreadableRecordError(
+            f"{name} is larger than {MAX_FILE_BYTES // 1024**3} GB, the most that is read."
+        )
+    dataset = _dataset(file, name)
+    notes = Findings()
+    with _damage_told(name):
+        kind = str(dataset.get("SOPClassUID", ""))
+        if kind not in _ECG_KINDS:
+            raise UnreadableRecordError(
+                f"{name} is a DICOM object of another kind than an ECG; choose the ECG waveform, "
+                "not a picture, report or folder index."
+            )
+        items = list(dataset.get("WaveformSequence") or [])
+        if len(items) > MAX_GROUPS:
+            raise UnreadableRecordError(
+                f"{name} holds {len(items)} waveform groups; at most {MAX_GROUPS} can be read."
+            )
+        groups = _rhythm_groups(items, name, notes)
+        channels = _channels(groups, name, notes)
+    stem = file.name.rsplit(".", 1)[0]
+    form = f"DICOM {_ECG_KINDS[kind]}"
+    return recording_from(channels, stem, form, notes, simulated=simulated)
+
+
+def _dataset(file: SourceFile, name: str) -> Any:
+    pydicom = needed("pydicom", "pydicom")
+    from pydicom.errors import InvalidDicomError
+    from pydicom.filereader import read_partial
+
+    content = file.content()
+    stream: Any = io.BytesIO(content) if isinstance(content, bytes) else content
+    try:
+        with _damage_told(name):
+            # The file's meta information alone: it is never compressed.
+            meta = read_partial(stream, lambda tag, vr, length: tag.group > 2).file_meta
+            syntax = str(meta.get("TransferSyntaxUID", ""))
+            if syntax == _BIG_ENDIAN:
+                raise UnreadableRecordError(
+                    f"{name} uses a byte order that DICOM has given up; export it again."
+                )
+            if syntax == _DEFLATED:
+                raise UnreadableRecordError(
+                    f"{name} is deflated as a whole, which is not read here; export it without "
+                    "that compression."
+                )
+            stream.seek(0)
+            return pydicom.dcmread(stream, stop_before_pixels=True)
+    except InvalidDicomError as exc:
+        raise UnreadableRecordError(f"{name} is not a DICOM file; export the ECG again.") from exc
+
+
+def _rhythm_groups(items: Sequence[Any], name: str, notes: Findings) -> list[_Group]:
+    """The groups of the rhythm, all of one sampling rate."""
+    if not items:
+        raise UnreadableRecordError(f"{name} holds no waveform; choose the ECG itself.")
+    groups = []
+    for item in items:
+        label = str(item.get("MultiplexGroupLabel", ""))
+        derived = str(item.get("WaveformOriginality", "ORIGINAL")).upper() == "DERIVED"
+        if derived or _NO_RHYTHM.search(label):
+            notes.add("The object holds a median or derived waveform too; the rhythm is used.")
+            continue
+        fs_hz = float(item.get("SamplingFrequency") or 0.0)
+        if not 0 < fs_hz <= MAX_FS_HZ:
+            raise SamplingRateError(
+                f"{name} gives a sampling rate of {fs_hz:g} Hz; a number above 0 and up to "
+                f"{MAX_FS_HZ:.0f} is needed."
+            )
+        start_s = float(item.get("MultiplexGroupTimeOffset") or 0.0) / 1000.0
+        n_times = int(item.get("NumberOfWaveformSamples") or 0)
+        n_channels = int(item.get("NumberOfWaveformChannels") or 0)
+        if n_times < 1 or not 1 <= n_channels <= MAX_CHANNELS or not math.isfinite(start_s):
+            raise UnreadableRecordError(
+                f"{name} declares {n_channels} channels of {n_times} samples; export it again."
+            )
+        groups.append(_Group(item, fs_hz, start_s, n_times, n_channels))
+    if not groups:
+        raise UnreadableRecordError(
+            f"{name} holds only median or derived beats, not the rhythm; export the rhythm."
+        )
+    largest = max(groups, key=lambda g: g.n_channels * g.n_times / g.fs_hz)
+    kept = [g for g in groups if g.fs_hz == largest.fs_hz]
+    if len(kept) < len(groups):
+        notes.add("Waveform groups of another sampling rate are left out.")
+    origin_s = min(g.start_s for g in kept)
+    for group in kept:
+        group.start_s -= origin_s
+    return kept
+
+
+def _channels(groups: Sequence[_Group], name: str, notes: Findings) -> list[Channel]:
+    fs_hz = groups[0].fs_hz
+    places = [round(g.start_s * fs_hz) for g in groups]
+    n_times = max(p + g.n_times for p, g in zip(places, groups, strict=True))
+    if n_times > MAX_DAYS * 86400 * fs_hz:
+        raise UnreadableRecordError(
+            f"{name} spans more than {MAX_DAYS:.0f} days; export a shorter part."
+        )
+    # Small groups in many places would ask for memory that the file never held.
+    check_size(n_times, max(g.n_channels for g in groups), fs_hz, name)
+    by_name: dict[str, Channel] = {}
+    for place, group in zip(places, groups, strict=True):
+        raw = _samples(group, name)
+        definitions = list(group.item.get("ChannelDefinitionSequence") or [])
+        if len(definitions) != group.n_channels:
+            raise UnreadableRecordError(
+                f"{name} describes {len(definitions)} of {group.n_channels} channels; export it "
+                "again."
+            )
+        padding = _padding(group.item, raw.dtype)
+        seen: set[str] = set()
+        for column, definition in enumerate(definitions):
+            source, lead = _lead(definition, column)
+            if lead in seen:
+                notes.add(
+                    "Two channels of one group hold the same lead, the first is used: {}.", lead
+                )
+                continue
+            seen.add(lead)
+            signal_mv, stated = _to_mv(raw[:, column], definition, lead, padding, name)
+            whole = by_name.get(lead)
+            if whole is None:
+                check_size(n_times, len(by_name) + 1, fs_hz, name)
+                row = np.full(n_times, np.nan, dtype=np.float32)
+                whole = by_name[lead] = Channel(source, lead, fs_hz, row, stated)
+            free = whole.signal_mv[place : place + group.n_times]
+            if not np.isnan(free).all():
+                notes.add("Recorded twice for the same time, and the first is used: {}.", lead)
+            free[:] = np.where(np.isnan(free), signal_mv, free)
+    return list(by_name.values())
+
+
+def _samples(group: _Group, name: str) -> npt.NDArray[np.integer]:
+    """Raw samples of a group, shape (n_times, n_channels)."""
+    item = group.item
+    kind = (
+        int(item.get("WaveformBitsAllocated") or 0),
+        str(item.get("WaveformSampleInterpretation")),
+    )
+    if kind not in _DTYPES:
+        raise UnreadableRecordError(
+            f"{name} stores its samples with {kind[0]} bits in a way that is not read here; "
+            "export it with 16-bit integers."
+        )
+    dtype = np.dtype("<" + _DTYPES[kind])
+    data = item.get("WaveformData")
+    data = b"" if data is None else bytes(data)
+    wanted = group.n_times * group.n_channels * dtype.itemsize
+    if len(data) < wanted:
+        raise UnreadableRecordError(
+            f"{name} is cut short: {len(data):,} of {wanted:,} bytes of waveform are there; copy "
+            "or export it again."
+        )
+    values = np.frombuffer(data, dtype=dtype, count=group.n_times * group.n_channels)
+    return values.reshape(group.n_times, group.n_channels)
+
+
+def _padding(item: Any, dtype: np.dtype[Any]) -> int | None:
+    """The value that means "not measured", if the group names one."""
+    value = item.get("WaveformPaddingValue")
+    if isinstance(value, bytes) and len(value) >= dtype.itemsize:
+        return int(np.frombuffer(value[: dtype.itemsize], dtype=dtype)[0])
+    return int(value) if isinstance(value, int) else None
+
+
+def _lead(definition: Any, column: int) -> tuple[str, str]:
+    """Name of a channel as the object spells it, and as it is called here."""
+    sources = list(definition.get("ChannelSourceSequence") or [])
+    meaning = str(sources[0].get("CodeMeaning", "")) if sources else ""
+    source = meaning or str(definition.get("ChannelLabel", "")) or f"channel {column + 1}"
+    # "Lead I (Einthoven)" and the like
+    lead = canonical_lead_name(source) or canonical_lead_name(source.split("(")[0])
+    if lead is None and sources:
+        match = _LEAD_CODE.fullmatch(str(sources[0].get("CodeValue", "")))
+        lead = _LEAD_NUMBERS.get(int(match[1])) if match else None
+    return source, lead or shown(source)
+
+
+def _to_mv(
+    raw: npt.NDArray[np.integer], definition: Any, lead: str, padding: int | None, name: str
+) -> tuple[npt.NDArray[np.float32], str]:
+    """One channel in mV, and what the object says of it."""
+    sensitivity = definition.get("ChannelSensitivity")
+    units_items = list(definition.get("ChannelSensitivityUnitsSequence") or [])
+    units = str(units_items[0].get("CodeValue", "")) if units_items else ""
+    factor = mv_per_unit(units) if units else None
+    if sensitivity is None or factor is None:
+        seen = f"in {shown(units)}" if units else "without a unit"
+        raise UnitsError(
+            f"Lead {lead} of {name} is {seen} or has no sensitivity, so its size in mV is not "
+            "known; export it again."
+        )
+    correction = float(definition.get("ChannelSensitivityCorrectionFactor") or 1.0)
+    gain = float(sensitivity) * correction
+    baseline = float(definition.get("ChannelBaseline") or 0.0)
+    if gain == 0 or not math.isfinite(gain) or not math.isfinite(baseline):
+        raise UnitsError(f"Lead {lead} of {name} has no usable sensitivity; export it again.")
+    mv = ((raw.astype(np.float64) * gain + baseline) * factor).astype(np.float32)
+    if padding is not None:
+        mv[raw == padding] = np.nan
+    if np.isinf(mv).any():
+        raise UnitsError(f"Lead {lead} of {name} has no usable sensitivity; export it again.")
+    stated = f"{gain:g} {units} per unit, baseline {baseline:g} {units}"
+    low, high = definition.get("FilterLowFrequency"), definition.get("FilterHighFrequency")
+    if low is not None and high is not None:
+        stated += f", filters {float(low):g} to {float(high):g} Hz"
+    notch = definition.get("NotchFilterFrequency")
+    if notch:
+        stated += f", notch {float(notch):g} Hz"
+    return mv, shown(stated)
+
+
+@contextmanager
+def _damage_told(name: str) -> Iterator[None]:
+    """Turn what damaged bytes raise into one sentence, and silence warnings that quote values."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except (InvalidDicomError, RecordError):
+            raise
+        except MemoryError:
+            raise UnreadableRecordError(
+                f"{name} needs more memory than there is; export a shorter part."
+            ) from None
+        except (*_DAMAGE, BytesLengthException):
+            # `from None`: the messages below quote the object's values.
+            raise UnreadableRecordError(
+                f"{name} is damaged or cut short; export or copy it again."
+            ) from None

@@ -1,0 +1,419 @@
+"""EDF, EDF+ and BDF files to `Recording`.
+
+The header is checked before anything is allocated. The samples are then taken channel by channel
+out of the data records, so a day of Holter needs its own size once more and nothing else. The
+fields that may tell who the patient is are never looked at.
+
+References
+----------
+Kemp et al. 1992, Electroenceph Clin Neurophysiol 82:391 (EDF); Kemp & Olivan 2003, Clin
+Neurophysiol 114:1755 (EDF+: time stamps of data records, interrupted recordings).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.errors import (
+    MissingLeadError,
+    SamplingRateError,
+    UnitsError,
+    UnreadableRecordError,
+)
+from echoing_core.io.channels import Channel, Findings, check_size, recording_from
+from echoing_core.io.lead_names import canonical_lead_name, is_modified_limb_lead
+from echoing_core.io.sources import SourceFile, shown
+from echoing_core.io.units import mv_per_unit
+from echoing_core.io.wfdb_header import MAX_FS_HZ
+from echoing_core.records import Recording
+
+EDF_MARK = b"0       "
+BDF_MARK = b"\xffBIOSEMI"
+
+MAX_SIGNALS = 512
+MAX_RECORDS = 10_000_000
+MAX_DAYS = 31.0
+"""Longest time from the first to the last sample, gaps included."""
+
+_ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
+_BLOCK_VALUES = 1 << 20
+_FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+_ONSET = re.compile(rb"([+-]\d{1,12}(?:\.\d{0,12})?)(?:\x15[\d.]*)?\x14")
+_SIMULATED_BY = "simulated by echoingecg"
+
+
+@dataclass(frozen=True)
+class EdfSignal:
+    """One signal as its part of the header describes it.
+
+    ``offset`` is its first byte within a data record, ``n`` its samples in one.
+    """
+
+    label: str
+    units: str
+    prefilter: str
+    n: int
+    offset: int
+    physical_min: str
+    physical_max: str
+    digital_min: str
+    digital_max: str
+
+    @property
+    def is_annotations(self) -> bool:
+        return self.label in _ANNOTATIONS
+
+
+@dataclass(frozen=True)
+class EdfHeader:
+    """What the header of an EDF or BDF file says, checked; ``n_records`` as the file holds."""
+
+    file_format: str
+    n_bytes: int
+    sample_bytes: int
+    record_bytes: int
+    record_s: float
+    n_records: int
+    is_interrupted: bool
+    signals: tuple[EdfSignal, ...]
+    simulated: bool
+    longer_than_declared: bool
+
+
+def is_edf(head: bytes) -> bool:
+    """Whether a file begins as EDF or BDF does."""
+    return head.startswith((EDF_MARK, BDF_MARK)) and len(head) >= 192
+
+
+def parse_edf_header(data: bytes, size: int, file_name: str) -> EdfHeader:
+    """Parse and check the header.
+
+    Parameters
+    ----------
+    data : bytes
+        The beginning of the file: 256 bytes, and 256 more for each signal.
+    size : int
+        Bytes of the whole file.
+
+    Raises
+    ------
+    UnreadableRecordError
+        Not EDF or BDF, contradictory, cut short, or beyond the limits.
+    SamplingRateError
+        No usable duration of data records.
+    """
+    name = shown(file_name)
+    if not is_edf(data) or len(data) < 256:
+        raise UnreadableRecordError(f"{name} does not begin like an EDF file; export it again.")
+    is_bdf = data.startswith(BDF_MARK)
+    text = data[8:256].decode("latin-1")
+    reserved, stated_bytes = text[184:228].strip(), _whole(text[176:184], name, "header size")
+    n_records = _whole(text[228:236], name, "number of data records")
+    record_s = _real(text[236:244], name, "duration of data records")
+    n_signals = _whole(text[244:248], name, "number of signals")
+    if not 1 <= n_signals <= MAX_SIGNALS:
+        raise UnreadableRecordError(
+            f"{name} declares {n_signals} signals; from 1 to {MAX_SIGNALS} can be read."
+        )
+    n_bytes = 256 * (n_signals + 1)
+    if stated_bytes != n_bytes or len(data) < n_bytes:
+        raise UnreadableRecordError(
+            f"The header of {name} is cut short or contradicts itself; export the recording again."
+        )
+    sample_bytes = 3 if is_bdf else 2
+    signals = _signals(data[256:n_bytes].decode("latin-1"), n_signals, sample_bytes, name)
+    record_bytes = sum(s.n for s in signals) * sample_bytes
+    if record_s <= 0 and any(not s.is_annotations for s in signals):
+        raise SamplingRateError(
+            f"{name} gives no duration for its data records, so its sampling rate is not known; "
+            "export the recording again."
+        )
+    held = (size - n_bytes) // record_bytes
+    if n_records == -1:  # a recorder that was not stopped properly
+        n_records = held
+    if n_records < 1 or n_records > MAX_RECORDS:
+        raise UnreadableRecordError(
+            f"{name} holds {max(n_records, 0):,} data records; from 1 to {MAX_RECORDS:,} can be "
+            "read."
+        )
+    if held < n_records:
+        raise UnreadableRecordError(
+            f"{name} is cut short: it holds {held * record_s:.1f} s of the "
+            f"{n_records * record_s:.1f} s that its header declares; copy or export it again."
+        )
+    kind = "BDF" if is_bdf else "EDF"
+    return EdfHeader(
+        file_format=f"{kind}+" if reserved.startswith(("EDF+", "BDF+")) else kind,
+        n_bytes=n_bytes,
+        sample_bytes=sample_bytes,
+        record_bytes=record_bytes,
+        record_s=record_s,
+        n_records=n_records,
+        is_interrupted=reserved.startswith(("EDF+D", "BDF+D")),
+        signals=signals,
+        simulated=_SIMULATED_BY in text[80:160].lower(),
+        longer_than_declared=size - n_bytes > n_records * record_bytes,
+    )
+
+
+def _signals(text: str, n: int, sample_bytes: int, name: str) -> tuple[EdfSignal, ...]:
+    columns: list[list[str]] = []
+    start = 0
+    for width in _FIELDS:
+        stop = start + width * n
+        columns.append([text[i : i + width].strip() for i in range(start, stop, width)])
+        start = stop
+    signals = []
+    offset = 0
+    for i in range(n):
+        n_samples = _whole(columns[8][i], name, "number of samples in a data record")
+        if not 1 <= n_samples <= 10_000_000:
+            raise UnreadableRecordError(
+                f"Signal {i + 1} of {name} declares {n_samples} samples in a data record; export "
+                "the recording again."
+            )
+        signals.append(
+            EdfSignal(
+                label=columns[0][i],
+                units=columns[2][i],
+                prefilter=columns[7][i],
+                n=n_samples,
+                offset=offset,
+                physical_min=columns[3][i],
+                physical_max=columns[4][i],
+                digital_min=columns[5][i],
+                digital_max=columns[6][i],
+            )
+        )
+        offset += n_samples * sample_bytes
+    return tuple(signals)
+
+
+def read_edf(file: SourceFile) -> Recording:
+    """Read one EDF, EDF+ or BDF file.
+
+    Only signals called like ECG leads are read; those of a sleep study would not fit into memory.
+    Where an EDF+ recording was interrupted, NaN fills the time between.
+
+    Returns
+    -------
+    Recording
+        Millivolts.
+
+    Raises
+    ------
+    RecordError
+        One of its children, with one or two sentences saying what is wrong.
+    """
+    data = file.content()
+    n_head = min(file.size, 256 * (MAX_SIGNALS + 1))
+    header = parse_edf_header(bytes(data[:n_head]), file.size, file.name)
+    name = shown(file.name)
+    notes = Findings()
+    if header.longer_than_declared:
+        notes.add("The file is longer than its header declares; the rest is left out.")
+    wanted = _wanted(header, name, notes)
+    runs = _runs(data, header, name)
+    n_out = runs[-1][0] + runs[-1][2]
+    if n_out * header.record_s > MAX_DAYS * 86400:
+        raise UnreadableRecordError(
+            f"{name} spans more than {MAX_DAYS:.0f} days from its first to its last sample; "
+            "export a shorter part."
+        )
+    total = sum(math.ceil(n_out * signal.n) for signal in wanted)
+    check_size(total, 1, wanted[0].n * len(wanted) / header.record_s, name)
+    channels = [_channel(data, header, signal, runs, n_out, name, notes) for signal in wanted]
+    for start, end, seconds in _gaps(runs, header.record_s):
+        notes.add(f"The recording was interrupted for {seconds:.1f} s at {_clock(start, end)}.")
+        if len(notes.by_sentence) > 40:
+            notes.add("There are more interruptions than are listed here.")
+            break
+    stem = file.name.rsplit(".", 1)[0]
+    return recording_from(channels, stem, header.file_format, notes, simulated=header.simulated)
+
+
+def _wanted(header: EdfHeader, name: str, notes: Findings) -> list[EdfSignal]:
+    """The ECG leads among the signals."""
+    signals = [s for s in header.signals if not s.is_annotations]
+    leads = [s for s in signals if canonical_lead_name(s.label)]
+    for signal in leads:
+        if mv_per_unit(signal.units) is None:
+            seen = f"in {shown(signal.units)}" if signal.units else "without a unit"
+            raise UnitsError(
+                f"Lead {canonical_lead_name(signal.label)} of {name} is {seen}, which is not a "
+                "voltage; export the recording in mV or uV."
+            )
+        if is_modified_limb_lead(signal.label):
+            lead = canonical_lead_name(signal.label)
+            notes.add(
+                f"Lead {lead} is {shown(signal.label)}, a modified limb lead taken on the trunk; "
+                "its shape differs somewhat from a standard limb lead."
+            )
+    if leads:
+        for signal in signals:
+            if signal not in leads:
+                notes.add("Signals that are no ECG lead are left out: {}.", shown(signal.label))
+        return leads
+    if not signals:
+        raise MissingLeadError(
+            f"{name} holds annotations only; choose the file that holds the ECG."
+        )
+    listed = ", ".join(shown(s.label) or "a signal without a name" for s in signals[:8])
+    more = f" and {len(signals) - 8} more" if len(signals) > 8 else ""
+    raise MissingLeadError(
+        f"None of the signals of {name} is called like an ECG lead; it holds: {listed}{more}. "
+        "Name the leads (I, II, V1, ...) where the file is exported."
+    )
+
+
+def _channel(
+    data: object,
+    header: EdfHeader,
+    signal: EdfSignal,
+    runs: Sequence[tuple[float, int, int]],
+    n_out: float,
+    name: str,
+    notes: Findings,
+) -> Channel:
+    """One signal in mV, NaN between runs."""
+    low, high = (_real(v, name, "range") for v in (signal.digital_min, signal.digital_max))
+    bottom, top = (_real(v, name, "range") for v in (signal.physical_min, signal.physical_max))
+    if low == high or bottom == top:
+        raise UnitsError(
+            f"{name} gives no usable gain for {shown(signal.label)} (its smallest and largest "
+            "value are equal); export the recording again."
+        )
+    factor = mv_per_unit(signal.units) or 1.0
+    gain = (top - bottom) / (high - low)
+    fs_hz = signal.n / header.record_s
+    if not 0 < fs_hz <= MAX_FS_HZ:
+        raise SamplingRateError(
+            f"{shown(signal.label)} of {name} has a sampling rate of {fs_hz:g} Hz; a number above "
+            f"0 and up to {MAX_FS_HZ:.0f} is needed."
+        )
+    mv = np.full(round(n_out * signal.n), np.nan, dtype=np.float32)
+    for place, first, n_records in runs:
+        at = round(place * signal.n)
+        step = max(1, _BLOCK_VALUES // signal.n)
+        for begin in range(first, first + n_records, step):
+            count = min(step, first + n_records - begin)
+            values = (_digital(data, header, signal, begin, count) - low) * gain + bottom
+            mv[at : at + values.size] = values * factor
+            at += values.size
+    if not np.isfinite(mv[~np.isnan(mv)]).all():
+        raise UnitsError(
+            f"The range of {shown(signal.label)} in {name} is no ECG's; export it again."
+        )
+    lead = canonical_lead_name(signal.label)
+    stated = f"{abs(gain):.4g} {signal.units} per unit"
+    if signal.prefilter:
+        stated += f", filters {signal.prefilter}"
+    return Channel(signal.label, lead or shown(signal.label), fs_hz, mv, shown(stated))
+
+
+def _digital(
+    data: object, header: EdfHeader, signal: EdfSignal, first: int, count: int
+) -> npt.NDArray[np.float64]:
+    """Digital values of one signal in ``count`` data records."""
+    records = np.frombuffer(
+        data,  # type: ignore[call-overload]
+        dtype=np.uint8,
+        count=count * header.record_bytes,
+        offset=header.n_bytes + first * header.record_bytes,
+    ).reshape(count, header.record_bytes)
+    part = records[:, signal.offset : signal.offset + signal.n * header.sample_bytes]
+    part = np.ascontiguousarray(part)
+    if header.sample_bytes == 2:
+        return part.view("<i2").ravel().astype(np.float64)
+    triples = part.reshape(-1, 3).astype(np.int32)
+    # The highest of the three bytes carries the sign.
+    value = triples[:, 0] | triples[:, 1] << 8 | ((triples[:, 2] ^ 0x80) - 0x80) << 16
+    return value.astype(np.float64)
+
+
+def _runs(data: object, header: EdfHeader, name: str) -> list[tuple[float, int, int]]:
+    """Stretches without interruption: start in data records, first record, number of records."""
+    if not header.is_interrupted:
+        return [(0.0, 0, header.n_records)]
+    stamps = next((s for s in header.signals if s.is_annotations), None)
+    if stamps is None:
+        raise UnreadableRecordError(
+            f"{name} was interrupted, but does not say when; export the recording again."
+        )
+    onset_s = np.array(
+        [_onset(data, header, stamps, i, name) for i in range(header.n_records)], dtype=np.float64
+    )
+    onset_s -= onset_s[0]
+    # Clocks may be written with fewer digits than a sample is short: what is off by less than a
+    # sample of the fastest signal goes on without a gap.
+    tolerance_s = header.record_s / max(s.n for s in header.signals if not s.is_annotations)
+    step_s = np.diff(onset_s)
+    if (step_s < header.record_s - tolerance_s).any():
+        raise UnreadableRecordError(
+            f"The data records of {name} overlap in time or are out of order; export it again."
+        )
+    starts = np.flatnonzero(step_s > header.record_s + tolerance_s) + 1
+    edges = [0, *starts.tolist(), header.n_records]
+    return [(float(onset_s[a]) / header.record_s, a, b - a) for a, b in itertools.pairwise(edges)]
+
+
+def _onset(data: object, header: EdfHeader, stamps: EdfSignal, index: int, name: str) -> float:
+    """Seconds at which a data record begins: its first annotation."""
+    start = header.n_bytes + index * header.record_bytes + stamps.offset
+    size = stamps.n * header.sample_bytes
+    raw = data[start : start + size]  # type: ignore[index]
+    match = _ONSET.match(raw)
+    if match is None:
+        raise UnreadableRecordError(
+            f"Data record {index + 1} of {name} does not say when it begins; export it again."
+        )
+    return float(match[1])
+
+
+def _gaps(
+    runs: Sequence[tuple[float, int, int]], record_s: float
+) -> list[tuple[float, float, float]]:
+    ends = [(place + n) * record_s for place, _, n in runs]
+    starts = [place * record_s for place, _, _ in runs]
+    return [(a, b, b - a) for a, b in zip(ends[:-1], starts[1:], strict=True)]
+
+
+def _clock(start_s: float, end_s: float) -> str:
+    def words(seconds: float) -> str:
+        whole = int(seconds)
+        return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+    return f"{words(start_s)} to {words(end_s)}"
+
+
+def _whole(text: str, name: str, what: str) -> int:
+    text = text.strip()
+    if not re.fullmatch(r"[-+]?\d{1,8}", text, re.ASCII):
+        raise UnreadableRecordError(
+            f"The header of {name} gives {shown(text) or 'nothing'} as the {what}; a whole number "
+            "is needed."
+        )
+    return int(text)
+
+
+def _real(text: str, name: str, what: str) -> float:
+    text = text.strip()
+    if not _NUMBER.fullmatch(text):
+        raise UnreadableRecordError(
+            f"The header of {name} gives {shown(text) or 'nothing'} as the {what}; a number is "
+            "needed."
+        )
+    value = float(text)
+    if not math.isfinite(value):
+        raise UnreadableRecordError(
+            f"The header of {name} gives a {what} without end; export the recording again."
+        )
+    return value

@@ -1,0 +1,620 @@
+"""The cells of a table: text, Parquet and NPY behind one face, within limits."""
+
+from __future__ import annotations
+
+import abc
+import io
+import math
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.errors import UnreadableRecordError
+from echoing_core.io.sources import SourceFile, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NPY_MARK = b"\x93NUMPY"
+PARQUET_MARK = b"PAR1"
+
+MAX_COLUMNS = 256
+MAX_CELLS = 200_000_000
+"""1.6 GB, if all of them were read at once, which they are not."""
+MAX_TEXT_BYTES = 512 * 1024**2
+HEAD_ROWS = 4000
+
+TIME_WORDS = frozenset({"time", "t", "times", "timestamp", "seconds", "elapsed time", "zeit"})
+
+_HEAD_BYTES = 4 * 1024**2
+_MOST_LINES = 2000
+_PREAMBLE_LINES = 200
+_WIDE = 128
+_EMPTY = ("", "nan", "na", "n/a", "null", "none", "-", "nd")
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+_CLOCK = re.compile(
+    r"\[?(?:\d{4}-\d\d-\d\d[T ])?\d{1,6}:\d{1,2}(?::\d{1,2})?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?"
+    r"(?: \d\d/\d\d/\d{4})?\]?",
+    re.ASCII,
+)
+_UNIT = r"mV|uV|µV|μV|nV|V|s|ms|us|µs|μs|sec|seconds?"
+_IN_BRACKETS = re.compile(rf"(.*?)\s*[\[(]\s*({_UNIT})\s*[\])]", re.IGNORECASE)
+_AT_END = re.compile(r"(.*?)[\s_]+(mV|uV|µV|μV|ms|us|s|sec|seconds)", re.IGNORECASE)
+_ONLY_UNIT = re.compile(_UNIT, re.IGNORECASE)
+_RATE = re.compile(
+    r"(?:sampl\w*[\s_]*(?:rate|freq\w*)|frequency|\bfs(?:_hz)?\b)\D{0,12}?(\d+(?:\.\d+)?)\s*(k?)",
+    re.IGNORECASE | re.ASCII,
+)
+_UNITS_LINE = re.compile(r"\bunits?\b\W*(mV|uV|µV|μV|V)\b", re.IGNORECASE)
+
+
+def name_and_unit(name: str) -> tuple[str, str | None]:
+    """A column's name and the unit in it: "II (mV)" and "time_ms" hold one, "V1" does not."""
+    text = name.strip().strip("'\"").strip()
+    match = _IN_BRACKETS.fullmatch(text) or _AT_END.fullmatch(text)
+    if match is None or not match[1]:
+        return text, None
+    return match[1].strip(" _"), match[2]
+
+
+@dataclass
+class Cells(abc.ABC):
+    """A table: names, and columns of numbers on demand.
+
+    ``units`` is parallel to ``names``. With ``samples_in`` "columns" its rows are called columns
+    here, so that a column is always one series in time.
+    """
+
+    kind: str
+    names: list[str]
+    units: list[str | None]
+    n_samples: int
+    samples_in: Literal["rows", "columns"]
+    stated_fs_hz: float | None = None
+    stated_units: str | None = None
+    clocks: frozenset[int] = field(default_factory=frozenset)
+
+    def load(self, columns: Sequence[int]) -> None:
+        """Read these columns at once; afterwards ``n_samples`` is exact, which matters for text."""
+        del columns
+
+    @abc.abstractmethod
+    def column(self, index: int, n: int | None = None) -> npt.NDArray[np.float64]:
+        """The numbers of a column, or its first ``n``; NaN for empty cells."""
+
+    def first(self) -> npt.NDArray[np.float64]:
+        """The first values of each column, shape (n_columns, n)."""
+        n = min(HEAD_ROWS, self.n_samples)
+        return np.array([self.column(i, n) for i in range(len(self.names))], dtype=np.float64)
+
+    def has_clock(self, index: int) -> bool:
+        """Whether a column holds times such as 12:00:00.5."""
+        return index in self.clocks
+
+    def times(self, index: int, n: int | None = None) -> npt.NDArray[np.float64]:
+        """A time column, in its own unit; times of day and dates in seconds."""
+        return self.column(index, n)
+
+
+def is_table_text(head: bytes) -> bool:
+    """Whether a file begins like a text with columns of numbers."""
+    try:
+        return _sniff(_decoded(head[:_HEAD_BYTES])[0], cut=True) is not None
+    except UnreadableRecordError:
+        return False
+
+
+def open_cells(file: SourceFile, samples_in: Literal["rows", "columns"] | None = None) -> Cells:
+    """The table in a file, by its content.
+
+    Raises
+    ------
+    UnreadableRecordError
+        No table, damaged, or beyond the limits.
+    """
+    head = file.head(16)
+    if head.startswith(NPY_MARK):
+        return _open_npy(file, samples_in)
+    if head.startswith(PARQUET_MARK):
+        return _open_parquet(file, samples_in)
+    return _open_text(file, samples_in)
+
+
+def _check_shape(n_samples: int, n_columns: int, name: str) -> None:
+    if n_samples < 1 or n_columns < 1:
+        raise UnreadableRecordError(f"{name} is an empty table; export the recording again.")
+    if n_columns > MAX_COLUMNS:
+        raise UnreadableRecordError(
+            f"{name} has {n_columns} columns; at most {MAX_COLUMNS} are read, so export the ECG "
+            "leads alone, or say whether samples lie in rows or in columns."
+        )
+    if n_samples * n_columns > MAX_CELLS:
+        raise UnreadableRecordError(
+            f"{name} has {n_samples:,} rows of {n_columns} columns, more than can be read at once; "
+            "export a shorter part."
+        )
+
+
+# --- NPY ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class _ArrayCells(Cells):
+    array: npt.NDArray[Any] = field(default_factory=lambda: np.empty((0, 0)))
+
+    def column(self, index: int, n: int | None = None) -> npt.NDArray[np.float64]:
+        return np.asarray(self.array[index, :n], dtype=np.float64)
+
+
+def _open_npy(file: SourceFile, samples_in: Literal["rows", "columns"] | None) -> Cells:
+    name = shown(file.name)
+    content = file.content()
+    stream = io.BytesIO(bytes(content[:4096]))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            version = np.lib.format.read_magic(stream)
+            read = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[version]
+            shape, fortran, dtype = read(stream, max_header_size=4096)
+    except (ValueError, KeyError, EOFError, TypeError, SyntaxError, RecursionError) as exc:
+        raise UnreadableRecordError(
+            f"{name} is a damaged NPY file, or not one of plain numbers; save the array again."
+        ) from exc
+    if dtype.kind not in "iuf" or dtype.hasobject or len(shape) not in (1, 2) or 0 in shape:
+        raise UnreadableRecordError(
+            f"{name} is not an array of numbers with leads and times; save one array of shape "
+            "(leads, times)."
+        )
+    if any(not isinstance(n, int) or n < 0 for n in shape) or math.prod(shape) > MAX_CELLS:
+        raise UnreadableRecordError(f"{name} is larger than can be read at once; save a part.")
+    start, count = stream.tell(), math.prod(shape)
+    if file.size - start < count * dtype.itemsize:
+        raise UnreadableRecordError(f"{name} is cut short; copy or save it again.")
+    flat = np.frombuffer(content, dtype=dtype, count=count, offset=start)
+    array = flat.reshape(shape, order="F" if fortran else "C")
+    if array.ndim == 1:
+        array = array[None]
+        along = "columns"
+    else:
+        along = samples_in or ("rows" if array.shape[0] >= array.shape[1] else "columns")
+        if along == "rows":
+            array = array.T
+    _check_shape(array.shape[1], array.shape[0], name)
+    names = [f"column {i + 1}" if along == "rows" else f"row {i + 1}" for i in range(len(array))]
+    return _ArrayCells(
+        kind="NPY",
+        names=names,
+        units=[None] * len(names),
+        n_samples=array.shape[1],
+        samples_in="rows" if along == "rows" else "columns",
+        array=array,
+    )
+
+
+# --- Parquet -----------------------------------------------------------------------------------
+
+
+@dataclass
+class _ParquetCells(Cells):
+    table: Any = None
+    places: tuple[int, ...] = ()
+    name: str = ""
+
+    def column(self, index: int, n: int | None = None) -> npt.NDArray[np.float64]:
+        import pyarrow as pa
+
+        try:
+            if n is None:
+                column = self.table.read(columns=[self._path(index)]).column(0)
+            else:
+                batch = next(self.table.iter_batches(batch_size=n, columns=[self._path(index)]))
+                column = batch.column(0)
+            if self.has_clock(index):
+                moments = np.asarray(column.to_numpy(zero_copy_only=False))
+                return np.asarray((moments - moments[0]) / np.timedelta64(1, "s"), np.float64)
+            return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+        except (pa.ArrowException, ValueError, TypeError, OSError, StopIteration) as exc:
+            raise UnreadableRecordError(
+                f"{self.name} is damaged, or a column of it holds no numbers; save it again."
+            ) from exc
+
+    def _path(self, index: int) -> str:
+        return str(self.table.schema_arrow.names[self.places[index]])
+
+
+def _open_parquet(file: SourceFile, samples_in: Literal["rows", "columns"] | None) -> Cells:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    name = shown(file.name)
+    if samples_in == "columns":
+        raise UnreadableRecordError(
+            f"In {name} each column is one series, as in every Parquet file; choose "
+            "samples in rows."
+        )
+    try:
+        table = pq.ParquetFile(pa.BufferReader(file.content()))
+        schema, meta = table.schema_arrow, table.metadata
+        unpacked = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+    except (pa.ArrowException, ValueError, OSError) as exc:
+        raise UnreadableRecordError(f"{name} is a damaged Parquet file; save it again.") from exc
+    places: list[int] = []
+    clocks: set[int] = set()
+    for place, column in enumerate(schema):
+        kind = column.type
+        clock = pa.types.is_timestamp(kind) or pa.types.is_duration(kind)
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or clock:
+            if clock:
+                clocks.add(len(places))
+            places.append(place)
+    names = [str(schema.names[place]) for place in places]
+    if len(set(schema.names)) < len(schema.names):
+        raise UnreadableRecordError(f"{name} has two columns of one name; save it again.")
+    if meta.num_rows and not names:
+        raise UnreadableRecordError(f"{name} holds no column of numbers; save the ECG leads.")
+    _check_shape(int(meta.num_rows), len(names), name)
+    if unpacked > 8 * MAX_CELLS:
+        raise UnreadableRecordError(
+            f"{name} unpacks to more than can be read at once; save a shorter part."
+        )
+    stated = {
+        key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+        for key, value in (schema.metadata or {}).items()
+        if key in (b"fs_hz", b"units")
+    }
+    rate = stated.get("fs_hz", "")
+    return _ParquetCells(
+        kind="Parquet",
+        names=names,
+        units=[None] * len(names),
+        n_samples=int(meta.num_rows),
+        samples_in="rows",
+        stated_fs_hz=float(rate) if _NUMBER.fullmatch(rate) and float(rate) > 0 else None,
+        stated_units=stated.get("units"),
+        clocks=frozenset(clocks),
+        table=table,
+        places=tuple(places),
+        name=name,
+    )
+
+
+# --- Text --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Sniffed:
+    """How a text is cut into cells."""
+
+    separator: str
+    decimal: str
+    data_line: int
+    n_fields: int
+    names: tuple[str, ...]
+    units: tuple[str | None, ...]
+    preamble: str
+    clocks: frozenset[int]
+
+
+@dataclass
+class _TextCells(Cells):
+    content: Any = b""
+    encoding: str = "utf-8"
+    sniffed: _Sniffed | None = None
+    name: str = ""
+    rows: npt.NDArray[np.float64] | None = None
+    _kept: pd.DataFrame | None = None
+    _is_whole: bool = False
+
+    def column(self, index: int, n: int | None = None) -> npt.NDArray[np.float64]:
+        if self.rows is not None:
+            return self.rows[index, :n]
+        if self.has_clock(index):
+            return self.times(index, n)
+        if self._kept is None or (n is None and not self._is_whole):
+            self._kept = self._frame(n)
+            self._is_whole = n is None
+        return np.asarray(self._kept[index].to_numpy()[:n], dtype=np.float64)
+
+    def load(self, columns: Sequence[int]) -> None:
+        if self.rows is None:
+            self._kept, self._is_whole = self._frame(None, columns), True
+            self.n_samples = len(self._kept)
+
+    def _frame(self, n: int | None, columns: Sequence[int] | None = None) -> pd.DataFrame:
+        every = range(len(self.names)) if columns is None else columns
+        wanted = [i for i in every if i not in self.clocks]
+        return self._read(wanted, n, dict.fromkeys(wanted, "float64"))
+
+    def _read(self, columns: list[int], n: int | None, kinds: dict[int, str]) -> pd.DataFrame:
+        import pandas as pd
+
+        how = self.sniffed
+        if how is None:
+            raise ValueError("a text that was not looked at")
+        try:
+            return pd.read_csv(
+                io.BytesIO(self.content),
+                sep=r"\s+" if how.separator == " " else how.separator,
+                decimal=how.decimal,
+                header=None,
+                skiprows=how.data_line,
+                names=list(range(how.n_fields)),
+                index_col=False,
+                usecols=columns,
+                dtype=kinds,
+                na_values=list(_EMPTY),
+                nrows=n,
+                encoding=self.encoding,
+                encoding_errors="replace",
+                skip_blank_lines=True,
+                engine="c",
+                float_precision="high",
+            )
+        except (ValueError, OverflowError, MemoryError) as exc:
+            raise UnreadableRecordError(
+                f"{self.name} has cells that are no numbers, or rows of different length; export "
+                "the table again."
+            ) from exc
+
+    def times(self, index: int, n: int | None = None) -> npt.NDArray[np.float64]:
+        if not self.has_clock(index):
+            return self.column(index, n)
+        texts = self._read([index], n, {index: "str"})[index]
+        return _clock_seconds(texts, self.name)
+
+
+def _clock_seconds(texts: pd.Series[Any], name: str) -> npt.NDArray[np.float64]:
+    """Times such as 1:02.5, 12:00:00.5 or 2024-05-01T12:00:00.5 in seconds."""
+    import pandas as pd
+
+    plain = texts.str.strip("[]' \"")
+    try:
+        if plain.str.contains("-", regex=False).any():
+            moments = pd.to_datetime(plain, format="ISO8601", utc=True)
+            return np.asarray((moments - moments.iloc[0]).dt.total_seconds(), dtype=np.float64)
+        time_of_day = plain.str.split(" ").str[0]
+        parts = time_of_day.str.split(":", expand=True).astype("float64").to_numpy()
+    except (ValueError, TypeError, OverflowError, AttributeError) as exc:
+        raise UnreadableRecordError(
+            f"The time column of {name} holds something that is no time; say the sampling rate."
+        ) from exc
+    seconds = np.zeros(len(parts))
+    for column in parts.T:
+        seconds = seconds * 60.0 + column
+    # A recording over midnight goes on, it does not jump back by a day.
+    steps = np.diff(seconds, prepend=seconds[:1])
+    return np.asarray(seconds + 86400.0 * np.cumsum(steps < -43200.0), dtype=np.float64)
+
+
+def _open_text(file: SourceFile, samples_in: Literal["rows", "columns"] | None) -> Cells:
+    name = shown(file.name)
+    if file.size > MAX_TEXT_BYTES:
+        raise UnreadableRecordError(
+            f"{name} is larger than {MAX_TEXT_BYTES // 1024**2} MB, the most that is read of text; "
+            "export a shorter part."
+        )
+    content = file.content()
+    text, encoding = _decoded(bytes(content[:_HEAD_BYTES]))
+    how = _sniff(text, cut=file.size > _HEAD_BYTES)
+    if how is None:
+        raise UnreadableRecordError(
+            f"{name} is not a recording that can be read here, and not a table of numbers either; "
+            "choose another file."
+        )
+    rate, unit = _RATE.search(how.preamble), _UNITS_LINE.search(how.preamble)
+    stated = float(rate[1]) * (1000.0 if rate[2] else 1.0) if rate else None
+    wide = samples_in == "columns" or (samples_in is None and how.n_fields > _WIDE)
+    kind = "TSV" if how.separator == "\t" and how.n_fields > 1 else "CSV"
+    if wide:
+        return _open_wide(content, how, encoding, name, kind, stated, unit[1] if unit else None)
+    n_lines = _count_lines(content, encoding) - how.data_line
+    _check_shape(n_lines, how.n_fields, name)
+    cells = _TextCells(
+        kind=kind,
+        names=list(how.names),
+        units=list(how.units),
+        n_samples=n_lines,
+        samples_in="rows",
+        stated_fs_hz=stated or None,
+        stated_units=unit[1] if unit else None,
+        clocks=how.clocks,
+        content=content,
+        encoding=encoding,
+        sniffed=how,
+        name=name,
+    )
+    # Blank lines between or at the end are no rows: the count is that of what was read.
+    if n_lines <= HEAD_ROWS or _has_blank_end(content):
+        probe = next((i for i in range(how.n_fields) if i not in how.clocks), None)
+        if probe is None:
+            raise UnreadableRecordError(f"{name} holds times but no numbers; export it again.")
+        cells.n_samples = len(cells._read([probe], None, {probe: "float64"}))
+        _check_shape(cells.n_samples, how.n_fields, name)
+    return cells
+
+
+def _open_wide(
+    content: Any,
+    how: _Sniffed,
+    encoding: str,
+    name: str,
+    kind: str,
+    stated: float | None,
+    unit: str | None,
+) -> Cells:
+    """One row a lead, perhaps with its name before it."""
+    lines = [
+        line for line in bytes(content[:]).decode(encoding, "replace").splitlines() if line.strip()
+    ]
+    rows: list[list[str]] = [_cut(line, how.separator) for line in lines]
+    widest = max(len(row) for row in rows)
+    rows = [row for row in rows if len(row) >= widest - 1 and _share_of_numbers(row, how) > 0.5]
+    if not rows or len(rows) > MAX_COLUMNS:
+        raise UnreadableRecordError(
+            f"{name} has {len(rows)} rows of numbers, which is too many or too few for leads; "
+            "choose samples in rows."
+        )
+    names, values = [], []
+    for number, row in enumerate(rows, start=1):
+        named = not _is_number(row[0], how.decimal)
+        names.append(row[0].strip(" '\"") if named else f"row {number}")
+        try:
+            values.append([_to_float(cell, how.decimal) for cell in row[named:]])
+        except ValueError as exc:
+            raise UnreadableRecordError(
+                f"Row {number} of {name} has cells that are no numbers; export the table again."
+            ) from exc
+    if len({len(row) for row in values}) > 1:
+        raise UnreadableRecordError(f"The rows of {name} have different lengths; export it again.")
+    array = np.array(values, dtype=np.float64)
+    _check_shape(array.shape[1], array.shape[0], name)
+    return _TextCells(
+        kind=kind,
+        names=names,
+        units=[None] * len(names),
+        n_samples=array.shape[1],
+        samples_in="columns",
+        stated_fs_hz=stated or None,
+        stated_units=unit,
+        rows=array,
+        name=name,
+    )
+
+
+def _decoded(head: bytes) -> tuple[str, str]:
+    """Text of the first bytes and its encoding."""
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return head[: len(head) // 2 * 2].decode("utf-16", "replace"), "utf-16"
+    if sum(byte < 32 and byte not in b"\t\r\n\f\x1a" for byte in head[:4096]):
+        raise UnreadableRecordError("This is no text.")
+    try:
+        head.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        # The last letter may be cut in two.
+        if exc.start < len(head) - 4:
+            return head.decode("latin-1"), "latin-1"
+    return head.decode("utf-8-sig", "replace"), "utf-8-sig"
+
+
+def _count_lines(content: Any, encoding: str) -> int:
+    step = 1 << 24
+    newline = b"\n"
+    count = sum(bytes(content[i : i + step]).count(newline) for i in range(0, len(content), step))
+    if not count:
+        return bytes(content[:]).count(b"\r") + 1
+    return count + (0 if bytes(content[-2:]).rstrip(b"\0").endswith(newline) else 1)
+
+
+def _has_blank_end(content: Any) -> bool:
+    tail = bytes(content[-64:]).replace(b"\0", b"").replace(b"\r", b"")
+    return tail.endswith(b"\n\n") or tail[-1:] in (b" ", b"\t", b";", b",")
+
+
+def _cut(line: str, separator: str) -> list[str]:
+    if separator == " ":
+        return line.split()
+    return [cell.strip() for cell in line.rstrip("\r\n").split(separator)]
+
+
+def _is_number(cell: str, decimal: str) -> bool:
+    cell = cell.strip().strip('"').strip()
+    if cell.lower() in _EMPTY:
+        return True
+    return bool(_NUMBER.fullmatch(cell.replace(",", ".", 1) if decimal == "," else cell))
+
+
+def _to_float(cell: str, decimal: str) -> float:
+    cell = cell.strip().strip('"').strip()
+    if cell.lower() in _EMPTY:
+        return math.nan
+    return float(cell.replace(",", ".") if decimal == "," else cell)
+
+
+def _share_of_numbers(row: list[str], how: _Sniffed) -> float:
+    return sum(_is_number(cell, how.decimal) for cell in row[:50]) / max(len(row[:50]), 1)
+
+
+def _sniff(text: str, *, cut: bool) -> _Sniffed | None:
+    """How a text is to be cut; None where it is no table."""
+    lines = text.splitlines()[:_MOST_LINES]
+    if cut and len(lines) > 1 and len(lines) < _MOST_LINES:
+        lines = lines[:-1]
+    best: tuple[tuple[int, int], _Sniffed] | None = None
+    for separator in ("\t", ";", ",", " "):
+        for decimal in (".", ",") if separator != "," else (".",):
+            found = _try(lines, separator, decimal)
+            if found is None:
+                continue
+            # A semicolon or tab that works is meant; between decimals, the one that works.
+            rank = (found.n_fields, -found.data_line)
+            if best is None or rank > best[0]:
+                best = (rank, found)
+    return None if best is None else best[1]
+
+
+def _try(lines: list[str], separator: str, decimal: str) -> _Sniffed | None:
+    for start in range(min(len(lines), _PREAMBLE_LINES)):
+        row = _cut(lines[start], separator)
+        if not lines[start].strip() or not _is_data(row, decimal):
+            continue
+        following = [_cut(line, separator) for line in lines[start : start + 6] if line.strip()]
+        if any(len(r) != len(row) or not _is_data(r, decimal) for r in following):
+            continue
+        if len(following) < 2 and len(row) <= _WIDE:
+            return None
+        return _described(lines, start, row, separator, decimal)
+    return None
+
+
+def _is_data(row: list[str], decimal: str) -> bool:
+    """Numbers, times and empty cells, with one number at least; a name may come first."""
+    rest = row[1:] if len(row) > _WIDE else row
+    numbers = 0
+    for cell in rest:
+        plain = cell.strip().strip("'\"").strip()
+        if _is_number(plain, decimal):
+            numbers += plain.lower() not in _EMPTY
+        elif not _CLOCK.fullmatch(plain):
+            return False
+    return numbers > 0
+
+
+def _described(
+    lines: list[str], start: int, row: list[str], separator: str, decimal: str
+) -> _Sniffed:
+    n = len(row)
+    names = tuple(f"column {i + 1}" for i in range(n))
+    units: tuple[str | None, ...] = (None,) * n
+    before = [i for i in range(start) if lines[i].strip()]
+    # A header stands right above the numbers; what is further up is about all of them.
+    if before and before[-1] == start - 1 and n <= _WIDE:
+        last = [c.strip("'\" #") for c in _cut(lines[before[-1]], separator)]
+        if len(last) == n and all(_ONLY_UNIT.fullmatch(c) for c in last if c) and any(last):
+            units = tuple(c or None for c in last)
+            before = before[:-1]
+            last = [c.strip("'\" #") for c in _cut(lines[before[-1]], separator)] if before else []
+        if len(last) == n and any(last):
+            names = tuple(c or names[i] for i, c in enumerate(last))
+            before = before[:-1]
+    plain = [c.strip().strip("'\"").strip() for c in row]
+    clocks = frozenset(
+        i for i, c in enumerate(plain) if not _is_number(c, decimal) and _CLOCK.fullmatch(c)
+    )
+    return _Sniffed(
+        separator=separator,
+        decimal=decimal,
+        data_line=start,
+        n_fields=n,
+        names=names,
+        units=units,
+        preamble="\n".join(lines[i] for i in before)[:20_000],
+        clocks=clocks if n <= _WIDE else frozenset(),
+    )

@@ -1,0 +1,103 @@
+"""XML of ECG devices to a tree, without anything that XML can do to a program.
+
+No entity but the five of XML itself, no document type with rules of its own, nothing fetched, and
+limits on size, depth and number of elements. A bare ``<!DOCTYPE RestingECG SYSTEM "x.dtd">``, as
+GE MUSE writes it, is passed over; the file that it names is never opened.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from xml.parsers import expat
+
+from echoing_core.errors import UnreadableRecordError
+from echoing_core.io.sources import SourceFile, shown
+
+MAX_BYTES = 64 * 1024**2
+MAX_DEPTH = 100
+MAX_ELEMENTS = 1_000_000
+
+
+class _UnwantedError(Exception):
+    """Raised within the parser; its text becomes the end of a sentence."""
+
+
+def is_xml(head: bytes) -> bool:
+    """Whether a file begins as XML does, in UTF-8, UTF-16 or Latin-1."""
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        head = head.replace(b"\0", b"")[2:]
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+
+
+def parse_xml(file: SourceFile) -> ET.Element:
+    """The root of an XML file; tags carry no namespace, and nothing remains of comments.
+
+    Raises
+    ------
+    UnreadableRecordError
+        Damaged, too large, or with declarations that a recording has no use for.
+    """
+    name = shown(file.name)
+    if file.size > MAX_BYTES:
+        raise UnreadableRecordError(
+            f"{name} is larger than {MAX_BYTES // 1024**2} MB, the most that is read of XML; "
+            "export a shorter part, or another format."
+        )
+    try:
+        return _build(bytes(file.content()[:]))
+    except _UnwantedError as exc:
+        raise UnreadableRecordError(
+            f"{name} {exc}, which an ECG has no use for; export the recording again."
+        ) from None
+    except (expat.ExpatError, LookupError, ValueError) as exc:
+        raise UnreadableRecordError(
+            f"{name} is damaged or cut short: it is not well-formed XML; export it again."
+        ) from exc
+
+
+def _build(data: bytes) -> ET.Element:
+    builder = ET.TreeBuilder()
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+    depth = count = 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth, count
+        depth, count = depth + 1, count + 1
+        if depth > MAX_DEPTH or count > MAX_ELEMENTS:
+            raise _UnwantedError("is nested too deeply or has too many parts")
+        builder.start(local(tag), {local(key): value for key, value in attributes.items()})
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(local(tag))
+
+    def doctype(name: str, system: str | None, public: str | None, has_rules: int) -> None:
+        if has_rules:
+            raise _UnwantedError("declares rules of its own (DOCTYPE)")
+
+    def entity(*_: object) -> None:
+        raise _UnwantedError("declares or uses entities")
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = doctype
+    parser.EntityDeclHandler = entity
+    parser.UnparsedEntityDeclHandler = entity
+    parser.SkippedEntityHandler = entity
+    parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
+    parser.Parse(data, True)
+    return builder.close()
+
+
+def local(tag: str) -> str:
+    """A name without its namespace."""
+    return tag.rsplit(" ", 1)[-1]
+
+
+def text_of(parent: ET.Element | None, path: str) -> str:
+    """Text of the first element at ``path``, without blanks around it; empty without one."""
+    found = None if parent is None else parent.find(path)
+    return "" if found is None else " ".join("".join(found.itertext()).split())
