@@ -322,10 +322,12 @@ def _described(listed: pd.DataFrame, root: Path, note: Path | None) -> pd.DataFr
     """The common columns, with texts and the machine's measures."""
     machine = _machine(root, set(listed["study_id"]))
     notes = {} if note is None else _ecg_notes(root, note)
-    reports: list[Report] = []
-    for study in listed["study_id"]:
-        text = str(machine["text"].get(study, ""))
-        reports.append(report_of(notes.get(study), text))
+    found = machine.reindex(listed["study_id"])
+    texts = [str(text) for text in found["text"].fillna("")]
+    reports: list[Report] = [
+        report_of(notes.get(study), text)
+        for study, text in zip(listed["study_id"], texts, strict=True)
+    ]
     patients = [patient_name(subject) for subject in listed["subject_id"]]
     columns: dict[str, Any] = {
         "source": SOURCE,
@@ -335,17 +337,14 @@ def _described(listed: pd.DataFrame, root: Path, note: Path | None) -> pd.DataFr
         "split": [patient_split(patient) for patient in patients],
         "report": [report.text for report in reports],
         "simulated": False,
-        "quality": [
-            "noisy" if machine["noisy"].get(study, False) else "unknown"
-            for study in listed["study_id"]
-        ],
+        "quality": np.where(found["noisy"].eq(True), "noisy", "unknown"),
         "path": listed["path"],
         "report_source": [report.source for report in reports],
-        "report_machine": [str(machine["text"].get(s, "")) for s in listed["study_id"]],
+        "report_machine": texts,
         "ecg_time": listed["ecg_time"],
     }
     for name in ("heart_rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qrs_axis_deg"):
-        columns[name] = machine[name].reindex(listed["study_id"]).to_numpy(np.float64)
+        columns[name] = found[name].to_numpy(np.float64)
     columns["subject_id"] = listed["subject_id"]
     columns["id"] = listed["study_id"]
     columns["time"] = times(listed["ecg_time"])
@@ -359,7 +358,7 @@ def _machine(root: Path, studies: set[str]) -> pd.DataFrame:
     parts = [pd.DataFrame(columns=["text", "noisy", *_MEASURES, "study_id"])]
     for part in read_table(path, ("study_id", lines[0]), (*lines[1:], *_MEASURES)):
         part = part[part["study_id"].isin(studies)]
-        said = part[lines].to_numpy()
+        said = [[line for line in row if line] for row in part[lines].to_numpy()]
         measures = {name: numbers(part[name]) for name in _MEASURES}
         parts.append(
             pd.DataFrame(
