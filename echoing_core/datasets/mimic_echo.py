@@ -196,15 +196,23 @@ def read_lvef(root: Path, test_types: tuple[str, ...] = TEST_TYPES) -> pd.DataFr
     table = pd.concat(parts, ignore_index=True) if parts else empty
     table["value"] = table["result"].map(percent).astype(np.float64)
     table = table[table["value"].notna()]
-    rows = []
-    for (subject, study), own in table.groupby(["subject_id", "measurement_id"], sort=True):
-        lvef_pct = _lvef_of(dict(zip(own["measurement"].str.lower(), own["value"], strict=True)))
-        if lvef_pct is not None:
-            rows.append((subject, study, own["measurement_datetime"].min(), lvef_pct))
-    made = pd.DataFrame(rows, columns=["subject_id", "id", "time", "lvef_pct"]).drop_duplicates(
-        "id"
+    key = ["subject_id", "measurement_id"]
+    table["measurement"] = table["measurement"].str.lower()
+    # Written twice: the later row is the corrected one.
+    single = table.drop_duplicates([*key, "measurement"], keep="last")
+    values = single.set_index([*key, "measurement"])["value"].unstack("measurement")
+    lvef_pct = pd.Series(np.nan, index=values.index)
+    for name, other in LVEF_NAMES:
+        low = values[name] if name in values else lvef_pct * np.nan
+        # An upper end below the lower one is a slip; the lower end alone is what was read.
+        high = values[other].where(values[other] >= low) if other in values else low
+        lvef_pct = lvef_pct.fillna((low + high.fillna(low)) / 2)
+    first = table.groupby(key)["measurement_datetime"].min()
+    made = pd.DataFrame({"time": times(first.astype(str)), "lvef_pct": lvef_pct}).dropna(
+        subset="lvef_pct"
     )
-    return made.assign(time=times(made["time"].astype(str)))
+    made = made.reset_index().rename(columns={"measurement_id": "id"})
+    return made.drop_duplicates("id").reset_index(drop=True)
 
 
 def percent(result: str) -> float:
@@ -223,12 +231,3 @@ def percent(result: str) -> float:
     else:
         return math.nan
     return value if low <= value <= high else math.nan
-
-
-def _lvef_of(values: dict[str, float]) -> float | None:
-    for name, other in LVEF_NAMES:
-        if name in values:
-            upper = values.get(other, values[name])
-            # An upper end below the lower one is a slip; the lower end alone is what was read.
-            return (values[name] + max(upper, values[name])) / 2
-    return None
