@@ -344,7 +344,7 @@ def _unit_waves(studies: StudySet, start: int, lead: int, n_times: int) -> npt.N
     wave = np.array(studies.signal_mv[start : start + _ROWS_AT_ONCE, lead, :n_times])
     wave -= wave.mean(axis=1, keepdims=True)
     length = np.linalg.norm(wave, axis=1, keepdims=True)
-    return np.divide(wave, length, out=np.zeros_like(wave), where=length > 0)
+    return np.asarray(np.divide(wave, length, out=np.zeros_like(wave), where=length > 0))
 
 
 def _alike(a: StudySet, row_a: int, b: StudySet, row_b: int, n_times: int) -> float:
