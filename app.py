@@ -15,7 +15,7 @@ logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name
 # It reports every processor extension that this machine does not have.
 logging.getLogger("faiss.loader").setLevel(logging.WARNING)
 
-from ui import frame  # noqa: E402 - after the environment is set
+from ui import frame, kept  # noqa: E402 - after the environment is set
 
 UI = Path(__file__).parent / "ui"
 # A ":material/...:" icon here would be fetched from Google; an image of ours is not.
@@ -30,5 +30,7 @@ pages = [
 page = st.navigation(pages, position="top")
 frame.style()
 frame.phone_menu(pages)
+with frame.guarded():
+    kept.from_link()
 with frame.guarded():
     page.run()

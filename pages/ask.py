@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from echoing_core import services
-from ui import frame, questions, record, resources
+from ui import frame, questions, record, resources, take_away
 
 frame.title("Ask about the recording")
 current = record.required("ask about")
@@ -20,5 +20,6 @@ with right, frame.guarded():
         answers = services.ask(model, current.explanation, chosen, start_s=start_s)
         questions.show_answers(model, answers)
         frame.training_note(model)
+        take_away.add_answers(current, answers, take_away.window_words(current, start_s))
     else:
         st.info("Choose at least one question, or add your own.", icon=":material/help:")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from echoing_core import services
-from ui import frame, gallery, questions, record, resources
+from ui import frame, gallery, questions, record, resources, take_away
 
 frame.title("Find similar ECGs and reports")
 model, index = resources.model(), resources.index()
@@ -35,4 +35,6 @@ with right, frame.guarded():
             where=options.where,
             start_s=start_s,
         )
+        words = take_away.query_words(query, gallery.target(mode), current, start_s)
+        take_away.add_hits(current, index, hits, words)
         gallery.show_hits(index, hits, mode)

@@ -177,7 +177,7 @@ def _legend(top: float) -> list[Item]:
 
 def answers_drawing(answers: Sequence[Answer]) -> Drawing:
     """Each answer as a dot with its 90 % interval, on one scale from no to yes."""
-    row_mm, left, right = 7.0, 105.0, 12.0
+    row_mm, left, right = 7.0, 66.0, 12.0
     scale = (WIDTH_MM - left - right) / 100
     bottom = 4.0 + row_mm * len(answers)
     items: list[Item] = []
@@ -195,7 +195,7 @@ def answers_drawing(answers: Sequence[Answer]) -> Drawing:
         items.append(Line(np.array([(low, y), (high, y)]), colour, 0.9))
         hollow = answer.verdict != "yes"
         items.append(Dot(left + 100 * answer.probability * scale, y, 1.5, colour, hollow))
-        name = answer.question if len(answer.question) <= 58 else answer.question[:57] + "…"
+        name = answer.question if len(answer.question) <= 36 else answer.question[:35] + "…"
         items.append(Words(left - 4, y + 1.0, name, 3.0, INK, "end"))
     return Drawing(
         WIDTH_MM,

@@ -107,8 +107,8 @@ class Report:
         The date of making, ``"2026-11-21"``.
     provenance : mapping
         Versions, settings and the like, in the order in which to show them.
-    simulated_training : bool
-        No real ECG was used in training.
+    learnt_from : str
+        What to know of the model's training wherever its answers stand; empty if nothing.
     """
 
     explanation: Explanation
@@ -121,7 +121,7 @@ class Report:
     asked: tuple[Asked, ...] = ()
     found: tuple[Found, ...] = ()
     real_texts: bool = False
-    simulated_training: bool = False
+    learnt_from: str = ""
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
@@ -244,8 +244,8 @@ class Report:
         for asked in self.asked:
             answers = asked.answers[:_MAX_ANSWERS]
             blocks += [NewPage(), Heading(f"Questions about {asked.about}")]
-            if self.simulated_training:
-                blocks.append(Text("The model was trained on simulated ECGs only.", "caution"))
+            if self.learnt_from:
+                blocks.append(Text(self.learnt_from, "caution"))
             blocks.append(Picture(answers_drawing(answers)))
             blocks.append(
                 Table(
@@ -255,7 +255,7 @@ class Report:
                          a.verdict)
                         for a in answers
                     ),
-                    (5, 1.3, 1.6, 2),
+                    (4, 2, 2, 2),
                 )
             )  # fmt: skip
             blocks += [Text(n, "note") for n in dict.fromkeys([CALIBRATION_NOTE, *asked.notes])]
@@ -273,7 +273,7 @@ class Report:
                         (a.question, " / ".join(a.positive_prompts), " / ".join(a.negative_prompts))
                         for a in answers
                     ),
-                    (2, 4, 4),
+                    (3, 4, 4),
                 ),
             ]
         return blocks
@@ -297,7 +297,7 @@ class Report:
                          self._hit_text(h))
                         for h in hits
                     ),
-                    (0.8, 1.8, 1.6, 9),
+                    (1.1, 1.9, 1.8, 6),
                 )
             )  # fmt: skip
             if not self.real_texts and not all(h.simulated for h in hits):

@@ -13,7 +13,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
 :root { color-scheme: light; }
 body { margin: 0 auto; padding: 8mm; max-width: 273mm; color: #1b2430; background: #fff;
-  font: 11pt/1.45 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; overflow-wrap: anywhere; }
+  font: 11pt/1.45 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 18pt; margin: 0 0 2mm; }
 h2 { font-size: 13pt; margin: 7mm 0 2mm; break-after: avoid; }
 p { margin: 0 0 2mm; max-width: 210mm; }
@@ -24,7 +24,7 @@ figure { margin: 0; break-inside: avoid; }
 .drawing:focus-visible { outline: 2px solid #7e03a8; }
 svg { display: block; flex: none; }
 svg text { font-family: system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
-table { border-collapse: collapse; width: 100%; margin: 0 0 3mm; }
+table { border-collapse: collapse; width: 100%; margin: 0 0 3mm; table-layout: fixed; }
 th, td { text-align: left; vertical-align: top; padding: 1mm 3mm 1mm 0;
   border-bottom: 0.2mm solid #dcdfe5; }
 .facts th { font-weight: 600; width: 52mm; }
@@ -37,10 +37,13 @@ footer { margin-top: 8mm; padding-top: 2mm; border-top: 0.3mm solid #1b2430; fon
 }
 @media print {
   @page { size: A4 landscape; margin: 12mm 15mm 14mm; }
-  body { padding: 0; max-width: none; font-size: 10pt; }
+  body { padding: 0; max-width: none; font-size: 9.5pt; line-height: 1.35; }
+  th, td { padding-top: 0.4mm; padding-bottom: 0.4mm; }
+  h1 { margin-bottom: 1mm; }
+  .caution { padding: 0.8mm 3mm; }
   .drawing { overflow: visible; }
   section.sheet { break-before: page; }
-  h2 { margin-top: 4mm; }
+  h2 { margin: 3mm 0 1mm; }
 }
 """
 
@@ -89,7 +92,12 @@ def _element(block: Block) -> str:
                 "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
                 for row in block.rows
             )
-            return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            shares = [100 * w / sum(block.weights) for w in block.weights]
+            columns = "".join(f'<col style="width:{share:.1f}%"/>' for share in shares)
+            return (
+                f"<table><colgroup>{columns}</colgroup><thead><tr>{head}</tr></thead>"
+                f"<tbody>{rows}</tbody></table>"
+            )
         case Picture():
             # Focusable, so that a wide drawing can be scrolled with the keyboard.
             caption = f"<figcaption>{html.escape(block.caption)}</figcaption>"

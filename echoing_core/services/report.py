@@ -97,7 +97,7 @@ def make_report(
         asked=tuple(asked),
         found=tuple(found),
         real_texts=real_texts,
-        simulated_training=model.simulated_training,
+        learnt_from=_learnt_from(model),
     )
 
 
@@ -126,6 +126,14 @@ def percentile_words(percentile: float) -> str:
 
 def _today() -> str:
     return datetime.now(UTC).date().isoformat()
+
+
+def _learnt_from(model: Model) -> str:
+    if model.imported:
+        return ""
+    if model.simulated_training:
+        return "The model was trained on simulated ECGs only."
+    return "The model learnt findings of the echocardiogram from simulation."
 
 
 def _provenance(
