@@ -172,14 +172,14 @@ _GRADED_BEFORE = re.compile(
 
 _EFFUSION = re.compile(
     r"pericard\w+\s+(?:fluid\s+)?(?:eff?usions?|fluid)"
-    r"|(?<!pleural )\beffusions?\b(?=[^.]*pericard)"
+    r"|(?<!pleural )\beffusions?\b(?=[^.]*pericard)|(?<=pericardium:\sno\s)effusion"
 )
 _PH = re.compile(
     r"pulmonary\s+(?:artery\s+|arterial\s+|venous\s+)?(?:systolic\s+)?h(?:yper)?te?nsion|\bphtn\b"
     r"|pulm\w*\.?\s+(?:htn|hypertension)|\bpah\b"
 )
 _PA_PRESSURE = re.compile(
-    r"(?:pulmonary\s+arter\w+|\bpa\b|right\s+ventricular|\brv\b)\s*(?:peak\s+)?(?:systolic\s+)?"
+    r"(?:pulmonary(?:\s+arter\w+)?|\bpa\b|right\s+ventricular|\brv\b)\s*(?:peak\s+)?(?:systolic\s+)?"
     r"(?:pressure)s?|\bpasp\b|\brvsp\b"
 )
 _MOTION = re.compile(
@@ -191,7 +191,8 @@ _MOTION = re.compile(
 
 # Chambers and what is said of them.
 _SUBJECT = re.compile(
-    r"(?P<biv>\bbi-?ventric\w+|both\s+ventricles)|(?P<bia>\bbi-?atrial|both\s+atria)"
+    r"(?P<biv>\bbi-?ventric\w+|both\s+ventricles|left\s+(?:and|or)\s+right\s+ventric\w+)"
+    r"|(?P<bia>\bbi-?atrial|both\s+atria|left\s+(?:and|or)\s+right\s+atri\w+)"
     r"|(?P<four>(?:all\s+)?four\s+chambers?|all\s+chambers)"
     r"|(?P<rvx>right\s+ventricular\s+(?:outflow|inflow)|rvot|pacer|pacing)"
     r"|(?P<lvx>left\s+ventricular\s+outflow|lvot)"
@@ -225,7 +226,7 @@ _ALL_NORMAL = (
 _IS = r"\s*(?:is|are|was|were|:|=|appears)"
 _DILATED = re.compile(
     r"(?P<big>di?lat\w+|dialat\w+|enlarge\w*|increased\s+in\s+size"
-    r"|(?:size|volume\w*|cavity|diameter)\s+(?:is|are)\s+(?:\w+\s+){0,3}?increased)"
+    r"|(?:size|volume\w*|cavity|diameter)\s+(?:index\s+)?(?:is|are)\s+(?:\w+\s+){0,3}?increased)"
     r"|(?P<lae>\blae\b|\brae\b)"
     r"|(?P<normal>(?:normal|nml|nl|not\s+enlarged)(?:[- ]+(?:in\s+)?(?:cavity\s+|chamber\s+"
     r"|internal\s+)?(?:size|sized|dimensions?|volumes?))"
@@ -241,7 +242,7 @@ _HYPERTROPHY = re.compile(
     r"|walls?\s+(?:is|are)\s+(?:\w+\s+){0,3}?thick\w*"
     rf"|wall\s+thick\w+(?:{_IS})?\s*(?:\w+\s+){{0,3}}?(?:increas\w+|elevated)"
     r"|increas\w+\s+(?:\w+\s+){0,3}?wall\s+thick\w+)"
-    r"|(?P<normal>wall\s+thick\w+(?:\s*,?\s*(?:and\s+)?(?:cavity\s+|chamber\s+)?(?:size"
+    r"|(?P<normal>wall\s+thick\w+(?:\s+of\s+the\s+(?:lv|left\s+ventric\w+))?(?:\s*,?\s*(?:and\s+)?(?:cavity\s+|chamber\s+)?(?:size"
     rf"|dimensions?|volumes?)?)?(?:{_IS})?\s*{_NORMAL}"
     r"|normal\s+(?:\w+\s+){0,3}?wall\s+thick\w*"
     rf"|wall\s+thick\w+{_ALL_NORMAL}"
@@ -253,7 +254,8 @@ _FUNCTION = re.compile(
     r"|(?P<fun>(?:systolic\s+|contractile\s+|pump\s+)?(?:fu\w{3,7}on|contractility"
     r"|contraction|performance)|ejection\s+fraction|\b(?:lv)?ef\b(?!\s+slope)|free\s+wall\s+motion)"
     r"|(?P<hypo>(?:global\w*|diffuse\w*)(?:\s+\w+){0,3}?\s+(?:hypokine\w+))"
-    r"|(?P<state>hypo-?contractile|(?<=ventricle\sis\s)hypokinetic|(?<=\b[lr]v\sis\s)hypokinetic|hyperdynamic|hyper-?contractile|hyper-?kinetic)"
+    r"|(?P<state>hypo-?contractile|(?<=ventricle\sis\s)hypokinetic|(?<=\b[lr]v\sis\s)hypokinetic|(?<=dilated\sand\s)hypokinetic"
+    r"|hypokine\w+(?=\s+of\s+(?:the\s+)?(?:rv\b|right\s+ventric))|hyperdynamic|hyper-?contractile|hyper-?kinetic)"
 )
 _FUNCTION_WORD = re.compile(
     r"(?P<low_normal>low[- ]+(?:to\s+)?normal|lower\s+limits?\s+of\s+normal"
@@ -300,7 +302,7 @@ def lv_functions(sentence: Sentence) -> Iterator[LvFunction]:
 def _finding(sentence: Sentence, name: str, grade: str, start: int, end: int) -> Finding:
     before, after = sentence.text[:start], sentence.text[end:]
     opening = _TURN.split(before)[-1]
-    past = bool(_PAST.search(opening)) and not _NOW.search(opening)
+    past = bool(_PAST.search(opening)) and not (_NOW.search(opening) or _NO_AFTER.match(after))
     certain = not (_MAYBE.search(opening) or _MAYBE_AFTER.match(after)) or grade == NONE
     at = sentence.start + start
     return Finding(
@@ -310,7 +312,12 @@ def _finding(sentence: Sentence, name: str, grade: str, start: int, end: int) ->
 
 def _valves(sentence: Sentence) -> Iterator[Finding]:
     text = sentence.text
-    found = [(m.start(), m.end(), name) for name, p in _VALVES for m in p.finditer(text)]
+    found = [
+        (m.start(), m.end(), name)
+        for name, p in _VALVES
+        for m in p.finditer(text)
+        if sentence.original[m.start() : m.end() + 1] not in ("Mr.", "Mr ")
+    ]
     taken = [(a, b) for a, b, _ in found]
     for name, pattern in _SHORT:
         for m in pattern.finditer(text):
@@ -355,9 +362,7 @@ def _grade_at(text: str, opening: int, start: int, end: int, stop: int, previous
     graded = [m for m in GRADE.finditer(clause) if _near(clause[m.end() :])]
     if graded:
         last = graded[-1]
-        negated = _NO.search(clause[: last.start()])
-        # "No significant" and "no moderate or severe" mean less than that: nothing to tell.
-        if negated and not _NOT_MORE.search(clause[: last.start()]):
+        if _denied(clause[: last.start()]):
             return NONE
         return grade_of(last)
     later = _after_grade(after)
@@ -366,10 +371,22 @@ def _grade_at(text: str, opening: int, start: int, end: int, stop: int, previous
     return later or PRESENT
 
 
+def _denied(before: str) -> bool:
+    """Whether a grade after these words is denied: "no significant", "no moderate or" severe.
+
+    "No X, mild" denies X alone; "no more than mild" is mild.
+    """
+    found = _NO.search(before)
+    if found is None or _NOT_MORE.search(before):
+        return False
+    first, comma, _ = before[found.end() :].partition(",")
+    return not comma or not re.search(r"[a-z]", GRADE.sub("", first))
+
+
 def _near(gap: str) -> bool:
     """Whether a grade still belongs to what follows after these words."""
     return len(re.findall(r"[a-z]+", gap)) <= 5 and not re.search(
-        r"thick|calcif|dilat|reduc|increas|prolaps|sclero|\band\b|restrict|elevat", gap
+        r"thick|calcifi(?!c\b)|dilat|reduc|increas|prolaps|sclero|\band\b|restrict|elevat", gap
     )
 
 
@@ -573,7 +590,7 @@ def _function_grade(text: str, m: re.Match[str]) -> tuple[str | None, int, int]:
     if kind == "normal":
         told = re.search(r"\b(?:not|no\s+longer|ab)\W*$", text[: shift + chosen.start("word")])
         return ("reduced" if told else "normal"), *span
-    how = grade_in(chosen["how"] or "")
+    how = grade_in(chosen["how"] or "") or (_after_grade(text[end:]) if ahead else None)
     if how is None and _NO.search(_TURN.split(text[: shift + chosen.start("word")])[-1]):
         return "normal", *span
     return _STEPS[how or PRESENT], *span

@@ -84,7 +84,7 @@ _OTHERS = re.compile(
 )
 _PERCENT = r"(?:%|per\s?cent|pct\b|prcnt|pc\b)"
 _BOUND = (
-    r"(?P<bound>>\s?/?=|=\s?>|<\s?/?=|=\s?<|>|<|≥|≤|\+/-|(?:greater|more|higher|better)\s+than(?:\s+or"
+    r"(?P<bound>>\s?/?=|=\s?>|<\s?/?=|=\s?<|>|<|≥|≤|\+/-|(?:no|not)\s+(?:more|greater|higher)\s+than|(?:greater|more|higher|better)\s+than(?:\s+or"
     r"\s+equal\s+to)?|over|above|at\s+least|exceeds|(?:less|lower)\s+than(?:\s+or\s+equal\s+to)?"
     r"|below|under|at\s+most|up\s+to)?"
 )
@@ -129,7 +129,8 @@ _NOW = re.compile(
     r"has\s+\w+ed|is|post-?\s?(?:op\w*|treatment|crt|tavr|procedure|bypass))\b|->|=>|→"
 )
 _PAST_AFTER = re.compile(
-    r"^\s*\)?\s*(?:\w+\s+){0,3}?\(?(?:previously|prior\b|before\b|earlier|formerly|initially"
+    r"^(?!\W*(?:\w+\s+){0,3}?(?:since|compared|than|from|unchanged|vs|versus|relative|similar)\b)"
+    r"\s*\)?\s*(?:\w+\s+){0,3}?\(?(?:previously|prior\b|before\b|earlier|formerly|initially"
     r"|at\s+baseline|in\s+(?:19|20)\d\d|\(?(?:19|20)\d\d|in\s+_{2,}|last\s+(?:year|month|week|\w+)"
     r"|\w+\s+(?:years?|months?|weeks?|days?)\s+ago|on\s+(?:the\s+)?(?:prior|previous|last|outside))"
 )
@@ -168,8 +169,8 @@ def lvef_numbers(sentence: Sentence) -> Iterator[Lvef]:
     for i, term in enumerate(terms):
         end = terms[i + 1].start() if i + 1 < len(terms) else len(text)
         values = list(_after(text, term.end(), min(end, term.end() + 160)))
-        if not values:
-            values = list(_before(text, term.start(), done))
+        if not values or re.search(r"[,;]", text[term.end() : values[0].start]):
+            values = [*_before(text, term.start(), done), *values]
         if not values or _HYPOTHETICAL.search(text[done : values[0].start]):
             continue
         opening = done
@@ -290,7 +291,9 @@ def _value_of(text: str, found: re.Match[str], *, gap: str | None) -> list[_Foun
     value = values[0]
     if found["plus"] and b is None:
         return [_Found(value, value, 100.0, AT_LEAST, start, end)]
-    if (bound and bound[0] in "<≤lbu") or (bound and bound.startswith(("at most", "=<", "= <"))):
+    if (bound and bound[0] in "<≤lbu") or (
+        bound and bound.startswith(("at most", "=<", "= <", "no"))
+    ):
         return [_Found(value, 0.0, value, AT_MOST, start, end)]
     if bound:
         return [_Found(value, value, 100.0, AT_LEAST, start, end)]
@@ -323,7 +326,7 @@ def _past_after(after: str, *, last: bool) -> int:
     if told is None:
         return 0
     # "55 % (previously 30 %)": the word belongs to the value that follows it.
-    return told.end() if last or re.search(r"[,;)]|\bnow\b|\band\b", after[told.end() :]) else 0
+    return told.end() if last or re.search(r"[,;)]|\b(?:now|and|to)\b", after[told.end() :]) else 0
 
 
 def _is_past(before: str) -> bool:

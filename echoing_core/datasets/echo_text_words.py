@@ -117,7 +117,7 @@ def sentences(report: str) -> Iterator[Sentence]:
     even = re.sub(r"-+>", lambda m: "→".ljust(len(m.group())), even)
     start = 0
     for found in _BREAK.finditer(even):
-        if not _ends(even, start, found):
+        if not _ends(even, start, found, report):
             continue
         yield from _sentence(report, even, start, found.start())
         start = found.end()
@@ -129,10 +129,12 @@ def _sentence(report: str, even: str, start: int, end: int) -> Iterator[Sentence
         yield Sentence(even[start:end].replace("\n", " "), start, report[start:end])
 
 
-def _ends(even: str, start: int, found: re.Match[str]) -> bool:
+def _ends(even: str, start: int, found: re.Match[str], report: str) -> bool:
     mark, before, after = found.group(), even[start : found.start()], even[found.end() :]
     if mark == ".":
-        if _ABBREVIATION.search(before):
+        # "MR." ends a sentence on mitral regurgitation, "Mr." does not.
+        last = report[: found.start()].rsplit(maxsplit=1)[-1:]
+        if _ABBREVIATION.search(before) and last not in (["MR"], ["mr"], ["MS"]):
             return False
         return not (before[-1:].isdigit() and after[:1].isdigit())
     if mark == "\n":

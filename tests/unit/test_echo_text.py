@@ -34,18 +34,13 @@ def test_there_are_300_sentences_and_none_twice(known: tuple[TrueSentence, ...])
     assert len({one.text for one in known}) == len(known)
 
 
-@pytest.mark.parametrize(
-    ("half", "precision", "recall"), [("developed", 0.98, 0.98), ("held out", 0.96, 0.93)]
-)
-def test_precision_and_recall_do_not_fall(
-    known: tuple[TrueSentence, ...], half: str, precision: float, recall: float
-) -> None:
+@pytest.mark.parametrize("half", ["developed", "held out", "held out later"])
+def test_precision_and_recall_do_not_fall(known: tuple[TrueSentence, ...], half: str) -> None:
     together = score_echo_text(known, half).scores[-1]
     assert together.kind == "all"
     assert together.precision is not None
     assert together.recall is not None
-    assert together.precision >= precision
-    assert together.recall >= recall
+    assert min(together.precision, together.recall) >= 0.98
 
 
 def test_what_was_found_names_its_place_in_the_text() -> None:
