@@ -101,7 +101,7 @@ def load_text_generator(
     safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local}
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source), **safe)
-        model = AutoModelForCausalLM.from_pretrained(str(source), use_safetensors=True, **safe)
+        model: Any = AutoModelForCausalLM.from_pretrained(str(source), use_safetensors=True, **safe)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise CheckpointError(
             f"{Path(source).name} cannot be loaded as a causal language model with safetensors: "

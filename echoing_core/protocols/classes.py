@@ -88,10 +88,10 @@ def with_classes(
 
 def _labelled(studies: StudySet, classes: Mapping[str, str]) -> StudySet:
     truth = np.column_stack([truth_of(studies, label) for label in classes])
-    mask = (truth > 0.5).any(axis=1)
+    mask = np.asarray((truth > 0.5).any(axis=1), dtype=np.bool_)
     if not mask.any():
         raise DataSetError("No ECG of a split has any of the classes. Take a larger set.")
-    return studies if mask.all() else studies.where(mask)
+    return studies if bool(np.all(mask)) else studies.where(np.atleast_1d(mask))
 
 
 def class_figures(

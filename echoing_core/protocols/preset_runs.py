@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from echoing_core.datasets.prepared import read_card
+from echoing_core.datasets.prepared import load_prepared, read_card
 from echoing_core.demo.evaluate import random_encoder
-from echoing_core.errors import ConfigError
+from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.protocols.classes import class_figures, class_table, macro_table, with_classes
 from echoing_core.protocols.data import RANDOM_WEIGHTS, embed_ecgs, open_data
@@ -59,7 +59,7 @@ def run_preset(
     ConfigError
         A question of the preset is not among the prompts.
     DataSetError
-        The set cannot be used, or lacks a label.
+        The set cannot be used, lacks a label, or has several windows of a recording to tune on.
     """
     source = str(read_card(folder)["source"])
     asked = _questions(preset, prompts)
@@ -85,6 +85,7 @@ def run_preset(
             progress=progress,
         )
     elif preset.protocol == FINE_TUNE:
+        _refuse_several_windows(folder)
         study = run_fine_tune(
             checkpoint,
             folder,
@@ -119,6 +120,17 @@ def run_preset(
         title=f"{preset.title}: {study.title}",
         method=" ".join((study.method, *notes)),
     )
+
+
+def _refuse_several_windows(folder: Path) -> None:
+    """A recording must count once; of several windows the row (start) would not be true."""
+    test = load_prepared(folder, splits=("test",)).table
+    again = int(test.duplicated(["source", "study_id"]).sum())
+    if again:
+        raise DataSetError(
+            f"{folder.name} has {again} further windows of the same recordings in its test split. "
+            "Prepare the set with one window a recording (for music: --set windows=first)."
+        )
 
 
 def _questions(preset: EvaluationPreset, prompts: Sequence[PromptSet]) -> list[PromptSet]:

@@ -117,6 +117,17 @@ def test_music_stands_beside_the_paper(checkpoint: Checkpoint, structure: Path) 
     assert "not those of its table" not in study.method
 
 
+def test_several_windows_of_a_recording_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    person = np.arange(8) // 2
+    studies = _set(8, "test", "music", dict.fromkeys(LABELS, person % 2 == 0))
+    table = studies.table.assign(study_id=studies.table["patient_id"])
+    save_prepared(tmp_path / "m", StudySet(table, studies.signal_mv, studies.valid))
+    with pytest.raises(DataSetError, match="windows=first"):
+        run_preset(
+            checkpoint, tmp_path / "m", load_evaluation_preset("music-table3"), prompt_sets()
+        )
+
+
 def test_other_data_are_named_and_the_paper_is_left_away(
     checkpoint: Checkpoint, structure: Path
 ) -> None:
