@@ -258,7 +258,9 @@ def _track(model: Model, current: record.OpenRecord, explanation: Explanation) -
     if not len(shown.track):
         st.info("The threshold hides every window. Raise it.", icon=":material/visibility_off:")
         return
-    plain = services.deidentified(shown, name, current.recording.source_names)
+    plain = services.deidentified(
+        shown, name, (*current.recording.source_names, *current.recording.lead_names)
+    )
     here = float(explanation.track.start_s[windows.chosen(explanation.track)])
     near = int(np.abs(plain.track.start_s - here).argmin())
     with st.container(horizontal=True, gap="small"):

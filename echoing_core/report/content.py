@@ -15,6 +15,7 @@ from echoing_core.records import FRANK_LEADS, LEADS, Answer, Hit, WindowTrack
 from echoing_core.report.blocks import Block, Facts, Heading, NewPage, Picture, Table, Text
 from echoing_core.report.charts import answers_drawing, overview_drawing
 from echoing_core.report.paper import LAYOUTS, Layout, paper_drawing
+from echoing_core.report.plain_words import plain_words
 from echoing_core.uncertainty.reasons import WindowReport
 from echoing_core.uncertainty.reference import Reference
 
@@ -26,19 +27,6 @@ CALIBRATION_NOTE = (
 )
 _MAX_SHEETS, _MAX_ANSWERS, _MAX_HITS = 8, 60, 50
 _LETTERS = "ABCDEFGH"
-_HIDDEN = "…"
-
-_QUOTED = re.compile(r"(['\"“‘])(?=\S).*?(?<=\S)['\"”’]")
-_FILE = re.compile(
-    r"\S+\.(?:hea|dat|mat|xyz|edf|bdf|dcm|xml|csv|tsv|txt|npy|parquet|zip|atr|qrs)\b", re.I
-)
-_DATE = re.compile(
-    r"\b(?:\d{1,4}[-./]\d{1,2}[-./]\d{1,4}|\d{8}(?:\d{6})?"
-    r"|\d{1,2}[ .-](?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ .-]\d{2,4})\b",
-    re.I,
-)
-# Counts are written with commas; as many digits in a row are somebody's number.
-_NUMBER = re.compile(r"\b\w*\d{5,}\w*\b")
 
 
 @dataclass(frozen=True, eq=False)
@@ -363,48 +351,34 @@ def clean_name(typed: str) -> str:
     return name or "recording"
 
 
-def deidentified(
-    explanation: Explanation, name: str, source_names: Sequence[str] = ()
-) -> Explanation:
+def deidentified(explanation: Explanation, name: str, names: Sequence[str] = ()) -> Explanation:
     """The same track under another name, and without any text that came from the file.
 
     The record's name is often the patient's, channels may be named after people, and a reader
-    quotes both in its notes. Sentences of this program stay; the record's name, names of
-    channels that are no leads, names of files, quoted words, dates and long numbers become "…".
+    quotes both in its notes: of these only what `plain_words` knows is left.
 
     Parameters
     ----------
-    source_names : sequence of str
-        The channel names as the file spells them (`Recording.source_names`).
+    names : sequence of str
+        The channel names of the file (`Recording.source_names`).
     """
-    words = _file_words(explanation.recording_id, source_names)
-    notes = tuple(_without(note, words) for note in explanation.ecg.notes)
+    own = _words_of([explanation.recording_id, *names])
     return replace(
         explanation,
         recording_id=name,
-        ecg=replace(explanation.ecg, record_id=name, notes=notes),
-        cautions=tuple(_without(c, words) for c in explanation.cautions),
+        ecg=replace(
+            explanation.ecg,
+            record_id=name,
+            notes=tuple(plain_words(note, own) for note in explanation.ecg.notes),
+        ),
     )
 
 
-def _file_words(record_id: str, source_names: Sequence[str]) -> list[str]:
-    known = {lead.lower() for lead in (*LEADS, *FRANK_LEADS)}
-    words = {record_id, *(n for n in source_names if n.lower() not in known)}
-    words |= {p for w in tuple(words) for p in re.split(r"[\W_]+", w) if len(p) > 2}
-    # The longest first, so that no part of a name is left beside a gap. Parts that are leads or
-    # that this program's sentences use by themselves must not tear holes into these.
-    kept = {w for w in words if w.strip() and w.lower() not in known | _PLAIN}
-    return sorted(kept, key=len, reverse=True)
+def _words_of(names: Sequence[str]) -> set[str]:
+    """Names and their parts that are no leads, nor so short or common that they say nothing."""
+    leads = {lead.lower() for lead in (*LEADS, *FRANK_LEADS)}
+    parts = {part.lower() for name in names for part in re.split(r"[\W_]+", name)}
+    return {part for part in parts if len(part) > 2 and part not in leads | _COMMON}
 
 
-_PLAIN = frozenset({"ecg", "ekg", "lead", "leads", "record", "recording", "channel", "the"})
-
-
-def _without(sentence: str, words: Sequence[str]) -> str:
-    for word in words:
-        pattern = rf"(?<!\w){re.escape(word)}(?!\w)"
-        sentence = re.sub(pattern, _HIDDEN, sentence, flags=re.IGNORECASE)
-    sentence = _QUOTED.sub(_HIDDEN, sentence)
-    for pattern_of in (_FILE, _DATE, _NUMBER):
-        sentence = pattern_of.sub(_HIDDEN, sentence)
-    return sentence
+_COMMON = frozenset({"ecg", "lead", "leads", "record", "recording", "channel", "signal"})

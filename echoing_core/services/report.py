@@ -81,8 +81,8 @@ def make_report(
         The name is too long, or too many windows were chosen.
     """
     called = clean_name(name)
-    source_names = recording.source_names if recording is not None else ()
-    plain = deidentified(explanation, called, source_names)
+    names = (*recording.source_names, *recording.lead_names) if recording is not None else ()
+    plain = deidentified(explanation, called, names)
     numbers = list(dict.fromkeys(windows))
     reports = window_reports(model, plain, numbers)
     level = explanation.track.percentile

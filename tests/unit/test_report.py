@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -18,6 +18,7 @@ from echoing_core import services
 from echoing_core.errors import ConfigError
 from echoing_core.records import LEADS, Answer, Hit, Recording
 from echoing_core.report import Asked, Found, Report
+from echoing_core.report.plain_words import plain_words
 from echoing_core.services import Explanation, Model
 
 HOSTILE = '<script>alert(1)</script><img src=http://evil.example/x> $x^2$ {"a"} \x07 心'
@@ -305,3 +306,122 @@ def test_a_day_is_drawn_with_few_points(model: Model) -> None:
     explanation = services.explain(model, long, 0.2)
     page = services.report_html(services.make_report(model, explanation, []))
     assert len(explanation.track) > 900 and len(page) < 600_000
+
+
+def read(name: str, content: bytes, *more: tuple[str, bytes]) -> Recording:
+    return services.read_upload([(name, content), *more])
+
+
+def wfdb_with_a_name() -> Recording:
+    samples = (1000 * recording().signal_mv[:2, :5000].T).astype("<i2")
+    header = (
+        "Doe_Jane 3 250 2500 10:11:12 04/03/2026\n"
+        "Doe_Jane.dat 16 1000/mV 16 0 0 0 0 II\n"
+        "Doe_Jane.dat 16 1000/mV 16 0 0 0 0 Doe, Jane *1957\n"
+        "Doe_Jane.dat 16 1000/mmHg 16 0 0 0 0 Jane Doe\n"
+        "# Name: Jane Doe\n# Date of birth: 1957-03-04\n"
+    )
+    data = np.column_stack([samples[:2500], samples[:2500, 0]]).astype("<i2").tobytes()
+    return read("Doe_Jane.hea", header.encode(), ("Doe_Jane.dat", data + b"12345678"))
+
+
+def edf_with_a_name() -> Recording:
+    import datetime
+
+    edfio = pytest.importorskip("edfio")
+    signals = [
+        edfio.EdfSignal(recording().signal_mv[i, :5000].astype(float), 250, label=label,
+                        physical_dimension="mV")
+        for i, label in enumerate(("ECG II", "ECG V1", "Jane Doe"))
+    ]  # fmt: skip
+    made = edfio.Edf(
+        signals,
+        patient=edfio.Patient(
+            name="Doe_Jane", code="MRN1957", birthdate=datetime.date(1957, 3, 4), sex="F"
+        ),
+        recording=edfio.Recording(
+            startdate=datetime.date(2026, 3, 4), hospital_administration_code="Doe"
+        ),
+    )
+    out = io.BytesIO()
+    made.write(out)
+    return read("Doe_Jane_1957.edf", out.getvalue())
+
+
+def dicom_with_a_name() -> Recording:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, TwelveLeadECGWaveformStorage, generate_uid
+
+    samples = (1000 * recording().signal_mv[:3, :5000].T).astype("<i2")
+    channels = []
+    for meaning in ("Lead II", "Lead V1", "Jane Doe"):
+        source = Dataset()
+        source.CodeValue, source.CodingSchemeDesignator = "x", "99X"
+        source.CodeMeaning = meaning
+        unit = Dataset()
+        unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "uV", "UCUM", "microvolt"
+        channel = Dataset()
+        channel.ChannelSourceSequence = [source]
+        channel.ChannelSensitivity, channel.ChannelSensitivityUnitsSequence = "1", [unit]
+        channel.ChannelSensitivityCorrectionFactor, channel.ChannelBaseline = "1", "0"
+        channel.WaveformBitsStored = 16
+        channels.append(channel)
+    group = Dataset()
+    group.MultiplexGroupTimeOffset, group.WaveformOriginality = "0", "ORIGINAL"
+    group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = 3, 5000
+    group.SamplingFrequency, group.ChannelDefinitionSequence = "250", channels
+    group.WaveformBitsAllocated, group.WaveformSampleInterpretation = 16, "SS"
+    group.WaveformData = samples.tobytes()
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.SOPClassUID, made.SOPInstanceUID = TwelveLeadECGWaveformStorage, generate_uid()
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    made.PatientName, made.PatientID, made.PatientBirthDate = "Doe^Jane", "MRN1957", "19570304"
+    made.StudyDate, made.AcquisitionDateTime, made.Modality = "20260304", "20260304101112", "ECG"
+    made.InstitutionName, made.WaveformSequence = "Doe Clinic", [group]
+    out = io.BytesIO()
+    made.save_as(out, enforce_file_format=True)
+    return read("Doe_Jane.dcm", out.getvalue())
+
+
+@pytest.mark.parametrize("make", [wfdb_with_a_name, edf_with_a_name, dicom_with_a_name])
+def test_names_and_dates_in_headers_do_not_get_out(
+    model: Model, make: Callable[[], Recording]
+) -> None:
+    source = make()
+    assert "doe" in source.record_id.lower()
+    explanation = services.explain(model, source)
+    made = services.make_report(
+        model, explanation, [0], recording=source, name="case", made_on="2026-11-21"
+    )
+    plain = services.deidentified(explanation, "case", source.source_names)
+    texts = (
+        services.report_html(made),
+        services.track_json(model, plain, made_on="2026-11-21"),
+        plain.csv_text(),
+        plain.parquet_bytes().decode("latin-1"),
+    )
+    for text in texts:
+        for word in ("doe", "jane", "1957", "mrn", "04/03", "2026-03", "20260304", "clinic"):
+            assert word not in text.lower().replace("does", ""), word
+
+
+@pytest.mark.parametrize(
+    ("note", "shown"),
+    [
+        ("Lead V1 held no measured value and was left out.", None),
+        ("The sampling rate of 2000 Hz was taken from the time column.", None),
+        ("The header declares 12,345 samples, two thirds of the 18,517 in the data file.", None),
+        ("Recorded twice for the same time, and the first is used: V1, V2.", None),
+        ("Signals that are no ECG lead are left out: Jane Doe, Resp.",
+         "Signals that are no ECG lead are left out: …."),
+        ("Erika Mustermann 4.dat holds 5 bytes more than the header declares.",
+         "… 4.… holds 5 bytes more than the header declares."),
+        ("Recorded on 04.03.2026 at 1957.", "Recorded on … at …."),
+        ("Left out: 8012345678, 19570304 <script>.", "Left out: … <…>."),
+    ],
+)  # fmt: skip
+def test_of_a_note_only_this_programs_own_words_are_kept(note: str, shown: str | None) -> None:
+    assert plain_words(note) == (note if shown is None else shown)

@@ -1,0 +1,73 @@
+"""Notes of readers, with everything left out that could have come from a file.
+
+A note quotes names of files and channels, and those may be a person's. So it is not searched for
+names, which nobody could list, but read the other way: what is not a word of this program's own
+sentences, a lead or a plain number becomes "…". A word that is missing here costs a gap in a note,
+never a name in a report.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from echoing_core.records import FRANK_LEADS, LEADS
+
+HIDDEN = "…"
+
+_SENTENCES = """
+a above according acquisition add after all also amplitude amplitudes an and another answers any
+are as ask assumed at baseline be beat beats because been before belong belongs below between
+but by bytes cannot cells channel channels checksum column columns computed corrected damaged
+data declared declares default derived device differs do does dower each ecg electrode
+electrodes empty end ends every extra far few file files filled filter filters first flat for
+frame frames frank from g gain gaps given gives go goes group groups had has have header
+held here hold holds hz i if ii in inside interpolated interrupted interruptions into is it its
+jumps kept known kors lead leads leaves left less limb line lines list listed little longer made
+masked may measured median missing model modified more most mv names needed no not nothing
+object of off on once one only or other out own pattern per philips plain quality rate read
+reader recorded recording rely repeated resampled rest rhythm s same sample samples sampling
+says second seconds seen segment segments shape sigma signal signals since six slowly so some
+somewhat standard start starts still synthesis taken test than that the their them then there
+these they thirds this those three through time times to together told too treated trunk twelve
+twice two uncertain unit units unread up used value values voltage voltages was waveform
+waveforms were wfdb what where which whole with without wrong x y z zero
+"""
+_WORDS = frozenset(_SENTENCES.split()) | {lead.lower() for lead in (*LEADS, *FRANK_LEADS)}
+
+_TOKEN = re.compile(r"[^\W_](?:[\w'’]|(?<=\d)[.,](?=\d))*|_[\w]*")
+_DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}")
+_NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+|\d{1,4}(?:\.\d{1,3})?")
+_YEAR = re.compile(r"(?:18|19|20)\d\d")
+_GAPS = re.compile(rf"{HIDDEN}(?:[\s.,:;_'\"“”‘’()/\\-]*{HIDDEN})+")
+
+
+def plain_words(sentence: str, names: Collection[str] = ()) -> str:
+    """``sentence`` with a gap for whatever this program does not say by itself.
+
+    Parameters
+    ----------
+    names : collection of str
+        Names of the record and of channels that are no leads: left out even where they look like
+        words of a sentence.
+    """
+    own = {name.lower() for name in names}
+    text = _DATE.sub(HIDDEN, sentence)
+    parts = []
+    end = 0
+    for match in _TOKEN.finditer(text):
+        unit = text[match.end() : match.end() + 3] == " Hz"
+        parts += [text[end : match.start()], _kept(match[0], own, unit)]
+        end = match.end()
+    joined = "".join([*parts, text[end:]])
+    joined = "".join(c for c in joined if c.isprintable())
+    return _GAPS.sub(HIDDEN, joined)
+
+
+def _kept(token: str, own: Collection[str], is_rate: bool) -> str:
+    word = token.lower()
+    if word in own:
+        return HIDDEN
+    if word in _WORDS or (_NUMBER.fullmatch(token) and (is_rate or not _YEAR.fullmatch(token))):
+        return token
+    return HIDDEN
