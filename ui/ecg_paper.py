@@ -58,7 +58,7 @@ def restore(wanted: object) -> None:
 
 def show(explanation: Explanation, start_s: float, report: WindowReport, key: str) -> None:
     """The leads from ``start_s`` on, on paper in a box that scrolls by itself."""
-    with st.container(key=key):
+    with st.container(key=f"ecg_{key}"):
         _paper(explanation, start_s, report, key)
     st.caption(_words(explanation.ecg, shaded=bool(report.leads)))
 

@@ -14,14 +14,13 @@ import streamlit as st
 from echoing_core import figures, services
 from echoing_core.records import LEADS, WindowTrack
 from echoing_core.services import Explanation
-from ui import frame
+from ui import ecg_paper, frame
 
 if TYPE_CHECKING:
     from echoing_core.services import Model, WindowReport
 
 _DAY_ONE = datetime(2000, 1, 1)
 _VIEWS_S = {"Whole": None, "10 min": 600.0, "2 min": 120.0, "30 s": 30.0}
-_PAGES = {"12x1": "12 leads × 10 s", "3x4": "3 × 4 and rhythm"}
 _N_BARS = 6
 _N_LISTED = 4
 CHART_CONFIG = {"displayModeBar": False, "scrollZoom": False}
@@ -209,7 +208,7 @@ def detail(model: Model, explanation: Explanation) -> None:
         if ecg.simulated:
             frame.simulated_badge()
     _reasons(report, None if track.strangeness is None else float(track.strangeness[index]))
-    paper(explanation, float(track.start_s[index]), report, key="paper")
+    ecg_paper.show(explanation, float(track.start_s[index]), report, key="paper")
 
 
 def _reasons(report: WindowReport, strangeness: float | None) -> None:
@@ -253,40 +252,6 @@ def _bars(report: WindowReport, share_by_lead: npt.NDArray[np.float64]) -> str:
         for name, value, absent in rows
     )
     return f'<ul class="shares" aria-label="Shares of the leads to blame">{items}</ul>'
-
-
-def paper(explanation: Explanation, start_s: float, report: WindowReport, key: str) -> None:
-    """Twelve leads on ECG paper in a box that scrolls by itself; a calm window is not coloured."""
-    ecg = explanation.ecg
-    cells = report.cell_percentile if report.leads else None
-    page = st.segmented_control(
-        "Leads on paper",
-        list(_PAGES),
-        format_func=_PAGES.__getitem__,
-        default="12x1",
-        required=True,
-        key="page_format",
-        persist_state="session",
-        label_visibility="collapsed",
-    )
-    with st.container(key=key):
-        st.plotly_chart(
-            figures.paper_figure(ecg, start_s, page=page or "12x1", cell_percentile=cells),
-            key=f"{key}_chart",
-            theme=None,
-            config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
-            alt=f"Leads on ECG paper, 10 seconds from {figures.clock(start_s)}. {report.sentence}",
-        )
-    words = "25 mm/s, 10 mm/mV; small box 0.04 s and 0.1 mV; band 0.5 to 40 Hz at 100 Hz, as the "
-    words += "model sees it."
-    if cells is not None:
-        words += " Orange behind a trace: there the model is unsure of that lead."
-    if ecg.leads_with("derived"):
-        how = f" ({frame.literal(ecg.derivation)})" if ecg.derivation else ""
-        words += f" Leads in blue are derived{how}, not measured."
-    if ecg.leads_with("missing"):
-        words += f" Not recorded: {', '.join(ecg.leads_with('missing'))}."
-    st.caption(words)
 
 
 def export(model: Model, explanation: Explanation) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,22 @@ def words(app: AppTest) -> str:
     return "\n".join(
         str(e.value) for e in [*app.title, *app.markdown, *app.subheader, *app.caption]
     )
+
+
+def paper_of(app: AppTest) -> dict[str, Any]:
+    """What the ECG paper was given to draw."""
+    (paper,) = (c for c in app.get("bidi_component") if c.proto.component_name == "ecg_paper")
+    data: dict[str, Any] = json.loads(paper.proto.json)
+    return data
+
+
+def map_of(app: AppTest) -> dict[str, Any]:
+    """What the uncertainty map was given to draw."""
+    (drawn,) = (
+        c for c in app.get("bidi_component") if c.proto.component_name == "uncertainty_map"
+    )
+    data: dict[str, Any] = json.loads(drawn.proto.json)
+    return data
 
 
 def is_sound(app: AppTest) -> bool:
@@ -82,7 +99,7 @@ def test_the_chosen_window_is_explained(open_app: OpenApp) -> None:
     app = open_first_sample(open_app())
     # It opens at its surest window, where there is nothing to explain or to colour.
     assert "Nothing stands out" in words(app)
-    assert "shading" not in app.get("plotly_chart")[1].proto.spec
+    assert paper_of(app)["cells"] is None
     app.button(key="unsure_0").click().run()
     assert is_sound(app)
     explanation = app.session_state["record"].explanation
@@ -91,29 +108,8 @@ def test_the_chosen_window_is_explained(open_app: OpenApp) -> None:
     bars = next(h.proto.body for h in app.get("html") if "shares" in h.proto.body)
     largest = LEADS[int(np.argmax(report.share_by_lead))]
     assert f"<span>{largest}</span>" in bars
-    overview, paper = (json.loads(c.proto.spec) for c in app.get("plotly_chart"))
-    assert any(t.get("name") == "leads" for t in overview["data"])
-    shaded = {t["meta"]["lead"] for t in paper["data"] if t["meta"]["kind"] == "shading"}
-    assert largest in shaded
-
-
-def test_the_paper_comes_in_two_layouts(open_app: OpenApp) -> None:
-    app = open_short_sample(open_app())
-    choice = next(c for c in app.get("button_group") if c.key == "page_format")
-    for page, n_rhythm in (("3x4", 1), ("12x1", 0)):
-        choice.set_value(page).run()
-        assert is_sound(app)
-        kinds = [
-            t["meta"]["kind"] for t in json.loads(app.get("plotly_chart")[1].proto.spec)["data"]
-        ]
-        assert (kinds.count("lead"), kinds.count("rhythm")) == (12, n_rhythm)
-
-
-def test_a_click_on_the_overview_chooses_that_window(open_app: OpenApp) -> None:
-    app = open_first_sample(open_app())
-    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
-    carriers = [t for t in figure["data"] if t.get("mode") == "markers"]
-    assert carriers and all("customdata" in t for t in carriers)
+    coloured = paper_of(app)["cells"][LEADS.index(largest)]
+    assert any(level is not None and level >= 75 for level in coloured)
 
 
 def test_an_upload_is_read_once_and_survives_other_pages(
@@ -139,8 +135,7 @@ def test_missing_leads_are_named(open_app: OpenApp) -> None:
     assert "measured: II, V1" in text and "lead I was not recorded" in text
     missing = [lead for lead in LEADS if lead not in ("II", "V1")]
     assert f"not recorded: {', '.join(missing)}" in text
-    overview = json.loads(app.get("plotly_chart")[0].proto.spec)
-    assert any(t.get("name") == "leads" for t in overview["data"])
+    assert map_of(app)["leads"] is not None
 
 
 def test_each_broken_upload_ends_in_one_sentence_and_the_app_goes_on(open_app: OpenApp) -> None:

@@ -29,8 +29,8 @@ def window_heading(app: Page) -> str:
 def wait_for_heatmap(app: Page, timeout_s: float = 60.0) -> None:
     """Until the overview with its heatmap and the ECG paper are drawn."""
     expect(app.get_by_role("heading", name=WINDOW)).to_be_visible(timeout=1000 * timeout_s)
-    expect(app.locator(".st-key-overview .heatmaplayer image").first).to_be_attached()
-    expect(app.locator(".st-key-paper .scatterlayer .trace").first).to_be_attached()
+    expect(app.locator(".st-key-overview .detail[data-start]")).to_be_attached()
+    expect(app.locator(".st-key-ecg_paper .trace").first).to_be_attached()
 
 
 def upload(app: Page, *files: Path) -> None:
@@ -71,50 +71,16 @@ def test_the_least_sure_window_says_which_leads_and_shows_them(app: Page, camera
     reasons = app.locator(".st-key-reasons")
     expect(reasons).to_contain_text(LEAD)
     expect(reasons.get_by_role("listitem").first).to_be_visible()
-    rows = app.locator(".st-key-overview .heatmaplayer image").last
+    rows = app.locator(".st-key-overview canvas.picture")
     expect(rows).to_be_visible()
     box = rows.bounding_box()
     assert box is not None and box["height"] > 100 and box["width"] > 800
     # Colour behind the trace, as wide as the stretch it is about.
-    expect(app.locator(".st-key-paper .heatmaplayer image").first).to_be_visible()
+    expect(app.locator(".st-key-ecg_paper .cell").first).to_be_visible()
     camera.take(app, "least_sure")
-    app.get_by_text("3 × 4 and rhythm", exact=True).click()
-    expect(app.locator(".st-key-paper").get_by_text("aVF").first).to_be_visible()
+    app.get_by_label("Layout", exact=True).select_option("3x4")
+    expect(app.locator(".st-key-ecg_paper .name[data-lead=aVF]")).to_be_visible()
     camera.take(app, "least_sure_3x4")
-
-
-def test_a_click_on_the_strip_the_trace_or_a_lead_chooses_that_window(app: Page) -> None:
-    open_sample(app)
-    box = app.locator(".st-key-overview .js-plotly-plot").bounding_box()
-    assert box is not None
-    duration_s = 1196.0
-    left, right = box["x"] + 50, box["x"] + box["width"] - 14
-    # The strip, the trace, and the rows of two leads.
-    for share, height in ((0.5, 235), (0.25, 90), (0.75, 300), (0.4, 445)):
-        before = window_heading(app)
-        app.mouse.move(left + share * (right - left) - 3, box["y"] + height)
-        app.mouse.click(left + share * (right - left), box["y"] + height)
-        expect(app.get_by_role("heading", name=before, exact=True)).to_have_count(0)
-        minutes, seconds = window_heading(app).split()[1].split(":")
-        middle_s = 60 * int(minutes) + int(seconds) + 5
-        assert abs(middle_s - share * duration_s) < 6
-
-
-def test_the_paper_has_one_scale_for_time_and_millivolts(app: Page) -> None:
-    open_sample(app)
-    for width in (1440, 390):
-        app.set_viewport_size({"width": width, "height": 900})
-        app.wait_for_timeout(800)
-        per_s, per_mv, pulse = app.locator(".st-key-paper .js-plotly-plot").evaluate(
-            """e => {
-              const l = e._fullLayout;
-              const p = [...e.querySelectorAll('.scatterlayer .trace')][0].getBBox();
-              return [l.xaxis._m, Math.abs(l.yaxis._m), p.height];
-            }"""
-        )
-        assert per_s / per_mv == pytest.approx(2.5, rel=0.01)
-        # 10 mm by the grid: as high as two large boxes.
-        assert pulse == pytest.approx(0.4 * per_s, rel=0.02)
 
 
 def test_a_ptb_xl_record(app: Page, camera, shared_data: Path) -> None:

@@ -8,6 +8,7 @@ const DEFAULTS = {
   layout: "12x1", speed: 25, gain: 10, lead: "II", fit: false, beats: true, cells: true, zoom: 1,
 };
 const SEND_AFTER_MS = 250;
+const STEADY_MS = 4000;
 
 class Paper {
   constructor(parent, send) {
@@ -282,12 +283,26 @@ class Paper {
 
   tellPython() {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.send("settings", { ...this.settings }), SEND_AFTER_MS);
+    this.timer = setTimeout(() => {
+      this.steady();
+      this.send("settings", { ...this.settings });
+    }, SEND_AFTER_MS);
+  }
+
+  // Streamlit fades what awaits an answer. The answer to settings changes nothing on this paper.
+  steady() {
+    const root = this.root.getRootNode();
+    const holder = (root.host || this.root).closest("[data-testid=stElementContainer]");
+    if (!holder) return;
+    holder.style.setProperty("opacity", "1", "important");
+    clearTimeout(this.steadyTimer);
+    this.steadyTimer = setTimeout(() => holder.style.removeProperty("opacity"), STEADY_MS);
   }
 
   close() {
     this.resized.disconnect();
     clearTimeout(this.timer);
+    clearTimeout(this.steadyTimer);
     this.root.remove();
   }
 }

@@ -1,0 +1,116 @@
+"""What the ECG paper sends to the browser, and what it takes back."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from echoing_core import services
+from echoing_core.records import LEADS, StandardEcg
+from echoing_core.services import WindowReport
+from echoing_core.services.heart_rate import window_beats
+from ui import ecg_paper
+
+CALM = WindowReport(None, None, (), (), "Nothing stands out.", None)
+
+
+def made_up_ecg() -> StandardEcg:
+    """Thirty seconds at 75 bpm; V2 was not recorded and V1 has a gap."""
+    t = np.arange(3000) / 100.0
+    beat = np.exp(-0.5 * (((t % 0.8) - 0.4) / 0.012) ** 2)
+    signal = np.outer(np.linspace(0.5, 1.5, 12), beat).astype(np.float32)
+    valid = np.ones(signal.shape, dtype=np.bool_)
+    valid[LEADS.index("V2")] = False
+    valid[LEADS.index("V1"), 1200:1300] = False
+    signal[~valid] = 0.0
+    origin = tuple("missing" if lead == "V2" else "measured" for lead in LEADS)
+    return StandardEcg(signal, valid, origin, "made-up")
+
+
+def sent(ecg: StandardEcg, start_s: float, report: WindowReport = CALM) -> dict[str, Any]:
+    return ecg_paper.window_data(ecg, start_s, window_beats(ecg, start_s), report)
+
+
+def test_one_window_goes_to_the_browser_and_no_more() -> None:
+    ecg = made_up_ecg()
+    data = sent(ecg, 10.0)
+    assert (data["fs"], data["n"]) == (100.0, 1000)
+    assert [lead["name"] for lead in data["leads"]] == list(LEADS)
+    assert len(json.dumps(data)) < 40_000
+    values = np.frombuffer(base64.b64decode(data["samples"]), dtype="<i2").reshape(11, 1000)
+    there = [i for i, lead in enumerate(LEADS) if lead != "V2"]
+    v1 = there.index(LEADS.index("V1"))
+    assert (values[v1, 200:300] == -32768).all() and (values[v1, 300:] > -32768).all()
+    shown = ecg.valid[there, 1000:2000]
+    np.testing.assert_allclose(
+        values[shown] / 1000.0, ecg.signal_mv[there, 1000:2000][shown], atol=0.0006
+    )
+    assert data["beats"]["words"] == "Heart rate 75 bpm, 13 beats"
+    np.testing.assert_allclose([rr for rr in data["beats"]["rr"] if rr], 800.0, atol=2.0)
+
+
+def test_colours_go_along_only_where_a_lead_is_to_blame() -> None:
+    levels = np.full((12, 50), 80.4)
+    levels[0, 0] = np.nan
+    report = dataclasses.replace(CALM, cell_percentile=levels)
+    assert sent(made_up_ecg(), 0.0, report)["cells"] is None
+    blamed = dataclasses.replace(report, leads=("I",))
+    assert sent(made_up_ecg(), 0.0, blamed)["cells"][0][:2] == [None, 80]
+
+
+def test_a_millivolt_beyond_int16_is_cut_and_not_wrapped() -> None:
+    ecg = made_up_ecg()
+    ecg.signal_mv[0, 5] = 60.0
+    values = np.frombuffer(base64.b64decode(sent(ecg, 0.0)["samples"]), dtype="<i2")
+    assert values[5] == 32_000
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known"),
+    [
+        (
+            {"layout": "3x4", "speed": 50, "lead": "V5"},
+            {"layout": "3x4", "speed": 50, "lead": "V5"},
+        ),
+        ({"layout": "<script>", "speed": True, "fit": 1, "other": 3}, {}),
+        ({"lead": ["II"], "gain": {"a": 1}, "zoom": None}, {}),
+        ("no settings", {}),
+        (None, {}),
+    ],
+)
+def test_only_known_settings_are_taken(wanted: object, known: dict[str, Any]) -> None:
+    assert ecg_paper._known(wanted) == known
+
+
+def paper_of(app: AppTest) -> dict[str, Any]:
+    (component,) = (c for c in app.get("bidi_component") if c.proto.component_name == "ecg_paper")
+    data: dict[str, Any] = json.loads(component.proto.json)
+    return data
+
+
+def test_the_paper_of_a_sample(open_app: Callable[[], AppTest]) -> None:
+    app = open_app()
+    short = next(s.title for s in services.samples() if "10 s" in s.description)
+    next(b for b in app.button if b.label == short).click().run()
+    assert not app.exception and not app.error
+    data = paper_of(app)
+    assert data["n"] == 1000 and data["settings"] == {}
+    assert data["beats"]["words"].startswith("Heart rate ") and data["beats"]["caution"] is None
+    assert "record" not in data and "SIM" not in json.dumps(data)
+
+
+def test_settings_are_restored(open_app: Callable[[], AppTest]) -> None:
+    app = open_app()
+    app.session_state["paper_settings"] = {"layout": "3x4", "lead": "V1"}
+    app.session_state["paper_round"] = 4
+    short = next(s.title for s in services.samples() if "10 s" in s.description)
+    next(b for b in app.button if b.label == short).click().run()
+    data = paper_of(app)
+    assert (data["settings"], data["round"]) == ({"layout": "3x4", "lead": "V1"}, 4)
