@@ -6,8 +6,10 @@ so that a mistake in our writer cannot hide one in our reader.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,9 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import ecg_files as made
 
 TWELVE = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
@@ -89,6 +94,226 @@ def _with_header(text: bytes) -> dict[str, bytes]:
 
 def broken_uploads() -> list[BrokenUpload]:
     """All of them; names are unique."""
+    return [*_broken_wfdb(), *_broken_edf(), *_broken_dicom(), *_broken_xml(), *_broken_tables()]
+
+
+def _swapped(data: bytes, old: bytes, new: bytes, count: int = -1) -> bytes:
+    changed = data.replace(old, new, count)
+    if changed == data:
+        raise ValueError(f"{old!r} is not in the file")
+    return changed
+
+
+def _broken_edf() -> list[BrokenUpload]:
+    sound = made.edf(made.ecg(3.0))
+
+    def patched(place: int, text: str) -> dict[str, bytes]:
+        raw = text.encode()
+        return {"a.edf": sound[:place] + raw + sound[place + len(raw) :]}
+
+    labels = 256
+    units, low = labels + 12 * 96, labels + 12 * 104
+    rate = UnreadableRecordError
+    return [
+        BrokenUpload("EDF cut short", {"a.edf": sound[:-2000]}, "2.0 s of the 3.0 s"),
+        BrokenUpload("EDF header cut short", {"a.edf": sound[:1000]}, "cut short"),
+        BrokenUpload("EDF of no signals", patched(252, "0   "), "declares 0 signals"),
+        BrokenUpload("EDF of 9999 signals", patched(252, "9999"), "declares 9999 signals"),
+        BrokenUpload("EDF with a word for a number", patched(236, "many    "), "gives many as"),
+        BrokenUpload(
+            "EDF of no duration", patched(244, "0       "), "sampling rate", SamplingRateError
+        ),
+        BrokenUpload("EDF of endless duration", patched(244, "1e999   "), "without end", rate),
+        BrokenUpload(
+            "EDF of 99,999,999 records", patched(236, "99999999"), "99,999,999 data records"
+        ),
+        BrokenUpload("EDF without a unit", patched(units, " " * 96), "without a unit", UnitsError),
+        BrokenUpload("EDF in degrees", patched(units, "degC    "), "degC", UnitsError),
+        BrokenUpload("EDF without a range", patched(low, "163835  "), "no usable gain", UnitsError),
+        BrokenUpload(
+            "EDF of a sleep study",
+            {"a.edf": _swapped(sound, b"ECG ", b"EEG ")},
+            "called like an ECG lead",
+            MissingLeadError,
+        ),
+        BrokenUpload(
+            "EDF+ out of order",
+            {"a.edf": made.edf(made.ecg(3.0), onsets_s=[0, 5, 2])},
+            "out of order",
+        ),
+        BrokenUpload(
+            "EDF+ over a year",
+            {"a.edf": made.edf(made.ecg(3.0), onsets_s=[0, 1, 30_000_000])},
+            "31 days",
+        ),
+        BrokenUpload(
+            "EDF+ without times",
+            {
+                "a.edf": _swapped(
+                    made.edf(made.ecg(3.0), onsets_s=[0, 1, 2]), b"+1\x14\x14", b"....\x14"
+                )
+            },
+            "does not say when",
+        ),
+    ]
+
+
+def _broken_dicom() -> list[BrokenUpload]:
+    signal = made.ecg(3.0)
+    sound = made.dicom(signal)
+    picture = made.dicom(signal, kind="1.2.840.10008.5.1.4.1.1.7")
+    return [
+        BrokenUpload("DICOM picture", {"a.dcm": picture}, "another kind than an ECG"),
+        BrokenUpload("DICOM cut short", {"a.dcm": sound[:-9000]}, "is cut short"),
+        BrokenUpload(
+            "DICOM with a median beat alone",
+            {"a.dcm": _swapped(sound, b"RHYTHM 1", b"MEDIAN 1")},
+            "only median or derived beats",
+        ),
+        BrokenUpload(
+            "DICOM in another unit",
+            {"a.dcm": made.dicom(signal, units="mm[Hg]")},
+            "size in mV",
+            UnitsError,
+        ),
+        BrokenUpload(
+            "DICOM of no leads",
+            {"a.dcm": made.dicom(made.ecg(12.0)[:2], leads=("left", "right"))},
+            "no ECG lead",
+            MissingLeadError,
+            "standardise",
+        ),
+    ]
+
+
+def _broken_xml() -> list[BrokenUpload]:
+    signal = made.ecg(3.0)
+    muse, aecg = made.muse(signal), made.aecg(signal, beat=False)
+    philips = made.philips(signal, encoding="utf-8")
+
+    def broken(name: str, data: bytes, expected: str, error: type[RecordError]) -> BrokenUpload:
+        return BrokenUpload(name, {"a.xml": data}, expected, error)
+
+    unreadable, units, rate = UnreadableRecordError, UnitsError, SamplingRateError
+    doctype = b'<!DOCTYPE RestingECG SYSTEM "restecg.dtd">'
+    return [
+        broken("other XML", b"<?xml version='1.0'?><note/>", "XML of a kind", unreadable),
+        broken("a web page", b"<html><body>404</body></html>", "a web page", unreadable),
+        broken("XML cut short", muse[:5000], "not well-formed", unreadable),
+        broken(
+            "XML with entities",
+            _swapped(muse, doctype, b'<!DOCTYPE RestingECG [<!ENTITY a "b">]>'),
+            "rules of its own",
+            unreadable,
+        ),
+        broken(
+            "MUSE median alone",
+            made.muse(signal, kinds=["Median"]),
+            "only the median beat",
+            unreadable,
+        ),
+        broken(
+            "MUSE report", made.muse(signal, kinds=[]), "without waveforms", unreadable
+        ),
+        broken(
+            "MUSE without a rate",
+            _swapped(muse, b"<SampleBase>500</SampleBase>", b""),
+            "no sampling rate",
+            rate,
+        ),
+        broken("MUSE in inches", _swapped(muse, b"MICROVOLTS", b"INCHES"), "in INCHES", units),
+        broken(
+            "MUSE with a lead cut short",
+            _swapped(muse, b"Total>1500<", b"Total>1501<"),
+            "1500 samples where 1501",
+            unreadable,
+        ),
+        broken(
+            "MUSE with a lead that is no Base64",
+            _swapped(muse, b"<WaveFormData>\n", b"<WaveFormData>\n*"),
+            "no Base64",
+            unreadable,
+        ),
+        broken(
+            "MUSE with a lead begun later",
+            _swapped(muse, b"Offset>0<", b"Offset>9<"),
+            "begins later",
+            unreadable,
+        ),
+        broken(
+            "Philips of another version", _swapped(philips, b"1.04", b"3.00"), "3.00", unreadable
+        ),
+        broken(
+            "Philips compressed otherwise",
+            _swapped(philips, b'"XLI"', b'"ZIP"'),
+            "without compression",
+            unreadable,
+        ),
+        broken(
+            "Philips of another length",
+            _swapped(philips, b'channel="3000"', b'channel="9000"'),
+            "where 4500 are declared",
+            unreadable,
+        ),
+        broken(
+            "Philips without a resolution",
+            _swapped(philips, b"<resolution>5</resolution>", b""),
+            "microvolts",
+            units,
+        ),
+        broken(
+            "aECG without times",
+            _swapped(aecg, b"TIME_ABSOLUTE", b"SPACE"),
+            "without their times",
+            rate,
+        ),
+        broken(
+            "aECG with words for samples",
+            _swapped(aecg, b"<digits>", b"<digits>many "),
+            "no numbers",
+            unreadable,
+        ),
+        broken("aECG in seconds", _swapped(aecg, b'unit="uV"', b'unit="s"'), "voltage", units),
+        broken(
+            "aECG of beats alone",
+            _swapped(aecg, b'"RHYTHM"', b'"REPRESENTATIVE_BEAT"'),
+            "beats only",
+            unreadable,
+        ),
+    ]
+
+
+def _broken_tables() -> list[BrokenUpload]:
+    signal = made.ecg(3.0)
+    table, array = made.csv(signal), made.npy(signal)
+    record = made.wfdb(signal)
+    return [
+        BrokenUpload("table, no rate", {"a.csv": made.csv(signal, time=False)}, "sampling rate"),
+        BrokenUpload("table without units", {"a.csv": made.csv(signal, units="")}, "its units"),
+        BrokenUpload("array of numbers", {"a.npy": array}, "which leads its columns are"),
+        BrokenUpload("array cut short", {"a.npy": array[:-100]}, "cut short"),
+        BrokenUpload("objects", {"a.npy": _swapped(array, b"<i2", b"|O ")}, "plain numbers"),
+        BrokenUpload("Parquet cut short", {"a.parquet": made.parquet(signal)[:-40]}, "damaged"),
+        BrokenUpload(
+            "table with a word", {"a.csv": _swapped(table, b"\n0.0200,", b"\n0.0200,x")}, "numbers"
+        ),
+        BrokenUpload("letter", {"a.txt": b"Dear colleague,\nthank you.\n"}, "not a recording"),
+        BrokenUpload("PDF", {"ecg.pdf": b"%PDF-1.7\n..."}, "a PDF"),
+        BrokenUpload("sheet", {"a.xlsx": made.zipped({"xl/a.xml": b"<a/>"})}, "XML of a kind"),
+        BrokenUpload("zip cut short", {"a.zip": made.zipped(record)[:-40]}, "damaged zip"),
+        BrokenUpload("zip in a zip", {"a.zip": made.zipped({"b": made.zipped(record)})}, "another"),
+        BrokenUpload(
+            "zip of two",
+            {"a.zip": made.zipped({**record, **made.wfdb(signal, name="b")})},
+            "b, rec",
+        ),
+        BrokenUpload(
+            "EDF and DICOM", {"a": made.edf(signal), "b": made.dicom(signal)}, "2 recordings"
+        ),
+    ]
+
+
+def _broken_wfdb() -> list[BrokenUpload]:
     sound = sound_upload()
     n_times = 1200
     nothing = np.full((n_times, 12), -32768, dtype="<i2").tobytes()
@@ -108,9 +333,7 @@ def broken_uploads() -> list[BrokenUpload]:
             {"rec.hea": sound["rec.hea"], "other.dat": sound["rec.dat"]},
             "needs rec.dat",
         ),
-        BrokenUpload(
-            "a picture", {"ecg.jpg": b"\xff\xd8\xff\xe0" + bytes(300)}, "is a picture"
-        ),
+        BrokenUpload("a picture", {"ecg.jpg": b"\xff\xd8\xff\xe0" + bytes(300)}, "is a picture"),
         BrokenUpload(
             "a document called .hea",
             {**sound, "rec.hea": b"%PDF-1.7\n" + bytes(range(256))},

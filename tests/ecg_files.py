@@ -105,7 +105,7 @@ def edf(
         body.append(np.ascontiguousarray(raw).tobytes())
         if plus:
             onset = onsets_s[record]  # type: ignore[index]
-            body.append(f"+{onset:g}\x14\x14\0".encode().ljust(30 * width, b"\0"))
+            body.append(f"+{onset}\x14\x14\0".encode().ljust(30 * width, b"\0"))
     return head + b"".join(body)
 
 

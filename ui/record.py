@@ -14,7 +14,7 @@ from echoing_core import figures, services
 from echoing_core.errors import EchoingError
 from echoing_core.records import FRANK_LEADS, LEADS, Recording
 from echoing_core.services import Explanation, Sample
-from ui import frame, resources, windows
+from ui import frame, opening, resources, seen, windows
 
 logger = logging.getLogger(__name__)
 
@@ -85,12 +85,12 @@ def _choices() -> None:
     with left:
         st.markdown("**Your own recording**")
         uploads = st.file_uploader(
-            "WFDB files of one recording: the header (.hea) and its signal files (.dat, .mat)",
+            "An ECG or Holter: the file, or all files of one recording together",
             accept_multiple_files=True,
             key=f"uploads_{st.session_state.get('upload_round', 0)}",
-            help="Choose all files of the recording together. They are read once; "
-            "nothing of them stays on disk.",
+            help="Files are read once, in memory; nothing of them stays on disk.",
         )
+        opening.formats_caption()
     with right:
         st.markdown("**A sample to try**")
         with frame.guarded():
@@ -116,12 +116,32 @@ def _read_uploads(uploads: list[tuple[str, str, Callable[[], bytes]]]) -> None:
     if not identity:
         st.session_state.pop("upload_error", None)
         st.session_state.pop("uploads_seen", None)
-    elif identity != st.session_state.get("uploads_seen"):
+        st.session_state.pop("table_waits", None)
+        return
+
+    def files() -> list[tuple[str, bytes]]:
+        return [(name, content()) for _, name, content in uploads]
+
+    if identity != st.session_state.get("uploads_seen"):
         st.session_state["uploads_seen"] = identity
         st.session_state.pop("upload_error", None)
-        read_and_show(
-            lambda: services.read_upload([(name, content()) for _, name, content in uploads])
+        st.session_state["table_waits"] = _is_table(files())
+        if not st.session_state["table_waits"]:
+            read_and_show(lambda: services.read_upload(files()))
+    if st.session_state.get("table_waits"):
+        opening.table_form(
+            lambda way: services.table_preview(files(), way),
+            "-".join(identity),
+            lambda layout: read_and_show(lambda: services.read_upload(files(), layout)),
         )
+
+
+def _is_table(files: list[tuple[str, bytes]]) -> bool:
+    """Whether a person has to say what the columns are; what cannot be read at all is no table."""
+    try:
+        return services.table_preview(files) is not None
+    except EchoingError:
+        return False
 
 
 def _forget_uploads() -> None:
@@ -129,11 +149,14 @@ def _forget_uploads() -> None:
     st.session_state["upload_round"] = st.session_state.get("upload_round", 0) + 1
     st.session_state.pop("upload_error", None)
     st.session_state.pop("uploads_seen", None)
+    for name in ("table_waits", "table_preview"):
+        st.session_state.pop(name, None)
 
 
 def read_and_show(read: Callable[[], Recording]) -> None:
     """Read a recording, embed it and keep both, or keep the sentence that says why not."""
     model = resources.model()
+    st.session_state.pop("upload_error", None)
     try:
         with st.spinner("Reading the recording"):
             recording = read()
@@ -145,7 +168,7 @@ def read_and_show(read: Callable[[], Recording]) -> None:
         logger.exception("unexpected error while a recording was read")
         st.session_state["upload_error"] = (
             "These files could not be read, for a reason that this program did not expect. "
-            "Export the recording again as WFDB, or choose another one."
+            "Export the recording again, or choose another one."
         )
         return
     logger.info("opened a recording of %.0f s with model %s", recording.duration_s, model.name)
@@ -223,11 +246,7 @@ def summary(record: OpenRecord) -> None:
             st.badge(words, color=colour)
     for caution in record.explanation.cautions:
         st.warning(frame.literal(caution), icon=":material/warning:")
-    notes = list(dict.fromkeys([*recording.notes, *ecg.notes]))
-    if notes:
-        with st.expander(f"Notes on this recording ({len(notes)})", icon=":material/notes:"):
-            for note in notes:
-                st.markdown(f"- {frame.literal(note)}")
+    seen.section(recording, ecg)
 
 
 def lead_badges(record: OpenRecord) -> list[tuple[str, Literal["green", "blue", "gray"]]]:

@@ -14,6 +14,7 @@ from echoing_core.figures.overview import (
 )
 from echoing_core.figures.paper import FORMATS, GRID_3X4, paper_figure
 from echoing_core.figures.style import SCALE, clock, colour_of
+from echoing_core.figures.table import table_head
 
 __all__ = [
     "FORMATS",
@@ -29,4 +30,5 @@ __all__ = [
     "paper_figure",
     "reference_figure",
     "shown_percentile",
+    "table_head",
 ]

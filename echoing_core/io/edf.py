@@ -269,7 +269,7 @@ def _wanted(header: EdfHeader, name: str, notes: Findings) -> list[EdfSignal]:
     listed = ", ".join(shown(s.label) or "a signal without a name" for s in signals[:8])
     more = f" and {len(signals) - 8} more" if len(signals) > 8 else ""
     raise MissingLeadError(
-        f"None of the signals of {name} is called like an ECG lead; it holds: {listed}{more}. "
+        f"No signal of {name} is called like an ECG lead; it holds: {listed}{more}. "
         "Name the leads (I, II, V1, ...) where the file is exported."
     )
 

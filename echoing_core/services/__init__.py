@@ -6,7 +6,7 @@ printing a help text costs nothing.
 
 from echoing_core.errors import CheckpointError, EchoingError
 from echoing_core.explanation import Explanation
-from echoing_core.io import read_recording
+from echoing_core.io import TableLayout, TablePreview, read_recording
 from echoing_core.records import Answer, Hit
 from echoing_core.services.along import (
     CLOSE_VIEW_S,
@@ -41,6 +41,14 @@ from echoing_core.services.protocols import (
     evaluate_retrieval,
     evaluate_zero_shot,
     prepare_simulated,
+)
+from echoing_core.services.reading import (
+    Seen,
+    SeenGap,
+    SeenLead,
+    formats,
+    table_preview,
+    what_the_model_saw,
 )
 from echoing_core.services.recordings import (
     Model,
@@ -108,8 +116,13 @@ __all__ = [
     "PromptSet",
     "Report",
     "Sample",
+    "Seen",
+    "SeenGap",
+    "SeenLead",
     "Session",
     "Setting",
+    "TableLayout",
+    "TablePreview",
     "WindowReport",
     "answer_embedding",
     "as_prompt_sets",
@@ -139,6 +152,7 @@ __all__ = [
     "extreme_windows",
     "fingerprint",
     "fitting_stride_s",
+    "formats",
     "fuse_recording",
     "import_weights",
     "indexes_folder",
@@ -170,8 +184,10 @@ __all__ = [
     "train_demo",
     "train_echo_teacher",
     "train_preset",
+    "table_preview",
     "unknown_words",
     "unknown_words_mean",
+    "what_the_model_saw",
     "window_report",
     "window_reports",
 ]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from echoing_core.errors import ConfigError, SignalQualityError
 from echoing_core.explanation import Explanation
-from echoing_core.io import read_recording
+from echoing_core.io import TableLayout, read_recording
 from echoing_core.records import (
     LEADS,
     STANDARD_FS_HZ,
@@ -171,9 +171,12 @@ def samples() -> list[Sample]:
     ]
 
 
-def read_upload(files: Sequence[tuple[str, bytes]]) -> Recording:
-    """Read the files that a browser sent. Nothing of them stays on disk."""
-    return read_recording(files)
+def read_upload(files: Sequence[tuple[str, bytes]], layout: TableLayout | None = None) -> Recording:
+    """Read the files that a browser sent. Nothing of them stays on disk.
+
+    ``layout`` says what the columns of a table are, see `table_preview`.
+    """
+    return read_recording(files, layout=layout)
 
 
 def explain(

@@ -1,0 +1,101 @@
+"""Every format through the app: opened, told what a table is, and what the model saw."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from echoing_core import services
+from echoing_core.io import read_recording
+from echoing_core.records import LEADS
+from echoing_core.signals import standardise
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import ecg_files as made
+
+OpenApp = Callable[[], AppTest]
+SIGNAL = made.ecg()
+MV = SIGNAL * (made.UV / 1000)
+
+
+def upload(app: AppTest, files: Mapping[str, bytes]) -> AppTest:
+    chosen = [(name, data, "application/octet-stream") for name, data in files.items()]
+    return app.file_uploader[0].set_value(chosen).run()
+
+
+def press(app: AppTest, key: str) -> AppTest:
+    return next(b for b in app.button if b.key == key).click().run()
+
+
+def markup(app: AppTest) -> str:
+    return "\n".join(h.proto.body for h in app.get("html"))
+
+
+@pytest.mark.parametrize("name", ["EDF", "DICOM", "MUSE", "WFDB zip"])
+def test_a_file_is_opened_and_what_the_model_saw_is_told(open_app: OpenApp, name: str) -> None:
+    app = upload(open_app(), made.every_format(SIGNAL)[name])
+    assert not app.exception and not app.error
+    recording = app.session_state["record"].recording
+    np.testing.assert_allclose(recording.signal_mv[0], MV[0], atol=1e-6)
+    assert any(e.label.startswith("What the model saw") for e in app.expander)
+    table = next(t for t in markup(app).split("<table>") if "Called in the file" in t)
+    if name == "EDF":
+        assert "<td>ECG V1 <em>(renamed)</em></td><td>5 uV per unit" in table
+    if name == "MUSE":
+        assert table.count("derived: Einthoven and Goldberger from I, II") == 4
+
+
+def test_a_table_is_asked_about_and_then_read(open_app: OpenApp) -> None:
+    app = upload(open_app(), {"strip.npy": made.npy(SIGNAL)})
+    assert not app.exception and "record" not in app.session_state
+    press(app, "read_table")
+    assert len(app.error) == 1 and "lead" in app.error[0].value
+    press(app, "order_12")
+    next(n for n in app.number_input if n.label.startswith("Samples")).set_value(500.0).run()
+    unit = next(s for s in app.selectbox if s.label == "Unit of the numbers")
+    unit.set_value("raw numbers").run()
+    next(n for n in app.number_input if n.label == "Numbers for 1 mV").set_value(200.0).run()
+    press(app, "read_table")
+    assert not app.exception and not app.error
+    recording = app.session_state["record"].recording
+    assert recording.lead_names == LEADS and recording.fs_hz == 500
+    np.testing.assert_allclose(recording.signal_mv, MV, atol=1e-6)
+    assert "table_preview" not in app.session_state
+
+
+def test_what_a_table_says_is_filled_in(open_app: OpenApp) -> None:
+    app = upload(open_app(), {"strip.csv": made.csv(SIGNAL)})
+    press(app, "read_table")
+    assert not app.exception and not app.error
+    np.testing.assert_allclose(app.session_state["record"].recording.signal_mv, MV, atol=1e-6)
+
+
+def test_names_of_columns_are_text(open_app: OpenApp) -> None:
+    data = made.csv(SIGNAL).replace(b"V6 (mV)", b"<script>alert(1)</script> (mV)")
+    app = upload(open_app(), {"strip.csv": data})
+    assert not app.exception
+    assert "\\<script\\>" in "".join(s.label for s in app.selectbox)
+    app = upload(open_app(), {"a.edf": made.edf(SIGNAL, prefilter="<b onload=x>HP</b>")})
+    assert "&lt;b onload=x&gt;" in markup(app) and "<b onload" not in markup(app)
+
+
+def test_what_the_model_saw_of_gaps_and_leads_that_are_left_out() -> None:
+    onsets = [0, 1, 2, 3, 4, 5, 6, 7, 8, 20, 21, 22]
+    leads = ("I", "II", "RESP", *LEADS[3:])
+    recording = read_recording({"a.edf": made.edf(SIGNAL, leads=leads, onsets_s=onsets)})
+    seen = services.what_the_model_saw(recording, standardise(recording))
+    assert [lead.lead for lead in seen.leads] == list(LEADS)
+    assert seen.leads[2].origin == "derived" and "Einthoven" in seen.leads[2].source
+    assert seen.leads[6].renamed and seen.leads[6].source == "ECG V1"
+    assert seen.n_gaps == 1 and seen.source_fs_hz == 500
+    gap = seen.gaps[0]
+    assert gap.start_s == pytest.approx(9, abs=0.6) and gap.stop_s == pytest.approx(20, abs=0.6)
+    assert gap.leads == LEADS
+    assert 40 < seen.leads[0].measured_pct < 55
+    assert any("interrupted" in note for note in seen.notes)
+    assert any("RESP" in note for note in seen.notes)
