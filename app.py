@@ -11,6 +11,8 @@ import streamlit as st
 # Nothing here may ask the internet for anything, whatever a library would do by itself.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+# Several people at once share the cores; more threads for one of them only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 # It reports every processor extension that this machine does not have.
 logging.getLogger("faiss.loader").setLevel(logging.WARNING)

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import frame, record, resources, windows
+from ui import frame, looking, record, resources, take_away, windows
 
 frame.title("Explore a recording")
 record.chooser()
 current = record.opened()
 if current is None:
     frame.welcome()
+    take_away.resume()
     st.stop()
 
 model = resources.model()
 record.summary(current)
+place = st.empty()
+explanation = current.explanation
 with frame.guarded():
-    windows.overview(model, current.explanation)
-    windows.shortcuts(current.explanation.track)
+    explanation = looking.closer(model, explanation, windows.view())
 with frame.guarded():
-    windows.detail(model, current.explanation)
+    windows.overview(model, explanation)
+    windows.shortcuts(explanation.track)
+    windows.listed(model, explanation)
+with frame.guarded():
+    windows.detail(model, explanation)
 
-with st.expander("Settings and export", icon=":material/tune:"):
+with st.expander("Settings", icon=":material/tune:"):
     record.settings(current)
-    windows.export(model, current.explanation)
+take_away.section(model, current, explanation)
+looking.go_on(explanation, place)

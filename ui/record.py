@@ -14,7 +14,7 @@ from echoing_core import figures, services
 from echoing_core.errors import EchoingError
 from echoing_core.records import FRANK_LEADS, LEADS, Recording
 from echoing_core.services import Explanation, Sample
-from ui import frame, opening, resources, seen, windows
+from ui import frame, looking, opening, resources, seen, windows
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,6 @@ VCG_METHODS = {
 }
 _STRIDES_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _MOST_WINDOWS = 100_000
-_SHORT_S = 3600.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +60,6 @@ def none_open(purpose: str) -> None:
     """Say that a recording is needed, and lead to where one is opened."""
     st.info(f"Open a recording to {purpose} first.", icon=":material/folder_open:")
     st.page_link("pages/explore.py", label="Open a recording", icon=":material/ecg_heart:")
-
-
-def default_stride_s(duration_s: float) -> float:
-    """A window a second up to an hour, every ten seconds beyond."""
-    return 1.0 if duration_s <= _SHORT_S else 10.0
 
 
 def chooser() -> None:
@@ -160,7 +154,7 @@ def read_and_show(read: Callable[[], Recording]) -> None:
     try:
         with st.spinner("Reading the recording"):
             recording = read()
-        record = _embed(recording, default_stride_s(recording.duration_s), "dower")
+        record = _embed(recording, services.fitting_stride_s(recording.duration_s), "dower")
     except EchoingError as error:
         st.session_state["upload_error"] = str(error)
         return
@@ -188,30 +182,28 @@ def keep(record: OpenRecord, near_s: float | None = None) -> None:
 
 
 def _embed(recording: Recording, stride_s: float, vcg_method: str) -> OpenRecord:
-    model = resources.model()
-    bar = st.progress(0.0, text="Filtering the recording")
-
-    def show(done: int, total: int) -> None:
-        bar.progress(done / max(total, 1), text=f"Looking at every window: {done:,} of {total:,}")
-
-    try:
-        with resources.turn():
-            explanation = services.explain(
-                model, recording, stride_s, vcg_method=vcg_method, progress=show
-            )
-    finally:
-        bar.empty()
+    explanation = looking.first_look(resources.model(), recording, stride_s, vcg_method)
     return OpenRecord(recording, explanation, stride_s, vcg_method)
+
+
+def strides(record: OpenRecord) -> list[float]:
+    """Seconds between window starts that this recording can be looked at with."""
+    duration_s = record.recording.duration_s
+    possible = {s for s in _STRIDES_S if duration_s / s <= _MOST_WINDOWS}
+    return sorted({*possible, record.stride_s})
+
+
+def look_again(record: OpenRecord, stride_s: float, vcg_method: str, near_s: float) -> None:
+    """Look at the open recording with another stride or method, and keep the place."""
+    keep(_embed(record.recording, stride_s, vcg_method), near_s=near_s)
 
 
 def settings(record: OpenRecord) -> None:
     """Stride and VCG method; a change looks at the recording again."""
-    duration_s = record.recording.duration_s
-    strides = [s for s in _STRIDES_S if duration_s / s <= _MOST_WINDOWS]
     stride_s = st.selectbox(
         "Seconds between window starts",
-        sorted({*strides, record.stride_s}),
-        index=sorted({*strides, record.stride_s}).index(record.stride_s),
+        strides(record),
+        index=strides(record).index(record.stride_s),
         format_func=lambda s: f"{s:g} s",
         key=f"stride_{st.session_state.get('record_round', 0)}",
     )
@@ -227,7 +219,7 @@ def settings(record: OpenRecord) -> None:
     if (stride_s, method) != (record.stride_s, record.vcg_method):
         with frame.guarded():
             start_s = record.explanation.track.start_s[windows.chosen(record.explanation.track)]
-            keep(_embed(record.recording, stride_s, method), near_s=float(start_s))
+            look_again(record, stride_s, method, float(start_s))
             st.rerun()
 
 

@@ -31,6 +31,7 @@ Progress = Callable[[int, int], None]
 _STRETCH_HOPS = 1500
 _WINDOW_HOPS = WINDOW_N // HOP
 _WINDOWS_PER_BATCH = 256
+_WINDOWS_APART_PER_BATCH = 48
 
 # At its full width the published encoder takes half a second for a window on one core, so small
 # batches are as fast as large ones and let a person see that something moves.
@@ -201,6 +202,20 @@ def encode_dense_parts(
         return _encode_whole(encoder, scaler, windows_of, len(starts), progress)
     filled = _Filled(len(starts), encoder.variance_head.dim, keep_cells)
     done = 0
+    if len(starts) and np.diff(starts, append=starts[-1] + WINDOW_N).min() >= WINDOW_N:
+        # Windows that share nothing gain nothing from one pass, which also reads between them.
+        with torch.inference_mode():
+            for first in range(0, len(starts), _WINDOWS_APART_PER_BATCH):
+                batch = slice(first, first + _WINDOWS_APART_PER_BATCH)
+                cuts = [slice(start, start + WINDOW_N) for start in starts[batch].tolist()]
+                signal_mv = np.stack([ecg.signal_mv[:, cut] for cut in cuts])
+                valid = np.stack([ecg.valid[:, cut] for cut in cuts])
+                maps = encoder.frame_maps(*to_tensors(scaler, signal_mv, valid))
+                filled.put(batch, encoder, maps)
+                done += len(cuts)
+                if progress is not None:
+                    progress(done, len(starts))
+        return filled.parts()
     with torch.inference_mode():
         for rows, begin, end in _stretches(starts, ecg.n_times):
             scaled, mask = to_tensors(

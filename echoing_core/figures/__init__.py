@@ -15,20 +15,25 @@ from echoing_core.figures.overview import (
 from echoing_core.figures.paper import FORMATS, GRID_3X4, paper_figure
 from echoing_core.figures.style import SCALE, clock, colour_of
 from echoing_core.figures.table import table_head
+from echoing_core.figures.uncertainty_map import Mark, map_data, trace_points, unrecorded_spans
 
 __all__ = [
     "FORMATS",
     "GRID_3X4",
     "SCALE",
+    "Mark",
     "answers_figure",
     "clock",
     "colour_of",
     "decimate_min_max",
     "first_shown_lead",
     "lead_percentile",
+    "map_data",
     "overview_figure",
     "paper_figure",
     "reference_figure",
     "shown_percentile",
     "table_head",
+    "trace_points",
+    "unrecorded_spans",
 ]

@@ -10,6 +10,8 @@ from echoing_core.figures.attribution import Columns, add_lead_rows
 from echoing_core.figures.style import FONT, GAP, INK, MUTED, SCALE, clock, stepped_scale
 from echoing_core.records import LEADS, BoolArray, StandardEcg, WindowTrack
 from echoing_core.uncertainty.reference import Reference
+from echoing_core.uncertainty.stretches import cell_edges as cell_edges
+from echoing_core.uncertainty.stretches import shown_percentile as shown_percentile
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,22 +61,6 @@ def first_shown_lead(ecg: StandardEcg) -> str:
     """Lead I, or the first lead of `LEADS` that was measured or derived."""
     present = [lead for lead, o in zip(LEADS, ecg.lead_origin, strict=True) if o != "missing"]
     return present[0] if present else LEADS[0]
-
-
-def shown_percentile(track: WindowTrack) -> Floats:
-    """Percentile of each window, NaN where no lead holds any signal."""
-    return np.where(track.valid_fraction.max(axis=1) > 0, track.percentile, np.nan)
-
-
-def cell_edges(track: WindowTrack, duration_s: float) -> Floats:
-    """Borders of the stretches that the windows stand for, shape (n_windows + 1,).
-
-    A window colours what lies nearest to its middle; the first and the last reach to the
-    ends of the recording.
-    """
-    centre = track.start_s + track.window_s / 2
-    inner = (centre[1:] + centre[:-1]) / 2
-    return np.concatenate([[0.0], inner, [duration_s]])
 
 
 def overview_figure(

@@ -1,0 +1,292 @@
+"""What the uncertainty map is drawn from: never more numbers than the screen has pixels.
+
+The map itself is drawn in the browser (``ui/components/uncertainty_map``). It gets the whole
+recording as cells, a detail as columns and one decimated trace, and the uncertain stretches with
+their causes. A day and ten seconds need about the same: some ten thousand numbers.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.figures.attribution import lead_percentile
+from echoing_core.figures.overview import decimate_min_max, first_shown_lead
+from echoing_core.figures.style import SCALE, clock
+from echoing_core.records import LEADS, StandardEcg, WindowTrack
+from echoing_core.uncertainty.reference import Reference
+from echoing_core.uncertainty.stretches import (
+    UNSURE_PERCENTILE,
+    Stretch,
+    cell_edges,
+    shown_percentile,
+    uncertain_stretches,
+)
+
+Floats = npt.NDArray[np.float64]
+
+COLUMNS = 1200
+ROW_COLUMNS = 360
+HOURS_FROM_S = 7200.0
+"""From this length on the overview has one row for each hour."""
+
+MAX_MARKS = 1000
+_NOTHING = 255
+_STEPS = 2.5
+_TRACE_UNIT_MV = 0.001
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A stretch with a cause, for the row of marks.
+
+    Attributes
+    ----------
+    start_s, end_s : float
+    kind : str
+        As in `Reason`, or ``"not recorded"``.
+    """
+
+    start_s: float
+    end_s: float
+    kind: str
+
+
+def unrecorded_spans(ecg: StandardEcg, shortest_s: float = 1.0) -> list[tuple[float, float]]:
+    """Where no lead holds any signal, in seconds."""
+    nothing = ~ecg.valid.any(axis=0)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], nothing, [False]]).astype(np.int8)))
+    spans = edges.reshape(-1, 2) / ecg.fs_hz
+    return [(float(a), float(b)) for a, b in spans if b - a >= shortest_s]
+
+
+def overview_rows(duration_s: float) -> tuple[int, float]:
+    """Rows of the overview and the length of each in seconds."""
+    if duration_s < HOURS_FROM_S:
+        return 1, duration_s
+    return int(np.ceil(duration_s / 3600.0)), 3600.0
+
+
+def map_data(
+    ecg: StandardEcg,
+    track: WindowTrack,
+    reference: Reference,
+    *,
+    view_s: tuple[float, float] | None = None,
+    selected: int = 0,
+    span_s: tuple[float, float] | None = None,
+    hide_above: float = 100.0,
+    marks: Sequence[Mark] = (),
+    trace: tuple[Floats, Floats] | None = None,
+) -> dict[str, Any]:
+    """Everything that the map shows, as JSON values.
+
+    Parameters
+    ----------
+    view_s : (float, float), optional
+        The detail; by default the whole recording.
+    selected : int
+        The chosen window.
+    span_s : (float, float), optional
+        The chosen span.
+    hide_above : float
+        Windows above this percentile are shown as hidden.
+    marks : sequence of Mark
+        The longest `MAX_MARKS` are shown.
+    trace : (ndarray, ndarray), optional
+        From `trace_points`, where they were kept.
+
+    Returns
+    -------
+    dict
+        Percentiles are bytes in steps of 0.4, 255 for nothing recorded; arrays are Base64.
+    """
+    duration_s = ecg.duration_s
+    begin, end = (0.0, duration_s) if view_s is None else view_s
+    edges = cell_edges(track, duration_s)
+    percentile = shown_percentile(track)
+    n_rows, row_s = overview_rows(duration_s)
+    n_columns = min(COLUMNS, len(track)) if n_rows == 1 else ROW_COLUMNS
+    overview = _binned(
+        percentile[:, np.newaxis], edges, np.linspace(0.0, n_rows * row_s, n_rows * n_columns + 1)
+    )
+    columns = _detail_edges(edges, begin, end)
+    values = percentile[:, np.newaxis]
+    if track.by_lead is not None:
+        values = np.concatenate([values, lead_percentile(track, reference)], axis=1)
+    detail = _binned(values, edges, columns)
+    lead = first_shown_lead(ecg)
+    time_s, shown_mv = trace_points(ecg, begin, end) if trace is None else trace
+    longest = sorted(marks, key=lambda m: m.start_s - m.end_s)[:MAX_MARKS]
+    start = float(track.start_s[selected])
+    unsure = uncertain_stretches(track, duration_s)
+    return {
+        "duration": duration_s,
+        "window": track.window_s,
+        "runs": _runs_of(track.start_s),
+        "rows": n_rows,
+        "rowSeconds": row_s,
+        "overview": _bytes(overview[:, 0]),
+        "begin": begin,
+        "end": end,
+        "edges": _base64((columns - begin).astype("<f4")),
+        "percentile": _bytes(detail[:, 0]),
+        "leads": None if track.by_lead is None else _bytes(detail[:, 1:].T),
+        "leadNames": list(LEADS),
+        "missing": [origin == "missing" for origin in ecg.lead_origin],
+        "lead": lead,
+        "traceTime": _base64((time_s - begin).astype("<f4")),
+        "trace": _base64(_microvolts(shown_mv)),
+        "range": _height_mv(shown_mv),
+        "marks": [
+            [round(m.start_s, 2), round(m.end_s, 2), m.kind]
+            for m in sorted(longest, key=lambda m: m.start_s)
+        ],
+        "unsure": [[round(s.start_s, 2), round(s.end_s, 2), s.worst] for s in unsure][:MAX_MARKS],
+        "unsureStart": [float(track.start_s[s.worst]) for s in unsure][:MAX_MARKS],
+        "selected": start,
+        "selectedPercentile": _or_none(percentile[selected]),
+        "span": None if span_s is None else list(span_s),
+        "hideAbove": hide_above,
+        "scale": list(SCALE),
+        "words": map_words(ecg, track, selected, unsure),
+    }
+
+
+def trace_points(ecg: StandardEcg, begin_s: float, end_s: float) -> tuple[Floats, Floats]:
+    """The first lead there is between two times: lowest and highest value of each pixel.
+
+    Returns
+    -------
+    time_s, signal_mv : ndarray, at most about 2 `COLUMNS` each
+        NaN where nothing was recorded.
+    """
+    row = LEADS.index(first_shown_lead(ecg))
+    a, b = max(int(begin_s * ecg.fs_hz), 0), min(round(end_s * ecg.fs_hz), ecg.n_times)
+    size = -(-(b - a) // COLUMNS)
+    if size > 64:
+        # A day in whole blocks: no copy of it in 64 bits, no list of its times.
+        return _coarse(ecg, row, a, b, size)
+    signal = np.where(ecg.valid[row, a:b], ecg.signal_mv[row, a:b], np.nan)
+    return decimate_min_max(np.arange(a, b) / ecg.fs_hz, signal, COLUMNS)
+
+
+def map_words(
+    ecg: StandardEcg, track: WindowTrack, selected: int, unsure: Sequence[Stretch]
+) -> str:
+    """What the picture shows, in one or two sentences with numbers."""
+    percentile = shown_percentile(track)
+    length = np.diff(cell_edges(track, ecg.duration_s))
+    known = np.isfinite(percentile)
+    if not known.any():
+        return "Nothing was recorded."
+    high = length[known & (np.nan_to_num(percentile) >= UNSURE_PERCENTILE)].sum()
+    share = 100.0 * float(high / length[known].sum())
+    words = [
+        f"Uncertainty of a recording of {clock(ecg.duration_s)}: in the middle percentile "
+        f"{np.median(percentile[known]):.0f}, {share:.0f} % of the time at "
+        f"{UNSURE_PERCENTILE:.0f} or above"
+    ]
+    if unsure:
+        longest = max(unsure, key=lambda s: s.duration_s)
+        plural = "es" if len(unsure) > 1 else ""
+        words.append(
+            f", in {len(unsure)} stretch{plural}, the longest from {clock(longest.start_s)} to "
+            f"{clock(longest.end_s)}"
+        )
+    missing = ecg.leads_with("missing")
+    if missing:
+        words.append(f"; not recorded: {', '.join(missing)}")
+    start = float(track.start_s[selected])
+    value = percentile[selected]
+    here = f"percentile {value:.0f}" if np.isfinite(value) else "nothing recorded"
+    words.append(f". Chosen: {clock(start)} to {clock(start + track.window_s)}, {here}.")
+    return "".join(words)
+
+
+def _detail_edges(edges: Floats, begin: float, end: float) -> Floats:
+    """The windows' own borders where there are few enough, else a border each pixel."""
+    inside = edges[(edges > begin) & (edges < end)]
+    if len(inside) < COLUMNS:
+        return np.concatenate([[begin], inside, [end]])
+    return np.linspace(begin, end, COLUMNS + 1)
+
+
+def _binned(values: Floats, edges: Floats, borders: Floats) -> Floats:
+    """Highest of the windows that reach into each bin, shape (n_bins, n_values).
+
+    The least sure of several must not get lost; NaN where there is none.
+    """
+    low = np.where(np.isfinite(values), values, -1.0)
+    first = np.searchsorted(edges[1:], borders[:-1] + 1e-6, side="right")
+    stop = np.searchsorted(edges[:-1], borders[1:] - 1e-6, side="left")
+    n = len(values)
+    first, stop = np.minimum(first, n - 1), np.clip(stop, 1, n)
+    padded = np.concatenate([low, np.full((1, low.shape[1]), -1.0)])
+    pairs = np.stack([first, np.maximum(stop, first + 1)], axis=1).ravel()
+    highest = np.maximum.reduceat(padded, pairs, axis=0)[::2]
+    beyond = borders[:-1] >= edges[-1] - 1e-6
+    return np.where((highest < 0) | beyond[:, np.newaxis], np.nan, highest)
+
+
+def _coarse(ecg: StandardEcg, row: int, a: int, b: int, size: int) -> tuple[Floats, Floats]:
+    n = (b - a) // size * size
+    blocks = ecg.signal_mv[row, a : a + n].reshape(-1, size)
+    valid = ecg.valid[row, a : a + n].reshape(-1, size)
+    low, high = blocks.min(axis=1), blocks.max(axis=1)
+    part = ~valid.all(axis=1)
+    for i in np.flatnonzero(part).tolist():
+        kept = blocks[i][valid[i]]
+        low[i], high[i] = (kept.min(), kept.max()) if kept.size else (np.nan, np.nan)
+    start = (a + np.arange(len(blocks)) * size) / ecg.fs_hz
+    time_s = np.stack([start, start + 0.5 * size / ecg.fs_hz], axis=1).ravel()
+    return time_s, np.stack([low, high], axis=1).ravel().astype(np.float64)
+
+
+def _runs_of(start_s: Floats) -> list[list[float]]:
+    """Starts of windows as runs of equal distance: [first, distance, how many]."""
+    hundredths = np.round(start_s * 100).astype(np.int64)
+    steps = np.diff(hundredths)
+    borders = [0, *(np.flatnonzero(np.diff(steps)) + 1).tolist(), len(steps)]
+    runs = [
+        [hundredths[a] / 100, steps[a] / 100, b - a]
+        for a, b in itertools.pairwise(borders)
+        if b > a
+    ]
+    return [*runs, [hundredths[-1] / 100, 1.0, 1]]
+
+
+def _height_mv(signal_mv: Floats) -> list[float]:
+    """Millivolts to show: the beats decide, so that a loose electrode does not flatten them."""
+    known = signal_mv[np.isfinite(signal_mv)]
+    if not known.size:
+        return [-1.0, 1.0]
+    limit = max(2.5 * float(np.percentile(np.abs(known), 80)), 0.1)
+    low, high = max(float(known.min()), -limit), min(float(known.max()), limit)
+    pad = 0.06 * (high - low) + 0.02
+    return [round(low - pad, 4), round(high + pad, 4)]
+
+
+def _microvolts(signal_mv: Floats) -> npt.NDArray[np.int16]:
+    """Whole microvolts; -32768 where nothing was recorded."""
+    steps = np.clip(np.round(signal_mv / _TRACE_UNIT_MV), -32767, 32767)
+    return np.where(np.isfinite(signal_mv), np.nan_to_num(steps), -32768).astype("<i2")
+
+
+def _bytes(percentile: Floats) -> str:
+    steps = np.clip(np.nan_to_num(percentile) * _STEPS, 0, 250).round()
+    return _base64(np.where(np.isfinite(percentile), steps, _NOTHING).astype(np.uint8))
+
+
+def _base64(values: npt.NDArray[np.generic]) -> str:
+    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode("ascii")
+
+
+def _or_none(value: float) -> float | None:
+    return round(float(value), 2) if np.isfinite(value) else None

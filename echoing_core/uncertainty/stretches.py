@@ -1,0 +1,201 @@
+"""Along a recording: what each window stands for, where the model is unsure, what a span holds.
+
+Nothing here looks at a signal or a model: a `WindowTrack` is enough, so a day takes milliseconds.
+Windows may lie unevenly, because a stretch that somebody zooms into is looked at more closely
+than the rest; all shares are therefore of time, not of windows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.records import LEADS, BoolArray, WindowTrack
+
+Floats = npt.NDArray[np.float64]
+
+UNSURE_PERCENTILE = 90.0
+"""From here on a window belongs to an uncertain stretch."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Windows in a row that are all at or above a percentile.
+
+    Attributes
+    ----------
+    start_s, end_s : float
+        In seconds from the start of the recording.
+    first, stop : int
+        The windows, ``first`` to ``stop - 1``.
+    worst : int
+        The least sure of them.
+    percentile : float
+        Of that one.
+    """
+
+    start_s: float
+    end_s: float
+    first: int
+    stop: int
+    worst: int
+    percentile: float
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True)
+class SpanSummary:
+    """What a span of a recording holds.
+
+    Attributes
+    ----------
+    start_s, end_s : float
+    n_windows : int
+        Windows whose middle lies in the span.
+    median, highest : float
+        Percentile over time, and of the least sure window; NaN where nothing was recorded.
+    unsure_share : float
+        Share of the recorded time at or above `UNSURE_PERCENTILE`, 0..1.
+    recorded_share : float
+        Share of the span that holds any signal, 0..1.
+    surest, worst : int or None
+        Windows; None where nothing was recorded.
+    share_by_lead : tuple of (str, float)
+        Leads with their share of what all leads give to sigma^2, greatest first; empty where the
+        model does not tell leads apart.
+    """
+
+    start_s: float
+    end_s: float
+    n_windows: int
+    median: float
+    highest: float
+    unsure_share: float
+    recorded_share: float
+    surest: int | None
+    worst: int | None
+    share_by_lead: tuple[tuple[str, float], ...]
+
+
+def shown_percentile(track: WindowTrack) -> Floats:
+    """Percentile of each window, NaN where no lead holds any signal."""
+    return np.where(track.valid_fraction.max(axis=1) > 0, track.percentile, np.nan)
+
+
+def cell_edges(track: WindowTrack, duration_s: float) -> Floats:
+    """Borders of the stretches that the windows stand for, shape (n_windows + 1,).
+
+    A window colours what lies nearest to its middle; the first and the last reach to the
+    ends of the recording.
+    """
+    centre = track.start_s + track.window_s / 2
+    inner = (centre[1:] + centre[:-1]) / 2
+    return np.concatenate([[0.0], inner, [duration_s]])
+
+
+def kept_windows(track: WindowTrack, hide_above: float) -> BoolArray:
+    """Windows that hold signal and are not above a percentile, shape (n_windows,).
+
+    Parameters
+    ----------
+    hide_above : float
+        Percentile, 0..100; at 100 every window with signal is kept.
+    """
+    percentile = shown_percentile(track)
+    return np.asarray(np.isfinite(percentile) & (np.nan_to_num(percentile) <= hide_above))
+
+
+def uncertain_stretches(
+    track: WindowTrack, duration_s: float, above: float = UNSURE_PERCENTILE
+) -> tuple[Stretch, ...]:
+    """Where the model is unsure, in the order of time.
+
+    Parameters
+    ----------
+    above : float
+        Percentile from which on a window belongs to a stretch.
+    """
+    percentile = np.nan_to_num(shown_percentile(track), nan=-1.0)
+    edges = cell_edges(track, duration_s)
+    changes = np.diff(np.concatenate([[False], percentile >= above, [False]]).astype(np.int8))
+    runs = np.flatnonzero(changes).reshape(-1, 2).tolist()
+    found = []
+    for first, stop in runs:
+        # Ties at percentile 100 are common, so sigma^2 itself decides which one is worst.
+        worst = first + int(np.argmax(track.uncertainty[first:stop]))
+        found.append(
+            Stretch(
+                start_s=float(edges[first]),
+                end_s=float(edges[stop]),
+                first=first,
+                stop=stop,
+                worst=worst,
+                percentile=float(percentile[worst]),
+            )
+        )
+    return tuple(found)
+
+
+def summarise_span(
+    track: WindowTrack, duration_s: float, start_s: float, end_s: float
+) -> SpanSummary:
+    """What the windows between two times say together.
+
+    A span shorter than the distance of two windows holds the window nearest to its middle.
+
+    Raises
+    ------
+    ValueError
+        The span is empty or lies outside the recording.
+    """
+    if not 0 <= start_s < end_s <= duration_s + 1e-6:
+        raise ValueError(f"no span from {start_s} to {end_s} s in {duration_s} s")
+    edges = cell_edges(track, duration_s)
+    length = np.minimum(edges[1:], end_s) - np.maximum(edges[:-1], start_s)
+    centre = track.start_s + track.window_s / 2
+    rows = np.flatnonzero((centre >= start_s) & (centre <= end_s))
+    if not rows.size:
+        rows = np.array([int(np.abs(centre - (start_s + end_s) / 2).argmin())])
+    percentile = shown_percentile(track)[rows]
+    known = np.isfinite(percentile)
+    weight = np.maximum(length[rows], 0.0)
+    total = float(weight.sum())
+    rows, percentile, weight = rows[known], percentile[known], weight[known]
+    recorded = float(weight.sum())
+    if not rows.size:
+        nan = float("nan")
+        return SpanSummary(start_s, end_s, 0, nan, nan, 0.0, 0.0, None, None, ())
+    shares: tuple[tuple[str, float], ...] = ()
+    if track.by_lead is not None:
+        by_lead = (track.by_lead[rows].astype(np.float64) * weight[:, np.newaxis]).sum(axis=0)
+        if by_lead.sum() > 0:
+            parts = by_lead / by_lead.sum()
+            order = np.argsort(-parts, kind="stable").tolist()
+            shares = tuple((LEADS[i], float(parts[i])) for i in order)
+    return SpanSummary(
+        start_s=start_s,
+        end_s=end_s,
+        n_windows=int(rows.size),
+        median=_weighted_median(percentile, weight),
+        highest=float(percentile.max()),
+        unsure_share=float(weight[percentile >= UNSURE_PERCENTILE].sum() / recorded)
+        if recorded > 0
+        else float((percentile >= UNSURE_PERCENTILE).mean()),
+        recorded_share=recorded / total if total > 0 else 1.0,
+        surest=int(rows[np.argmin(track.uncertainty[rows])]),
+        worst=int(rows[np.argmax(track.uncertainty[rows])]),
+        share_by_lead=shares,
+    )
+
+
+def _weighted_median(values: Floats, weight: Floats) -> float:
+    if weight.sum() <= 0:
+        return float(np.median(values))
+    order = np.argsort(values, kind="stable")
+    passed = np.cumsum(weight[order])
+    return float(values[order][np.searchsorted(passed, 0.5 * passed[-1])])

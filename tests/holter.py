@@ -1,0 +1,33 @@
+"""A simulated Holter of a day, made in some seconds whenever a test needs one: never in git."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from echoing_core.io import write_wfdb
+from echoing_core.simulate.long import SimulatedLong, simulate_long
+
+DAY_S = 86_400.0
+
+
+def holter(duration_s: float = DAY_S, fs_hz: float = 200.0) -> SimulatedLong:
+    """X, Y, Z at 200 Hz; noise comes and goes as on a person who walks and lies down."""
+    return simulate_long(30_777, 1, duration_s=duration_s, fs_hz=fs_hz, leads="xyz")
+
+
+def write_holter(
+    folder: Path, name: str = "holter", duration_s: float = DAY_S
+) -> tuple[list[Path], SimulatedLong]:
+    """The same as WFDB files; a day has 104 MB."""
+    made = holter(duration_s)
+    recording = made.recording
+    files = write_wfdb(
+        folder,
+        name,
+        recording.signal_mv,
+        recording.fs_hz,
+        recording.lead_names,
+        gain=200.0,
+        comments=("simulated by EchoingECG",),
+    )
+    return [Path(f) for f in files], made
