@@ -256,7 +256,7 @@ def check_kill(tmp_path: Path, n: int, n_parts: int, rows: int) -> None:
     script = tmp_path / "run.py"
     script.write_text(SCRIPT, encoding="utf-8")
     given = (str(root), str(out), str(rows), str(n_parts * rows))
-    run = subprocess.run([sys.executable, str(script), *given], check=False, timeout=250)
+    run = subprocess.run([sys.executable, str(script), *given], check=False, timeout=900)
     assert run.returncode == -signal.SIGKILL
     # The workers notice that they are alone and end; until then one may finish its part.
     time.sleep(1.0)
@@ -275,6 +275,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_killed_in_the_middle_of_5000_records(tmp_path: Path) -> None:
     check_kill(tmp_path, 5000, n_parts=8, rows=256)
 
