@@ -101,7 +101,7 @@ def heart_beats(ecg: StandardEcg, start_s: float, length_s: float = WINDOW_S) ->
     last = min(end + round(CONTEXT_S * ecg.fs_hz), ecg.n_times)
     there = np.array([origin != "missing" for origin in ecg.lead_origin])
     signal_mv, valid = ecg.signal_mv[there, first:last], ecg.valid[there, first:last]
-    recorded = valid.any(axis=0)[begin - first : end - first]
+    recorded = np.asarray(valid.any(axis=0))[begin - first : end - first]
     if not recorded.any():
         return _none("Nothing was recorded here, so there is no heart rate.")
     around_s = find_heart_beats(signal_mv, valid, ecg.fs_hz)

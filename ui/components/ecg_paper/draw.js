@@ -92,7 +92,7 @@ function drawPulse(layer, page, panel) {
 }
 
 // Beside its row, or above its trace where it covers none or least of it.
-function drawName(layer, page, panel, lead, fs, fit) {
+function drawName(layers, page, panel, lead, fs, fit) {
   const words = { measured: "", derived: "derived", missing: "" }[lead.origin];
   const gain = fit && lead.origin !== "missing" ? `${panel.gain} mm/mV` : "";
   const label = svg("text", { class: `name ${lead.origin}`, "data-lead": lead.name });
@@ -120,10 +120,10 @@ function drawName(layer, page, panel, lead, fs, fit) {
     const line = [words, gain].filter(Boolean).join(", ");
     if (line) label.append(svg("tspan", { dx: 1, class: "note" }, line));
   }
-  layer.append(label);
+  layers.names.append(label);
   if (lead.origin === "missing") {
     const middle = page.x(panel.t0) + Math.min(panel.t1 - panel.t0, 2.5) * page.speed / 2;
-    layer.append(svg("text", { class: "name missing note", x: mm(middle), y: panel.base + 1, "text-anchor": "middle" }, "not recorded"));
+    layers.words.append(svg("text", { class: "name missing note", x: mm(middle), y: panel.base + 1, "text-anchor": "middle" }, "not recorded"));
   }
 }
 
@@ -152,7 +152,7 @@ function drawBeats(layer, page, beats) {
 
 function drawPage(layers, page, data, leads, settings) {
   drawGrid(layers.grid, page);
-  for (const name of ["cells", "traces", "words"]) layers[name].replaceChildren();
+  for (const name of ["cells", "traces", "words", "names"]) layers[name].replaceChildren();
   for (const panel of page.panels) {
     const lead = leads.get(panel.name);
     const alone = panel.column === 0;
@@ -172,7 +172,7 @@ function drawPage(layers, page, data, leads, settings) {
         layers.traces.append(svg("path", { class: "pulse", "data-gain": panel.gain, d: `M${x + 0.7} ${panel.base}v${-panel.gain}m-0.7 0h1.4` }));
       }
     }
-    drawName(layers.words, page, panel, lead, data.fs, settings.fit);
+    drawName(layers, page, panel, lead, data.fs, settings.fit);
   }
   drawFoot(layers.words, page, settings);
   if (settings.beats) drawBeats(layers.words, page, data.beats);

@@ -30,7 +30,7 @@ class Paper {
     this.box = html("div", { class: "box", tabindex: "0", role: "region", "aria-label": "ECG paper, scrolls with the arrow keys, plus and minus zoom" });
     this.sheet = svg("svg", { role: "group", class: "sheet-box" });
     this.layers = {};
-    for (const name of ["grid", "cells", "traces", "words"]) {
+    for (const name of ["grid", "cells", "traces", "words", "names"]) {
       this.layers[name] = svg("g", { class: name, "aria-hidden": "true" });
       this.sheet.append(this.layers[name]);
     }
@@ -118,6 +118,7 @@ class Paper {
 
   listen() {
     this.sheet.addEventListener("pointerdown", (event) => this.begin(event));
+    this.box.addEventListener("scroll", () => this.keepNames());
     this.box.addEventListener("keydown", (event) => {
       if (event.target !== this.box || event.ctrlKey || event.metaKey || event.altKey) return;
       const act = { "+": () => this.zoomBy(1), "=": () => this.zoomBy(1), "-": () => this.zoomBy(-1), 0: () => this.zoomTo(1) }[event.key];
@@ -127,6 +128,12 @@ class Paper {
         event.stopPropagation();
       }
     });
+  }
+
+  // Beside its row, a name stays in sight while the row is scrolled.
+  keepNames() {
+    const shift = this.page && this.page.named ? this.box.scrollLeft / this.pxPerMm : 0;
+    this.layers.names.setAttribute("transform", `translate(${shift} 0)`);
   }
 
   setDrawing(on) {
@@ -232,6 +239,7 @@ class Paper {
     this.root.dataset.pxPerMm = String(this.pxPerMm);
     this.zoomWords.textContent = `${Math.round(100 * this.settings.zoom)} %`;
     if (middle > 0) this.box.scrollLeft = middle * this.pxPerMm - this.box.clientWidth / 2;
+    this.keepNames();
   }
 
   update(data) {
