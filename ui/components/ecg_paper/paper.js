@@ -244,11 +244,15 @@ class Paper {
 
   update(data) {
     const fresh = this.window !== data.window;
-    if (this.round !== data.round) {
+    const restored = this.round !== data.round;
+    if (restored) {
       this.round = data.round;
       this.settings = { ...DEFAULTS, ...data.settings };
     }
-    if (!fresh && this.seen === JSON.stringify([data.samples.length, data.cells, data.beats, this.settings])) return;
+    // An answer to settings brings nothing new, and what is drawn stays as it is.
+    const content = JSON.stringify([data.leads, data.samples, data.cells, data.beats]);
+    if (!fresh && !restored && this.content === content) return;
+    this.content = content;
     this.data = data;
     this.leads = decodeLeads(data);
     if (fresh) this.calipers.all.slice().forEach((caliper) => this.calipers.remove(caliper, false));
@@ -257,7 +261,6 @@ class Paper {
     for (const option of this.controls.lead.menu.options) option.disabled = !present.includes(option.value);
     this.present = present;
     this.draw();
-    this.seen = JSON.stringify([data.samples.length, data.cells, data.beats, this.settings]);
   }
 
   draw() {
