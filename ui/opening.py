@@ -17,6 +17,7 @@ UNITS = {"mV": "mV", "µV": "uV", "V": "V", "raw numbers": "counts"}
 TIME_UNITS = {"seconds": "s", "milliseconds": "ms", "microseconds": "us"}
 EIGHT = ("I", "II", *LEADS[6:])
 _ROWS = {"rows": "one row is one moment", "columns": "one row is one lead"}
+_SERIES = {"rows": "columns", "columns": "rows"}
 _MOST = 32
 
 
@@ -42,11 +43,12 @@ def table_form(
     with st.container(border=True, key="table_form"):
         st.markdown(f"**What are the numbers in {frame.literal(preview.file_name)}?**")
         st.caption(
-            f"{preview.kind}, {len(preview.columns):,} columns of {preview.n_samples:,} numbers. "
+            f"{preview.kind}, {len(preview.columns):,} {_SERIES[preview.samples_in]} of "
+            f"{preview.n_samples:,} numbers. "
             "What the file says itself is filled in."
         )
         key = f"{identity}_{preview.samples_in}"
-        numbers = st.container()
+        numbers, picture = st.container(), st.container()
         leads = _columns(preview, key)
         time_column = next((i for i, lead in leads.items() if lead == TIME), None)
         with numbers:
@@ -55,14 +57,15 @@ def table_form(
         if time_column is not None and time_column != preview.time_column:
             words = st.selectbox("Times are in", list(TIME_UNITS), key=f"time_unit_{key}")
             time_unit = TIME_UNITS[words]
-        # The picture is in seconds as soon as the rate is known.
-        st.plotly_chart(
-            figures.table_head(preview.first, [c.name for c in preview.columns], fs_hz),
-            config={"displayModeBar": False, "staticPlot": True},
-            theme=None,
-            key=f"table_head_{key}",
-        )
-        st.caption("The first numbers of each column as they stand in the file, not yet in mV.")
+        with picture:
+            # In seconds as soon as the rate is known.
+            st.plotly_chart(
+                figures.table_head(preview.first, [c.name for c in preview.columns], fs_hz),
+                config={"displayModeBar": False, "staticPlot": True},
+                theme=None,
+                key=f"table_head_{key}",
+            )
+            st.caption("The first numbers of each as they stand in the file, not yet in mV.")
         if st.button("Open this recording", type="primary", key="read_table"):
             try:
                 layout = TableLayout(
@@ -142,15 +145,16 @@ def _columns(preview: TablePreview, key: str) -> dict[int, str]:
         _in_order(unnamed_keys=[f"lead_{key}_{c.index}" for c in unnamed])
     options = [NOT_USED, TIME, *LEADS, *FRANK_LEADS]
     chosen: dict[int, str] = {}
-    for start in range(0, len(columns), 6):
-        for place, column in zip(st.columns(6), columns[start : start + 6], strict=False):
+    # As many beside one another as there is room for, on a phone two.
+    with st.container(horizontal=True, gap="small"):
+        for column in columns:
             guess = TIME if column.is_time else column.lead or NOT_USED
             widget = f"lead_{key}_{column.index}"
             if widget not in st.session_state:
                 st.session_state[widget] = guess
-            name = column.name if len(column.name) <= 24 else f"{column.name[:23]}…"
-            chosen[column.index] = place.selectbox(
-                frame.literal(name) or "no name", options, key=widget
+            name = column.name if len(column.name) <= 16 else f"{column.name[:15]}…"
+            chosen[column.index] = st.selectbox(
+                frame.literal(name) or "no name", options, key=widget, width=140
             )
     if len(preview.columns) > _MOST:
         st.caption(f"Only the first {_MOST} of {len(preview.columns)} columns can be chosen.")

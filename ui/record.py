@@ -69,9 +69,6 @@ def chooser() -> None:
     else:
         with st.expander("Open another recording", icon=":material/folder_open:"):
             _choices()
-    error: str | None = st.session_state.get("upload_error")
-    if error is not None:
-        st.error(frame.literal(error), icon=":material/error:")
 
 
 def _choices() -> None:
@@ -85,12 +82,20 @@ def _choices() -> None:
             help="Files are read once, in memory; nothing of them stays on disk.",
         )
         opening.formats_caption()
-    with right:
-        st.markdown("**A sample to try**")
-        with frame.guarded():
-            for sample in resources.samples():
-                _sample_row(sample)
-    _read_uploads([(file.file_id, file.name, file.getvalue) for file in uploads or []])
+        _read_uploads([(file.file_id, file.name, file.getvalue) for file in uploads or []])
+        problem = st.empty()
+    if uploads and st.session_state.get("table_waits"):
+        # What a table needs to be told is asked right below it, on narrow screens too.
+        _ask_about_table([(file.file_id, file.name, file.getvalue) for file in uploads])
+    else:
+        with right:
+            st.markdown("**A sample to try**")
+            with frame.guarded():
+                for sample in resources.samples():
+                    _sample_row(sample)
+    error: str | None = st.session_state.get("upload_error")
+    if error is not None:
+        problem.error(frame.literal(error), icon=":material/error:")
 
 
 def _sample_row(sample: Sample) -> None:
@@ -111,23 +116,26 @@ def _read_uploads(uploads: list[tuple[str, str, Callable[[], bytes]]]) -> None:
         st.session_state.pop("upload_error", None)
         st.session_state.pop("uploads_seen", None)
         st.session_state.pop("table_waits", None)
-        return
+    elif identity != st.session_state.get("uploads_seen"):
+        st.session_state["uploads_seen"] = identity
+        st.session_state.pop("upload_error", None)
+        files = [(name, content()) for _, name, content in uploads]
+        st.session_state["table_waits"] = _is_table(files)
+        if not st.session_state["table_waits"]:
+            read_and_show(lambda: services.read_upload(files))
+
+
+def _ask_about_table(uploads: list[tuple[str, str, Callable[[], bytes]]]) -> None:
+    """The form about the columns of an uploaded table, until it is read."""
 
     def files() -> list[tuple[str, bytes]]:
         return [(name, content()) for _, name, content in uploads]
 
-    if identity != st.session_state.get("uploads_seen"):
-        st.session_state["uploads_seen"] = identity
-        st.session_state.pop("upload_error", None)
-        st.session_state["table_waits"] = _is_table(files())
-        if not st.session_state["table_waits"]:
-            read_and_show(lambda: services.read_upload(files()))
-    if st.session_state.get("table_waits"):
-        opening.table_form(
-            lambda way: services.table_preview(files(), way),
-            "-".join(identity),
-            lambda layout: read_and_show(lambda: services.read_upload(files(), layout)),
-        )
+    opening.table_form(
+        lambda way: services.table_preview(files(), way),
+        "-".join(file_id for file_id, _, _ in uploads),
+        lambda layout: read_and_show(lambda: services.read_upload(files(), layout)),
+    )
 
 
 def _is_table(files: list[tuple[str, bytes]]) -> bool:

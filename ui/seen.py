@@ -48,7 +48,7 @@ def _seen(recording: Recording, ecg: StandardEcg) -> Seen:
 
 def _table(leads: tuple[SeenLead, ...]) -> str:
     """A plain table: it is read aloud row by row, and scrolls in its own box."""
-    heads = ("Lead", "Comes from", "Called in the file", "Stated there", "There for")
+    heads = ("Lead", "Comes from", "Called in the file", "The file says", "Present")
     rows = []
     for lead in leads:
         # What a file spells is text, never markup.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from echoing_core.figures.style import FONT, INK, MUTED, safe
+from echoing_core.figures.style import FONT, INK, safe
 from echoing_core.records import FloatArray
 
 MOST_ROWS = 16
@@ -30,6 +30,7 @@ def table_head(first: FloatArray, names: Sequence[str], fs_hz: float | None) -> 
     step = max(1, first.shape[1] // _POINTS)
     x = np.arange(0, first.shape[1], step) / (fs_hz or 1.0)
     figure = go.Figure()
+    ticks: list[str] = []
     for place, (name, row) in enumerate(zip(names, rows, strict=False)):
         part = row[::step].astype(np.float64)
         part[np.isinf(part)] = np.nan
@@ -41,11 +42,8 @@ def table_head(first: FloatArray, names: Sequence[str], fs_hz: float | None) -> 
             x=x, y=y, mode="lines", line={"color": INK, "width": 1}, name=safe(name),
             hoverinfo="skip", connectgaps=False,
         )  # fmt: skip
-        span = f"{low:.4g} to {high:.4g}" if measured.size else "no numbers"
-        figure.add_annotation(
-            x=1, xref="paper", y=-place + 0.5, text=span, showarrow=False, xanchor="right",
-            yanchor="top", font={"size": 11, "color": MUTED}, bgcolor="rgba(255,255,255,0.8)",
-        )  # fmt: skip
+        span = f"{low:.3g} to {high:.3g}" if measured.size else "no numbers"
+        ticks.append(f"{safe(name[:16])}<br><span style='font-size:10px'>{span}</span>")
     n = max(len(figure.data), 1)
     figure.update_layout(
         template="none", height=70 + 42 * n, font={"family": FONT, "color": INK},
@@ -56,7 +54,7 @@ def table_head(first: FloatArray, names: Sequence[str], fs_hz: float | None) -> 
             "gridcolor": "#eef0f3", "zeroline": False,
         },
         yaxis={
-            "tickvals": [-i for i in range(n)], "ticktext": [safe(s[:24]) for s in names[:n]],
+            "tickvals": [-i for i in range(n)], "ticktext": ticks,
             "range": [-n + 0.4, 0.6], "automargin": True, "fixedrange": True, "showgrid": False,
             "zeroline": False,
         },

@@ -201,7 +201,8 @@ def _voltages(code: str, value: ET.Element, start_s: float, step_s: float, name:
         ) from exc
     if not digits.size:
         raise UnreadableRecordError(f"Lead {lead} of {name} holds no sample; export it again.")
-    mv = (digits * (gain * factor) + offset_mv).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+        mv = (digits * (gain * factor) + offset_mv).astype(np.float32)
     if np.isinf(mv).any():
         raise UnitsError(f"Lead {lead} of {name} holds values without end; export it again.")
     return _Stretch(code, start_s, step_s, mv, f"{gain:g} {shown(units)} per unit")

@@ -307,7 +307,8 @@ def _to_mv(
     baseline = float(definition.get("ChannelBaseline") or 0.0)
     if gain == 0 or not math.isfinite(gain) or not math.isfinite(baseline):
         raise UnitsError(f"Lead {lead} of {name} has no usable sensitivity; export it again.")
-    mv = ((raw.astype(np.float64) * gain + baseline) * factor).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+        mv = ((raw.astype(np.float64) * gain + baseline) * factor).astype(np.float32)
     if padding is not None:
         mv[raw == padding] = np.nan
     if np.isinf(mv).any():

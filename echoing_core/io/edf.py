@@ -232,7 +232,7 @@ def read_edf(file: SourceFile) -> Recording:
     check_size(total, 1, wanted[0].n * len(wanted) / header.record_s, name)
     channels = [_channel(data, header, signal, runs, n_out, name, notes) for signal in wanted]
     for start, end, seconds in _gaps(runs, header.record_s):
-        notes.add(f"The recording was interrupted for {seconds:.1f} s at {_clock(start, end)}.")
+        notes.add(f"The recording was interrupted for {seconds:.1f} s, from {_clock(start, end)}.")
         if len(notes.by_sentence) > 40:
             notes.add("There are more interruptions than are listed here.")
             break
@@ -305,8 +305,9 @@ def _channel(
         step = max(1, _BLOCK_VALUES // signal.n)
         for begin in range(first, first + n_records, step):
             count = min(step, first + n_records - begin)
-            values = (_digital(data, header, signal, begin, count) - low) * gain + bottom
-            mv[at : at + values.size] = values * factor
+            with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+                values = (_digital(data, header, signal, begin, count) - low) * gain + bottom
+                mv[at : at + values.size] = values * factor
             at += values.size
     if not np.isfinite(mv[~np.isnan(mv)]).all():
         raise UnitsError(

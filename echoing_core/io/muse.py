@@ -146,7 +146,10 @@ def _lead(data: ET.Element, fs_hz: float, filters: str, name: str, notes: Findin
             f"Lead {lead} of {name} holds {digital.size} samples where {shown(declared)} are "
             "declared; export it again."
         )
-    mv = (digital.astype(np.float64) * (gain * factor)).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+        mv = (digital.astype(np.float64) * (gain * factor)).astype(np.float32)
+    if np.isinf(mv).any():
+        raise UnitsError(f"Lead {lead} of {name} holds values without end; export it again.")
     mv[digital == _NOT_MEASURED] = np.nan
     if text_of(data, "LeadOff").upper() == "TRUE":
         notes.add("The device says that the electrode was off: {}.", lead)

@@ -256,11 +256,12 @@ def read_table(file: SourceFile, layout: TableLayout, *, simulated: bool = False
     channels = []
     for index, lead in layout.leads.items():
         values = cells.column(index)
-        if places is None:
-            row = (values * factor).astype(np.float32)
-        else:
-            row = np.full(n_times, np.nan, dtype=np.float32)
-            row[places] = values * factor
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+            if places is None:
+                row = (values * factor).astype(np.float32)
+            else:
+                row = np.full(n_times, np.nan, dtype=np.float32)
+                row[places] = values * factor
         del values
         if np.isinf(row).any():
             raise UnitsError(

@@ -43,7 +43,7 @@ def test_a_file_is_opened_and_what_the_model_saw_is_told(open_app: OpenApp, name
     recording = app.session_state["record"].recording
     np.testing.assert_allclose(recording.signal_mv[0], MV[0], atol=1e-6)
     assert any(e.label.startswith("What the model saw") for e in app.expander)
-    table = next(t for t in markup(app).split("<table>") if "Called in the file" in t)
+    table = next(t for t in markup(app).split("<table>") if "The file says" in t)
     if name == "EDF":
         assert "<td>ECG V1 <em>(renamed)</em></td><td>5 uV per unit" in table
     if name == "MUSE":

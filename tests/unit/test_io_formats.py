@@ -84,7 +84,7 @@ def test_an_interrupted_edf_has_gaps_where_it_was_interrupted() -> None:
             recording.signal_mv[:, place : place + 500], MV[:, i * 500 : (i + 1) * 500], atol=1e-6
         )
     np.testing.assert_array_equal(np.isnan(recording.signal_mv), np.tile(~kept, (12, 1)))
-    assert any("interrupted for 7.0 s at 00:00:03 to 00:00:10" in n for n in recording.notes)
+    assert any("interrupted for 7.0 s, from 00:00:03 to 00:00:10" in n for n in recording.notes)
 
 
 def test_clocks_with_few_digits_make_no_gap() -> None:

@@ -1,0 +1,52 @@
+"""An interrupted Holter in EDF and a table without words, opened in a real Chromium."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import ecg_files as made
+
+pytestmark = pytest.mark.browser
+
+
+def choose(app: Page, path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    app.locator("input[type=file]").first.set_input_files(str(path))
+
+
+def test_an_interrupted_edf_says_what_the_model_saw(app: Page, camera, tmp_path: Path) -> None:
+    signal = made.ecg(20)
+    onsets = [i + 30 * (i >= 12) for i in range(20)]
+    choose(app, tmp_path / "holter.edf", made.edf(signal, onsets_s=onsets))
+    app.get_by_text("What the model saw").click()
+    expect(app.get_by_text("interrupted for 30.0 s, from 00:00:12 to 00:00:42")).to_be_visible()
+    table = app.get_by_role("region", name="Leads the model saw").get_by_role("table")
+    expect(table.get_by_role("row")).to_have_count(13)
+    expect(table.get_by_role("row", name=re.compile("V1 measured ECG V1"))).to_be_visible()
+    camera.take(app, "edf-seen")
+
+
+def test_a_table_is_told_what_it_is_by_keyboard(app: Page, camera, tmp_path: Path) -> None:
+    choose(app, tmp_path / "strip.npy", made.npy(made.ecg()))
+    expect(app.get_by_text("What are the numbers in strip.npy?")).to_be_visible()
+    app.get_by_role("button", name="I, II, III, aVR").press("Enter")
+    rate = app.get_by_role("spinbutton", name="Samples per second (Hz)")
+    rate.fill("500")
+    rate.press("Enter")
+    unit = app.get_by_role("combobox", name="Unit of the numbers")
+    unit.press("ArrowDown")
+    app.get_by_role("option", name="raw numbers").click()
+    counts = app.get_by_role("spinbutton", name="Numbers for 1 mV")
+    counts.fill("200")
+    counts.press("Enter")
+    expect(app.get_by_text("seconds", exact=True).first).to_be_attached()
+    camera.take(app, "table-form")
+    app.get_by_role("button", name="Open this recording").press("Enter")
+    expect(app.get_by_text("What the model saw")).to_be_visible()
+    expect(app.get_by_text("measured: all 12 leads")).to_be_visible()
