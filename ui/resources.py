@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from echoing_core import services
+from echoing_core.services.collection import Collection, folder_collection, index_folders
 from ui import frame
 
 if TYPE_CHECKING:
@@ -23,6 +24,30 @@ def _model() -> Model:
 @st.cache_resource(show_spinner="Opening the collection of ECGs")
 def _index() -> GalleryIndex:
     return services.load_index(model=_model())
+
+
+@st.cache_resource(show_spinner="Opening the collection of ECGs")
+def _shipped() -> Collection:
+    return Collection("Demo collection", _index(), "shipped")
+
+
+@st.cache_resource(show_spinner="Opening a collection of this machine")
+def _folder(path: str) -> Collection:
+    return folder_collection(path, _model())
+
+
+def collections() -> dict[str, Collection]:
+    """The collections that every session may search, by a key that does not change.
+
+    A folder that cannot be used is told in a sentence and left out.
+    """
+    found: dict[str, Collection] = {}
+    with frame.guarded():
+        found["demo"] = _shipped()
+    for number, path in enumerate(index_folders()):
+        with frame.guarded():
+            found[f"folder_{number}"] = _folder(str(path))
+    return found
 
 
 @st.cache_resource(show_spinner=False)

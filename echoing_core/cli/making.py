@@ -303,8 +303,19 @@ def samples_build(
 
 
 @app.command("app")
-def run_app(port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8501) -> None:
+def run_app(
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8501,
+    index: Annotated[
+        list[Path] | None,
+        typer.Option("--index", help="Index folder that the app offers too; may be repeated."),
+    ] = None,
+) -> None:
     """Open the app in the browser; without a display, only serve it."""
+    for folder in index or []:
+        if not (folder / "card.json").is_file():
+            raise ConfigError(
+                f"{folder} holds no card.json, so it is not an index. Give an index folder."
+            )
     root = Path(__file__).resolve().parents[2]
     if not (root / "app.py").is_file():
         raise ConfigError(
@@ -318,6 +329,8 @@ def run_app(port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 850
     arguments += ["--server.port", str(port), "--server.headless", str(not display).lower()]
     typer.echo(f"EchoingECG at http://127.0.0.1:{port} (stop with Ctrl+C). {DISCLAIMER}")
     sys.stdout.flush()
+    if index:
+        os.environ["ECHOING_INDEX"] = os.pathsep.join(str(f.resolve()) for f in index)
     # Streamlit looks for .streamlit/config.toml in the folder that it is started from.
     os.chdir(root)
     os.execv(sys.executable, arguments)

@@ -69,10 +69,26 @@ def seal(
     extra : mapping
         Further entries of the card; may not use the names of the standard ones.
     """
+    hashes = {path.name: sha256_of_file(path) for path in sorted(folder.iterdir())}
+    card = make_card(hashes, kind=kind, checkpoint_hash=checkpoint_hash, n=n, dim=dim, extra=extra)
+    (folder / CARD).write_bytes(card_bytes(card))
+    return card
+
+
+def make_card(
+    hashes: Mapping[str, str],
+    *,
+    kind: str,
+    checkpoint_hash: str,
+    n: int,
+    dim: int,
+    extra: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What ``card.json`` says of files with these hashes; see `seal`."""
     taken = sorted(set(extra) & set(_REQUIRED))
     if taken:
         raise ValueError(f"these entries of the card are written by seal itself: {taken}")
-    card: dict[str, Any] = {
+    return {
         "kind": kind,
         "format_version": FORMAT_VERSION,
         "checkpoint_hash": checkpoint_hash,
@@ -80,14 +96,22 @@ def seal(
         "n": n,
         "dim": dim,
         **extra,
-        "files": {path.name: sha256_of_file(path) for path in sorted(folder.iterdir())},
+        "files": dict(hashes),
     }
-    (folder / CARD).write_text(json.dumps(card, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return card
+
+
+def card_bytes(card: Mapping[str, Any]) -> bytes:
+    """The content of ``card.json``."""
+    return (json.dumps(card, indent=1, allow_nan=False) + "\n").encode()
 
 
 def read_card(
-    folder: Path, *, kind: str, files: frozenset[str], checkpoint_hash: str | None
+    folder: Path,
+    *,
+    kind: str,
+    files: frozenset[str],
+    checkpoint_hash: str | None,
+    optional: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """Read and check ``card.json``; no other file is touched.
 
@@ -100,6 +124,8 @@ def read_card(
         The files that the card must list, exactly.
     checkpoint_hash : str or None
         Hash of the checkpoint in use; None leaves that comparison out.
+    optional : frozenset of str
+        Files that it may list besides.
 
     Raises
     ------
@@ -113,8 +139,31 @@ def read_card(
         )
     if path.stat().st_size > MAX_CARD_BYTES:
         raise _damaged(path, f"is {path.stat().st_size} bytes long, too much for a card")
+    return parse_card(
+        path.read_bytes(),
+        folder,
+        kind=kind,
+        files=files,
+        checkpoint_hash=checkpoint_hash,
+        optional=optional,
+    )
+
+
+def parse_card(
+    content: bytes,
+    folder: Path,
+    *,
+    kind: str,
+    files: frozenset[str],
+    checkpoint_hash: str | None,
+    optional: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """As `read_card`, of a card that is in memory; ``folder`` only names it in messages."""
+    path = Path(folder) / CARD
+    if len(content) > MAX_CARD_BYTES:
+        raise _damaged(path, f"is {len(content)} bytes long, too much for a card")
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = json.loads(content.decode("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _damaged(path, "is not readable JSON") from error
     if not isinstance(card, dict):
@@ -131,7 +180,9 @@ def read_card(
             f"{folder} has format version {card['format_version']}, and this program reads "
             f"version {FORMAT_VERSION}. Build it again."
         )
-    if set(card["files"]) != files or not all(isinstance(h, str) for h in card["files"].values()):
+    listed = set(card["files"])
+    proper = all(isinstance(h, str) for h in card["files"].values())
+    if listed - optional != files - optional or not proper:
         raise _damaged(path, f"does not list exactly the files {sorted(files)}")
     if card["n"] < 1 or card["dim"] < 1:
         raise _damaged(path, f"says n = {card['n']} and dim = {card['dim']}")
@@ -155,9 +206,20 @@ def read_checked(folder: Path, name: str, card: Mapping[str, Any]) -> bytes:
     if not path.is_file():
         raise _damaged(path, "is missing")
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != card["files"][name]:
-        raise _damaged(path, _unlike(len(content)))
+    check_bytes(content, path, card)
     return content
+
+
+def check_bytes(content: bytes, path: Path, card: Mapping[str, Any]) -> None:
+    """Compare the hash of a file's bytes with the card's; ``path`` names the file.
+
+    Raises
+    ------
+    IndexMismatchError
+        If they are not the bytes that were written.
+    """
+    if hashlib.sha256(content).hexdigest() != card["files"][path.name]:
+        raise _damaged(path, _unlike(len(content)))
 
 
 def check_file(folder: Path, name: str, card: Mapping[str, Any]) -> Path:

@@ -10,6 +10,7 @@ approximate.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import threading
@@ -22,7 +23,17 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.embed.sealed import read_card, read_checked, seal, writing_folder
+from echoing_core.embed.sealed import (
+    CARD,
+    card_bytes,
+    check_bytes,
+    make_card,
+    parse_card,
+    read_card,
+    read_checked,
+    seal,
+    writing_folder,
+)
 from echoing_core.errors import IndexMismatchError
 from echoing_core.records import GaussianEmbedding
 
@@ -50,6 +61,18 @@ COLUMNS: Mapping[str, str] = {
 
 _VECTOR_FILES: Mapping[Target, str] = {"ecg": "vectors.faiss", "report": "reports.faiss"}
 _FILES = frozenset({*_VECTOR_FILES.values(), "items.parquet"})
+TRACES = "traces.npy"
+"""Optional: ten seconds of each item, int16 microvolts, shape (n, 12, 1000)."""
+
+GAP = np.iinfo(np.int16).min
+"""In `TRACES`: nothing was recorded here."""
+
+MAX_TABLE_BYTES = 512 * 1024**2
+"""What the table of an index may take in memory. A few kB of Parquet can hold the same text a
+billion times."""
+
+_TRACE_SHAPE = (12, 1000)
+_MAX_COLUMNS = 300
 # The deserialisation limit is a setting of the process, so only one thread may move it.
 _FAISS_LIMIT_LOCK = threading.Lock()
 
@@ -65,6 +88,8 @@ class GalleryIndex:
         Row i describes vector i. Never changed in place.
     card : mapping
         What ``card.json`` says.
+    traces : ndarray of int16 or None, shape (n, 12, 1000)
+        The ECGs in microvolts, `GAP` where nothing was recorded, if the folder holds them.
     """
 
     folder: Path
@@ -72,6 +97,7 @@ class GalleryIndex:
     card: Mapping[str, Any]
     _by_csd: Mapping[Target, Any]
     _by_cosine: Mapping[Target, Any]
+    traces: npt.NDArray[np.int16] | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -85,6 +111,28 @@ class GalleryIndex:
         """Names of the labels, without ``label_``."""
         return tuple(
             str(c).removeprefix("label_") for c in self.items.columns if c.startswith("label_")
+        )
+
+    def gaussians(
+        self, target: Target = "ecg", rows: npt.NDArray[np.integer] | None = None
+    ) -> GaussianEmbedding:
+        """The items' Gaussians as far as an index keeps them: mu, and the sum of sigma^2.
+
+        Only that sum matters to a CSD, so here it is spread evenly over the dimensions.
+
+        Parameters
+        ----------
+        target : {"ecg", "report"}
+        rows : ndarray of int or None
+            Of which items; None for all.
+        """
+        vectors = self._by_csd[target].reconstruct_n(0, len(self))
+        if rows is not None:
+            vectors = vectors[rows]
+        share = np.maximum(vectors[:, -1:].astype(np.float64) ** 2 / self.dim, 1e-30)
+        log_var = np.broadcast_to(np.log(share), (len(vectors), self.dim))
+        return GaussianEmbedding(
+            np.ascontiguousarray(vectors[:, :-1]), np.ascontiguousarray(log_var, dtype=np.float32)
         )
 
     def nearest(
@@ -168,6 +216,7 @@ def build_index(
     items: pd.DataFrame,
     checkpoint_hash: str,
     card: Mapping[str, Any] | None = None,
+    traces: npt.NDArray[np.int16] | None = None,
 ) -> dict[str, Any]:
     """Write an index folder, all or nothing.
 
@@ -183,12 +232,45 @@ def build_index(
     checkpoint_hash : str
     card : mapping, optional
         Further entries for ``card.json`` (what the gallery is, seed...).
+    traces : ndarray of int16, shape (n, 12, 1000), optional
+        The ECGs themselves in microvolts, `GAP` where nothing was recorded.
 
     Returns
     -------
     dict
         The card as written.
     """
+    files, facts = _contents(ecg, text, items, card, traces)
+    with writing_folder(Path(folder), kind=KIND) as temporary:
+        for name, content in files.items():
+            (temporary / name).write_bytes(content)
+        return seal(temporary, kind=KIND, checkpoint_hash=checkpoint_hash, **facts)
+
+
+def index_files(
+    *,
+    ecg: GaussianEmbedding,
+    text: GaussianEmbedding,
+    items: pd.DataFrame,
+    checkpoint_hash: str,
+    card: Mapping[str, Any] | None = None,
+    traces: npt.NDArray[np.int16] | None = None,
+) -> dict[str, bytes]:
+    """The files of an index folder, in memory; for the parameters see `build_index`."""
+    files, facts = _contents(ecg, text, items, card, traces)
+    hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
+    made = make_card(hashes, kind=KIND, checkpoint_hash=checkpoint_hash, **facts)
+    return {CARD: card_bytes(made), **files}
+
+
+def _contents(
+    ecg: GaussianEmbedding,
+    text: GaussianEmbedding,
+    items: pd.DataFrame,
+    card: Mapping[str, Any] | None,
+    traces: npt.NDArray[np.int16] | None,
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The files of an index but its card, and what the card says besides their hashes."""
     n, dim = ecg.mu.shape
     if text.mu.shape != (n, dim) or len(items) != n or n == 0:
         raise ValueError(f"{ecg.mu.shape} ECGs, {text.mu.shape} reports, {len(items)} items differ")
@@ -199,21 +281,27 @@ def build_index(
     for target, column in (("ecg", "uncertainty"), ("report", "text_uncertainty")):
         if not _fits(vectors[target], items[column].to_numpy()):
             raise ValueError(f"column {column!r} is not the uncertainty of the embeddings")
-    with writing_folder(Path(folder), kind=KIND) as temporary:
-        for target, name in _VECTOR_FILES.items():
-            index = faiss.IndexFlatL2(dim + 1)
-            index.add(vectors[target])
-            (temporary / name).write_bytes(faiss.serialize_index(index).tobytes())
-        items.reset_index(drop=True).to_parquet(temporary / "items.parquet", engine="pyarrow")
-        extra = {
-            "faiss_version": faiss.__version__,
-            "simulated": bool(items["simulated"].all()),
-            "n_simulated": int(items["simulated"].sum()),
-            **(card or {}),
-        }
-        return seal(
-            temporary, kind=KIND, checkpoint_hash=checkpoint_hash, n=n, dim=dim, extra=extra
-        )
+    if traces is not None and (traces.shape != (n, *_TRACE_SHAPE) or traces.dtype != np.int16):
+        raise ValueError(f"traces are {traces.shape} {traces.dtype}, not ({n}, 12, 1000) int16")
+    files = {}
+    for target, name in _VECTOR_FILES.items():
+        index = faiss.IndexFlatL2(dim + 1)
+        index.add(vectors[target])
+        files[name] = faiss.serialize_index(index).tobytes()
+    table = io.BytesIO()
+    items.reset_index(drop=True).to_parquet(table, engine="pyarrow")
+    files["items.parquet"] = table.getvalue()
+    if traces is not None:
+        array = io.BytesIO()
+        np.save(array, traces, allow_pickle=False)
+        files[TRACES] = array.getvalue()
+    extra = {
+        "faiss_version": faiss.__version__,
+        "simulated": bool(items["simulated"].all()),
+        "n_simulated": int(items["simulated"].sum()),
+        **(card or {}),
+    }
+    return files, {"n": n, "dim": dim, "extra": extra}
 
 
 def open_index(folder: Path, *, checkpoint_hash: str | None) -> GalleryIndex:
@@ -233,35 +321,140 @@ def open_index(folder: Path, *, checkpoint_hash: str | None) -> GalleryIndex:
     IndexMismatchError
         If the folder is damaged, is no index, or belongs to another checkpoint.
     """
-    import pandas as pd
-
     folder = Path(folder)
-    card = read_card(folder, kind=KIND, files=_FILES, checkpoint_hash=checkpoint_hash)
-    content = {name: read_checked(folder, name, card) for name in sorted(_FILES)}
-    items = pd.read_parquet(io.BytesIO(content["items.parquet"]))
-    problem = _problem_with_items(items)
-    if problem is None and len(items) != card["n"]:
-        problem = f"{len(items)} rows where {card['n']} are needed"
-    if problem is not None:
+    card = read_card(
+        folder,
+        kind=KIND,
+        files=_FILES,
+        checkpoint_hash=checkpoint_hash,
+        optional=frozenset({TRACES}),
+    )
+    content = {name: read_checked(folder, name, card) for name in sorted(card["files"])}
+    return _opened(folder, card, content)
+
+
+def open_index_files(
+    files: Mapping[str, bytes], name: str, *, checkpoint_hash: str | None
+) -> GalleryIndex:
+    """As `open_index`, of files that are in memory; nothing is written to disk.
+
+    Parameters
+    ----------
+    files : mapping of str to bytes
+        The files of an index folder by their names.
+    name : str
+        What to call the folder in messages.
+    """
+    folder = Path(name)
+    if CARD not in files:
+        raise IndexMismatchError(f"{name} holds no {CARD}, so it is not an index. Choose another.")
+    card = parse_card(
+        files[CARD],
+        folder,
+        kind=KIND,
+        files=_FILES,
+        checkpoint_hash=checkpoint_hash,
+        optional=frozenset({TRACES}),
+    )
+    missing = sorted(set(card["files"]) - set(files))
+    if missing:
         raise IndexMismatchError(
-            f"items.parquet in {folder} cannot be used: {problem}. Build the index again."
+            f"{missing[0]} in {name} is missing. Take an undamaged copy of the index."
         )
+    content = {file: files[file] for file in card["files"]}
+    for file, data in content.items():
+        check_bytes(data, folder / file, card)
+    return _opened(folder, card, content)
+
+
+def _opened(folder: Path, card: dict[str, Any], content: Mapping[str, bytes]) -> GalleryIndex:
+    # The vectors first: once they are as many as the card says, so may the rows be.
+    parsed = {
+        target: _parse(content[name], folder / name, n=card["n"], dim=card["dim"] + 1)
+        for target, name in _VECTOR_FILES.items()
+    }
+    items = _items(content["items.parquet"], folder, n=card["n"])
     by_csd: dict[Target, Any] = {}
     by_cosine: dict[Target, Any] = {}
-    for target, name in _VECTOR_FILES.items():
-        index = _parse(content[name], folder / name, n=card["n"], dim=card["dim"] + 1)
+    for target, index in parsed.items():
         vectors = index.reconstruct_n(0, card["n"])
         column = "uncertainty" if target == "ecg" else "text_uncertainty"
         if not np.isfinite(vectors).all() or not _fits(vectors, items[column].to_numpy()):
             raise IndexMismatchError(
-                f"{name} in {folder} does not belong to the rows of its items.parquet. "
-                "Build the index again."
+                f"{_VECTOR_FILES[target]} in {folder} does not belong to the rows of its "
+                "items.parquet. Build the index again."
             )
         by_csd[target] = index
         by_cosine[target] = faiss.IndexFlatIP(card["dim"] + 1)
         by_cosine[target].add(np.hstack([_unit(vectors[:, :-1]), np.zeros_like(vectors[:, -1:])]))
+    traces = _traces(content[TRACES], folder, n=card["n"]) if TRACES in content else None
     logger.info("opened index of %d items with dimension %d", card["n"], card["dim"])
-    return GalleryIndex(folder, items, card, by_csd, by_cosine)
+    return GalleryIndex(folder, items, card, by_csd, by_cosine, traces)
+
+
+def _items(content: bytes, folder: Path, *, n: int) -> pd.DataFrame:
+    """The table, once it is known to fit into memory and to be what `build_index` writes."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(io.BytesIO(content))
+        if file.metadata.num_rows != n:
+            raise _unusable(folder, f"{file.metadata.num_rows} rows where {n} are needed")
+        schema = file.schema_arrow
+        if len(schema) > _MAX_COLUMNS:
+            raise _unusable(folder, f"it has {len(schema)} columns")
+        texts = [
+            f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)
+        ]
+        rows = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        if sum(group.total_byte_size for group in rows) > MAX_TABLE_BYTES:
+            raise _unusable(folder, "the table is too large")
+        # Repeated texts stay one text each until it is known how long they all are.
+        table = pq.read_table(io.BytesIO(content), read_dictionary=texts)
+        long = 0
+        for name in texts:
+            for chunk in table[name].chunks:
+                lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
+                long += pc.sum(lengths).as_py() or 0
+        if long + table.nbytes > MAX_TABLE_BYTES:
+            raise _unusable(folder, "the table is too large")
+        items = table.to_pandas()
+    except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError) as error:
+        raise _unusable(folder, "it is no table that an index has") from error
+    # Texts that were read as a dictionary come as categories.
+    for name in items.columns[items.dtypes == "category"]:
+        items[name] = items[name].astype(object)
+    problem = _problem_with_items(items)
+    if problem is not None:
+        raise _unusable(folder, problem)
+    return items
+
+
+def _unusable(folder: Path, problem: str) -> IndexMismatchError:
+    return IndexMismatchError(
+        f"items.parquet in {folder} cannot be used: {problem}. Build the index again."
+    )
+
+
+def _traces(content: bytes, folder: Path, *, n: int) -> npt.NDArray[np.int16]:
+    wanted = (n, *_TRACE_SHAPE)
+    try:
+        # Mapped over the bytes at hand: what a header claims takes no memory.
+        stream = io.BytesIO(content)
+        version = np.lib.format.read_magic(stream)
+        shape, fortran, dtype = (
+            np.lib.format.read_array_header_1_0(stream) if version == (1, 0) else ((), True, None)
+        )
+        if shape != wanted or fortran or dtype != np.dtype("<i2"):
+            raise ValueError(f"an array of {shape}")
+        data = np.frombuffer(content, dtype="<i2", offset=stream.tell())
+        return np.asarray(data.reshape(wanted), dtype=np.int16)
+    except (ValueError, EOFError) as error:
+        raise IndexMismatchError(
+            f"{TRACES} in {folder} does not hold the {n} ECGs of its index. Build the index again."
+        ) from error
 
 
 def _vectors(embedding: GaussianEmbedding) -> npt.NDArray[np.float32]:

@@ -134,6 +134,11 @@ def search_gallery(
     chosen_order = _one_of(order, ORDERS, "order")
     chosen_target = _one_of(target, TARGETS, "target")
     rows = None if where is None else where.rows(index.items)
+    if chosen_target == "report":
+        # An item of one's own may have come without a report; there is nothing to find.
+        told = np.flatnonzero(index.items["report"].str.strip().to_numpy() != "")
+        if len(told) < len(index):
+            rows = told if rows is None else np.intersect1d(rows, told)
     n_allowed = len(index) if rows is None else len(rows)
     n_fetched = k
     while True:
@@ -148,7 +153,7 @@ def search_gallery(
         n_fetched = min(2 * n_fetched, n_allowed)
     chosen = keep[:k]
     return [
-        _hit(index.items, int(found[i]), float(distances[i]), rank, order)
+        hit_of(index.items, int(found[i]), float(distances[i]), rank, order)
         for rank, i in enumerate(chosen, start=1)
     ]
 
@@ -168,7 +173,8 @@ def _first_of_each(texts: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
     return np.asarray(sorted(first.values()), dtype=np.int64)
 
 
-def _hit(items: pd.DataFrame, row: int, distance: float, rank: int, order: str) -> Hit:
+def hit_of(items: pd.DataFrame, row: int, distance: float, rank: int, order: str) -> Hit:
+    """One row of the table as a `Hit`."""
     item: dict[str, Any] = {str(name): items[name].iloc[row] for name in items.columns}
     return Hit(
         rank=rank,

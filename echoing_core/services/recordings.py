@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -496,16 +496,48 @@ def unknown_words_mean(model: Model) -> str:
 
 
 def draw_item(index: GalleryIndex, item_id: str) -> StandardEcg:
-    """The trace of an index item, drawn again from its seed and id (simulated items)."""
+    """The trace of an index item: as the index holds it, or drawn again from its seed and id.
+
+    Raises
+    ------
+    ConfigError
+        There is no such item, or it is a real recording of which the index holds no trace.
+    """
+    from echoing_core.retrieve.index import GAP
     from echoing_core.simulate import redraw
 
-    rows = index.items[index.items["item_id"] == item_id]
-    if rows.empty:
+    rows = np.flatnonzero((index.items["item_id"] == item_id).to_numpy())
+    if not rows.size:
         raise ConfigError(f"The index has no item {item_id}.")
-    row = rows.iloc[0]
+    row = index.items.iloc[int(rows[0])]
+    if index.traces is not None:
+        microvolts = index.traces[int(rows[0])]
+        valid = microvolts != GAP
+        return StandardEcg(
+            signal_mv=np.where(valid, microvolts / 1000.0, 0.0).astype(np.float32),
+            valid=valid,
+            lead_origin=_origins(index, int(rows[0]), valid),
+            derivation="as its collection says",
+            record_id=str(row["record_id"]),
+            simulated=bool(row["simulated"]),
+        )
     if not bool(row["simulated"]):
         raise ConfigError(f"Item {item_id} is a real recording; the index holds no trace of it.")
     return standardise(redraw(str(row["record_id"])).recording_12)
+
+
+def _origins(
+    index: GalleryIndex, row: int, valid: npt.NDArray[np.bool_]
+) -> tuple[Literal["measured", "derived", "missing"], ...]:
+    """Where the leads of a stored trace come from, as far as the card tells it."""
+    told = index.card.get("lead_origins")
+    letters = told[row] if isinstance(told, list) and len(told) == len(index) else ""
+    if not isinstance(letters, str) or len(letters) != len(LEADS):
+        letters = "m" * len(LEADS)
+    return tuple(
+        "missing" if not there else ("derived" if letter == "d" else "measured")
+        for letter, there in zip(letters, valid.any(axis=1), strict=True)
+    )
 
 
 def _standard(recording: Recording | StandardEcg, vcg_method: str) -> StandardEcg:

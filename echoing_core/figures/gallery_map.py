@@ -1,0 +1,132 @@
+"""The map of a collection, as the browser draws it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.figures.style import SCALE
+
+MOST_POINTS = 10_000
+"""More dots than this cannot be told apart on a screen; hits are always among them."""
+
+# Told apart by lightness too, so also without colour.
+_NO, _YES, _UNKNOWN = "#8fb3cf", "#b34700", "#c4cad2"
+_KINDS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#6b7685")
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Colouring:
+    """What the colours of the map say.
+
+    Attributes
+    ----------
+    number : ndarray of uint8, shape (n,)
+        Of each item, which entry of the legend.
+    legend : tuple of (words, colour)
+    words : str
+        What is shown; empty for the uncertainty, which is told of every item anyway.
+    ramp : bool
+        The legend is one scale from low to high.
+    """
+
+    number: npt.NDArray[np.uint8]
+    legend: tuple[tuple[str, str], ...]
+    words: str = ""
+    ramp: bool = False
+
+
+def colour_by_percentile(percentile: npt.ArrayLike) -> Colouring:
+    """By uncertainty percentile, 0..100, in the colours of the uncertainty strip."""
+    step = 100.0 / len(SCALE)
+    number = np.clip(np.asarray(percentile, dtype=np.float64) // step, 0, len(SCALE) - 1)
+    legend = tuple((f"{i * step:.0f} to {(i + 1) * step:.0f}", c) for i, c in enumerate(SCALE))
+    return Colouring(number.astype(np.uint8), legend, ramp=True)
+
+
+def colour_by_flag(values: npt.ArrayLike, words: str) -> Colouring:
+    """By a label that is yes (1), no (0) or not known (NaN)."""
+    number = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=2.0)
+    return Colouring(
+        number.astype(np.uint8), (("no", _NO), ("yes", _YES), ("not known", _UNKNOWN)), words
+    )
+
+
+def colour_by_kind(values: Sequence[str], words: str) -> Colouring:
+    """By a word, such as the source; the rarest beyond six share a colour."""
+    names, counts = np.unique(np.asarray(values, dtype=str), return_counts=True)
+    common = [str(n) for n in names[np.argsort(-counts, kind="stable")][: len(_KINDS) - 1]]
+    rest = len(common)
+    number = np.array([common.index(v) if v in common else rest for v in values], dtype=np.uint8)
+    legend = [*zip(common, _KINDS, strict=False), ("other", _KINDS[-1])]
+    return Colouring(number, tuple(legend), words)
+
+
+def gallery_map_data(
+    xy: Floats,
+    percentile: npt.ArrayLike,
+    colouring: Colouring,
+    *,
+    explained: tuple[float, float],
+    passing: npt.NDArray[np.bool_],
+    hits: Sequence[int] = (),
+    query: Floats | None = None,
+    chosen: int | None = None,
+) -> dict[str, Any]:
+    """What the browser needs to draw the map, small enough to be sent with each search.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (n, 2)
+    percentile : array-like, shape (n,)
+        Uncertainty percentile of each item.
+    explained : tuple of float
+        Share of the variance along each axis, 0..1.
+    passing : ndarray of bool, shape (n,)
+        Items that pass the filter; the others are drawn faint.
+    hits : sequence of int
+        Row numbers, nearest first.
+    query : ndarray, shape (2,), optional
+    chosen : int, optional
+        Row number.
+    """
+    rows = np.arange(len(xy))
+    if rows.size > MOST_POINTS:
+        some = np.linspace(0, rows.size - 1, MOST_POINTS).astype(int)
+        rows = np.union1d(some, [*hits, *([] if chosen is None else [chosen])]).astype(int)
+    number = colouring.number[rows]
+    # In this order: where dots overlap, no colour hides another altogether.
+    order = np.random.default_rng(0).permutation(rows.size)
+    rows, number = rows[order], number[order]
+    share = np.clip(np.asarray(percentile, dtype=np.float64), 0, 100)
+    return {
+        "xy": _packed(xy[rows], "<f4"),
+        "rows": _packed(rows, "<i4"),
+        "colour": _packed(number, "u1"),
+        "percentile": _packed(np.round(share[rows]), "u1"),
+        "passing": _packed(passing[rows], "u1"),
+        "legend": [
+            {"words": words, "colour": colour, "count": int((colouring.number == i).sum())}
+            for i, (words, colour) in enumerate(colouring.legend)
+        ],
+        "ramp": colouring.ramp,
+        "colourWords": colouring.words,
+        "axes": [
+            f"{which} direction, {100 * part:.0f} % of the variance"
+            for which, part in zip(("first", "second"), explained, strict=True)
+        ],
+        "hits": [int(row) for row in hits],
+        "query": None if query is None else [float(v) for v in query],
+        "chosen": -1 if chosen is None else int(chosen),
+    }
+
+
+def _packed(values: npt.ArrayLike, kind: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype=kind).tobytes()).decode("ascii")

@@ -1,0 +1,59 @@
+"""A flat map of a collection: the two principal directions of its means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Where items lie in the plane of their two principal directions.
+
+    Attributes
+    ----------
+    centre : ndarray, shape (dim,)
+    axes : ndarray, shape (2, dim)
+        Orthonormal.
+    xy : ndarray, shape (n, 2)
+        The items.
+    explained : tuple of two float
+        Share of the variance along each axis, 0..1.
+    """
+
+    centre: Floats
+    axes: Floats
+    xy: Floats
+    explained: tuple[float, float]
+
+    def place(self, mu: npt.NDArray[np.floating]) -> Floats:
+        """Where means lie on the map, shape (n, 2)."""
+        return np.asarray((mu.astype(np.float64) - self.centre) @ self.axes.T)
+
+
+def project(mu: npt.NDArray[np.floating]) -> Projection:
+    """Principal component analysis of means; the same means always give the same map.
+
+    An eigenvector's sign is arbitrary, so its largest entry is made positive.
+
+    Parameters
+    ----------
+    mu : ndarray, shape (n, dim)
+        At least one row.
+    """
+    values = np.asarray(mu, dtype=np.float64)
+    centre = values.mean(axis=0)
+    apart = values - centre
+    variance, directions = np.linalg.eigh(apart.T @ apart)
+    axes = directions[:, ::-1][:, :2].T
+    largest = np.abs(axes).argmax(axis=1)
+    axes = axes * np.where(axes[np.arange(2), largest] < 0, -1.0, 1.0)[:, None]
+    total = float(variance.sum())
+    # Of one item, or of equal ones, there is nothing to explain.
+    share = variance[::-1][:2] / total if total > 1e-12 else np.zeros(2)
+    first, second = (float(np.clip(s, 0.0, 1.0)) for s in share)
+    return Projection(centre, np.ascontiguousarray(axes), apart @ axes.T, (first, second))

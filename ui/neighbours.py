@@ -1,0 +1,266 @@
+"""What a search found: the list, the map beside it, and the way from hit to hit.
+
+Keys of `st.session_state` that belong to a search: ``find_trail`` (ids of the items searched from,
+in order), ``find_marked`` (the item chosen in the list or on the map) and ``find_root`` (what the
+trail began at: another beginning empties both).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from echoing_core import figures, services
+from echoing_core.figures.gallery_map import (
+    Colouring,
+    colour_by_flag,
+    colour_by_kind,
+    colour_by_percentile,
+    gallery_map_data,
+)
+from echoing_core.records import Hit
+from echoing_core.retrieve.search import ItemFilter
+from echoing_core.services.collection import Collection, Search, item_hit
+from ui import frame, gallery
+
+_FOLDER = Path(__file__).parent / "components" / "gallery_map"
+_map = st.components.v2.component(
+    "gallery_map",
+    css=(_FOLDER / "map.css").read_text(encoding="utf-8"),
+    js=(_FOLDER / "map.js").read_text(encoding="utf-8"),
+)
+_STYLE = """<style>
+@media (min-width: 768px) {
+  .stColumn:has(.st-key-map_side) { align-self: flex-start; position: sticky; top: 4rem; }
+}
+[class*="st-key-hit_marked_"] { border-left: 4px solid #7e03a8 !important; }
+</style>"""
+_FEW = 50
+
+
+def trail(root: tuple[Any, ...]) -> list[str]:
+    """The items searched from, after the query itself; empty at its beginning."""
+    if st.session_state.get("find_root") != root:
+        st.session_state["find_root"] = root
+        st.session_state["find_trail"] = []
+        st.session_state["find_marked"] = None
+    steps: list[str] = st.session_state["find_trail"]
+    return steps
+
+
+def crumbs(collection: Collection, beginning: str) -> None:
+    """The searches that led here, each a button back to it."""
+    steps: list[str] = st.session_state["find_trail"]
+    if not steps:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="find_crumbs"):
+        st.markdown("Searched from", width="content")
+        names = [beginning, *(_short(collection, item) for item in steps)]
+        for number, name in enumerate(names):
+            if number == len(names) - 1:
+                st.markdown(f"› **{frame.literal(name)}**", width="content")
+            else:
+                st.button(
+                    frame.literal(name), key=f"find_crumb_{number}", on_click=_back, args=(number,),
+                    help="Back to this search", icon=":material/arrow_back:",
+                )  # fmt: skip
+
+
+def query_words(collection: Collection, beginning: str) -> str:
+    """What the present search is from, as it follows "nearest to"."""
+    steps: list[str] = st.session_state["find_trail"]
+    return _short(collection, steps[-1]) if steps else beginning
+
+
+def _short(collection: Collection, item_id: str) -> str:
+    record = collection.index.items["record_id"].iloc[collection.row(item_id)]
+    return f"ECG {record}"[:40]
+
+
+def _back(number: int) -> None:
+    steps = st.session_state["find_trail"]
+    left = steps[number] if number < len(steps) else None
+    del steps[number:]
+    # Where one came from stays marked.
+    st.session_state["find_marked"] = left
+
+
+def _search_from(item_id: str) -> None:
+    st.session_state["find_trail"].append(item_id)
+    st.session_state["find_marked"] = None
+
+
+def _mark(item_id: str) -> None:
+    now = st.session_state.get("find_marked")
+    st.session_state["find_marked"] = None if now == item_id else item_id
+
+
+def show_map(collection: Collection, found: Search, where: ItemFilter, query_words: str) -> None:
+    """The collection from above, with the hits, the query and the marked item."""
+    st.html(_STYLE)
+    index = collection.index
+    plane = collection.map
+    options = {
+        "uncertainty": "uncertainty",
+        **{n: gallery.label_words(n) for n in collection.flags},
+    }
+    if len(collection.sources) > 1:
+        options["source"] = "source"
+    if st.session_state.get("find_colour") not in options:
+        st.session_state["find_colour"] = "uncertainty"
+    picked = st.selectbox(
+        "Colour of the map",
+        list(options),
+        format_func=options.__getitem__,
+        key="find_colour",
+        persist_state="session",
+    )
+    passing = np.zeros(len(index), dtype=bool)
+    passing[where.rows(index.items)] = True
+    marked = st.session_state.get("find_marked")
+    data = gallery_map_data(
+        plane.xy,
+        index.items["percentile"].to_numpy(),
+        _colouring(collection, picked or "uncertainty", options),
+        explained=plane.explained,
+        passing=passing,
+        hits=[collection.row(hit.item_id) for hit in found.hits],
+        query=plane.place(found.query.mu)[0],
+        chosen=None if marked is None else collection.row(marked),
+    )
+    # Dots are named by row, so a late click on the map of another collection must not count.
+    identity = f"{st.session_state.get('find_collection')}:{len(index)}"
+    _map(
+        key="find_map",
+        data={**data, "identity": identity},
+        on_chosen_change=partial(_take, collection, identity),
+    )
+    share = 100 * sum(plane.explained)
+    st.caption(
+        f"The diamond is {frame.literal(query_words)}; ringed dots are what was found. The map "
+        f"keeps {share:.0f} % of the variance of the {index.dim} dimensions: neighbours are those "
+        "of all of them, and may lie apart here."
+    )
+
+
+def _colouring(collection: Collection, picked: str, options: dict[str, str]) -> Colouring:
+    items = collection.index.items
+    if picked == "uncertainty":
+        return colour_by_percentile(items["percentile"].to_numpy())
+    if picked == "source":
+        return colour_by_kind([str(s) for s in items["source"]], "source")
+    return colour_by_flag(items[f"label_{picked}"].to_numpy(), options[picked])
+
+
+def _take(collection: Collection, identity: str) -> None:
+    chosen = dict(st.session_state["find_map"]).get("chosen")
+    if not isinstance(chosen, dict) or chosen.get("identity") != identity:
+        return
+    row = chosen.get("row")
+    if isinstance(row, int) and 0 <= row < len(collection):
+        st.session_state["find_marked"] = str(collection.index.items["item_id"].iloc[row])
+
+
+def show_list(collection: Collection, found: Search) -> None:
+    """The marked item if it is elsewhere, then the neighbours, nearest first."""
+    hits = found.hits
+    # The item searched from is neither found nor filtered away.
+    others = found.n_compared - bool(st.session_state["find_trail"])
+    words = f"**{len(hits)} of {others:,} items, nearest first**"
+    if found.n_passing < others:
+        words += f" ({found.n_passing:,} pass the filters)"
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(words, width="content")
+        if collection.simulated:
+            frame.simulated_badge("all items are simulated")
+    if not hits:
+        st.info("No item passes the filters. Allow more.", icon=":material/filter_alt_off:")
+    marked = st.session_state.get("find_marked")
+    if marked is not None and marked not in {hit.item_id for hit in hits}:
+        st.markdown("**Chosen on the map**, not among those listed")
+        with frame.guarded():
+            _hit(collection, found, item_hit(collection, found, marked), True)
+    elif marked is not None:
+        place = next(hit.rank for hit in hits if hit.item_id == marked)
+        st.markdown(f"Marked: number **{place}** of the list")
+    for hit in hits:
+        with frame.guarded():
+            _hit(collection, found, hit, hit.item_id == marked)
+
+
+def distance_words(found: Search, hit: Hit) -> str:
+    """What a distance means, as far as the collection can tell."""
+    closer = found.closer_than_known_pct(hit.distance)
+    if closer is None or found.yardstick.size < _FEW:
+        return f"nearer than {_share(found.nearer_than_pct(hit.distance))} of the collection"
+    if found.by_pairs:
+        return f"closer than {_share(closer)} of ECGs are to their own report"
+    return f"closer than {_share(closer)} of ECGs are to their nearest neighbour"
+
+
+def _share(percent: float) -> str:
+    if 99 < percent < 100:
+        return f"{min(percent, 99.9):.1f} %"
+    return f"{percent:.0f} %"
+
+
+def _hit(collection: Collection, found: Search, hit: Hit, marked: bool) -> None:
+    key = f"hit_marked_{hit.item_id}" if marked else None
+    with st.container(border=True, key=key):
+        _facts(collection, found, hit)
+        st.markdown(frame.literal(hit.report) or "_no report_")
+        labels = gallery.labels_of(hit)
+        if labels:
+            st.caption("Labels: " + frame.literal(", ".join(labels)))
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            drawn = st.toggle(f"Show ECG {hit.rank}", key=f"draw_{hit.item_id}")
+            st.button(
+                "Unmark" if marked else "Mark on the map",
+                key=f"mark_{hit.item_id}", icon=":material/location_on:", on_click=_mark,
+                args=(hit.item_id,), help=f"Item {hit.rank} of the list",
+            )  # fmt: skip
+            st.button(
+                "Search from this one",
+                key=f"from_{hit.item_id}", icon=":material/search:", on_click=_search_from,
+                args=(hit.item_id,), help=f"Search with the ECG of item {hit.rank}",
+            )  # fmt: skip
+        if drawn:
+            _trace(collection, hit)
+
+
+def _facts(collection: Collection, found: Search, hit: Hit) -> None:
+    kind = "CSD" if hit.order == "csd" else "1 − cosine"
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"**{hit.rank or '–'}**", width="content")
+        if np.isfinite(hit.distance):
+            st.badge(distance_words(found, hit), color="blue")
+        st.badge(f"its uncertainty percentile {hit.percentile:.0f}", color="gray")
+        if hit.simulated and not collection.simulated:
+            frame.simulated_badge()
+        if len(collection.sources) > 1:
+            row = collection.row(hit.item_id)
+            st.badge(frame.literal(str(collection.index.items["source"].iloc[row])), color="gray")
+    where = f"Distance {hit.distance:.3f} ({kind}), nearer than "
+    where += f"{_share(found.nearer_than_pct(hit.distance))} of the collection"
+    st.caption(f"{where} · {frame.literal(hit.record_id)}")
+
+
+def _trace(collection: Collection, hit: Hit) -> None:
+    with st.spinner("Drawing the trace"):
+        ecg = services.draw_item(collection.index, hit.item_id)
+    with st.container(key=f"paper_hit_{hit.item_id}"):
+        st.plotly_chart(
+            figures.paper_figure(ecg, 0.0, width_px=840),
+            key=f"hit_{hit.item_id}",
+            theme=None,
+            config={"displayModeBar": False},
+            alt=f"Leads of item {hit.rank} on ECG paper, 10 seconds.",
+        )
+    if ecg.leads_with("derived"):
+        st.caption("Leads in blue are derived, not measured.")
+    if ecg.leads_with("missing"):
+        st.caption(f"Not recorded: {', '.join(ecg.leads_with('missing'))}.")
