@@ -32,7 +32,8 @@ TABLE: tuple[Setting, ...] = (
     Setting("paper_cells", "flag", in_link=True),
     Setting("paper_zoom", "number", low=0.5, high=4, in_link=True),
     # Ask
-    Setting("ask_window", "choice", ("surest", "chosen"), in_link=True),
+    Setting("ask_window", "choice", ("surest", "chosen", "fused"), in_link=True),
+    Setting("ask_rule", "choice", ("trimmed", "precision"), in_link=True),
     Setting("questions", "choices", max_chars=80),
     Setting("wording_*", "text"),
     # Retrieve
@@ -42,10 +43,18 @@ TABLE: tuple[Setting, ...] = (
     Setting("find_order", "choice", ("csd", "cosine"), in_link=True),
     Setting("find_k", "number", low=1, high=50, whole=True, in_link=True),
     Setting("find_labels", "choices", max_chars=80),
+    Setting("find_without", "choices", max_chars=80),
+    Setting("find_without", "choices", max_chars=80),
+    Setting("find_sources", "choices", max_chars=80),
+    Setting("find_colour", "choice", max_chars=80),
     Setting("find_percentile", "number", low=0, high=100, whole=True, in_link=True),
+    # Compare and Batch
+    Setting("compare_kind", "choice", max_chars=80),
+    Setting("compare_questions", "choices", max_chars=80),
+    Setting("batch_questions", "choices", max_chars=80),
 )
 """What is kept. A choice whose options are not listed here depends on the questions or on the
-collection, and is checked against them in `restore`."""
+collection: whoever draws it leaves out what there is not."""
 
 
 def collect() -> dict[str, Any]:
@@ -75,9 +84,8 @@ def restore(settings: Mapping[str, Any], own: tuple[PromptSet, ...] | None = Non
         ecg_paper.restore({**ecg_paper.settings(), **paper})
     if "questions" in wanted:
         known = [*resources.prompt_sets(), *st.session_state.get("own_questions", [])]
-        wanted["questions"] = _among(wanted["questions"], [p.name for p in known])
-    if "find_labels" in wanted:
-        wanted["find_labels"] = _among(wanted["find_labels"], resources.index().label_names)
+        names = {p.name for p in known}
+        wanted["questions"] = [name for name in wanted["questions"] if name in names]
     for key, value in wanted.items():
         st.session_state[key] = value
 
@@ -85,10 +93,6 @@ def restore(settings: Mapping[str, Any], own: tuple[PromptSet, ...] | None = Non
 def own_questions() -> tuple[PromptSet, ...]:
     """The questions that the person added."""
     return tuple(st.session_state.get("own_questions", []))
-
-
-def _among(values: list[str], known: Any) -> list[str]:
-    return [value for value in values if value in known]
 
 
 def from_link() -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _PAGES = {"": "Explore", "ask": "Ask", "retrieve": "Retrieve"}
 _MOST_PARTS = 6
+_ITEM, _SHOWN = "ECG ", 40
 _JSON, _CSV, _HTML, _PDF, _PNG = (
     "application/json", "text/csv", "text/html", "application/pdf", "image/png",
 )  # fmt: skip
@@ -178,15 +179,6 @@ def window_words(current: record.OpenRecord, start_s: float | None) -> str:
     return f"the window {windows.span_words(track, near)}"
 
 
-def query_words(query: str | Explanation, target: str, current: record.OpenRecord | None,
-                start_s: float | None) -> str:  # fmt: skip
-    """From what was searched, for the report."""
-    sought = "reports" if target == "report" else "ECGs"
-    if isinstance(query, str) or current is None:
-        return f"the words “{query}”, {sought}" if isinstance(query, str) else sought
-    return f"{window_words(current, start_s)}, {sought}"
-
-
 def add_answers(
     current: record.OpenRecord,
     answers: Sequence[Answer],
@@ -213,6 +205,10 @@ def add_hits(
     query : str
         From what was searched, as it follows "nearest to".
     """
+    # An ECG of a collection of one's own bears the name of its file.
+    real = index.items.loc[~index.items["simulated"].astype(bool), "record_id"].astype(str)
+    if query.removeprefix(_ITEM) in set(real.str[: _SHOWN - len(_ITEM)]):
+        query = "an ECG of the collection"
     made_with = str(index.card["checkpoint_hash"])[:12]
     collection = f"{len(index):,} items, embedded by model {made_with}…"
     _add_button(current, "found", Found(query, tuple(hits), collection))

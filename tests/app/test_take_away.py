@@ -75,21 +75,20 @@ def test_everything_can_be_taken_away_without_a_name(
 ) -> None:
     app = upload(open_app(), sound_upload(NAME, seconds=30.0))
     assert is_sound(app)
-    csv = downloads["Download CSV"].make()
-    table = pd.read_csv(io.StringIO(csv))
+    made = {label: offered.make() for label, offered in downloads.items()}
+    table = pd.read_csv(io.StringIO(made["Download CSV"]))
     assert len(table) == len(app.session_state["record"].explanation.track) == 21
-    assert len(pd.read_parquet(io.BytesIO(downloads["Download Parquet"].make()))) == 21
-    track = json.loads(downloads["Download JSON"].make())
+    assert len(pd.read_parquet(io.BytesIO(made["Download Parquet"]))) == 21
+    track = json.loads(made["Download JSON"])
     assert track["recording"] == "recording" and track["versions"]["numpy"]
-    page = downloads["Report as HTML"].make().decode()
+    page = made["Report as HTML"].decode()
     assert "Window A" in page and "Read from" in page
-    assert downloads["Report as PDF"].make().startswith(b"%PDF-")
-    assert downloads["Report as PNG"].make().startswith(b"\x89PNG")
-    for offered in downloads.values():
-        assert "Mustermann" not in offered.name
-        made = offered.make()
-        text = made if isinstance(made, str) else made.decode("latin-1")
-        assert "Mustermann" not in text and "19570304" not in text, offered.name
+    assert made["Report as PDF"].startswith(b"%PDF-")
+    assert made["Report as PNG"].startswith(b"\x89PNG")
+    for label, content in made.items():
+        assert "Mustermann" not in downloads[label].name
+        text = content if isinstance(content, str) else content.decode("latin-1")
+        assert "Mustermann" not in text and "19570304" not in text, label
 
 
 def test_the_person_names_the_report(
@@ -124,6 +123,23 @@ def test_answers_and_hits_go_into_the_report_of_their_recording(
     # Another recording starts with an empty report.
     upload(app, sound_upload("other", seconds=20.0))
     assert is_sound(app) and "nearest to" not in words(app)
+
+
+def test_an_ecg_of_a_collection_is_not_named(open_app: OpenApp) -> None:
+    from ui import take_away
+
+    app = upload(open_app(), sound_upload())
+    seen: list[object] = []
+    index = SimpleNamespace(
+        items=pd.DataFrame({"record_id": [NAME, "b"], "simulated": [False, True]}),
+        card={"checkpoint_hash": "0" * 64},
+    )
+    index_like = type("Index", (SimpleNamespace,), {"__len__": lambda _: 2})(**vars(index))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(take_away, "_add_button", lambda *given: seen.append(given[2].query))
+        for words in (f"ECG {NAME}", "ECG b", "the words “paced”"):
+            take_away.add_hits(app.session_state["record"], index_like, [], words)
+    assert seen == ["an ECG of the collection", "ECG b", "the words “paced”"]
 
 
 def test_without_a_recording_hits_cannot_be_added(open_app: OpenApp) -> None:

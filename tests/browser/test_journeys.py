@@ -188,7 +188,8 @@ def test_questions_and_neighbours_of_the_open_recording(app: Page, camera) -> No
 
 def test_the_track_can_be_taken_away(app: Page, tmp_path: Path) -> None:
     open_sample(app)
-    app.get_by_text("Settings and export").click()
+    app.locator(".st-key-take_away").get_by_text("Take it away", exact=True).click()
+    app.get_by_role("tab", name="Table of windows").click()
     with app.expect_download() as download:
         app.get_by_role("button", name="Download CSV").click()
     target = tmp_path / "track.csv"
