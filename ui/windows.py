@@ -452,8 +452,14 @@ def _window_table(
     model: Model, explanation: Explanation, *, surest: bool
 ) -> tuple[pd.DataFrame, list[int]]:
     track = explanation.track
-    found = services.extreme_windows(track, _N_ROWS, surest=surest)
-    reports = services.window_reports(model, explanation, found)
+    known = st.session_state.get("map_listed")
+    if known is None or known[0] is not track:
+        known = (track, {})
+        st.session_state["map_listed"] = known
+    if surest not in known[1]:
+        found = services.extreme_windows(track, _N_ROWS, surest=surest)
+        known[1][surest] = (found, services.window_reports(model, explanation, found))
+    found, reports = known[1][surest]
     shown = kept(track)
     table = pd.DataFrame(
         {

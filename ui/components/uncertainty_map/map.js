@@ -512,6 +512,16 @@ class UncertaintyMap {
 
   drawStrip(g, x, top) {
     const d = this.data, n = d.percentile.length;
+    if (this.view[0] < d.begin - 1e-3 || this.view[1] > d.end + 1e-3) {
+      // Until the server has sent this view: what the overview knows of it.
+      const each = (d.rows * d.rowSeconds) / d.overview.length;
+      const last = Math.min(Math.ceil(this.view[1] / each), d.overview.length);
+      for (let i = Math.max(Math.floor(this.view[0] / each), 0); i < last; i++) {
+        if (i * each >= d.duration) break;
+        g.fillStyle = this.colour(d.overview[i]);
+        g.fillRect(x(i * each), top, x((i + 1) * each) - x(i * each) + 0.4, STRIP);
+      }
+    }
     for (let i = 0; i < n; i++) {
       const from = x(d.begin + d.edges[i]), to = x(d.begin + d.edges[i + 1]);
       g.fillStyle = this.colour(d.percentile[i]);

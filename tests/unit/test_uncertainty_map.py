@@ -1,0 +1,143 @@
+"""Along a recording: stretches, spans, what is hidden, and what the map is drawn from."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+
+from echoing_core.figures.uncertainty_map import (
+    COLUMNS,
+    Mark,
+    _runs_of,
+    map_data,
+    overview_rows,
+    trace_points,
+    unrecorded_spans,
+)
+from echoing_core.records import GaussianEmbedding, StandardEcg, WindowTrack
+from echoing_core.uncertainty.reference import Reference
+from echoing_core.uncertainty.stretches import (
+    kept_windows,
+    summarise_span,
+    uncertain_stretches,
+)
+
+LINE = Reference.from_dict(
+    {
+        "name": "a line",
+        "n": 1001,
+        "simulated": True,
+        "quantiles": np.linspace(0.1, 100.0, 1001).tolist(),
+    }
+)
+
+
+def track_of(percentile: list[float], start_s: list[float] | None = None) -> WindowTrack:
+    n = len(percentile)
+    values = np.array(percentile, dtype=np.float64)
+    by_lead = np.zeros((n, 12), dtype=np.float32)
+    by_lead[:, 6] = values
+    return WindowTrack(
+        start_s=np.arange(n) * 10.0 if start_s is None else np.array(start_s),
+        embedding=GaussianEmbedding(np.zeros((n, 2), np.float32), np.zeros((n, 2), np.float32)),
+        uncertainty=values,
+        percentile=values,
+        valid_fraction=np.ones((n, 12)),
+        by_lead=by_lead,
+        strangeness=None,
+        window_s=10.0,
+        stride_s=10.0,
+    )
+
+
+def ecg_of(duration_s: float) -> StandardEcg:
+    n = round(100 * duration_s)
+    signal = np.zeros((12, n), dtype=np.float32)
+    signal[0] = np.sin(np.arange(n) / 20.0)
+    return StandardEcg(signal, np.ones((12, n), dtype=np.bool_), ("measured",) * 12, "rec")
+
+
+def decoded(text: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), dtype=np.uint8)
+
+
+def test_stretches_reach_from_border_to_border_and_name_their_worst() -> None:
+    found = uncertain_stretches(track_of([10, 95, 99, 20, 91]), 50.0)
+    assert [(s.start_s, s.end_s, s.worst, s.percentile) for s in found] == [
+        (10.0, 30.0, 2, 99.0),
+        (40.0, 50.0, 4, 91.0),
+    ]
+    assert uncertain_stretches(track_of([10, 20]), 20.0) == ()
+
+
+def test_a_span_is_told_by_time_and_not_by_windows() -> None:
+    # Ten windows a second apart at 95, beside four that are ten seconds apart at 10.
+    starts = [0.0, 10.0, 20.0, *(30.0 + i for i in range(10)), 50.0]
+    track = track_of([10.0] * 3 + [95.0] * 10 + [10.0], starts)
+    summary = summarise_span(track, 60.0, 0.0, 60.0)
+    assert summary.n_windows == 14 and summary.median == 10.0 and summary.highest == 95.0
+    # Cells of the close windows: from 30 s (between 25 and 35) to 49.5 s.
+    assert summary.unsure_share == pytest.approx((49.5 - 30.0) / 60.0)
+    assert summary.share_by_lead[0] == ("V1", 1.0)
+    assert summary.worst in range(3, 13)
+    with pytest.raises(ValueError, match="no span"):
+        summarise_span(track, 60.0, 30.0, 20.0)
+
+
+def test_a_span_between_two_windows_is_told_by_the_nearest() -> None:
+    summary = summarise_span(track_of([10, 50, 90]), 30.0, 11.0, 12.0)
+    assert (summary.n_windows, summary.median) == (1, 50.0)
+
+
+def test_hidden_are_those_above_and_those_without_signal() -> None:
+    track = track_of([10, 50, 90])
+    track.valid_fraction[0] = 0.0
+    assert kept_windows(track, 50.0).tolist() == [False, True, False]
+    assert kept_windows(track, 100.0).tolist() == [False, True, True]
+
+
+def test_a_day_needs_no_more_numbers_than_pixels() -> None:
+    rng = np.random.default_rng(5)
+    n = 40_000
+    track = track_of(rng.uniform(0, 100, n).tolist(), (np.arange(n) * 2.0).tolist())
+    ecg = ecg_of(80_010.0)
+    data = map_data(ecg, track, LINE, selected=17)
+    assert data["rows"] == 23
+    assert len(decoded(data["overview"])) == 23 * 360
+    assert len(decoded(data["percentile"])) == COLUMNS
+    assert len(decoded(data["leads"])) == 12 * COLUMNS
+    time_s, signal_mv = trace_points(ecg, 0.0, ecg.duration_s)
+    assert len(time_s) <= 2 * COLUMNS + 2
+    assert np.nanmax(signal_mv) == pytest.approx(1.0, abs=1e-3)
+    assert sum(len(v) for v in data.values() if isinstance(v, str)) < 80_000
+
+
+def test_the_least_sure_of_a_pixel_and_the_chosen_view_survive() -> None:
+    n = 20_000
+    percentile = np.full(n, 5.0)
+    percentile[7_777] = 100.0
+    track = track_of(percentile.tolist(), np.arange(n).astype(float).tolist())
+    data = map_data(ecg_of(n + 9.0), track, LINE)
+    assert 250 in decoded(data["percentile"]) and 250 in decoded(data["overview"])
+    # In a close view the columns are the windows themselves.
+    near = map_data(ecg_of(n + 9.0), track, LINE, view_s=(7_700.0, 7_900.0))
+    assert (decoded(near["percentile"]) == 250).sum() == 1
+    assert near["unsureStart"] == [7_777.0]
+
+
+@pytest.mark.parametrize("starts", [[0.0], [0.0, 1.0, 2.0], [0, 10, 20, 21, 22, 23, 30, 40.5]])
+def test_starts_come_back_from_their_runs(starts: list[float]) -> None:
+    back = [a + i * step for a, step, n in _runs_of(np.array(starts)) for i in range(int(n))]
+    assert back == pytest.approx(starts)
+
+
+def test_gaps_of_all_leads_are_found() -> None:
+    ecg = ecg_of(30.0)
+    ecg.valid[:, 1000:1500] = False
+    ecg.valid[0, :200] = False
+    assert unrecorded_spans(ecg) == [(10.0, 15.0)]
+    assert overview_rows(86_400.0) == (24, 3600.0) and overview_rows(1200.0) == (1, 1200.0)
+    data = map_data(ecg, track_of([5, 5, 5]), LINE, marks=[Mark(10.0, 15.0, "not recorded")])
+    assert data["marks"] == [[10.0, 15.0, "not recorded"]]
