@@ -6,7 +6,7 @@ A file is a YAML list of ``{name, question, label, positive, negative}``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from echoing_core.files import write_text_atomically
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*\Z")
 _KEYS = ("name", "question", "label", "positive", "negative")
 _MAX_TEXT = 400
+MAX_FILE_BYTES = 256 * 1024
+MOST_SETS, MOST_PROMPTS = 100, 50
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,11 @@ def load_prompt_sets(path: str | Path) -> tuple[PromptSet, ...]:
     else:
         raise ConfigError(f"There is no file or folder {path.name} with prompts.")
     sets = [item for file in files for item in _read(file)]
+    _refuse_repeated(sets)
+    return tuple(sets)
+
+
+def _refuse_repeated(sets: Sequence[PromptSet]) -> None:
     names = [item.name for item in sets]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -92,19 +99,51 @@ def load_prompt_sets(path: str | Path) -> tuple[PromptSet, ...]:
             f"The prompt set {repeated[0]} stands there {names.count(repeated[0])} times. "
             "Give each its own name."
         )
-    return tuple(sets)
 
 
-def save_prompt_sets(sets: Iterable[PromptSet], path: str | Path) -> None:
-    """Write one YAML file that `load_prompt_sets` reads back, replacing it in one step."""
-    path = Path(path)
+def prompt_sets_text(sets: Iterable[PromptSet]) -> str:
+    """The text of a file that `load_prompt_sets` and `parse_prompt_sets` read back."""
     entries = []
     for item in sets:
         entry: dict[str, Any] = {key: asdict(item)[key] for key in _KEYS}
         entry["positive"], entry["negative"] = list(item.positive), list(item.negative)
         entries.append(entry)
-    text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=100)
-    write_text_atomically(path, text)
+    return yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=100)
+
+
+def save_prompt_sets(sets: Iterable[PromptSet], path: str | Path) -> None:
+    """Write one YAML file that `load_prompt_sets` reads back, replacing it in one step."""
+    write_text_atomically(Path(path), prompt_sets_text(sets))
+
+
+def parse_prompt_sets(content: bytes, name: str) -> tuple[PromptSet, ...]:
+    """Prompt sets from the bytes of a file that somebody sent.
+
+    Parameters
+    ----------
+    name : str
+        What to call the file in messages.
+
+    Raises
+    ------
+    ConfigError
+        It is too large, holds something else, or a name in it repeats.
+    """
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError(
+            f"{name} has {len(content) // 1024:,} kB; a file of prompt sets has at most "
+            f"{MAX_FILE_BYTES // 1024} kB."
+        )
+    sets = _parsed(content, name)
+    if len(sets) > MOST_SETS or any(
+        len(s.positive) > MOST_PROMPTS or len(s.negative) > MOST_PROMPTS for s in sets
+    ):
+        raise ConfigError(
+            f"{name} has {len(sets)} prompt sets. At most {MOST_SETS} are read, with at most "
+            f"{MOST_PROMPTS} prompts on each side."
+        )
+    _refuse_repeated(sets)
+    return tuple(sets)
 
 
 def prompt_set_from_text(text: str) -> PromptSet:
@@ -126,13 +165,21 @@ def prompt_set_from_text(text: str) -> PromptSet:
 
 
 def _read(path: Path) -> list[PromptSet]:
+    return _parsed(path.read_bytes(), path.name)
+
+
+def _parsed(content: bytes, name: str) -> list[PromptSet]:
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name} is not a YAML file: {_first_line(error)}.") from error
+        text = content.decode("utf-8")
+        # A few lines of aliases can stand for gigabytes.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise ConfigError(f"{name} uses YAML aliases (*). Write each text out.")
+        entries = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{name} is not a YAML file: {_first_line(error)}.") from error
     if not isinstance(entries, list) or not entries:
-        raise ConfigError(f"{path.name} must hold a list of prompt sets; it holds something else.")
-    return [_prompt_set(entry, f"{path.name}, entry {i}") for i, entry in enumerate(entries, 1)]
+        raise ConfigError(f"{name} must hold a list of prompt sets; it holds something else.")
+    return [_prompt_set(entry, f"{name}, entry {i}") for i, entry in enumerate(entries, 1)]
 
 
 def _prompt_set(entry: object, where: str) -> PromptSet:

@@ -1,10 +1,10 @@
-"""Questions in words about one window of the open recording."""
+"""Questions in words about the open recording: at one place, as a whole, and all along it."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from echoing_core import services
+from echoing_core.services.questioning import answer_encoded, wording_spread
 from ui import frame, questions, record, resources, take_away
 
 frame.title("Ask about the recording")
@@ -12,14 +12,20 @@ current = record.required("ask about")
 model = resources.model()
 record.summary(current)
 left, right = st.columns([5, 7], gap="large")
+asked, place = [], None
 with left, frame.guarded():
-    start_s = questions.window_choice(current, key="ask_window")
-    chosen = questions.picked()
+    place = questions.place_choice(current)
+    asked = questions.encoded(model, questions.picked())
 with right, frame.guarded():
-    if chosen:
-        answers = services.ask(model, current.explanation, chosen, start_s=start_s)
-        questions.show_answers(model, answers)
+    if asked and place is not None:
+        embedding = questions.embeddings(current, place.rule)[place.kind]
+        answers = [answer_encoded(model, embedding, q) for q in asked]
+        spreads = [wording_spread(model, embedding, q) for q in asked]
+        notes = questions.show_answers(model, asked, answers, spreads)
         frame.training_note(model)
-        take_away.add_answers(current, answers, take_away.window_words(current, start_s))
+        take_away.add_answers(current, answers, place.about, notes)
     else:
         st.info("Choose at least one question, or add your own.", icon=":material/help:")
+if asked and place is not None and len(current.explanation.track) > 1:
+    with frame.guarded():
+        questions.show_along(model, current, asked, place.rule)

@@ -37,7 +37,7 @@ _STYLE = """<style>
 @media (min-width: 768px) {
   .stColumn:has(.st-key-map_side) { align-self: flex-start; position: sticky; top: 4rem; }
 }
-[class*="st-key-hit_marked_"] { border-left: 4px solid #7e03a8 !important; }
+[class*="st-key-hit_marked_"] { border-left: 4px solid var(--bar) !important; }
 </style>"""
 _FEW = 50
 
@@ -203,8 +203,10 @@ def distance_words(found: Search, hit: Hit) -> str:
 
 
 def _share(percent: float) -> str:
-    if 99 < percent < 100:
-        return f"{min(percent, 99.9):.1f} %"
+    if percent > 99.9:
+        return "> 99.9 %"
+    if percent > 99:
+        return f"{percent:.1f} %"
     return f"{percent:.0f} %"
 
 

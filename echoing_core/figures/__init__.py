@@ -4,7 +4,7 @@ Every figure keeps the number of points near the number of pixels, whatever the 
 recording.
 """
 
-from echoing_core.figures.answers import answers_figure, reference_figure
+from echoing_core.figures.answers import answers_along_figure, answers_figure, reference_figure
 from echoing_core.figures.attribution import lead_percentile
 from echoing_core.figures.overview import (
     decimate_min_max,
@@ -22,6 +22,7 @@ __all__ = [
     "GRID_3X4",
     "SCALE",
     "Mark",
+    "answers_along_figure",
     "answers_figure",
     "clock",
     "colour_of",

@@ -5,16 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import plotly.graph_objects as go
 
-from echoing_core.figures.style import FONT, INK, MUTED, colour_of, safe, wrap
+from echoing_core.figures.style import FONT, GAP, INK, MUTED, clock, colour_of, safe, wrap
 from echoing_core.records import Answer
 from echoing_core.uncertainty.reference import Reference
 
+Floats = npt.NDArray[np.float64]
 
-def answers_figure(answers: Sequence[Answer]) -> go.Figure:
-    """Each answer as a dot with its 90 % interval, on one scale from no to yes."""
+
+def answers_figure(
+    answers: Sequence[Answer], spreads: Sequence[npt.NDArray[np.float64]] = ()
+) -> go.Figure:
+    """Each answer as a dot with its 90 % interval, on one scale from no to yes.
+
+    Parameters
+    ----------
+    spreads : sequence of ndarray, optional
+        For each answer, the probabilities that single pairs of its texts would give: small dots.
+    """
     figure = go.Figure()
+    small = [(100 * p, i) for i, spread in enumerate(spreads) for p in np.ravel(spread)]
+    if small:
+        # Spread over the row by the golden ratio, so that equal values do not hide each other.
+        height = [i + 0.5 * ((0.618034 * n) % 1.0 - 0.5) for n, (_, i) in enumerate(small)]
+        figure.add_scatter(
+            x=[p for p, _ in small], y=height, mode="markers", name="one pair of texts",
+            marker={"size": 5, "color": "#c77a1e", "opacity": 0.55}, hoverinfo="skip",
+        )  # fmt: skip
     looks = {
         "yes": ("circle", "#0b4f9e"),
         "no": ("circle-open", "#0b4f9e"),
@@ -50,6 +69,90 @@ def answers_figure(answers: Sequence[Answer]) -> go.Figure:
             "tickvals": rows, "ticktext": [wrap(a.question) for a in answers],
             "range": [len(answers) - 0.4, -0.6], "automargin": True, "fixedrange": True,
             "gridcolor": "#eef0f3", "zeroline": False,
+        },
+    )  # fmt: skip
+    return figure
+
+
+_MOST_COLUMNS = 600
+_STEPS_S = (5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 21600)
+# From blue over white to orange: told apart with any kind of colour vision.
+_NO_TO_YES = ((0.0, "#0b4f9e"), (0.5, "#f5f5f5"), (1.0, "#b34700"))
+
+
+def answers_along_figure(
+    questions: Sequence[str],
+    probability: Floats,
+    unsure: npt.NDArray[np.bool_],
+    start_s: Floats,
+    window_s: float,
+    marks: Sequence[tuple[str, float]] = (),
+) -> go.Figure:
+    """A strip for each question: yes and no along a recording, grey where not sure enough.
+
+    Parameters
+    ----------
+    probability : ndarray, shape (n_questions, n_windows)
+        NaN where nothing was recorded.
+    unsure : ndarray of bool, shape (n_questions, n_windows)
+        The interval holds 50 %.
+    start_s : ndarray, shape (n_windows,)
+    window_s : float
+    marks : sequence of (words, seconds)
+        Middles of windows to point out.
+    """
+    middle_s = start_s + window_s / 2
+    columns = min(len(middle_s), _MOST_COLUMNS)
+    borders = np.linspace(0, len(middle_s), columns + 1).astype(int)
+    width = np.diff(borders)
+    said = np.isfinite(probability)
+    sure = said & ~unsure
+    n_said = np.add.reduceat(said, borders[:-1], axis=1)
+    n_sure = np.add.reduceat(sure, borders[:-1], axis=1)
+    total = np.add.reduceat(np.where(sure, probability, 0.0), borders[:-1], axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # A column says what most of its windows say.
+        shown = np.where(2 * n_sure >= n_said, 100.0 * total / n_sure, np.nan)
+        grey = np.where((n_said > 0) & ~np.isfinite(shown), 1.0, np.nan)
+    x = np.add.reduceat(middle_s, borders[:-1]) / width
+    rows = list(range(len(questions)))
+    figure = go.Figure()
+    figure.add_heatmap(
+        x=x, y=rows, z=grey, colorscale=[[0, GAP], [1, GAP]], showscale=False, hoverinfo="skip",
+        ygap=3,
+    )  # fmt: skip
+    figure.add_heatmap(
+        x=x, y=rows, z=shown, zmin=0, zmax=100, colorscale=_NO_TO_YES, ygap=3,
+        customdata=[[clock(float(t)) for t in x]] * len(rows),
+        text=[[safe(q)] * len(x) for q in questions],
+        hovertemplate="%{text}<br>%{customdata}: %{z:.0f} %<extra></extra>",
+        colorbar={
+            "orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left",
+            "len": 150, "lenmode": "pixels", "thickness": 10, "tickvals": [0, 50, 100],
+            "ticktext": ["0 % no", "50", "100 % yes"], "outlinewidth": 0, "ypad": 4,
+        },
+    )  # fmt: skip
+    for words, at_s in marks:
+        figure.add_vline(x=at_s, line={"color": INK, "width": 1.5, "dash": "dot"})
+        figure.add_annotation(
+            x=at_s, y=0, yref="paper", yanchor="top", yshift=-18, text=safe(words),
+            showarrow=False, font={"size": 12},
+        )  # fmt: skip
+    end_s = float(start_s[-1] + window_s)
+    step_s = next((s for s in _STEPS_S if end_s / s <= 6), _STEPS_S[-1])
+    ticks = np.arange(0, end_s + 1e-6, step_s)
+    figure.update_layout(
+        template="none", height=120 + 30 * len(questions), font={"family": FONT, "color": INK},
+        margin={"l": 10, "r": 24, "t": 52, "b": 44}, paper_bgcolor="white", plot_bgcolor="white",
+        dragmode=False, hoverlabel={"bgcolor": "white", "font": {"color": INK}},
+        xaxis={
+            "range": [0, end_s], "tickvals": ticks, "ticktext": [clock(float(t)) for t in ticks],
+            "fixedrange": True, "showgrid": False, "zeroline": False,
+        },
+        yaxis={
+            "tickvals": rows, "ticktext": [wrap(q, 24) for q in questions], "automargin": True,
+            "range": [len(questions) - 0.5, -0.5], "fixedrange": True, "showgrid": False,
+            "zeroline": False,
         },
     )  # fmt: skip
     return figure

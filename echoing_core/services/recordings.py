@@ -536,7 +536,7 @@ def _origins(
         letters = "m" * len(LEADS)
     return tuple(
         "missing" if not there else ("derived" if letter == "d" else "measured")
-        for letter, there in zip(letters, valid.any(axis=1), strict=True)
+        for letter, there in zip(letters, np.atleast_1d(valid.any(axis=1)), strict=True)
     )
 
 

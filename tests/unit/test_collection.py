@@ -260,7 +260,7 @@ def test_an_empty_collection_is_a_sentence(model: services.Model) -> None:
 
 def test_folders_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(collection.INDEX_VARIABLE, "/one:/two")
-    monkeypatch.setattr(collection.os, "pathsep", ":")
+    monkeypatch.setattr("os.pathsep", ":")
     assert [str(p) for p in collection.index_folders()] == ["/one", "/two"]
     monkeypatch.delenv(collection.INDEX_VARIABLE)
     assert collection.index_folders() == []
