@@ -10,6 +10,7 @@ runs: help answers at once.
 from __future__ import annotations
 
 from echoing_core.cli import (  # noqa: F401 - importing them adds their commands
+    batch,
     echo,
     echo_text,
     making,

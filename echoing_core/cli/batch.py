@@ -1,0 +1,100 @@
+"""Command about many recordings: batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from echoing_core.cli.output import at_most_one_on_stdout, deliver, table, writable
+from echoing_core.cli.root import ModelOption, VcgOption, app
+from echoing_core.explanation import DISCLAIMER
+
+if TYPE_CHECKING:
+    from echoing_core.services import BatchFailure, BatchRow
+
+
+@app.command()
+def batch(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder with recordings, and folders in it.", show_default=False),
+    ],
+    csv_out: Annotated[
+        str | None,
+        typer.Option("--csv", help="Write one row per recording to this file; - for stdout."),
+    ] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option("--prompt", help="A finding in words; may be repeated."),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option("--prompts", help="YAML file or folder of prompt sets."),
+    ] = None,
+    names: Annotated[
+        bool,
+        typer.Option("--names/--no-names", help="Names of files in the CSV, or numbers instead."),
+    ] = True,
+    vcg_method: VcgOption = "dower",
+    model: ModelOption = None,
+) -> None:
+    """Look at all recordings of a folder: one row each, or the reason why there is none.
+
+    Without --prompt or --prompts, the shipped questions are asked of the surest window of each.
+    """
+    at_most_one_on_stdout(csv_out)
+    writable(csv_out)
+    from tqdm import tqdm
+
+    from echoing_core import services
+
+    items, n_others = services.folder_items(folder)
+    asked: list[str | services.PromptSet] = []
+    if prompts is not None:
+        asked += services.prompt_sets(prompts)
+    asked += prompt or []
+    loaded = services.load_model(model)
+    results: list[BatchRow | BatchFailure] = []
+    with tqdm(total=len(items), desc="recordings", disable=None) as shown:
+
+        def progress(done: int, total: int, share: float) -> None:
+            shown.update(done + share - shown.n)
+
+        for result in services.batch(
+            loaded, items, asked or None, vcg_method=vcg_method, progress=progress
+        ):
+            results.append(result)
+    if csv_out is not None:
+        deliver(services.batch_csv(loaded, results, names=names), csv_out)
+    if csv_out != "-":
+        typer.echo(_summary(results, n_others))
+
+
+def _summary(results: Sequence[BatchRow | BatchFailure], n_others: int) -> str:
+    from echoing_core import services
+
+    rows = [r for r in results if isinstance(r, services.BatchRow)]
+    failures = [r for r in results if isinstance(r, services.BatchFailure)]
+    lines = []
+    if rows:
+        cells = [
+            (
+                r.name + (" (simulated)" if r.simulated else ""),
+                f"{r.duration_s:.0f}",
+                f"{r.best_percentile:.0f}",
+                f"{r.median_percentile:.0f}",
+                f"{100 * r.unsure_share:.0f} %",
+                "" if r.heart_rate_bpm is None else f"{r.heart_rate_bpm:.0f}",
+                r.reason,
+            )
+            for r in rows
+        ]
+        header = ("recording", "s", "best", "median", "unsure", "bpm", "least sure window")
+        lines.append(table(header, cells))
+    lines += [f"failed: {f.name}: {f.reason}" for f in failures]
+    others = f", {n_others} other files left alone" if n_others else ""
+    lines.append(f"{len(rows)} read, {len(failures)} failed{others}. {DISCLAIMER}")
+    return "\n".join(lines)

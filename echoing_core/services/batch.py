@@ -1,0 +1,429 @@
+"""Many recordings one after another: a row for each, or the reason why there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from echoing_core.errors import EchoingError
+from echoing_core.io.sources import SourceFile
+from echoing_core.records import Answer, BoolArray, WindowTrack
+from echoing_core.services.along import Looking
+from echoing_core.services.asking import AskedOften
+from echoing_core.services.batch_files import BatchItem, folder_items, group_files
+from echoing_core.services.heart_rate import window_beats
+from echoing_core.services.recordings import (
+    Model,
+    as_prompt_sets,
+    extreme_windows,
+    most_sure_window,
+    window_report,
+)
+from echoing_core.uncertainty.stretches import UNSURE_PERCENTILE
+from echoing_core.zeroshot_prompts import PromptSet
+
+__all__ = [
+    "BatchFailure",
+    "BatchItem",
+    "BatchJob",
+    "BatchRow",
+    "batch",
+    "folder_items",
+    "group_files",
+]
+
+logger = logging.getLogger(__name__)
+
+Turn = Callable[[], contextlib.AbstractContextManager[object]]
+BatchProgress = Callable[[int, int, float], None]
+"""Called with (files done, files in all, how much of the next one is done from 0 to 1)."""
+
+_OVERHEAD_BYTES = 200_000
+"""What a small file costs beside its bytes, in bytes of a large one: for the time left alone."""
+
+_UNEXPECTED = (
+    "It could not be read, for a reason that this program did not expect. Export the recording "
+    "again."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class BatchRow:
+    """What the model says of one recording.
+
+    Attributes
+    ----------
+    name : str
+        As in `BatchItem`.
+    item : BatchItem
+        To read it again.
+    file_format : str
+    simulated : bool
+    duration_s, fs_hz : float
+    measured, derived, missing : tuple of str
+        Leads.
+    n_windows : int
+    best_start_s : float
+        Start of the window with the lowest sigma^2; rate and answers are of this one.
+    best_percentile, median_percentile : float
+        Of sigma^2 in the reference cohort.
+    unsure_share : float
+        Share of the windows that hold signal at `UNSURE_PERCENTILE` or above, 0..1.
+    reason : str
+        What the least sure window is unsure of.
+    heart_rate_bpm : float or None
+        None where no beats can be told.
+    answers : tuple of Answer
+    cautions : tuple of str
+        Why the model should not be believed on this recording as a whole.
+    seconds : float
+        That it took.
+    """
+
+    name: str
+    item: BatchItem
+    file_format: str
+    simulated: bool
+    duration_s: float
+    fs_hz: float
+    measured: tuple[str, ...]
+    derived: tuple[str, ...]
+    missing: tuple[str, ...]
+    n_windows: int
+    best_start_s: float
+    best_percentile: float
+    median_percentile: float
+    unsure_share: float
+    reason: str
+    heart_rate_bpm: float | None
+    answers: tuple[Answer, ...]
+    cautions: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class BatchFailure:
+    """A recording of which there is no row, and why.
+
+    Attributes
+    ----------
+    name : str
+    item : BatchItem
+    kind : str
+        Name of the error's class, which holds no text of the file.
+    reason : str
+        A sentence or two; may name files.
+    """
+
+    name: str
+    item: BatchItem
+    kind: str
+    reason: str
+
+
+Result = BatchRow | BatchFailure
+
+
+def batch(
+    model: Model,
+    recordings: Iterable[BatchItem | str | Path],
+    questions: str | PromptSet | Sequence[str | PromptSet] | None = None,
+    *,
+    vcg_method: str = "dower",
+    turn: Turn = contextlib.nullcontext,
+    stop: Callable[[], bool] = lambda: False,
+    progress: BatchProgress | None = None,
+) -> Iterator[Result]:
+    """Look at recordings one after another; none stops the rest.
+
+    Parameters
+    ----------
+    recordings : iterable of BatchItem or path
+        See `group_files` and `folder_items`. Of an archive, each recording gives a result.
+    questions : optional
+        As in `ask`; none with an empty sequence. They are asked of the surest window.
+    turn : callable
+        Gives a context that is held while the model works, for fractions of a second each time.
+    stop : callable
+        Asked between the steps; when it says True, what is under way is dropped and the rest
+        is not begun.
+    progress : callable, optional
+
+    Yields
+    ------
+    BatchRow or BatchFailure
+        In the order of ``recordings``.
+    """
+    items = [item if isinstance(item, BatchItem) else _at(Path(item)) for item in recordings]
+    with turn():
+        asked = AskedOften(model, as_prompt_sets(questions))
+    run = _Run(model, asked, vcg_method, turn, stop, lambda share: None)
+    for done, item in enumerate(items):
+        run.step = _steps(progress, done, len(items))
+        run.step(0.0)
+        for result in _results(run, item):
+            if result is None:
+                return
+            yield result
+        if stop():
+            return
+    if progress is not None:
+        progress(len(items), len(items), 0.0)
+
+
+@dataclass(eq=False)
+class _Run:
+    """What all recordings of a batch have in common."""
+
+    model: Model
+    asked: AskedOften
+    vcg_method: str
+    turn: Turn
+    stop: Callable[[], bool]
+    step: Callable[[float], None]
+
+
+def _steps(progress: BatchProgress | None, done: int, total: int) -> Callable[[float], None]:
+    def step(share: float) -> None:
+        if progress is not None:
+            progress(done, total, share)
+
+    return step
+
+
+def _at(path: Path) -> BatchItem:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return BatchItem(path.name, (), refusal=f"{path.name} is not there; check its name.")
+    return BatchItem(path.name, (SourceFile(path.name, size, path=path),))
+
+
+def _results(run: _Run, item: BatchItem) -> Iterator[Result | None]:
+    """One result, or those of an archive; None as soon as the batch is to stop."""
+    opened: list[tuple[BatchItem, tuple[SourceFile, ...] | None]] = [(item, None)]
+    if item.files and item.is_archive:
+        failure = None
+        try:
+            opened = list(item.inside())
+        except Exception as error:  # noqa: BLE001 - told as a result, like every other
+            failure = _failure(item, error)
+        if failure is not None:
+            yield failure
+            return
+    while opened:
+        if run.stop():
+            yield None
+            return
+        inner, files = opened.pop(0)
+        try:
+            result: Result | None = _row(run, inner, files)
+        except Exception as error:  # noqa: BLE001 - one file never stops the rest
+            result = _failure(inner, error)
+        yield result
+
+
+def _failure(item: BatchItem, error: Exception) -> BatchFailure:
+    if isinstance(error, EchoingError):
+        return BatchFailure(item.name, item, type(error).__name__, str(error))
+    # Without the message: it may quote the file.
+    logger.error("unexpected %s while a recording of a batch was read", type(error).__name__)
+    return BatchFailure(item.name, item, "Unexpected", _UNEXPECTED)
+
+
+def _row(run: _Run, item: BatchItem, files: Sequence[SourceFile] | None) -> BatchRow | None:
+    begun = time.perf_counter()
+    recording = item.read(files)
+    with run.turn():
+        looking = Looking(run.model, recording, vcg_method=run.vcg_method)
+    while not looking.finished:
+        if run.stop():
+            return None
+        with run.turn():
+            looking.step()
+        run.step(looking.done / looking.total)
+    explanation = looking.explanation()
+    ecg, track = explanation.ecg, explanation.track
+    best = most_sure_window(track)
+    worst = extreme_windows(track, 1, surest=False)[0]
+    start_s = float(track.start_s[best])
+    with run.turn():
+        reason = window_report(run.model, explanation, worst).sentence
+        answers = run.asked.answers(track.embedding[np.array([best])])
+        rate_bpm = window_beats(ecg, start_s).rate_bpm
+    percentile = track.percentile[_holds_signal(track)]
+    return BatchRow(
+        name=item.name,
+        item=item,
+        file_format=recording.file_format,
+        simulated=ecg.simulated,
+        duration_s=recording.duration_s,
+        fs_hz=recording.fs_hz,
+        measured=ecg.leads_with("measured"),
+        derived=ecg.leads_with("derived"),
+        missing=ecg.leads_with("missing"),
+        n_windows=len(track),
+        best_start_s=start_s,
+        best_percentile=float(track.percentile[best]),
+        median_percentile=float(np.median(percentile)),
+        unsure_share=float((percentile >= UNSURE_PERCENTILE).mean()),
+        reason=reason,
+        heart_rate_bpm=None if rate_bpm is None else float(rate_bpm),
+        answers=answers,
+        cautions=explanation.cautions,
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def _holds_signal(track: WindowTrack) -> BoolArray:
+    return np.asarray(track.valid_fraction.max(axis=1) > 0)
+
+
+@dataclass(eq=False)
+class _Work:
+    """What a job and its thread share. It does not know the job, which may so be forgotten."""
+
+    items: list[BatchItem]
+    stop: threading.Event = field(default_factory=threading.Event)
+    results: list[Result] = field(default_factory=list)
+    done: int = 0
+    share: float = 0.0
+    begun: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+
+    def progress(self, done: int, total: int, share: float) -> None:
+        self.done, self.share = done, share
+
+
+class BatchJob:
+    """A batch in a thread of its own.
+
+    Results arrive while it runs and stay when it is stopped. When nobody holds the job any more,
+    as when the session that began it has ended, the thread stops by itself.
+
+    Parameters
+    ----------
+    model, questions, vcg_method, turn
+        As in `batch`.
+    items : sequence of BatchItem
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        items: Sequence[BatchItem],
+        questions: Sequence[PromptSet] = (),
+        *,
+        vcg_method: str = "dower",
+        turn: Turn = contextlib.nullcontext,
+    ) -> None:
+        self.questions = tuple(questions)
+        self._work = _Work(list(items))
+        weakref.finalize(self, self._work.stop.set)
+        self._thread = threading.Thread(
+            target=_run,
+            args=(self._work, model, self.questions, vcg_method, turn),
+            name="batch",
+            daemon=True,
+        )
+        self._thread.start()
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """What there is so far."""
+        return tuple(self._work.results)
+
+    @property
+    def rows(self) -> tuple[BatchRow, ...]:
+        return tuple(r for r in self.results if isinstance(r, BatchRow))
+
+    @property
+    def failures(self) -> tuple[BatchFailure, ...]:
+        return tuple(r for r in self.results if isinstance(r, BatchFailure))
+
+    @property
+    def done(self) -> int:
+        """Files that are through; an archive counts as one."""
+        return self._work.done
+
+    @property
+    def total(self) -> int:
+        return len(self._work.items)
+
+    @property
+    def share(self) -> float:
+        """How much is done, from 0 to 1, by size."""
+        weights = [item.size + _OVERHEAD_BYTES for item in self._work.items]
+        done = self._work.done
+        partly = self._work.share * weights[done] if done < len(weights) else 0.0
+        return (sum(weights[:done]) + partly) / max(sum(weights), 1)
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left by the pace so far; NaN while there is none."""
+        share = self.share
+        if share <= 0:
+            return float("nan")
+        return (time.monotonic() - self._work.begun) * (1 - share) / share
+
+    @property
+    def seconds(self) -> float:
+        """That it has taken."""
+        end = time.monotonic() if self._work.ended is None else self._work.ended
+        return end - self._work.begun
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more comes, be it through or stopped."""
+        return self._work.ended is not None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped before the last file was through."""
+        return self._work.stop.is_set() and self._work.done < self.total
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of files in memory, kept so that a recording can be opened."""
+        files = {id(f): f for item in self._work.items for f in item.files if f.data is not None}
+        return sum(file.size for file in files.values())
+
+    def cancel(self) -> None:
+        """Stop after the step under way; what is there stays."""
+        self._work.stop.set()
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Until it is finished, or until the time is over."""
+        self._thread.join(timeout_s)
+
+
+def _run(
+    work: _Work, model: Model, questions: tuple[PromptSet, ...], vcg_method: str, turn: Turn
+) -> None:
+    try:
+        for result in batch(
+            model,
+            work.items,
+            questions,
+            vcg_method=vcg_method,
+            turn=turn,
+            stop=work.stop.is_set,
+            progress=work.progress,
+        ):
+            work.results.append(result)
+    except Exception as error:  # noqa: BLE001 - a thread has nobody to tell but its results
+        # What befalls one file is a failure of that file; here the model itself gave up.
+        logger.error("a batch ended by an unexpected %s", type(error).__name__)
+        rest = work.items[work.done :]
+        work.results += [_failure(item, error) for item in rest]
+        work.done = len(work.items)
+    finally:
+        work.ended = time.monotonic()

@@ -1,0 +1,223 @@
+"""Many files at once, sorted into recordings: pairs together, archives opened, nothing lost.
+
+Names come from a browser or a disk. They are looked at to see what belongs together and shown to
+the person who gave them; no path is ever made of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from echoing_core.errors import ConfigError, EchoingError, UnreadableRecordError
+from echoing_core.io import read_recording
+from echoing_core.io.kinds import WFDB_ENDINGS, kind_of
+from echoing_core.io.sources import SourceFile, base_name, file_at, shown
+from echoing_core.io.wfdb_header import MAX_HEADER_BYTES, parse_header
+from echoing_core.io.zipped import unzip
+from echoing_core.records import Recording
+
+RECORDING_ENDINGS = (
+    *WFDB_ENDINGS, ".edf", ".bdf", ".dcm", ".xml", ".csv", ".tsv", ".parquet", ".npy", ".zip",
+)  # fmt: skip
+"""Files of a folder that are taken for recordings by their names alone, be they readable or not."""
+
+
+@dataclass(frozen=True, eq=False)
+class BatchItem:
+    """One recording among many, not read yet.
+
+    Attributes
+    ----------
+    name : str
+        As a person knows it: the record's or file's name, with its folder or archive.
+    files : tuple of SourceFile
+        All that belongs to it; of a recording in an archive, the archive.
+    members : tuple of str
+        Names within the archive; empty for what lies in none.
+    refusal : str
+        Why it cannot be read, where that is known already.
+    """
+
+    name: str
+    files: tuple[SourceFile, ...]
+    members: tuple[str, ...] = ()
+    refusal: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether this is an archive, whose recordings `inside` gives."""
+        return not self.members and len(self.files) == 1 and kind_of(self.files[0]) == "zip"
+
+    def inside(self) -> list[tuple[BatchItem, tuple[SourceFile, ...]]]:
+        """The recordings of an archive, each with its unpacked files.
+
+        The items themselves hold the archive and not what came out of it, so that keeping them
+        costs no memory.
+
+        Raises
+        ------
+        UnreadableRecordError
+            The archive is damaged, encrypted, or larger than an archive of ECGs.
+        """
+        archive = self.files[0]
+        unpacked = [SourceFile(name, len(data), data=data) for name, data in unzip(archive)]
+        return [
+            (
+                replace(
+                    item,
+                    name=f"{self.name}/{item.name}",
+                    files=(archive,),
+                    members=tuple(file.name for file in item.files),
+                ),
+                item.files,
+            )
+            for item in _grouped([("", file) for file in unpacked])
+        ]
+
+    def read(self, unpacked: Sequence[SourceFile] | None = None) -> Recording:
+        """Read it, as `read_recording` does.
+
+        Parameters
+        ----------
+        unpacked : sequence of SourceFile, optional
+            Its files from `inside`, where they are at hand.
+
+        Raises
+        ------
+        RecordError
+        """
+        if self.refusal:
+            raise UnreadableRecordError(self.refusal)
+        files = self.files if unpacked is None else unpacked
+        if self.members and unpacked is None:
+            wanted = {name.lower() for name in self.members}
+            pairs = [(n, data) for n, data in unzip(self.files[0]) if n.lower() in wanted]
+            return read_recording(pairs)
+        paths = [file.path for file in files if file.path is not None]
+        if paths:
+            return read_recording(paths)
+        return read_recording([(file.name, file.data or b"") for file in files])
+
+
+def group_files(files: Iterable[tuple[str, bytes]]) -> list[BatchItem]:
+    """Uploaded files as recordings, in the order of their names.
+
+    A header takes the files that it names with it, and the annotations beside it. What belongs to
+    nothing becomes an item of its own, so that its reader says why it is none.
+
+    Parameters
+    ----------
+    files : iterable of (str, bytes)
+        Names may have folders; files belong together within one folder only.
+    """
+    placed = [
+        (_folder(name), SourceFile(base_name(name), len(data), data=data)) for name, data in files
+    ]
+    return _grouped([(place, file) for place, file in placed if not file.name.startswith(".")])
+
+
+def folder_items(folder: str | Path) -> tuple[list[BatchItem], int]:
+    """The recordings of a folder and the folders in it, and how many other files there are.
+
+    Links and hidden files are left alone. A text, a picture or a list is no recording and is
+    counted only; what has the name of a recording is given to the reader, who says what is wrong.
+
+    Raises
+    ------
+    ConfigError
+        There is no such folder, or no recording in it.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise ConfigError(f"{root} is no folder. Give the folder that holds the recordings.")
+    placed = []
+    for path in sorted(root.rglob("*")):
+        relative = path.relative_to(root)
+        if any(part.startswith(".") for part in relative.parts):
+            continue
+        if any((root / parent).is_symlink() for parent in relative.parents):
+            continue
+        file = file_at(path)
+        if file is not None:
+            place = relative.parent.as_posix()
+            placed.append(("" if place == "." else place, file))
+    items = _grouped(placed)
+    taken = [item for item in items if any(_looks_like_one(file) for file in item.files)]
+    if not taken:
+        raise ConfigError(f"{root} holds no recording. Give the folder that holds the recordings.")
+    return taken, sum(len(item.files) for item in items) - sum(len(i.files) for i in taken)
+
+
+def _looks_like_one(file: SourceFile) -> bool:
+    return file.name.lower().endswith(RECORDING_ENDINGS) or kind_of(file) in ("edf", "dicom")
+
+
+def _folder(name: str) -> str:
+    return PurePosixPath(name.replace("\\", "/")).parent.as_posix().removeprefix(".").strip("/")
+
+
+def _grouped(placed: Sequence[tuple[str, SourceFile]]) -> list[BatchItem]:
+    items = []
+    for place in sorted({place for place, _ in placed}):
+        prefix = f"{place}/" if place else ""
+        items += [
+            replace(item, name=prefix + item.name)
+            for item in _in_one_folder([file for other, file in placed if other == place])
+        ]
+    return items
+
+
+def _in_one_folder(files: Sequence[SourceFile]) -> list[BatchItem]:
+    by_name: dict[str, SourceFile] = {}
+    items = []
+    for file in files:
+        if file.name.lower() not in by_name:
+            by_name[file.name.lower()] = file
+            continue
+        refusal = f"Another file is called {shown(file.name)} too; give it another name."
+        items.append(BatchItem(file.name, (file,), refusal=refusal))
+    needs = {name: _needed(f, by_name) for name, f in by_name.items() if name.endswith(".hea")}
+    segments = {need for name, wanted in needs.items() for need in wanted if need != name}
+    taken: set[str] = set()
+    for name in needs:
+        if name in segments:
+            continue
+        mine = _with_segments(name, needs) & set(by_name)
+        taken |= mine
+        stem = name.removesuffix(".hea")
+        # Annotations and lists beside a record; an EDF of the same name is one of its own.
+        taken |= {n for n in by_name if n.startswith(f"{stem}.") and kind_of(by_name[n]) is None}
+        title = by_name[name].name[: len(stem)]
+        items.append(BatchItem(title, tuple(by_name[n] for n in sorted(mine))))
+    items += [BatchItem(f.name, (f,)) for name, f in by_name.items() if name not in taken]
+    return sorted(items, key=lambda item: item.name.lower())
+
+
+def _needed(header: SourceFile, by_name: dict[str, SourceFile]) -> set[str]:
+    """Files that a header asks for; of a damaged one, those with its name."""
+    name = header.name.lower()
+    try:
+        parsed = parse_header(header.head(MAX_HEADER_BYTES + 1), header.name)
+    except EchoingError:
+        stem = name.removesuffix(".hea")
+        return {n for n in by_name if n.endswith(WFDB_ENDINGS) and n.rsplit(".", 1)[0] == stem}
+    wanted = {signal.file_name.lower() for signal in parsed.signals}
+    wanted |= {f"{segment.name.lower()}.hea" for segment in parsed.segments}
+    return wanted
+
+
+def _with_segments(name: str, needs: dict[str, set[str]]) -> set[str]:
+    """A header, what it asks for, and what that asks for."""
+    found, waiting = {name}, [name]
+    while waiting:
+        for need in needs.get(waiting.pop(), set()) - found:
+            found.add(need)
+            waiting.append(need)
+    return found

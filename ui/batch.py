@@ -1,0 +1,335 @@
+"""Many files at once: chosen, looked at in the background, listed, taken away, opened.
+
+The job lives in the session alone, and its thread ends with it. The page asks how far it is once
+a second; a thread may not draw.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from echoing_core import services
+from echoing_core.records import LEADS
+from echoing_core.services import BatchFailure, BatchJob, BatchRow
+from ui import asked, frame, looking, opening, record, resources
+
+if TYPE_CHECKING:
+    from echoing_core.services import BatchItem, Model
+
+_JOB = "batch_job"
+_EVERY_S = 1.0
+_MOST_REASONS = 100
+_FEW = 10
+_FILES, _FOLDER = "Files", "A folder"
+MOST_BYTES = 1024**3
+
+
+def job() -> BatchJob | None:
+    """The batch of this session, running or not."""
+    found: BatchJob | None = st.session_state.get(_JOB)
+    return found
+
+
+def chooser(model: Model) -> None:
+    """Files and questions; folded away once there are results, absent while a batch runs."""
+    current = job()
+    if current is None:
+        _choices(model)
+    elif current.finished:
+        with st.expander("Look at other files", icon=":material/folder_open:"):
+            _choices(model)
+
+
+def _choices(model: Model) -> None:
+    way = st.segmented_control(
+        "Choose", (_FILES, _FOLDER), default=_FILES, required=True, key="batch_way",
+        persist_state="session",
+    )  # fmt: skip
+    uploads = st.file_uploader(
+        "All files of all recordings together"
+        if way == _FILES
+        else "A folder with recordings, and the folders in it",
+        accept_multiple_files="directory" if way == _FOLDER else True,
+        key=f"batch_files_{way == _FOLDER}_{st.session_state.get('batch_round', 0)}",
+        help="Headers and their data files are put together by themselves; a zip may hold several "
+        "recordings. Files are kept in memory until you drop them or leave; nothing of them "
+        "stays on disk.",
+    )
+    opening.formats_caption()
+    chosen = asked.choose("batch_questions", "Questions to ask of the surest window of each")
+    if not uploads:
+        if job() is None:
+            st.info(
+                "Each recording gets a row: which leads it has, how sure the model is, why not, "
+                "the heart rate, and the answers. Files that cannot be read are listed with the "
+                "reason and stop nothing.",
+                icon=":material/table_rows:",
+            )
+        return
+    size = sum(file.size for file in uploads)
+    if size > MOST_BYTES:
+        st.error(
+            f"These files have {_megabytes(size)}; at most {_megabytes(MOST_BYTES)} are taken at "
+            "once. Choose fewer, or use the command echoing batch.",
+            icon=":material/error:",
+        )
+        return
+    items = services.group_files((file.name, file.getvalue()) for file in uploads)
+    n = len(items)
+    st.caption(f"{n} recordings in {len(uploads)} files, {_megabytes(size)}.")
+    if st.button(f"Look at {n} recordings", type="primary", key="batch_start", disabled=not n):
+        lock = resources.turn()
+        begin(BatchJob(model, items, chosen, turn=lambda: lock))
+        st.rerun()
+
+
+def begin(new: BatchJob) -> None:
+    """Make this the batch of the session; one before it is stopped and forgotten."""
+    forget()
+    st.session_state[_JOB] = new
+
+
+def forget() -> None:
+    """Drop the results and the files."""
+    old: BatchJob | None = st.session_state.pop(_JOB, None)
+    if old is not None:
+        old.cancel()
+    for name in ("batch_open", "batch_row"):
+        st.session_state.pop(name, None)
+    # A widget cannot be emptied; one with another key starts empty, and its files are let go.
+    st.session_state["batch_round"] = st.session_state.get("batch_round", 0) + 1
+
+
+def results(model: Model) -> None:
+    """How far the batch is, and what there is of it."""
+    current = job()
+    if current is None:
+        return
+    _open_wanted(model)
+    if current.finished:
+        _shown(current)
+        _downloads(model, current)
+    else:
+        st.fragment(_watched, run_every=_EVERY_S)(current)
+
+
+def _watched(current: BatchJob) -> None:
+    if current.finished or "batch_open" in st.session_state:
+        st.rerun(scope="app")
+    with frame.guarded():
+        _shown(current)
+
+
+def _shown(current: BatchJob) -> None:
+    rows, failures = current.rows, current.failures
+    with st.container(key="batch_state"):
+        if current.finished:
+            _summary(current, len(rows), len(failures))
+        else:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.progress(min(current.share, 1.0), text=_progress_words(current), width="stretch")
+                st.button("Cancel", key="batch_cancel", on_click=current.cancel)
+    if rows:
+        _table(current, rows)
+    if failures:
+        _failures(failures)
+    if rows:
+        _opener(rows)
+
+
+def _summary(current: BatchJob, n_rows: int, n_failures: int) -> None:
+    words = f"{n_rows} read, {n_failures} could not be read"
+    if current.stopped:
+        st.warning(
+            f"Stopped after {current.done} of {current.total} files: {words}. What was found is "
+            "kept.",
+            icon=":material/stop_circle:",
+        )
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"**{words}**, in {_time_words(current.seconds)}", width="content")
+        if n_rows and all(r.simulated for r in current.rows):
+            frame.simulated_badge("all recordings are simulated")
+
+
+def _progress_words(current: BatchJob) -> str:
+    words = f"{current.done} of {current.total} files"
+    n_failed = len(current.failures)
+    if n_failed:
+        words += f", {n_failed} could not be read"
+    left_s = current.left_s
+    return words if not math.isfinite(left_s) else f"{words}, about {_time_words(left_s)} left"
+
+
+def _time_words(seconds: float) -> str:
+    if seconds >= 90:
+        return f"{seconds / 60:.0f} min"
+    return f"{max(round(seconds), 1)} s"
+
+
+def _megabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 1024**2:,.1f} MB"
+
+
+def _table(current: BatchJob, rows: tuple[BatchRow, ...]) -> None:
+    key = f"batch_table_{st.session_state.get('batch_round', 0)}"
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    percentile = st.column_config.ProgressColumn
+    st.dataframe(
+        table(rows),
+        hide_index=True,
+        key=key,
+        on_select=lambda: _take_row(key, rows),
+        selection_mode="single-row",
+        column_config={
+            "Recording": text(pinned=True),
+            "Seconds": number(format="%.0f"),
+            "Surest": percentile(
+                format="%.0f", min_value=0, max_value=100,
+                help="Uncertainty percentile of the surest ten seconds: 96 means less sure than "
+                "on 96 of 100 reference ECGs.",
+            ),
+            "Median": percentile(
+                format="%.0f", min_value=0, max_value=100,
+                help="Uncertainty percentile in the middle of the recording.",
+            ),
+            "Unsure %": number(
+                format="%.0f", help="Share of the ten-second windows at percentile 90 or above."
+            ),
+            "Reason": text(width="large", help="Of the least sure ten seconds."),
+            "bpm": number(format="%.0f", help="Heart rate in the surest ten seconds."),
+            **{
+                f"{q.question}, %": number(
+                    format="%.0f", help="Probability of yes in the surest ten seconds."
+                )
+                for q in current.questions
+            },
+        },
+    )  # fmt: skip
+    st.caption(
+        "Click on a heading to sort; choose a row to open that recording. Percentiles: high is "
+        "unsure. Answers and heart rate are of the surest ten seconds."
+    )
+
+
+def table(rows: tuple[BatchRow, ...]) -> pd.DataFrame:
+    """What is shown of the rows: plain texts and numbers."""
+    columns: dict[str, list[object]] = {
+        "Recording": [r.name for r in rows],
+        "Seconds": [r.duration_s for r in rows],
+        "Surest": [r.best_percentile for r in rows],
+        "Median": [r.median_percentile for r in rows],
+        "Unsure %": [100 * r.unsure_share for r in rows],
+        "bpm": [r.heart_rate_bpm for r in rows],
+    }
+    for i, answer in enumerate(rows[0].answers if rows else ()):
+        columns[f"{answer.question}, %"] = [100 * r.answers[i].probability for r in rows]
+        columns[f"{answer.question}"] = [r.answers[i].verdict for r in rows]
+    columns["Measured"] = [_lead_words(r.measured) for r in rows]
+    columns["Derived"] = [_lead_words(r.derived) for r in rows]
+    columns["Not recorded"] = [_lead_words(r.missing) for r in rows]
+    columns["Reason"] = [" ".join((*r.cautions, r.reason)) for r in rows]
+    columns["Format"] = [r.file_format for r in rows]
+    if any(r.simulated for r in rows):
+        columns["Simulated"] = ["simulated" if r.simulated else "" for r in rows]
+    return pd.DataFrame(columns).astype({"bpm": "float64"})
+
+
+def _lead_words(leads: tuple[str, ...]) -> str:
+    return "all 12" if len(leads) == len(LEADS) else ", ".join(leads)
+
+
+def _failures(failures: tuple[BatchFailure, ...]) -> None:
+    n = len(failures)
+    with st.expander(
+        f"{n} could not be read", icon=":material/error:", expanded=n <= _FEW, key="batch_failures"
+    ):
+        for failure in failures[:_MOST_REASONS]:
+            st.markdown(f"- **{frame.literal(failure.name)}**: {frame.literal(failure.reason)}")
+        if n > _MOST_REASONS:
+            st.caption(f"And {n - _MOST_REASONS} more; the table to download lists all.")
+
+
+def _take_row(key: str, rows: tuple[BatchRow, ...]) -> None:
+    chosen = st.session_state[key]["selection"]["rows"]
+    if chosen and chosen[0] < len(rows):
+        st.session_state["batch_row"] = chosen[0]
+
+
+def _opener(rows: tuple[BatchRow, ...]) -> None:
+    """The row chosen in the table, or by keyboard here; opened on Explore."""
+    if st.session_state.get("batch_row", 0) >= len(rows):
+        st.session_state["batch_row"] = 0
+    with st.container(
+        horizontal=True, vertical_alignment="bottom", gap="small", key="batch_opener"
+    ):
+        st.selectbox(
+            "Recording",
+            range(len(rows)),
+            format_func=lambda i: rows[i].name,
+            key="batch_row",
+            width=360,
+        )
+        row = rows[st.session_state["batch_row"]]
+        st.button(
+            "Open in Explore",
+            key="batch_open_row",
+            icon=":material/ecg_heart:",
+            on_click=_want,
+            args=(row.item, row.best_start_s),
+        )
+
+
+def _want(item: BatchItem, start_s: float) -> None:
+    st.session_state["batch_open"] = (item, start_s)
+
+
+def _open_wanted(model: Model) -> None:
+    """Open what was chosen, at its surest window, and go to Explore."""
+    wanted = st.session_state.pop("batch_open", None)
+    if wanted is None:
+        return
+    item, start_s = wanted
+    with frame.guarded():
+        with st.spinner("Reading the recording"):
+            recording = item.read()
+        stride_s = services.fitting_stride_s(recording.duration_s)
+        explanation = looking.first_look(model, recording, stride_s, "dower")
+        record.keep(record.OpenRecord(recording, explanation, stride_s, "dower"), near_s=start_s)
+        st.switch_page("pages/explore.py")
+
+
+def _downloads(model: Model, current: BatchJob) -> None:
+    found = current.results
+    if found:
+        names = not st.checkbox(
+            "Leave out names of files, and number the recordings",
+            key="batch_no_names",
+            persist_state="session",
+            help="Names of files are often names of patients.",
+        )
+        with st.container(horizontal=True, gap="small"):
+            st.download_button(
+                "Download CSV", lambda: services.batch_csv(model, found, names=names),
+                "batch.csv", "text/csv", on_click="ignore", icon=":material/download:",
+                key="batch_csv",
+            )  # fmt: skip
+            st.download_button(
+                "Download Parquet", lambda: services.batch_parquet(model, found, names=names),
+                "batch.parquet", "application/vnd.apache.parquet", on_click="ignore",
+                icon=":material/download:", key="batch_parquet",
+            )  # fmt: skip
+    st.button("Drop these results and files", key="batch_forget", on_click=forget)
+    st.caption(
+        f"{_megabytes(current.held_bytes)} of files are kept in memory, so that a recording can be "
+        "opened."
+    )
+    frame.training_note(model)
+    st.caption(
+        "The probabilities are what the model makes of the ten seconds, and no risks of a patient. "
+        "“Not sure enough”: the 90 % interval, which the download holds, includes 50 %."
+    )
