@@ -377,6 +377,7 @@ class UncertaintyMap {
       `${clock(this.selected)} to ${clock(this.selected + d.window)}, `
       + (p === null ? "nothing recorded" : `percentile ${Math.round(p)}`));
     this.detail.dataset.start = String(this.selected);
+    this.detail.dataset.windows = String(this.starts.length);
     this.detail.dataset.view = `${a.toFixed(2)},${b.toFixed(2)}`;
     this.detail.dataset.span = this.span ? this.span.map((s) => s.toFixed(2)).join(",") : "";
     this.canvas.setAttribute("aria-label", d.words);
