@@ -17,7 +17,7 @@ logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name
 # It reports every processor extension that this machine does not have.
 logging.getLogger("faiss.loader").setLevel(logging.WARNING)
 
-from ui import frame, kept  # noqa: E402 - after the environment is set
+from ui import frame, guide, kept, turns  # noqa: E402 - after the environment is set
 
 UI = Path(__file__).parent / "ui"
 # A ":material/...:" icon here would be fetched from Google; an image of ours is not.
@@ -27,12 +27,17 @@ pages = [
     st.Page("pages/explore.py", title="Explore", icon=":material/ecg_heart:", default=True),
     st.Page("pages/ask.py", title="Ask", icon=":material/help:"),
     st.Page("pages/retrieve.py", title="Retrieve", icon=":material/search:"),
+    st.Page("pages/compare.py", title="Compare", icon=":material/compare:"),
+    st.Page("pages/batch.py", title="Batch", icon=":material/table_rows:"),
     st.Page("pages/model.py", title="Model", icon=":material/info:"),
 ]
 page = st.navigation(pages, position="top")
 frame.style()
 frame.phone_menu(pages)
+turns.place()
 with frame.guarded():
     kept.from_link()
+with frame.guarded():
+    guide.panel(page.title)
 with frame.guarded():
     page.run()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import frame, looking, record, resources, take_away, windows
+from ui import frame, guide, looking, record, resources, take_away, windows
 
 frame.title("Explore a recording")
+guide.offer()
+guide.open_sample()
 record.chooser()
 current = record.opened()
 if current is None:

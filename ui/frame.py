@@ -21,27 +21,38 @@ logger = logging.getLogger(__name__)
 
 DISCLAIMER = "Research use only, not a medical device"
 
-# Only fixed text goes in here. The ECG paper keeps its size on a narrow screen and scrolls
-# inside its own box, so that the page itself never does.
+# Only fixed text goes in here. ECG paper keeps its size on a narrow screen and scrolls inside its
+# own box, so that the page itself never does. Paper and plots are light in both themes, as the
+# colours on them mean the same in both; all else takes its colours from the two after light-dark.
 _STYLE = """<style>
+.stApp {
+  --quiet: light-dark(#5b6675, #aeb6c2);
+  --groove: light-dark(#eef0f3, #323845);
+  --bar: light-dark(#7e03a8, #c77be6);
+  --absent: light-dark(#9aa3af, #7b8494);
+}
 .stMainBlockContainer { padding-top: 4.6rem; padding-bottom: 3rem; }
 .stMainBlockContainer h1 { font-size: 1.7rem; padding: 0; }
-.st-key-paper { overflow-x: auto; }
-.st-key-paper [data-testid="stElementContainer"],
-.st-key-paper [data-testid="stFullScreenFrame"] { min-width: 1240px; }
+[data-testid="stPlotlyChart"] { border-radius: 0.4rem; overflow: hidden; background: #ffffff; }
+.guide p { margin: 0 0 0.35rem; max-width: 60rem; }
+:is(a, button, summary, [role="tab"]):focus-visible {
+  outline: 3px solid light-dark(#7e03a8, #d79bf0);
+  outline-offset: 2px;
+}
 [class*="st-key-paper_hit_"] { overflow-x: auto; }
 [class*="st-key-paper_hit_"] [data-testid="stElementContainer"],
 [class*="st-key-paper_hit_"] [data-testid="stFullScreenFrame"] { min-width: 820px; }
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { color: var(--quiet); }
 .stMarkdown { overflow-wrap: anywhere; }
 .stMarkdown table { display: block; overflow-x: auto; overflow-wrap: normal; }
 .stMarkdown td { min-width: 5rem; }
 ul.shares { list-style: none; margin: 0; padding: 0; max-width: 34rem; font-size: 0.9rem; }
 ul.shares li { display: flex; align-items: center; gap: 0.6rem; margin: 0.1rem 0; padding: 0; }
 .shares li > span:first-child { flex: 0 0 3.6rem; }
-.shares li > span:last-child { flex: 0 0 8.2rem; color: #5b6675; }
-.shares .track { flex: 1 1 auto; height: 0.6rem; border-radius: 2px; background: #eef0f3; }
-.shares .bar { display: block; height: 100%; border-radius: 2px; background: #7e03a8; }
-.shares .absent { background: #9aa3af; }
+.shares li > span:last-child { flex: 0 0 8.2rem; color: var(--quiet); }
+.shares .track { flex: 1 1 auto; height: 0.6rem; border-radius: 2px; background: var(--groove); }
+.shares .bar { display: block; height: 100%; border-radius: 2px; background: var(--bar); }
+.shares .absent { background: var(--absent); }
 [data-testid="stBadge"], .stBadge { max-width: 100%; }
 [data-testid="stLayoutWrapper"]:has(> .st-key-phone_menu) { display: none; }
 @media (max-width: 767.98px) {

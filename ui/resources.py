@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -10,6 +9,7 @@ import streamlit as st
 from echoing_core import services
 from echoing_core.services.collection import Collection, folder_collection, index_folders
 from ui import frame
+from ui.turns import Turns
 
 if TYPE_CHECKING:
     from echoing_core.retrieve.index import GalleryIndex
@@ -51,9 +51,9 @@ def collections() -> dict[str, Collection]:
 
 
 @st.cache_resource(show_spinner=False)
-def turn() -> threading.Lock:
-    """Held while a recording is embedded: two at once on few cores would both crawl."""
-    return threading.Lock()
+def turn() -> Turns:
+    """Held while a recording is embedded; all sessions of this server stand in one line."""
+    return Turns()
 
 
 def model() -> Model:

@@ -242,7 +242,8 @@ def _legend() -> None:
     """The colour scale in one line; fixed, so two recordings can be compared."""
     stops = ", ".join(f"{c} {10 * i}% {10 * i + 10}%" for i, c in enumerate(figures.SCALE))
     st.html(
-        '<div style="display:flex;align-items:center;gap:.5rem;font-size:.85rem;color:#5b6675">'
+        '<div style="display:flex;align-items:center;gap:.5rem;font-size:.85rem;'
+        'color:var(--quiet)">'
         "<span>percentile 0, sure</span>"
         '<span style="width:130px;height:10px;border-radius:2px;'
         f'background:linear-gradient(90deg,{stops})"></span>'
