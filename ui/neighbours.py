@@ -197,16 +197,17 @@ def distance_words(found: Search, hit: Hit) -> str:
     closer = found.closer_than_known_pct(hit.distance)
     if closer is None or found.yardstick.size < _FEW:
         return f"nearer than {_share(found.nearer_than_pct(hit.distance))} of the collection"
+    if closer < 0.5:
+        partner = "its own report" if found.by_pairs else "its nearest neighbour"
+        return f"farther than nearly every ECG is from {partner}"
     if found.by_pairs:
         return f"closer than {_share(closer)} of ECGs are to their own report"
     return f"closer than {_share(closer)} of ECGs are to their nearest neighbour"
 
 
 def _share(percent: float) -> str:
-    if percent > 99.9:
-        return "> 99.9 %"
     if percent > 99:
-        return f"{percent:.1f} %"
+        return f"{min(percent, 99.9):.1f} %"
     return f"{percent:.0f} %"
 
 
