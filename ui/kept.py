@@ -44,7 +44,6 @@ TABLE: tuple[Setting, ...] = (
     Setting("find_k", "number", low=1, high=50, whole=True, in_link=True),
     Setting("find_labels", "choices", max_chars=80),
     Setting("find_without", "choices", max_chars=80),
-    Setting("find_without", "choices", max_chars=80),
     Setting("find_sources", "choices", max_chars=80),
     Setting("find_colour", "choice", max_chars=80),
     Setting("find_percentile", "number", low=0, high=100, whole=True, in_link=True),
