@@ -30,8 +30,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-from scipy import signal as scipy_signal
+import scipy  # its parts load when they are used, after the first page
 
 from echoing_core.records import STANDARD_FS_HZ, WINDOW_S, BoolArray, FloatArray, StandardEcg
 from echoing_core.signals.quality import MIN_BEATS
@@ -191,15 +190,15 @@ def find_heart_beats(signal_mv: FloatArray, valid: BoolArray, fs_hz: float = STA
 
 
 def _band(x: F64, fs_hz: float) -> F64:
-    sections = scipy_signal.butter(2, QRS_BAND_HZ, btype="bandpass", fs=fs_hz, output="sos")
-    return np.asarray(scipy_signal.sosfiltfilt(sections, x, axis=1))
+    sections = scipy.signal.butter(2, QRS_BAND_HZ, btype="bandpass", fs=fs_hz, output="sos")
+    return np.asarray(scipy.signal.sosfiltfilt(sections, x, axis=1))
 
 
 def _energy(band: F64, valid: BoolArray, fs_hz: float) -> tuple[F64, F64]:
     """How steep all leads are, about 1 at the QRS; and how much each lead has to say."""
     slope = np.abs(np.gradient(band, axis=1)) * fs_hz
     # A filter rings where a gap begins and ends.
-    near_gap = ndimage.binary_dilation(~valid, np.ones((1, max(3, round(0.1 * fs_hz)))))
+    near_gap = scipy.ndimage.binary_dilation(~valid, np.ones((1, max(3, round(0.1 * fs_hz)))))
     slope[near_gap] = 0.0
     level = np.stack([_level(row, fs_hz) for row in slope])
     typical = np.quantile(level, 0.75, axis=1)  # so that a lead may be off half of the time
@@ -213,7 +212,7 @@ def _energy(band: F64, valid: BoolArray, fs_hz: float) -> tuple[F64, F64]:
     here = weight[:, np.newaxis] * ~near_gap
     energy = (scaled * here).sum(axis=0) / np.maximum(here.sum(axis=0), 1e-9)
     width = max(1, round(_MOVING_MEAN_S * fs_hz))
-    return np.asarray(ndimage.uniform_filter1d(energy, width)), weight
+    return np.asarray(scipy.ndimage.uniform_filter1d(energy, width)), weight
 
 
 def _level(values: F64, fs_hz: float) -> F64:
@@ -222,7 +221,7 @@ def _level(values: F64, fs_hz: float) -> F64:
     n = max(1, len(values) // step)
     maxima = np.array([part.max() for part in np.array_split(values, n)])
     around = max(1, round(_LEVEL_S / 1.2)) | 1
-    level = ndimage.median_filter(maxima, around, mode="nearest")
+    level = scipy.ndimage.median_filter(maxima, around, mode="nearest")
     # In a pause or a gap the level falls no further than to a third, or noise would be beats.
     level = np.maximum(level, 0.3 * np.quantile(level, 0.75))
     centres = (np.arange(n) + 0.5) * len(values) / n
@@ -232,7 +231,7 @@ def _level(values: F64, fs_hz: float) -> F64:
 def _accept(energy: F64, fs_hz: float) -> npt.NDArray[np.intp]:
     """Peaks of the energy that are beats."""
     level = _level(energy, fs_hz)
-    low, _ = scipy_signal.find_peaks(
+    low, _ = scipy.signal.find_peaks(
         energy, height=_LOW * level, distance=max(1, round(_REFRACTORY_S * fs_hz))
     )
     share = energy[low] / level[low]
@@ -255,7 +254,7 @@ def _look_again(
     if len(taken) < 3:
         return taken
     rr = np.diff(taken)
-    usual = ndimage.median_filter(rr, 9, mode="nearest")
+    usual = scipy.ndimage.median_filter(rr, 9, mode="nearest")
     added = []
     for i in np.flatnonzero(rr > _OVERDUE * usual).tolist():
         free = _T_WAVE_S * fs_hz

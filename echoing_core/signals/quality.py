@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-from scipy import signal as scipy_signal
+import scipy  # its parts load when they are used, after the first page
 
 from echoing_core.records import (
     FRANK_LEADS,
@@ -237,11 +236,11 @@ def wander_mv(recording: Recording) -> npt.NDArray[np.float64]:
     ndarray, shape (n_leads,)
         mV, for every channel of the recording; NaN for one that holds only gaps.
     """
-    sections = scipy_signal.butter(2, LOW_HZ, btype="lowpass", fs=recording.fs_hz, output="sos")
+    sections = scipy.signal.butter(2, LOW_HZ, btype="lowpass", fs=recording.fs_hz, output="sos")
     result = np.full(recording.signal_mv.shape[0], np.nan)
     for row, lead_mv in enumerate(recording.signal_mv):
         if np.isfinite(lead_mv).any():
-            slow = scipy_signal.sosfiltfilt(sections, fill_gaps(lead_mv, recording.fs_hz))
+            slow = scipy.signal.sosfiltfilt(sections, fill_gaps(lead_mv, recording.fs_hz))
             result[row] = _robust_std(slow)
     return result
 
@@ -272,9 +271,9 @@ def find_beats(signal_mv: FloatArray, fs_hz: float = STANDARD_FS_HZ) -> npt.NDAr
     if not alive.any():
         return np.empty(0, dtype=np.intp)
     energy = np.minimum(slope[alive] / top[alive], 1.5).mean(axis=0)
-    energy = ndimage.uniform_filter1d(energy, max(1, round(0.08 * fs_hz)))
+    energy = scipy.ndimage.uniform_filter1d(energy, max(1, round(0.08 * fs_hz)))
     height = 0.5 * float(np.quantile(energy, 0.98))
-    peaks, _ = scipy_signal.find_peaks(
+    peaks, _ = scipy.signal.find_peaks(
         energy, height=height, distance=max(1, round(_REFRACTORY_S * fs_hz))
     )
     return np.asarray(peaks, dtype=np.intp)
@@ -317,11 +316,11 @@ def beat_agreement(
 def _flat(signal_mv: FloatArray, fs_hz: float) -> BoolArray:
     """Samples that lie in some stretch of `FLAT_S` spanning less than `FLAT_MV`."""
     n = min(round(FLAT_S * fs_hz), signal_mv.shape[1])
-    span = ndimage.maximum_filter1d(signal_mv, n, axis=1) - ndimage.minimum_filter1d(
+    span = scipy.ndimage.maximum_filter1d(signal_mv, n, axis=1) - scipy.ndimage.minimum_filter1d(
         signal_mv, n, axis=1
     )
     # A flat stretch is found at its centre; growing it back marks all of its samples.
-    grown = ndimage.maximum_filter1d((span < FLAT_MV).astype(np.uint8), n, axis=1)
+    grown = scipy.ndimage.maximum_filter1d((span < FLAT_MV).astype(np.uint8), n, axis=1)
     return np.asarray(grown > 0)
 
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal as scipy_signal
+import scipy  # its parts load when they are used, after the first page
 
 from echoing_core.records import STANDARD_FS_HZ, FloatArray
 
@@ -65,7 +65,7 @@ def resample(signal_mv: FloatArray, ratio: Fraction) -> npt.NDArray[np.float64]:
     """
     if ratio == 1:
         return np.asarray(signal_mv, dtype=np.float64)
-    resampled = scipy_signal.resample_poly(
+    resampled = scipy.signal.resample_poly(
         np.asarray(signal_mv, dtype=np.float64),
         ratio.numerator,
         ratio.denominator,

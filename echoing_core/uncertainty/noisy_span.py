@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy  # its parts load when they are used, after the first page
 
 SMOOTH_CHUNKS = 5
 """Logarithms are averaged over a second, about a beat: the QRS's own part comes and goes."""
@@ -62,7 +62,7 @@ def noisy_span(by_time: npt.ArrayLike) -> tuple[int, int]:
     parts = np.asarray(by_time, dtype=np.float64)
     level = np.log(parts + FLOOR_SHARE * np.median(parts) + LEAST)
     # The logarithm is smoothed, not the parts: so a strong stretch does not grow at its ends.
-    level = ndimage.uniform_filter1d(level, SMOOTH_CHUNKS, mode="nearest")
+    level = scipy.ndimage.uniform_filter1d(level, SMOOTH_CHUNKS, mode="nearest")
     total = np.concatenate([[0.0], np.cumsum(level - level.mean())])
     first, stop = np.triu_indices(parts.size + 1, 1)
     length = stop - first
