@@ -218,8 +218,10 @@ def _table(current: BatchJob, rows: tuple[BatchRow, ...]) -> None:
 
 def table(rows: tuple[BatchRow, ...]) -> pd.DataFrame:
     """What is shown of the rows: plain texts and numbers."""
-    columns: dict[str, list[object]] = {
-        "Recording": [r.name for r in rows],
+    columns: dict[str, list[object]] = {"Recording": [r.name for r in rows]}
+    if any(r.simulated for r in rows):
+        columns["Origin"] = ["simulated" if r.simulated else "" for r in rows]
+    columns |= {
         "Seconds": [r.duration_s for r in rows],
         "Surest": [r.best_percentile for r in rows],
         "Median": [r.median_percentile for r in rows],
@@ -234,8 +236,6 @@ def table(rows: tuple[BatchRow, ...]) -> pd.DataFrame:
     columns["Not recorded"] = [_lead_words(r.missing) for r in rows]
     columns["Reason"] = [" ".join((*r.cautions, r.reason)) for r in rows]
     columns["Format"] = [r.file_format for r in rows]
-    if any(r.simulated for r in rows):
-        columns["Simulated"] = ["simulated" if r.simulated else "" for r in rows]
     return pd.DataFrame(columns).astype({"bpm": "float64"})
 
 

@@ -1,4 +1,4 @@
-"""The same questions asked again and again: their texts are embedded once."""
+"""Questions asked of many windows: their texts are embedded once."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from echoing_core.zeroshot_prompts import PromptSet
 
 
 class AskedOften:
-    """Questions that are asked of many windows.
+    """Prompt sets with their embedded texts.
 
     Parameters
     ----------
     model : Model
     questions : sequence of PromptSet
-        May be empty.
     """
 
     def __init__(self, model: Model, questions: Sequence[PromptSet]) -> None:
-        self.model = model
-        self.questions = tuple(questions)
-        self._encoded = [encode_question(model, prompts) for prompts in self.questions]
+        self._model = model
+        self._questions = [encode_question(model, question) for question in questions]
 
     def answers(self, embedding: GaussianEmbedding) -> tuple[Answer, ...]:
-        """Answers for one embedded window (one row), in the order of the questions."""
-        return tuple(answer_encoded(self.model, embedding, q) for q in self._encoded)
+        """What `answer_embedding` says of one window (a `GaussianEmbedding` of one row)."""
+        return tuple(answer_encoded(self._model, embedding, q) for q in self._questions)
