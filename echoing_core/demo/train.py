@@ -28,7 +28,7 @@ from echoing_core.signals import standardise
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.simulate import simulate_study
 from echoing_core.training.batches import Batches
-from echoing_core.training.run import train
+from echoing_core.training.run import flushed_denormals, train
 from echoing_core.training.sampling import ReportSource, Sampler, Source
 from echoing_core.training.settings import OptimiserConfig, RunConfig, ViewConfig
 from echoing_core.training.variance_stage import train_variance
@@ -83,6 +83,7 @@ def load_demo_data(
     return DemoData(simulated, real)
 
 
+@flushed_denormals()
 def train_demo(
     out: Path,
     data: DemoData,
@@ -111,8 +112,6 @@ def train_demo(
     if space is not None:
         _check_same_data(space, cohort, data)
     torch.manual_seed(config.seed)
-    # Averages decay towards numbers so small that processors take a slow path for them.
-    torch.set_flush_denormal(True)
     started = time.monotonic()
 
     train_set = data.simulated.where((data.simulated.table["split"] == "train").to_numpy())

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,22 @@ class TrainedPair:
     steps: int
 
 
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Let numbers below 1e-38 be 0 inside; works as a decorator, too.
+
+    Averages of the optimiser decay towards such numbers, and processors take a slow path for
+    them. The processor's state is given back, since others do count on these numbers.
+    """
+    was_flushed = (torch.tensor(1e-42) * 1.0).item() == 0.0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(was_flushed)
+
+
+@flushed_denormals()
 def train(
     encoder: nn.Module,
     batches: Batches,
@@ -89,8 +105,6 @@ def train(
         data, processes or threads.
     """
     world = world or World()
-    # Averages decay towards numbers so small that processors take a slow path for them.
-    torch.set_flush_denormal(True)
     trainer = Trainer(encoder, batches, config, world=world, states=states)
     facts = _facts(trainer, world)
     if run is not None:

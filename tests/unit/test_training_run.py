@@ -20,7 +20,7 @@ from echoing_core.config import from_mapping, to_mapping
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.training.batches import Batches, StepBatch
 from echoing_core.training.distributed import World
-from echoing_core.training.run import train
+from echoing_core.training.run import flushed_denormals, train
 from echoing_core.training.settings import (
     ObjectiveConfig,
     OptimiserConfig,
@@ -388,3 +388,18 @@ def test_cached_states_train_the_heads_alone(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in again.folder.iterdir()} == written
     with pytest.raises(ConfigError, match="whole"):
         states.of(["a report nobody knows."])
+
+
+def test_the_processor_is_left_as_it_was() -> None:
+    """Flushing denormals is a state of the whole process, and other libraries check for it."""
+
+    def are_flushed() -> bool:
+        return bool((torch.tensor(1e-42) * 1.0).item() == 0.0)
+
+    assert not are_flushed()
+    with flushed_denormals():
+        assert are_flushed()
+        with flushed_denormals():
+            assert are_flushed()
+        assert are_flushed(), "an inner block gives back what it found"
+    assert not are_flushed()
