@@ -148,7 +148,8 @@ def p_margin_positive(margin: Floats, margin_std: Floats) -> Floats:
     from scipy.special import ndtr
 
     m, s = np.asarray(margin, dtype=np.float64), np.asarray(margin_std, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    # A spread next to nothing makes m / s infinite, and Phi of that is right.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         z = np.where((m == 0) & (s == 0), 0.0, m / s)
     return np.asarray(ndtr(z))
 
