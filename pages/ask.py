@@ -8,7 +8,12 @@ from echoing_core.services.questioning import answer_encoded, wording_spread
 from ui import frame, questions, record, resources, take_away
 
 frame.title("Ask about the recording")
-current = record.required("ask about")
+current = record.required(
+    "ask about",
+    "Ask in words, as you would ask a colleague: “is the ejection fraction below 40 %?” Each "
+    "answer is a probability with an interval, and “not sure enough” where the recording does not "
+    "allow one.",
+)
 model = resources.model()
 record.summary(current)
 left, right = st.columns([5, 7], gap="large")

@@ -7,7 +7,11 @@ import streamlit as st
 from ui import compare, frame, record, resources
 
 frame.title("Compare two ECGs")
-current = record.required("compare")
+current = record.required(
+    "compare",
+    "Two recordings, or two times of one, stand beside each other here: how alike they are to the "
+    "model, lead by lead, and what it answers to the same questions.",
+)
 model = resources.model()
 other = None
 with frame.guarded():

@@ -17,7 +17,11 @@ with frame.guarded():
     if mode == gallery.FROM_WORDS:
         begun = gallery.from_words(gallery.words(model))
     elif current is None:
-        record.none_open("search from")
+        record.none_open(
+            "search from",
+            "The window of your recording that you choose is compared with every ECG and report "
+            "of the collection; the nearest come first. A search in words needs no recording.",
+        )
     else:
         record.summary(current)
         begun = gallery.from_window(current, questions.window_choice(current, "find_window"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import TYPE_CHECKING
 
@@ -64,4 +65,27 @@ def reference(model: Model, current: record.OpenRecord | None) -> None:
 def card(model: Model) -> None:
     """The model card, its headings brought under those of the page."""
     # The page's own subheaders are of the third level; the card starts at the first.
-    st.markdown(re.sub(r"^(#+) ", r"##\1 ", model.card_markdown, flags=re.MULTILINE))
+    text = re.sub(r"^(#+) ", r"##\1 ", model.card_markdown, flags=re.MULTILINE)
+    heading = "Model card"
+    for part in re.split(r"((?:^\|.*\n?)+)", text, flags=re.MULTILINE):
+        heading = (re.findall(r"^#+ (.*)$", part, flags=re.MULTILINE) or [heading])[-1]
+        if part.startswith("|"):
+            st.html(_table(part, heading))
+        elif part.strip():
+            st.markdown(part)
+
+
+def _table(markdown: str, name: str) -> str:
+    """A table of the card in a box that scrolls, with the keyboard too: a table in Markdown
+    cannot have the focus."""
+    rows = [
+        [html.escape(cell.strip().strip("*`")) for cell in line.strip().strip("|").split("|")]
+        for line in markdown.strip().splitlines()
+        if not re.fullmatch(r"[|:\s-]+", line)
+    ]
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in rows[0])
+    body = "".join(f"<tr>{''.join(f'<td>{c}</td>' for c in row)}</tr>" for row in rows[1:])
+    return (
+        f'<div class="table" tabindex="0" role="region" aria-label="{html.escape(name)}"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )

@@ -42,10 +42,22 @@ _STYLE = """<style>
 [class*="st-key-paper_hit_"] { overflow-x: auto; }
 [class*="st-key-paper_hit_"] [data-testid="stElementContainer"],
 [class*="st-key-paper_hit_"] [data-testid="stFullScreenFrame"] { min-width: 820px; }
-[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { color: var(--quiet); }
+[data-testid="stCaptionContainer"] { color: var(--quiet); opacity: 1; }
+[data-testid^="stBaseButton-primary"], [data-testid^="stBaseButton-primary"] p {
+  color: light-dark(#ffffff, #14171d);
+}
 .stMarkdown { overflow-wrap: anywhere; }
 .stMarkdown table { display: block; overflow-x: auto; overflow-wrap: normal; }
 .stMarkdown td { min-width: 5rem; }
+.table { overflow-x: auto; font-size: 0.875rem; }
+.table table { border-collapse: collapse; }
+.table :is(td, th) {
+  padding: 0.25rem 0.9rem 0.25rem 0;
+  text-align: left;
+  vertical-align: top;
+  border-bottom: 1px solid var(--groove);
+}
+[data-testid="stCode"] :is(pre, code) { white-space: pre-wrap; overflow-wrap: anywhere; }
 ul.shares { list-style: none; margin: 0; padding: 0; max-width: 34rem; font-size: 0.9rem; }
 ul.shares li { display: flex; align-items: center; gap: 0.6rem; margin: 0.1rem 0; padding: 0; }
 .shares li > span:first-child { flex: 0 0 3.6rem; }

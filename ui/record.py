@@ -47,19 +47,26 @@ def opened() -> OpenRecord | None:
     return record
 
 
-def required(purpose: str) -> OpenRecord:
-    """The open recording; without one, say so and end the page."""
+def required(purpose: str, teaching: str) -> OpenRecord:
+    """The open recording; without one, say what the page does and end it."""
     record = opened()
     if record is None:
-        none_open(purpose)
+        none_open(purpose, teaching)
         st.stop()
     return record
 
 
-def none_open(purpose: str) -> None:
-    """Say that a recording is needed, and lead to where one is opened."""
-    st.info(f"Open a recording to {purpose} first.", icon=":material/folder_open:")
-    st.page_link("pages/explore.py", label="Open a recording", icon=":material/ecg_heart:")
+def none_open(purpose: str, teaching: str) -> None:
+    """Say what would be here, that a recording is needed, and offer a sample at once."""
+    with st.container(border=True, key="none_open"):
+        st.markdown(teaching)
+        st.info(f"Open a recording to {purpose} first.", icon=":material/folder_open:")
+        st.page_link("pages/explore.py", label="Open a recording", icon=":material/ecg_heart:")
+        with frame.guarded():
+            _sample_row(resources.samples()[0])
+    error: str | None = st.session_state.get("upload_error")
+    if error is not None:
+        st.error(frame.literal(error), icon=":material/error:")
 
 
 def chooser() -> None:

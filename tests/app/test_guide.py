@@ -12,12 +12,12 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from ui import guide
+from ui import about, guide
 from ui.turns import Turns
 
 PANEL = """
 import streamlit as st
-from ui import guide
+from ui import about, guide
 st.session_state.setdefault("page", "Explore")
 guide.panel(st.session_state["page"])
 """
@@ -162,3 +162,24 @@ with tests_turns.TURNS:
     assert told and told[0].startswith("Others are using the model: 1 ahead of you.")
     assert app.markdown[-1].value == "served"
     assert not app.info
+
+
+def test_tables_of_the_model_card_can_have_the_focus_and_hold_no_markup() -> None:
+    made = about._table(
+        "| A | <b>B</b> |\n|---|---|\n| `x` | <script>alert(1)</script> |\n", 'Results "1"'
+    )
+    assert 'tabindex="0" role="region" aria-label="Results &quot;1&quot;"' in made
+    assert "<script>" not in made and "<b>" not in made
+    assert made.count("<tr>") == 2
+
+
+@pytest.mark.parametrize("page", ["ask", "compare"])
+def test_a_page_with_nothing_open_teaches_and_offers_a_sample(
+    open_app: Callable[[], AppTest], page: str
+) -> None:
+    app = open_app().switch_page(f"pages/{page}.py").run()
+    assert not app.exception
+    assert len(app.markdown[1].value.split()) > 15
+    assert "Open a recording to" in app.info[0].value
+    offered = [b.key for b in app.button if (b.key or "").startswith("sample_")]
+    assert offered == ["sample_SIM_MUSIC"]

@@ -15,8 +15,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
@@ -53,18 +56,28 @@ def browser_here(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def server(
-    chromium: str, repo_root: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server's log and its temporary files are."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "tmp").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(chromium: str, repo_root: Path, server_folder: Path) -> Iterator[str]:
     """Address of a running app."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log_path = tmp_path_factory.mktemp("server") / "log.txt"
+    log_path = server_folder / "log.txt"
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [*command, "--server.port", str(port)], cwd=repo_root, stdout=log, stderr=log
+            [*command, "--server.port", str(port)],
+            cwd=repo_root,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "TMPDIR": str(server_folder / "tmp")},
         )
         try:
             _wait_until_up(f"http://127.0.0.1:{port}/_stcore/health", process, log_path)
@@ -87,10 +100,10 @@ def _wait_until_up(address: str, process: subprocess.Popen[bytes], log_path: Pat
     pytest.fail(f"the server did not come up: {log_path.read_text()[-2000:]}")
 
 
-@pytest.fixture
-def app(browser_here: Browser, server: str) -> Iterator[Page]:
+@contextmanager
+def visit(browser: Browser, server: str, **context_options: Any) -> Iterator[Page]:
     """The app in a fresh session; afterwards, that it asked nothing of any other machine."""
-    context = browser_here.new_context(viewport=DESKTOP)
+    context = browser.new_context(**{"viewport": DESKTOP, **context_options})
     page = context.new_page()
     page.set_default_timeout(60_000)
     foreign: list[str] = []
@@ -109,6 +122,19 @@ def app(browser_here: Browser, server: str) -> Iterator[Page]:
     context.close()
     assert foreign == []
     assert failures == []
+
+
+@pytest.fixture
+def app(browser_here: Browser, server: str) -> Iterator[Page]:
+    """See `visit`."""
+    with visit(browser_here, server) as page:
+        yield page
+
+
+@pytest.fixture
+def visitor(browser_here: Browser, server: str) -> Callable[..., AbstractContextManager[Page]]:
+    """Opens further sessions; options are those of a browser context."""
+    return partial(visit, browser_here, server)
 
 
 class Camera:
