@@ -43,7 +43,8 @@ _STYLE = """<style>
 [class*="st-key-paper_hit_"] [data-testid="stElementContainer"],
 [class*="st-key-paper_hit_"] [data-testid="stFullScreenFrame"] { min-width: 820px; }
 [data-testid="stCaptionContainer"] { color: var(--quiet); opacity: 1; }
-[data-testid^="stBaseButton-primary"], [data-testid^="stBaseButton-primary"] p {
+[data-testid^="stBaseButton-primary"], [data-testid^="stBaseButton-primary"] p,
+[data-testid="stMultiSelect"] span[title] {
   color: light-dark(#ffffff, #14171d);
 }
 .stMarkdown { overflow-wrap: anywhere; }
@@ -57,7 +58,10 @@ _STYLE = """<style>
   vertical-align: top;
   border-bottom: 1px solid var(--groove);
 }
-[data-testid="stCode"] :is(pre, code) { white-space: pre-wrap; overflow-wrap: anywhere; }
+.stMainBlockContainer :is(pre, pre code, pre div) {
+  white-space: pre-wrap !important;
+  overflow-wrap: anywhere;
+}
 ul.shares { list-style: none; margin: 0; padding: 0; max-width: 34rem; font-size: 0.9rem; }
 ul.shares li { display: flex; align-items: center; gap: 0.6rem; margin: 0.1rem 0; padding: 0; }
 .shares li > span:first-child { flex: 0 0 3.6rem; }
