@@ -44,6 +44,11 @@ def _noisy() -> None:
 
 
 def _ask_there() -> None:
+    current = record.opened()
+    if current is not None:
+        track = current.explanation.track
+        if st.session_state.get("window") == services.most_sure_window(track):
+            _noisy()
     st.session_state["ask_window"] = "chosen"
 
 

@@ -101,6 +101,9 @@ def closer(
         return explanation
     if explanation.track.stride_s <= 1.0 or not model.tells_leads:
         return explanation
+    chosen_s = st.session_state["record"].stride_s
+    if chosen_s != services.fitting_stride_s(explanation.ecg.duration_s):
+        return explanation  # a person asked for this distance between windows
     with st.spinner("Looking more closely"), resources.turn():
         finer = services.look_closer(model, explanation, begin, end)
     if finer is not explanation:
@@ -120,6 +123,10 @@ def keep(explanation: Explanation) -> None:
 
 def _words(looking: Looking, start: str = "Looking at every window") -> str:
     words = f"{start}: {looking.done:,} of {looking.total:,}"
+    # Asked between two turns, so whoever stands in line is somebody else.
+    others = resources.turn().waiting
+    if others:
+        words += f", in turns with {others} other{'s' if others > 1 else ''}"
     left_s = looking.left_s
     if not math.isfinite(left_s) or left_s < 1.5:
         return words
