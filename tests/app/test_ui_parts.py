@@ -7,7 +7,7 @@ import pytest
 
 from echoing_core import services
 from echoing_core.records import GaussianEmbedding, WindowTrack
-from ui import frame, questions, record, windows
+from ui import frame, questions, windows
 
 
 def make_track(uncertainty: list[float], stride_s: float, valid: list[float]) -> WindowTrack:
@@ -55,8 +55,8 @@ def test_a_percentile_in_words(percentile: float, words: str) -> None:
 
 
 def test_long_recordings_get_a_wider_stride_by_default() -> None:
-    assert record.default_stride_s(1805.6) == 1.0
-    assert record.default_stride_s(86_400.0) == 10.0
+    assert services.fitting_stride_s(1805.6) == 1.0
+    assert services.fitting_stride_s(86_400.0) == 10.0
 
 
 def test_no_probability_is_told_as_certain() -> None:
