@@ -212,9 +212,7 @@ def _broken_xml() -> list[BrokenUpload]:
             "only the median beat",
             unreadable,
         ),
-        broken(
-            "MUSE report", made.muse(signal, kinds=[]), "without waveforms", unreadable
-        ),
+        broken("MUSE report", made.muse(signal, kinds=[]), "without waveforms", unreadable),
         broken(
             "MUSE without a rate",
             _swapped(muse, b"<SampleBase>500</SampleBase>", b""),
