@@ -36,6 +36,7 @@ lint: $(VENV)/.dev ## check style, format and types
 	$(BIN)/ruff check $(PATHS)
 	$(BIN)/ruff format --check $(PATHS)
 	$(BIN)/mypy
+	$(BIN)/mypy ui pages app.py
 
 format: $(VENV)/.dev ## put the code into its one format
 	$(BIN)/ruff check --fix $(PATHS)

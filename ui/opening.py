@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import streamlit as st
 
@@ -12,6 +13,7 @@ from echoing_core.records import FRANK_LEADS, LEADS
 from echoing_core.services import TableLayout, TablePreview
 from ui import frame
 
+SamplesIn = Literal["rows", "columns"]
 NOT_USED, TIME = "not used", "time"
 UNITS = {"mV": "mV", "µV": "uV", "V": "V", "raw numbers": "counts"}
 TIME_UNITS = {"seconds": "s", "milliseconds": "ms", "microseconds": "us"}
@@ -22,7 +24,7 @@ _MOST = 32
 
 
 def table_form(
-    look: Callable[[str | None], TablePreview],
+    look: Callable[[SamplesIn | None], TablePreview | None],
     identity: str,
     read: Callable[[TableLayout], None],
 ) -> None:
@@ -82,9 +84,11 @@ def table_form(
                 st.error(frame.literal(str(error)), icon=":material/error:")
 
 
-def _preview(look: Callable[[str | None], TablePreview], identity: str) -> TablePreview | None:
+def _preview(
+    look: Callable[[SamplesIn | None], TablePreview | None], identity: str
+) -> TablePreview | None:
     """The preview, taken once for each upload and direction."""
-    asked = st.session_state.get(f"rows_{identity}")
+    asked: SamplesIn | None = st.session_state.get(f"rows_{identity}")
     kept = st.session_state.get("table_preview")
     if kept is None or kept[0] != (identity, asked):
         with frame.guarded():

@@ -453,7 +453,9 @@ def _window_table(
     model: Model, explanation: Explanation, *, surest: bool
 ) -> tuple[pd.DataFrame, list[int]]:
     track = explanation.track
-    known = st.session_state.get("map_listed")
+    known: tuple[WindowTrack, dict[bool, tuple[list[int], dict[int, WindowReport]]]] | None = (
+        st.session_state.get("map_listed")
+    )
     if known is None or known[0] is not track:
         known = (track, {})
         st.session_state["map_listed"] = known
