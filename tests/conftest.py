@@ -6,10 +6,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Tests may run beside each other on few cores; threads that wait for each other cost minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples in every run, so that a change is judged by what it changes. ECHOING_FUZZ=1
+# searches among new ones.
+settings.register_profile("steady", derandomize=True)
+if not os.environ.get("ECHOING_FUZZ"):
+    settings.load_profile("steady")
 
 ROOT = Path(__file__).resolve().parents[1]
 

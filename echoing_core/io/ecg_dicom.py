@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,7 @@ _DTYPES = {
 }  # fmt: skip
 
 _DAMAGE = (
+    struct.error,
     ValueError,
     TypeError,
     KeyError,
