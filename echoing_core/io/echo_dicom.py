@@ -7,6 +7,7 @@ names of what is left out are those of files.
 from __future__ import annotations
 
 import math
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ _GREYS = ("MONOCHROME1", "MONOCHROME2")
 
 # Anything that pydicom and the decoders below it raise on damaged bytes.
 _DAMAGE = (
+    struct.error,
     ValueError,
     TypeError,
     KeyError,
