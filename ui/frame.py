@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 
 from echoing_core.errors import EchoingError
 
@@ -83,7 +84,8 @@ ul.shares li { display: flex; align-items: center; gap: 0.6rem; margin: 0.1rem 0
 
 
 def style() -> None:
-    """The style that all pages share."""
+    """The style that all pages share; `app.py` alone calls this."""
+    st.session_state["routed"] = True
     st.html(_STYLE)
 
 
@@ -100,6 +102,7 @@ def phone_menu(pages: Sequence[StreamlitPage]) -> None:
 
 def title(words: str) -> None:
     """The heading of a page, and the disclaimer beside it."""
+    _through_the_router()
     with st.container(
         horizontal=True,
         horizontal_alignment="distribute",
@@ -108,6 +111,17 @@ def title(words: str) -> None:
     ):
         st.title(words, anchor=False, width="content")
         st.badge(DISCLAIMER, icon=":material/experiment:", color="orange")
+
+
+def _through_the_router() -> None:
+    """Run `app.py` where Streamlit runs a page by itself.
+
+    It takes a folder called ``pages`` for its older kind of app until somebody has opened
+    `app.py`; a link to a page, opened first after a start, would come without style and menu.
+    """
+    if PagesManager.uses_pages_directory and not st.session_state.get("routed"):
+        PagesManager.uses_pages_directory = False
+        st.rerun()
 
 
 def welcome() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
@@ -75,6 +76,14 @@ def test_every_page_opens_and_says_that_it_is_for_research(open_app: OpenApp, na
     app = open_app().switch_page(f"pages/{name}.py").run()
     assert is_sound(app)
     assert DISCLAIMER in words(app)
+
+
+def test_a_page_opened_first_of_all_comes_through_the_router(repo_root: Path) -> None:
+    # As after a start of the server, when nobody has opened app.py yet.
+    app = AppTest.from_file(str(repo_root / "app.py"), default_timeout=120)
+    app.switch_page("pages/model.py").run()
+    assert is_sound(app) and PagesManager.uses_pages_directory is False
+    assert len(app.get("page_link")) >= len(PAGES)
 
 
 def test_a_sample_is_opened_and_windows_are_chosen(open_app: OpenApp) -> None:
