@@ -59,7 +59,9 @@ class Turns:
 
     def _wait(self, ticket: object) -> None:
         """Until it is this one's turn; what is drawn meanwhile also lets Streamlit end the wait."""
-        place = st.session_state.get(_PLACE) if get_script_run_ctx() is not None else None
+        # A batch waits in a thread of its own, without a page to tell it on.
+        has_page = get_script_run_ctx(suppress_warning=True) is not None
+        place = st.session_state.get(_PLACE) if has_page else None
         while True:
             with self._changed:
                 if self._changed.wait_for(lambda: self._line[0] is ticket, _PATIENCE_S):
