@@ -54,7 +54,7 @@ def known_record(shared_data: Path, tmp_path: Path) -> tuple[list[Path], F64]:
 
 
 def open_files(app: Page, files: list[Path]) -> Locator:
-    app.locator("input[type=file]").first.set_input_files([str(f) for f in files])
+    app.locator("input[type=file][multiple]").first.set_input_files([str(f) for f in files])
     paper = app.locator(".st-key-ecg_paper .paper")
     expect(paper.locator(".trace").first).to_be_attached()
     return paper

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import ecg_files as made
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.browser
 
 def choose(app: Page, path: Path, data: bytes) -> None:
     path.write_bytes(data)
-    app.locator("input[type=file]").first.set_input_files(str(path))
+    app.locator("input[type=file][multiple]").first.set_input_files(str(path))
 
 
 def test_an_interrupted_edf_says_what_the_model_saw(app: Page, camera, tmp_path: Path) -> None:
@@ -40,8 +41,14 @@ def test_a_table_is_told_what_it_is_by_keyboard(app: Page, camera, tmp_path: Pat
     rate.fill("500")
     rate.press("Enter")
     unit = app.get_by_role("combobox", name="Unit of the numbers")
-    unit.press("ArrowDown")
-    app.get_by_role("option", name="raw numbers").click()
+    raw = app.get_by_role("option", name="raw numbers")
+    for _ in range(10):
+        # The page may be drawn again for the rate just then, which closes the list.
+        unit.press("ArrowDown")
+        with suppress(TimeoutError):
+            raw.wait_for(state="visible", timeout=3000)
+            break
+    raw.click()
     counts = app.get_by_role("spinbutton", name="Numbers for 1 mV")
     counts.fill("200")
     counts.press("Enter")

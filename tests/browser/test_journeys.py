@@ -34,7 +34,7 @@ def wait_for_heatmap(app: Page, timeout_s: float = 60.0) -> None:
 
 
 def upload(app: Page, *files: Path) -> None:
-    app.locator("input[type=file]").first.set_input_files([str(f) for f in files])
+    app.locator("input[type=file][multiple]").first.set_input_files([str(f) for f in files])
     wait_for_heatmap(app)
 
 
@@ -78,7 +78,7 @@ def test_the_least_sure_window_says_which_leads_and_shows_them(app: Page, camera
     # Colour behind the trace, as wide as the stretch it is about.
     expect(app.locator(".st-key-ecg_paper .cell").first).to_be_visible()
     camera.take(app, "least_sure")
-    app.get_by_label("Layout", exact=True).select_option("3x4")
+    app.locator(".st-key-ecg_paper select[data-setting=layout]").select_option("3x4")
     expect(app.locator(".st-key-ecg_paper .name[data-lead=aVF]")).to_be_visible()
     camera.take(app, "least_sure_3x4")
 
@@ -132,7 +132,7 @@ def test_a_simulated_music_record_of_20_minutes_at_1000_hz(
     assert made.duration_s == 1196.0 and made.lead_names == ("X", "Y", "Z")
     upload(app, *files)
     expect(app.get_by_text("derived: all 12 leads")).to_be_visible()
-    expect(app.get_by_text("19:56")).to_be_visible()
+    expect(app.get_by_text("1000 → 100 Hz · 19:56")).to_be_visible()
     expect(app.locator(".stMarkdownBadge:visible", has_text="simulated").first).to_be_visible()
     camera.take(app, "music")
 
@@ -143,13 +143,13 @@ def test_a_broken_upload_is_one_sentence_and_the_next_one_works(
     sound = sound_upload(seconds=20.0)
     for name, data in sound.items():
         (tmp_path / name).write_bytes(data)
-    app.locator("input[type=file]").first.set_input_files(str(tmp_path / "rec.hea"))
+    app.locator("input[type=file][multiple]").first.set_input_files(str(tmp_path / "rec.hea"))
     alert = app.get_by_test_id("stAlert").filter(has_text="rec.dat")
     expect(alert).to_have_count(1)
     assert "Traceback" not in app.content()
     camera.take(app, "broken")
     # The missing file is added to the one already chosen, as a person would do it.
-    app.locator("input[type=file]").first.set_input_files(str(tmp_path / "rec.dat"))
+    app.locator("input[type=file][multiple]").first.set_input_files(str(tmp_path / "rec.dat"))
     wait_for_heatmap(app)
     expect(alert).to_have_count(0)
 

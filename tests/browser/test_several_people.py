@@ -64,7 +64,7 @@ def test_two_at_once_never_see_each_other_and_leave_nothing(
         people = dict(zip(NAMES, (one, two), strict=True))
         # Both begin before either is done.
         for name, page in people.items():
-            page.locator("input[type=file]").first.set_input_files(
+            page.locator("input[type=file][multiple]").first.set_input_files(
                 [str(path) for path in uploads[name]]
             )
         for name, page in people.items():

@@ -21,7 +21,7 @@ WINDOW = re.compile(r"^Window (\S+) to (\S+)$")
 
 
 def upload(app: Page, *files: Path) -> None:
-    app.locator("input[type=file]").first.set_input_files([str(f) for f in files])
+    app.locator("input[type=file][multiple]").first.set_input_files([str(f) for f in files])
     expect(app.get_by_role("heading", name=WINDOW)).to_be_visible()
 
 
@@ -45,7 +45,7 @@ def ptb_xl_record(folder: Path, repo_root: Path) -> tuple[Path, ...]:
         return headers[0], headers[0].with_suffix(".dat")
     from echoing_core.simulate import simulate_long
 
-    made = simulate_long(30_003, 1, duration_s=10.0, fs_hz=100.0).recording
+    made = simulate_long(30_003, 1, duration_s=10.0, fs_hz=100.0, leads="12").recording
     return write_wfdb(
         folder, "00001_lr", made.signal_mv, made.fs_hz, made.lead_names, gain=1000.0,
         comments=("simulated by EchoingECG",),
@@ -131,7 +131,7 @@ def test_a_session_file_comes_back(app: Page, camera, tmp_path: Path) -> None:
     # A new session of the browser: first the file, then the recording.
     app.reload()
     app.get_by_text("Go on with a saved session").click()
-    app.locator("input[type=file]").last.set_input_files(str(saved))
+    app.locator("input[type=file]:not([multiple])").last.set_input_files(str(saved))
     expect(app.get_by_text("Open the recording of this session")).to_be_visible()
     upload(app, *files)
     expect(app.get_by_role("heading", name="Window 00:30 to 00:40")).to_be_visible()

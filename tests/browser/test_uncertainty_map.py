@@ -110,7 +110,7 @@ def test_a_holter_from_overview_to_window_while_the_rest_is_looked_at(
 ) -> None:
     # Two hours and a bit behave as a day does, and take a twelfth of the time.
     files, _ = write_holter(tmp_path, duration_s=7500.0)
-    app.locator("input[type=file]").first.set_input_files([str(f) for f in files])
+    app.locator("input[type=file][multiple]").first.set_input_files([str(f) for f in files])
     detail = detail_of(app)
     expect(detail).to_be_visible(timeout=120_000)
     rows = app.locator(".st-key-overview canvas.whole")
@@ -132,7 +132,7 @@ def test_a_holter_from_overview_to_window_while_the_rest_is_looked_at(
 
 def test_a_long_look_can_be_stopped(app: Page, tmp_path: Path) -> None:
     files, _ = write_holter(tmp_path, duration_s=40_000.0)
-    app.locator("input[type=file]").first.set_input_files([str(f) for f in files])
+    app.locator("input[type=file][multiple]").first.set_input_files([str(f) for f in files])
     expect(app.get_by_text("Looking at every window").first).to_be_visible(timeout=120_000)
     app.get_by_role("button", name="Cancel").click()
     expect(app.get_by_text("Stopped before the recording was looked at")).to_be_visible()
