@@ -143,7 +143,7 @@ def map_data(
         "lead": lead,
         "traceTime": _base64((time_s - begin).astype("<f4")),
         "trace": _base64(_microvolts(shown_mv)),
-        "range": _height_mv(shown_mv),
+        "range": _height_mv(time_s, shown_mv),
         "marks": [
             [round(m.start_s, 2), round(m.end_s, 2), m.kind]
             for m in sorted(longest, key=lambda m: m.start_s)
@@ -262,12 +262,18 @@ def _runs_of(start_s: Floats) -> list[list[float]]:
     return [*runs, [hundredths[-1] / 100, 1.0, 1]]
 
 
-def _height_mv(signal_mv: Floats) -> list[float]:
+def _height_mv(time_s: Floats, signal_mv: Floats) -> list[float]:
     """Millivolts to show: the beats decide, so that a loose electrode does not flatten them."""
     known = signal_mv[np.isfinite(signal_mv)]
     if not known.size:
         return [-1.0, 1.0]
-    limit = max(2.5 * float(np.percentile(np.abs(known), 80)), 0.1)
+    # Two seconds hold a beat; a day's points lie further apart, and four are two lows and highs.
+    spacing_s = (time_s[-1] - time_s[0]) / max(len(time_s) - 1, 1)
+    size = max(4, round(2.0 / max(spacing_s, 1e-6)))
+    peaks = np.maximum.reduceat(
+        np.nan_to_num(np.abs(signal_mv)), np.arange(0, max(len(signal_mv) - size // 2, 1), size)
+    )
+    limit = max(2.0 * float(np.median(peaks[peaks > 0])) if (peaks > 0).any() else 0.0, 0.1)
     low, high = max(float(known.min()), -limit), min(float(known.max()), limit)
     pad = 0.06 * (high - low) + 0.02
     return [round(low - pad, 4), round(high + pad, 4)]

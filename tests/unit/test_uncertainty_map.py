@@ -10,6 +10,7 @@ import pytest
 from echoing_core.figures.uncertainty_map import (
     COLUMNS,
     Mark,
+    _height_mv,
     _runs_of,
     map_data,
     overview_rows,
@@ -141,3 +142,15 @@ def test_gaps_of_all_leads_are_found() -> None:
     assert overview_rows(86_400.0) == (24, 3600.0) and overview_rows(1200.0) == (1, 1200.0)
     data = map_data(ecg, track_of([5, 5, 5]), LINE, marks=[Mark(10.0, 15.0, "not recorded")])
     assert data["marks"] == [[10.0, 15.0, "not recorded"]]
+
+
+def test_the_height_shows_whole_beats_and_withstands_a_loose_electrode() -> None:
+    time_s = np.arange(3000) / 100.0
+    signal = np.zeros(3000)
+    signal[50::100] = 1.2  # narrow beats, most samples near 0
+    low, high = _height_mv(time_s, signal)
+    assert high > 1.2 and low > -0.5
+    signal[1000:1200] = 40.0
+    low, high = _height_mv(time_s, signal)
+    assert 1.2 < high < 4.0
+    assert _height_mv(time_s, np.full(3000, np.nan)) == [-1.0, 1.0]
