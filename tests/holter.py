@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+
+import numpy as np
 
 from echoing_core.io import write_wfdb
 from echoing_core.simulate.long import SimulatedLong, simulate_long
@@ -31,3 +34,16 @@ def write_holter(
         comments=("simulated by EchoingECG",),
     )
     return [Path(f) for f in files], made
+
+
+def write_holter_edf(
+    path: Path, duration_s: float = DAY_S, fs_hz: float = 200.0
+) -> tuple[Path, SimulatedLong]:
+    """The same as EDF, one file as recorders export it."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import ecg_files
+
+    made = holter(duration_s, fs_hz)
+    numbers = np.round(made.recording.signal_mv * (1000.0 / ecg_files.UV)).astype(np.int32)
+    path.write_bytes(ecg_files.edf(numbers, int(fs_hz), leads=made.recording.lead_names))
+    return path, made

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ from playwright.sync_api import Locator, Page, expect
 from echoing_core import services
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from holter import write_holter
+from holter import write_holter, write_holter_edf
 
 pytestmark = pytest.mark.browser
+
+logger = logging.getLogger(__name__)
 
 WINDOW = re.compile(r"^Window (\S+) to (\S+)$")
 LEFT, RIGHT = 48, 12
@@ -128,6 +132,28 @@ def test_a_holter_from_overview_to_window_while_the_rest_is_looked_at(
     detail.press("ArrowRight")
     expect(detail).to_have_attribute("data-start", re.compile(rf"^{before + 1}(\.|$)"))
     camera.take(app, "map_holter")
+
+
+@pytest.mark.timeout(900)
+def test_a_day_in_edf_from_overview_to_a_window(app: Page, camera, tmp_path: Path) -> None:
+    file, _ = write_holter_edf(tmp_path / "holter.edf")
+    started = time.monotonic()
+    app.locator("input[type=file][multiple]").first.set_input_files(str(file))
+    detail = detail_of(app)
+    expect(detail).to_be_visible(timeout=400_000)
+    logger.info("picture of a day after %.0f s", time.monotonic() - started)
+    expect(app.get_by_text("24:00:00").first).to_be_visible()
+    app.mouse.click(*point(app.locator(".st-key-overview canvas.whole"), 0.5, 15))
+    expect(detail).to_have_attribute("data-view", "5100.00,5700.00")
+    expect(
+        app.get_by_role("heading", name=re.compile("^Window 1:29:|^Window 1:30:"))
+    ).to_be_visible()
+    # Ten seconds apart all day (8,640), and one second in these ten minutes.
+    expect(detail).to_have_attribute("data-windows", re.compile(r"^9[12]\d\d$"), timeout=400_000)
+    logger.info("all windows after %.0f s", time.monotonic() - started)
+    app.get_by_role("button", name="Whole", exact=True).click()
+    expect(detail).to_have_attribute("data-view", re.compile(r"^0(\.00)?,86400"))
+    camera.take(app, "map_day")
 
 
 def test_a_long_look_can_be_stopped(app: Page, tmp_path: Path) -> None:
