@@ -37,6 +37,8 @@ def test_a_table_is_told_what_it_is_by_keyboard(app: Page, camera, tmp_path: Pat
     choose(app, tmp_path / "strip.npy", made.npy(made.ecg()))
     expect(app.get_by_text("What are the numbers in strip.npy?")).to_be_visible()
     app.get_by_role("button", name="I, II, III, aVR").press("Enter")
+    # A person sees the leads appear before going on.
+    expect(app.get_by_role("combobox", name="row 12")).to_have_value("V6")
     rate = app.get_by_role("spinbutton", name="Samples per second (Hz)")
     rate.fill("500")
     rate.press("Enter")
@@ -49,6 +51,7 @@ def test_a_table_is_told_what_it_is_by_keyboard(app: Page, camera, tmp_path: Pat
             raw.wait_for(state="visible", timeout=3000)
             break
     raw.click()
+    expect(unit).to_have_value("raw numbers")
     counts = app.get_by_role("spinbutton", name="Numbers for 1 mV")
     counts.fill("200")
     counts.press("Enter")
