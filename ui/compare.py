@@ -17,9 +17,11 @@ import streamlit as st
 from echoing_core import figures, services
 from echoing_core.errors import EchoingError
 from echoing_core.records import WINDOW_S, Recording
+from echoing_core.report.content import interval_words, percent_words
 from echoing_core.services import Explanation
 from echoing_core.services.heart_rate import window_beats
-from ui import asked, ecg_paper, frame, questions, resources, windows
+from echoing_core.services.report import percentile_words
+from ui import asked, ecg_paper, frame, resources, windows
 
 if TYPE_CHECKING:
     from echoing_core.records import WindowTrack
@@ -167,9 +169,7 @@ def side(model: Model, letter: str, explanation: Explanation, *, same: bool) -> 
     if not math.isfinite(percentile):
         st.warning("Nothing was recorded in this window.", icon=":material/signal_disconnected:")
         return Side(letter, explanation, window, report)
-    st.markdown(
-        f"**Uncertainty percentile {percentile:.0f}**: {windows.percentile_words(percentile)}."
-    )
+    st.markdown(f"**Uncertainty percentile {percentile:.0f}**: {percentile_words(percentile)}.")
     st.markdown(frame.literal(report.sentence))
     beats = window_beats(explanation.ecg, float(track.start_s[window]))
     st.caption(ecg_paper.rate_words(beats) or "Heart rate cannot be told here.")
@@ -386,8 +386,8 @@ def _scrolling(heads: tuple[str, ...], rows: list[tuple[str, ...]], label: str) 
 
 
 def _answer_words(probability: float, interval: tuple[float, float], verdict: str) -> str:
-    share = questions.percent_words(probability)
-    return f"{share} ({questions.interval_words(*interval)}), {verdict}"
+    share = percent_words(probability)
+    return f"{share} ({interval_words(*interval)}), {verdict}"
 
 
 def leads(model: Model, one: Side, other: Side) -> None:

@@ -19,6 +19,7 @@ import streamlit as st
 from echoing_core import figures, services
 from echoing_core.errors import ConfigError, EchoingError
 from echoing_core.records import Answer, GaussianEmbedding
+from echoing_core.report.content import interval_words, percent_words
 from echoing_core.services import Model, PromptSet
 from echoing_core.services.questioning import (
     Checked,
@@ -28,6 +29,7 @@ from echoing_core.services.questioning import (
     check_answer,
     encode_question,
 )
+from echoing_core.services.report import percentile_words
 from echoing_core.zeroshot_prompts import parse_prompt_sets, prompt_sets_text
 from ui import frame, record, resources, windows
 
@@ -66,7 +68,7 @@ def window_choice(current: record.OpenRecord, key: str) -> float | None:
     if not np.isfinite(percentile):
         st.warning("Nothing was recorded in this window. Choose another one.")
         st.stop()
-    st.caption(f"Uncertainty percentile {percentile:.0f}: {windows.percentile_words(percentile)}.")
+    st.caption(f"Uncertainty percentile {percentile:.0f}: {percentile_words(percentile)}.")
     return float(track.start_s[index]) if choice == "chosen" else None
 
 
@@ -291,21 +293,6 @@ def _worded(shipped: PromptSet) -> PromptSet | None:
     with frame.guarded():
         return replace(shipped, positive=sides["positive"], negative=sides["negative"])
     return None
-
-
-def percent_words(share: float) -> str:
-    """A probability; never 0 % or 100 %, which no model may claim."""
-    if share < 0.01:
-        return "< 1 %"
-    return "> 99 %" if share > 0.99 else f"{100 * share:.0f} %"
-
-
-def interval_words(low: float, high: float) -> str:
-    """An interval, with a decimal where its ends would otherwise look the same."""
-    if high < 0.01 or low > 0.99:
-        return percent_words(low)
-    digits = 0 if high - low >= 0.02 else 1
-    return f"{100 * low:.{digits}f}–{100 * high:.{digits}f} %"
 
 
 def encoded(model: Model, chosen: Sequence[PromptSet]) -> list[EncodedQuestion]:

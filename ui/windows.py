@@ -17,6 +17,7 @@ import streamlit as st
 from echoing_core import figures, services
 from echoing_core.records import LEADS, WindowTrack
 from echoing_core.services import Explanation
+from echoing_core.services.report import percentile_words
 from echoing_core.uncertainty.stretches import (
     UNSURE_PERCENTILE,
     SpanSummary,
@@ -67,17 +68,6 @@ def span_words(track: WindowTrack, index: int) -> str:
     tenths = track.stride_s < 1
     begin, end = (figures.clock(s, tenths=tenths) for s in (start, start + track.window_s))
     return f"{begin} to {end}"
-
-
-def percentile_words(percentile: float) -> str:
-    """What a percentile means to somebody who does not know the word sigma."""
-    if percentile < 25:
-        return "the model is surer here than usual"
-    if percentile < 75:
-        return "about as sure as usual"
-    if percentile < 90:
-        return "less sure than usual"
-    return "the model is unsure here: read its answers with care"
 
 
 def hide_above() -> float:

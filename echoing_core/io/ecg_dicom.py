@@ -16,8 +16,6 @@ from __future__ import annotations
 import io
 import math
 import re
-import struct
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,12 +25,12 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import (
-    RecordError,
     SamplingRateError,
     UnitsError,
     UnreadableRecordError,
 )
 from echoing_core.io.channels import Channel, Findings, check_size, recording_from
+from echoing_core.io.dicom_damage import damage_told
 from echoing_core.io.echo_frames import needed
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import SourceFile, shown
@@ -65,20 +63,6 @@ _DTYPES = {
     (8, "SB"): "i1", (8, "UB"): "u1", (16, "SS"): "i2", (16, "US"): "u2",
     (32, "SL"): "i4", (32, "UL"): "u4",
 }  # fmt: skip
-
-_DAMAGE = (
-    struct.error,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ArithmeticError,
-    OSError,
-)
 
 
 def is_dicom(head: bytes) -> bool:
@@ -327,21 +311,11 @@ def _to_mv(
 
 @contextmanager
 def _damage_told(name: str) -> Iterator[None]:
-    """Turn what damaged bytes raise into one sentence, and silence warnings that quote values."""
-    from pydicom.errors import BytesLengthException, InvalidDicomError
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
+    """Damage, and too large a recording, as one sentence."""
+    try:
+        with damage_told(f"{name} is damaged or cut short; export or copy it again.", OSError):
             yield
-        except (InvalidDicomError, RecordError):
-            raise
-        except MemoryError:
-            raise UnreadableRecordError(
-                f"{name} needs more memory than there is; export a shorter part."
-            ) from None
-        except (*_DAMAGE, BytesLengthException):
-            # `from None`: the messages below quote the object's values.
-            raise UnreadableRecordError(
-                f"{name} is damaged or cut short; export or copy it again."
-            ) from None
+    except MemoryError:
+        raise UnreadableRecordError(
+            f"{name} needs more memory than there is; export a shorter part."
+        ) from None

@@ -7,10 +7,8 @@ names of what is left out are those of files.
 from __future__ import annotations
 
 import math
-import struct
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import UnreadableRecordError
+from echoing_core.io.dicom_damage import damage_told
 from echoing_core.io.echo_frames import U8, check_size, needed, resized
 from echoing_core.io.sources import shown
 from echoing_core.records import EchoClip
@@ -32,20 +31,6 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _PALETTE = "PALETTE COLOR"
 _GREYS = ("MONOCHROME1", "MONOCHROME2")
-
-# Anything that pydicom and the decoders below it raise on damaged bytes.
-_DAMAGE = (
-    struct.error,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ArithmeticError,
-)
 
 
 @dataclass(frozen=True)
@@ -288,23 +273,11 @@ def _rgb(frame: npt.NDArray[Any], header: Any) -> U8:
     raise ValueError("samples do not fit the colours")
 
 
-@contextmanager
-def _damage_told(name: str) -> Iterator[None]:
-    """Turn what damaged bytes raise into one sentence, and silence warnings that quote values."""
-    from pydicom.errors import BytesLengthException, InvalidDicomError
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except (InvalidDicomError, UnreadableRecordError):
-            raise
-        except (*_DAMAGE, BytesLengthException):
-            # `from None`: the messages below quote the object's values.
-            raise UnreadableRecordError(
-                f"{name} is damaged or cut short, or its header contradicts its pixels; export "
-                "or copy it again."
-            ) from None
+def _damage_told(name: str) -> AbstractContextManager[None]:
+    return damage_told(
+        f"{name} is damaged or cut short, or its header contradicts its pixels; export or copy it "
+        "again."
+    )
 
 
 def _number(item: Any, element: int) -> int | None:
