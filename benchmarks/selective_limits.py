@@ -29,7 +29,8 @@ from echoing_core.evaluate.metrics import aurc, balanced_weights
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.records import GaussianEmbedding
 from echoing_core.services import prompt_sets
-from echoing_core.trust.selective_tasks import LABELS, N_DRAWS, mixed_quality, with_either
+from echoing_core.trust.conditions import N_DRAWS, mixed_quality
+from echoing_core.trust.selective_tasks import LABELS, with_either
 
 N_TRAIN_PATIENTS = 4000
 

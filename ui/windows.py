@@ -38,6 +38,7 @@ CAUSES = {
     "baseline or motion": "drift, motion or ectopic beats",
     "none": "no plain cause",
     "missing leads": "leads not recorded",
+    "misplaced electrodes": "electrodes misplaced?",
     "unlike training": "unlike training",
 }
 """Kinds of `Reason` in a few words, as on the map."""

@@ -204,6 +204,7 @@ def _sections(
         checkpoint,
         folders.ptbxl,
         prompts,
+        nstdb=folders.nstdb,
         n_resamples=n_resamples,
         progress=_stage(progress, "wrong answers"),
     )

@@ -30,10 +30,10 @@ from echoing_core.evaluate.metrics import (
 from echoing_core.evaluate.tables import Result, to_records
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.records import BoolArray
+from echoing_core.trust.conditions import CONDITIONS
 from echoing_core.trust.part import Floats, Progress
 from echoing_core.trust.scores import PLAIN, SIGMA2
 from echoing_core.trust.selective_tasks import (
-    CONDITIONS,
     ENTROPY,
     P_WRONG,
     REJECTERS,
@@ -62,7 +62,9 @@ _METHOD = (
     "severity even between 0 and 1 (half of the draws) and with lost leads (a quarter); drawn by "
     "the functions that training draws faults with, as written down before any figure was seen. "
     "*Every dose of noise*: as often, each time with simulated wander, electrode motion or muscle "
-    "noise at none, 24, 18, 12, 6, 0 or -6 dB, by lot. "
+    "noise at none, 24, 18, 12, 6, 0 or -6 dB, by lot. *Real noise until all is lost*: as often, "
+    "with one of the three noises of the MIT-BIH Noise Stress Test at none of these or -12, -18 "
+    "or -24 dB. *Misplaced electrodes*: as often, in half of the draws, as training draws them. "
     "AURC: area under the risk-coverage curve, lower is better; the risk is the balanced error, "
     "each class weighted by 1 / prevalence, so that always saying no is no good answer. Intervals: "
     "95 %, bootstrap over patients; gaps and differences are paired."
@@ -123,6 +125,7 @@ def selective_study(
     ptbxl: Path | None,
     prompts: Sequence[PromptSet],
     *,
+    nstdb: Path | None = None,
     n_resamples: int = 1000,
     progress: Progress | None = None,
 ) -> SelectiveStudy:
@@ -134,10 +137,12 @@ def selective_study(
         Folder of PTB-XL; without it, simulated patients only.
     prompts : sequence of PromptSet
         With the labels of `selective_tasks.LABELS`.
+    nstdb : path or None
+        Folder with real noise; without it, the condition that adds it is left out.
     progress : callable, optional
         Called with (tasks measured, tasks in all), once all ECGs are embedded.
     """
-    tasks = build_tasks(checkpoint, ptbxl, prompts)
+    tasks = build_tasks(checkpoint, ptbxl, prompts, nstdb=nstdb)
     results: list[Result] = []
     for done, task in enumerate(tasks, start=1):
         results += measure(task, n_resamples=n_resamples)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +15,16 @@ from echoing_core import zeroshot
 from echoing_core.config import CohortConfig, from_mapping
 from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.datasets.simulated import build_simulated
-from echoing_core.datasets.study_set import StudySet
 from echoing_core.demo.evaluate import PTBXL, SIMULATED, HeldOut, held_out_sets
 from echoing_core.demo.train import PTBXL_TRAIN_FOLDS
 from echoing_core.embed.encode import encode_batch, encode_texts
 from echoing_core.models.checkpoint import Checkpoint
-from echoing_core.records import STANDARD_FS_HZ, BoolArray, GaussianEmbedding
-from echoing_core.signals.filters import bandpass
-from echoing_core.simulate.noise_shapes import DRAW
-from echoing_core.training.augmentation import disturb, drop_leads
+from echoing_core.records import BoolArray, GaussianEmbedding
+from echoing_core.trust.conditions import in_conditions
 from echoing_core.trust.part import Floats
 from echoing_core.trust.probe import LinearProbe
 from echoing_core.trust.scores import PLAIN, RANDOM, SIGMA2, Scorer
-from echoing_core.trust.stress_noise import noise_gain
+from echoing_core.trust.stress_noise import read_stress_noise
 from echoing_core.zeroshot_prompts import PromptSet
 
 logger = logging.getLogger(__name__)
@@ -42,17 +39,6 @@ REJECTERS = (SIGMA2, ENTROPY, PLAIN, RANDOM, P_WRONG)
 """By what ECGs are left out; for each of them higher means less sure."""
 
 ZERO_SHOT, PROBE = "zero-shot", "linear probe"
-AS_RECORDED, MIXED, DOSED = "as recorded", "mixed quality", "every dose of noise"
-CONDITIONS = (AS_RECORDED, MIXED, DOSED)
-
-N_DRAWS: Mapping[str, int] = {SIMULATED: 2, PTBXL: 4}
-FAULT_SHARE = 0.5
-LOST_LEADS_SHARE = 0.25
-MIXED_SEED = 90_125
-
-DOSES_DB: tuple[float | None, ...] = (None, 24.0, 18.0, 12.0, 6.0, 0.0, -6.0)
-DOSE_KINDS = ("baseline_wander", "electrode_motion", "muscle")
-DOSE_SEED = 90_126
 
 N_PROBE_PATIENTS = 2500
 """Of the simulated cohort's first patients, those of the training split train the probes."""
@@ -68,7 +54,7 @@ class Task:
     method : str
         `ZERO_SHOT` or `PROBE`.
     condition : str
-        One of `CONDITIONS`.
+        One of `conditions.CONDITIONS`.
     simulated : bool
     patients : ndarray, shape (n,)
     truth : ndarray of bool, shape (n,)
@@ -105,22 +91,25 @@ class _Seen:
 
 
 def build_tasks(
-    checkpoint: Checkpoint, ptbxl: Path | None, prompts: Sequence[PromptSet]
+    checkpoint: Checkpoint,
+    ptbxl: Path | None,
+    prompts: Sequence[PromptSet],
+    *,
+    nstdb: Path | None = None,
 ) -> list[Task]:
     """All tasks of a model: each test set, condition, label and way of answering.
 
-    A label that the test set has only one class of is left out and named in the log.
+    A label that the test set has only one class of is left out and named in the log. Without the
+    folder of real noise, the condition that adds it is left out.
     """
+    noises = None if nstdb is None else read_stress_noise(nstdb)
     sets = held_out_sets(checkpoint, ptbxl)
     questions = {str(item.label): item for item in with_either(prompts)}
     tasks: list[Task] = []
     for held_out in sets:
         probes = _probes(checkpoint, held_out.name, ptbxl)
-        for seen in (
-            _seen(checkpoint, held_out, AS_RECORDED),
-            _seen(checkpoint, mixed_quality(held_out), MIXED),
-            _seen(checkpoint, every_dose(held_out), DOSED),
-        ):
+        for condition, changed in in_conditions(held_out, noises):
+            seen = _seen(checkpoint, changed, condition)
             for label, probe in probes.items():
                 truth = seen.held_out.labels(label)
                 if truth is None or np.unique(truth[np.isfinite(truth)]).size < 2:
@@ -142,55 +131,6 @@ def with_either(prompts: Sequence[PromptSet]) -> list[PromptSet]:
         "slvh_or_dlv",
     )
     return [*prompts, either]
-
-
-def mixed_quality(held_out: HeldOut) -> HeldOut:
-    """Each ECG of a test set several times, from as it was recorded to very bad.
-
-    Simulated ECGs twice and PTB-XL's four times (`N_DRAWS`), each draw by its own lot: device
-    faults (`training.augmentation.disturb`) in half of the draws, severity even from 0 to 1, and
-    lost leads (`drop_leads`) in a quarter, independent of the faults. So three in eight draws are
-    the ECG as it was recorded. The recipe was written down before any figure was seen. Faults and
-    lost leads are drawn by the same functions as in training, by other lots.
-    """
-    studies = held_out.studies
-    rows = np.repeat(np.arange(len(studies)), N_DRAWS[held_out.name])
-    signal_mv, valid = studies.signal_mv[rows], studies.valid[rows]
-    rng = np.random.default_rng(MIXED_SEED)
-    for row in range(len(rows)):
-        if rng.random() < FAULT_SHARE:
-            signal_mv[row] = disturb(signal_mv[row], rng, float(rng.random()))
-        if rng.random() < LOST_LEADS_SHARE:
-            valid[row] = drop_leads(valid[row], rng)
-    signal_mv[~valid] = 0.0
-    table = studies.table.iloc[rows].reset_index(drop=True)
-    return replace(held_out, studies=StudySet(table, signal_mv, valid))
-
-
-def every_dose(held_out: HeldOut) -> HeldOut:
-    """Each ECG of a test set several times, with noise from none to twice the signal's RMS.
-
-    For every draw one of `DOSES_DB` and one of `DOSE_KINDS` by lot, all equally likely: the doses
-    of the dose study, which takes real noise; here it is simulated, so that nothing but the
-    tasks' own data is needed. Every lead has its own noise, at that signal-to-noise ratio within
-    the model's band.
-    """
-    studies = held_out.studies
-    rows = np.repeat(np.arange(len(studies)), N_DRAWS[held_out.name])
-    signal_mv, valid = studies.signal_mv[rows], studies.valid[rows]
-    rng = np.random.default_rng(DOSE_SEED)
-    for row in range(len(rows)):
-        dose_db = DOSES_DB[rng.integers(len(DOSES_DB))]
-        kind = DOSE_KINDS[rng.integers(len(DOSE_KINDS))]
-        if dose_db is not None:
-            n_leads, n_times = signal_mv[row].shape
-            raw = DRAW[kind](n_leads, n_times, STANDARD_FS_HZ, rng)
-            noise = bandpass(raw, STANDARD_FS_HZ)
-            noise /= np.sqrt(np.square(noise).mean(axis=1, keepdims=True))
-            noise *= noise_gain(signal_mv[row], valid[row], dose_db)
-            signal_mv[row] += (noise * valid[row]).astype(np.float32)
-    table = studies.table.iloc[rows].reset_index(drop=True)
-    return replace(held_out, studies=StudySet(table, signal_mv, valid))
 
 
 def _seen(checkpoint: Checkpoint, held_out: HeldOut, condition: str) -> _Seen:

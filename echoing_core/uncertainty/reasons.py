@@ -15,7 +15,9 @@ turn it into words, in their order:
    it holds at least half of what they give, at twice the level of the rest or more, and leaves at
    least a second out.
 5. *Causes* of each blamed lead, by the plain facts of its signal there (`uncertainty.causes`).
-6. *Unlike training.* Told whenever the window is farther from the training windows than 99 % of
+6. *Misplaced electrodes.* What looks like electrodes in each other's places
+   (`uncertainty.misplaced`) is told in any window, also a calm one: it is no part of sigma^2.
+7. *Unlike training.* Told whenever the window is farther from the training windows than 99 % of
    them, also where sigma^2 is low: sigma^2 was not learnt there.
 
 Every limit is a plain share, chosen for sentences that read right; none was fitted to a label.
@@ -32,6 +34,7 @@ import numpy.typing as npt
 
 from echoing_core.records import LEADS, WINDOW_S, BoolArray, FloatArray
 from echoing_core.uncertainty.causes import CAUSE_WORDS, NONE, causes
+from echoing_core.uncertainty.misplaced import suspected
 from echoing_core.uncertainty.noisy_span import noisy_span, time_profile
 from echoing_core.uncertainty.reference import Reference
 
@@ -50,7 +53,7 @@ NEARLY_ALL = 0.75
 
 SPAN_SHARE, SPAN_CONTRAST, SPAN_REST_S = 0.5, 2.0, 1.0
 
-MISSING, UNLIKE = "missing leads", "unlike training"
+MISSING, MISPLACED, UNLIKE = "missing leads", "misplaced electrodes", "unlike training"
 
 _NUMBERS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
@@ -64,7 +67,8 @@ class Reason:
     Attributes
     ----------
     kind : str
-        ``"missing leads"``, ``"unlike training"``, or a cause of `uncertainty.causes`.
+        ``"missing leads"``, ``"misplaced electrodes"``, ``"unlike training"``, or a cause of
+        `uncertainty.causes`.
     leads : tuple of str
         In the order of `LEADS`; empty for ``"unlike training"``, which is of the whole window.
     share : float
@@ -88,9 +92,10 @@ class WindowReport:
     span_s : (float, float) or None
         From when to when in the window it lies, in seconds; None if it does not stand out.
     leads : tuple of str
-        The leads to blame, in the order of `LEADS`; none for a calm window.
+        The leads to blame for sigma^2, in the order of `LEADS`; none for a calm window.
     reasons : tuple of Reason
-        Greatest share first, ``"unlike training"`` last; none for a calm window.
+        Greatest share first, then ``"misplaced electrodes"`` and ``"unlike training"``, the only
+        ones that a calm window can have.
     sentence : str
         All of this for a person.
     cell_percentile : ndarray, shape (12, 50), or None
@@ -161,22 +166,27 @@ def report_window(
         share=by_lead / total if total > 0 else np.zeros(len(LEADS)),
         recorded=np.array([origin != "missing" for origin in lead_origin]),
     )
+    suspicions = suspected(signal_mv, valid, lead_origin)
     if not valid.any():
         found.sentences.append("Nothing was recorded in this window.")
     elif total == 0 or float(reference.percentile(rest + total)) < CALM_PERCENTILE:
-        found.sentences.append(_calm_words(strangeness > 1))
+        found.sentences.append(_calm_words(strangeness > 1, suspicious=bool(suspicions)))
     else:
         _blame_missing(found)
         high = as_if_everywhere(by_lead, rest, len(LEADS), reference) >= CALM_PERCENTILE
         _blame_recorded(found, parts, high, signal_mv, valid)
         if strangeness > 1:
             found.sentences.append("It is also unlike the ECGs that the model learnt from.")
+    blamed = {lead for reason in found.reasons for lead in reason.leads}
+    for suspicion in suspicions:
+        found.add(MISPLACED, suspicion.leads)
+        found.sentences.append(suspicion.sentence)
     if strangeness > 1 and valid.any():
         found.reasons.append(Reason(UNLIKE, (), 0.0))
     return WindowReport(
         share_by_lead=found.share,
         span_s=found.span_s,
-        leads=tuple(lead for lead in LEADS if any(lead in r.leads for r in found.reasons)),
+        leads=tuple(lead for lead in LEADS if lead in blamed),
         reasons=tuple(found.reasons),
         sentence=" ".join(found.sentences),
         cell_percentile=as_if_everywhere(parts, rest, parts.size, reference),
@@ -337,7 +347,9 @@ def _names(chosen: BoolArray) -> tuple[str, ...]:
     return tuple(lead for lead, is_chosen in zip(LEADS, chosen, strict=True) if is_chosen)
 
 
-def _calm_words(strange: bool) -> str:
+def _calm_words(strange: bool, *, suspicious: bool) -> str:
+    if suspicious and not strange:
+        return "The uncertainty is as low as on most ECGs."
     if strange:
         return (
             "The uncertainty is as low as on most ECGs, but this window is unlike those that the "

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from echoing_core.records import LEADS
+from echoing_core.signals import standardise
+from echoing_core.simulate import simulate_study
+from echoing_core.training.augmentation import misplace
 from echoing_core.uncertainty.causes import causes
+from echoing_core.uncertainty.misplaced import GROUND
 from echoing_core.uncertainty.reasons import (
     WindowReport,
     as_if_everywhere,
@@ -101,6 +107,22 @@ def test_what_is_unlike_training_is_told_even_where_sigma2_is_low() -> None:
     assert unsure.sentence.startswith("Mostly V2 (80 %)")
     assert "unlike the ECGs" in unsure.sentence
     assert [reason.kind for reason in unsure.reasons] == ["none", "unlike training"]
+
+
+def test_misplaced_electrodes_are_told_in_calm_windows_too() -> None:
+    study = simulate_study(31, 0)
+    clean = standardise(dataclasses.replace(study.recording_12, signal_mv=study.clean_12))
+    valid, rng = clean.valid, np.random.default_rng(0)
+    signal = misplace(clean.signal_mv, valid, rng, "right leg")
+    calm = told(made_cells(0.1), signal)
+    assert calm.sentence == f"The uncertainty is as low as on most ECGs. {GROUND.sentence}"
+    assert [(r.kind, r.leads) for r in calm.reasons] == [("misplaced electrodes", LEADS[:6])]
+    assert calm.leads == ()
+    unsure = told(made_cells(0.9, V2=0.8), signal, strangeness=1.4)
+    kinds = [reason.kind for reason in unsure.reasons]
+    assert kinds[-2:] == ["misplaced electrodes", "unlike training"]
+    assert unsure.leads == ("V2",)
+    assert unsure.sentence.startswith("Mostly V2 (80 %)") and GROUND.sentence in unsure.sentence
 
 
 def test_missing_leads_are_a_known_cost_and_not_noise() -> None:

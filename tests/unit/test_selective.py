@@ -15,21 +15,29 @@ from echoing_core.demo.evaluate import SIMULATED, HeldOut
 from echoing_core.models.checkpoint import load_checkpoint
 from echoing_core.records import GaussianEmbedding
 from echoing_core.trust import selective, selective_tasks
+from echoing_core.trust.conditions import (
+    AS_RECORDED,
+    CONDITIONS,
+    LOSS_DB,
+    LOST,
+    MIXED,
+    every_dose,
+    in_conditions,
+    misplaced,
+    mixed_quality,
+    until_lost,
+)
 from echoing_core.trust.probe import LinearProbe
 from echoing_core.trust.scores import PLAIN, RANDOM, SIGMA2
 from echoing_core.trust.selective_tasks import (
-    AS_RECORDED,
     ENTROPY,
-    MIXED,
     P_WRONG,
     REJECTERS,
     ZERO_SHOT,
     Task,
     binary_entropy,
-    every_dose,
-    mixed_quality,
 )
-from echoing_core.trust.stress_noise import QUIET_LEAD_MV
+from echoing_core.trust.stress_noise import QUIET_LEAD_MV, StressNoise
 from echoing_core.zeroshot_prompts import PromptSet
 from tests.tiny_model import write_tiny_model
 
@@ -116,18 +124,49 @@ def test_mixed_quality_draws_what_its_recipe_says() -> None:
     assert (after.signal_mv[~after.valid] == 0).all()
 
 
-def test_every_dose_adds_the_noise_it_says() -> None:
-    before = studies(210)
-    after = every_dose(HeldOut(SIMULATED, before, simulated=True)).studies
+def doses_of(before: StudySet, after: StudySet) -> np.ndarray:
+    """Signal-to-noise ratio of the first lead of every draw, in whole decibels."""
     source = np.repeat(before.signal_mv, 2, axis=0)
     change = (after.signal_mv - source).astype(np.float64)
     power = np.square(source.astype(np.float64)).mean(2).clip(QUIET_LEAD_MV**2)
     with np.errstate(divide="ignore"):
-        dose_db = 10 * np.log10(power / np.square(change).mean(2))[:, 0]
-    found, n = np.unique(np.round(dose_db), return_counts=True)
+        return np.round(10 * np.log10(power / np.square(change).mean(2))[:, 0])
+
+
+def test_every_dose_adds_the_noise_it_says() -> None:
+    before = studies(210)
+    after = every_dose(HeldOut(SIMULATED, before, simulated=True)).studies
+    found, n = np.unique(doses_of(before, after), return_counts=True)
     assert found.tolist() == [-6, 0, 6, 12, 18, 24, np.inf]
     # 420 draws of seven doses: 60 each, standard error 7.
     assert n.min() > 35
+
+
+def test_real_noise_goes_down_to_where_all_is_lost() -> None:
+    before = studies(210)
+    hum = np.sin(np.arange(6000) / 3.0) + np.zeros((2, 1))
+    noises = {name: StressNoise(hum, 1.0) for name in ("BW", "EM", "MA")}
+    held_out = HeldOut(SIMULATED, before, simulated=True)
+    found, n = np.unique(doses_of(before, until_lost(held_out, noises).studies), return_counts=True)
+    assert found.tolist() == [-24, -18, -12, -6, 0, 6, 12, 18, 24, np.inf]
+    assert n.min() > 20
+    assert len(LOSS_DB) == found.size
+    assert [name for name, _ in in_conditions(held_out, noises)] == list(CONDITIONS)
+
+
+def test_half_of_the_draws_have_misplaced_electrodes() -> None:
+    before = studies(200)
+    # Of one body: the limb leads are as the electrodes make them.
+    before.signal_mv[:, 2] = before.signal_mv[:, 1] - before.signal_mv[:, 0]
+    before.signal_mv[:, 3] = -0.5 * (before.signal_mv[:, 0] + before.signal_mv[:, 1])
+    before.signal_mv[:, 4] = before.signal_mv[:, 0] - 0.5 * before.signal_mv[:, 1]
+    before.signal_mv[:, 5] = before.signal_mv[:, 1] - 0.5 * before.signal_mv[:, 0]
+    after = misplaced(HeldOut(SIMULATED, before, simulated=True)).studies
+    moved = np.abs(after.signal_mv - np.repeat(before.signal_mv, 2, axis=0)).max(axis=(1, 2)) > 0.01
+    assert moved.mean() == pytest.approx(0.5, abs=0.1)
+    # Whatever the places, what is measured obeys Einthoven's law.
+    law = after.signal_mv[:, 1] - after.signal_mv[:, 0] - after.signal_mv[:, 2]
+    assert np.abs(law).max() < 1e-5
 
 
 def test_entropy_is_that_of_the_probability() -> None:
@@ -167,7 +206,8 @@ def test_study_covers_labels_methods_and_conditions(
     monkeypatch.setattr(selective_tasks, "build_simulated", lambda *_, **__: studies(40))
     prompts = [PromptSet(name, name, (name,), ("normal ecg",), name) for name in LABELS[:3]]
     tasks = selective_tasks.build_tasks(checkpoint, None, prompts)
-    assert len(tasks) == 4 * 2 * 3
+    assert {task.condition for task in tasks} == set(CONDITIONS) - {LOST}
+    assert len(tasks) == 4 * 2 * 4
     assert {len(task.truth) for task in tasks} == {24, 48}
     assert all(set(task.unsure) == set(REJECTERS) for task in tasks)
     one = tasks[0]
@@ -175,7 +215,7 @@ def test_study_covers_labels_methods_and_conditions(
     np.testing.assert_allclose(one.plain, probability, rtol=1e-6)
     np.testing.assert_allclose(one.unsure[P_WRONG], np.minimum(one.closed, 1 - one.closed))
 
-    monkeypatch.setattr(selective, "build_tasks", lambda *_: tasks)
+    monkeypatch.setattr(selective, "build_tasks", lambda *_, **__: tasks)
     seen: list[tuple[int, int]] = []
     study = selective.selective_study(
         checkpoint,
@@ -184,10 +224,10 @@ def test_study_covers_labels_methods_and_conditions(
         n_resamples=5,
         progress=lambda done, total: seen.append((done, total)),
     )
-    assert seen[-1] == (24, 24)
+    assert seen[-1] == (32, 32)
     told = json.loads(json.dumps(study.to_dict(), allow_nan=False))
-    assert told["summary"][-1]["tasks"] == 24
-    assert len(told["risk_coverage"]) == 24 * len(REJECTERS)
-    assert len(told["calibration"]) == 12 * 2
+    assert told["summary"][-1]["tasks"] == 32
+    assert len(told["risk_coverage"]) == 32 * len(REJECTERS)
+    assert len(told["calibration"]) == 16 * 2
     text = study.to_markdown()
     assert "Severe LV hypertrophy or dilated left ventricle, linear probe, mixed quality" in text

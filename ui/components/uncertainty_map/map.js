@@ -13,6 +13,7 @@ const MARKS = {
   "gap": ["G", "gap in a lead", "#6b7280"],
   "not recorded": ["X", "nothing recorded", "#4b5563"],
   "missing leads": ["L", "leads not recorded", "#6b7280"],
+  "misplaced electrodes": ["P", "electrodes misplaced?", "#5b4bb7"],
   "unlike training": ["U", "unlike training", "#007a5a"],
   "none": ["?", "no plain cause", "#6b7280"],
   "": ["·", "cause not looked for", "#6b7280"],
