@@ -3,7 +3,7 @@
     python benchmarks/misplaced_electrodes.py PTBXL [--folds 9]
 
 Real ECGs of PTB-XL with electrodes put in each other's places by the lead equations
-(`training.augmentation.misplace`): share of ECGs with each suspicion of `uncertainty.misplaced`.
+(`simulate.misplacement.misplace`): share of ECGs with each suspicion of `uncertainty.misplaced`.
 The first row is as recorded: a swap that truly happened there counts as suspected for nothing.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.records import LEADS
-from echoing_core.training.augmentation import MISPLACEMENTS, misplace
+from echoing_core.simulate.misplacement import MISPLACEMENTS, misplace
 from echoing_core.uncertainty.misplaced import ARMS, CHEST, GROUND, suspected
 
 SEED = 5

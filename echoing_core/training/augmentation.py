@@ -14,7 +14,7 @@ import numpy.typing as npt
 from echoing_core.records import LEADS, STANDARD_FS_HZ, BoolArray
 from echoing_core.signals.filters import bandpass
 from echoing_core.simulate.noise import corrupt
-from echoing_core.simulate.noise_shapes import DRAW, ELECTRODES, LEADS_FROM_ELECTRODES
+from echoing_core.simulate.noise_shapes import LEADS_FROM_ELECTRODES
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -148,95 +148,12 @@ def _badly_connected(lead_mv: FloatArray, kind: str, rng: np.random.Generator) -
     return broken
 
 
-MISPLACED_SHARE, DROWNED_SHARE = 0.12, 0.06
-
-DROWNING_KINDS = ("baseline_wander", "muscle", "electrode_motion")
-DROWNING_DB = (-24.0, 0.0)
-
-
-def drown(signal_mv: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Noise of every electrode over a whole window, from as strong as the heart to nothing left.
-
-    The signal-to-noise ratio (`DROWNING_DB`) is that of all leads together, within the band.
-    """
-    kind = str(rng.choice(DROWNING_KINDS))
-    sources = DRAW[kind](len(ELECTRODES), signal_mv.shape[1], STANDARD_FS_HZ, rng)
-    sources *= np.exp(0.4 * rng.normal(size=(len(ELECTRODES), 1))).astype(np.float32)
-    noise = bandpass(LEADS_FROM_ELECTRODES @ sources, STANDARD_FS_HZ)
-    ratio = 10.0 ** (-rng.uniform(*DROWNING_DB) / 20.0)
-    heart = max(float(np.square(signal_mv).mean()), 1e-4)
-    noise *= ratio * np.sqrt(heart / max(float(np.square(noise).mean()), 1e-12))
-    return np.asarray(signal_mv + noise, dtype=np.float32)
-
-
-MISPLACEMENTS = (
-    "arms",
-    "arm and leg",
-    "right leg",
-    "chest pair",
-    "chest reversed",
-    "cables turned",
-)
-"""Electrodes in each other's places: the arms'; an arm's and the left leg's; an arm's and the
-ground's on the right leg; two of the chest's; V1-V6 in reverse; the three limb cables in a turn."""
-
-_MISPLACEMENT_SHARES = (0.35, 0.13, 0.12, 0.2, 0.12, 0.08)
-
-
-def misplace(
-    signal_mv: FloatArray, valid: BoolArray, rng: np.random.Generator, kind: str | None = None
-) -> FloatArray:
-    """Electrodes of one window in each other's places, as the hardware then combines them.
-
-    The leads are linear in the electrodes' potentials, so this is exact, but for the ground: the
-    right leg is taken to have the left leg's potential, as one leg nearly has the other's. A
-    window in which not all leads were measured together is returned as it is.
-
-    Parameters
-    ----------
-    signal_mv, valid : ndarray, shape (12, n_times)
-    kind : str, optional
-        One of `MISPLACEMENTS`; by default one is drawn.
-    """
-    if not (valid == valid[:1]).all():
-        return signal_mv
-    kind = kind or str(rng.choice(MISPLACEMENTS, p=_MISPLACEMENT_SHARES))
-    order = np.arange(len(ELECTRODES))
-    if kind == "arms":
-        order[[0, 1]] = 1, 0
-    elif kind == "arm and leg":
-        arm = int(rng.integers(2))
-        order[[arm, 2]] = 2, arm
-    elif kind == "right leg":
-        order[int(rng.integers(2))] = 2
-    elif kind == "cables turned":
-        order[:3] = np.roll(order[:3], int(rng.choice((-1, 1))))
-    elif kind == "chest pair":
-        first, second = 3 + rng.permutation(6)[:2]
-        order[[first, second]] = second, first
-    elif kind == "chest reversed":
-        order[3:] = order[:2:-1]
-    else:
-        raise ValueError(f"{kind!r} is none of {MISPLACEMENTS}")
-    potentials = _ELECTRODES_FROM_LEADS @ signal_mv
-    return np.asarray(LEADS_FROM_ELECTRODES @ potentials[order], dtype=np.float32)
-
-
-_ELECTRODES_FROM_LEADS = np.linalg.pinv(LEADS_FROM_ELECTRODES)
-"""Shape (9, 12): potentials of `ELECTRODES` up to one that all have in common, which no lead
-shows."""
-
-
 def spoil(
     signal_mv: FloatArray, valid: BoolArray, rng: np.random.Generator
 ) -> tuple[FloatArray, BoolArray]:
     """A view for the variance stage: as recorded in a fifth, else with what may go wrong."""
     if rng.random() < 0.2:
         return signal_mv, valid
-    if rng.random() < MISPLACED_SHARE:
-        signal_mv = misplace(signal_mv, valid, rng)
-    if rng.random() < DROWNED_SHARE:
-        signal_mv = drown(signal_mv, rng)
     fault = rng.random()
     if fault < 0.6:
         signal_mv = disturb(signal_mv, rng, float(rng.random()))

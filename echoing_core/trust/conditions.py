@@ -16,8 +16,9 @@ from echoing_core.datasets.study_set import StudySet
 from echoing_core.demo.evaluate import PTBXL, SIMULATED, HeldOut
 from echoing_core.records import STANDARD_FS_HZ, BoolArray, FloatArray
 from echoing_core.signals.filters import bandpass
+from echoing_core.simulate.misplacement import misplace
 from echoing_core.simulate.noise_shapes import DRAW
-from echoing_core.training.augmentation import disturb, drop_leads, misplace
+from echoing_core.training.augmentation import disturb, drop_leads
 from echoing_core.trust.part import Floats
 from echoing_core.trust.stress_noise import StressNoise, lead_noise, noise_gain
 
@@ -132,7 +133,7 @@ def until_lost(held_out: HeldOut, noises: Mapping[str, StressNoise]) -> HeldOut:
 def misplaced(held_out: HeldOut) -> HeldOut:
     """Each ECG of a test set several times, half of the draws with electrodes in wrong places.
 
-    Drawn by the function that training draws misplacements with (`augmentation.misplace`).
+    By the lead equations (`simulate.misplacement`). Training draws no misplacements.
     """
 
     def change(

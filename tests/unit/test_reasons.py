@@ -10,7 +10,7 @@ import pytest
 from echoing_core.records import LEADS
 from echoing_core.signals import standardise
 from echoing_core.simulate import simulate_study
-from echoing_core.training.augmentation import misplace
+from echoing_core.simulate.misplacement import misplace
 from echoing_core.uncertainty.causes import causes
 from echoing_core.uncertainty.misplaced import GROUND
 from echoing_core.uncertainty.reasons import (

@@ -21,18 +21,13 @@ from echoing_core.demo.train import first_stage
 from echoing_core.errors import ConfigError
 from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.tokenizer import train_tokenizer
-from echoing_core.records import LEADS
 from echoing_core.signals.scaling import LeadScaler
-from echoing_core.simulate.noise_shapes import LEADS_FROM_ELECTRODES
 from echoing_core.training.augmentation import (
-    MISPLACEMENTS,
     cut_gap,
     degrade,
     disturb,
     drop_leads,
-    drown,
     lose_contact,
-    misplace,
 )
 from echoing_core.training.batches import Batches, TextBatch
 from echoing_core.training.run import TrainedPair, train
@@ -206,58 +201,6 @@ def test_a_contact_fault_reaches_some_leads_and_stays_in_band() -> None:
         hit.append(int((faulty != clean).any(axis=1).sum()))
     assert min(hit) >= 1
     assert min(hit) < 6
-
-
-def test_misplaced_electrodes_give_the_leads_that_cardiology_knows() -> None:
-    rng = np.random.default_rng(6)
-    leads = (LEADS_FROM_ELECTRODES @ rng.normal(size=(9, 1000))).astype(np.float32)
-    lead = dict(zip(LEADS, leads, strict=True))
-    measured = np.ones(leads.shape, bool)
-
-    def seen(kind: str) -> dict[str, np.ndarray]:
-        return dict(zip(LEADS, misplace(leads, measured, rng, kind), strict=True))
-
-    arms = seen("arms")
-    for name, expected in {
-        "I": -lead["I"],
-        "II": lead["III"],
-        "III": lead["II"],
-        "aVR": lead["aVL"],
-        "aVL": lead["aVR"],
-        "aVF": lead["aVF"],
-        "V3": lead["V3"],
-    }.items():
-        np.testing.assert_allclose(arms[name], expected, atol=1e-5)
-    chest = seen("chest reversed")
-    np.testing.assert_allclose(chest["V1"], lead["V6"], atol=1e-5)
-    np.testing.assert_allclose(chest["aVR"], lead["aVR"], atol=1e-5)
-    # With an arm's electrode on a leg, the lead between the legs is flat.
-    legs = seen("right leg")
-    assert min(np.ptp(legs["II"]), np.ptp(legs["III"])) < 1e-5
-    for kind in MISPLACEMENTS:
-        assert np.abs(misplace(leads, measured, rng, kind) - leads).max() > 0.1
-    with pytest.raises(ValueError, match="head"):
-        misplace(leads, measured, rng, "head")
-
-
-def test_electrodes_of_leads_not_measured_together_stay_in_place() -> None:
-    leads = _source(1).signal_mv[0]
-    measured = np.ones(leads.shape, bool)
-    measured[0, :300] = False
-    assert misplace(leads, measured, np.random.default_rng(0)) is leads
-
-
-def test_drowned_windows_hold_more_noise_than_heart() -> None:
-    rng = np.random.default_rng(7)
-    clean = _source(1).signal_mv[0]
-    ratios_db = []
-    for _ in range(60):
-        noise = (drown(clean, rng) - clean).astype(np.float64)
-        ratios_db.append(10 * np.log10(np.square(clean).mean() / np.square(noise).mean()))
-        # Through the electrodes: Einthoven's law holds for the noise, too.
-        assert np.abs(noise[1] - noise[0] - noise[2]).max() < 1e-3 * np.abs(noise).max() + 1e-4
-    assert -24.1 < min(ratios_db) < -20
-    assert -4 < max(ratios_db) < 0.1
 
 
 def test_garbled_reports_lose_sentences_or_words() -> None:
