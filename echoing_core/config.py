@@ -147,8 +147,8 @@ class TrainingConfig:
     corrupt_share: float = 0.4
     lead_subset_share: float = 0.25
     partial_report_share: float = 0.0
-    where_steps: int = 1000
-    variance_steps: int = 500
+    where_steps: int = 6000
+    variance_steps: int = 1500
     variance_batch_size: int = 64
     variance_lr: float = 2.0e-3
     text_variance_steps: int = 300

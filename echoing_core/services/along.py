@@ -33,6 +33,7 @@ from echoing_core.services.recordings import (
     cautions,
     window_reports,
 )
+from echoing_core.signals.leads import DEFAULT_VCG_METHOD
 from echoing_core.signals.windows import stride_to_samples, window_starts
 from echoing_core.uncertainty.reasons import WindowReport
 from echoing_core.uncertainty.stretches import (
@@ -96,7 +97,7 @@ class Looking:
         recording: Recording | StandardEcg,
         stride_s: float | None = None,
         *,
-        vcg_method: str = "dower",
+        vcg_method: str = DEFAULT_VCG_METHOD,
     ) -> None:
         if stride_s is None:
             stride_s = fitting_stride_s(recording.duration_s)

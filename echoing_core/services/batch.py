@@ -27,6 +27,7 @@ from echoing_core.services.recordings import (
     most_sure_window,
     window_report,
 )
+from echoing_core.signals.leads import DEFAULT_VCG_METHOD
 from echoing_core.uncertainty.stretches import UNSURE_PERCENTILE
 from echoing_core.zeroshot_prompts import PromptSet
 
@@ -137,7 +138,7 @@ def batch(
     recordings: Iterable[BatchItem | str | Path],
     questions: str | PromptSet | Sequence[str | PromptSet] | None = None,
     *,
-    vcg_method: str = "dower",
+    vcg_method: str = DEFAULT_VCG_METHOD,
     turn: Turn = contextlib.nullcontext,
     stop: Callable[[], bool] = lambda: False,
     progress: BatchProgress | None = None,
@@ -322,7 +323,7 @@ class BatchJob:
         items: Sequence[BatchItem],
         questions: Sequence[PromptSet] = (),
         *,
-        vcg_method: str = "dower",
+        vcg_method: str = DEFAULT_VCG_METHOD,
         turn: Turn = contextlib.nullcontext,
     ) -> None:
         self.questions = tuple(questions)

@@ -15,6 +15,7 @@ from echoing_core.errors import ConfigError
 from echoing_core.explanation import Explanation
 from echoing_core.records import GaussianEmbedding, Hit
 from echoing_core.services.recordings import Model, _one_window, load_index
+from echoing_core.signals.leads import DEFAULT_VCG_METHOD
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -250,7 +251,7 @@ def query_embedding(
         if not query.strip():
             raise ConfigError("The search text is empty. Type what to look for.")
         return encode_texts(model.checkpoint, [query])
-    return _one_window(model, query, start_s, "dower")[0]
+    return _one_window(model, query, start_s, DEFAULT_VCG_METHOD)[0]
 
 
 def find(

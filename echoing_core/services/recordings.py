@@ -26,6 +26,7 @@ from echoing_core.records import (
     WindowTrack,
 )
 from echoing_core.signals import standardise
+from echoing_core.signals.leads import DEFAULT_VCG_METHOD
 from echoing_core.signals.windows import stride_to_samples, window_starts
 from echoing_core.uncertainty.fusion import Fused, fuse
 from echoing_core.uncertainty.reasons import WindowReport, report_whole, report_window
@@ -184,7 +185,7 @@ def explain(
     recording: Recording | StandardEcg,
     stride_s: float = 1.0,
     *,
-    vcg_method: str = "dower",
+    vcg_method: str = DEFAULT_VCG_METHOD,
     progress: Progress | None = None,
 ) -> Explanation:
     """sigma^2 of 10-second windows along a recording (EchoingECG, Fig. 2).
@@ -245,7 +246,7 @@ def explain(
 
 
 def cautions(
-    model: Model, recording: Recording | StandardEcg, *, vcg_method: str = "dower"
+    model: Model, recording: Recording | StandardEcg, *, vcg_method: str = DEFAULT_VCG_METHOD
 ) -> tuple[str, ...]:
     """What makes a recording one that this model cannot read as it should.
 
@@ -339,7 +340,7 @@ def ask(
     *,
     start_s: float | None = None,
     rule: str | None = None,
-    vcg_method: str = "dower",
+    vcg_method: str = DEFAULT_VCG_METHOD,
 ) -> list[Answer]:
     """Zero-shot answers about one window of a recording, or about the whole of it.
 
@@ -446,7 +447,7 @@ def search(
     target: str = "ecg",
     where: ItemFilter | None = None,
     start_s: float | None = None,
-    vcg_method: str = "dower",
+    vcg_method: str = DEFAULT_VCG_METHOD,
     unique_reports: bool = False,
 ) -> list[Hit]:
     """Nearest ECGs or reports to a text or to a window of a recording.

@@ -20,6 +20,7 @@ import numpy as np
 from echoing_core.errors import ConfigError
 from echoing_core.records import Recording
 from echoing_core.services.report import versions
+from echoing_core.signals.leads import VCG_METHOD_NAMES
 from echoing_core.zeroshot_prompts import PromptSet
 
 FORMAT = "EchoingECG session"
@@ -324,7 +325,7 @@ def _seconds(values: Mapping[str, Any], name: str, low: float, high: float) -> f
 
 
 def _vcg_method(value: object) -> str | None:
-    if value is None or value in ("dower", "kors_pinv", "kors_gls"):
+    if value is None or value in VCG_METHOD_NAMES:
         return value
     raise _wrong("vcg_method")
 
