@@ -325,7 +325,7 @@ def _seconds(values: Mapping[str, Any], name: str, low: float, high: float) -> f
 
 
 def _vcg_method(value: object) -> str | None:
-    if value is None or value in VCG_METHOD_NAMES:
+    if value is None or (isinstance(value, str) and value in VCG_METHOD_NAMES):
         return value
     raise _wrong("vcg_method")
 
