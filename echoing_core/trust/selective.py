@@ -51,7 +51,7 @@ N_BINS = 10
 BALANCED_ERROR, PLAIN_ERROR = "balanced error", "0/1 error"
 SPLIT_METRICS = ("balanced accuracy", "AUROC")
 
-COMPARED = ((SIGMA2, ENTROPY), (SIGMA2, PLAIN), (P_WRONG, ENTROPY))
+COMPARED = ((SIGMA2, ENTROPY), (SIGMA2, PLAIN), (P_WRONG, ENTROPY), (P_WRONG, PLAIN))
 """What is compared by AURC. Entropy and P(wrong) speak of one question, the others of the ECG."""
 
 _METHOD = (
