@@ -281,13 +281,16 @@ def test_the_table_is_the_same_in_every_format(model: Model, explanation: Explan
     by_csv = pd.read_csv(io.StringIO(explanation.csv_text()))
     by_parquet = pd.read_parquet(io.BytesIO(explanation.parquet_bytes()))
     assert list(by_csv.columns) == list(by_parquet.columns)
+    # Percentiles have three digits after the point in CSV, however small they are.
+    percentiles = by_csv.pop("percentile"), by_parquet.pop("percentile")
+    np.testing.assert_allclose(*percentiles, atol=5.1e-4)
     np.testing.assert_allclose(by_csv, by_parquet, rtol=1e-3, atol=1e-4)
     made = json.loads(services.track_json(model, explanation, [3], made_on="2026-11-21"))
     assert made["made_on"] == "2026-11-21" and made["versions"]["torch"]
     assert made["disclaimer"] and made["model_hash"] == model.hash
     assert "sentence" in made["windows"][3]
     np.testing.assert_allclose(
-        [w["percentile"] for w in made["windows"]], by_csv["percentile"], atol=1e-3
+        [w["percentile"] for w in made["windows"]], percentiles[0], atol=1e-3
     )
 
 
