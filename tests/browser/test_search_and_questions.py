@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -36,11 +38,17 @@ def test_the_map_and_the_list_point_at_each_other(app: Page, camera) -> None:
     expect(app.get_by_role("button", name="Search from this one")).to_have_count(10)
     plane = app.locator(".st-key-map_side canvas")
     expect(plane).to_be_visible()
-    # From the map: where the normal ECGs lie close together, none of which was found.
+    # From the map: where the normal ECGs lie close together, none of which was found. A model that
+    # was trained anew may mirror the map.
     box = plane.bounding_box()
     assert box is not None
-    app.mouse.click(box["x"] + 0.885 * box["width"], box["y"] + 0.47 * box["height"])
-    expect(app.get_by_text("Chosen on the map")).to_be_visible()
+    chosen = app.get_by_text("Chosen on the map")
+    for across in (0.125, 0.885):
+        app.mouse.click(box["x"] + across * box["width"], box["y"] + 0.48 * box["height"])
+        with contextlib.suppress(AssertionError):
+            expect(chosen).to_be_visible(timeout=15_000)
+            break
+    expect(chosen).to_be_visible()
     camera.take(app, "retrieve_marked")
     # By keyboard: the third of the list.
     app.locator(".st-key-map_side .plane").focus()
