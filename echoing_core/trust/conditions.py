@@ -1,8 +1,9 @@
 """In what state the test ECGs are shown: as recorded, and worse in ways that are known.
 
-One recipe a condition, each drawn by a seed of its own, each written down before any figure in
-that condition was seen, but for one thing: that the doses of `until_lost` go down to -24 dB was
-decided when the answers were seen to withstand those of `every_dose`.
+One recipe a condition, each drawn by a seed of its own. The first three were written down before
+any figure was seen. That the doses of `until_lost` go down to -24 dB was decided when answers were
+seen to withstand those of `every_dose`; its figures, and those of `misplaced`, had been seen in a
+trial with other lots.
 """
 
 from __future__ import annotations

@@ -229,6 +229,10 @@ def _left_out(checkpoint: Checkpoint, folders: Folders) -> dict[str, str]:
             folders.nstdb,
             "no folder of the MIT-BIH Noise Stress Test was given",
         ),
+        "answers in real noise until all is lost": (
+            folders.nstdb,
+            "no folder of the MIT-BIH Noise Stress Test was given",
+        ),
         "long recordings with noise put into them": (
             True if folders.long_recordings and folders.nstdb is not None else None,
             "it needs a folder of long recordings and one of the MIT-BIH Noise Stress Test",

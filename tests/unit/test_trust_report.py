@@ -76,7 +76,8 @@ def test_without_data_the_simulated_parts_remain(calls: dict[str, tuple[Any, Any
         "text_side",
         "selective",
     }
-    assert len(found.left_out) == 6
+    assert len(found.left_out) == 7
+    assert calls["selective"][1]["nstdb"] is None
     assert calls["schedule"][1]["nstdb"] is None
     assert calls["where"][1]["cinc"] is None
     assert "- graded recordings: no folder of the CinC Challenge 2011 was given." in (
@@ -99,6 +100,7 @@ def test_with_all_data_nothing_is_left_out(
     assert (told["model"], told["model_hash"]) == ("tiny", "f" * 64)
     assert calls["where"][1]["cinc"] == tmp_path
     assert calls["schedule"][1]["recordings"] == (tmp_path,)
+    assert calls["selective"][1]["nstdb"] == tmp_path
     assert all(settings["n_resamples"] == 10 for _, settings in calls.values())
     # Leads are taken from held-out ECGs only, noise is added to all folds.
     assert [len(held_out.studies) for held_out in calls["missing"][0][1]] == [4, 1]
