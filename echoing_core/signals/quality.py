@@ -10,6 +10,7 @@ counts by its power, was settled on the Challenge 2011 recordings, so the AUROC 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,8 @@ from echoing_core.records import (
 from echoing_core.signals.filters import LOW_HZ, fill_gaps
 from echoing_core.signals.leads import LIMB_LEADS, limb_lead_sources
 from echoing_core.signals.windows import WINDOW_N
+
+FloatT = TypeVar("FloatT", np.float32, np.float64)
 
 FLAT_MV = 0.02
 """A lead that stays within this range for `FLAT_S` holds no heartbeat."""
@@ -279,6 +282,23 @@ def find_beats(signal_mv: FloatArray, fs_hz: float = STANDARD_FS_HZ) -> npt.NDAr
     return np.asarray(peaks, dtype=np.intp)
 
 
+def cut_beats(
+    signal_mv: npt.NDArray[FloatT], beats: npt.NDArray[np.intp], before: int, after: int
+) -> npt.NDArray[FloatT]:
+    """Every whole beat of each lead, shape (n_leads, n_whole, before + after).
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (n_leads, n_times)
+    beats : ndarray of int
+        From `find_beats`; beats cut off by an end of the signal are left out.
+    before, after : int
+        Samples of a beat.
+    """
+    whole = beats[(beats >= before) & (beats + after <= signal_mv.shape[1])]
+    return signal_mv[:, whole[:, np.newaxis] + np.arange(-before, after)]
+
+
 def beat_agreement(
     signal_mv: FloatArray, beats: npt.NDArray[np.intp], fs_hz: float = STANDARD_FS_HZ
 ) -> npt.NDArray[np.float64]:
@@ -298,12 +318,9 @@ def beat_agreement(
         0 with fewer than three whole beats, and where nothing varies.
     """
     before, after = round(_BEAT_BEFORE_S * fs_hz), round(_BEAT_AFTER_S * fs_hz)
-    n_times = signal_mv.shape[1]
-    whole = beats[(beats >= before) & (beats + after <= n_times)]
-    if whole.size < MIN_BEATS:
+    cut = cut_beats(signal_mv, beats, before, after)
+    if cut.shape[1] < MIN_BEATS:
         return np.zeros(signal_mv.shape[0])
-    index = whole[:, np.newaxis] + np.arange(-before, after)
-    cut = signal_mv[:, index]  # (n_leads, n_beats, n_samples)
     template = np.median(cut, axis=1, keepdims=True)
     cut = cut - cut.mean(axis=2, keepdims=True)
     template = template - template.mean(axis=2, keepdims=True)

@@ -21,7 +21,7 @@ from echoing_core.simulate.misplacement import misplace
 from echoing_core.simulate.noise_shapes import DRAW
 from echoing_core.training.augmentation import disturb, drop_leads
 from echoing_core.trust.part import Floats
-from echoing_core.trust.stress_noise import StressNoise, lead_noise, noise_gain
+from echoing_core.trust.stress_noise import StressNoise, lead_noise, noisy_window
 
 AS_RECORDED, MIXED, DOSED = "as recorded", "mixed quality", "every dose of noise"
 LOST, MISPLACED = "real noise until all is lost", "misplaced electrodes"
@@ -94,19 +94,11 @@ def every_dose(held_out: HeldOut) -> HeldOut:
     the model's band.
     """
 
-    def change(
-        signal_mv: FloatArray, valid: BoolArray, rng: np.random.Generator
-    ) -> tuple[FloatArray, BoolArray]:
-        dose_db = DOSES_DB[rng.integers(len(DOSES_DB))]
-        kind = DOSE_KINDS[rng.integers(len(DOSE_KINDS))]
-        if dose_db is None:
-            return signal_mv, valid
-        n_leads, n_times = signal_mv.shape
-        noise = bandpass(DRAW[kind](n_leads, n_times, STANDARD_FS_HZ, rng), STANDARD_FS_HZ)
-        noise /= np.sqrt(np.square(noise).mean(axis=1, keepdims=True))
-        return _with_noise(signal_mv, valid, noise, dose_db), valid
+    def noise_of(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
+        noise = bandpass(DRAW[kind](*shape, STANDARD_FS_HZ, rng), STANDARD_FS_HZ)
+        return np.asarray(noise / np.sqrt(np.square(noise).mean(axis=1, keepdims=True)))
 
-    return _drawn(held_out, DOSE_SEED, change)
+    return _dosed(held_out, DOSE_SEED, DOSES_DB, DOSE_KINDS, noise_of)
 
 
 def until_lost(held_out: HeldOut, noises: Mapping[str, StressNoise]) -> HeldOut:
@@ -115,20 +107,11 @@ def until_lost(held_out: HeldOut, noises: Mapping[str, StressNoise]) -> HeldOut:
     For every draw one of `LOSS_DB` and one of ``noises`` by lot, all equally likely. Every lead
     has its own stretch of it.
     """
-    kinds = sorted(noises)
 
-    def change(
-        signal_mv: FloatArray, valid: BoolArray, rng: np.random.Generator
-    ) -> tuple[FloatArray, BoolArray]:
-        dose_db = LOSS_DB[rng.integers(len(LOSS_DB))]
-        kind = kinds[rng.integers(len(kinds))]
-        if dose_db is None:
-            return signal_mv, valid
-        n_leads, n_times = signal_mv.shape
-        noise = lead_noise(noises[kind], (n_leads, n_times), rng)
-        return _with_noise(signal_mv, valid, noise, dose_db), valid
+    def noise_of(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
+        return lead_noise(noises[kind], shape, rng)
 
-    return _drawn(held_out, LOSS_SEED, change)
+    return _dosed(held_out, LOSS_SEED, LOSS_DB, tuple(sorted(noises)), noise_of)
 
 
 def misplaced(held_out: HeldOut) -> HeldOut:
@@ -147,6 +130,29 @@ def misplaced(held_out: HeldOut) -> HeldOut:
     return _drawn(held_out, MISPLACED_SEED, change)
 
 
+def _dosed(
+    held_out: HeldOut,
+    seed: int,
+    doses_db: tuple[float | None, ...],
+    kinds: tuple[str, ...],
+    noise_of: Callable[[str, tuple[int, int], np.random.Generator], Floats],
+) -> HeldOut:
+    """One dose and one kind of noise by lot for every draw; ``noise_of`` gives it unit RMS."""
+
+    def change(
+        signal_mv: FloatArray, valid: BoolArray, rng: np.random.Generator
+    ) -> tuple[FloatArray, BoolArray]:
+        dose_db = doses_db[rng.integers(len(doses_db))]
+        kind = kinds[rng.integers(len(kinds))]
+        if dose_db is None:
+            return signal_mv, valid
+        n_leads, n_times = signal_mv.shape
+        noise = noise_of(kind, (n_leads, n_times), rng)
+        return noisy_window(signal_mv, valid, noise, dose_db), valid
+
+    return _drawn(held_out, seed, change)
+
+
 def _drawn(held_out: HeldOut, seed: int, change: Change) -> HeldOut:
     """Every ECG `N_DRAWS` times in a row, each time changed by a lot of its own."""
     studies = held_out.studies
@@ -157,11 +163,3 @@ def _drawn(held_out: HeldOut, seed: int, change: Change) -> HeldOut:
         signal_mv[row], valid[row] = change(signal_mv[row], valid[row], rng)
     table = studies.table.iloc[rows].reset_index(drop=True)
     return replace(held_out, studies=StudySet(table, signal_mv, valid))
-
-
-def _with_noise(
-    signal_mv: FloatArray, valid: BoolArray, noise: Floats, dose_db: float
-) -> FloatArray:
-    """Noise of unit RMS per lead, at ``dose_db``, added where the lead was measured."""
-    added = noise * noise_gain(signal_mv, valid, dose_db)
-    return np.asarray(signal_mv + added * valid, dtype=np.float32)

@@ -17,7 +17,7 @@ from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.records import BoolArray
 from echoing_core.trust.part import Floats, Part, Progress, measured
 from echoing_core.trust.scores import Scorer
-from echoing_core.trust.stress_noise import NOISES, lead_noise, noise_gain, read_stress_noise
+from echoing_core.trust.stress_noise import NOISES, lead_noise, noisy_window, read_stress_noise
 
 SNR_DB = (24, 18, 12, 6, 0, -6)
 N_ECGS = 240
@@ -126,10 +126,12 @@ def with_noise(
     snr_db: float,
 ) -> npt.NDArray[np.float32]:
     """Add noise of unit RMS at a signal-to-noise ratio; all of shape (n, 12, n_times)."""
-    gain = np.stack(
-        [noise_gain(x, known, snr_db) for x, known in zip(signal_mv, valid, strict=True)]
+    return np.stack(
+        [
+            noisy_window(x, known, noise, snr_db)
+            for x, known, noise in zip(signal_mv, valid, unit_noise, strict=True)
+        ]
     )
-    return np.asarray(signal_mv + gain * unit_noise * valid, dtype=np.float32)
 
 
 def _figures(

@@ -113,6 +113,19 @@ def noise_gain(signal_mv: FloatArray, valid: BoolArray, snr_db: float) -> Floats
     return np.asarray(np.maximum(rms, QUIET_LEAD_MV) * 10.0 ** (-snr_db / 20.0))
 
 
+def noisy_window(
+    signal_mv: FloatArray, valid: BoolArray, unit_noise: Floats, snr_db: float
+) -> FloatArray:
+    """One window with noise of unit RMS per lead added at ``snr_db``, where it was measured.
+
+    Parameters
+    ----------
+    signal_mv, valid, unit_noise : ndarray, shape (n_leads, n_times)
+    """
+    added = noise_gain(signal_mv, valid, snr_db) * unit_noise
+    return np.asarray(signal_mv + added * valid, dtype=np.float32)
+
+
 def _raw(folder: Path, name: str) -> tuple[Floats, float]:
     mat, header = folder / f"{name}.mat", folder / f"{name.lower()}.hea"
     try:

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.records import LEADS, STANDARD_FS_HZ, BoolArray, FloatArray
-from echoing_core.signals.quality import MIN_BEATS, find_beats, lead_quality
+from echoing_core.signals.quality import MIN_BEATS, cut_beats, find_beats, lead_quality
 
 GAP_S = 0.5
 FLAT_SHARE = 0.5
@@ -111,9 +111,9 @@ def beat_residual(signal_mv: FloatArray, recorded: BoolArray) -> npt.NDArray[np.
     n_times = x.shape[1]
     expected = np.repeat(np.median(x, axis=1, keepdims=True), n_times, axis=1)
     beats = find_beats(x[recorded])
-    whole = beats[(beats >= _BEFORE) & (beats + _AFTER <= n_times)]
-    if whole.size >= MIN_BEATS:
-        template = np.median(x[:, whole[:, np.newaxis] + np.arange(-_BEFORE, _AFTER)], axis=1)
+    cut = cut_beats(x, beats, _BEFORE, _AFTER)
+    if cut.shape[1] >= MIN_BEATS:
+        template = np.median(cut, axis=1)
         for beat in beats.tolist():
             begin, end = max(beat - _BEFORE, 0), min(beat + _AFTER, n_times)
             expected[:, begin:end] = template[:, begin - beat + _BEFORE : end - beat + _BEFORE]

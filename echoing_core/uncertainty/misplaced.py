@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.records import LEADS, STANDARD_FS_HZ, BoolArray, FloatArray
-from echoing_core.signals.quality import MIN_BEATS, find_beats
+from echoing_core.signals.quality import MIN_BEATS, cut_beats, find_beats
 
 Floats = npt.NDArray[np.float64]
 
@@ -112,11 +112,10 @@ def suspected(
 
 def _median_beat(signal_mv: Floats) -> Floats | None:
     """Shape (12, 75), each lead less its level before the P wave."""
-    beats = find_beats(signal_mv)
-    whole = beats[(beats >= _BEFORE) & (beats + _AFTER <= signal_mv.shape[1])]
-    if whole.size < MIN_BEATS:
+    cut = cut_beats(signal_mv, find_beats(signal_mv), _BEFORE, _AFTER)
+    if cut.shape[1] < MIN_BEATS:
         return None
-    beat = np.median(signal_mv[:, whole[:, np.newaxis] + np.arange(-_BEFORE, _AFTER)], axis=1)
+    beat = np.median(cut, axis=1)
     return np.asarray(beat - np.median(beat[:, :_LEVEL], axis=1, keepdims=True))
 
 

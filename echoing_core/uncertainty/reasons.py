@@ -348,13 +348,13 @@ def _names(chosen: BoolArray) -> tuple[str, ...]:
 
 
 def _calm_words(strange: bool, *, suspicious: bool) -> str:
-    if suspicious and not strange:
-        return "The uncertainty is as low as on most ECGs."
     if strange:
         return (
             "The uncertainty is as low as on most ECGs, but this window is unlike those that the "
             "model learnt from, so that cannot be trusted here."
         )
+    if suspicious:
+        return "The uncertainty is as low as on most ECGs."
     return "Nothing stands out: as sure as on most ECGs."
 
 
