@@ -16,16 +16,21 @@ from pathlib import Path
 
 import numpy as np
 
-from echoing_core import load_model, zeroshot
-from echoing_core.demo.evaluate import HeldOut, held_out_sets
+from echoing_core import load_model
 from echoing_core.embed.encode import encode_batch, encode_texts
-from echoing_core.evaluate.metrics import balanced_accuracy
+from echoing_core.evaluate.shipped.figures import HeldOut, held_out_sets
+from echoing_core.evaluate.uncertainty.dose import with_noise
+from echoing_core.evaluate.uncertainty.selective_tasks import LABELS, with_either
+from echoing_core.evaluate.uncertainty.stress_noise import (
+    StressNoise,
+    lead_noise,
+    read_stress_noise,
+)
+from echoing_core.metrics.scores import balanced_accuracy
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.records import GaussianEmbedding
 from echoing_core.services import prompt_sets
-from echoing_core.trust.dose import with_noise
-from echoing_core.trust.selective_tasks import LABELS, with_either
-from echoing_core.trust.stress_noise import StressNoise, lead_noise, read_stress_noise
+from echoing_core.zeroshot import closed_form
 
 DOSES_DB = (6, 0, -6, -12, -18, -24)
 EDGES = (0.0, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, np.inf)
@@ -49,7 +54,7 @@ def accuracy(held_out: HeldOut, mu: np.ndarray, directions: dict[str, np.ndarray
 def tell(checkpoint: Checkpoint, held_out: HeldOut, noises: dict[str, StressNoise]) -> None:
     questions = {str(item.label): item for item in with_either(prompt_sets())}
     directions = {
-        label: zeroshot.question_direction(
+        label: closed_form.question_direction(
             encode_texts(checkpoint, questions[label].positive),
             encode_texts(checkpoint, questions[label].negative),
         )

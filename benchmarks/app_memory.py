@@ -22,7 +22,7 @@ import numpy as np
 
 from echoing_core import figures, services
 from echoing_core.io import write_wfdb
-from echoing_core.simulate.long import simulate_long
+from echoing_core.simulate.ecg.long import simulate_long
 
 
 def memory_mb() -> float:

@@ -17,17 +17,18 @@ from pathlib import Path
 
 import numpy as np
 
-from echoing_core import load_model, zeroshot
+from echoing_core import load_model
 from echoing_core.datasets.ptbxl import load_ptbxl
-from echoing_core.demo.evaluate import SUPERCLASSES
-from echoing_core.demo.train import PTBXL_TEST_FOLDS
 from echoing_core.embed.encode import encode_batch, encode_texts
-from echoing_core.evaluate.metrics import auroc
+from echoing_core.evaluate.shipped.figures import SUPERCLASSES
+from echoing_core.metrics.scores import auroc
 from echoing_core.records import LEADS, STANDARD_FS_HZ
 from echoing_core.services import prompt_sets
 from echoing_core.signals.filters import bandpass
 from echoing_core.simulate import NoiseEpisode
-from echoing_core.simulate.noise import KINDS, add_noise
+from echoing_core.simulate.noise.spans import KINDS, add_noise
+from echoing_core.training.demo import PTBXL_TEST_FOLDS
+from echoing_core.zeroshot import closed_form
 
 MOVED = 0.1
 SEED = 404
@@ -97,7 +98,7 @@ def main() -> None:
     before = encode_batch(checkpoint.encoder.ecg, checkpoint.scaler, signal_mv, valid)
     directions = np.stack(
         [
-            zeroshot.question_direction(
+            closed_form.question_direction(
                 encode_texts(checkpoint, item.positive), encode_texts(checkpoint, item.negative)
             )
             for item in prompt_sets()

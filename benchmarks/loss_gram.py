@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from echoing_core.config import LossConfig
-from echoing_core.distances import csd
-from echoing_core.losses import MatchingLoss, matching
+from echoing_core.metrics.distances import csd
+from echoing_core.models.losses import MatchingLoss, matching
 
 SEED = 0
 N_TIMED = 7

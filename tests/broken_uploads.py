@@ -6,11 +6,10 @@ so that a mistake in our writer cannot hide one in our reader.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+import ecg_files as made
 import numpy as np
 import numpy.typing as npt
 
@@ -22,9 +21,6 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import ecg_files as made
 
 TWELVE = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
 

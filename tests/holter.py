@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from echoing_core.io import write_wfdb
-from echoing_core.simulate.long import SimulatedLong, simulate_long
+from echoing_core.simulate.ecg.long import SimulatedLong, simulate_long
 
 DAY_S = 86_400.0
 
@@ -40,7 +39,6 @@ def write_holter_edf(
     path: Path, duration_s: float = DAY_S, fs_hz: float = 200.0
 ) -> tuple[Path, SimulatedLong]:
     """The same as EDF, one file as recorders export it."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
     import ecg_files
 
     made = holter(duration_s, fs_hz)

@@ -16,8 +16,8 @@ import streamlit as st
 
 from echoing_core import figures, services
 from echoing_core.errors import EchoingError
+from echoing_core.export.document.content import interval_words, percent_words
 from echoing_core.records import WINDOW_S, Recording
-from echoing_core.report.content import interval_words, percent_words
 from echoing_core.services import Explanation
 from echoing_core.services.heart_rate import window_beats
 from echoing_core.services.report import percentile_words

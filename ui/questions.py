@@ -18,8 +18,8 @@ import streamlit as st
 
 from echoing_core import figures, services
 from echoing_core.errors import ConfigError, EchoingError
+from echoing_core.export.document.content import interval_words, percent_words
 from echoing_core.records import Answer, GaussianEmbedding
-from echoing_core.report.content import interval_words, percent_words
 from echoing_core.services import Model, PromptSet
 from echoing_core.services.questioning import (
     Checked,
@@ -30,7 +30,7 @@ from echoing_core.services.questioning import (
     encode_question,
 )
 from echoing_core.services.report import percentile_words
-from echoing_core.zeroshot_prompts import parse_prompt_sets, prompt_sets_text
+from echoing_core.zeroshot.prompts import parse_prompt_sets, prompt_sets_text
 from ui import frame, record, resources, windows
 
 _RULES = {

@@ -10,7 +10,7 @@ import typer
 
 from echoing_core.cli.output import at_most_one_on_stdout, deliver, table, writable
 from echoing_core.cli.root import ModelOption, VcgOption, app
-from echoing_core.explanation import DISCLAIMER
+from echoing_core.export.track import DISCLAIMER
 
 if TYPE_CHECKING:
     from echoing_core.services import BatchFailure, BatchRow

@@ -17,11 +17,11 @@ from echoing_core.cli.output import (
     writable,
 )
 from echoing_core.cli.root import JsonOption, SeedOption, teacher_app
-from echoing_core.explanation import DISCLAIMER
+from echoing_core.export.track import DISCLAIMER
 
 if TYPE_CHECKING:
-    from echoing_core.recipes.teacher import MeasuredTeacher
-    from echoing_core.recipes.teacher_videos import MeasuredVideos
+    from echoing_core.echo.measured import MeasuredVideos
+    from echoing_core.echo.stand_in_run import MeasuredTeacher
 
 TeacherOption = Annotated[
     str,
@@ -154,7 +154,7 @@ def _deliver_videos(
 ) -> None:
     from dataclasses import asdict
 
-    from echoing_core.evaluate.tables import to_markdown, to_records
+    from echoing_core.metrics.results import to_markdown, to_records
 
     for study, why in measured.failures.items():
         typer.echo(f"left out {study}: {why}", err=True)
@@ -179,7 +179,7 @@ def _deliver_videos(
 def _deliver(
     measured: MeasuredTeacher, teacher: str, json_out: str | None, markdown_out: str | None
 ) -> None:
-    from echoing_core.evaluate.tables import to_markdown, to_records
+    from echoing_core.metrics.results import to_markdown, to_records
 
     table = to_markdown(measured.results)
     if json_out is not None:

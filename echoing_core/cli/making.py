@@ -30,13 +30,13 @@ from echoing_core.cli.root import (
     train_app,
 )
 from echoing_core.errors import ConfigError
-from echoing_core.explanation import DISCLAIMER
+from echoing_core.export.track import DISCLAIMER
 
 if TYPE_CHECKING:
+    from echoing_core.evaluate.uncertainty.part import Part
+    from echoing_core.evaluate.uncertainty.quality import QualityStudy
+    from echoing_core.evaluate.uncertainty.report import UncertaintyReport
     from echoing_core.services import Model
-    from echoing_core.trust.part import Part
-    from echoing_core.trust.quality import QualityStudy
-    from echoing_core.trust.report import UncertaintyReport
 
 MarkdownOption = Annotated[
     str | None,
@@ -159,7 +159,7 @@ def evaluate_demo(
 ) -> None:
     """Zero-shot and retrieval figures with intervals, beside those of random weights."""
     from echoing_core import services
-    from echoing_core.evaluate.tables import to_markdown, to_records
+    from echoing_core.metrics.results import to_markdown, to_records
 
     at_most_one_on_stdout(json_out, markdown_out)
     folder = model if model is not None else services.assets_folder() / "models" / "demo"

@@ -11,8 +11,8 @@ from typing import Any
 
 import typer
 
+from echoing_core.artifacts import write_text_atomically
 from echoing_core.errors import ConfigError
-from echoing_core.files import write_text_atomically
 
 
 def at_most_one_on_stdout(*targets: str | None) -> None:

@@ -19,7 +19,7 @@ from echoing_core.cli.output import (
 from echoing_core.cli.protocols import EntropyOption
 from echoing_core.cli.root import JsonOption, ModelOption, evaluate_app
 from echoing_core.errors import ConfigError
-from echoing_core.explanation import DISCLAIMER
+from echoing_core.export.track import DISCLAIMER
 
 
 @evaluate_app.callback(invoke_without_command=True)

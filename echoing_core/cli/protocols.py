@@ -17,10 +17,10 @@ from echoing_core.cli.output import (
     writable,
 )
 from echoing_core.cli.root import JsonOption, ModelOption, evaluate_app, prepare_app
-from echoing_core.explanation import DISCLAIMER
+from echoing_core.export.track import DISCLAIMER
 
 if TYPE_CHECKING:
-    from echoing_core.protocols.results import Study
+    from echoing_core.evaluate.protocols.results import Study
     from echoing_core.services import Model
 
 DataOption = Annotated[

@@ -21,7 +21,7 @@ from echoing_core.cli.root import (
     app,
 )
 from echoing_core.errors import ConfigError
-from echoing_core.explanation import DISCLAIMER, Explanation
+from echoing_core.export.track import DISCLAIMER, Explanation
 from echoing_core.records import WINDOW_S, StandardEcg
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from echoing_core.cli.output import (
     writable,
 )
 from echoing_core.cli.root import JsonOption, evaluate_app, train_app
-from echoing_core.explanation import DISCLAIMER
+from echoing_core.export.track import DISCLAIMER
 
 DataOption = Annotated[
     Path, typer.Option("--data", help="Prepared data set (echoing prepare).", show_default=False)

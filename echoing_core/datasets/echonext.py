@@ -26,7 +26,7 @@ from echoing_core.datasets.adapter import LeftOut, Plan
 from echoing_core.errors import DataSetError, SignalQualityError, UnreadableRecordError
 from echoing_core.records import LEADS, Recording, StandardEcg
 from echoing_core.signals.standard import standardise
-from echoing_core.simulate.reading_ecg import SLVH_WALL_MM
+from echoing_core.simulate.ecg.reading import SLVH_WALL_MM
 
 if TYPE_CHECKING:
     import pandas as pd

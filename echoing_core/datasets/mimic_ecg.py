@@ -44,16 +44,16 @@ from echoing_core.datasets.mimic_tables import (
     whole_table,
 )
 from echoing_core.datasets.pairing import PairingRule, admission_of, pair, patient_split
-from echoing_core.datasets.report_text import (
+from echoing_core.errors import ConfigError, MissingLeadError, SignalQualityError
+from echoing_core.io import read_recording
+from echoing_core.records import LEADS, StandardEcg
+from echoing_core.reports.report_text import (
     Report,
     clean_note,
     is_about_quality,
     machine_report,
     report_of,
 )
-from echoing_core.errors import ConfigError, MissingLeadError, SignalQualityError
-from echoing_core.io import read_recording
-from echoing_core.records import LEADS, StandardEcg
 
 N_REPORTS = 18
 NO_FILE = "file is not there"
@@ -433,7 +433,7 @@ def _lvef_of_discharges(note: Path, stays: set[str]) -> pd.DataFrame:
         ``lvef_pct`` (NaN of words alone, "severely reduced") and ``below`` (1.0 or 0.0 where the
         words decide on `LVEF_BELOW_PCT`, else NaN); stays with neither are not in it.
     """
-    from echoing_core.datasets.echo_text import echo_findings
+    from echoing_core.reports.echo_text.reading import echo_findings
 
     path = need_table(note, "discharge", of="MIMIC-IV-Note", below=("note",))
     found: dict[str, tuple[float, float]] = {}

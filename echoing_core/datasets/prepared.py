@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from echoing_core.artifacts import replacing_folder, sha256_of_file
 from echoing_core.datasets.study_set import SPLITS, StudySet
 from echoing_core.errors import ConfigError, DataSetError
-from echoing_core.files import replacing_folder, sha256_of_file
 from echoing_core.records import LEADS, BoolArray
 
 if TYPE_CHECKING:

@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 import echoing_core
+from echoing_core.artifacts import replacing_folder, write_text_atomically
 from echoing_core.datasets.adapter import Adapter, LeftOut
 from echoing_core.datasets.prepared import may_become_prepared, order_of_splits, write_draft
 from echoing_core.datasets.study_set import COLUMNS, SPLITS
@@ -44,7 +45,6 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.files import replacing_folder, write_text_atomically
 from echoing_core.records import LEADS, BoolArray
 from echoing_core.signals.windows import WINDOW_N
 

@@ -21,16 +21,16 @@ import numpy as np
 import pandas as pd
 
 from echoing_core.datasets.adapter import LeftOut, Plan
-from echoing_core.datasets.scp_text import (
+from echoing_core.datasets.study_set import StudySet
+from echoing_core.errors import DataSetError, RecordError
+from echoing_core.io import read_recording
+from echoing_core.records import STANDARD_FS_HZ, StandardEcg
+from echoing_core.reports.scp_text import (
     SCP_FINDINGS,
     SUPERCLASS_CODES,
     report_from_scp,
     superclasses_of_codes,
 )
-from echoing_core.datasets.study_set import StudySet
-from echoing_core.errors import DataSetError, RecordError
-from echoing_core.io import read_recording
-from echoing_core.records import STANDARD_FS_HZ, StandardEcg
 from echoing_core.signals import standardise
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.embed.sealed import check_file, read_card, read_checked, seal, writing_folder
+from echoing_core.artifacts import check_file, read_card, read_checked, seal, writing_folder
 from echoing_core.errors import IndexMismatchError
 from echoing_core.records import GaussianEmbedding
 

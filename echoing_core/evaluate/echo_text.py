@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echoing_core.datasets.echo_text import FINDINGS, EchoFindings, Finding, echo_findings
-from echoing_core.datasets.echo_text_lvef import WORDS, Lvef
 from echoing_core.errors import DataSetError
+from echoing_core.reports.echo_text.lvef import WORDS, Lvef
+from echoing_core.reports.echo_text.reading import FINDINGS, EchoFindings, Finding, echo_findings
 
 LVEF_KINDS = ("lvef_number", "lvef_range", "lvef_at_least", "lvef_at_most", "lvef_words")
 MEASURES = (

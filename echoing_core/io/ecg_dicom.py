@@ -31,11 +31,11 @@ from echoing_core.errors import (
 )
 from echoing_core.io.channels import Channel, Findings, check_size, recording_from
 from echoing_core.io.dicom_damage import damage_told
-from echoing_core.io.echo_frames import needed
+from echoing_core.io.echo.frames import needed
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import SourceFile, shown
 from echoing_core.io.units import mv_per_unit
-from echoing_core.io.wfdb_header import MAX_FS_HZ
+from echoing_core.io.wfdb.header import MAX_FS_HZ
 from echoing_core.records import LEADS, Recording
 
 MAX_FILE_BYTES = 1024**3

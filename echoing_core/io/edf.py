@@ -31,7 +31,7 @@ from echoing_core.io.channels import Channel, Findings, check_size, recording_fr
 from echoing_core.io.lead_names import canonical_lead_name, is_modified_limb_lead
 from echoing_core.io.sources import SourceFile, shown
 from echoing_core.io.units import mv_per_unit
-from echoing_core.io.wfdb_header import MAX_FS_HZ
+from echoing_core.io.wfdb.header import MAX_FS_HZ
 from echoing_core.records import Recording
 
 EDF_MARK = b"0       "

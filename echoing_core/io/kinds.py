@@ -7,8 +7,8 @@ from typing import Literal
 from echoing_core.io.ecg_dicom import is_dicom
 from echoing_core.io.edf import is_edf
 from echoing_core.io.sources import SourceFile
-from echoing_core.io.table_cells import NPY_MARK, PARQUET_MARK, is_table_text
-from echoing_core.io.xml_tree import is_xml
+from echoing_core.io.table.cells import NPY_MARK, PARQUET_MARK, is_table_text
+from echoing_core.io.xml.tree import is_xml
 from echoing_core.io.zipped import ZIP_MARKS
 
 Kind = Literal["edf", "dicom", "zip", "xml", "table"]

@@ -6,7 +6,6 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from echoing_core.errors import EchoingError, UnreadableRecordError
-from echoing_core.io import aecg, muse, philips
 from echoing_core.io.ecg_dicom import read_dicom_ecg
 from echoing_core.io.edf import read_edf
 from echoing_core.io.kinds import foreign, kind_of
@@ -21,7 +20,7 @@ from echoing_core.io.sources import (
     gather,
     shown,
 )
-from echoing_core.io.table import (
+from echoing_core.io.table.layout import (
     SamplesIn,
     TableLayout,
     TablePreview,
@@ -29,9 +28,10 @@ from echoing_core.io.table import (
     read_table,
     table_needs_words,
 )
-from echoing_core.io.wfdb import read_wfdb
-from echoing_core.io.wfdb_header import MAX_HEADER_BYTES, parse_header
-from echoing_core.io.xml_tree import parse_xml
+from echoing_core.io.wfdb.header import MAX_HEADER_BYTES, parse_header
+from echoing_core.io.wfdb.record import read_wfdb
+from echoing_core.io.xml import aecg, muse, philips
+from echoing_core.io.xml.tree import parse_xml
 from echoing_core.io.zipped import unzip
 from echoing_core.records import Recording
 

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoing_core.config import EcgEncoderConfig
-from echoing_core.models.familiarity import Familiarity
 from echoing_core.models.gaussian_head import MeanHead
+from echoing_core.models.novelty import Familiarity
 from echoing_core.models.variance_head import (
     HOP,
     N_LEADS,

@@ -23,7 +23,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.embed.sealed import (
+from echoing_core.artifacts import (
     CARD,
     card_bytes,
     check_bytes,

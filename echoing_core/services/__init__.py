@@ -5,7 +5,7 @@ printing a help text costs nothing.
 """
 
 from echoing_core.errors import CheckpointError, EchoingError
-from echoing_core.explanation import Explanation
+from echoing_core.export.track import Explanation
 from echoing_core.io import TableLayout, TablePreview, read_recording
 from echoing_core.records import Answer, Hit
 from echoing_core.services.along import (
@@ -128,7 +128,7 @@ from echoing_core.services.session_file import (
 )
 from echoing_core.services.weights import ImportedWeights, import_weights
 from echoing_core.uncertainty.reasons import WindowReport
-from echoing_core.zeroshot_prompts import PromptSet
+from echoing_core.zeroshot.prompts import PromptSet
 
 __all__ = [
     "CLOSE_VIEW_S",

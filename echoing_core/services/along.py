@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.explanation import Explanation
+from echoing_core.export.track import Explanation
 from echoing_core.records import (
     STANDARD_FS_HZ,
     WINDOW_S,

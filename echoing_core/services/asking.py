@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from echoing_core.records import Answer, GaussianEmbedding
 from echoing_core.services.questioning import answer_encoded, encode_question
 from echoing_core.services.recordings import Model
-from echoing_core.zeroshot_prompts import PromptSet
+from echoing_core.zeroshot.prompts import PromptSet
 
 
 class AskedOften:

@@ -29,7 +29,7 @@ from echoing_core.services.recordings import (
 )
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
 from echoing_core.uncertainty.stretches import UNSURE_PERCENTILE
-from echoing_core.zeroshot_prompts import PromptSet
+from echoing_core.zeroshot.prompts import PromptSet
 
 __all__ = [
     "BatchFailure",

@@ -14,7 +14,7 @@ from echoing_core.errors import ConfigError, EchoingError, UnreadableRecordError
 from echoing_core.io import read_recording
 from echoing_core.io.kinds import WFDB_ENDINGS, kind_of
 from echoing_core.io.sources import SourceFile, base_name, file_at, shown
-from echoing_core.io.wfdb_header import MAX_HEADER_BYTES, parse_header
+from echoing_core.io.wfdb.header import MAX_HEADER_BYTES, parse_header
 from echoing_core.io.zipped import unzip
 from echoing_core.records import Recording
 

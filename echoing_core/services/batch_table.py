@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from echoing_core.explanation import DISCLAIMER
+from echoing_core.export.track import DISCLAIMER
 from echoing_core.services.batch import BatchFailure, BatchRow, Result
 from echoing_core.services.recordings import Model
 

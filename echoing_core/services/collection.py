@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import ConfigError
-from echoing_core.explanation import Explanation
+from echoing_core.export.track import Explanation
 from echoing_core.records import GaussianEmbedding, Hit
 from echoing_core.services.recordings import Model, _one_window, load_index
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD

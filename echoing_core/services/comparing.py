@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core import distances
-from echoing_core.explanation import Explanation
+from echoing_core.export.track import Explanation
+from echoing_core.metrics import distances
 from echoing_core.records import LEADS, Answer, WindowTrack
 from echoing_core.services.asking import AskedOften
 from echoing_core.services.recordings import Model

@@ -14,9 +14,9 @@ from echoing_core.errors import DataSetError
 from echoing_core.services.recordings import Progress
 
 if TYPE_CHECKING:
-    from echoing_core.embed.echo import EchoRun, EchoSource, FrameChoice
-    from echoing_core.recipes.teacher import MeasuredTeacher
-    from echoing_core.recipes.teacher_videos import MeasuredVideos
+    from echoing_core.echo.embedding import EchoRun, EchoSource, FrameChoice
+    from echoing_core.echo.measured import MeasuredVideos
+    from echoing_core.echo.stand_in_run import MeasuredTeacher
 
 StageProgress = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
@@ -45,8 +45,8 @@ def train_echo_teacher(
     CheckpointError
         If ``out`` holds something that is not a teacher of ours.
     """
-    from echoing_core.recipes.teacher import train_teacher
-    from echoing_core.training.teacher import StandInConfig
+    from echoing_core.echo.stand_in import StandInConfig
+    from echoing_core.echo.stand_in_run import train_teacher
 
     given = {"steps": steps, "n_studies": n_studies, "seed": seed}
     config = replace(StandInConfig(), **{k: v for k, v in given.items() if v is not None})
@@ -76,8 +76,8 @@ def measure_echo_teacher(
     CheckpointError
         If the teacher cannot be opened.
     """
-    from echoing_core.models.echo_loading import load_teacher
-    from echoing_core.recipes.teacher import draw_frames, measure_teacher
+    from echoing_core.echo.loading import load_teacher
+    from echoing_core.echo.stand_in_run import draw_frames, measure_teacher
 
     loaded = load_teacher(teacher)
     bank = draw_frames(
@@ -124,9 +124,9 @@ def measure_echo_teacher_on_echonet(
         If the teacher cannot be opened.
     """
     from echoing_core.datasets.echonet import read_echonet
-    from echoing_core.embed.echo import FrameChoice
-    from echoing_core.models.echo_loading import load_teacher
-    from echoing_core.recipes.teacher_videos import KnownStudy, measure_on_videos
+    from echoing_core.echo.embedding import FrameChoice
+    from echoing_core.echo.loading import load_teacher
+    from echoing_core.echo.measured import KnownStudy, measure_on_videos
 
     choice = FrameChoice()
     found = read_echonet(Path(root), split=split)
@@ -188,9 +188,9 @@ def embed_echo_folder(
     CheckpointError
         If the teacher cannot be opened.
     """
-    from echoing_core.embed.echo import FrameChoice, embed_studies
-    from echoing_core.embed.echo_store import save_echo_embeddings
-    from echoing_core.models.echo_loading import load_teacher
+    from echoing_core.echo.embedding import FrameChoice, embed_studies
+    from echoing_core.echo.loading import load_teacher
+    from echoing_core.echo.store import save_echo_embeddings
 
     choice = FrameChoice()
     # A folder that holds nothing is told before a model is opened.
@@ -217,7 +217,7 @@ def _study_paths(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     from echoing_core.datasets.echonet import is_echonet, read_echonet
     from echoing_core.datasets.mimic_echo import echo_studies
     from echoing_core.datasets.mimic_tables import find_table
-    from echoing_core.io.echo import ENDINGS
+    from echoing_core.io.echo.clips import ENDINGS
 
     if not folder.is_dir():
         raise DataSetError(f"{folder} is not a folder. Give the one that holds the echo studies.")
@@ -267,8 +267,8 @@ def _only_paired(paths: dict[str, Path], prepared: Path) -> dict[str, Path]:
 
 
 def _source(path: Path, name: str, size: tuple[int, int], choice: FrameChoice) -> EchoSource:
-    from echoing_core.embed.echo import EchoSource
-    from echoing_core.io.echo import read_echo_study
+    from echoing_core.echo.embedding import EchoSource
+    from echoing_core.io.echo.clips import read_echo_study
 
     # Frames are brought to the model's size as they are read: a study in full size takes gigabytes.
     read = partial(

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from echoing_core.datasets.echo_text import EchoFindings
     from echoing_core.evaluate.echo_text import EchoTextReport
+    from echoing_core.reports.echo_text.reading import EchoFindings
 
 
 def evaluate_echo_text(
@@ -40,9 +40,9 @@ def evaluate_echo_text(
     CheckpointError
         The language model cannot be loaded.
     """
-    from echoing_core.datasets.echo_text import echo_findings
     from echoing_core.errors import DataSetError
     from echoing_core.evaluate.echo_text import read_sentences, score_echo_text
+    from echoing_core.reports.echo_text.reading import echo_findings
 
     known = read_sentences(Path(sentences))
     there = list(dict.fromkeys(sentence.half for sentence in known))
@@ -64,8 +64,8 @@ def evaluate_echo_text(
 
 
 def _reader(folder: str | os.PathLike[str]) -> Callable[[str], EchoFindings]:
-    from echoing_core.datasets.echo_text_lm import read_with
     from echoing_core.models.text_generator import load_text_generator
+    from echoing_core.reports.echo_text.language_model import read_with
 
     generate = load_text_generator(Path(folder))
     return lambda text: read_with(generate, text).found

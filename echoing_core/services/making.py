@@ -18,10 +18,10 @@ from echoing_core.services.recordings import (
 from echoing_core.services.weights import imported_card
 
 if TYPE_CHECKING:
-    from echoing_core.evaluate.tables import Result
-    from echoing_core.trust.part import Part
-    from echoing_core.trust.quality import QualityStudy
-    from echoing_core.trust.report import UncertaintyReport
+    from echoing_core.evaluate.uncertainty.part import Part
+    from echoing_core.evaluate.uncertainty.quality import QualityStudy
+    from echoing_core.evaluate.uncertainty.report import UncertaintyReport
+    from echoing_core.metrics.results import Result
 
 
 def simulate_cohort(
@@ -70,9 +70,9 @@ def train_demo(
     progress : callable, optional
         Called with (stage, done, total).
     """
-    from echoing_core.demo.train import load_demo_data
-    from echoing_core.demo.train import train_demo as train
     from echoing_core.models.checkpoint import load_checkpoint
+    from echoing_core.training.demo import load_demo_data
+    from echoing_core.training.demo import train_demo as train
 
     cohort = cohort or CohortConfig()
     data = load_demo_data(cohort, None if ptbxl is None else Path(ptbxl), progress=progress)
@@ -101,8 +101,8 @@ def evaluate_model(
     progress: Progress | None = None,
 ) -> list[Result]:
     """Held-out figures with intervals; with ``folder``, they go into that model's card."""
-    from echoing_core.demo.card import side_by_side, write_card
-    from echoing_core.demo.evaluate import evaluate_demo, held_out_sets
+    from echoing_core.evaluate.shipped.card import side_by_side, write_card
+    from echoing_core.evaluate.shipped.figures import evaluate_demo, held_out_sets
     from echoing_core.models.checkpoint import update_documents
 
     sets = held_out_sets(
@@ -135,7 +135,7 @@ def evaluate_fusion(
     n_patients : int, optional
         Simulated test patients; each costs about a second and a half.
     """
-    from echoing_core.trust.fusion_study import N_PATIENTS, fusion_study
+    from echoing_core.evaluate.uncertainty.fusion_study import N_PATIENTS, fusion_study
 
     return fusion_study(
         model.checkpoint,
@@ -169,7 +169,7 @@ def evaluate_quality(
     DataSetError
         The table, the folder or one of the recordings cannot be used.
     """
-    from echoing_core.trust.quality import quality_of_recordings
+    from echoing_core.evaluate.uncertainty.quality import quality_of_recordings
 
     return quality_of_recordings(
         model.checkpoint,
@@ -206,7 +206,7 @@ def evaluate_uncertainty(
     DataSetError
         A folder that was named is not as it should be.
     """
-    from echoing_core.trust.report import Folders, uncertainty_report
+    from echoing_core.evaluate.uncertainty.report import Folders, uncertainty_report
 
     cinc, ptbxl, nstdb = (None if name is None else Path(name) for name in (cinc, ptbxl, nstdb))
     return uncertainty_report(
@@ -227,7 +227,7 @@ def build_demo_index(
     progress: Progress | None = None,
 ) -> int:
     """Simulate a gallery that no training saw, embed it and write the index folder ``out``."""
-    from echoing_core.demo import gallery
+    from echoing_core.evaluate.shipped import gallery
 
     return gallery.build_demo_index(
         Path(out),
@@ -240,6 +240,6 @@ def build_demo_index(
 
 def build_samples(folder: str | os.PathLike[str] | None = None) -> list[str]:
     """Make the shipped recordings again; returns their ids."""
-    from echoing_core.demo.samples import build_samples as build
+    from echoing_core.simulate.samples import build_samples as build
 
     return build(Path(folder) if folder is not None else assets_folder() / "recordings")

@@ -10,13 +10,13 @@ from echoing_core.services.protocols import StageProgress
 from echoing_core.services.recordings import Model, prompt_sets
 
 if TYPE_CHECKING:
-    from echoing_core.protocols.preset_files import EvaluationPreset
-    from echoing_core.protocols.results import Study
+    from echoing_core.evaluate.protocols.preset_files import EvaluationPreset
+    from echoing_core.evaluate.protocols.results import Study
 
 
 def evaluation_presets() -> dict[str, EvaluationPreset]:
     """The presets that come with the package, by name."""
-    from echoing_core.protocols.preset_files import load_evaluation_preset, preset_names
+    from echoing_core.evaluate.protocols.preset_files import load_evaluation_preset, preset_names
 
     return {name: load_evaluation_preset(name) for name in preset_names()}
 
@@ -39,8 +39,8 @@ def evaluate_preset(
     DataSetError
         The set cannot be used, or lacks a label that the preset needs.
     """
-    from echoing_core.protocols.preset_files import load_evaluation_preset
-    from echoing_core.protocols.preset_runs import run_preset
+    from echoing_core.evaluate.protocols.preset_files import load_evaluation_preset
+    from echoing_core.evaluate.protocols.preset_runs import run_preset
 
     return run_preset(
         model.checkpoint,

@@ -12,7 +12,7 @@ from echoing_core.errors import ConfigError
 from echoing_core.services.recordings import Model, Progress, prompt_sets
 
 if TYPE_CHECKING:
-    from echoing_core.protocols.results import Study
+    from echoing_core.evaluate.protocols.results import Study
 
 StageProgress = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
@@ -85,7 +85,7 @@ def evaluate_zero_shot(
     DataSetError, ConfigError
         The set cannot be used, or a label is not known.
     """
-    from echoing_core.protocols.runs import run_zero_shot
+    from echoing_core.evaluate.protocols.runs import run_zero_shot
 
     return run_zero_shot(
         model.checkpoint,
@@ -109,7 +109,7 @@ def evaluate_few_shot(
     progress: StageProgress | None = None,
 ) -> Study:
     """Probes from 10 % and 100 % of the training patients; arguments as `evaluate_zero_shot`."""
-    from echoing_core.protocols.runs import run_few_shot
+    from echoing_core.evaluate.protocols.runs import run_few_shot
 
     return run_few_shot(
         model.checkpoint,
@@ -142,8 +142,8 @@ def evaluate_fine_tune(
     n_seeds, n_train, epochs : int, optional
         As in `FineTuneSettings`.
     """
-    from echoing_core.protocols.fine_tune import FineTuneSettings
-    from echoing_core.protocols.runs import run_fine_tune
+    from echoing_core.evaluate.protocols.fine_tune import FineTuneSettings
+    from echoing_core.evaluate.protocols.runs import run_fine_tune
 
     given = {"n_seeds": n_seeds, "n_train": n_train, "epochs": epochs}
     chosen = {key: value for key, value in given.items() if value is not None}
@@ -168,7 +168,7 @@ def evaluate_retrieval(
     progress: StageProgress | None = None,
 ) -> Study:
     """From each report to its ECG; without ``data``, in a simulated gallery of new patients."""
-    from echoing_core.protocols.runs import run_retrieval
+    from echoing_core.evaluate.protocols.runs import run_retrieval
 
     return run_retrieval(
         model.checkpoint,

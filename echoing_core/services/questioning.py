@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core import zeroshot
 from echoing_core.records import Answer, GaussianEmbedding, WindowTrack
 from echoing_core.services.collection import Collection
 from echoing_core.services.recordings import Model
-from echoing_core.zeroshot_prompts import PromptSet
+from echoing_core.zeroshot import closed_form
+from echoing_core.zeroshot.prompts import PromptSet
 
 Floats = npt.NDArray[np.float64]
 
@@ -95,7 +95,7 @@ def encode_question(model: Model, prompts: PromptSet) -> EncodedQuestion:
 
 def answer_encoded(model: Model, embedding: GaussianEmbedding, question: EncodedQuestion) -> Answer:
     """The answer for one embedded window, or for one fused recording."""
-    return zeroshot.answer(
+    return closed_form.answer(
         embedding,
         question.positive,
         question.negative,
@@ -115,9 +115,11 @@ def answers_along(model: Model, track: WindowTrack, question: EncodedQuestion) -
     # In pieces: a day has 86,000 windows, and their sigma^2 in 64 bits is 0.2 GB.
     for begin in range(0, n, max(_MOST_CELLS // track.embedding.mu.shape[1], 1)):
         rows = slice(begin, begin + max(_MOST_CELLS // track.embedding.mu.shape[1], 1))
-        margin, std = zeroshot.margins(track.embedding[rows], question.positive, question.negative)
-        probability[rows] = zeroshot.probabilities(margin, std, logit_scale=scale)
-        ends[rows] = zeroshot.intervals(margin, std, logit_scale=scale)
+        margin, std = closed_form.margins(
+            track.embedding[rows], question.positive, question.negative
+        )
+        probability[rows] = closed_form.probabilities(margin, std, logit_scale=scale)
+        ends[rows] = closed_form.intervals(margin, std, logit_scale=scale)
     empty = track.valid_fraction.max(axis=1) <= 0
     probability[empty], ends[empty] = np.nan, np.nan
     return AlongAnswers(probability, ends[:, 0], ends[:, 1])
@@ -141,7 +143,7 @@ def wording_spread(model: Model, embedding: GaussianEmbedding, question: Encoded
     direction = yes[:, None, :].astype(np.float64) - no[None, :, :]
     margin = direction @ embedding.mu[0].astype(np.float64)
     variance = direction**2 @ np.exp(embedding.log_var[0].astype(np.float64))
-    return zeroshot.probabilities(
+    return closed_form.probabilities(
         margin, np.sqrt(variance), logit_scale=model.checkpoint.logit_scale
     )
 
@@ -161,7 +163,7 @@ def check_answer(
     known = np.flatnonzero(np.isfinite(truth))
     if known.size < _FEWEST_LABELLED:
         return None
-    direction = zeroshot.question_direction(question.positive, question.negative)
+    direction = closed_form.question_direction(question.positive, question.negative)
     margins = collection.index.gaussians("ecg").mu[known].astype(np.float64) @ direction
     alike = np.argsort(np.abs(margins - answer.margin), kind="stable")[:N_SIMILAR]
     return Checked(

@@ -10,7 +10,7 @@ import numpy as np
 
 from echoing_core.io import TablePreview, table_in
 from echoing_core.io.reading import FORMATS
-from echoing_core.io.table import SamplesIn
+from echoing_core.io.table.layout import SamplesIn
 from echoing_core.records import FRANK_LEADS, LEADS, Recording, StandardEcg
 
 BAND_HZ = (0.5, 40.0)

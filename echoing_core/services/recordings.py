@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import ConfigError, SignalQualityError
-from echoing_core.explanation import Explanation
+from echoing_core.export.track import Explanation
 from echoing_core.io import TableLayout, read_recording
 from echoing_core.records import (
     LEADS,
@@ -31,7 +31,7 @@ from echoing_core.signals.windows import stride_to_samples, window_starts
 from echoing_core.uncertainty.fusion import Fused, fuse
 from echoing_core.uncertainty.reasons import WindowReport, report_whole, report_window
 from echoing_core.uncertainty.reference import Reference
-from echoing_core.zeroshot_prompts import PromptSet, load_prompt_sets, prompt_set_from_text
+from echoing_core.zeroshot.prompts import PromptSet, load_prompt_sets, prompt_set_from_text
 
 if TYPE_CHECKING:
     from echoing_core.models.checkpoint import Checkpoint
@@ -416,14 +416,14 @@ def answer_embedding(
     model: Model, embedding: GaussianEmbedding, questions: Sequence[PromptSet]
 ) -> list[Answer]:
     """Answers for one embedded window (a `GaussianEmbedding` of one row)."""
-    from echoing_core import zeroshot
     from echoing_core.embed.encode import encode_texts
+    from echoing_core.zeroshot import closed_form
 
     answers = []
     for question in questions:
         words = " ".join([*question.positive, *question.negative])
         answers.append(
-            zeroshot.answer(
+            closed_form.answer(
                 embedding,
                 encode_texts(model.checkpoint, question.positive),
                 encode_texts(model.checkpoint, question.negative),

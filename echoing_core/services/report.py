@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from echoing_core.explanation import DISCLAIMER, Explanation
-from echoing_core.report import (
+from echoing_core.export.document import (
     Asked,
     Found,
     Report,
@@ -21,12 +20,13 @@ from echoing_core.report import (
     report_pdf,
     report_png,
 )
+from echoing_core.export.track import DISCLAIMER, Explanation
 from echoing_core.services.recordings import Model, extreme_windows, window_reports
 from echoing_core.uncertainty.reasons import WindowReport
 
 if TYPE_CHECKING:
+    from echoing_core.export.document.paper import Layout
     from echoing_core.records import Recording
-    from echoing_core.report.paper import Layout
 
 _N_LISTED = 4
 _PACKAGES = ("echoing-core", "torch", "numpy", "scipy", "faiss-cpu")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from echoing_core.services.recordings import Model, load_model, prompt_sets
 
 if TYPE_CHECKING:
-    from echoing_core.recipes.ablation import AblationReport
+    from echoing_core.evaluate.protocols.ablation import AblationReport
     from echoing_core.training.settings import RunConfig
 
 Stage = Callable[[str, int, int], None]
@@ -18,7 +18,7 @@ Stage = Callable[[str, int, int], None]
 
 def preset(name: str, changes: Sequence[str] = ()) -> RunConfig:
     """Settings of a preset or a YAML file, with single ones changed (``"optimiser.lr=1e-4"``)."""
-    from echoing_core.recipes.preset_files import load_preset
+    from echoing_core.training.preset_files import load_preset
 
     return load_preset(name, changes)
 
@@ -65,11 +65,11 @@ def train_preset(
     """
     from echoing_core.config import DEMO_TRAINING
     from echoing_core.datasets.prepared import load_prepared
-    from echoing_core.embed.echo_store import load_echo_embeddings
-    from echoing_core.recipes.paired import Stopwatch, finish, in_memory, prepare, train_paired
-    from echoing_core.recipes.validation import Validation
+    from echoing_core.echo.store import load_echo_embeddings
     from echoing_core.training.distributed import joined
+    from echoing_core.training.paired import Stopwatch, finish, in_memory, prepare, train_paired
     from echoing_core.training.run import TrainedPair
+    from echoing_core.training.validation import Validation
 
     out_folder = Path(out)
     run_folder = Path(run) if run is not None else out_folder.with_name(f"{out_folder.name}-run")
@@ -152,10 +152,11 @@ def evaluate_ablation(
     from dataclasses import replace
 
     from echoing_core.datasets.prepared import load_prepared, save_prepared
-    from echoing_core.embed.echo_store import load_echo_embeddings, save_echo_embeddings
+    from echoing_core.echo.loading import load_teacher
+    from echoing_core.echo.stand_in_run import simulated_echo_embeddings, train_teacher
+    from echoing_core.echo.store import load_echo_embeddings, save_echo_embeddings
     from echoing_core.errors import ConfigError
-    from echoing_core.models.echo_loading import load_teacher
-    from echoing_core.recipes.ablation import (
+    from echoing_core.evaluate.protocols.ablation import (
         KNOWN,
         METHODS,
         AblationConfig,
@@ -165,7 +166,6 @@ def evaluate_ablation(
         teacher_sides,
         with_echo,
     )
-    from echoing_core.recipes.teacher import simulated_echo_embeddings, train_teacher
 
     folder = Path(out)
     if (data is None) != (echo is None):

@@ -21,7 +21,7 @@ from echoing_core.errors import ConfigError
 from echoing_core.records import Recording
 from echoing_core.services.report import versions
 from echoing_core.signals.leads import VCG_METHOD_NAMES
-from echoing_core.zeroshot_prompts import PromptSet
+from echoing_core.zeroshot.prompts import PromptSet
 
 FORMAT = "EchoingECG session"
 VERSION = 1

@@ -145,8 +145,8 @@ def _reference(
     n_ecgs: int,
     progress: StageProgress | None,
 ) -> Reference:
-    from echoing_core.demo.gallery import gallery_set
     from echoing_core.embed.encode import encode_batch
+    from echoing_core.evaluate.shipped.gallery import gallery_set
     from echoing_core.uncertainty.reference import Reference
 
     studies = gallery_set(n_ecgs, REFERENCE_SEED, progress=_stage(progress, "simulate"))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from echoing_core.simulate.echo import VIEWS, echo_clip, simulate_echo, study_clips
-from echoing_core.simulate.heart import HeartState
-from echoing_core.simulate.heart_sampling import sample_heart_state
-from echoing_core.simulate.identity import ecg_count, patient_id, record_id, split_of
-from echoing_core.simulate.long import RhythmEpisode, SimulatedLong, simulate_long
-from echoing_core.simulate.noise import NoiseEpisode, NoiseSpan, corrupt
-from echoing_core.simulate.study import (
+from echoing_core.simulate.ecg.long import RhythmEpisode, SimulatedLong, simulate_long
+from echoing_core.simulate.ecg.study import (
     SimulatedStudy,
     SimulationConfig,
     redraw,
     simulate_study,
 )
-from echoing_core.simulate.write import write_cohort
+from echoing_core.simulate.ecg.write import write_cohort
+from echoing_core.simulate.echo.clips import VIEWS, echo_clip, simulate_echo, study_clips
+from echoing_core.simulate.heart.identity import ecg_count, patient_id, record_id, split_of
+from echoing_core.simulate.heart.sampling import sample_heart_state
+from echoing_core.simulate.heart.state import HeartState
+from echoing_core.simulate.noise.spans import NoiseEpisode, NoiseSpan, corrupt
 
 __all__ = [
     "VIEWS",

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.simulate import identity
-from echoing_core.simulate.heart import HeartState
-from echoing_core.simulate.heart_sampling import SEVERITY_NOISE, deficit_of
-from echoing_core.simulate.reading_ecg import DLV_LVEDD_MM, SLVH_WALL_MM
-from echoing_core.simulate.study import patient_state
+from echoing_core.simulate.ecg.reading import DLV_LVEDD_MM, SLVH_WALL_MM
+from echoing_core.simulate.ecg.study import patient_state
+from echoing_core.simulate.heart import identity
+from echoing_core.simulate.heart.sampling import SEVERITY_NOISE, deficit_of
+from echoing_core.simulate.heart.state import HeartState
 
 F64 = npt.NDArray[np.float64]
 

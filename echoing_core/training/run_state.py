@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from echoing_core.artifacts import replacing_folder, sha256_of_file, write_text_atomically
 from echoing_core.errors import CheckpointError
-from echoing_core.files import replacing_folder, sha256_of_file, write_text_atomically
 
 _KEPT = 2
 

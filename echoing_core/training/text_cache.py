@@ -18,8 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from echoing_core.artifacts import write_text_atomically
 from echoing_core.errors import ConfigError
-from echoing_core.files import write_text_atomically
 from echoing_core.models.tokenizer import ReportTokenizer
 
 _TEXTS_A_FILE = 256

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from echoing_core.errors import ConfigError
-from echoing_core.losses import MatchingLoss
+from echoing_core.models.losses import MatchingLoss
 from echoing_core.training.batches import Batches, EchoBatch, StepBatch, TextBatch
 from echoing_core.training.distributed import (
     World,

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoing_core.config import TrainingConfig
-from echoing_core.losses import displacement_nll, lost_share, sum_nll
 from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
+from echoing_core.models.losses import displacement_nll, lost_share, sum_nll
 from echoing_core.models.variance_head import HOP, lead_statistics
 from echoing_core.training.sampling import Sampler, ViewBatch
 

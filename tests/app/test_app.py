@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import logging
-import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -14,14 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import streamlit as st
+from broken_uploads import broken_uploads, sound_upload
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
 from echoing_core.records import LEADS
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from broken_uploads import broken_uploads, sound_upload
 
 OpenApp = Callable[[], AppTest]
 DISCLAIMER = "Research use only, not a medical device"

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
+from broken_uploads import sound_upload
 from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
 from echoing_core.services import collection, own_index
-from echoing_core.zeroshot_prompts import prompt_sets_text
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from broken_uploads import sound_upload
+from echoing_core.zeroshot.prompts import prompt_sets_text
 
 OpenApp = Callable[[], AppTest]
 YAML = "application/yaml"

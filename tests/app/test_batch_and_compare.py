@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 
+import broken_uploads as broken
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
 from echoing_core.services import BatchJob
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import broken_uploads as broken
 
 OpenApp = Callable[[], AppTest]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
+import ecg_files as made
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -14,9 +13,6 @@ from echoing_core import services
 from echoing_core.io import read_recording
 from echoing_core.records import LEADS
 from echoing_core.signals import standardise
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import ecg_files as made
 
 OpenApp = Callable[[], AppTest]
 SIGNAL = made.ecg()

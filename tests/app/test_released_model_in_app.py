@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.released_model import write_released_model
 
 OpenApp = Callable[[], AppTest]
@@ -73,7 +70,7 @@ def test_missing_leads_are_warned_of_on_screen(
 ) -> None:
     import numpy as np
 
-    from echoing_core.io.wfdb_write import write_wfdb
+    from echoing_core.io.wfdb.write import write_wfdb
 
     signal = np.random.default_rng(0).normal(0, 0.3, (2, 12 * 250))
     write_wfdb(tmp_path, "two", signal, 250, ("II", "V1"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -14,12 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 import pandas as pd
 import pytest
 import streamlit as st
+from broken_uploads import sound_upload
 from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from broken_uploads import sound_upload
 
 OpenApp = Callable[[], AppTest]
 NAME = "Mustermann_Erika_19570304"

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from holter import holter
 from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from holter import holter
 
 OpenApp = Callable[[], AppTest]
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import csv
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import broken_uploads as broken
+import ecg_files as made
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from echoing_core import services
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import broken_uploads as broken
-import ecg_files as made
 
 pytestmark = pytest.mark.browser
 

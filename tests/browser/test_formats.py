@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from contextlib import suppress
 from pathlib import Path
 
+import ecg_files as made
 import pytest
 from playwright.sync_api import Page, TimeoutError, expect
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import ecg_files as made
 
 pytestmark = pytest.mark.browser
 

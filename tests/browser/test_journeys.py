@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from broken_uploads import sound_upload
 from playwright.sync_api import Page, expect
 
 from echoing_core import services
 from echoing_core.io import write_wfdb
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from broken_uploads import sound_upload
 
 pytestmark = pytest.mark.browser
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -11,10 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from broken_uploads import sound_upload
+from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from holter import write_holter, write_holter_edf
 from playwright.sync_api import Locator, Page, expect
 
 from echoing_core import services
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from holter import write_holter, write_holter_edf
 
 pytestmark = pytest.mark.browser
 

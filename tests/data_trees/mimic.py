@@ -27,7 +27,7 @@ import numpy as np
 from echoing_core.io import write_wfdb
 from echoing_core.records import LEADS
 from echoing_core.simulate import SimulationConfig, simulate_study
-from echoing_core.simulate.echo import study_clips
+from echoing_core.simulate.echo.clips import study_clips
 
 ORDER = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
 """As the leads are stored: aVF before aVL."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from echoing_core.datasets.scp_text import SCP_FINDINGS, SUPERCLASS_CODES
 from echoing_core.io import write_wfdb
 from echoing_core.records import LEADS
+from echoing_core.reports.scp_text import SCP_FINDINGS, SUPERCLASS_CODES
 from echoing_core.simulate import simulate_study
 
 COLUMNS = (

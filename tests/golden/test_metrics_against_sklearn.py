@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from echoing_core.evaluate import metrics
+from echoing_core.metrics import scores as metrics
 
 
 @pytest.fixture(params=[0, 1, 2])

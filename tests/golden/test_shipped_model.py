@@ -13,10 +13,10 @@ from echoing_core import services
 from echoing_core.datasets.simulated import build_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch, encode_texts
-from echoing_core.evaluate.metrics import auroc
+from echoing_core.metrics.scores import auroc
 from echoing_core.records import LEADS
 from echoing_core.training.augmentation import disturb
-from echoing_core.zeroshot import margins
+from echoing_core.zeroshot.closed_form import margins
 
 SEED = 40_001
 

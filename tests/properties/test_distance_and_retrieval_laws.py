@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from echoing_core import zeroshot
-from echoing_core.distances import cosine, csd, wasserstein
-from echoing_core.evaluate import metrics
+from echoing_core.metrics import scores as metrics
+from echoing_core.metrics.distances import cosine, csd, wasserstein
 from echoing_core.records import GaussianEmbedding
 from echoing_core.retrieve.index import build_index, open_index
 from echoing_core.uncertainty.reference import Reference
+from echoing_core.zeroshot import closed_form
 
 finite = st.floats(-10, 10, width=32)
 quick = settings(max_examples=60, deadline=None)
@@ -135,14 +135,14 @@ def test_probability_and_verdict_agree_with_the_sign_of_the_margin(
     margin: float, std: float, scale: float
 ):
     m, s = np.array([margin]), np.array([std])
-    p = zeroshot.probabilities(m, s, logit_scale=scale)[0]
-    low, high = zeroshot.intervals(m, s, logit_scale=scale)[0]
+    p = closed_form.probabilities(m, s, logit_scale=scale)[0]
+    low, high = closed_form.intervals(m, s, logit_scale=scale)[0]
     assert 0.0 <= low <= high <= 1.0
-    turned = zeroshot.probabilities(-m, s, logit_scale=scale)[0]
+    turned = closed_form.probabilities(-m, s, logit_scale=scale)[0]
     assert abs(p + turned - 1.0) < 1e-12
-    answer = zeroshot.verdict((float(low), float(high)))
+    answer = closed_form.verdict((float(low), float(high)))
     if answer == "yes":
         assert p > 0.5
-        assert zeroshot.p_margin_positive(m, s)[0] > 0.95 - 1e-9
+        assert closed_form.p_margin_positive(m, s)[0] > 0.95 - 1e-9
     if answer == "no":
         assert p < 0.5

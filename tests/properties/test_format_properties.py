@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from echoing_core.errors import EchoingError
 from echoing_core.io import TableLayout, read_recording, table_in
-from echoing_core.io.philips import lzw_decode, undo_differences
+from echoing_core.io.xml.philips import lzw_decode, undo_differences
 from echoing_core.records import LEADS, Recording
 from tests import ecg_files as made
 

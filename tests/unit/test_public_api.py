@@ -47,7 +47,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "room", ["services", "explanation", "figures", "cli", "zeroshot", "distances", "evaluate"]
+    "room", ["services", "export", "figures", "cli", "zeroshot", "metrics", "evaluate"]
 )
 def test_what_rooms_export_exists(room: str) -> None:
     module = importlib.import_module(f"echoing_core.{room}")

@@ -1,0 +1,302 @@
+"""Files and folders that appear whole or not at all, and folders that carry their hashes.
+
+A sealed folder is written under a temporary name and renamed into place when it is complete.
+Its ``card.json`` names the kind of folder, the checkpoint that made it and the sha256 of
+every file. A reader takes the bytes of a file once, compares their hash, and only then
+parses those same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from echoing_core.errors import ConfigError, IndexMismatchError
+
+CARD = "card.json"
+FORMAT_VERSION = 1
+MAX_CARD_BYTES = 4_000_000
+
+_REQUIRED: Mapping[str, type] = {
+    "kind": str,
+    "format_version": int,
+    "checkpoint_hash": str,
+    "created": str,
+    "dim": int,
+    "n": int,
+    "files": dict,
+}
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hexadecimal sha256 of a file, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write a text file under a temporary name and rename it into place."""
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder to write into, and put it at ``folder`` on success.
+
+    An older folder of that name is replaced whole. On an error nothing of the new one stays
+    behind and the old one is as it was.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target: a rename is only atomic within one file system.
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        # mkdtemp makes a folder that only its owner can read; what we write is no secret.
+        temporary.chmod(0o755)
+        yield temporary
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+            folder.replace(old)
+            temporary.replace(folder)
+            shutil.rmtree(old)
+        else:
+            temporary.replace(folder)
+    finally:
+        if temporary.exists():
+            shutil.rmtree(temporary)
+
+
+@contextmanager
+def writing_folder(folder: Path, *, kind: str) -> Iterator[Path]:
+    """Give a temporary folder to write into, and put it at ``folder`` on success.
+
+    A sealed folder of the same kind that is already there is replaced; anything else is left
+    alone. On an error nothing of the new folder stays behind.
+
+    Raises
+    ------
+    ConfigError
+        If ``folder`` exists and is something else.
+    """
+    folder = Path(folder)
+    if folder.exists() and not _may_replace(folder, kind):
+        raise ConfigError(
+            f"{folder} already holds something that is not {_a(kind)}. "
+            "Choose another folder or empty this one."
+        )
+    with replacing_folder(folder) as temporary:
+        yield temporary
+
+
+def seal(
+    folder: Path, *, kind: str, checkpoint_hash: str, n: int, dim: int, extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write ``card.json`` for the files that are in ``folder`` now, and return the card.
+
+    Parameters
+    ----------
+    extra : mapping
+        Further entries of the card; may not use the names of the standard ones.
+    """
+    hashes = {path.name: sha256_of_file(path) for path in sorted(folder.iterdir())}
+    card = make_card(hashes, kind=kind, checkpoint_hash=checkpoint_hash, n=n, dim=dim, extra=extra)
+    (folder / CARD).write_bytes(card_bytes(card))
+    return card
+
+
+def make_card(
+    hashes: Mapping[str, str],
+    *,
+    kind: str,
+    checkpoint_hash: str,
+    n: int,
+    dim: int,
+    extra: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What ``card.json`` says of files with these hashes; see `seal`."""
+    taken = sorted(set(extra) & set(_REQUIRED))
+    if taken:
+        raise ValueError(f"these entries of the card are written by seal itself: {taken}")
+    return {
+        "kind": kind,
+        "format_version": FORMAT_VERSION,
+        "checkpoint_hash": checkpoint_hash,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "n": n,
+        "dim": dim,
+        **extra,
+        "files": dict(hashes),
+    }
+
+
+def card_bytes(card: Mapping[str, Any]) -> bytes:
+    """The content of ``card.json``."""
+    return (json.dumps(card, indent=1, allow_nan=False) + "\n").encode()
+
+
+def read_card(
+    folder: Path,
+    *,
+    kind: str,
+    files: frozenset[str],
+    checkpoint_hash: str | None,
+    optional: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """Read and check ``card.json``; no other file is touched.
+
+    Parameters
+    ----------
+    folder : Path
+    kind : str
+        The kind of folder that is wanted.
+    files : frozenset of str
+        The files that the card must list, exactly.
+    checkpoint_hash : str or None
+        Hash of the checkpoint in use; None leaves that comparison out.
+    optional : frozenset of str
+        Files that it may list besides.
+
+    Raises
+    ------
+    IndexMismatchError
+        Naming what is missing, damaged or does not belong.
+    """
+    path = Path(folder) / CARD
+    if not path.is_file():
+        raise IndexMismatchError(
+            f"{folder} holds no {CARD}, so it is not {_a(kind)}. Build it first or choose another."
+        )
+    if path.stat().st_size > MAX_CARD_BYTES:
+        raise _damaged(path, f"is {path.stat().st_size} bytes long, too much for a card")
+    return parse_card(
+        path.read_bytes(),
+        folder,
+        kind=kind,
+        files=files,
+        checkpoint_hash=checkpoint_hash,
+        optional=optional,
+    )
+
+
+def parse_card(
+    content: bytes,
+    folder: Path,
+    *,
+    kind: str,
+    files: frozenset[str],
+    checkpoint_hash: str | None,
+    optional: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """As `read_card`, of a card that is in memory; ``folder`` only names it in messages."""
+    path = Path(folder) / CARD
+    if len(content) > MAX_CARD_BYTES:
+        raise _damaged(path, f"is {len(content)} bytes long, too much for a card")
+    try:
+        card = json.loads(content.decode("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _damaged(path, "is not readable JSON") from error
+    if not isinstance(card, dict):
+        raise _damaged(path, "is not a JSON object")
+    for name, wanted in _REQUIRED.items():
+        if type(card.get(name)) is not wanted:
+            raise _damaged(path, f"has no proper entry {name!r}")
+    if card["kind"] != kind:
+        raise IndexMismatchError(
+            f"{folder} is {_a(str(card['kind'])[:40])}, not {_a(kind)}. Choose another folder."
+        )
+    if card["format_version"] != FORMAT_VERSION:
+        raise IndexMismatchError(
+            f"{folder} has format version {card['format_version']}, and this program reads "
+            f"version {FORMAT_VERSION}. Build it again."
+        )
+    listed = set(card["files"])
+    proper = all(isinstance(h, str) for h in card["files"].values())
+    if listed - optional != files - optional or not proper:
+        raise _damaged(path, f"does not list exactly the files {sorted(files)}")
+    if card["n"] < 1 or card["dim"] < 1:
+        raise _damaged(path, f"says n = {card['n']} and dim = {card['dim']}")
+    if checkpoint_hash is not None and card["checkpoint_hash"] != checkpoint_hash:
+        raise IndexMismatchError(
+            f"{folder} was made with the model {card['checkpoint_hash'][:12]}, and the model in "
+            f"use is {checkpoint_hash[:12]}. Build it again with this model or load the other one."
+        )
+    return card
+
+
+def read_checked(folder: Path, name: str, card: Mapping[str, Any]) -> bytes:
+    """Bytes of a file of a sealed folder, after comparing their hash with the card's.
+
+    Raises
+    ------
+    IndexMismatchError
+        If the file is missing or is not the one that was written.
+    """
+    path = Path(folder) / name
+    if not path.is_file():
+        raise _damaged(path, "is missing")
+    content = path.read_bytes()
+    check_bytes(content, path, card)
+    return content
+
+
+def check_bytes(content: bytes, path: Path, card: Mapping[str, Any]) -> None:
+    """Compare the hash of a file's bytes with the card's; ``path`` names the file.
+
+    Raises
+    ------
+    IndexMismatchError
+        If they are not the bytes that were written.
+    """
+    if hashlib.sha256(content).hexdigest() != card["files"][path.name]:
+        raise _damaged(path, _unlike(len(content)))
+
+
+def check_file(folder: Path, name: str, card: Mapping[str, Any]) -> Path:
+    """As `read_checked`, for files too big to hold in memory: returns the path."""
+    path = Path(folder) / name
+    if not path.is_file():
+        raise _damaged(path, "is missing")
+    if sha256_of_file(path) != card["files"][name]:
+        raise _damaged(path, _unlike(path.stat().st_size))
+    return path
+
+
+def _may_replace(folder: Path, kind: str) -> bool:
+    """True for an empty folder and for a sealed folder of this kind."""
+    if not folder.is_dir():
+        return False
+    if not any(folder.iterdir()):
+        return True
+    card = folder / CARD
+    if not card.is_file() or card.stat().st_size > MAX_CARD_BYTES:
+        return False
+    try:
+        content = json.loads(card.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return False
+    return isinstance(content, dict) and content.get("kind") == kind
+
+
+def _unlike(n_bytes: int) -> str:
+    return f"({n_bytes} bytes) is not the file that its card describes"
+
+
+def _damaged(path: Path, what: str) -> IndexMismatchError:
+    return IndexMismatchError(
+        f"{path.name} in {path.parent} {what}. Build the folder again or take an undamaged copy."
+    )
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[:1] in "aeiou" else f"a {kind}"

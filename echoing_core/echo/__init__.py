@@ -1,0 +1,1 @@
+"""The echo teacher: loading, embedding studies, their store, the stand-in."""

@@ -1,0 +1,276 @@
+"""The stand-in echo teacher: a small open_clip model, trained on simulated frames and reports.
+
+The loss is open_clip's own. A study enters with several frames, whose unit vectors are averaged
+before the loss: one frame does not tell an ejection fraction, while the mean over frames of what
+is not linear in a frame can (the mean of a size and of its square is a size and its variation).
+
+Frames cost most of the time, and texts need more examples than that allows: after some hundred
+steps texts of 45 % and 35 % are still nearer to each other than those of 45 % and 47 %. So the
+frames' tower is then locked, as in LiT (Zhai et al., CVPR 2022), every third frame is embedded
+once, and the texts' tower goes on alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from echoing_core.echo.loading import (
+    MEAN,
+    STD,
+    clip_loss,
+    new_stand_in,
+    stand_in_config,
+    tokenizer_of,
+)
+from echoing_core.echo.teacher import prepare_frames
+from echoing_core.simulate.echo.reports import echo_report, ejection_fraction_sentence
+from echoing_core.simulate.heart.state import HeartState
+
+Progress = Callable[[int, int], None]
+
+_CLIP_NORM = 1.0
+_BANK_STRIDE = 3
+_MAX_LOGIT_SCALE = math.log(100.0)
+
+
+@dataclass(frozen=True)
+class StandInConfig:
+    """One training of the stand-in.
+
+    Attributes
+    ----------
+    seed : int
+        Of weights, draws of frames and reports.
+    cohort_seed : int
+        Of the simulated patients; different from every cohort that is evaluated.
+    n_studies, n_held_out : int
+        Simulated patients to train on, and others to measure on.
+    n_frames : int
+        Frames drawn of each view.
+    steps, batch_size, frames_per_study : int
+    lr, weight_decay : float
+        Of AdamW, with warm-up and cosine.
+    warmup_steps : int
+    text_steps, text_batch_size, text_frames : int
+        Of the second stage, on frames that are embedded once.
+    reports_per_study : int
+        Texts that each drawn study is matched with in a step: the first is its sentence with the
+        ejection fraction, the others are any one of its sentences. The loss is their mean; texts
+        cost little beside frames.
+    """
+
+    seed: int = 20261122
+    cohort_seed: int = 4011
+    n_studies: int = 1500
+    n_held_out: int = 400
+    n_frames: int = 16
+    steps: int = 450
+    batch_size: int = 40
+    frames_per_study: int = 6
+    lr: float = 1.5e-3
+    weight_decay: float = 0.05
+    warmup_steps: int = 40
+    text_steps: int = 200
+    text_batch_size: int = 256
+    text_frames: int = 8
+    reports_per_study: int = 3
+
+
+@dataclass(frozen=True, eq=False)
+class FrameBank:
+    """Grey frames of simulated studies in memory, at the model's own size.
+
+    Attributes
+    ----------
+    frames : ndarray, shape (n_studies, n_frames, size, size), uint8
+        All views of a study, one after the other.
+    states : tuple of HeartState, n_studies
+    """
+
+    frames: npt.NDArray[np.uint8]
+    states: tuple[HeartState, ...]
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or len(self.frames) != len(self.states):
+            raise ValueError(f"frames {self.frames.shape} do not fit {len(self.states)} states")
+
+
+def train_stand_in(
+    bank: FrameBank,
+    config: StandInConfig,
+    *,
+    log: Callable[[int, float], None] | None = None,
+    progress: Progress | None = None,
+) -> Any:
+    """Train the small open_clip model from random weights.
+
+    Parameters
+    ----------
+    bank : FrameBank
+        Training studies.
+    config : StandInConfig
+    log : callable, optional
+        Called with (step, loss).
+    progress : callable, optional
+        Called with (steps done, steps in all).
+
+    Returns
+    -------
+    open_clip model
+        In evaluation. The same arguments give the same weights on the same machine.
+    """
+    model = new_stand_in(config.seed)
+    _Stages(model, bank, config, log, progress).run()
+    return model.eval()
+
+
+class _Stages:
+    """Both stages of one training; `train_stand_in` runs them."""
+
+    def __init__(
+        self,
+        model: Any,
+        bank: FrameBank,
+        config: StandInConfig,
+        log: Callable[[int, float], None] | None,
+        progress: Progress | None,
+    ) -> None:
+        self.model, self.bank, self.config = model, bank, config
+        self.log, self.progress = log, progress
+        self.rng = np.random.default_rng(config.seed)
+        self.tokenizer, self.loss_of = tokenizer_of(stand_in_config()), clip_loss()
+        self.n_done = 0
+
+    def run(self) -> None:
+        config = self.config
+        self.model.train()
+        self._steps(
+            config.steps,
+            config.batch_size,
+            config.frames_per_study,
+            self.bank.frames.shape[1],
+            self._of_pixels,
+        )
+        self.model.eval()
+        self.model.visual.requires_grad_(False)
+        if config.text_steps:
+            self.vectors = self._embedded_bank()
+            self._steps(
+                config.text_steps,
+                config.text_batch_size,
+                config.text_frames,
+                self.vectors.shape[1],
+                self._of_vectors,
+            )
+
+    def _steps(
+        self,
+        n_steps: int,
+        batch_size: int,
+        n_frames: int,
+        n_bank_frames: int,
+        embed: Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], torch.Tensor],
+    ) -> None:
+        """Steps of AdamW with a warm-up and cosine of their own."""
+        config, model, bank = self.config, self.model, self.bank
+        groups = _parameter_groups(model, config.weight_decay)
+        optimiser = torch.optim.AdamW(groups, lr=config.lr)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: _lr_factor(step, n_steps, config.warmup_steps)
+        )
+        n_studies = len(bank.states)
+        for _ in range(n_steps):
+            rows = self.rng.choice(n_studies, min(batch_size, n_studies), replace=False)
+            columns = self.rng.integers(n_bank_frames, size=(len(rows), n_frames))
+            of_studies = functional.normalize(embed(rows, columns).mean(dim=1), dim=-1)
+            reports = _drawn_reports([bank.states[int(i)] for i in rows], config, self.rng)
+            of_reports = self._of_texts(reports).unflatten(0, (-1, len(rows)))
+            scale = model.logit_scale.exp()
+            losses = [self.loss_of(of_studies, texts, scale) for texts in of_reports]
+            loss = torch.stack(losses).mean()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), _CLIP_NORM)
+            optimiser.step()
+            schedule.step()
+            with torch.no_grad():
+                # As CLIP: a scale beyond 100 makes training unstable.
+                model.logit_scale.clamp_(0.0, _MAX_LOGIT_SCALE)
+            if self.log is not None:
+                self.log(self.n_done, float(loss.detach()))
+            self.n_done += 1
+            if self.progress is not None:
+                self.progress(self.n_done, config.steps + config.text_steps)
+
+    def _of_texts(self, texts: list[str]) -> Any:
+        """Unit vectors; hearts that share a sentence share its cost."""
+        distinct = list(dict.fromkeys(texts))
+        vectors = self.model.encode_text(self.tokenizer(distinct), normalize=True)
+        place = {text: i for i, text in enumerate(distinct)}
+        return vectors[torch.tensor([place[text] for text in texts])]
+
+    def _of_pixels(
+        self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+    ) -> torch.Tensor:
+        pixels = _prepared(self.bank.frames[rows[:, None], columns])
+        vectors: torch.Tensor = self.model.encode_image(pixels.flatten(0, 1), normalize=True)
+        return vectors.reshape(*columns.shape, -1)
+
+    def _of_vectors(
+        self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+    ) -> torch.Tensor:
+        return self.vectors[torch.from_numpy(rows)[:, None], torch.from_numpy(columns)]
+
+    def _embedded_bank(self) -> torch.Tensor:
+        """Unit vectors of every third frame, shape (n_studies, n_frames / 3, dim)."""
+        with torch.no_grad():
+            return torch.stack(
+                [
+                    self.model.encode_image(_prepared(frames), normalize=True)
+                    for frames in self.bank.frames[:, ::_BANK_STRIDE]
+                ]
+            )
+
+
+def _prepared(grey: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """Grey frames, shape (..., size, size), as the model reads them: (..., 3, size, size)."""
+    frames = torch.from_numpy(grey)
+    lead, size = frames.shape[:-2], (frames.shape[-2], frames.shape[-1])
+    rgb = frames.reshape(-1, *size, 1).expand(-1, -1, -1, 3)
+    return prepare_frames(rgb, size, MEAN, STD).reshape(*lead, 3, *size)
+
+
+def _drawn_reports(
+    states: Sequence[HeartState], config: StandInConfig, rng: np.random.Generator
+) -> list[str]:
+    """All studies' first texts, then all studies' second ones, and so on."""
+    texts = [ejection_fraction_sentence(state, rng) for state in states]
+    for _ in range(config.reports_per_study - 1):
+        texts += [echo_report(state, rng, n_sentences=1) for state in states]
+    return texts
+
+
+def _parameter_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay for matrices and kernels only, as CLIP."""
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    decayed = [p for p in learnt if p.ndim > 1]
+    plain = [p for p in learnt if p.ndim <= 1]
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+
+
+def _lr_factor(step: int, n_steps: int, n_warmup: int) -> float:
+    if step < n_warmup:
+        return (step + 1) / n_warmup
+    done = (step - n_warmup) / max(n_steps - n_warmup, 1)
+    return 0.5 * (1.0 + math.cos(math.pi * done))

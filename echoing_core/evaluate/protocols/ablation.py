@@ -1,0 +1,533 @@
+"""Table 5 of the paper: four ways to train, alike in all else, several seeds each.
+
+InfoNCE on ECG-text pairs, the same with the echo teacher, PCME++, and PCME++ with the teacher.
+PCME++ is trained as the paper words it, its distance (CSD) inside InfoNCE; PCME++'s own loss, which
+the published configuration names, stands by as two rows more.
+Data, split, steps, batch size, views, encoder sizes and test patients are the same for all; a seed
+changes first weights, order and views. Each run's raw scores are kept, one file a run, so that a
+study that is cut off goes on, and so that intervals are drawn over patients and seeds together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.artifacts import write_text_atomically
+from echoing_core.config import (
+    EcgEncoderConfig,
+    LossConfig,
+    ModelConfig,
+    TextEncoderConfig,
+    to_mapping,
+)
+from echoing_core.datasets.simulated import build_simulated
+from echoing_core.datasets.study_set import StudySet
+from echoing_core.echo.prompts import BINARY_PROMPTS
+from echoing_core.echo.store import EchoEmbeddings
+from echoing_core.echo.teacher import EchoTeacher
+from echoing_core.embed.encode import encode_batch, encode_texts
+from echoing_core.errors import ConfigError
+from echoing_core.evaluate.protocols.data import questions_of
+from echoing_core.evaluate.protocols.over_seeds import (
+    Ablation,
+    SeedScores,
+    TestSet,
+    over_seeds,
+    paired_over_seeds,
+    table_5,
+)
+from echoing_core.evaluate.protocols.tables import percent
+from echoing_core.metrics.bootstrap import Estimate
+from echoing_core.metrics.distances import cosine, csd
+from echoing_core.metrics.scores import auroc, pair_ranks, same_text_ranks
+from echoing_core.simulate import SimulationConfig
+from echoing_core.training.paired import Prepared, in_memory, prepare, train_paired
+from echoing_core.training.run import TrainedPair
+from echoing_core.training.settings import (
+    ObjectiveConfig,
+    OptimiserConfig,
+    RunConfig,
+    ViewConfig,
+)
+from echoing_core.zeroshot.closed_form import margins
+from echoing_core.zeroshot.prompts import PromptSet
+
+logger = logging.getLogger(__name__)
+
+GALLERY_N = 1000
+"""Test ECGs among which a report's own is looked for."""
+
+TEACHER_NO: Mapping[str, tuple[str, ...]] = {
+    "lvef_lt40": (
+        "THE LEFT VENTRICULAR EJECTION FRACTION IS NORMAL. ",
+        "LEFT VENTRICULAR SYSTOLIC FUNCTION IS NORMAL. ",
+        "LEFT VENTRICULAR WALL MOTION IS NORMAL. ",
+    ),
+    "slvh": ("LEFT VENTRICULAR WALL THICKNESS IS NORMAL. ",),
+    "dlv": (
+        "THE LEFT VENTRICLE IS NORMAL IN SIZE. ",
+        "LEFT VENTRICULAR CAVITY SIZE IS NORMAL. ",
+    ),
+}
+"""What stands against `evaluate.echo_prompts.BINARY_PROMPTS`."""
+
+Floats = npt.NDArray[np.float64]
+Stage = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of Table 5."""
+
+    key: str
+    name: str
+    loss: str
+    with_echo: bool
+
+
+METHODS = (
+    Method("infonce", "InfoNCE", "infonce", False),
+    Method("infonce_echo", "InfoNCE + echo teacher", "infonce", True),
+    Method("pcmepp", "PCME++", "csd_infonce", False),
+    Method("pcmepp_echo", "PCME++ + echo teacher (ours)", "csd_infonce", True),
+)
+"""The rows of Table 5, and what is run if nothing else is asked for."""
+
+OWN_LOSS = (
+    Method("pcmepp_bce", "PCME++ by its own loss", "pcmepp", False),
+    Method("pcmepp_bce_echo", "PCME++ by its own loss + echo teacher", "pcmepp", True),
+)
+"""As released: binary cross entropy over all pairs, pseudo-positives, information bottleneck."""
+
+KNOWN = METHODS + OWN_LOSS
+
+
+@dataclass(frozen=True)
+class AblationConfig:
+    """What is alike for all four rows.
+
+    Attributes
+    ----------
+    seeds : tuple of int
+    ecg, text : configs
+        Smaller than the demo's: twelve runs are to end within an hour or two on two cores.
+    echo_share : float
+        Share of the training patients who had an echocardiogram (in the paper 814 of some 88,000
+        ECGs).
+    infonce_scale, csd_scale, pcmepp_scale, pcmepp_shift : float
+        Where the learnt constants of the losses begin.
+    """
+
+    seeds: tuple[int, ...] = (1, 2, 3)
+    steps: int = 200
+    batch_size: int = 128
+    echo_batch_size: int = 64
+    text_weight: float = 0.7
+    echo_share: float = 0.5
+    lr: float = 2.0e-3
+    infonce_scale: float = 15.0
+    csd_scale: float = 10.0
+    pcmepp_scale: float = 10.0
+    pcmepp_shift: float = 10.0
+    ecg: EcgEncoderConfig = field(
+        default_factory=lambda: EcgEncoderConfig(
+            stem_width=24, mid_width=48, width=96, variance_width=6, variance_hidden=48
+        )
+    )
+    text: TextEncoderConfig = field(
+        default_factory=lambda: TextEncoderConfig(hidden=96, n_layers=1, ffn=256)
+    )
+    dim: int = 256
+
+    def run_of(self, method: Method, seed: int) -> RunConfig:
+        """Settings of one run."""
+        loss = {
+            "infonce": LossConfig("infonce", scale_init=self.infonce_scale),
+            "csd_infonce": LossConfig("csd_infonce", scale_init=self.csd_scale),
+            "pcmepp": LossConfig(
+                "pcmepp", scale_init=self.pcmepp_scale, shift_init=self.pcmepp_shift
+            ),
+        }[method.loss]
+        return RunConfig(
+            preset=f"ablation-{method.key}",
+            seed=seed,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            objective=ObjectiveConfig(
+                text_weight=self.text_weight, echo_batch_size=self.echo_batch_size
+            ),
+            optimiser=OptimiserConfig(lr=self.lr, warmup_share=0.08, average_decay=0.98),
+            views=ViewConfig(kind="device", corrupt_share=0.2, partial_report_share=0.25),
+            loss=loss,
+            model=ModelConfig(dim=self.dim, ecg=self.ecg, text=self.text),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class RunScores:
+    """What one trained model says of the test patients.
+
+    Attributes
+    ----------
+    margins : mapping of str to ndarray, shape (n_test,)
+        By label, with prompts in the model's own words; ``"teacher:<label>"`` with the echo
+        teacher's sentences, through its text encoder, against the ECG's mu.
+    ranks : mapping of str to ndarray of int, shape (n_gallery,)
+        Of each report's ECG in the gallery, the first `GALLERY_N` test ECGs: ``"pair"`` and
+        ``"same text"`` by the distance that the loss uses (CSD, or cosine for InfoNCE).
+    sigma2 : ndarray, shape (n_test,)
+    """
+
+    margins: Mapping[str, Floats]
+    ranks: Mapping[str, npt.NDArray[np.int64]]
+    sigma2: Floats
+    minutes: float
+
+
+def run_ablation(
+    folder: Path,
+    studies: StudySet,
+    echo: EchoEmbeddings,
+    prompts: Sequence[PromptSet],
+    config: AblationConfig,
+    *,
+    sides: Mapping[str, tuple[Floats, Floats]] | None = None,
+    methods: Sequence[Method] = METHODS,
+    progress: Stage | None = None,
+) -> dict[str, list[RunScores]]:
+    """Train and score every method with every seed; runs that are there already are read.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``<method>-<seed>.npz``, one a run.
+    studies : StudySet
+        All splits.
+    sides : mapping of label to (yes, no), optional
+        As `teacher_sides` gives them.
+
+    Returns
+    -------
+    dict of method key to list of RunScores, in the order of the seeds
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_same_study(folder, studies, echo, config)
+    test = studies.where((studies.table["split"] == "test").to_numpy())
+    prompts = questions_of(test, prompts)
+    found: dict[str, list[RunScores]] = {}
+    total, done = len(methods) * len(config.seeds), 0
+    # Seed by seed, so that a study cut off early has all rows for the first seeds.
+    for seed in config.seeds:
+        for method in methods:
+            path = folder / f"{method.key}-{seed}.npz"
+            if not path.is_file():
+                _save(
+                    path,
+                    _one_run(method, seed, studies, test, echo, prompts, config, sides or {}),
+                )
+            found.setdefault(method.key, []).append(_load(path))
+            done += 1
+            if progress is not None:
+                progress("runs", done, total)
+    return found
+
+
+def cohort_of(
+    n_patients: int,
+    n_test_patients: int,
+    seed: int,
+    echo_in_report: float,
+    *,
+    n_workers: int = 2,
+    progress: Stage | None = None,
+) -> StudySet:
+    """A simulated cohort whose test patients are as many as the intervals want.
+
+    Train and valid patients are those among the first ``n_patients`` of the cohort; test patients
+    those among the first ten times ``n_test_patients``, since one in ten is one.
+    """
+    config = SimulationConfig(echo_in_report=echo_in_report)
+
+    def stage(name: str) -> Callable[[int, int], None] | None:
+        return None if progress is None else lambda done, total: progress(name, done, total)
+
+    learnt = build_simulated(
+        n_patients,
+        seed,
+        config=config,
+        splits=("train", "valid"),
+        n_workers=n_workers,
+        progress=stage("simulate training patients"),
+    )
+    tested = build_simulated(
+        10 * n_test_patients,
+        seed,
+        config=config,
+        splits=("test",),
+        n_workers=n_workers,
+        progress=stage("simulate test patients"),
+    )
+    return learnt.concat(tested)
+
+
+def teacher_sides(teacher: EchoTeacher) -> dict[str, tuple[Floats, Floats]]:
+    """The teacher's sentences for yes and no of each echo label, embedded by its text encoder.
+
+    An ECG encoder that has learnt to meet the teacher's means can be asked in the teacher's own
+    words, and need never have read a report that tells of an echocardiogram.
+    """
+    return {
+        label: (
+            teacher.embed_text(BINARY_PROMPTS[label]).astype(np.float64),
+            teacher.embed_text(no).astype(np.float64),
+        )
+        for label, no in TEACHER_NO.items()
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class AblationReport:
+    """The four rows by the model's own words, and those with a teacher by the teacher's."""
+
+    tables: Ablation
+    gains: Mapping[tuple[str, str, str], Estimate]
+    minutes: Mapping[str, float]
+    settings: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {
+            **self.tables.to_dict(),
+            "echo_labels": [
+                {"question": label, "words": words, "figure": name} | dataclasses.asdict(estimate)
+                for (label, words, name), estimate in self.gains.items()
+            ],
+            "minutes_a_run": dict(self.minutes),
+            "settings": dict(self.settings),
+        }
+
+    def to_markdown(self) -> str:
+        """Table 5, and what the teacher adds by question."""
+        lines = ["| Question | Asked in | Figure | Percent |", "|---|---|---|---|"]
+        for (label, words, name), estimate in self.gains.items():
+            signed = " minus " in name
+            lines.append(f"| {label} | {words} | {name} | {percent(estimate, signed=signed)} |")
+        return (
+            self.tables.to_markdown()
+            + "\n### What the echo teacher adds, by question (AUROC)\n\n"
+            + "\n".join(lines)
+            + "\n"
+        )
+
+
+def report_ablation(
+    found: Mapping[str, Sequence[RunScores]],
+    studies: StudySet,
+    config: AblationConfig,
+    *,
+    n_resamples: int = 1000,
+) -> AblationReport:
+    """Tables of what `run_ablation` found.
+
+    Parameters
+    ----------
+    studies : StudySet
+        The same as there.
+    """
+    test = studies.where((studies.table["split"] == "test").to_numpy())
+    table, gallery = test.table, test.table["patient_id"][:GALLERY_N]
+    patients = np.asarray(table["patient_id"].astype(str))
+    truth = {
+        name.removeprefix("label_"): table[name].to_numpy(dtype=np.float64)
+        for name in test.label_columns
+    }
+    names = {method.key: method.name for method in KNOWN}
+    rows = {
+        names[key]: [SeedScores(run.margins, run.ranks["pair"]) for run in runs]
+        for key, runs in found.items()
+    }
+    pairs = [
+        ("infonce_echo", "infonce"),
+        ("pcmepp_echo", "pcmepp"),
+        ("pcmepp_bce_echo", "pcmepp_bce"),
+        ("pcmepp", "infonce"),
+    ]
+    compare = [(names[a], names[b]) for a, b in pairs if a in found and b in found]
+    tables = table_5(
+        rows,
+        TestSet(
+            truth=truth,
+            patients=patients,
+            gallery_patients=np.asarray(gallery.astype(str)),
+            source=str(table["source"].iloc[0]),
+            simulated=bool(table["simulated"].all()),
+        ),
+        compare=compare,
+        probabilistic={method.name: method.loss != "infonce" for method in KNOWN},
+        n_resamples=n_resamples,
+    )
+    gains: dict[tuple[str, str, str], Estimate] = {}
+    for label in TEACHER_NO:
+        known = np.isfinite(truth[label])
+        yes, people = truth[label][known] > 0.5, patients[known]
+
+        def of(key: str, name: str, known: npt.NDArray[np.bool_] = known) -> list[Floats]:
+            return [run.margins[name][known] for run in found[key]]
+
+        for key, runs in found.items():
+            for name, words in ((label, "its own words"), (f"teacher:{label}", "the teacher's")):
+                if name in runs[0].margins:
+                    gains[label, words, names[key]] = over_seeds(
+                        auroc, yes, of(key, name), people, n_resamples=n_resamples
+                    )
+        for a, b in pairs[:3]:
+            if a in found and b in found:
+                gains[label, "its own words", f"{names[a]} minus {names[b]}"] = paired_over_seeds(
+                    auroc, yes, of(a, label), of(b, label), people, n_resamples=n_resamples
+                )
+                teacher_said = f"teacher:{label}"
+                if teacher_said in found[a][0].margins:
+                    gains[label, "the teacher's", f"{names[a]} minus {names[b]} in its own"] = (
+                        paired_over_seeds(
+                            auroc,
+                            yes,
+                            of(a, teacher_said),
+                            of(b, label),
+                            people,
+                            n_resamples=n_resamples,
+                        )
+                    )
+    minutes = {names[k]: float(np.mean([run.minutes for run in v])) for k, v in found.items()}
+    return AblationReport(tables, gains, minutes, to_mapping(config))
+
+
+def with_echo(studies: StudySet, share: float) -> list[str]:
+    """Training studies of a share of the patients, chosen by a hash of the patient's name."""
+    table = studies.table[studies.table["split"] == "train"]
+    pairs = zip(table["study_id"], table["patient_id"], strict=True)
+    return [str(study) for study, patient in pairs if _unit_hash(str(patient)) < share]
+
+
+def _only(echo: EchoEmbeddings, wanted: set[str]) -> EchoEmbeddings:
+    keep = np.array([study in wanted for study in echo.study_ids], dtype=np.bool_)
+
+    def kept(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name, k in zip(names, keep, strict=True) if k) if names else ()
+
+    return dataclasses.replace(
+        echo,
+        study_ids=kept(echo.study_ids),
+        clip_ids=kept(echo.clip_ids),
+        mu=echo.mu[keep],
+        log_var=echo.log_var[keep],
+        n_frames=echo.n_frames[keep],
+    )
+
+
+def _one_run(
+    method: Method,
+    seed: int,
+    studies: StudySet,
+    test: StudySet,
+    echo: EchoEmbeddings,
+    prompts: Sequence[PromptSet],
+    config: AblationConfig,
+    sides: Mapping[str, tuple[Floats, Floats]],
+) -> RunScores:
+    started = time.monotonic()
+    wanted = set(with_echo(studies, config.echo_share))
+    paired = _only(echo, wanted) if method.with_echo else None
+    prepared = prepare(config.run_of(method, seed), studies, echo=paired)
+    trained = train_paired(prepared)
+    minutes = (time.monotonic() - started) / 60
+    logger.info("%s, seed %d: %.1f minutes", method.name, seed, minutes)
+    return scores_of(prepared, trained, test, prompts, sides if method.with_echo else {}, minutes)
+
+
+def scores_of(
+    prepared: Prepared,
+    trained: TrainedPair,
+    test: StudySet,
+    prompts: Sequence[PromptSet],
+    sides: Mapping[str, tuple[Floats, Floats]],
+    minutes: float,
+) -> RunScores:
+    """Score a trained model on test patients."""
+    model = in_memory(prepared, trained)
+    ecg = encode_batch(model.encoder.ecg, model.scaler, test.signal_mv, test.valid)
+    reports = [str(text) for text in test.table["report"][:GALLERY_N]]
+    text, gallery = encode_texts(model, reports), ecg[:GALLERY_N]
+    deterministic = prepared.config.loss.name == "infonce"
+    distance = (
+        1.0 - cosine(text.mu, gallery.mu)
+        if deterministic
+        else csd(text.mu, text.log_var, gallery.mu, gallery.log_var)
+    )
+    said: dict[str, Floats] = {}
+    for item in prompts:
+        yes, no = (encode_texts(model, side) for side in (item.positive, item.negative))
+        said[str(item.label)] = np.asarray(margins(ecg, yes, no)[0], dtype=np.float64)
+    for label, (yes_mu, no_mu) in sides.items():
+        direction = _unit(yes_mu.mean(0)) - _unit(no_mu.mean(0))
+        said[f"teacher:{label}"] = ecg.mu.astype(np.float64) @ direction
+    ranks = {"pair": pair_ranks(distance), "same text": same_text_ranks(distance, reports, reports)}
+    return RunScores(said, ranks, ecg.uncertainty, minutes)
+
+
+def _check_same_study(
+    folder: Path, studies: StudySet, echo: EchoEmbeddings, config: AblationConfig
+) -> None:
+    """Runs of another study must not be mixed in."""
+    digest = hashlib.sha256(np.ascontiguousarray(studies.signal_mv[::50]).tobytes())
+    for report in studies.table["report"]:
+        digest.update(str(report).encode())
+    facts: dict[str, Any] = {
+        "config": {k: v for k, v in to_mapping(config).items() if k != "seeds"},
+        "data": digest.hexdigest(),
+        "teacher": echo.teacher_hash,
+    }
+    path = folder / "study.json"
+    text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise ConfigError(
+            f"{folder.name} holds the runs of another study. Name another folder, or repeat its "
+            "settings."
+        )
+    write_text_atomically(path, text)
+
+
+def _save(path: Path, scores: RunScores) -> None:
+    arrays: dict[str, npt.NDArray[Any]] = {f"margin|{k}": v for k, v in scores.margins.items()}
+    arrays |= {f"rank|{k}": v for k, v in scores.ranks.items()}
+    draft = path.with_suffix(".draft.npz")
+    np.savez(draft, sigma2=scores.sigma2, minutes=np.array(scores.minutes), **arrays)  # type: ignore[arg-type]
+    draft.replace(path)
+
+
+def _load(path: Path) -> RunScores:
+    with np.load(path) as arrays:
+        return RunScores(
+            {k[7:]: arrays[k] for k in arrays.files if k.startswith("margin|")},
+            {k[5:]: arrays[k] for k in arrays.files if k.startswith("rank|")},
+            arrays["sigma2"],
+            float(arrays["minutes"]),
+        )
+
+
+def _unit(vector: Floats) -> Floats:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), dtype=np.float64)
+
+
+def _unit_hash(text: str) -> float:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2.0**64

@@ -1,0 +1,236 @@
+"""Many classes at once, as MELP and MERL evaluate: one prompt a class, and linear probes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.datasets.study_set import StudySet
+from echoing_core.embed.encode import encode_texts
+from echoing_core.errors import DataSetError
+from echoing_core.evaluate.protocols.data import EvaluationData, patients_of, truth_of
+from echoing_core.evaluate.protocols.results import ALL, AUROC, ZERO_SHOT, Figure
+from echoing_core.evaluate.protocols.splits import patient_subset
+from echoing_core.evaluate.protocols.tables import Table, estimate_record, markdown_table, percent
+from echoing_core.metrics.bootstrap import patient_bootstrap_over_seeds
+from echoing_core.metrics.probe import LinearProbe
+from echoing_core.metrics.scores import auroc
+from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.records import GaussianEmbedding
+
+logger = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+MACRO = "macro AUROC"
+NO_SPLIT = "not split"
+
+
+@dataclass(frozen=True, eq=False)
+class ClassData:
+    """The splits with the truth of each class.
+
+    Attributes
+    ----------
+    data : EvaluationData
+        ECGs without any of the classes are gone where that was asked for.
+    classes : mapping of str to str
+        Label to prompt; those that the test split knows with both answers.
+    left_out : tuple of str
+        Labels of the others.
+    """
+
+    data: EvaluationData
+    classes: Mapping[str, str]
+    left_out: tuple[str, ...]
+
+    def truth(self, split: str) -> Floats:
+        """1, 0, or NaN where unknown, shape (n, classes)."""
+        studies = self.data.split(split)
+        return np.column_stack([truth_of(studies, label) for label in self.classes])
+
+
+def with_classes(
+    data: EvaluationData, classes: Mapping[str, str], *, only_labelled: bool
+) -> ClassData:
+    """Keep the ECGs that count, and the classes that can be measured on them.
+
+    Raises
+    ------
+    DataSetError
+        The set lacks a label, or no class has both answers.
+    """
+    splits = {
+        name: _labelled(studies, classes) if only_labelled else studies
+        for name, studies in data.splits.items()
+    }
+    kept = EvaluationData(data.name, data.source, data.simulated, splits)
+    test = kept.split("test")
+    usable = {}
+    for label, prompt in classes.items():
+        truth = truth_of(test, label)
+        if np.unique(truth[np.isfinite(truth)]).size == 2:
+            usable[label] = prompt
+    left_out = tuple(label for label in classes if label not in usable)
+    if left_out:
+        logger.warning("not both answers among the test ECGs, left out: %s", ", ".join(left_out))
+    if not usable:
+        raise DataSetError(
+            "None of the classes is known with both answers in the test split. Take a larger set."
+        )
+    return ClassData(kept, usable, left_out)
+
+
+def _labelled(studies: StudySet, classes: Mapping[str, str]) -> StudySet:
+    truth = np.column_stack([truth_of(studies, label) for label in classes])
+    mask = np.asarray((truth > 0.5).any(axis=1), dtype=np.bool_)
+    if not mask.any():
+        raise DataSetError("No ECG of a split has any of the classes. Take a larger set.")
+    return studies if bool(np.all(mask)) else studies.where(np.atleast_1d(mask))
+
+
+def class_figures(
+    checkpoint: Checkpoint,
+    name: str,
+    known: ClassData,
+    test_ecg: GaussianEmbedding,
+    train_ecg: GaussianEmbedding,
+    *,
+    shares: Sequence[float],
+    n_seeds: int,
+    n_resamples: int,
+    progress: Progress | None = None,
+) -> list[Figure]:
+    """AUROC of each class and their mean: by prompts, and by probes from shares of the training.
+
+    By prompts the score is mu . p, p the embedding of the class's one prompt. A probe is a
+    logistic regression for each class on frozen mu. A share below 1 is drawn by patient,
+    ``n_seeds`` times, the same for all classes and not stratified; a class of which the draw has
+    one answer only scores every ECG alike (AUROC 50 %).
+
+    Parameters
+    ----------
+    name : str
+        How tables call the encoder that made the embeddings.
+    """
+    text = encode_texts(checkpoint, tuple(known.classes.values())).mu.astype(np.float64)
+    scored: dict[str, list[Floats]] = {ZERO_SHOT: [test_ecg.mu.astype(np.float64) @ text.T]}
+    truth = known.truth("train")
+    people = patients_of(known.data.split("train"))
+    jobs = [(share, seed) for share in shares for seed in range(n_seeds if share < 1.0 else 1)]
+    for done, (share, seed) in enumerate(jobs):
+        if progress is not None:
+            progress(done, len(jobs))
+        nobody = np.zeros(len(people), dtype=bool)
+        rows = patient_subset(people, nobody, share, np.random.default_rng(seed))
+        scored.setdefault(f"{share:.0%} probe".replace("%", " %"), []).append(
+            _probe_scores(train_ecg.mu[rows], truth[rows], test_ecg)
+        )
+    if progress is not None:
+        progress(len(jobs), len(jobs))
+    found: list[Figure] = []
+    for protocol, scores in scored.items():
+        found += _figures(known, name, protocol, scores, n_resamples)
+    return found
+
+
+def _probe_scores(
+    mu: npt.NDArray[np.float32], truth: Floats, test_ecg: GaussianEmbedding
+) -> Floats:
+    columns = []
+    for answers in truth.T:
+        rows = np.isfinite(answers)
+        yes = answers[rows] > 0.5
+        if yes.size and yes.any() and not yes.all():
+            columns.append(LinearProbe.fit(mu[rows], yes).logits(test_ecg)[0])
+        else:
+            columns.append(np.zeros(len(test_ecg)))
+    return np.column_stack(columns)
+
+
+def _figures(
+    known: ClassData, name: str, protocol: str, scores: Sequence[Floats], n_resamples: int
+) -> list[Figure]:
+    test = known.data.split("test")
+    truth = known.truth("test")
+    labels = tuple(known.classes)
+
+    def measured(truth: Floats, score: Floats) -> dict[str, float]:
+        found = {}
+        for i, label in enumerate(labels):
+            rows = np.isfinite(truth[:, i])
+            found[label] = auroc(truth[rows, i] > 0.5, score[rows, i])
+        # A resample may lack a rare class; the mean is then that of the others.
+        defined = [value for value in found.values() if np.isfinite(value)]
+        return found | {"": float(np.mean(defined)) if defined else float("nan")}
+
+    per_seed = [(truth, score) for score in scores]
+    estimates = patient_bootstrap_over_seeds(
+        measured, per_seed, patients_of(test), n_resamples=n_resamples
+    )
+    by_seed = [measured(*arrays) for arrays in per_seed]
+    return [
+        Figure(
+            known.data.name,
+            name,
+            known.classes.get(label, "all classes"),
+            label,
+            protocol,
+            ALL,
+            AUROC if label else MACRO,
+            estimate,
+            known.data.simulated,
+            n_group=len(test),
+            split=NO_SPLIT,
+            n_seeds=len(scores),
+            per_seed=tuple(figures[label] for figures in by_seed),
+        )
+        for label, estimate in estimates.items()
+    ]
+
+
+def macro_table(figures: Sequence[Figure]) -> Table:
+    """Mean AUROC over classes, one row a model and one column a protocol."""
+    protocols = list(dict.fromkeys(f.protocol for f in figures))
+    rows: dict[str, dict[str, Figure]] = {}
+    for f in figures:
+        if f.metric == MACRO:
+            rows.setdefault(f.model, {})[f.protocol] = f
+    lines = [[m, *(percent(cells[p].estimate) for p in protocols)] for m, cells in rows.items()]
+    records = [
+        {"model": m} | {p: estimate_record(cells[p].estimate) for p in protocols}
+        for m, cells in rows.items()
+    ]
+    return (
+        "Macro AUROC, percent, with 95 % intervals",
+        markdown_table(["Model", *protocols], lines),
+        records,
+    )
+
+
+def class_table(figures: Sequence[Figure], known: ClassData, model: str) -> Table:
+    """AUROC of each class of one model, one column a protocol."""
+    protocols = list(dict.fromkeys(f.protocol for f in figures))
+    truth = known.truth("test")
+    rows: dict[str, dict[str, Figure]] = {}
+    for f in figures:
+        if f.model == model and f.metric == AUROC:
+            rows.setdefault(f.label, {})[f.protocol] = f
+    lines, records = [], []
+    for i, label in enumerate(known.classes):
+        cells, positive = rows[label], int((truth[:, i] > 0.5).sum())
+        lines.append(
+            [label, known.classes[label], str(positive)]
+            + [percent(cells[p].estimate) for p in protocols]
+        )
+        records.append(
+            {"label": label, "prompt": known.classes[label], "positive": positive}
+            | {p: estimate_record(cells[p].estimate) for p in protocols}
+        )
+    header = ["Label", "Prompt", "Positive", *protocols]
+    return f"AUROC of each class, {model}", markdown_table(header, lines), records

@@ -1,0 +1,207 @@
+"""What the protocols run on: the splits of one data set, its labels, and embeddings of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from echoing_core.config import CohortConfig, from_mapping
+from echoing_core.datasets.prepared import load_prepared, read_card
+from echoing_core.datasets.simulated import SOURCE, build_simulated
+from echoing_core.datasets.study_set import StudySet
+from echoing_core.embed.encode import encode_batch, to_tensors
+from echoing_core.errors import ConfigError, DataSetError
+from echoing_core.evaluate.uncertainty.selective_tasks import with_either
+from echoing_core.models.build import EcgEncoder
+from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.records import GaussianEmbedding
+from echoing_core.signals.scaling import LeadScaler
+from echoing_core.zeroshot.prompts import PromptSet
+
+logger = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+DEFAULT_LABELS = ("lvef_lt40", "slvh", "dlv", "slvh_or_dlv", "af", "lbbb")
+
+N_TRAIN_PATIENTS = 2500
+"""Of a model's own simulated cohort, the first patients train probes and heads."""
+
+RANDOM_WEIGHTS = "random weights"
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationData:
+    """The splits of one data set.
+
+    Attributes
+    ----------
+    name : str
+        As tables call it.
+    source : str
+        The ``source`` of its rows: ``"simulated"``, ``"mimic-iv"``, ``"music"``.
+    simulated : bool
+        True where any of its ECGs was simulated.
+    splits : mapping of str to StudySet
+    """
+
+    name: str
+    source: str
+    simulated: bool
+    splits: Mapping[str, StudySet]
+
+    def split(self, name: str) -> StudySet:
+        """One split.
+
+        Raises
+        ------
+        DataSetError
+            The set does not have it.
+        """
+        if name not in self.splits:
+            raise DataSetError(f"{self.name} has no {name} split, which this protocol needs.")
+        return self.splits[name]
+
+
+def open_data(
+    checkpoint: Checkpoint,
+    folder: Path | None,
+    splits: Collection[str],
+    *,
+    progress: Progress | None = None,
+) -> EvaluationData:
+    """A prepared folder, or the simulated cohort that the model was trained on.
+
+    Parameters
+    ----------
+    folder : path or None
+        What `save_prepared` wrote. Without it the cohort named in the model's training record is
+        simulated again: all its test patients, and of the other splits the first
+        `N_TRAIN_PATIENTS` patients.
+    splits : collection of str
+        Which splits are needed. A prepared set may lack ``"valid"``.
+
+    Raises
+    ------
+    DataSetError
+        The folder is damaged, or has no such split.
+    ConfigError
+        No folder is given, and the model does not name a simulated cohort.
+    """
+    if folder is not None:
+        return _prepared(folder, splits)
+    if "cohort" not in checkpoint.training:
+        raise ConfigError(
+            f"Model {checkpoint.name} does not name the simulated cohort it was trained on. Name "
+            "a prepared folder with --data."
+        )
+    cohort = from_mapping(CohortConfig, checkpoint.training["cohort"])
+    found = {}
+    for split in splits:
+        n = cohort.n_patients if split == "test" else min(N_TRAIN_PATIENTS, cohort.n_patients)
+        found[split] = build_simulated(
+            n, cohort.seed, splits=(split,), n_workers=2, progress=progress
+        )
+    return EvaluationData("simulated patients", SOURCE, True, found)
+
+
+def _prepared(folder: Path, splits: Collection[str]) -> EvaluationData:
+    card = read_card(folder)
+    found = {
+        split: load_prepared(folder, splits=(split,))
+        for split in splits
+        if split != "valid" or card["splits"]["valid"]["studies"]
+    }
+    name = f"{folder.name} (simulated)" if card["simulated"] else folder.name
+    return EvaluationData(name, str(card["source"]), bool(card["simulated"]), found)
+
+
+def truth_of(studies: StudySet, label: str) -> Floats:
+    """0 and 1, NaN where unknown, shape (n,).
+
+    Raises
+    ------
+    DataSetError
+        The set does not have this label.
+    """
+    column = f"label_{label}"
+    if column not in studies.table.columns:
+        raise DataSetError(f"This study set has no label {label}. Choose another with --labels.")
+    return np.asarray(studies.table[column].astype(np.float64))
+
+
+def patients_of(studies: StudySet) -> npt.NDArray[np.str_]:
+    """Patient of each row, unique across sources, shape (n,)."""
+    table = studies.table
+    return np.asarray(table["source"].astype(str) + "/" + table["patient_id"].astype(str))
+
+
+def questions_of(
+    studies: StudySet, prompts: Sequence[PromptSet], labels: Sequence[str] | None = None
+) -> tuple[PromptSet, ...]:
+    """The questions whose true answers a set has, of both classes.
+
+    Parameters
+    ----------
+    prompts : sequence of PromptSet
+        The question for either of severe hypertrophy and dilatation is made of those two where it
+        is not among them.
+    labels : sequence of str, optional
+        Which; without, those of `DEFAULT_LABELS` that the set has.
+
+    Raises
+    ------
+    ConfigError
+        There is no question for a label that was asked for.
+    DataSetError
+        The set lacks a label that was asked for, or has no label with both classes.
+    """
+    known = {item.label: item for item in prompts if item.label}
+    if {"slvh", "dlv"} <= set(known) and "slvh_or_dlv" not in known:
+        known["slvh_or_dlv"] = with_either(prompts)[-1]
+    found = []
+    for label in labels if labels is not None else DEFAULT_LABELS:
+        if label not in known:
+            if labels is None:
+                continue
+            raise ConfigError(
+                f"There is no question for the label {label}. Choose among "
+                f"{', '.join(sorted(str(name) for name in known))}."
+            )
+        if labels is None and f"label_{label}" not in studies.table.columns:
+            continue
+        truth = truth_of(studies, label)
+        if np.unique(truth[np.isfinite(truth)]).size < 2:
+            logger.warning("%s: only one class of it among these ECGs; left out", label)
+            continue
+        found.append(known[label])
+    if not found:
+        raise DataSetError(
+            "None of the labels is known with both answers in this set. Take a larger set or "
+            "other labels."
+        )
+    return tuple(found)
+
+
+def embed_ecgs(
+    encoder: EcgEncoder,
+    scaler: LeadScaler,
+    studies: StudySet,
+    *,
+    progress: Progress | None = None,
+) -> GaussianEmbedding:
+    """`encode_batch` of a whole set."""
+    return encode_batch(encoder, scaler, studies.signal_mv, studies.valid, progress=progress)
+
+
+def batch_of(scaler: LeadScaler, studies: StudySet, rows: Any) -> tuple[Tensor, Tensor]:
+    """Rows as an encoder takes them."""
+    return to_tensors(scaler, studies.signal_mv[rows], studies.valid[rows])

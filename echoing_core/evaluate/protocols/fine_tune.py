@@ -1,0 +1,331 @@
+"""All weights of an ECG encoder trained for one question, beside a probe and random weights."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from echoing_core.datasets.study_set import StudySet
+from echoing_core.evaluate.protocols.data import (
+    EvaluationData,
+    batch_of,
+    embed_ecgs,
+    patients_of,
+    truth_of,
+)
+from echoing_core.evaluate.protocols.results import FINE_TUNED, FROZEN_PROBE, Place, Scored
+from echoing_core.evaluate.protocols.splits import BY_ENTROPY, BY_SIGMA2, patient_subset
+from echoing_core.evaluate.protocols.zero_shot import halves_among_known
+from echoing_core.metrics.probe import LinearProbe
+from echoing_core.metrics.scores import auroc
+from echoing_core.models.build import EcgEncoder
+from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.records import BoolArray, GaussianEmbedding
+from echoing_core.signals.scaling import LeadScaler
+from echoing_core.zeroshot.prompts import PromptSet
+
+logger = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float64]
+
+VALID_SHARE = 0.2
+"""Of the training patients, where a set has no valid split of its own (MUSIC)."""
+
+
+@dataclass(frozen=True)
+class FineTuneSettings:
+    """How an encoder is tuned. The paper says only that it was.
+
+    Attributes
+    ----------
+    n_train, n_valid : int
+        About how many ECGs train the weights (MUSIC has 512) and choose the epoch; whole patients.
+    epochs : int
+    batch_size : int
+    lr, head_lr : float
+        Of AdamW, for the encoder and for the head.
+    weight_decay, clip_norm : float
+    n_seeds : int
+        Each draws its own training patients, order and dropout.
+    """
+
+    n_train: int = 512
+    n_valid: int = 256
+    epochs: int = 6
+    batch_size: int = 32
+    lr: float = 1.0e-4
+    head_lr: float = 1.0e-3
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    n_seeds: int = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """ECGs with a known answer.
+
+    Attributes
+    ----------
+    studies : StudySet, n rows
+    yes : ndarray of bool, shape (n,)
+    """
+
+    studies: StudySet
+    yes: BoolArray
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """An encoder with a head, as they were after the epoch chosen.
+
+    Attributes
+    ----------
+    encoder : Module
+        In evaluation mode; a copy of what was given.
+    head : Module
+        dim -> 1 logit.
+    probe : LinearProbe
+        What the head began as: on the frozen encoder, from the same ECGs.
+    epoch : int
+        Which was chosen; 0 is before any step.
+    valid_auroc : tuple of float
+        After each epoch, from 0.
+    """
+
+    encoder: EcgEncoder
+    head: nn.Linear
+    probe: LinearProbe
+    epoch: int
+    valid_auroc: tuple[float, ...] = field(default=())
+
+    def logits(self, scaler: LeadScaler, studies: StudySet, *, batch_size: int = 128) -> Floats:
+        """Logit of yes for each ECG, shape (n,)."""
+        found = []
+        with torch.inference_mode():
+            for first in range(0, len(studies), batch_size):
+                batch = batch_of(scaler, studies, slice(first, first + batch_size))
+                found.append(self.head(self.encoder.mean(*batch))[:, 0].numpy())
+        return np.concatenate(found).astype(np.float64)
+
+
+def tune(
+    encoder: EcgEncoder,
+    scaler: LeadScaler,
+    train: Labelled,
+    valid: Labelled,
+    settings: FineTuneSettings,
+    *,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tuned:
+    """Train a copy of an encoder and a linear head on mu for one yes/no question.
+
+    The head begins as the probe on the frozen encoder, so that the first steps do not bend the
+    encoder towards a random direction. Both classes weigh as much, in the mean over an epoch.
+    After every epoch, and before the first, the AUROC on ``valid`` is taken; the weights of the
+    best epoch are kept, the earlier one of two equals. Where ``valid`` has only one class, the
+    last epoch is kept.
+
+    Parameters
+    ----------
+    encoder : EcgEncoder
+        It is not changed.
+
+    References
+    ----------
+    Kumar et al., ICLR 2022, "Fine-Tuning can Distort Pretrained Features" (probe, then tune).
+    """
+    rng = np.random.default_rng([seed, 1])
+    frozen = embed_ecgs(encoder, scaler, train.studies)
+    probe = LinearProbe.fit(frozen.mu, train.yes)
+    tuned = copy.deepcopy(encoder)
+    for parameter in tuned.parameters():
+        parameter.requires_grad_(True)
+    head = _head_of(probe)
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": list(tuned.parameters()), "lr": settings.lr},
+            {"params": list(head.parameters()), "lr": settings.head_lr},
+        ],
+        weight_decay=settings.weight_decay,
+    )
+    # How much a positive counts so that both classes sum to as much.
+    weight = torch.tensor(float((~train.yes).sum()) / float(train.yes.sum()))
+    scores = [_valid_auroc(tuned, head, scaler, valid)]
+    best, chosen = _state(tuned, head), 0
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        for epoch in range(1, settings.epochs + 1):
+            tuned.train()
+            for rows in _batches(len(train.yes), settings.batch_size, rng):
+                target = torch.from_numpy(train.yes[rows].astype(np.float32))
+                mu = tuned.mean(*batch_of(scaler, train.studies, rows))
+                loss = functional.binary_cross_entropy_with_logits(
+                    head(mu)[:, 0], target, pos_weight=weight
+                )
+                _step(loss, optimiser, [*tuned.parameters(), *head.parameters()], settings)
+            tuned.eval()
+            scores.append(_valid_auroc(tuned, head, scaler, valid))
+            if np.isnan(scores[-1]) or scores[-1] > scores[chosen]:
+                best, chosen = _state(tuned, head), epoch
+            if progress is not None:
+                progress(epoch, settings.epochs)
+    tuned.load_state_dict(best[0])
+    head.load_state_dict(best[1])
+    tuned.eval()
+    return Tuned(tuned, head, probe, chosen, tuple(scores))
+
+
+def fine_tune(
+    checkpoint: Checkpoint,
+    name: str,
+    encoder: EcgEncoder,
+    test_ecg: GaussianEmbedding,
+    data: EvaluationData,
+    questions: Sequence[PromptSet],
+    settings: FineTuneSettings,
+    *,
+    deterministic: bool,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Scored], dict[str, float]]:
+    """Fine-tuned logits of the test split, and those of the probe from the same ECGs.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Gives the scaler; its own encoder is not touched.
+    name : str
+        How tables call ``encoder``.
+    test_ecg : GaussianEmbedding
+        The test split by ``encoder`` before tuning: sigma^2 for the halves.
+    progress : callable, optional
+        Called with (runs done, runs in all).
+
+    Returns
+    -------
+    scored : list of Scored
+    counts : dict
+        Training and valid ECGs, and the mean epoch chosen, by label.
+    """
+    test = data.split("test")
+    patients = patients_of(test)
+    found: list[Scored] = []
+    counts: dict[str, float] = {}
+    for done, item in enumerate(questions):
+        label = str(item.label)
+        runs: list[Tuned] = []
+        for seed in range(settings.n_seeds):
+            train, valid = training_ecgs(data, label, settings, seed)
+            if train.yes.all() or not train.yes.any():
+                logger.warning("%s: only one class of it among the training ECGs; left out", label)
+                break
+            runs.append(tune(encoder, checkpoint.scaler, train, valid, settings, seed=seed))
+            counts[f"{label} train ECGs"] = len(train.yes)
+            counts[f"{label} valid ECGs"] = len(valid.yes)
+            if progress is not None:
+                progress(done * settings.n_seeds + seed + 1, len(questions) * settings.n_seeds)
+        if len(runs) < settings.n_seeds:
+            continue
+        counts[f"{label} mean epoch chosen"] = float(np.mean([run.epoch for run in runs]))
+        truth = truth_of(test, label)
+        for protocol, scores in (
+            (FROZEN_PROBE, [run.probe.logits(test_ecg)[0] for run in runs]),
+            (FINE_TUNED, [run.logits(checkpoint.scaler, test) for run in runs]),
+        ):
+            low = [
+                halves_among_known(test_ecg, score, truth, deterministic=deterministic)
+                for score in scores
+            ]
+            place = Place(
+                data.name,
+                name,
+                item.question,
+                label,
+                protocol,
+                data.simulated,
+                BY_ENTROPY if deterministic else BY_SIGMA2,
+            )
+            found.append(Scored(place, truth, scores, low, patients))
+    return found, counts
+
+
+def training_ecgs(
+    data: EvaluationData, label: str, settings: FineTuneSettings, seed: int
+) -> tuple[Labelled, Labelled]:
+    """About ``n_train`` ECGs to train on and ``n_valid`` to choose the epoch, by patient.
+
+    The valid ECGs come from the set's valid split, or where it has none from `VALID_SHARE` of the
+    training patients, who then do not train.
+    """
+    rng = np.random.default_rng([seed, 0])
+    train = _labelled(data.split("train"), label)
+    if "valid" in data.splits:
+        valid = _labelled(data.splits["valid"], label)
+    else:
+        held = patient_subset(patients_of(train.studies), train.yes, VALID_SHARE, rng)
+        train, valid = _rows(train, ~held), _rows(train, held)
+    return _about(train, settings.n_train, rng), _about(valid, settings.n_valid, rng)
+
+
+def _labelled(studies: StudySet, label: str) -> Labelled:
+    truth = truth_of(studies, label)
+    known = np.isfinite(truth)
+    # Copying a split that is all known would read a memory-mapped set whole.
+    part = studies if known.all() else studies.where(known)
+    return Labelled(part, truth[known] > 0.5)
+
+
+def _about(ecgs: Labelled, n: int, rng: np.random.Generator) -> Labelled:
+    if len(ecgs.yes) <= n:
+        return ecgs
+    share = n / len(ecgs.yes)
+    return _rows(ecgs, patient_subset(patients_of(ecgs.studies), ecgs.yes, share, rng))
+
+
+def _rows(ecgs: Labelled, rows: BoolArray) -> Labelled:
+    return Labelled(ecgs.studies.where(rows), ecgs.yes[rows])
+
+
+def _head_of(probe: LinearProbe) -> nn.Linear:
+    head = nn.Linear(len(probe.weights), 1)
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(probe.weights[None].astype(np.float32)))
+        head.bias.fill_(probe.bias)
+    return head
+
+
+def _batches(n: int, batch_size: int, rng: np.random.Generator) -> list[npt.NDArray[np.intp]]:
+    """Rows in a new order; a last batch of one ECG, of which there is no variance, is left out."""
+    order = rng.permutation(n)
+    cut = [order[i : i + batch_size] for i in range(0, n, batch_size)]
+    return [rows for rows in cut if len(rows) > 1]
+
+
+def _step(
+    loss: Tensor,
+    optimiser: torch.optim.Optimizer,
+    parameters: list[nn.Parameter],
+    settings: FineTuneSettings,
+) -> None:
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
+    optimiser.step()
+
+
+def _valid_auroc(encoder: EcgEncoder, head: nn.Linear, scaler: LeadScaler, ecgs: Labelled) -> float:
+    scores = Tuned(encoder, head, LinearProbe(np.zeros(1), 0.0), 0).logits(scaler, ecgs.studies)
+    return auroc(ecgs.yes, scores)
+
+
+def _state(encoder: EcgEncoder, head: nn.Linear) -> tuple[dict[str, Any], dict[str, Any]]:
+    return copy.deepcopy(encoder.state_dict()), copy.deepcopy(head.state_dict())

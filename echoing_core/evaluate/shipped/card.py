@@ -1,0 +1,151 @@
+"""The model card: what the model is, what it was trained on, what it was seen to do."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from echoing_core.evaluate.shipped.figures import GALLERY_N
+from echoing_core.metrics.bootstrap import Estimate
+from echoing_core.metrics.results import Result
+
+_PTBXL_CREDIT = (
+    "PTB-XL 1.0.3 (Wagner P, Strodthoff N, Bousseljot R-D, et al. PTB-XL, a large publicly "
+    "available electrocardiography dataset. Scientific Data 7:154, 2020, "
+    "doi 10.1038/s41597-020-0495-6), CC BY 4.0. No recording of it is part of this folder."
+)
+
+
+def write_card(
+    name: str,
+    model_hash: str,
+    training: Mapping[str, Any],
+    reference_name: str,
+    results: Sequence[Result],
+) -> str:
+    """The card as Markdown.
+
+    Parameters
+    ----------
+    training : mapping
+        The checkpoint's training record.
+    results : sequence of Result
+        From the evaluation command, run on this very model; empty if it was not run.
+    """
+    real = training.get("real_ecgs", 0)
+    seen = (
+        f"{training['simulated_ecgs']:,} **simulated** 12-lead ECGs of "
+        f"{training['simulated_patients']:,} simulated patients"
+    )
+    if real:
+        seen += (
+            f", and {real:,} **real** ECGs of {training['real_patients']:,} patients from "
+            f"{training['real_source']}, with English reports worded from their SCP statements"
+        )
+    else:
+        seen += ". No real ECG was used"
+    lines = [
+        f"# Model card: {name}",
+        "",
+        "**Research use only. Not a medical device, not for diagnosis.**",
+        "",
+        f"- Hash: `{model_hash[:16]}`",
+        f"- ECG encoder: compact, {training['ecg_parameters']:,} parameters, 12 leads at 100 Hz, "
+        "10-second windows, any subset of leads",
+        f"- Text encoder: small BERT with its own WordPiece vocabulary, "
+        f"{training['text_parameters']:,} parameters",
+        f"- Space: {training['config']['model']['dim']} dimensions, unit-norm mu, diagonal sigma^2",
+        "",
+        "## Trained on",
+        "",
+        seen + ".",
+        "",
+        "Everything the model knows about echocardiography (LVEF, wall thickness, ventricular "
+        "size) comes from the simulator's published couplings, never from a real echocardiogram. "
+        "Its answers about the echo of a real person have not been validated by anyone.",
+        "",
+        "## What sigma^2 means here",
+        "",
+        "The expected squared distance by which this recording's mean lies from where the mean "
+        "of the same ECG, well recorded, would lie: half of it for the mean of all leads, half "
+        "for the mean of the one lead that suffered most. It was learnt in a second stage on the "
+        "frozen space, from simulated noise, device faults, lost leads and gaps. No grade or note "
+        "of quality by a person was used, neither as a target nor to choose ECGs or weights. It "
+        "is a sum over leads and fifths of a second, so it names the leads and moments it comes "
+        "from. It does not measure how ambiguous a finding is. Of a text: how far what is left "
+        "of a report lies from the whole report.",
+        "",
+        "Beside it, `strangeness` above 1 marks a window that lies farther from the training "
+        "windows than 99 % of them: there sigma^2 itself is a guess.",
+        "",
+        f"Percentiles compare with the reference cohort: {reference_name}.",
+        "",
+        "## Held-out figures",
+        "",
+    ]
+    if results:
+        lines += [
+            "From `echoing evaluate demo`. Intervals: 95 %, bootstrap over patients. Decision "
+            "rule: margin > 0, no threshold was tuned. In-domain for the simulated patients. "
+            + (
+                "PTB-XL fold 9 shares hospital and devices with the training folds. "
+                if real and any("PTB-XL" in result.data for result in results)
+                else ""
+            )
+            + "The random encoder has the same architecture and the trained text encoder. "
+            f"Retrieval is in a gallery of {GALLERY_N} ECGs.",
+            "",
+            side_by_side(results, name),
+        ]
+    else:
+        lines.append("Not evaluated yet: run `echoing evaluate demo`.")
+    lines += [
+        "",
+        "## Limits",
+        "",
+        "- Small model, small data; real ECGs of one country and one manufacturer's carts.",
+        "- Words outside the training reports are flagged, and mean little to it.",
+        "- Answers to questions about findings that no training report named are guesses.",
+        "",
+        "## Data licences and attribution",
+        "",
+        "- Simulated cohort: made by this project (`echoing simulate`), Apache-2.0. The mean wave "
+        "vectors and torsos of its bodies were set on normal ECGs of PTB-XL.",
+        f"- {_PTBXL_CREDIT}" + (" The weights were trained on it." if real else ""),
+        "- Weights: Apache-2.0.",
+        "",
+        "## Every training setting",
+        "",
+        "```json",
+        json.dumps(dict(training), indent=1),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def side_by_side(results: Sequence[Result], model: str) -> str:
+    """A Markdown table with ``model`` and every other encoder in columns of their own."""
+    others = list(dict.fromkeys(result.model for result in results if result.model != model))
+    found = {
+        (result.data, result.task, result.metric, result.model): result.estimate
+        for result in results
+    }
+    header = ["Data", "Task", "Metric", model, *others, "ECGs (patients)"]
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for result in results:
+        if result.model != model:
+            continue
+        figure = (result.data, result.task, result.metric)
+        cells = [_with_interval(found.get((*figure, name))) for name in (model, *others)]
+        size = f"{result.estimate.n_items} ({result.estimate.n_patients})"
+        lines.append("| " + " | ".join([*figure, *cells, size]) + " |")
+    return "\n".join(lines)
+
+
+def _with_interval(estimate: Estimate | None) -> str:
+    if estimate is None or not math.isfinite(estimate.value):
+        return "not defined"
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"

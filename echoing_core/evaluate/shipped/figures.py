@@ -1,0 +1,238 @@
+"""Held-out figures of a model: simulated test patients, and PTB-XL fold 9 where it is there.
+
+Every figure stands beside that of an encoder with random weights, and carries a patient
+bootstrap interval. Nothing is tuned on the test data: the decision is margin > 0.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from echoing_core.config import CohortConfig, from_mapping
+from echoing_core.datasets.ptbxl import load_ptbxl
+from echoing_core.datasets.simulated import build_simulated
+from echoing_core.datasets.study_set import StudySet
+from echoing_core.embed.encode import encode_batch, encode_texts
+from echoing_core.evaluate.shipped.gallery import GALLERY_SEED, gallery_set
+from echoing_core.metrics.bootstrap import patient_bootstrap
+from echoing_core.metrics.distances import cosine, csd
+from echoing_core.metrics.results import Result
+from echoing_core.metrics.scores import (
+    auroc,
+    balanced_accuracy,
+    macro_auroc,
+    pair_ranks,
+    recall_at_k,
+    same_text_ranks,
+)
+from echoing_core.models.build import EcgEncoder, build_ecg_encoder
+from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.records import GaussianEmbedding
+from echoing_core.training.demo import PTBXL_TEST_FOLDS
+from echoing_core.zeroshot import closed_form
+from echoing_core.zeroshot.prompts import PromptSet
+
+logger = logging.getLogger(__name__)
+
+SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
+GALLERY_N = 1000
+RANDOM_SEED = 0
+
+SIMULATED = "simulated test patients"
+PTBXL = "PTB-XL fold 9 (real)"
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """A test set and how it is called in tables."""
+
+    name: str
+    studies: StudySet
+    simulated: bool
+
+    def labels(self, label: str) -> npt.NDArray[np.float64] | None:
+        """0/1 with NaN for unknown, or None where the set does not have this label."""
+        column = f"label_{label}"
+        if column not in self.studies.table.columns:
+            return None
+        return np.asarray(self.studies.table[column].astype(float))
+
+    @property
+    def patients(self) -> npt.NDArray[np.str_]:
+        return np.asarray(self.studies.table["patient_id"].astype(str))
+
+
+def held_out_sets(
+    checkpoint: Checkpoint,
+    ptbxl: Path | None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[HeldOut]:
+    """The test patients of the cohort that the model was trained on, and PTB-XL fold 9."""
+    cohort = from_mapping(CohortConfig, checkpoint.training["cohort"])
+    simulated = build_simulated(
+        cohort.n_patients, cohort.seed, n_workers=2, splits=("test",), progress=progress
+    )
+    sets = [HeldOut(SIMULATED, simulated, simulated=True)]
+    if ptbxl is not None:
+        real = load_ptbxl(ptbxl, folds=PTBXL_TEST_FOLDS)
+        sets.append(HeldOut(PTBXL, real, simulated=False))
+    return sets
+
+
+def evaluate_demo(
+    checkpoint: Checkpoint,
+    sets: Sequence[HeldOut],
+    prompts: Sequence[PromptSet],
+    *,
+    n_resamples: int = 1000,
+) -> list[Result]:
+    """Zero-shot and retrieval figures of a model and of random weights.
+
+    Returns
+    -------
+    list of Result
+        One per set, task, metric and encoder.
+    """
+    results: list[Result] = []
+    gallery = gallery_set(GALLERY_N, GALLERY_SEED)
+    for encoder_name, encoder in (
+        (checkpoint.name, checkpoint.encoder.ecg),
+        ("random weights", random_encoder(checkpoint)),
+    ):
+        for held_out in sets:
+            embedding = encode_batch(
+                encoder, checkpoint.scaler, held_out.studies.signal_mv, held_out.studies.valid
+            )
+            results += _zero_shot(
+                checkpoint, encoder_name, held_out, embedding, prompts, n_resamples
+            )
+        results += _retrieval(checkpoint, encoder_name, encoder, gallery, n_resamples)
+    return results
+
+
+def random_encoder(checkpoint: Checkpoint, seed: int = RANDOM_SEED) -> EcgEncoder:
+    """The same architecture with random weights: what the prompts find without training."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        encoder = build_ecg_encoder(checkpoint.encoder.config)
+    encoder.eval()
+    return encoder
+
+
+def _zero_shot(
+    checkpoint: Checkpoint,
+    encoder_name: str,
+    held_out: HeldOut,
+    embedding: GaussianEmbedding,
+    prompts: Sequence[PromptSet],
+    n_resamples: int,
+) -> list[Result]:
+    results = []
+    margins: dict[str, npt.NDArray[np.floating]] = {}
+    truths: dict[str, npt.NDArray[np.float64]] = {}
+    for prompt_set in prompts:
+        label = prompt_set.label
+        truth = held_out.labels(label) if label else None
+        if truth is None or not label:
+            continue
+        margin, _ = closed_form.margins(
+            embedding,
+            encode_texts(checkpoint, prompt_set.positive),
+            encode_texts(checkpoint, prompt_set.negative),
+        )
+        margins[label], truths[label] = margin, truth
+        known = np.isfinite(truth)
+        if len(np.unique(truth[known])) < 2:
+            logger.warning("%s has only one class of %s", held_out.name, label)
+            continue
+        for metric, function, predicted in (
+            ("AUROC", auroc, margin),
+            ("balanced accuracy", balanced_accuracy, margin > 0),
+        ):
+            estimate = patient_bootstrap(
+                function,
+                (truth[known].astype(bool), predicted[known]),
+                held_out.patients[known],
+                n_resamples=n_resamples,
+            )
+            results.append(
+                Result(
+                    held_out.name,
+                    prompt_set.question,
+                    metric,
+                    encoder_name,
+                    estimate,
+                    held_out.simulated,
+                )
+            )
+    if all(name in margins for name in SUPERCLASSES):
+        all_truths = np.stack([truths[name] for name in SUPERCLASSES], axis=1)
+        all_margins = np.stack([margins[name] for name in SUPERCLASSES], axis=1)
+        complete = np.flatnonzero(np.isfinite(all_truths).all(axis=1))
+        estimate = patient_bootstrap(
+            macro_auroc,
+            (all_truths[complete].astype(bool), all_margins[complete]),
+            held_out.patients[complete],
+            n_resamples=n_resamples,
+        )
+        results.append(
+            Result(
+                held_out.name,
+                "five superclasses",
+                "macro AUROC",
+                encoder_name,
+                estimate,
+                held_out.simulated,
+            )
+        )
+    return results
+
+
+def _retrieval(
+    checkpoint: Checkpoint,
+    encoder_name: str,
+    encoder: EcgEncoder,
+    gallery: StudySet,
+    n_resamples: int,
+) -> list[Result]:
+    texts = [str(report) for report in gallery.table["report"]]
+    patients = np.asarray(gallery.table["patient_id"].astype(str))
+    ecg = encode_batch(encoder, checkpoint.scaler, gallery.signal_mv, gallery.valid)
+    query = encode_texts(checkpoint, texts)
+    results = []
+    for order, distance in (
+        ("csd", csd(query.mu, query.log_var, ecg.mu, ecg.log_var)),
+        ("cosine", 1.0 - cosine(query.mu, ecg.mu)),
+    ):
+        for hit, ranks in (
+            ("same text", same_text_ranks(distance, texts, texts)),
+            ("exact pair", pair_ranks(distance)),
+        ):
+            for k in (1, 10):
+                estimate = patient_bootstrap(
+                    _recall(k), (ranks,), patients, n_resamples=n_resamples
+                )
+                results.append(
+                    Result(
+                        "simulated gallery",
+                        f"text to ECG by {order}",
+                        f"R@{k} ({hit})",
+                        encoder_name,
+                        estimate,
+                        True,
+                        gallery_size=len(texts),
+                    )
+                )
+    return results
+
+
+def _recall(k: int) -> Callable[[npt.NDArray[np.generic]], float]:
+    return lambda ranks: recall_at_k(ranks, k)

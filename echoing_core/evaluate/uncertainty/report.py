@@ -1,0 +1,255 @@
+"""The whole benchmark of uncertainty: every part for which there are data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from echoing_core.datasets.ptbxl import load_ptbxl
+from echoing_core.evaluate.shipped.figures import PTBXL, HeldOut, held_out_sets
+from echoing_core.evaluate.uncertainty.dose import dose_study
+from echoing_core.evaluate.uncertainty.missing import missing_study
+from echoing_core.evaluate.uncertainty.part import Progress
+from echoing_core.evaluate.uncertainty.ptbxl_notes import notes_study
+from echoing_core.evaluate.uncertainty.quality import quality_of_recordings
+from echoing_core.evaluate.uncertainty.schedule import schedule_study
+from echoing_core.evaluate.uncertainty.selective import selective_study
+from echoing_core.evaluate.uncertainty.text_side import text_study
+from echoing_core.evaluate.uncertainty.where import LEAD_TABLE, where_study
+from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.training.demo import PTBXL_TEST_FOLDS, PTBXL_TRAIN_FOLDS
+from echoing_core.zeroshot.prompts import PromptSet
+
+GRADE_TABLE = "quality_labels.csv"
+
+StageProgress = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
+
+
+class Section(Protocol):
+    """A part of the benchmark, whatever it holds."""
+
+    @property
+    def name(self) -> str: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+    def to_markdown(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where real recordings lie; what is None is not measured.
+
+    Attributes
+    ----------
+    cinc : path or None
+        PhysioNet/CinC Challenge 2011: recordings, ``quality_labels.csv`` (columns ``record``
+        and ``quality``) and perhaps ``leadwise_quality.csv`` (``record``, ``bad_I``...).
+    ptbxl : path or None
+        As published, at 100 Hz.
+    nstdb : path or None
+        MIT-BIH Noise Stress Test: the three noises and perhaps 118e24.
+    long_recordings : sequence of path
+        Recordings with leads II and V1, such as those of the MIT-BIH Arrhythmia Database.
+    """
+
+    cinc: Path | None = None
+    ptbxl: Path | None = None
+    nstdb: Path | None = None
+    long_recordings: Sequence[Path] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class UncertaintyReport:
+    """All parts that were measured, and why others were not.
+
+    Attributes
+    ----------
+    sections : tuple of Section
+    left_out : mapping of str to str
+        What was not measured, and why.
+    model, model_hash : str
+    """
+
+    sections: tuple[Section, ...]
+    left_out: Mapping[str, str]
+    model: str
+    model_hash: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {
+            "model": self.model,
+            "model_hash": self.model_hash,
+            "parts": {section.name: section.to_dict() for section in self.sections},
+            "left_out": dict(self.left_out),
+        }
+
+    def to_markdown(self) -> str:
+        """One document with a section for each part."""
+        lines = [
+            "# May sigma^2 be trusted?",
+            "",
+            f"Model {self.model}, hash `{self.model_hash[:16]}`. In every score higher means "
+            "worse. The encoder with random weights has the model's architecture; the plain index "
+            "knows flat, railed, noisy and irregular leads, and no model.",
+            "",
+        ]
+        lines += [section.to_markdown() for section in self.sections]
+        if self.left_out:
+            lines += ["## Left out", ""]
+            lines += [f"- {what}: {why}." for what, why in self.left_out.items()] + [""]
+        return "\n".join(lines)
+
+
+def uncertainty_report(
+    checkpoint: Checkpoint,
+    prompts: Sequence[PromptSet],
+    folders: Folders,
+    *,
+    n_resamples: int = 1000,
+    progress: StageProgress | None = None,
+) -> UncertaintyReport:
+    """Measure every part for which there are data; the simulated ones always.
+
+    Parameters
+    ----------
+    prompts : sequence of PromptSet
+        Questions for the study of wrong answers.
+    progress : callable, optional
+        Called with (stage, done, total).
+
+    Raises
+    ------
+    DataSetError
+        A folder that was named is not as it should be.
+    """
+    sections = tuple(_sections(checkpoint, prompts, folders, n_resamples, progress))
+    return UncertaintyReport(
+        sections=sections,
+        left_out=_left_out(checkpoint, folders),
+        model=checkpoint.name,
+        model_hash=checkpoint.hash,
+    )
+
+
+def _sections(
+    checkpoint: Checkpoint,
+    prompts: Sequence[PromptSet],
+    folders: Folders,
+    n_resamples: int,
+    progress: StageProgress | None,
+) -> Iterator[Section]:
+    if folders.cinc is not None:
+        yield quality_of_recordings(
+            checkpoint,
+            folders.cinc,
+            folders.cinc / GRADE_TABLE,
+            n_resamples=n_resamples,
+            progress=_stage(progress, "graded recordings"),
+        )
+    # The real noises are read before anything that takes minutes: they may not be there.
+    yield schedule_study(
+        checkpoint,
+        nstdb=folders.nstdb,
+        recordings=folders.long_recordings if folders.nstdb is not None else (),
+        n_resamples=n_resamples,
+        progress=_stage(progress, "noise that comes and goes"),
+    )
+    held_out = held_out_sets(checkpoint, None, progress=_stage(progress, "simulate"))
+    simulated = held_out[0].studies
+    if folders.ptbxl is not None:
+        real = load_ptbxl(
+            folders.ptbxl,
+            folds=(*PTBXL_TRAIN_FOLDS, *PTBXL_TEST_FOLDS),
+            progress=_stage(progress, "read PTB-XL"),
+        )
+        fold_9 = real.where(real.table["fold"].isin(PTBXL_TEST_FOLDS))
+        if len(fold_9):
+            held_out.append(HeldOut(PTBXL, fold_9, simulated=False))
+        yield notes_study(
+            checkpoint,
+            real,
+            n_resamples=n_resamples,
+            progress=_stage(progress, "PTB-XL's notes"),
+        )
+        if folders.nstdb is not None:
+            yield dose_study(
+                checkpoint,
+                real,
+                folders.nstdb,
+                n_resamples=n_resamples,
+                progress=_stage(progress, "added noise"),
+            )
+    if checkpoint.tells_leads:
+        yield where_study(
+            checkpoint,
+            cinc=folders.cinc if _has_lead_table(folders) else None,
+            n_resamples=n_resamples,
+            progress=_stage(progress, "which leads, and when"),
+        )
+        yield missing_study(
+            checkpoint,
+            held_out,
+            n_resamples=n_resamples,
+            progress=_stage(progress, "leads taken away"),
+        )
+    yield text_study(
+        checkpoint, simulated, n_resamples=n_resamples, progress=_stage(progress, "texts")
+    )
+    yield selective_study(
+        checkpoint,
+        folders.ptbxl,
+        prompts,
+        nstdb=folders.nstdb,
+        n_resamples=n_resamples,
+        progress=_stage(progress, "wrong answers"),
+    )
+
+
+def _left_out(checkpoint: Checkpoint, folders: Folders) -> dict[str, str]:
+    reasons = {
+        "graded recordings": (folders.cinc, "no folder of the CinC Challenge 2011 was given"),
+        "bad leads of real ECGs": (
+            folders.cinc if _has_lead_table(folders) else None,
+            f"no folder with a {LEAD_TABLE} was given",
+        ),
+        "PTB-XL's notes, and real ECGs in any other part": (
+            folders.ptbxl,
+            "no folder of PTB-XL was given",
+        ),
+        "noise added to clean ECGs": (
+            folders.ptbxl if folders.nstdb is not None else None,
+            "it needs a folder of PTB-XL and one of the MIT-BIH Noise Stress Test",
+        ),
+        "noise that comes and goes in real recordings": (
+            folders.nstdb,
+            "no folder of the MIT-BIH Noise Stress Test was given",
+        ),
+        "answers in real noise until all is lost": (
+            folders.nstdb,
+            "no folder of the MIT-BIH Noise Stress Test was given",
+        ),
+        "long recordings with noise put into them": (
+            True if folders.long_recordings and folders.nstdb is not None else None,
+            "it needs a folder of long recordings and one of the MIT-BIH Noise Stress Test",
+        ),
+    }
+    told = {what: why for what, (given, why) in reasons.items() if given is None}
+    if not checkpoint.tells_leads:
+        told["which leads, and when"] = "this model does not tell leads and moments apart"
+        told["leads taken away"] = "this model cannot be told that a lead is missing"
+    return told
+
+
+def _has_lead_table(folders: Folders) -> bool:
+    return folders.cinc is not None and (folders.cinc / LEAD_TABLE).is_file()
+
+
+def _stage(progress: StageProgress | None, name: str) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(name, done, total)

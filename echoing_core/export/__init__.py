@@ -1,0 +1,1 @@
+"""What is taken away: track, document, batch table."""

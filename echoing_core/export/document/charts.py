@@ -1,0 +1,206 @@
+"""The uncertainty along a recording, and answers with their intervals, for paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.export.document.drawing import Box, Dot, Drawing, Item, Line, Words
+from echoing_core.figures import (
+    SCALE,
+    clock,
+    colour_of,
+    decimate_min_max,
+    first_shown_lead,
+    lead_percentile,
+    shown_percentile,
+)
+from echoing_core.figures.overview import cell_edges
+from echoing_core.figures.style import GAP, INK, MUTED
+from echoing_core.records import LEADS, Answer, StandardEcg, WindowTrack
+from echoing_core.uncertainty.reference import Reference
+
+Floats = npt.NDArray[np.float64]
+
+WIDTH_MM = 267.0
+_LEFT, _RIGHT = 17.0, 4.0
+_TRACE_MM, _STRIP_MM, _LEAD_MM = 22.0, 14.0, 2.3
+_N_BINS = 900
+_N_COLUMNS = 480
+
+
+def overview_drawing(
+    ecg: StandardEcg,
+    track: WindowTrack,
+    reference: Reference,
+    marks: Sequence[tuple[str, int]],
+) -> Drawing:
+    """One lead in the colours of its uncertainty, the percentile, and each lead's part of it.
+
+    Never more points than can be told apart on paper, whatever the length of the recording.
+
+    Parameters
+    ----------
+    marks : sequence of (letter, window number)
+        The windows whose sheets follow.
+    """
+    lead = first_shown_lead(ecg)
+    span = WIDTH_MM - _LEFT - _RIGHT
+    scale = span / ecg.duration_s
+    edges = cell_edges(track, ecg.duration_s)
+    level = shown_percentile(track)
+    items: list[Item] = []
+    top = 6.0
+    items += _lead_trace(ecg, lead, edges, level, scale, top)
+    top += _TRACE_MM + 3.0
+    items += _strip(level, edges, scale, top)
+    bottom = top + _STRIP_MM
+    if track.by_lead is not None:
+        items += _lead_rows(track, reference, edges, scale, bottom + 3.0)
+        bottom += 3.0 + _LEAD_MM * len(LEADS)
+    for letter, index in marks:
+        start = float(track.start_s[index])
+        x, width = _LEFT + start * scale, max(track.window_s * scale, 0.6)
+        items.append(Box(x, 5.0, width, bottom - 5.0, None, INK, 0.35))
+        items.append(Words(x + width / 2, 3.8, letter, 3.4, INK, "middle", bold=True))
+    for x, words in _ticks(ecg.duration_s):
+        at = _LEFT + x * scale
+        items.append(Line(np.array([(at, bottom), (at, bottom + 1.2)]), MUTED, 0.25))
+        items.append(Words(at, bottom + 4.6, words, 2.6, MUTED, "middle"))
+    items += _legend(bottom + 7.0)
+    return Drawing(
+        WIDTH_MM,
+        bottom + 12.0,
+        tuple(items),
+        f"Lead {lead} along the recording, under it the uncertainty percentile of each window"
+        + (" and of each lead in it." if track.by_lead is not None else "."),
+    )
+
+
+def _lead_trace(
+    ecg: StandardEcg, lead: str, edges: Floats, level: Floats, scale: float, top: float
+) -> list[Item]:
+    row = LEADS.index(lead)
+    # NaN only where nothing was recorded; one array of a day in 64 bits, not twelve.
+    signal = np.where(ecg.valid[row], ecg.signal_mv[row], np.float32(np.nan))
+    time_s, shown = decimate_min_max(np.arange(ecg.n_times) / ecg.fs_hz, signal, _N_BINS)
+    finite = shown[np.isfinite(shown)]
+    # Most beats decide the height, so that one loose electrode does not flatten them.
+    reach = max(2.0 * float(np.percentile(np.abs(finite), 90)), 0.1) if finite.size else 1.0
+    middle = top + _TRACE_MM / 2
+    y = middle - np.clip(shown, -reach, reach) / reach * _TRACE_MM / 2
+    points = np.stack([_LEFT + time_s * scale, y], axis=1)
+    window = np.searchsorted(edges[1:-1], time_s, side="right")
+    colours = np.array([colour_of(p) for p in level])[window]
+    items: list[Item] = [
+        Words(_LEFT - 2, middle, lead, 3.2, INK, "end", bold=True),
+        Words(_LEFT - 2, middle + 3.4, f"±{reach:.1f} mV", 2.1, MUTED, "end"),
+    ]
+    for colour in dict.fromkeys([GAP, *SCALE]):
+        member = colours == colour
+        if member.any():
+            # Each stretch with the point after it, so that the line does not break there.
+            keep = member | np.concatenate([[False], member[:-1]])
+            items.append(Line(np.where(keep[:, np.newaxis], points, np.nan), colour, 0.22))
+    return items
+
+
+def _columns(edges: Floats) -> npt.NDArray[np.intp]:
+    """First window of each column of those that paper can show."""
+    n_windows = len(edges) - 1
+    return np.arange(0, n_windows, max(1, -(-n_windows // _N_COLUMNS)))
+
+
+def _cells(values: Floats, borders: Floats, scale: float, top: float, height: float) -> list[Item]:
+    """One box for each run of the same colour."""
+    colours = [colour_of(v) for v in values]
+    items: list[Item] = []
+    start = 0
+    for i in range(1, len(colours) + 1):
+        if i == len(colours) or colours[i] != colours[start]:
+            left, right = _LEFT + borders[start] * scale, _LEFT + borders[i] * scale
+            items.append(Box(left, top, right - left, height, colours[start]))
+            start = i
+    return items
+
+
+def _strip(level: Floats, edges: Floats, scale: float, top: float) -> list[Item]:
+    first = _columns(edges)
+    # Of several windows in a column the least sure is shown: it must not get lost.
+    worst = np.fmax.reduceat(level, first)
+    borders = np.append(edges[first], edges[-1])
+    items = _cells(worst, borders, scale, top, _STRIP_MM)
+    centre = (borders[1:] + borders[:-1]) / 2
+    x = _LEFT + np.concatenate([borders[:1], centre, borders[-1:]]) * scale
+    value = np.concatenate([worst[:1], worst, worst[-1:]])
+    points = np.stack([x, top + _STRIP_MM * (1 - value / 100)], axis=1)
+    items += [Line(points, "#ffffff", 0.9), Line(points, INK, 0.35)]
+    for tick in (0, 50, 100):
+        y = top + _STRIP_MM * (1 - tick / 100)
+        items.append(Words(_LEFT - 2, y + 0.9, str(tick), 2.4, MUTED, "end"))
+    return items
+
+
+def _lead_rows(
+    track: WindowTrack, reference: Reference, edges: Floats, scale: float, top: float
+) -> list[Item]:
+    first = _columns(edges)
+    levels = np.fmax.reduceat(lead_percentile(track, reference), first, axis=0)
+    borders = np.append(edges[first], edges[-1])
+    items: list[Item] = []
+    for row, name in enumerate(LEADS):
+        y = top + row * _LEAD_MM
+        items += _cells(levels[:, row], borders, scale, y, _LEAD_MM - 0.25)
+        items.append(Words(_LEFT - 2, y + _LEAD_MM - 0.5, name, 2.1, MUTED, "end"))
+    return items
+
+
+def _ticks(duration_s: float) -> list[tuple[float, str]]:
+    steps = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 43_200, 86_400)
+    step = next((s for s in steps if duration_s / s <= 12), steps[-1])
+    return [(float(s), clock(float(s))) for s in range(0, int(duration_s) + 1, step)]
+
+
+def _legend(top: float) -> list[Item]:
+    items: list[Item] = [Words(_LEFT, top + 3, "percentile 0, sure", 2.6, MUTED)]
+    left = _LEFT + 25.0
+    for i, colour in enumerate(SCALE):
+        items.append(Box(left + 4.0 * i, top + 0.8, 4.0, 2.6, colour))
+    right = left + 4.0 * len(SCALE)
+    items.append(Words(right + 2, top + 3, "100, unsure", 2.6, MUTED))
+    items.append(Box(right + 24, top + 0.8, 4.0, 2.6, GAP))
+    items.append(Words(right + 30, top + 3, "nothing recorded", 2.6, MUTED))
+    return items
+
+
+def answers_drawing(answers: Sequence[Answer]) -> Drawing:
+    """Each answer as a dot with its 90 % interval, on one scale from no to yes."""
+    row_mm, left, right = 7.0, 66.0, 12.0
+    scale = (WIDTH_MM - left - right) / 100
+    bottom = 4.0 + row_mm * len(answers)
+    items: list[Item] = []
+    for value in (0, 25, 50, 75, 100):
+        x = left + value * scale
+        colour = INK if value == 50 else GAP
+        items.append(Line(np.array([(x, 2.0), (x, bottom)]), colour, 0.25))
+        words = {0: "0 % no", 100: "100 % yes"}.get(value, str(value))
+        items.append(Words(x, bottom + 3.6, words, 2.6, MUTED, "middle"))
+    for row, answer in enumerate(answers):
+        y = 4.0 + row_mm * (row + 0.5)
+        sure = answer.verdict != "not sure enough"
+        colour = "#0b4f9e" if sure else MUTED
+        low, high = (left + 100 * v * scale for v in sorted(answer.interval))
+        items.append(Line(np.array([(low, y), (high, y)]), colour, 0.9))
+        hollow = answer.verdict != "yes"
+        items.append(Dot(left + 100 * answer.probability * scale, y, 1.5, colour, hollow))
+        name = answer.question if len(answer.question) <= 36 else answer.question[:35] + "…"
+        items.append(Words(left - 4, y + 1.0, name, 3.0, INK, "end"))
+    return Drawing(
+        WIDTH_MM,
+        bottom + 6.0,
+        tuple(items),
+        "Probability of yes with its 90 % interval for each question; the table holds the same "
+        "numbers.",
+    )

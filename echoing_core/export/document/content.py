@@ -1,0 +1,384 @@
+"""What a report says, and what of a file never gets into it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from echoing_core.errors import ConfigError
+from echoing_core.export.document.blocks import Block, Facts, Heading, NewPage, Picture, Table, Text
+from echoing_core.export.document.charts import answers_drawing, overview_drawing
+from echoing_core.export.document.paper import LAYOUTS, Layout, paper_drawing
+from echoing_core.export.document.plain_words import plain_words
+from echoing_core.export.track import DISCLAIMER, Explanation
+from echoing_core.figures import clock
+from echoing_core.records import FRANK_LEADS, LEADS, Answer, Hit, WindowTrack
+from echoing_core.uncertainty.reasons import WindowReport
+from echoing_core.uncertainty.reference import Reference
+
+MAX_NAME = 60
+CALIBRATION_NOTE = (
+    "The interval says how far the answer might move with a cleaner or fuller recording of the "
+    "same ECG; where it holds 50 %, the answer is “not sure enough”. It does not say how often "
+    "the model is right, and the probabilities are no risks of a patient."
+)
+_MAX_SHEETS, _MAX_ANSWERS, _MAX_HITS = 8, 60, 50
+_LETTERS = "ABCDEFGH"
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """One window on ECG paper, and what is said of it."""
+
+    index: int
+    percentile_words: str
+    report: WindowReport
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Questions that were answered.
+
+    Attributes
+    ----------
+    about : str
+        What was asked: ``"the window 00:10 to 00:20"``, ``"the whole recording, fused"``.
+    answers : tuple of Answer
+    notes : tuple of str
+        What has to be known to read the answers; `CALIBRATION_NOTE` is always there.
+    """
+
+    about: str
+    answers: tuple[Answer, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A search and its hits.
+
+    Attributes
+    ----------
+    query : str
+        From what to what, in words.
+    hits : tuple of Hit
+    collection : str
+        Which collection was searched.
+    """
+
+    query: str
+    hits: tuple[Hit, ...]
+    collection: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Everything that a report holds, in plain values and without anything of a person.
+
+    Attributes
+    ----------
+    explanation : Explanation
+        As `deidentified` gives it.
+    reference : Reference
+        Of the model.
+    file_format : str
+    sheets : tuple of Sheet
+    layout : {"12x1", "3x4"}
+    asked : tuple of Asked
+    found : tuple of Found
+    real_texts : bool
+        Whether the reports of real people among the hits are printed too.
+    made_on : str
+        The date of making, ``"2026-11-21"``.
+    provenance : mapping
+        Versions, settings and the like, in the order in which to show them.
+    learnt_from : str
+        What to know of the model's training wherever its answers stand; empty if nothing.
+    """
+
+    explanation: Explanation
+    reference: Reference
+    sheets: tuple[Sheet, ...]
+    made_on: str
+    provenance: Mapping[str, str]
+    file_format: str = ""
+    layout: Layout = "12x1"
+    asked: tuple[Asked, ...] = ()
+    found: tuple[Found, ...] = ()
+    real_texts: bool = False
+    learnt_from: str = ""
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise ConfigError(f"There is no layout {self.layout!r}. Choose 12x1 or 3x4.")
+        if len(self.sheets) > _MAX_SHEETS:
+            raise ConfigError(
+                f"A report holds up to {_MAX_SHEETS} windows, and {len(self.sheets)} were chosen. "
+                "Choose fewer."
+            )
+
+    @property
+    def title(self) -> str:
+        return f"ECG report: {self.explanation.recording_id}"
+
+    @property
+    def stamp(self) -> str:
+        """What stands on every page."""
+        marks = ["Simulated recording."] if self.explanation.ecg.simulated else []
+        return " ".join([DISCLAIMER, *marks])
+
+    def blocks(self) -> list[Block]:
+        """The report in reading order."""
+        return [
+            Heading(self.title, 1),
+            Text(self.stamp, "caution"),
+            *self._recording(),
+            *self._overview(),
+            *self._windows(),
+            *self._answers(),
+            *self._hits(),
+            *self._origin(),
+        ]
+
+    def _recording(self) -> list[Block]:
+        ecg, settings = self.explanation.ecg, self.explanation.settings
+        rows = [
+            ("Recording", self.explanation.recording_id),
+            ("Length", clock(ecg.duration_s, tenths=ecg.duration_s < 60)),
+            ("Sampling rate", f"{settings['source_fs_hz']:g} Hz, seen by the model at 100 Hz"),
+        ]
+        if self.file_format:
+            rows.insert(1, ("Read from", self.file_format))
+        for origin, words in (
+            ("measured", "Leads measured"),
+            ("derived", "Leads derived"),
+            ("missing", "Leads not recorded"),
+        ):
+            leads = ecg.leads_with(origin)
+            if leads:
+                how = f" ({ecg.derivation})" if origin == "derived" and ecg.derivation else ""
+                rows.append((words, ", ".join(leads) + how))
+        if ecg.simulated:
+            rows.append(("Simulated", "yes: no person was measured"))
+        kept = np.array([o != "missing" for o in ecg.lead_origin])
+        if kept.any():
+            lost = 100 * (1 - float(ecg.valid[kept].mean()))
+            words = "none" if lost == 0 else f"{max(lost, 0.1):.1f} % of the recorded leads"
+            rows.append(("Gaps", words))
+        blocks: list[Block] = [Heading("The recording"), Facts(tuple(rows))]
+        blocks += [Text(c, "caution") for c in self.explanation.cautions]
+        blocks += [Text(n, "note") for n in dict.fromkeys(ecg.notes)]
+        return blocks
+
+    def _overview(self) -> list[Block]:
+        track = self.explanation.track
+        marks = [(letter, s.index) for letter, s in zip(_LETTERS, self.sheets, strict=False)]
+        words = (
+            "Each 10-second window is compared with the reference ECGs of this model: percentile "
+            "96 means less sure than on 96 of 100 of them."
+        )
+        if track.by_lead is not None:
+            words += (
+                " The rows under it tell the leads apart: a row is as bright as the strip would be "
+                "if all twelve leads were like it."
+            )
+        if marks:
+            words += " Framed: the windows that follow."
+        drawing = overview_drawing(self.explanation.ecg, track, self.reference, marks)
+        return [Heading("Uncertainty along the recording"), Picture(drawing, words)]
+
+    def _windows(self) -> list[Block]:
+        ecg, track = self.explanation.ecg, self.explanation.track
+        blocks: list[Block] = []
+        for letter, sheet in zip(_LETTERS, self.sheets, strict=False):
+            percentile = float(track.percentile[sheet.index])
+            recorded = bool(track.valid_fraction[sheet.index].max() > 0)
+            blocks += [NewPage(), Heading(f"Window {letter}: {span_words(track, sheet.index)}")]
+            if not recorded:
+                blocks.append(Text("Nothing was recorded in this window."))
+                continue
+            blocks.append(
+                Text(
+                    f"Uncertainty percentile {percentile:.0f}: {sheet.percentile_words}. Sum of "
+                    f"sigma² {track.uncertainty[sheet.index]:.4g}. {sheet.report.sentence}"
+                )
+            )
+            if track.strangeness is not None and track.strangeness[sheet.index] > 1:
+                blocks.append(
+                    Text(
+                        f"Unlike training: {track.strangeness[sheet.index]:.1f} times as far from "
+                        "the windows that the model learnt from as 99 % of those are. sigma² was "
+                        "not learnt for such ECGs.",
+                        "caution",
+                    )
+                )
+            cells = sheet.report.cell_percentile if sheet.report.leads else None
+            start_s = float(track.start_s[sheet.index])
+            caption = "25 mm/s, 10 mm/mV at full size; small box 0.04 s and 0.1 mV; 0.5 to 40 Hz."
+            if cells is not None:
+                caption += " Orange: there the model is unsure of that lead."
+            if ecg.leads_with("derived"):
+                caption += " Blue: derived, not measured."
+            if ecg.simulated:
+                caption += " Simulated."
+            blocks.append(Picture(paper_drawing(ecg, start_s, self.layout, cells), caption))
+        return blocks
+
+    def _answers(self) -> list[Block]:
+        blocks: list[Block] = []
+        for asked in self.asked:
+            answers = asked.answers[:_MAX_ANSWERS]
+            blocks += [NewPage(), Heading(f"Questions about {asked.about}")]
+            if self.learnt_from:
+                blocks.append(Text(self.learnt_from, "caution"))
+            blocks.append(Picture(answers_drawing(answers)))
+            blocks.append(
+                Table(
+                    ("Question", "Probability", "90 % interval", "Answer"),
+                    tuple(
+                        (a.question, percent_words(a.probability), interval_words(*a.interval),
+                         a.verdict)
+                        for a in answers
+                    ),
+                    (4, 2, 2, 2),
+                )
+            )  # fmt: skip
+            blocks += [Text(n, "note") for n in dict.fromkeys([CALIBRATION_NOTE, *asked.notes])]
+            unknown = [
+                f"{a.question}: the model does not know these words: {', '.join(a.unknown_words)}."
+                for a in answers
+                if a.unknown_words
+            ]
+            blocks += [Text(words, "note") for words in unknown]
+            blocks += [
+                Heading("Wording of the questions"),
+                Table(
+                    ("Question", "Texts that say yes", "Texts that say no"),
+                    tuple(
+                        (a.question, " / ".join(a.positive_prompts), " / ".join(a.negative_prompts))
+                        for a in answers
+                    ),
+                    (3, 4, 4),
+                ),
+            ]
+        return blocks
+
+    def _hits(self) -> list[Block]:
+        blocks: list[Block] = []
+        for found in self.found:
+            hits = found.hits[:_MAX_HITS]
+            blocks += [NewPage(), Heading(f"Nearest in the collection: {found.query}")]
+            if found.collection:
+                blocks.append(Text(found.collection))
+            if not hits:
+                blocks.append(Text("No item passed the filters."))
+                continue
+            kind = "CSD" if hits[0].order == "csd" else "1 − cosine"
+            blocks.append(
+                Table(
+                    ("Rank", f"Distance ({kind})", "Its percentile", "Report"),
+                    tuple(
+                        (str(h.rank), f"{h.distance:.3f}", f"{h.percentile:.0f}",
+                         self._hit_text(h))
+                        for h in hits
+                    ),
+                    (1.1, 1.9, 1.8, 6),
+                )
+            )  # fmt: skip
+            if not self.real_texts and not all(h.simulated for h in hits):
+                blocks.append(
+                    Text(
+                        "The reports of real people are left out, since such texts may hold names "
+                        "and dates.",
+                        "note",
+                    )
+                )
+        return blocks
+
+    def _hit_text(self, hit: Hit) -> str:
+        if hit.simulated:
+            return f"{hit.report} (simulated)"
+        return hit.report if self.real_texts else "left out"
+
+    def _origin(self) -> list[Block]:
+        rows = [
+            ("Made on", self.made_on),
+            ("Model", self.explanation.model_name),
+            ("Model hash (sha256)", self.explanation.model_hash),
+            *self.provenance.items(),
+        ]
+        return [Heading("How this was made"), Facts(tuple(rows)), Text(DISCLAIMER)]
+
+
+def span_words(track: WindowTrack, index: int) -> str:
+    """``"07:31 to 07:41"``, with tenths where the stride is that short."""
+    start, tenths = float(track.start_s[index]), track.stride_s < 1
+    begin, end = (clock(s, tenths=tenths) for s in (start, start + track.window_s))
+    return f"{begin} to {end}"
+
+
+def percent_words(share: float) -> str:
+    """A probability; never 0 % or 100 %, which no model may claim."""
+    if share < 0.01:
+        return "< 1 %"
+    return "> 99 %" if share > 0.99 else f"{100 * share:.0f} %"
+
+
+def interval_words(low: float, high: float) -> str:
+    """An interval, with a decimal where its ends would otherwise look the same."""
+    if high < 0.01 or low > 0.99:
+        return percent_words(low)
+    digits = 0 if high - low >= 0.02 else 1
+    return f"{100 * low:.{digits}f}–{100 * high:.{digits}f} %"
+
+
+def clean_name(typed: str) -> str:
+    """What a person typed as the name of the report, on one line.
+
+    Raises
+    ------
+    ConfigError
+        Longer than `MAX_NAME` characters.
+    """
+    name = " ".join("".join(c if c.isprintable() else " " for c in typed).split())
+    if len(name) > MAX_NAME:
+        raise ConfigError(
+            f"The name has {len(name)} characters, and up to {MAX_NAME} fit. Shorten it."
+        )
+    return name or "recording"
+
+
+def deidentified(explanation: Explanation, name: str, names: Sequence[str] = ()) -> Explanation:
+    """The same track under another name, and without any text that came from the file.
+
+    The record's name is often the patient's, channels may be named after people, and a reader
+    quotes both in its notes: of these only what `plain_words` knows is left.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The channel names of the file (`Recording.source_names`).
+    """
+    own = _words_of([explanation.recording_id, *names])
+    return replace(
+        explanation,
+        recording_id=name,
+        ecg=replace(
+            explanation.ecg,
+            record_id=name,
+            notes=tuple(plain_words(note, own) for note in explanation.ecg.notes),
+        ),
+    )
+
+
+def _words_of(names: Sequence[str]) -> set[str]:
+    """Names and their parts that are no leads, nor so short or common that they say nothing."""
+    leads = {lead.lower() for lead in (*LEADS, *FRANK_LEADS)}
+    parts = {part.lower() for name in names for part in re.split(r"[\W_]+", name)}
+    return {part for part in parts if len(part) > 2 and part not in leads | _COMMON}
+
+
+_COMMON = frozenset({"ecg", "lead", "leads", "record", "recording", "channel", "signal"})

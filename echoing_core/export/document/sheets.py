@@ -1,0 +1,356 @@
+"""The report on A4 sheets across, as PDF and as one PNG.
+
+Drawn with matplotlib, which comes with wfdb anyhow: it writes both formats, embeds a font that
+has sigma and most alphabets, and starts no browser.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from echoing_core.export.document.blocks import Block, Facts, Heading, NewPage, Picture, Table, Text
+from echoing_core.export.document.content import Report
+from echoing_core.export.document.drawing import Box, Dot, Drawing, Line, Words
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDTH_MM, HEIGHT_MM = 297.0, 210.0
+_LEFT_MM, _TOP_MM, _BOTTOM_MM = 15.0, 12.0, 14.0
+_TEXT_MM = WIDTH_MM - 2 * _LEFT_MM
+_LEADING = 1.42
+_PT_PER_MM = 72 / 25.4
+_PNG_DPI = 110
+_INK, _MUTED, _RULE = "#1b2430", "#4b5563", "#dcdfe5"
+_SIZES = {"h1": 6.0, "h2": 4.4, "plain": 3.3, "caution": 3.3, "note": 2.9}
+_FACT_MM = 52.0
+# Matplotlib's settings belong to the whole process; two reports at once would take turns.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def report_pdf(report: Report) -> bytes:
+    """The report as PDF, with text that can be selected and ECG paper at its true size."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    out = io.BytesIO()
+    about = {"Title": report.title, "Creator": "EchoingECG", "Subject": report.stamp}
+    with (
+        _ONE_AT_A_TIME,
+        mpl.rc_context({"pdf.fonttype": 42}),
+        PdfPages(out, metadata=about) as pdf,
+    ):
+        for figure in _figures(report):
+            pdf.savefig(figure)
+    return out.getvalue()
+
+
+def report_png(report: Report, dpi: int = _PNG_DPI) -> bytes:
+    """All sheets under each other as one picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.image import imsave
+
+    pictures = []
+    with _ONE_AT_A_TIME:
+        for figure in _figures(report):
+            figure.set_dpi(dpi)
+            canvas: Any = FigureCanvasAgg(figure)
+            canvas.draw()
+            pictures.append(np.asarray(canvas.buffer_rgba())[:, :, :3].copy())
+    out = io.BytesIO()
+    imsave(out, np.concatenate(pictures), format="png", dpi=dpi)
+    return out.getvalue()
+
+
+@dataclass
+class _Font:
+    """Widths of characters, and which of them the font does not have."""
+
+    face: Any
+    known: frozenset[int]
+    widths: dict[str, float] = field(default_factory=dict)
+
+    def shown(self, text: str) -> str:
+        """``text`` with a box for what cannot be drawn, on one line."""
+        kept = (c if c.isprintable() else " " for c in text)
+        return " ".join("".join(c if ord(c) in self.known else "□" for c in kept).split())
+
+    def width(self, text: str, size_mm: float) -> float:
+        total = 0.0
+        for c in text:
+            if c not in self.widths:
+                glyph = self.face.load_char(ord(c), flags=self.flags)
+                self.widths[c] = glyph.linearHoriAdvance / 65536 / 100
+            total += self.widths[c]
+        return total * size_mm
+
+    @property
+    def flags(self) -> Any:
+        from matplotlib.ft2font import LoadFlags
+
+        return LoadFlags.NO_HINTING
+
+    def lines(self, text: str, size_mm: float, width_mm: float) -> list[str]:
+        """Words set into lines; a word longer than a line is broken."""
+        lines = [""]
+        for word in self.shown(text).split():
+            tried = f"{lines[-1]} {word}".strip()
+            if self.width(tried, size_mm) <= width_mm:
+                lines[-1] = tried
+                continue
+            if lines[-1]:
+                lines.append("")
+            for c in word:
+                if lines[-1] and self.width(lines[-1] + c, size_mm) > width_mm:
+                    lines.append("")
+                lines[-1] += c
+        return lines
+
+
+def _font() -> _Font:
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    face = get_font(findfont(FontProperties(family="DejaVu Sans")))
+    face.set_size(100, 72)
+    return _Font(face, frozenset(face.get_charmap()))
+
+
+def _figures(report: Report) -> list[Figure]:
+    sheets = _Sheets(_font())
+    blocks = report.blocks()
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        sheets.add(block, following)
+    for number, sheet in enumerate(sheets.all, start=1):
+        foot = f"{report.stamp}   {report.title}, {report.made_on}"
+        line = sheets.font.lines(foot, 2.7, _TEXT_MM - 25)[0]
+        sheet.words(_LEFT_MM, HEIGHT_MM - 6.5, line, 2.7, _MUTED)
+        page = f"{number} of {len(sheets.all)}"
+        sheet.words(WIDTH_MM - _LEFT_MM, HEIGHT_MM - 6.5, page, 2.7, _MUTED, "end")
+    return [sheet.figure for sheet in sheets.all]
+
+
+class _Sheet:
+    """One A4 sheet, drawn on in millimetres from its upper left corner."""
+
+    def __init__(self) -> None:
+        from matplotlib.figure import Figure
+
+        self.figure = Figure(figsize=(WIDTH_MM / 25.4, HEIGHT_MM / 25.4), facecolor="white")
+        self.axes = self.figure.add_axes((0.0, 0.0, 1.0, 1.0))
+        self.axes.set_axis_off()
+        self.axes.set_xlim(0, WIDTH_MM)
+        self.axes.set_ylim(HEIGHT_MM, 0)
+
+    def words(
+        self, x: float, y: float, text: str, size_mm: float, colour: str = _INK,
+        anchor: str = "start", bold: bool = False,
+    ) -> None:  # fmt: skip
+        self.axes.text(
+            x, y, text, fontsize=size_mm * _PT_PER_MM, color=colour, va="baseline",
+            ha={"start": "left", "middle": "center", "end": "right"}[anchor],
+            fontweight="bold" if bold else "normal", fontfamily="DejaVu Sans",
+            # A dollar sign is a dollar sign, not the start of a formula.
+            parse_math=False,
+        )  # fmt: skip
+
+    def rule(self, y: float, colour: str = _RULE) -> None:
+        self.axes.plot([_LEFT_MM, WIDTH_MM - _LEFT_MM], [y, y], color=colour, lw=0.2 * _PT_PER_MM)
+
+    def box(self, left: float, top: float, width: float, height: float, colour: str) -> None:
+        self.draw(Drawing(width, height, (Box(0, 0, width, height, colour),), ""), left, top)
+
+    def draw(self, drawing: Drawing, left: float, top: float) -> None:
+        from matplotlib.patches import Circle, Rectangle
+
+        frame = Rectangle((left, top), drawing.width_mm, drawing.height_mm,
+                          transform=self.axes.transData)  # fmt: skip
+        run: list[Box] = []
+        for order, item in enumerate(drawing.items, start=2):
+            if isinstance(item, Box) and item.stroke is None:
+                # Thousands of cells as one object: each by itself would take seconds.
+                run.append(item)
+                continue
+            self._boxes(run, left, top, order)
+            run = []
+            match item:
+                case Line():
+                    (drawn,) = self.axes.plot(
+                        left + item.points[:, 0], top + item.points[:, 1], color=item.colour,
+                        lw=item.width_mm * _PT_PER_MM, zorder=order, solid_joinstyle="round",
+                    )  # fmt: skip
+                    drawn.set_clip_path(frame)
+                case Box():
+                    outline = Rectangle(
+                        (left + item.left, top + item.top), item.width, item.height,
+                        facecolor=item.fill or "none", edgecolor=item.stroke,
+                        linewidth=item.stroke_mm * _PT_PER_MM, zorder=order,
+                    )  # fmt: skip
+                    self.axes.add_patch(outline)
+                case Dot():
+                    self.axes.add_patch(
+                        Circle(
+                            (left + item.x, top + item.y), item.radius, zorder=order,
+                            facecolor="white" if item.hollow else item.colour,
+                            edgecolor=item.colour, linewidth=0.5 * _PT_PER_MM,
+                        )
+                    )  # fmt: skip
+                case Words():
+                    self.words(
+                        left + item.x, top + item.y, item.text, item.size_mm, item.colour,
+                        item.anchor, item.bold,
+                    )  # fmt: skip
+        self._boxes(run, left, top, len(drawing.items) + 2)
+
+    def _boxes(self, boxes: Sequence[Box], left: float, top: float, order: int) -> None:
+        from matplotlib.collections import PolyCollection
+        from matplotlib.colors import to_rgba
+
+        if not boxes:
+            return
+        corners = [
+            [
+                (left + b.left + x * b.width, top + b.top + y * b.height)
+                for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))
+            ]
+            for b in boxes
+        ]
+        colours = [to_rgba(b.fill or "none", b.opacity if b.fill else 0.0) for b in boxes]
+        self.axes.add_collection(
+            PolyCollection(corners, facecolors=colours, linewidths=0, zorder=order - 1),
+            autolim=False,
+        )
+
+
+class _Sheets:
+    """Sets blocks one under the other and takes a new sheet where one is full."""
+
+    def __init__(self, font: _Font) -> None:
+        self.font = font
+        self.all = [_Sheet()]
+        self.y = _TOP_MM
+
+    @property
+    def bottom(self) -> float:
+        return HEIGHT_MM - _BOTTOM_MM
+
+    def add(self, block: Block, following: Block | None = None) -> None:
+        """Set a block; a heading stays with what follows it."""
+        match block:
+            case NewPage():
+                if self.y > _TOP_MM:
+                    self._new_sheet()
+            case Heading():
+                size = _SIZES[f"h{block.level}"]
+                after = self._picture_mm(following) if isinstance(following, Picture) else 20.0
+                self._need(size * _LEADING + 2.5 + after)
+                self.y += 1.5 if self.y > _TOP_MM else 0.0
+                self._lines(self.font.lines(block.text, size * 1.12, _TEXT_MM), size, bold=True)
+                self.y += 1.0
+            case Text():
+                self._text(block)
+            case Facts():
+                for name, value in block.rows:
+                    self._row((name, value), (_FACT_MM, _TEXT_MM - _FACT_MM), bold_first=True)
+                self.y += 2.0
+            case Table():
+                self._table(block)
+            case Picture():
+                self._picture(block)
+
+    def _new_sheet(self) -> None:
+        self.all.append(_Sheet())
+        self.y = _TOP_MM
+
+    def _need(self, height: float) -> None:
+        if self.y + height > self.bottom and self.y > _TOP_MM:
+            self._new_sheet()
+
+    def _lines(
+        self, lines: Sequence[str], size: float, *, colour: str = _INK, bold: bool = False,
+        left: float = _LEFT_MM,
+    ) -> None:  # fmt: skip
+        for line in lines:
+            self._need(size * _LEADING)
+            self.y += size * _LEADING
+            self.all[-1].words(left, self.y - 0.35 * size, line, size, colour, bold=bold)
+
+    def _text(self, block: Text) -> None:
+        size = _SIZES[block.kind]
+        indent = 4.0 if block.kind == "caution" else 0.0
+        lines = self.font.lines(block.text, size, min(_TEXT_MM - indent, 235.0))
+        self._need(size * _LEADING * min(len(lines), 3))
+        top, sheet = self.y, len(self.all)
+        colour = _MUTED if block.kind == "note" else _INK
+        self._lines(lines, size, colour=colour, left=_LEFT_MM + indent)
+        if indent and sheet == len(self.all):
+            self.all[-1].box(_LEFT_MM, top, 1.2, self.y - top, "#b45309")
+        self.y += 1.3
+
+    def _row(
+        self, cells: Sequence[str], widths: Sequence[float], *, bold_first: bool = False,
+        bold: bool = False,
+    ) -> None:  # fmt: skip
+        size = 3.1
+        bolds = [bold or (bold_first and i == 0) for i in range(len(cells))]
+        set_cells = [
+            # Bold letters are about an eighth wider than the plain ones that are measured.
+            self.font.lines(cell, size * (1.13 if heavy else 1.0), width - 3.0)
+            for cell, width, heavy in zip(cells, widths, bolds, strict=True)
+        ]
+        for piece in _pieces(set_cells, int((self.bottom - _TOP_MM) / (size * _LEADING)) - 4):
+            height = size * _LEADING * max(len(lines) for lines in piece)
+            self._need(height + 1.4)
+            left = _LEFT_MM
+            for lines, width, heavy in zip(piece, widths, bolds, strict=True):
+                for i, line in enumerate(lines):
+                    y = self.y + size * _LEADING * (i + 1) - 0.35 * size
+                    self.all[-1].words(left, y, line, size, bold=heavy)
+                left += width
+            self.y += height + 0.7
+            self.all[-1].rule(self.y)
+            self.y += 0.7
+
+    def _table(self, block: Table) -> None:
+        total = sum(block.weights)
+        widths = [_TEXT_MM * w / total for w in block.weights]
+        self._need(24.0)
+        self._row(block.head, widths, bold=True)
+        for row in block.rows:
+            self._row(row, widths)
+        self.y += 2.0
+
+    def _picture_mm(self, block: Picture) -> float:
+        lines = self._caption(block)
+        return block.drawing.height_mm + 2.0 + _SIZES["note"] * _LEADING * len(lines)
+
+    def _caption(self, block: Picture) -> list[str]:
+        return self.font.lines(block.caption, _SIZES["note"], 250.0) if block.caption else []
+
+    def _picture(self, block: Picture) -> None:
+        self._need(self._picture_mm(block))
+        shown = Drawing(
+            block.drawing.width_mm, block.drawing.height_mm,
+            tuple(self._known(item) for item in block.drawing.items), block.drawing.alt,
+        )  # fmt: skip
+        self.all[-1].draw(shown, _LEFT_MM, self.y)
+        self.y += block.drawing.height_mm + 1.0
+        self._lines(self._caption(block), _SIZES["note"], colour=_MUTED)
+        self.y += 1.5
+
+    def _known(self, item: Line | Box | Dot | Words) -> Line | Box | Dot | Words:
+        if isinstance(item, Words):
+            return Words(item.x, item.y, self.font.shown(item.text), item.size_mm, item.colour,
+                         item.anchor, item.bold)  # fmt: skip
+        return item
+
+
+def _pieces(cells: list[list[str]], n_lines: int) -> Iterator[list[list[str]]]:
+    """A row in parts of at most ``n_lines``, so that a long report may go over several sheets."""
+    for start in range(0, max(len(lines) for lines in cells), n_lines):
+        yield [lines[start : start + n_lines] for lines in cells]

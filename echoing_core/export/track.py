@@ -1,0 +1,188 @@
+"""What the model saw in a recording, ready to be shown or taken away."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.artifacts import write_text_atomically
+from echoing_core.records import LEADS, StandardEcg, WindowTrack
+
+if TYPE_CHECKING:
+    from echoing_core.uncertainty.reasons import WindowReport
+
+DISCLAIMER = "Research use only, not a medical device, not for diagnosis."
+
+# By the first word of a column: more digits than these would be noise.
+_CSV_FORMATS = {
+    "start": ".3f",
+    "end": ".3f",
+    "uncertainty": ".8g",
+    "percentile": ".3f",
+    "strangeness": ".4g",
+    "valid": ".4f",
+    "sigma2": ".5g",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """sigma^2 over sliding windows of one recording, and everything needed to judge it.
+
+    Attributes
+    ----------
+    recording_id : str
+    ecg : StandardEcg
+        What the model was given: 12 leads at 100 Hz, and which of them are real.
+    track : WindowTrack
+    model_name, model_hash : str
+    settings : mapping
+        Window, stride, VCG method, source sampling rate.
+    cautions : tuple of str
+        Why the model should not be believed on this recording as a whole, in plain sentences.
+    """
+
+    recording_id: str
+    ecg: StandardEcg
+    track: WindowTrack
+    model_name: str
+    model_hash: str
+    settings: Mapping[str, Any]
+    cautions: tuple[str, ...] = ()
+
+    def to_dict(self, reports: Mapping[int, WindowReport] | None = None) -> dict[str, Any]:
+        """Plain values for JSON.
+
+        Parameters
+        ----------
+        reports : mapping, optional
+            By window number. Only these windows get a sentence: making one takes another pass
+            through the model, which a day of windows is not worth.
+        """
+        track = self.track
+        reports = reports or {}
+        return {
+            "disclaimer": DISCLAIMER,
+            "recording": self.recording_id,
+            "simulated": self.ecg.simulated,
+            "duration_s": round(self.ecg.duration_s, 3),
+            "model": self.model_name,
+            "model_hash": self.model_hash,
+            "leads": {
+                "found": list(self.ecg.leads_with("measured")),
+                "derived": list(self.ecg.leads_with("derived")),
+                "missing": list(self.ecg.leads_with("missing")),
+                "derivation": self.ecg.derivation,
+            },
+            "notes": [*self.ecg.notes, *self.cautions],
+            "settings": dict(self.settings),
+            "lead_order": list(LEADS),
+            "windows": [
+                {
+                    "start_s": round(float(track.start_s[i]), 3),
+                    "uncertainty": float(track.uncertainty[i]),
+                    "percentile": round(float(track.percentile[i]), 3),
+                    "valid_fraction": round(float(track.valid_fraction[i].mean()), 4),
+                }
+                | _parts_values(track, i)
+                | (_report_values(reports[i]) if i in reports else {})
+                for i in range(len(track))
+            ],
+        }
+
+    def json_text(self, reports: Mapping[int, WindowReport] | None = None) -> str:
+        """The text of `to_dict`."""
+        return json.dumps(self.to_dict(reports), indent=1) + "\n"
+
+    def columns(self) -> dict[str, npt.NDArray[np.float64]]:
+        """The track as columns, one value per window.
+
+        Start and end, the uncertainty and its percentile, each lead's measured share, and its part
+        of the sum of sigma^2. Columns that the model knows nothing about are left out.
+        """
+        track = self.track
+        columns: dict[str, npt.ArrayLike] = {
+            "start_s": track.start_s,
+            "end_s": track.start_s + track.window_s,
+            "uncertainty": track.uncertainty,
+            "percentile": track.percentile,
+        }
+        if track.strangeness is not None:
+            columns["strangeness"] = track.strangeness
+        columns |= {f"valid_{lead}": track.valid_fraction[:, i] for i, lead in enumerate(LEADS)}
+        if track.by_lead is not None:
+            columns |= {f"sigma2_{lead}": track.by_lead[:, i] for i, lead in enumerate(LEADS)}
+        return {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+
+    def csv_text(self) -> str:
+        """`columns` as CSV, one row per window."""
+        columns = self.columns()
+        formats = [_CSV_FORMATS[name.split("_")[0]] for name in columns]
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(columns)
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow([f"{value:{form}}" for value, form in zip(row, formats, strict=True)])
+        return out.getvalue()
+
+    def parquet_bytes(self) -> bytes:
+        """`columns` as a Parquet file whose metadata say what made it."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        about = {
+            "disclaimer": DISCLAIMER,
+            "recording": self.recording_id,
+            "simulated": json.dumps(self.ecg.simulated),
+            "model": self.model_name,
+            "model_hash": self.model_hash,
+            "settings": json.dumps(dict(self.settings)),
+            "lead_origin": json.dumps(dict(zip(LEADS, self.ecg.lead_origin, strict=True))),
+        }
+        table = pa.table(self.columns()).replace_schema_metadata(about)
+        out = io.BytesIO()
+        pq.write_table(table, out)
+        return out.getvalue()
+
+    def write_json(self, path: str | Path) -> None:
+        """Write `json_text` to a file, whole or not at all."""
+        write_text_atomically(Path(path), self.json_text())
+
+    def write_csv(self, path: str | Path) -> None:
+        """Write `csv_text` to a file, whole or not at all."""
+        write_text_atomically(Path(path), self.csv_text())
+
+
+def _parts_values(track: WindowTrack, index: int) -> dict[str, Any]:
+    """What only a model that tells leads apart says of a window."""
+    values: dict[str, Any] = {}
+    if track.strangeness is not None:
+        values["strangeness"] = _short(track.strangeness[index])
+    if track.by_lead is not None:
+        values["uncertainty_by_lead"] = [_short(part) for part in track.by_lead[index]]
+    return values
+
+
+def _short(value: float) -> float:
+    """Five digits of a 32-bit number: more would be noise, and long."""
+    return float(f"{value:.5g}")
+
+
+def _report_values(report: WindowReport) -> dict[str, Any]:
+    return {
+        "sentence": report.sentence,
+        "blamed_leads": list(report.leads),
+        "blamed_span_s": None if report.span_s is None else [round(s, 3) for s in report.span_s],
+        "reasons": [
+            {"kind": r.kind, "leads": list(r.leads), "share": round(r.share, 4)}
+            for r in report.reasons
+        ],
+    }

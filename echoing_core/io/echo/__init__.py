@@ -1,0 +1,1 @@
+"""Echo clips from AVI and ultrasound DICOM."""

@@ -1,0 +1,1 @@
+"""Recordings in tables: CSV, Parquet, NPY, MAT."""

@@ -1,0 +1,1 @@
+"""WFDB records: header, signal files, writing."""

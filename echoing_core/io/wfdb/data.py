@@ -1,0 +1,286 @@
+"""Data files of a WFDB record: whether they fit the header, and their digital samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.errors import UnreadableRecordError
+from echoing_core.io.sources import FileSet, SourceFile, shown
+from echoing_core.io.wfdb.header import (
+    BITS_PER_SAMPLE,
+    FLAC_FORMATS,
+    NULL_FORMAT,
+    Header,
+    SignalLine,
+    check_n_values,
+)
+
+_INVALID_BITS = {**BITS_PER_SAMPLE, "508": 8, "516": 16, "524": 24}
+
+_MIN_SURPLUS_S = 10.0
+"""In a short file, two thirds come about by chance."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One data file and the signals in it, by their position in the header."""
+
+    file: SourceFile
+    fmt: str
+    byte_offset: int
+    indices: tuple[int, ...]
+    samples_per_frame: int
+
+    def n_bytes(self, n_frames: int) -> int:
+        """Bytes that ``n_frames`` frames take, with what lies before them."""
+        n_bits = n_frames * self.samples_per_frame * BITS_PER_SAMPLE[self.fmt]
+        return self.byte_offset + -(-n_bits // 8)
+
+    def n_whole_frames(self) -> int:
+        """Frames that the file holds in full."""
+        if self.fmt in FLAC_FORMATS:
+            return self._n_flac_frames()
+        n_bits = 8 * max(0, self.file.size - self.byte_offset)
+        n_bits_per_frame = BITS_PER_SAMPLE[self.fmt] * self.samples_per_frame
+        return n_bits // n_bits_per_frame
+
+    def _n_flac_frames(self) -> int:
+        """From FLAC's own header, so that nothing has to be unpacked to know the size.
+
+        36 bits of the STREAMINFO block hold the number of samples of each channel.
+        """
+        head = self.file.head(42)
+        if len(head) < 42 or head[:4] != b"fLaC":
+            raise UnreadableRecordError(
+                f"{shown(self.file.name)} is not a FLAC file, as its header says; "
+                "copy or export the recording again."
+            )
+        n_channels = ((head[20] >> 1) & 0x07) + 1
+        n_samples = int.from_bytes(head[21:26], "big") & 0xF_FFFF_FFFF
+        if n_channels != len(self.indices):
+            raise UnreadableRecordError(
+                f"{shown(self.file.name)} holds {n_channels} channels, but the header puts "
+                f"{len(self.indices)} into it; copy or export the recording again."
+            )
+        per_channel = self.samples_per_frame // len(self.indices)
+        return max(0, n_samples - self.byte_offset) // per_channel
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Data files that were found to fit their header."""
+
+    header: Header
+    n_frames: int
+    data_files: tuple[DataFile, ...]
+    notes: tuple[str, ...] = ()
+    longer_than_declared_from: int | None = None
+
+    @staticmethod
+    def invalid_value(fmt: str) -> int:
+        """The digital value that means "not measured": the smallest of the format."""
+        return -(1 << (_INVALID_BITS[fmt] - 1))
+
+    def read_digital(self, folder: Path) -> dict[int, npt.NDArray[np.integer]]:
+        """Digital samples of each signal, by its position in the header.
+
+        ``folder`` is private and empty; wfdb is given a header written here, in which each
+        file has a name made here, and gain 1 and baseline 0, which it does not apply.
+        """
+        import wfdb
+
+        order: list[int] = []
+        lines: list[str] = []
+        for number, data_file in enumerate(self.data_files):
+            name = f"data{number}.dat"
+            data_file.file.place(folder / name)
+            for index in data_file.indices:
+                signal = self.header.signals[index]
+                order.append(index)
+                lines.append(
+                    f"{name} {signal.fmt}x{signal.samples_per_frame}:{signal.skew}"
+                    f"+{signal.byte_offset} 1(0)/mV 16 0 0 0 0 channel{index}"
+                )
+        head = f"record {len(order)} 1000 {self.n_frames}"
+        (folder / "record.hea").write_text("\n".join([head, *lines]) + "\n", encoding="ascii")
+        wide = any(_INVALID_BITS[f.fmt] > 16 for f in self.data_files)
+        record = wfdb.rdrecord(
+            str(folder / "record"),
+            physical=False,
+            smooth_frames=False,
+            return_res=32 if wide else 16,
+        )
+        return dict(zip(order, record.e_d_signal, strict=True))
+
+    def has_wrong_checksum(self, index: int, samples: npt.NDArray[np.integer]) -> bool:
+        """Whether samples contradict the header's checksum: their sum modulo 2^16.
+
+        Not judged where it is 0, which many programs write for "unknown", where channels are
+        shifted against each other, or where more is read than the header declares.
+        """
+        signal = self.header.signals[index]
+        if not signal.checksum or signal.skew or self.longer_than_declared_from is not None:
+            return False
+        return (int(samples.sum(dtype=np.int64)) - signal.checksum) & 0xFFFF != 0
+
+    def check_channels(self, digital: Mapping[int, npt.NDArray[np.integer]]) -> None:
+        """Refuse samples beyond the declared length unless they look like the same leads.
+
+        Raises
+        ------
+        UnreadableRecordError
+            If the file is longer than declared (see `checked_layout`) and splitting it into
+            the declared channels gives no continuous signals.
+        """
+        start = self.longer_than_declared_from
+        if start is None:
+            return
+        stack = np.stack(list(digital.values()), axis=1)
+        if not (_is_interleaved(stack[:start]) and _is_interleaved(stack[start:])):
+            raise UnreadableRecordError(
+                "The data file holds half as many samples again as the header declares, and they "
+                "do not look like the leads it names; the header is wrong, so export it again."
+            )
+
+
+def _is_interleaved(stack: npt.NDArray[np.integer]) -> bool:
+    """Whether columns of ``stack``, shape (n_times, n_leads), are continuous signals.
+
+    Samples of one lead follow each other at a distance of n_leads in the file. If the file
+    were interleaved in another way, some other distance would give the smoother sequence.
+    Squares let the QRS complexes decide, where leads differ most.
+    """
+    n_leads = stack.shape[1]
+    flat = stack.astype(np.float64).ravel()
+    rough = [float(np.mean((flat[k:] - flat[:-k]) ** 2)) for k in range(1, n_leads + 1)]
+    varies = all(float(np.std(column)) > 0 for column in stack.T[:2])
+    return varies and rough[-1] < 0.5 * min(rough[:-1])
+
+
+def checked_layout(files: FileSet, header: Header, header_name: str) -> Layout:
+    """Find the data files that ``header`` names and compare their sizes with it.
+
+    MUSIC trap: headers of 20 high-resolution records declare 797,333 samples of 3 signals,
+    two thirds of the 1,196,000 that their .dat files hold. Exactly that pattern (3 signals,
+    format 16, whole frames, two thirds) is read to the end of the file, and `check_channels`
+    then has to find the three leads in it. Other surplus bytes are left unread and noted.
+
+    Raises
+    ------
+    UnreadableRecordError
+        If a file is missing, empty, shorter than declared, or described in two ways.
+    """
+    data_files = _find_files(files, header, header_name)
+    lengths = [data_file.n_whole_frames() for data_file in data_files]
+    declared = header.n_frames
+    shortest = min(range(len(lengths)), key=lengths.__getitem__)
+    n_frames = lengths[shortest] if declared is None else declared
+    if n_frames > lengths[shortest] or n_frames == 0:
+        raise UnreadableRecordError(_too_short(data_files[shortest], lengths[shortest], header))
+    per_frame = sum(f.samples_per_frame for f in data_files)
+    check_n_values(n_frames, per_frame, header.fs_hz, shown(header_name))
+    for signal in header.signals:
+        if signal.skew > n_frames:
+            raise UnreadableRecordError(
+                f"The header {shown(header_name)} delays {shown(signal.name)} by more than the "
+                "length of the recording; export it again."
+            )
+    notes: list[str] = []
+    longer_from: int | None = None
+    if declared is not None and _is_two_thirds(data_files, lengths, header):
+        longer_from, n_frames = declared, lengths[0]
+        notes.append(
+            f"The header declares {declared:,} samples, two thirds of the {n_frames:,} in the data "
+            "file; the whole file is read, because its three leads go on to the end."
+        )
+    elif declared is not None:
+        for data_file in data_files:
+            if data_file.fmt in FLAC_FORMATS:
+                continue
+            extra = data_file.file.size - data_file.n_bytes(declared)
+            if extra > (data_file.fmt == "212"):  # 212 may be padded to whole pairs
+                notes.append(
+                    f"{shown(data_file.file.name)} holds {extra:,} bytes more than the header "
+                    "declares; they are left unread."
+                )
+    return Layout(header, n_frames, data_files, tuple(notes), longer_from)
+
+
+def _is_two_thirds(data_files: tuple[DataFile, ...], lengths: list[int], header: Header) -> bool:
+    only = data_files[0]
+    return (
+        len(data_files) == 1
+        and header.n_frames is not None
+        and len(header.signals) == only.samples_per_frame == 3
+        and only.fmt == "16"
+        and only.file.size == only.n_bytes(lengths[0])
+        and abs(3 * header.n_frames - 2 * lengths[0]) <= 2
+        and lengths[0] - header.n_frames >= _MIN_SURPLUS_S * header.fs_hz
+    )
+
+
+def _too_short(data_file: DataFile, n_found: int, header: Header) -> str:
+    name = shown(data_file.file.name)
+    if data_file.file.size == 0:
+        return f"The data file {name} is empty; copy or export the recording again."
+    start = data_file.file.head(200).lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html")):
+        return f"{name} is a web page, not ECG data; download the data file itself."
+    if start.startswith(b"version https://git-lfs"):
+        return f"{name} only points at a file kept elsewhere (Git LFS); fetch the file itself."
+    if header.n_frames is None:
+        return f"The data file {name} holds no complete sample; copy or export it again."
+    return (
+        f"The data file {name} is cut short: it holds {n_found / header.fs_hz:,.1f} s of the "
+        f"{header.n_frames / header.fs_hz:,.1f} s that the header declares; "
+        "copy or export the recording again."
+    )
+
+
+def _find_files(files: FileSet, header: Header, header_name: str) -> tuple[DataFile, ...]:
+    by_name: dict[str, list[int]] = {}
+    for index, signal in enumerate(header.signals):
+        if signal.fmt != NULL_FORMAT and signal.file_name != "~":
+            by_name.setdefault(signal.file_name.lower(), []).append(index)
+    found: list[DataFile] = []
+    missing: list[str] = []
+    for indices in by_name.values():
+        first = header.signals[indices[0]]
+        file = files.find(first.file_name)
+        if file is None:
+            missing.append(first.file_name)
+            continue
+        found.append(_data_file(file, [(i, header.signals[i]) for i in indices]))
+    if missing:
+        what = " and ".join(shown(m) for m in missing[:4]) + (" and more" if missing[4:] else "")
+        raise UnreadableRecordError(
+            f"The header {shown(header_name)} needs {what}, which "
+            f"{'is' if len(missing) == 1 else 'are'} missing; add the data file under the name "
+            "that the header gives it."
+        )
+    return tuple(found)
+
+
+def _data_file(file: SourceFile, signals: list[tuple[int, SignalLine]]) -> DataFile:
+    first = signals[0][1]
+    name = shown(file.name)
+    if any((s.fmt, s.byte_offset) != (first.fmt, first.byte_offset) for _, s in signals):
+        raise UnreadableRecordError(
+            f"The header gives two storage formats or two starts for {name}; one file has one."
+        )
+    if first.fmt in FLAC_FORMATS and len({s.samples_per_frame for _, s in signals}) > 1:
+        raise UnreadableRecordError(
+            f"The header gives two sampling rates for the FLAC file {name}; one file has one."
+        )
+    if file.head(10) == b"MATLAB 5.0":
+        raise UnreadableRecordError(
+            f"{name} is a MATLAB 5 file, whose numbers are packed in a way WFDB does not know; "
+            "export the recording as WFDB (.hea and .dat)."
+        )
+    per_frame = sum(s.samples_per_frame for _, s in signals)
+    return DataFile(file, first.fmt, first.byte_offset, tuple(i for i, _ in signals), per_frame)

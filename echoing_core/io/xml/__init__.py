@@ -1,0 +1,1 @@
+"""ECGs in XML: GE MUSE, Philips, HL7 aECG."""

@@ -1,0 +1,241 @@
+"""HL7 annotated ECG (``AnnotatedECG``) to `Recording`.
+
+A rhythm series holds one or more sequence sets: a time sequence (head and increment) and one
+sequence of voltages a lead (origin, scale, digits). Sets are laid side by side by their heads,
+NaN between them. Derived series, which hold representative beats, are never taken.
+
+References
+----------
+HL7 aECG Implementation Guide, 21 March 2005.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.errors import (
+    MissingLeadError,
+    SamplingRateError,
+    UnitsError,
+    UnreadableRecordError,
+)
+from echoing_core.io.channels import Channel, Findings, check_size, recording_from
+from echoing_core.io.lead_names import canonical_lead_name
+from echoing_core.io.sources import shown
+from echoing_core.io.units import mv_per_unit
+from echoing_core.io.wfdb.header import MAX_FS_HZ
+from echoing_core.records import Recording
+
+ROOT = "AnnotatedECG"
+
+MAX_DAYS = 31.0
+
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
+_STAMP = re.compile(r"(\d{14})(\.\d{1,9})?(?:[+-]\d{4})?", re.ASCII)
+
+
+@dataclass(eq=False)
+class _Stretch:
+    """One lead of one sequence set."""
+
+    source_name: str
+    start_s: float
+    step_s: float
+    signal_mv: npt.NDArray[np.float32]
+    stated: str
+
+
+def read_aecg(root: ET.Element, file_name: str, *, simulated: bool = False) -> Recording:
+    """Read the rhythm of an annotated ECG.
+
+    Parameters
+    ----------
+    root : Element
+        ``AnnotatedECG``.
+    file_name : str
+
+    Returns
+    -------
+    Recording
+        Millivolts; NaN where a lead was not recorded.
+
+    Raises
+    ------
+    RecordError
+        One of its children.
+    """
+    name = shown(file_name)
+    series = _rhythm(root, name)
+    notes = Findings()
+    sets = series.findall("component/sequenceSet")
+    stretches = [part for one in sets for part in _stretches(one, name)]
+    if not stretches:
+        raise MissingLeadError(
+            f"{name} holds no sequence of voltages; export it with the rhythm waveform."
+        )
+    step_s = stretches[0].step_s
+    if any(not math.isclose(s.step_s, step_s, rel_tol=1e-6) for s in stretches):
+        raise SamplingRateError(
+            f"The leads of {name} have different sampling rates; export them at one rate."
+        )
+    fs_hz = 1.0 / step_s
+    if math.isclose(fs_hz, round(fs_hz), rel_tol=1e-6):
+        fs_hz = float(round(fs_hz))
+    if not 0 < fs_hz <= MAX_FS_HZ:
+        raise SamplingRateError(
+            f"{name} gives a sampling rate of {fs_hz:g} Hz; a number above 0 and up to "
+            f"{MAX_FS_HZ:.0f} is needed."
+        )
+    channels = _joined(stretches, fs_hz, name, notes)
+    stem = file_name.rsplit(".", 1)[0]
+    return recording_from(channels, stem, "HL7 aECG", notes, simulated=simulated)
+
+
+def _rhythm(root: ET.Element, name: str) -> ET.Element:
+    """The series with the most voltages that is no representative beat."""
+    series = root.findall("component/series")
+    usable = [
+        s
+        for s in series
+        if "BEAT" not in _code(s).upper() and s.find("component/sequenceSet") is not None
+    ]
+    if not usable:
+        if root.find(".//derivedSeries") is not None or series:
+            raise UnreadableRecordError(
+                f"{name} holds representative beats only, not the rhythm; export it with the "
+                "rhythm waveform."
+            )
+        raise UnreadableRecordError(
+            f"{name} holds no waveform; export it with the rhythm waveform."
+        )
+    return max(usable, key=lambda s: sum(len(d.text or "") for d in s.iter("digits")))
+
+
+def _code(element: ET.Element) -> str:
+    found = element.find("code")
+    return "" if found is None else found.get("code", "")
+
+
+def _stretches(sequence_set: ET.Element, name: str) -> list[_Stretch]:
+    clock: tuple[float, float] | None = None
+    voltages: list[tuple[str, ET.Element]] = []
+    for sequence in sequence_set.findall("component/sequence"):
+        value, code = sequence.find("value"), _code(sequence)
+        if value is None:
+            continue
+        if code.startswith("TIME_"):
+            clock = _clock(value, name)
+        elif value.find("digits") is not None:
+            voltages.append((code, value))
+    if voltages and clock is None:
+        raise SamplingRateError(
+            f"{name} holds voltages without their times (increment); export it again."
+        )
+    start_s, step_s = clock or (0.0, 1.0)
+    return [_voltages(code, value, start_s, step_s, name) for code, value in voltages]
+
+
+def _clock(value: ET.Element, name: str) -> tuple[float, float]:
+    """Start in seconds and time between samples in seconds."""
+    increment = value.find("increment")
+    step = _quantity(increment)
+    unit = "s" if increment is None else increment.get("unit", "s")
+    if step is None or step <= 0 or unit not in _SECONDS:
+        raise SamplingRateError(f"{name} gives no usable time between samples; export it again.")
+    head = value.find("head")
+    text = "" if head is None else head.get("value", "")
+    stamp = _STAMP.fullmatch(text)
+    if stamp is not None and (head is None or not head.get("unit")):
+        try:
+            moment = datetime.strptime(stamp[1], "%Y%m%d%H%M%S")
+        except ValueError:
+            raise UnreadableRecordError(
+                f"{name} gives a start that is no date and time; export it again."
+            ) from None
+        start_s = (moment - datetime(1970, 1, 1)).total_seconds()
+        return start_s + float(stamp[2] or 0.0), step * _SECONDS[unit]
+    start = _quantity(head)
+    head_unit = "s" if head is None else head.get("unit", "s")
+    if start is None or head_unit not in _SECONDS:
+        start, head_unit = 0.0, "s"
+    return start * _SECONDS[head_unit], step * _SECONDS[unit]
+
+
+def _quantity(element: ET.Element | None) -> float | None:
+    text = "" if element is None else element.get("value", "").strip()
+    if not _NUMBER.fullmatch(text):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _voltages(code: str, value: ET.Element, start_s: float, step_s: float, name: str) -> _Stretch:
+    lead = canonical_lead_name(code) or shown(code)
+    scale, origin = value.find("scale"), value.find("origin")
+    units = "" if scale is None else scale.get("unit", "")
+    factor, gain = mv_per_unit(units) if units else None, _quantity(scale)
+    if factor is None or not gain:
+        raise UnitsError(
+            f"Lead {lead} of {name} gives no usable scale in a unit of voltage; export it again."
+        )
+    offset_mv = 0.0
+    if origin is not None:
+        offset, offset_factor = _quantity(origin), mv_per_unit(origin.get("unit", units))
+        if offset is None or offset_factor is None:
+            raise UnitsError(f"Lead {lead} of {name} gives no usable origin; export it again.")
+        offset_mv = offset * offset_factor
+    try:
+        digits = np.array((value.findtext("digits") or "").split(), dtype=np.float64)
+    except ValueError as exc:
+        raise UnreadableRecordError(
+            f"Lead {lead} of {name} holds samples that are no numbers; export it again."
+        ) from exc
+    if not digits.size:
+        raise UnreadableRecordError(f"Lead {lead} of {name} holds no sample; export it again.")
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+        mv = (digits * (gain * factor) + offset_mv).astype(np.float32)
+    if np.isinf(mv).any():
+        raise UnitsError(f"Lead {lead} of {name} holds values without end; export it again.")
+    return _Stretch(code, start_s, step_s, mv, f"{gain:g} {shown(units)} per unit")
+
+
+def _joined(
+    stretches: Sequence[_Stretch], fs_hz: float, name: str, notes: Findings
+) -> list[Channel]:
+    """Stretches on one time line, lead by lead."""
+    origin_s = min(s.start_s for s in stretches)
+    places = [round((s.start_s - origin_s) * fs_hz) for s in stretches]
+    n_times = max(p + s.signal_mv.size for p, s in zip(places, stretches, strict=True))
+    if n_times > MAX_DAYS * 86400 * fs_hz:
+        raise UnreadableRecordError(
+            f"{name} spans more than {MAX_DAYS:.0f} days; export a shorter part."
+        )
+    codes = list(dict.fromkeys(s.source_name for s in stretches))
+    check_size(n_times, len(codes), fs_hz, name)
+    channels = []
+    for code in codes:
+        row = np.full(n_times, np.nan, dtype=np.float32)
+        stated = ""
+        for place, stretch in zip(places, stretches, strict=True):
+            if stretch.source_name != code:
+                continue
+            free = row[place : place + stretch.signal_mv.size]
+            if not np.isnan(free).all():
+                notes.add(
+                    "Recorded twice for the same time, and the first is used: {}.",
+                    canonical_lead_name(code) or shown(code),
+                )
+            free[:] = np.where(np.isnan(free), stretch.signal_mv, free)
+            stated = stretch.stated
+        lead = canonical_lead_name(code) or shown(code)
+        channels.append(Channel(code, lead, fs_hz, row, stated))
+    return channels

@@ -1,0 +1,179 @@
+"""GE MUSE XML (``RestingECG``) to `Recording`.
+
+The format is not published; what is read here is what files of MUSE 7 to 9 and the readers of
+several groups agree on: ``Waveform`` elements of the types Rhythm and Median, in them one
+``LeadData`` a lead with samples as 16-bit integers, least significant byte first, in Base64. MUSE
+stores I, II and V1-V6; the other limb leads follow from I and II and are derived later, where
+every derived lead is called so.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.errors import (
+    MissingLeadError,
+    SamplingRateError,
+    UnitsError,
+    UnreadableRecordError,
+)
+from echoing_core.io.channels import Channel, Findings, check_size, recording_from
+from echoing_core.io.lead_names import canonical_lead_name
+from echoing_core.io.sources import shown
+from echoing_core.io.units import mv_per_unit
+from echoing_core.io.wfdb.header import MAX_FS_HZ
+from echoing_core.io.xml.tree import text_of
+from echoing_core.records import Recording
+
+ROOT = "RestingECG"
+
+_NOT_MEASURED = -32768
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+
+
+def read_muse(root: ET.Element, file_name: str, *, simulated: bool = False) -> Recording:
+    """Read the rhythm leads of a MUSE file; its median beats are never taken for them.
+
+    Parameters
+    ----------
+    root : Element
+        ``RestingECG``.
+    file_name : str
+
+    Returns
+    -------
+    Recording
+        Millivolts; NaN where a lead says that it was not measured.
+
+    Raises
+    ------
+    RecordError
+        One of its children.
+    """
+    name = shown(file_name)
+    waveforms = root.findall("Waveform")
+    rhythms = [w for w in waveforms if text_of(w, "WaveformType").lower() == "rhythm"]
+    if not rhythms:
+        kinds = {text_of(w, "WaveformType").lower() for w in waveforms}
+        if "median" in kinds:
+            raise UnreadableRecordError(
+                f"{name} holds only the median beat, not the rhythm; export it with the rhythm "
+                "waveform."
+            )
+        raise UnreadableRecordError(
+            f"{name} is a MUSE report without waveforms; export it with the rhythm waveform."
+        )
+    rhythm = max(rhythms, key=lambda w: len(w.findall("LeadData")))
+    fs_hz = _sampling_rate(rhythm, name)
+    notes = Findings()
+    if any(text_of(w, "WaveformType").lower() == "median" for w in waveforms):
+        notes.add("The file holds a median beat too; the rhythm is used.")
+    filters = _filters(rhythm)
+    channels = [_lead(data, fs_hz, filters, name, notes) for data in rhythm.findall("LeadData")]
+    if not channels:
+        raise MissingLeadError(f"{name} holds a rhythm waveform without leads; export it again.")
+    if len({c.signal_mv.size for c in channels}) > 1:
+        raise UnreadableRecordError(
+            f"The leads of {name} have different lengths, and the file does not say how they lie "
+            "in time; export it with full-length rhythm leads."
+        )
+    check_size(channels[0].signal_mv.size, len(channels), fs_hz, name)
+    stem = file_name.rsplit(".", 1)[0]
+    return recording_from(channels, stem, "GE MUSE XML", notes, simulated=simulated)
+
+
+def _sampling_rate(waveform: ET.Element, name: str) -> float:
+    """SampleBase times ten to SampleExponent, in Hz."""
+    base, exponent = text_of(waveform, "SampleBase"), text_of(waveform, "SampleExponent") or "0"
+    if not _NUMBER.fullmatch(base) or not re.fullmatch(r"[-+]?\d", exponent, re.ASCII):
+        raise SamplingRateError(f"{name} gives no sampling rate (SampleBase); export it again.")
+    fs_hz = float(base) * 10.0 ** int(exponent)
+    if not 0 < fs_hz <= MAX_FS_HZ:
+        raise SamplingRateError(
+            f"{name} gives a sampling rate of {fs_hz:g} Hz; a number above 0 and up to "
+            f"{MAX_FS_HZ:.0f} is needed."
+        )
+    return fs_hz
+
+
+def _filters(waveform: ET.Element) -> str:
+    """What the file says of filters; the unit of the high pass is hundredths of Hz in MUSE."""
+    parts = []
+    for tag, words in (("LowPassFilter", "low pass {} Hz"), ("ACFilter", "mains {}")):
+        value = text_of(waveform, tag)
+        if value and value != "0":
+            parts.append(words.format(value))
+    return ", ".join(parts)
+
+
+def _lead(data: ET.Element, fs_hz: float, filters: str, name: str, notes: Findings) -> Channel:
+    source = text_of(data, "LeadID") or "a lead without a name"
+    lead = canonical_lead_name(source) or shown(source)
+    units, gain_text = (
+        text_of(data, "LeadAmplitudeUnits"),
+        text_of(data, "LeadAmplitudeUnitsPerBit"),
+    )
+    factor = mv_per_unit(units) if units else None
+    if factor is None:
+        seen = f"in {shown(units)}" if units else "without a unit"
+        raise UnitsError(f"Lead {lead} of {name} is {seen}, so its size in mV is not known.")
+    gain = float(gain_text) if _NUMBER.fullmatch(gain_text) else math.nan
+    if not 0 < gain < math.inf:
+        raise UnitsError(
+            f"Lead {lead} of {name} gives no usable size of its units (LeadAmplitudeUnitsPerBit); "
+            "export it again."
+        )
+    if (text_of(data, "LeadSampleSize") or "2") != "2":
+        raise UnreadableRecordError(
+            f"Lead {lead} of {name} does not use two bytes a sample, as MUSE does; export it again."
+        )
+    if text_of(data, "LeadTimeOffset") not in ("", "0"):
+        raise UnreadableRecordError(
+            f"Lead {lead} of {name} begins later than the others, and how much is not said "
+            "clearly; export it with full-length rhythm leads."
+        )
+    digital = base64_integers(data.findtext("WaveFormData") or "", f"Lead {lead} of {name}")
+    declared = text_of(data, "LeadSampleCountTotal")
+    if declared and declared != str(digital.size):
+        raise UnreadableRecordError(
+            f"Lead {lead} of {name} holds {digital.size} samples where {shown(declared)} are "
+            "declared; export it again."
+        )
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+        mv = (digital.astype(np.float64) * (gain * factor)).astype(np.float32)
+    if np.isinf(mv).any():
+        raise UnitsError(f"Lead {lead} of {name} holds values without end; export it again.")
+    mv[digital == _NOT_MEASURED] = np.nan
+    if text_of(data, "LeadOff").upper() == "TRUE":
+        notes.add("The device says that the electrode was off: {}.", lead)
+    stated = f"{gain:g} {units.lower()} per unit" + (f", {filters}" if filters else "")
+    return Channel(source, lead, fs_hz, mv, shown(stated))
+
+
+def base64_integers(text: str, what: str) -> npt.NDArray[np.int16]:
+    """16-bit integers, least significant byte first, out of Base64 text.
+
+    Raises
+    ------
+    UnreadableRecordError
+        Not Base64, empty, or half a sample left over.
+    """
+    data = base64_bytes(text, what)
+    if not data or len(data) % 2:
+        raise UnreadableRecordError(f"{what} holds no whole samples; export it again.")
+    return np.frombuffer(data, dtype="<i2")
+
+
+def base64_bytes(text: str, what: str) -> bytes:
+    """The bytes of Base64 text with line breaks in it."""
+    try:
+        return base64.b64decode("".join(text.split()).encode("ascii"), validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise UnreadableRecordError(f"{what} is damaged (no Base64); export it again.") from exc

@@ -1,0 +1,1 @@
+"""Figures with intervals: metrics, bootstrap, distances, probe, results."""

@@ -1,0 +1,1 @@
+"""The language of reports: wording, phrases, SCP statements, what echo reports say."""

@@ -1,0 +1,1 @@
+"""What echo reports say, read from their sentences."""

@@ -1,0 +1,141 @@
+"""LVEF and findings out of the text of an echo report, by rules.
+
+No model and no network: the same text always gives the same answer, and every answer names the
+words it stands on. What the rules get wrong is measured in ``docs/echo-text.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from echoing_core.reports.echo_text.findings import FINDINGS, Finding, findings, lv_functions
+from echoing_core.reports.echo_text.findings import measures as measures_of
+from echoing_core.reports.echo_text.lvef import (
+    GRADE_LIMITS_PCT,
+    WORDS,
+    Lvef,
+    lvef_numbers,
+)
+from echoing_core.reports.echo_text.words import sentences, worse
+
+__all__ = ["FINDINGS", "EchoFindings", "Finding", "Lvef", "echo_findings"]
+
+_METHOD_RANK = {"3D": 0, "biplane": 1, None: 2, "visual": 2}
+
+
+@dataclass(frozen=True)
+class EchoFindings:
+    """What a report says, today and of earlier times.
+
+    Attributes
+    ----------
+    lvef : Lvef or None
+        The ejection fraction of this examination: a measured one (3D, biplane) before an
+        estimate, a number before words, and otherwise the first.
+    lvef_past : Lvef or None
+        The last one told of an earlier examination.
+    findings : mapping of str to Finding
+        By name (`FINDINGS`); of several statements the worst. What is not spoken of is not there.
+    findings_past : mapping of str to Finding
+        Told only of earlier times.
+    measures : mapping of str to float
+        ``septum_mm``, ``posterior_wall_mm``, ``lvedd_mm``, ``fractional_shortening_pct``,
+        ``pasp_mmhg``: the first of each.
+    """
+
+    lvef: Lvef | None
+    lvef_past: Lvef | None = None
+    findings: Mapping[str, Finding] = field(default_factory=lambda: MappingProxyType({}))
+    findings_past: Mapping[str, Finding] = field(default_factory=lambda: MappingProxyType({}))
+    measures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def lvef_pct(self) -> float | None:
+        """Number, middle of a range, or limit; None where there is none, or words alone."""
+        return None if self.lvef is None else self.lvef.pct
+
+    @property
+    def lvef_kind(self) -> str | None:
+        """``"number"``, ``"range"``, ``"at least"``, ``"at most"``, ``"words"``, or None."""
+        return None if self.lvef is None else self.lvef.kind
+
+    @property
+    def lvef_text(self) -> str | None:
+        """The words it stands on."""
+        return None if self.lvef is None else self.lvef.text
+
+    def lvef_below(self, threshold_pct: float) -> bool | None:
+        """Whether the ejection fraction is below; None where the report does not decide it."""
+        return None if self.lvef is None else self.lvef.below(threshold_pct)
+
+    def grade(self, name: str) -> str | None:
+        """Grade of a finding that is certain, ``"none"`` where it is denied, else None.
+
+        Raises
+        ------
+        KeyError
+            There is no such finding.
+        """
+        if name not in FINDINGS:
+            raise KeyError(name)
+        found = self.findings.get(name)
+        return found.grade if found is not None and found.certain else None
+
+
+def echo_findings(text: str) -> EchoFindings:
+    """Read the text of an echo report, or of any note that tells one.
+
+    Parameters
+    ----------
+    text : str
+        English, in any capitals.
+
+    Returns
+    -------
+    EchoFindings
+        Empty where the text says nothing of the heart.
+    """
+    numbers: list[Lvef] = []
+    words: list[Lvef] = []
+    now: dict[str, Finding] = {}
+    past: dict[str, Finding] = {}
+    measured: dict[str, float] = {}
+    for sentence in sentences(text):
+        numbers += lvef_numbers(sentence)
+        for said in lv_functions(sentence):
+            low, high = GRADE_LIMITS_PCT[said.grade]
+            words.append(
+                Lvef(
+                    None,
+                    low,
+                    high,
+                    WORDS,
+                    said.grade,
+                    None,
+                    said.past,
+                    said.start,
+                    said.end,
+                    said.text,
+                )
+            )
+        for found in findings(sentence):
+            _keep(past if found.past else now, found)
+        for name, value in measures_of(sentence):
+            measured.setdefault(name, value)
+    current = [one for one in numbers if not one.past] or [one for one in words if not one.past]
+    earlier = [one for one in (*words, *numbers) if one.past]
+    return EchoFindings(
+        min(current, key=lambda one: _METHOD_RANK[one.method], default=None),
+        earlier[-1] if earlier else None,
+        MappingProxyType(now),
+        MappingProxyType({name: one for name, one in past.items() if name not in now}),
+        MappingProxyType(measured),
+    )
+
+
+def _keep(found: dict[str, Finding], one: Finding) -> None:
+    other = found.get(one.name)
+    if other is None or (one.certain, worse(one.grade, other.grade)) > (other.certain, False):
+        found[one.name] = one

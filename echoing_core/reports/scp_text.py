@@ -1,0 +1,206 @@
+"""English report texts and labels from SCP-ECG statements, as PTB-XL carries them.
+
+PTB-XL's own reports are German (and some Swedish); its SCP statements (Wagner et al. 2020,
+Sci Data 7:154, Table 2 and ``scp_statements.csv``) say the same in 71 codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from echoing_core.reports.phrases import compose_report
+
+SCP_FINDINGS: dict[str, str] = {
+    "NDT": "nondiagnostic_t",
+    "NST_": "nonspecific_st",
+    "DIG": "digitalis_effect",
+    "LNGQT": "long_qt",
+    "NORM": "normal_ecg",
+    "IMI": "mi_inferior",
+    "ASMI": "mi_anteroseptal",
+    "LVH": "lvh",
+    "LAFB": "lafb",
+    "ISC_": "ischemia",
+    "IRBBB": "irbbb",
+    "1AVB": "av_block_1",
+    "IVCD": "ivcd",
+    "ISCAL": "ischemia_anterolateral",
+    "CRBBB": "rbbb",
+    "CLBBB": "lbbb",
+    "ILMI": "mi_inferolateral",
+    "LAO/LAE": "lae",
+    "AMI": "mi_anterior",
+    "ALMI": "mi_anterolateral",
+    "ISCIN": "ischemia_inferior",
+    "INJAS": "injury_anteroseptal",
+    "LMI": "mi_lateral",
+    "ISCIL": "ischemia_inferolateral",
+    "LPFB": "lpfb",
+    "ISCAS": "ischemia_anteroseptal",
+    "INJAL": "injury_anterolateral",
+    "ISCLA": "ischemia_lateral",
+    "RVH": "rvh",
+    "ANEUR": "aneurysm",
+    "RAO/RAE": "rae",
+    "EL": "electrolyte_or_drug",
+    "WPW": "wpw",
+    "ILBBB": "ilbbb",
+    "IPLMI": "mi_inferoposterolateral",
+    "ISCAN": "ischemia_anterior",
+    "IPMI": "mi_inferoposterior",
+    "SEHYP": "septal_hypertrophy",
+    "INJIN": "injury_inferior",
+    "INJLA": "injury_lateral",
+    "PMI": "mi_posterior",
+    "3AVB": "av_block_3",
+    "INJIL": "injury_inferolateral",
+    "2AVB": "av_block_2",
+    "ABQRS": "abnormal_qrs",
+    "PVC": "pvc",
+    "STD_": "st_depression",
+    "VCLVH": "lvh_voltage",
+    "QWAVE": "q_waves",
+    "LOWT": "t_flat",
+    "NT_": "nonspecific_t",
+    "PAC": "pac",
+    "LPR": "prolonged_pr",
+    "INVT": "t_inversion",
+    "LVOLT": "low_voltage",
+    "HVOLT": "high_voltage",
+    "TAB_": "t_abnormal",
+    "STE_": "st_elevation",
+    "PRC(S)": "premature_beats",
+    "SR": "sinus_rhythm",
+    "AFIB": "atrial_fibrillation",
+    "STACH": "sinus_tachycardia",
+    "SARRH": "sinus_arrhythmia",
+    "SBRAD": "sinus_bradycardia",
+    "PACE": "paced_rhythm",
+    "SVARR": "sv_arrhythmia",
+    "BIGU": "bigeminy",
+    "AFLT": "atrial_flutter",
+    "SVTAC": "svt",
+    "PSVT": "psvt",
+    "TRIGU": "trigeminy",
+}
+"""Finding of each of the 71 SCP codes of PTB-XL."""
+
+HEART_AXIS_FINDINGS: dict[str, str] = {
+    "MID": "normal_axis",
+    "LAD": "left_axis",
+    "ALAD": "left_axis",
+    "RAD": "right_axis",
+    "ARAD": "right_axis",
+    "AXL": "left_axis",
+    "AXR": "vertical_axis",
+    "SAG": "indeterminate_axis",
+}
+"""Finding of each value of PTB-XL's column ``heart_axis``.
+
+Checked against the QRS axis of the recordings: AXL lies near -36 degrees, AXR near 78.
+"""
+
+SUPERCLASS_CODES: dict[str, tuple[str, ...]] = {
+    "NORM": ("NORM",),
+    "MI": (
+        *("IMI", "ASMI", "ILMI", "AMI", "ALMI", "LMI", "IPLMI", "IPMI", "PMI"),
+        *("INJAS", "INJAL", "INJIN", "INJLA", "INJIL"),
+    ),
+    "STTC": (
+        *("NDT", "NST_", "DIG", "LNGQT", "ANEUR", "EL"),
+        *("ISC_", "ISCAL", "ISCIN", "ISCIL", "ISCAS", "ISCLA", "ISCAN"),
+    ),
+    "CD": (
+        *("LAFB", "LPFB", "IRBBB", "CRBBB", "ILBBB", "CLBBB", "IVCD", "WPW"),
+        *("1AVB", "2AVB", "3AVB"),
+    ),
+    "HYP": ("LVH", "RVH", "SEHYP", "LAO/LAE", "RAO/RAE"),
+}
+"""Diagnostic superclass -> SCP codes, as ``diagnostic_class`` of ``scp_statements.csv``."""
+
+ABSENCE_SHARE = 0.3
+"""Share of free texts that deny something."""
+
+_CLASS_OF = {code: name for name, codes in SUPERCLASS_CODES.items() for code in codes}
+
+# What a text may deny, and the codes that speak against denying it. Broader than the code of
+# the finding itself: nobody writes "no lvh" under voltage criteria for it.
+_DENIABLE: dict[str, frozenset[str]] = {
+    "atrial_fibrillation": frozenset({"AFIB", "AFLT", "SVARR"}),
+    "lbbb": frozenset({"CLBBB", "ILBBB", "IVCD", "PACE"}),
+    "rbbb": frozenset({"CRBBB", "IRBBB", "IVCD", "PACE"}),
+    "lvh": frozenset({"LVH", "VCLVH", "HVOLT", "SEHYP"}),
+    "ischemia": frozenset({*SUPERCLASS_CODES["STTC"], *SUPERCLASS_CODES["MI"], "STD_", "STE_"}),
+    "pvc": frozenset({"PVC", "BIGU", "TRIGU", "PRC(S)"}),
+    "av_block_1": frozenset({"1AVB", "2AVB", "3AVB", "LPR"}),
+}
+_DOUBTFUL_BELOW_PCT = 50.0
+
+
+def superclasses_of_codes(codes: Mapping[str, float]) -> tuple[str, ...]:
+    """Return the diagnostic superclasses of SCP codes, whatever their likelihoods.
+
+    The rule of the PTB-XL benchmark (Strodthoff et al. 2021): any diagnostic code that is
+    listed counts, also at likelihood 0, which PTB-XL uses for "not stated".
+    """
+    found = {_CLASS_OF[code] for code in codes if code in _CLASS_OF}
+    return tuple(name for name in SUPERCLASS_CODES if name in found)
+
+
+def report_from_scp(
+    codes: Mapping[str, float],
+    heart_axis: str | None,
+    rng: np.random.Generator,
+    *,
+    style: str,
+) -> str:
+    """Word the SCP statements of one ECG in English; other ``rng`` draws give other texts.
+
+    Parameters
+    ----------
+    codes : mapping of str to float
+        SCP code -> likelihood in percent. 0 means that none was stated; a stated likelihood
+        under 50 % becomes "possible" in some texts.
+    heart_axis : str or None
+        PTB-XL's ``heart_axis``; anything that is not one of its values (NaN included) is
+        left unsaid.
+    rng : Generator
+    style : {"machine", "free"}
+        As in `compose_report`. Some free texts deny what the codes leave out.
+
+    Returns
+    -------
+    str
+        Lower case.
+
+    Raises
+    ------
+    ValueError
+        A code is not one of PTB-XL's 71, or there is none.
+    """
+    unknown = sorted(code for code in codes if code not in SCP_FINDINGS)
+    if unknown or not codes:
+        raise ValueError(f"SCP codes {unknown} are unknown" if unknown else "no SCP codes given")
+    findings = [SCP_FINDINGS[code] for code in codes]
+    axis = HEART_AXIS_FINDINGS.get(heart_axis) if isinstance(heart_axis, str) else None
+    if axis is not None:
+        findings.append(axis)
+    if style == "machine" and "NORM" not in codes and set(codes) != {"SR"}:
+        findings.append("abnormal_ecg")
+    absent: list[str] = []
+    if style == "free" and rng.random() < ABSENCE_SHARE:
+        options = [key for key, against in _DENIABLE.items() if against.isdisjoint(codes)]
+        n_denied = min(len(options), int(rng.integers(1, 3)))
+        absent = [str(key) for key in rng.permutation(options)[:n_denied]]
+    return compose_report(
+        findings,
+        rng,
+        style=style,
+        absent=absent,
+        doubtful=[
+            SCP_FINDINGS[code] for code, pct in codes.items() if 0 < pct < _DOUBTFUL_BELOW_PCT
+        ],
+        superclasses=superclasses_of_codes(codes),
+    )

@@ -1,0 +1,276 @@
+"""What a careful reader would find in a simulated ECG, and the truth about its heart.
+
+Conduction, infarct and rhythm are known from the state. Voltages, axis, ST levels and T waves
+are measured on one clean conducted beat, so that a finding is reported because it is visible.
+Criteria: low voltage, Sokolow-Lyon and Cornell (Hancock et al., J Am Coll Cardiol 2009;53:992);
+axis limits -30 and +90 degrees (Surawicz et al. 2009;53:976); ST and T (Rautaharju et al.
+2009;53:982; Thygesen et al., Circulation 2018;138:e618).
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.records import LEADS
+from echoing_core.reports.phrases import lvef_grade, superclasses_of
+from echoing_core.simulate.ecg.beats import conducted_beat
+from echoing_core.simulate.ecg.heart_vector import Torso, twelve_leads
+from echoing_core.simulate.ecg.waves import QRS, ST_T, Build, Waves
+from echoing_core.simulate.heart.rhythm import PAC, PVC
+from echoing_core.simulate.heart.state import HeartState
+
+F64 = npt.NDArray[np.float64]
+
+SLVH_WALL_MM = 15.0
+"""Walls from this thickness on are severely thick."""
+
+DLV_LVEDD_MM = {"m": 58.0, "f": 52.0}
+"""Above this end-diastolic diameter a left ventricle is dilated (Lang et al. 2015)."""
+
+_ROW = {lead: i for i, lead in enumerate(LEADS)}
+_NEIGHBOURS = ("I", "aVL"), ("II", "III"), ("III", "aVF"), ("II", "aVF")
+_CHEST = LEADS[6:]
+_PAIRS = (*_NEIGHBOURS, *itertools.pairwise(_CHEST), ("V6", "I"))
+
+_SITES = {
+    "anteroseptal": "mi_anteroseptal",
+    "anterior": "mi_anterior",
+    "anterolateral": "mi_anterolateral",
+    "lateral": "mi_lateral",
+    "inferior": "mi_inferior",
+    "inferolateral": "mi_inferolateral",
+    "inferoposterior": "mi_inferoposterior",
+    "posterior": "mi_posterior",
+}
+_INJURY = {"anterior": "anteroseptal", "lateral": "lateral", "inferior": "inferior"}
+
+
+@dataclass(frozen=True)
+class BeatMeasures:
+    """Measurements on one clean conducted beat.
+
+    Attributes
+    ----------
+    r_mv, s_mv : ndarray, shape (12,)
+        Highest and lowest QRS values, leads in the order of `LEADS`.
+    st_mv : ndarray, shape (12,)
+        Level 60 ms after the J point.
+    t_mv : ndarray, shape (12,)
+        Largest value of the T wave by size, with its sign.
+    axis_deg : float
+        Frontal axis of the net QRS area.
+    """
+
+    r_mv: F64
+    s_mv: F64
+    st_mv: F64
+    t_mv: F64
+    axis_deg: float
+
+    def any_pair(self, seen: npt.NDArray[np.bool_]) -> bool:
+        """Whether ``seen`` (12,) holds in two neighbouring leads."""
+        return any(seen[_ROW[a]] and seen[_ROW[b]] for a, b in _PAIRS)
+
+
+def measure_beat(state: HeartState, build: Build, torso: Torso) -> BeatMeasures:
+    """Draw one clean conducted beat and measure it."""
+    waves = conducted_beat(state, build)
+    t = np.arange(-10.0, state.qt_ms + 120.0, 4.0)
+    qrs = _leads(waves, QRS, t, torso)
+    rest = _leads(waves, ST_T, t, torso)
+    inside = (t >= 0) & (t <= state.qrs_ms)
+    j60 = int(np.searchsorted(t, state.qrs_ms + 60.0))
+    late = t > state.qrs_ms + 80.0
+    t_wave = rest[:, late]
+    t_mv = t_wave[np.arange(12), np.abs(t_wave).argmax(axis=1)]
+    area = qrs[:, inside].sum(axis=1)
+    # aVF is 1.15 times weaker than I's scale in the frontal plane.
+    axis = np.degrees(np.arctan2(1.1547 * area[_ROW["aVF"]], area[_ROW["I"]]))
+    both = qrs + rest
+    return BeatMeasures(
+        r_mv=both[:, inside].max(axis=1),
+        s_mv=both[:, inside].min(axis=1),
+        st_mv=both[:, j60],
+        t_mv=t_mv,
+        axis_deg=float(axis),
+    )
+
+
+def find_in_ecg(
+    state: HeartState, measures: BeatMeasures, beat_kinds: npt.NDArray[np.int8]
+) -> tuple[str, ...]:
+    """Return the keys of the findings that the ECG shows.
+
+    Parameters
+    ----------
+    beat_kinds : ndarray
+        Kinds of the beats inside the recording.
+    """
+    found = [*_rhythm(state), *_ectopy(state, beat_kinds), *_conduction(state)]
+    if state.infarct:
+        found.append(_SITES[state.infarct])
+    found += _repolarisation(state, measures)
+    found += _chambers(state, measures)
+    if measures.axis_deg < -30.0 and state.fascicle != "lafb" and state.rhythm != "paced":
+        found.append("left_axis")
+    elif measures.axis_deg > 100.0 and state.fascicle != "lpfb" and state.rhythm != "paced":
+        found.append("right_axis")
+    if state.notching > 0.55 and state.conduction == "normal" and not state.wide_secondary:
+        found.append("abnormal_qrs")
+    harmless = {"sinus_rhythm", "sinus_bradycardia", "sinus_arrhythmia"}
+    found.append("normal_ecg" if set(found) <= harmless else "abnormal_ecg")
+    return tuple(found)
+
+
+def find_in_echo(state: HeartState) -> tuple[str, ...]:
+    """Return the keys of what an echocardiogram of this heart shows."""
+    found = [lvef_grade(state.lvef_pct)]
+    if state.wall_mm >= SLVH_WALL_MM:
+        found.append("wall_severely_thick")
+    elif state.wall_mm < 11.0:
+        found.append("wall_thickness_normal")
+    dilated = state.lvedd_mm > DLV_LVEDD_MM[state.sex]
+    found.append("lv_dilated" if dilated else "lv_size_normal")
+    return tuple(found)
+
+
+def true_labels(state: HeartState, findings: tuple[str, ...]) -> dict[str, float | bool | str]:
+    """Return the truth about one ECG: its heart, and what its clean trace shows."""
+    seen = set(findings)
+    classes = superclasses_of(findings)
+    slvh = state.wall_mm >= SLVH_WALL_MM
+    dlv = state.lvedd_mm > DLV_LVEDD_MM[state.sex]
+    labels: dict[str, float | bool | str] = {
+        "age_years": state.age_years,
+        "sex": state.sex,
+        "lvef_pct": state.lvef_pct,
+        "wall_mm": state.wall_mm,
+        "lvedd_mm": state.lvedd_mm,
+        "lvef_lt40": state.lvef_pct < 40.0,
+        "slvh": slvh,
+        "dlv": dlv,
+        "slvh_or_dlv": slvh or dlv,
+        "rhythm": state.rhythm,
+        "heart_rate_bpm": round(state.heart_rate_bpm, 1),
+        "qrs_ms": round(state.qrs_ms, 1),
+        "af": "atrial_fibrillation" in seen,
+        "flutter": "atrial_flutter" in seen,
+        "paced": state.rhythm == "paced",
+        "lbbb": "lbbb" in seen,
+        "rbbb": "rbbb" in seen,
+        "lafb": "lafb" in seen,
+        "av_block_1": "av_block_1" in seen,
+        "mi": bool(state.infarct),
+        "pvc": "pvc" in seen,
+        "pac": "pac" in seen,
+        "lvh": "lvh" in seen,
+    }
+    labels.update({name: name in classes for name in ("NORM", "MI", "STTC", "CD", "HYP")})
+    return labels
+
+
+def _leads(waves: Waves, group: int, t_ms: F64, torso: Torso) -> F64:
+    keep = waves.group == group
+    z = t_ms - waves.centre_ms[keep, None]
+    z = z / np.where(z < 0, waves.rise_ms[keep, None], waves.fall_ms[keep, None])
+    shape = np.exp(-0.5 * z**2)
+    eight = torso.matrix @ (waves.vector_mv[keep].T @ shape)
+    eight[2:] += torso.near * (waves.chest_mv[keep].T @ shape)
+    return twelve_leads(eight).astype(np.float64)
+
+
+def _rhythm(state: HeartState) -> list[str]:
+    if state.rhythm != "sinus":
+        name = {
+            "af": "atrial_fibrillation",
+            "flutter": "atrial_flutter",
+            "svt": "svt",
+            "paced": "paced_rhythm",
+        }[state.rhythm]
+        return [name]
+    if state.heart_rate_bpm > 100.0:
+        return ["sinus_tachycardia"]
+    if state.heart_rate_bpm < 60.0:
+        return ["sinus_bradycardia"]
+    return ["sinus_arrhythmia"] if state.hrv > 0.075 else ["sinus_rhythm"]
+
+
+def _ectopy(state: HeartState, beat_kinds: npt.NDArray[np.int8]) -> list[str]:
+    found = []
+    if (beat_kinds == PVC).any():
+        found.append("pvc")
+        if state.bigeminy:
+            found.append("bigeminy")
+    if (beat_kinds == PAC).any():
+        found.append("pac")
+    return found
+
+
+def _conduction(state: HeartState) -> list[str]:
+    if state.rhythm == "paced":
+        return []
+    found = [] if state.conduction == "normal" else [state.conduction]
+    if state.fascicle:
+        found.append(state.fascicle)
+    if state.rhythm == "sinus" and state.pr_ms > 200.0:
+        found.append("av_block_1")
+    return found
+
+
+def _repolarisation(state: HeartState, measures: BeatMeasures) -> list[str]:
+    if state.wide_secondary or state.conduction == "wpw":
+        return []
+    found = []
+    if state.st_t == "ischemia":
+        found.append(f"ischemia_{state.st_t_area}")
+    elif state.st_t == "injury":
+        found.append(f"injury_{_INJURY[state.st_t_area]}")
+    elif state.st_t == "digitalis":
+        found.append("digitalis_effect")
+    usually_up = np.array([lead not in ("III", "aVR", "aVL", "V1", "V2") for lead in LEADS])
+    depressed = measures.any_pair((measures.st_mv < -0.10) & usually_up)
+    # Up to 0.25 mV are normal in V2 and V3 of men.
+    limit = np.array([0.28 if lead in ("V2", "V3", "V4") else 0.13 for lead in LEADS])
+    raised = measures.any_pair((measures.st_mv > limit) & (np.array(LEADS) != "aVR"))
+    tall = np.maximum(measures.r_mv, 0.3)
+    inverted = measures.any_pair((measures.t_mv < -0.10) & usually_up)
+    flat = measures.any_pair((np.abs(measures.t_mv) < 0.04 * tall + 0.015) & usually_up)
+    if depressed and state.st_t != "digitalis":
+        found.append("st_depression")
+    if raised:
+        found.append("st_elevation")
+    if inverted and state.conduction != "rbbb":
+        found.append("t_inversion")
+    elif flat:
+        found.append("t_flat")
+    if state.st_t == "nonspecific":
+        found += ["nonspecific_st"] * (not depressed) + ["nonspecific_t"] * (not inverted)
+    if state.qtc_ms - 0.5 * max(state.qrs_ms - 110.0, 0.0) > 475.0 and state.rhythm == "sinus":
+        found.append("long_qt")
+    return found
+
+
+def _chambers(state: HeartState, measures: BeatMeasures) -> list[str]:
+    found = []
+    r, s = measures.r_mv, measures.s_mv
+    if not state.wide_secondary and state.conduction not in ("wpw", "rbbb"):
+        sokolow = -s[_ROW["V1"]] + max(r[_ROW["V5"]], r[_ROW["V6"]])
+        cornell = r[_ROW["aVL"]] - s[_ROW["V3"]]
+        high = sokolow >= 3.5 or cornell >= (2.8 if state.sex == "m" else 2.0)
+        young = state.age_years < 40.0
+        if high and (state.hypertrophy > 2.2 or state.st_t == "strain"):
+            found.append("lvh")
+        elif high and (sokolow >= 4.2 or cornell >= 3.2) and not young:
+            found.append("lvh_voltage")
+        elif state.st_t == "strain":
+            found.append("lvh")
+    if state.rvh:
+        found.append("rvh")
+    found += ["lae"] * state.lae + ["rae"] * state.rae
+    if (r - s)[:6].max() < 0.5:
+        found.append("low_voltage")
+    return found

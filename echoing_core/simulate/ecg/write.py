@@ -1,0 +1,172 @@
+"""A simulated cohort as files: WFDB records and CSV tables that the readers take back."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from echoing_core.errors import ConfigError
+from echoing_core.io.echo.avi import write_avi
+from echoing_core.io.echo.frames import needed
+from echoing_core.io.wfdb.write import write_wfdb
+from echoing_core.simulate.ecg.study import (
+    DEFAULT_CONFIG,
+    SimulatedStudy,
+    SimulationConfig,
+    simulate_study,
+)
+from echoing_core.simulate.echo.clips import study_clips
+from echoing_core.simulate.heart import identity
+
+_README = """\
+SIMULATED ECGs. No person stands behind any of these records.
+
+Made by EchoingECG with seed {seed}: {n_patients} patients, {n_ecgs} ECGs.
+Settings: {config}
+
+records/        WFDB records, 12 leads, {fs_hz:g} Hz, {duration_s:g} s, 1000 units per mV
+studies.csv     one row per ECG: patient_id, study_id, record_id, path, split (by patient),
+                quality, echo_path, findings, echo_findings, report_style, report, and the
+                simulated heart's truth in the columns label_*
+noise_spans.csv record_id, kind, leads, start_s, end_s, snr_db of every disturbance
+echo/           {echo}
+
+Research use only; not for diagnosis.
+"""
+
+_ECHO_THERE = "SIMULATED echocardiography videos (AVI), one folder per study (column echo_path)"
+_ECHO_ABSENT = "the place of echocardiography videos; empty here (column echo_path too)"
+
+
+def write_cohort(
+    folder: Path,
+    n_patients: int,
+    seed: int,
+    config: SimulationConfig = DEFAULT_CONFIG,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    echo: bool = False,
+) -> int:
+    """Write patients 0 to ``n_patients`` - 1 of a cohort.
+
+    Parameters
+    ----------
+    folder : path
+        Made if absent; must hold nothing.
+    progress : callable, optional
+        Called with (patients done, patients in all).
+    echo : bool
+        Write the echocardiogram of each study too, as AVI videos in three views under
+        ``echo/<study_id>/``, about 0.6 MB a study; the column ``echo_path`` names that folder.
+
+    Returns
+    -------
+    int
+        Number of ECGs written.
+
+    Raises
+    ------
+    ConfigError
+        If ``folder`` holds something, or ``n_patients`` is not positive, or PyAV is not installed
+        where echocardiograms are asked for.
+    """
+    if n_patients < 1:
+        raise ConfigError(f"A cohort needs at least one patient, not {n_patients}.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
+            f"{folder} is not empty, and a cohort never overwrites anything. "
+            "Choose a new folder, or empty this one."
+        )
+    if echo:
+        needed("av", "PyAV")  # before anything is written
+    records = folder / "records"
+    records.mkdir(parents=True)
+    (folder / "echo").mkdir()
+    n_ecgs = 0
+    with (
+        (folder / "studies.csv").open("w", newline="", encoding="utf-8") as studies_file,
+        (folder / "noise_spans.csv").open("w", newline="", encoding="utf-8") as spans_file,
+    ):
+        spans = csv.writer(spans_file)
+        spans.writerow(("record_id", "kind", "leads", "start_s", "end_s", "snr_db"))
+        studies: csv.DictWriter[str] | None = None
+        for study, done in _cohort(n_patients, seed, config):
+            row = study_row(study)
+            if echo:
+                row["echo_path"] = _write_echo(folder, study)
+            if studies is None:
+                studies = csv.DictWriter(studies_file, fieldnames=list(row))
+                studies.writeheader()
+            studies.writerow(row)
+            for span in study.noise_spans:
+                leads = " ".join(span.lead_names)
+                start, end = round(span.start_s, 3), round(span.end_s, 3)
+                spans.writerow((study.record_id, span.kind, leads, start, end, span.snr_db))
+            recording = study.recording_12
+            write_wfdb(
+                records,
+                study.record_id,
+                recording.signal_mv,
+                recording.fs_hz,
+                recording.lead_names,
+                comments=(
+                    f"simulated by EchoingECG, seed {seed}; no person stands behind it",
+                    f"report: {study.report}",
+                ),
+            )
+            n_ecgs += 1
+            if progress is not None and done:
+                progress(done, n_patients)
+    readme = _README.format(
+        seed=seed,
+        n_patients=n_patients,
+        n_ecgs=n_ecgs,
+        config=config,
+        echo=_ECHO_THERE if echo else _ECHO_ABSENT,
+        fs_hz=config.fs_hz,
+        duration_s=config.duration_s,
+    )
+    (folder / "README.txt").write_text(readme, encoding="utf-8")
+    return n_ecgs
+
+
+def _write_echo(folder: Path, study: SimulatedStudy) -> str:
+    """Write the clips of a study; returns their folder as the table names it."""
+    place = f"echo/{study.study_id}"
+    (folder / place).mkdir()
+    for clip in study_clips(*identity.parse_record_id(study.record_id)):
+        write_avi(folder / place / f"{clip.view}.avi", clip)
+    return place
+
+
+def study_row(study: SimulatedStudy) -> dict[str, Any]:
+    """Return one row of ``studies.csv``."""
+    row: dict[str, Any] = {
+        "patient_id": study.patient_id,
+        "study_id": study.study_id,
+        "record_id": study.record_id,
+        "path": f"records/{study.record_id}",
+        "split": identity.split_of(study.patient_id),
+        "simulated": True,
+        "quality": study.quality,
+        "echo_path": "",
+        "findings": " ".join(study.findings),
+        "echo_findings": " ".join(study.echo_findings),
+        "report_style": study.report_style,
+        "report": study.report,
+    }
+    row.update({f"label_{name}": value for name, value in study.labels.items()})
+    return row
+
+
+def _cohort(
+    n_patients: int, seed: int, config: SimulationConfig
+) -> Iterator[tuple[SimulatedStudy, int]]:
+    """Every study; the number is the patients done, 0 before a patient's last ECG."""
+    for patient in range(n_patients):
+        count = identity.ecg_count(seed, patient)
+        for ecg in range(count):
+            study = simulate_study(seed, patient, ecg, config)
+            yield study, patient + 1 if ecg == count - 1 else 0

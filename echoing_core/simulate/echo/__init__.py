@@ -1,0 +1,1 @@
+"""Echo clips of the same hearts."""

@@ -1,0 +1,190 @@
+"""Echocardiography clips of a simulated heart, with its ejection fraction, size and wall."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.errors import ConfigError
+from echoing_core.records import EchoClip, EchoStudy
+from echoing_core.simulate.ecg.study import SIMULATED_NOTE, patient_state
+from echoing_core.simulate.echo.anatomy import Pump, pump
+from echoing_core.simulate.echo.speckle import (
+    draw_beam,
+    sample_texture,
+    speckle_texture,
+    to_screen,
+)
+from echoing_core.simulate.echo.views import Canvas, Scene, draw_a4c, draw_plax, draw_psax
+from echoing_core.simulate.heart import identity
+from echoing_core.simulate.heart.rhythm import CONDUCTED, beat_train
+from echoing_core.simulate.heart.state import HeartState
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+
+VIEWS = ("a4c", "plax", "psax")
+"""Apical four-chamber, parasternal long axis, parasternal short axis."""
+
+DEPTH_MM = 168.0
+"""Width and height of a picture, whatever its number of pixels."""
+
+PIXEL_MM = DEPTH_MM / 112
+"""Pixel spacing of the usual picture of 112 x 112 pixels: 1.5 mm."""
+
+_PROBE_MM = 3.0
+
+_DRAW: dict[str, Callable[[HeartState, Pump, Canvas, np.random.Generator], Scene]] = {
+    "a4c": draw_a4c,
+    "plax": draw_plax,
+    "psax": draw_psax,
+}
+
+
+def pixel_mm(size: int) -> float:
+    """Pixel spacing of a picture of ``size`` x ``size`` pixels."""
+    return DEPTH_MM / size
+
+
+def echo_clip(
+    state: HeartState,
+    view: str,
+    rng: np.random.Generator,
+    *,
+    size: int = 112,
+    n_frames: int = 32,
+    fps: float | None = None,
+    n_beats: float = 2.5,
+    clip_id: str = "",
+) -> EchoClip:
+    """Draw one clip of a heart.
+
+    Parameters
+    ----------
+    state : HeartState
+        Its ``lvef_pct``, ``lvedd_mm``, ``wall_mm``, rhythm, rate and infarct show.
+    view : str
+        One of `VIEWS`.
+    size : int
+        Height and width in pixels; the picture is always `DEPTH_MM` deep.
+    n_frames : int
+    fps : float, optional
+        Frames per second. Without it, as many as make ``n_frames`` last ``n_beats`` mean beats.
+    n_beats : float
+        Not used where ``fps`` is given.
+    clip_id : str
+        Without it, ``sim-`` and the view.
+
+    Returns
+    -------
+    EchoClip
+        Frames of shape (n_frames, size, size, 3), grey, marked as simulated.
+
+    Raises
+    ------
+    ConfigError
+        If the view does not exist, or a number is out of range.
+    """
+    if view not in _DRAW:
+        raise ConfigError(f"There is no simulated view {view!r}; choose from {', '.join(VIEWS)}.")
+    if size < 32 or n_frames < 1:
+        raise ConfigError(
+            f"A simulated clip needs at least one frame of 32 x 32 pixels, not {n_frames} of "
+            f"{size} x {size}."
+        )
+    if fps is None:
+        fps = n_frames * state.heart_rate_bpm / (60.0 * n_beats)
+    if not 0 < fps < 1000:
+        raise ConfigError(f"Frames per second must lie between 0 and 1000, not {fps:g}.")
+
+    beats, look, machine = rng.spawn(3)
+    motion = _motion(state, n_frames, fps, beats)
+    spacing = pixel_mm(size)
+    x_mm, depth_mm = _pixels(size)
+    beam = draw_beam(x_mm, depth_mm, machine)
+    shift, turn = _probe(n_frames, look)
+    canvas = Canvas(x_mm.ravel()[beam.inside], depth_mm.ravel()[beam.inside], spacing, shift, turn)
+    scene = _DRAW[view](state, motion, canvas, look)
+    speckle = sample_texture(speckle_texture(machine), scene.x_mm / spacing, scene.y_mm / spacing)
+    return EchoClip(
+        frames=to_screen(scene.tissue, speckle, beam, machine),
+        fps=float(fps),
+        clip_id=clip_id or f"sim-{view}",
+        view=view,
+        simulated=True,
+    )
+
+
+def study_clips(
+    seed: int,
+    patient: int,
+    ecg: int = 0,
+    views: Sequence[str] = VIEWS,
+    **settings: Any,
+) -> tuple[EchoClip, ...]:
+    """Draw the clips of a patient's heart at the time of one ECG; the arguments determine them.
+
+    A view comes out the same whichever others are asked for.
+
+    Parameters
+    ----------
+    views : sequence of str
+    **settings
+        Of `echo_clip`: ``size``, ``n_frames``, ``fps``, ``n_beats``.
+
+    Raises
+    ------
+    ConfigError
+        If a view does not exist, or a number is out of range.
+    """
+    state = patient_state(seed, patient, ecg)
+    name = identity.record_id(seed, patient, ecg)
+    streams = identity.stream(identity.ECHO, seed, patient, ecg).spawn(len(VIEWS))
+    rngs = dict(zip(VIEWS, streams, strict=True))
+    clips = []
+    for view in views:
+        if view not in rngs:
+            raise ConfigError(
+                f"There is no simulated view {view!r}; choose from {', '.join(VIEWS)}."
+            )
+        clips.append(echo_clip(state, view, rngs[view], clip_id=f"{name}-{view}", **settings))
+    return tuple(clips)
+
+
+def simulate_echo(seed: int, patient: int, ecg: int = 0, **settings: Any) -> EchoStudy:
+    """Return `study_clips` as a study, named as the ECG's study."""
+    return EchoStudy(
+        study_id=f"{identity.patient_id(seed, patient)}-s{ecg}",
+        clips=study_clips(seed, patient, ecg, **settings),
+        notes=(SIMULATED_NOTE,),
+    )
+
+
+def _motion(state: HeartState, n_frames: int, fps: float, rng: np.random.Generator) -> Pump:
+    """Beats as the rhythm draws them, from just before a conducted one."""
+    duration = n_frames / fps
+    mean_s = 60.0 / state.heart_rate_bpm
+    train = beat_train(state, 0.0, duration + 4.0 * mean_s, rng)
+    starts = (train.onset_s > mean_s) & (train.kind == CONDUCTED)
+    # A train of nothing but premature beats does not occur; the first beat would serve there.
+    first = int(np.argmax(starts)) or 1
+    start = train.onset_s[first] - rng.uniform(0.05, 0.5) * train.rr_s[first]
+    return pump(state, train, start + np.arange(n_frames) / fps)
+
+
+def _pixels(size: int) -> tuple[F32, F32]:
+    """Middle of each pixel in millimetres, right of the picture's middle and below the probe."""
+    axis = ((np.arange(size) + 0.5) * pixel_mm(size)).astype(np.float32)
+    x, depth = np.meshgrid(axis - np.float32(DEPTH_MM / 2), axis - np.float32(_PROBE_MM))
+    return x, depth
+
+
+def _probe(n_frames: int, rng: np.random.Generator) -> tuple[F64, F64]:
+    """Tilt of the view and slow drift of the probe: shift in mm and turn in rad of each frame."""
+    time = np.linspace(0.0, 1.0, n_frames)[:, None]
+    waves = np.sin(2 * np.pi * (rng.uniform(0.2, 0.8) * time + rng.uniform(0.0, 1.0, 3)))
+    shift = waves[:, :2] * rng.uniform(0.3, 1.8)
+    return shift, np.deg2rad(rng.uniform(-8.0, 8.0) + waves[:, 2] * rng.uniform(0.0, 1.5))

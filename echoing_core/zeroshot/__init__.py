@@ -1,0 +1,1 @@
+"""Questions in words: prompt sets, and answers in closed form."""

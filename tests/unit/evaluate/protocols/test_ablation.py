@@ -1,0 +1,90 @@
+"""Table 5 by one command, on a cohort far too small to learn from."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from echoing_core.config import EcgEncoderConfig
+from echoing_core.datasets.study_set import StudySet
+from echoing_core.echo.store import EchoEmbeddings
+from echoing_core.errors import ConfigError
+from echoing_core.evaluate.protocols.ablation import (
+    KNOWN,
+    METHODS,
+    AblationConfig,
+    cohort_of,
+    report_ablation,
+    run_ablation,
+    with_echo,
+)
+from echoing_core.services import prompt_sets
+
+DIM = 8
+CONFIG = AblationConfig(
+    seeds=(1, 2),
+    steps=2,
+    batch_size=16,
+    echo_batch_size=4,
+    dim=DIM,
+    ecg=EcgEncoderConfig(
+        stem_width=8, mid_width=8, width=16, n_pool_heads=2, variance_width=4, variance_hidden=8
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def studies() -> StudySet:
+    return cohort_of(60, 8, 3, 0.1)
+
+
+@pytest.fixture(scope="module")
+def echo(studies: StudySet) -> EchoEmbeddings:
+    ids = tuple(with_echo(studies, 1.0))
+    rng = np.random.default_rng(0)
+    mu = rng.standard_normal((len(ids), DIM)).astype(np.float32)
+    mu /= np.linalg.norm(mu, axis=1, keepdims=True)
+    log_var = np.full(mu.shape, -6.0, dtype=np.float32)
+    return EchoEmbeddings(ids, mu, log_var, np.full(len(ids), 8), "made up", "0" * 64, True)
+
+
+def test_only_training_patients_lend_their_echo(studies: StudySet) -> None:
+    table = studies.table.set_index("study_id")
+    half = with_echo(studies, 0.5)
+    assert set(table.loc[half, "split"]) == {"train"}
+    assert 0 < len(half) < len(with_echo(studies, 1.0))
+    chosen = set(table.loc[half, "patient_id"])
+    of_them = table[(table["split"] == "train") & table["patient_id"].isin(chosen)]
+    assert set(of_them.index) == set(half), "a patient is with echo or without, never both"
+
+
+def test_four_rows_several_seeds_one_report(
+    studies: StudySet, echo: EchoEmbeddings, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(1)
+    sides = {"lvef_lt40": (rng.standard_normal((3, DIM)), rng.standard_normal((2, DIM)))}
+
+    def run(config: AblationConfig) -> dict[str, list[object]]:
+        return run_ablation(tmp_path, studies, echo, prompt_sets(), config, sides=sides)  # type: ignore[return-value]
+
+    found = run_ablation(tmp_path, studies, echo, prompt_sets(), CONFIG, sides=sides, methods=KNOWN)
+    assert {key: len(runs) for key, runs in found.items()} == {m.key: 2 for m in KNOWN}
+    for method in KNOWN:
+        margins = found[method.key][0].margins
+        assert ("teacher:lvef_lt40" in margins) == method.with_echo
+        assert not np.array_equal(margins["lvef_lt40"], found[method.key][1].margins["lvef_lt40"])
+    report = report_ablation(found, studies, CONFIG, n_resamples=20)
+    markdown = report.to_markdown()
+    for method in KNOWN:
+        assert method.name in markdown
+    assert "imulated" in markdown
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
+    assert len(kept) == 2 * len(KNOWN)
+    again = run(CONFIG)
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")} == kept
+    assert tuple(again) == tuple(method.key for method in METHODS)
+    with pytest.raises(ConfigError, match="another study"):
+        run(dataclasses.replace(CONFIG, lr=1.0))

@@ -1,0 +1,59 @@
+"""The card says what the training record and the results say, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from echoing_core.config import DEMO_TRAINING, to_mapping
+from echoing_core.evaluate.shipped.card import side_by_side, write_card
+from echoing_core.metrics.bootstrap import Estimate
+from echoing_core.metrics.results import Result
+
+
+def _estimate(value: float) -> Estimate:
+    return Estimate(value, value - 0.1, value + 0.1, 40, 30, 1000, 0, 0, 0.95)
+
+
+RESULTS = [
+    Result("test patients", "AF", "AUROC", "demo", _estimate(0.9), True),
+    Result("test patients", "AF", "AUROC", "random weights", _estimate(0.5), True),
+    Result("test patients", "LBBB", "AUROC", "demo", _estimate(float("nan")), True),
+]
+
+
+def _training(real: int) -> dict[str, Any]:
+    return {
+        "simulated_ecgs": 12_345,
+        "simulated_patients": 9_000,
+        "real_ecgs": real,
+        "real_patients": real,
+        "real_source": "PTB-XL folds 1-8" if real else None,
+        "ecg_parameters": 2_000_000,
+        "text_parameters": 500_000,
+        "config": to_mapping(DEMO_TRAINING),
+    }
+
+
+def test_encoders_stand_side_by_side() -> None:
+    rows = side_by_side(RESULTS, "demo").splitlines()
+    assert rows[0] == "| Data | Task | Metric | demo | random weights | ECGs (patients) |"
+    assert rows[2] == (
+        "| test patients | AF | AUROC | 0.900 (0.800 to 1.000) | 0.500 (0.400 to 0.600) | 40 (30) |"
+    )
+    assert rows[3].split(" | ")[3:5] == ["not defined", "not defined"]
+    assert len(rows) == 4
+
+
+def test_card_with_real_ecgs_names_and_credits_them() -> None:
+    card = write_card("demo", "f" * 64, _training(1_499), "the cohort", RESULTS)
+    assert "1,499 **real** ECGs" in card
+    assert "The weights were trained on it." in card
+    assert "12,345 **simulated**" in card
+    assert '"partial_report_share": 0.25' in card
+
+
+def test_card_without_real_ecgs_says_so() -> None:
+    card = write_card("demo", "f" * 64, _training(0), "the cohort", [])
+    assert "No real ECG was used" in card
+    assert "The weights were trained on it." not in card
+    assert "Not evaluated yet" in card

@@ -1,0 +1,139 @@
+"""The whole benchmark: which parts run on which data, what is left out, and the command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from echoing_core.cli import app
+from echoing_core.datasets.study_set import StudySet
+from echoing_core.evaluate.shipped.figures import HeldOut
+from echoing_core.evaluate.uncertainty import report
+from echoing_core.evaluate.uncertainty.part import Part
+from echoing_core.evaluate.uncertainty.report import Folders, uncertainty_report
+from tests.tiny_model import write_tiny_model
+
+PARTS = {
+    "quality_of_recordings": "quality",
+    "schedule_study": "schedule",
+    "notes_study": "ptbxl_notes",
+    "dose_study": "dose",
+    "where_study": "where",
+    "missing_study": "missing",
+    "text_study": "text_side",
+    "selective_study": "selective",
+}
+CHECKPOINT: Any = SimpleNamespace(tells_leads=True, name="tiny", hash="f" * 64)
+
+
+def studies(n: int = 4) -> StudySet:
+    names = [f"s{i}" for i in range(n)]
+    columns = dict.fromkeys(("source", "report", "quality"), "") | {"simulated": False}
+    table = pd.DataFrame(
+        {"patient_id": names, "study_id": names, "record_id": names, "split": "train"} | columns
+    )
+    table["fold"] = [9] + [1] * (n - 1)
+    signal = np.zeros((n, 12, 1000), dtype=np.float32)
+    return StudySet(table, signal, np.ones(signal.shape, dtype=np.bool_))
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, Any]]:
+    """Every part measured by a stand-in that notes what it was given."""
+    seen: dict[str, tuple[Any, Any]] = {}
+
+    def stand_in(function: str) -> Callable[..., Part]:
+        def measure(*given: Any, **settings: Any) -> Part:
+            seen[PARTS[function]] = (given, settings)
+            if settings.get("progress") is not None:
+                settings["progress"](1, 1)
+            return Part(PARTS[function], f"Title of {PARTS[function]}", "How.", ())
+
+        return measure
+
+    for function in PARTS:
+        monkeypatch.setattr(report, function, stand_in(function))
+    simulated = HeldOut("simulated test patients", studies(), simulated=True)
+    monkeypatch.setattr(report, "held_out_sets", lambda *_, **__: [simulated])
+    monkeypatch.setattr(report, "load_ptbxl", lambda *_, **__: studies())
+    return seen
+
+
+def test_without_data_the_simulated_parts_remain(calls: dict[str, tuple[Any, Any]]) -> None:
+    found = uncertainty_report(CHECKPOINT, (), Folders(), n_resamples=10)
+    assert set(found.to_dict()["parts"]) == {
+        "schedule",
+        "where",
+        "missing",
+        "text_side",
+        "selective",
+    }
+    assert len(found.left_out) == 7
+    assert calls["selective"][1]["nstdb"] is None
+    assert calls["schedule"][1]["nstdb"] is None
+    assert calls["where"][1]["cinc"] is None
+    assert "- graded recordings: no folder of the CinC Challenge 2011 was given." in (
+        found.to_markdown().splitlines()
+    )
+
+
+def test_with_all_data_nothing_is_left_out(
+    calls: dict[str, tuple[Any, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "leadwise_quality.csv").touch()
+    folders = Folders(tmp_path, tmp_path, tmp_path, (tmp_path,))
+    stages: list[str] = []
+    found = uncertainty_report(
+        CHECKPOINT, (), folders, n_resamples=10, progress=lambda stage, *_: stages.append(stage)
+    )
+    told = found.to_dict()
+    assert set(told["parts"]) == set(PARTS.values())
+    assert told["left_out"] == {}
+    assert (told["model"], told["model_hash"]) == ("tiny", "f" * 64)
+    assert calls["where"][1]["cinc"] == tmp_path
+    assert calls["schedule"][1]["recordings"] == (tmp_path,)
+    assert calls["selective"][1]["nstdb"] == tmp_path
+    assert all(settings["n_resamples"] == 10 for _, settings in calls.values())
+    # Leads are taken from held-out ECGs only, noise is added to all folds.
+    assert [len(held_out.studies) for held_out in calls["missing"][0][1]] == [4, 1]
+    assert len(calls["dose"][0][1]) == 4
+    assert len(set(stages)) == len(PARTS)
+    assert "Left out" not in found.to_markdown()
+
+
+def test_long_recordings_need_a_noise_to_put_into_them(
+    calls: dict[str, tuple[Any, Any]], tmp_path: Path
+) -> None:
+    found = uncertainty_report(CHECKPOINT, (), Folders(long_recordings=(tmp_path,)))
+    assert calls["schedule"][1]["recordings"] == ()
+    assert "long recordings with noise put into them" in found.left_out
+
+
+def test_the_command_passes_the_folders_on(
+    calls: dict[str, tuple[Any, Any]], tmp_path: Path
+) -> None:
+    write_tiny_model(tmp_path / "model")
+    given = ["--ptbxl", "ptb", "--nstdb", "noise", "--mitdb", "a", "--mitdb", "b"]
+    out = ["--json", "-", "--resamples", "12", "--model", str(tmp_path / "model")]
+    done = CliRunner().invoke(app, ["evaluate", "uncertainty", *given, *out])
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert {"disclaimer", "model", "model_hash", "parts", "left_out"} <= set(told)
+    assert set(told["left_out"]) == {"graded recordings", "bad leads of real ECGs"}
+    assert calls["schedule"][1]["recordings"] == (Path("a"), Path("b"))
+    assert calls["schedule"][1]["n_resamples"] == 12
+
+
+def test_a_folder_of_graded_recordings_stands_alone() -> None:
+    given = ["--recordings", "a", "--labels", "b.csv", "--ptbxl", "c"]
+    done = CliRunner().invoke(app, ["evaluate", "uncertainty", *given])
+    assert done.exit_code == 2
+    assert "not both" in done.stderr

@@ -1,0 +1,430 @@
+"""The report as HTML, PDF and PNG: true proportions, nothing from elsewhere, nobody's name."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from pypdf import PdfReader
+
+from echoing_core import services
+from echoing_core.errors import ConfigError
+from echoing_core.export.document import Asked, Found, Report
+from echoing_core.export.document.plain_words import plain_words
+from echoing_core.records import LEADS, Answer, Hit, Recording
+from echoing_core.services import Explanation, Model
+
+HOSTILE = '<script>alert(1)</script><img src=http://evil.example/x> $x^2$ {"a"} \x07 心'
+NAME = "MUELLER_ANNA_19570304"
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return services.load_model()
+
+
+def recording(**changes: object) -> Recording:
+    rng = np.random.default_rng(3)
+    time_s = np.arange(30 * 250) / 250
+    beats = np.exp(-(((time_s % 0.8) - 0.3) ** 2) / 0.0005)
+    signal = np.stack([(0.4 + 0.1 * i) * beats for i in range(12)])
+    signal += 0.02 * rng.standard_normal(signal.shape)
+    values: dict[str, object] = {
+        "signal_mv": signal.astype(np.float32),
+        "fs_hz": 250.0,
+        "lead_names": LEADS,
+        "record_id": NAME,
+        "source_names": (*LEADS[:11], "V6 Anna Mueller"),
+        "notes": (
+            f"{NAME}.dat holds 5 bytes more than the header declares.",
+            "Channel 'Anna M.' is left out, recorded on 04.03.2026 by mueller.",
+            "The header gives no gain for II; 200 units per mV is assumed.",
+        ),
+    }
+    return Recording(**(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def explanation(model: Model) -> Explanation:
+    return services.explain(model, recording())
+
+
+def an_answer(question: str = "LVEF < 40 %") -> Answer:
+    return Answer(question, 0.7, (0.4, 0.9), 0.1, 0.1, 0.8, "not sure enough", ("a",), ("b",))
+
+
+def a_hit(report: str, simulated: bool = True) -> Hit:
+    return Hit(1, NAME, NAME, NAME, 0.5, "csd", report, 0.1, 20.0, simulated)
+
+
+def report_of(model: Model, explanation: Explanation, **changes: object) -> Report:
+    values: dict[str, object] = {
+        "recording": recording(),
+        "asked": [Asked("the surest window", (an_answer(),))],
+        "found": [Found("words", (a_hit("sinus rhythm"),), "demo")],
+    }
+    return services.make_report(model, explanation, [0, 5], **(values | changes))  # type: ignore[arg-type]
+
+
+class Page(HTMLParser):
+    """Elements, their attributes and the text of a page; fails where tags do not match."""
+
+    VOID = frozenset({"meta"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def svg_paths(page: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Class and points of every path on ECG paper."""
+    for match in re.finditer(r"<svg .*?</svg>", page, re.S):
+        for path in ElementTree.fromstring(match[0]).iter("{http://www.w3.org/2000/svg}path"):
+            points = re.findall(r"[ML](-?[\d.e-]+) (-?[\d.e-]+)", path.get("d", ""))
+            yield path.get("class", ""), np.array(points, dtype=float)
+
+
+def pdf_text(pdf: bytes) -> str:
+    """Words of all pages, on one line."""
+    pages = PdfReader(io.BytesIO(pdf), strict=True).pages
+    return " ".join(" ".join(page.extract_text().split()) for page in pages)
+
+
+def test_the_page_says_what_it_must(model: Model, explanation: Explanation) -> None:
+    page = Page(services.report_html(report_of(model, explanation, made_on="2026-11-21")))
+    words = page.text()
+    for needed in (
+        "Research use only, not a medical device, not for diagnosis",
+        model.hash,
+        "2026-11-21",
+        "torch 2.",
+        "numpy 2.",
+        "echoing-core",
+        "LVEF < 40 %",
+        "40–90 %",
+        "It does not say how often the model is right",
+        "sinus rhythm (simulated)",
+        "Uncertainty along the recording",
+        "Window A: 00:00 to 00:10",
+        "Window B: 00:05 to 00:15",
+        "I, II, III, aVR, aVL, aVF, V1, V2, V3, V4, V5, V6",
+        "200 units per mV is assumed",
+    ):
+        assert needed in words, needed
+    assert "Simulated recording" not in words
+
+
+def test_the_page_asks_nothing_of_anybody(model: Model, explanation: Explanation) -> None:
+    page = services.report_html(report_of(model, explanation, name=HOSTILE[:50]))
+    parsed = Page(page)
+    assert {tag for tag, _ in parsed.elements}.isdisjoint(
+        {"script", "link", "img", "iframe", "image", "use", "a", "object", "form", "base"}
+    )
+    for _, attributes in parsed.elements:
+        assert not {"src", "href", "xlink:href", "srcset", "action"} & set(attributes)
+        assert not any(name.startswith("on") for name in attributes)
+    assert not re.search(r"url\(|@import|@font-face", page)
+    outside = [a for a in re.findall(r"https?://[^\"'\s<]+", page) if "evil" not in a]
+    assert set(outside) == {"http://www.w3.org/2000/svg"}
+    policy = next(a["content"] for t, a in parsed.elements if a.get("http-equiv"))
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+
+
+@pytest.mark.parametrize("layout", ["12x1", "3x4"])
+def test_the_paper_has_its_true_proportions(
+    model: Model, explanation: Explanation, layout: str
+) -> None:
+    page = services.report_html(report_of(model, explanation, layout=layout))
+    paths = list(svg_paths(page))
+    # A path unit is a millimetre: the size in mm is that of the box that is shown.
+    for width, height, box in re.findall(
+        r'<svg [^>]*width="([\d.]+)mm" height="([\d.]+)mm" viewBox="0 0 ([\d. ]+)"', page
+    ):
+        assert box == f"{width} {height}"
+    pulses = [p for kind, p in paths if kind == "calibration"]
+    assert pulses
+    for pulse in pulses:
+        assert np.ptp(pulse[:, 1]) == pytest.approx(10.0, abs=0.02)
+        assert pulse[3, 0] - pulse[2, 0] == pytest.approx(5.0, abs=0.02)
+    per_mv = np.ptp(pulses[0][:, 1])
+    ecg = explanation.ecg
+    for lead in LEADS:
+        shown = [p for kind, p in paths if kind == f"lead-{lead}"]
+        # Twice, for two windows; the rhythm lead once more on each of the 3x4 pages.
+        assert len(shown) == (4 if layout == "3x4" and lead == "II" else 2)
+        points = shown[0]
+        per_s = (points[-1, 0] - points[0, 0]) / ((len(points) - 1) / ecg.fs_hz)
+        assert per_s / per_mv == pytest.approx(2.5, rel=0.01)
+        first = round((points[0, 0] - 16.0) / 25.0 * ecg.fs_hz)
+        drawn_mv = -(points[:, 1] - points[0, 1]) / per_mv
+        signal = ecg.signal_mv[LEADS.index(lead), first : first + len(points)]
+        np.testing.assert_allclose(drawn_mv, signal - signal[0], atol=0.003)
+    fine = next(p for kind, p in paths if kind == "grid-1mm")
+    assert np.unique(np.round(np.diff(np.unique(fine[:, 0])), 2)).tolist()[0] == 1.0
+
+
+def test_a_missing_lead_is_named_and_not_drawn(model: Model) -> None:
+    source = recording(signal_mv=recording().signal_mv[6:], lead_names=LEADS[6:], source_names=())
+    made = services.make_report(model, services.explain(model, source), [0], recording=source)
+    page = services.report_html(made)
+    drawn = {kind for kind, _ in svg_paths(page) if kind.startswith("lead-")}
+    assert drawn == {f"lead-{lead}" for lead in LEADS[6:]}
+    assert page.count(">not recorded<") == 6
+    assert "I, II, III, aVR, aVL, aVF" in page
+
+
+def test_no_name_of_a_file_gets_out(model: Model, explanation: Explanation) -> None:
+    made = report_of(model, explanation)
+    plain = services.deidentified(explanation, "recording", recording().source_names)
+    pdf = services.report_pdf(made)
+    texts = {
+        "html": services.report_html(made),
+        "pdf": pdf_text(pdf) + pdf.decode("latin-1"),
+        "json": services.track_json(model, plain),
+        "csv": plain.csv_text(),
+        "parquet": plain.parquet_bytes().decode("latin-1"),
+    }
+    assert "bytes more than the header declares" in texts["pdf"]
+    for kind, text in texts.items():
+        for word in (NAME, "mueller", "anna", "19570304", "04.03.2026"):
+            assert word not in text.lower() and word.upper() not in text.upper(), (kind, word)
+    assert "bytes more than the header declares" in texts["html"]
+
+
+def test_reports_of_real_people_are_left_out_unless_asked_for(
+    model: Model, explanation: Explanation
+) -> None:
+    found = [Found("words", (a_hit("seen by Dr Smith", simulated=False),))]
+    page = services.report_html(report_of(model, explanation, found=found))
+    assert "Smith" not in page and "left out" in page
+    page = services.report_html(report_of(model, explanation, found=found, real_texts=True))
+    assert "Smith" in page
+
+
+def test_hostile_texts_stay_texts(model: Model, explanation: Explanation) -> None:
+    made = report_of(
+        model,
+        explanation,
+        name=HOSTILE[:60],
+        asked=[Asked(HOSTILE, (an_answer(HOSTILE), an_answer("x" * 900)), (HOSTILE,))],
+        found=[Found(HOSTILE, (a_hit(HOSTILE * 40),), HOSTILE)],
+        settings={HOSTILE: HOSTILE},
+    )
+    page = Page(services.report_html(made))
+    assert "script" not in {tag for tag, _ in page.elements}
+    assert "<script>alert(1)</script>" in page.text()
+    words = pdf_text(services.report_pdf(made))
+    assert "<script>alert(1)</script>" in words and "$x^2$" in words
+
+
+def test_the_pdf_has_a_page_for_each_window_on_a4(model: Model, explanation: Explanation) -> None:
+    pdf = services.report_pdf(report_of(model, explanation))
+    reader = PdfReader(io.BytesIO(pdf), strict=True)
+    assert 4 <= len(reader.pages) <= 6
+    for page in reader.pages:
+        width, height = (float(v) / 72 * 25.4 for v in page.mediabox[2:])
+        assert (width, height) == pytest.approx((297.0, 210.0), abs=0.1)
+        assert "not for diagnosis" in page.extract_text()
+    words = pdf_text(pdf)
+    for needed in (model.hash, "Window B: 00:05 to 00:15", "LVEF < 40 %", "sinus rhythm"):
+        assert needed in words, needed
+    # Fonts go along, or the text would look different elsewhere.
+    assert b"/FontFile2" in pdf
+
+
+def test_the_png_is_all_sheets(model: Model, explanation: Explanation) -> None:
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(services.report_png(report_of(model, explanation))))
+    assert picture.format == "PNG" and picture.width == pytest.approx(297 / 25.4 * 110, abs=1)
+    assert picture.height / picture.width >= 4 * 210 / 297 - 0.01
+
+
+def test_a_simulated_recording_says_so_everywhere(model: Model) -> None:
+    source = recording(simulated=True)
+    made = services.make_report(model, services.explain(model, source), [0], recording=source)
+    words = Page(services.report_html(made)).text()
+    assert "Simulated recording." in words and "Simulated yes: no person was measured" in words
+    assert "0.5 to 40 Hz. Simulated." in words
+
+
+def test_the_table_is_the_same_in_every_format(model: Model, explanation: Explanation) -> None:
+    by_csv = pd.read_csv(io.StringIO(explanation.csv_text()))
+    by_parquet = pd.read_parquet(io.BytesIO(explanation.parquet_bytes()))
+    assert list(by_csv.columns) == list(by_parquet.columns)
+    # Percentiles have three digits after the point in CSV, however small they are.
+    percentiles = by_csv.pop("percentile"), by_parquet.pop("percentile")
+    np.testing.assert_allclose(*percentiles, atol=5.1e-4)
+    np.testing.assert_allclose(by_csv, by_parquet, rtol=1e-3, atol=1e-4)
+    made = json.loads(services.track_json(model, explanation, [3], made_on="2026-11-21"))
+    assert made["made_on"] == "2026-11-21" and made["versions"]["torch"]
+    assert made["disclaimer"] and made["model_hash"] == model.hash
+    assert "sentence" in made["windows"][3]
+    np.testing.assert_allclose(
+        [w["percentile"] for w in made["windows"]], percentiles[0], atol=1e-3
+    )
+
+
+def test_names_and_numbers_of_windows_have_limits(model: Model, explanation: Explanation) -> None:
+    assert services.clean_name("  a\n b ") == "a b" and services.clean_name(" ") == "recording"
+    with pytest.raises(ConfigError, match="61 characters"):
+        services.clean_name("x" * 61)
+    with pytest.raises(ConfigError, match="up to 8 windows"):
+        services.make_report(model, explanation, range(9))
+
+
+def test_a_day_is_drawn_with_few_points(model: Model) -> None:
+    long = recording(
+        signal_mv=np.tile(recording().signal_mv[:, :2500], (1, 20)), source_names=(), notes=()
+    )
+    explanation = services.explain(model, long, 0.2)
+    page = services.report_html(services.make_report(model, explanation, []))
+    assert len(explanation.track) > 900 and len(page) < 600_000
+
+
+def read(name: str, content: bytes, *more: tuple[str, bytes]) -> Recording:
+    return services.read_upload([(name, content), *more])
+
+
+def wfdb_with_a_name() -> Recording:
+    samples = (1000 * recording().signal_mv[:2, :5000].T).astype("<i2")
+    header = (
+        "Doe_Jane 3 250 2500 10:11:12 04/03/2026\n"
+        "Doe_Jane.dat 16 1000/mV 16 0 0 0 0 II\n"
+        "Doe_Jane.dat 16 1000/mV 16 0 0 0 0 Doe, Jane *1957\n"
+        "Doe_Jane.dat 16 1000/mmHg 16 0 0 0 0 Jane Doe\n"
+        "# Name: Jane Doe\n# Date of birth: 1957-03-04\n"
+    )
+    data = np.column_stack([samples[:2500], samples[:2500, 0]]).astype("<i2").tobytes()
+    return read("Doe_Jane.hea", header.encode(), ("Doe_Jane.dat", data + b"12345678"))
+
+
+def edf_with_a_name() -> Recording:
+    import datetime
+
+    edfio = pytest.importorskip("edfio")
+    signals = [
+        edfio.EdfSignal(recording().signal_mv[i, :5000].astype(float), 250, label=label,
+                        physical_dimension="mV")
+        for i, label in enumerate(("ECG II", "ECG V1", "Jane Doe"))
+    ]  # fmt: skip
+    made = edfio.Edf(
+        signals,
+        patient=edfio.Patient(
+            name="Doe_Jane", code="MRN1957", birthdate=datetime.date(1957, 3, 4), sex="F"
+        ),
+        recording=edfio.Recording(
+            startdate=datetime.date(2026, 3, 4), hospital_administration_code="Doe"
+        ),
+    )
+    out = io.BytesIO()
+    made.write(out)
+    return read("Doe_Jane_1957.edf", out.getvalue())
+
+
+def dicom_with_a_name() -> Recording:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, TwelveLeadECGWaveformStorage, generate_uid
+
+    samples = (1000 * recording().signal_mv[:3, :5000].T).astype("<i2")
+    channels = []
+    for meaning in ("Lead II", "Lead V1", "Jane Doe"):
+        source = Dataset()
+        source.CodeValue, source.CodingSchemeDesignator = "x", "99X"
+        source.CodeMeaning = meaning
+        unit = Dataset()
+        unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "uV", "UCUM", "microvolt"
+        channel = Dataset()
+        channel.ChannelSourceSequence = [source]
+        channel.ChannelSensitivity, channel.ChannelSensitivityUnitsSequence = "1", [unit]
+        channel.ChannelSensitivityCorrectionFactor, channel.ChannelBaseline = "1", "0"
+        channel.WaveformBitsStored = 16
+        channels.append(channel)
+    group = Dataset()
+    group.MultiplexGroupTimeOffset, group.WaveformOriginality = "0", "ORIGINAL"
+    group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = 3, 5000
+    group.SamplingFrequency, group.ChannelDefinitionSequence = "250", channels
+    group.WaveformBitsAllocated, group.WaveformSampleInterpretation = 16, "SS"
+    group.WaveformData = samples.tobytes()
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.SOPClassUID, made.SOPInstanceUID = TwelveLeadECGWaveformStorage, generate_uid()
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    made.PatientName, made.PatientID, made.PatientBirthDate = "Doe^Jane", "MRN1957", "19570304"
+    made.StudyDate, made.AcquisitionDateTime, made.Modality = "20260304", "20260304101112", "ECG"
+    made.InstitutionName, made.WaveformSequence = "Doe Clinic", [group]
+    out = io.BytesIO()
+    made.save_as(out, enforce_file_format=True)
+    return read("Doe_Jane.dcm", out.getvalue())
+
+
+@pytest.mark.parametrize("make", [wfdb_with_a_name, edf_with_a_name, dicom_with_a_name])
+def test_names_and_dates_in_headers_do_not_get_out(
+    model: Model, make: Callable[[], Recording]
+) -> None:
+    source = make()
+    assert "doe" in source.record_id.lower()
+    explanation = services.explain(model, source)
+    made = services.make_report(
+        model, explanation, [0], recording=source, name="case", made_on="2026-11-21"
+    )
+    plain = services.deidentified(explanation, "case", source.source_names)
+    texts = (
+        services.report_html(made),
+        services.track_json(model, plain, made_on="2026-11-21"),
+        plain.csv_text(),
+        plain.parquet_bytes().decode("latin-1"),
+    )
+    for text in texts:
+        for word in ("doe", "jane", "1957", "mrn", "04/03", "2026-03", "20260304", "clinic"):
+            assert word not in text.lower().replace("does", ""), word
+
+
+@pytest.mark.parametrize(
+    ("note", "shown"),
+    [
+        ("Lead V1 held no measured value and was left out.", None),
+        ("The sampling rate of 2000 Hz was taken from the time column.", None),
+        ("The header declares 12,345 samples, two thirds of the 18,517 in the data file.", None),
+        ("Recorded twice for the same time, and the first is used: V1, V2.", None),
+        ("Signals that are no ECG lead are left out: Jane Doe, Resp.",
+         "Signals that are no ECG lead are left out: …."),
+        ("Erika Mustermann 4.dat holds 5 bytes more than the header declares.",
+         "… 4.… holds 5 bytes more than the header declares."),
+        ("Recorded on 04.03.2026 at 1957.", "Recorded on … at …."),
+        ("Left out: 8012345678, 19570304 <script>.", "Left out: … <…>."),
+    ],
+)  # fmt: skip
+def test_of_a_note_only_this_programs_own_words_are_kept(note: str, shown: str | None) -> None:
+    assert plain_words(note) == (note if shown is None else shown)

@@ -1,0 +1,405 @@
+"""The training run: batches that depend on their number alone, resuming, several processes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from echoing_core.config import from_mapping, to_mapping
+from echoing_core.errors import CheckpointError, ConfigError
+from echoing_core.training.batches import Batches, StepBatch
+from echoing_core.training.distributed import World
+from echoing_core.training.run import flushed_denormals, train
+from echoing_core.training.settings import (
+    ObjectiveConfig,
+    OptimiserConfig,
+    RunConfig,
+    ViewConfig,
+)
+from echoing_core.training.text_cache import TextStates
+from echoing_core.training.trainer import rate_factor
+from echoing_core.training.warps import raghu_view
+from tests import tiny_run
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def _run(settings: RunConfig, **kwargs: object) -> dict[str, torch.Tensor]:
+    start = tiny_run.trainer(settings, echo=tiny_run.echo_pairs())
+    done = train(start.encoder, start.batches, settings, **kwargs)  # type: ignore[arg-type]
+    return done.encoder.state_dict()
+
+
+def _equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+# Batches
+
+
+def test_a_batch_depends_on_its_number_alone() -> None:
+    settings = tiny_run.config(views=ViewConfig(kind="raghu", partial_report_share=0.5))
+    first, second = (tiny_run.trainer(settings, echo=tiny_run.echo_pairs()).batches for _ in "ab")
+    for number in (7, 0, 3):
+        a, b = first.at(number), second.at(number)
+        assert a.text is not None and b.text is not None
+        assert a.echo is not None and b.echo is not None
+        assert torch.equal(a.text.scaled, b.text.scaled)
+        assert a.text.texts == b.text.texts
+        assert torch.equal(a.echo.scaled, b.echo.scaled)
+    assert not torch.equal(first.at(0).text.scaled, first.at(1).text.scaled)  # type: ignore[union-attr]
+
+
+def test_in_an_epoch_every_row_comes_at_most_once() -> None:
+    settings = tiny_run.config(batch_size=10)
+    batches = Batches(
+        [tiny_run.source(43)],
+        tiny_run.trainer(settings).batches.scaler,
+        tiny_run.trainer(settings).batches.tokenizer,
+        settings,
+    )
+    assert batches.per_epoch == 4
+    for epoch in range(3):
+        drawn = Counter(
+            row for number in range(4) for _, row in batches.text_rows(4 * epoch + number)
+        )
+        assert len(drawn) == 40
+        assert set(drawn.values()) == {1}
+    assert batches.text_rows(0) != batches.text_rows(4)
+
+
+def test_alternate_batches_hold_one_kind_and_use_each_once_an_epoch() -> None:
+    settings = tiny_run.config(
+        batch_size=4, objective=ObjectiveConfig(mode="alternate", draw="uniform")
+    )
+    batches = tiny_run.trainer(settings, echo=tiny_run.echo_pairs(20)).batches
+    turns = [batches.turn(number) for number in range(2 * batches.per_epoch)]
+    assert all((turn.text is None) != (turn.echo is None) for turn in turns)
+    texts = [turn.text for turn in turns if turn.text is not None]
+    echoes = [turn.echo for turn in turns if turn.echo is not None]
+    assert sorted(texts) == list(range(2 * batches.text_batches_per_epoch))
+    assert sorted(echoes) == list(range(2 * 5))
+
+
+def test_drawn_uniformly_the_last_of_six_echo_batches_comes_about_the_twelfth_step() -> None:
+    """The released sampler's trap (689 text batches, 6 echo batches); proportional spreads them."""
+    from echoing_core.training.batches import _plan
+
+    last = {
+        proportional: np.mean(
+            [np.flatnonzero(_plan(s, 0, 689, 6, proportional))[-1] + 1 for s in range(400)]
+        )
+        for proportional in (False, True)
+    }
+    assert 11 < last[False] < 13
+    assert 560 < last[True] < 640
+
+
+def test_match_follows_what_reports_say_or_the_diagonal() -> None:
+    settings = tiny_run.config()
+    batch = tiny_run.trainer(settings, echo=tiny_run.echo_pairs(20, 3)).batches.at(0)
+    assert batch.text is not None and batch.echo is not None
+    assert batch.text.n_texts == len(set(batch.text.texts))
+    assert (batch.echo.match.sum(1) == 1).all()
+    assert batch.echo.match.shape == (8, 3)
+    released = replace(settings, objective=ObjectiveConfig(identity_match=True))
+    batch = tiny_run.trainer(released, echo=tiny_run.echo_pairs(20, 3)).batches.at(0)
+    assert batch.text is not None and batch.echo is not None
+    assert torch.equal(batch.text.match, torch.eye(8, dtype=torch.bool))
+    assert torch.equal(batch.echo.match, torch.eye(8, dtype=torch.bool))
+
+
+def test_shares_of_processes_make_up_the_batch() -> None:
+    settings = tiny_run.config()
+    whole = tiny_run.trainer(settings, echo=tiny_run.echo_pairs()).batches.at(2)
+    parts = [
+        tiny_run.trainer(settings, echo=tiny_run.echo_pairs(), world=World(rank, 2)).batches.at(2)
+        for rank in range(2)
+    ]
+    for kind in ("text", "echo"):
+        joined = torch.cat([getattr(part, kind).scaled for part in parts])
+        assert torch.equal(joined, getattr(whole, kind).scaled)
+    assert sum((part.text.texts for part in parts), ()) == whole.text.texts  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch_size": 200}, "smaller batch"),
+        ({"objective": ObjectiveConfig(mode="both")}, "objective.mode"),
+        ({"precision": "half"}, "precision"),
+        ({"objective": ObjectiveConfig(text_weight=1.5)}, "text_weight"),
+    ],
+)
+def test_impossible_settings_are_refused_in_words(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        tiny_run.trainer(tiny_run.config(**changes))
+
+
+def test_processes_that_cannot_share_a_batch_are_refused() -> None:
+    with pytest.raises(ConfigError, match="multiple"):
+        tiny_run.trainer(tiny_run.config(), world=World(0, 3))
+
+
+def test_settings_survive_a_file() -> None:
+    settings = tiny_run.config()
+    assert from_mapping(RunConfig, to_mapping(settings)) == settings
+
+
+# Steps
+
+
+def test_joint_is_the_weighted_sum_of_both_terms() -> None:
+    settings = tiny_run.config()
+    run = tiny_run.trainer(settings, echo=tiny_run.echo_pairs())
+    values = run.step([run.batches.at(0)])
+    assert values["loss"] == pytest.approx(0.7 * values["text"] + 0.3 * values["echo"], rel=1e-6)
+    run.encoder.eval()
+    both = run.batches.at(0)
+    text, echo = (run.loss(StepBatch(both.text, None)), run.loss(StepBatch(None, both.echo)))
+    assert run.loss(both).item() == pytest.approx((text + echo).item(), rel=1e-6)
+    alone = tiny_run.trainer(settings)
+    values = alone.step([alone.batches.at(0)])
+    assert values["loss"] == pytest.approx(values["text"])
+
+
+def test_terms_one_by_one_give_the_gradient_of_their_sum() -> None:
+    settings = tiny_run.config(optimiser=OptimiserConfig(clip_norm=0.0))
+    run, whole = (tiny_run.trainer(settings, echo=tiny_run.echo_pairs()) for _ in "ab")
+    run.step([run.batches.at(0)])
+    whole.encoder.train()
+    whole.loss(whole.batches.at(0)).backward()
+    for (name, a), b in zip(
+        run.modules.named_parameters(), whole.modules.parameters(), strict=True
+    ):
+        if b.grad is not None:
+            assert a.grad is not None
+            assert torch.allclose(a.grad, b.grad, atol=1e-6), name
+
+
+def test_activations_computed_again_give_the_same_gradients() -> None:
+    runs = [tiny_run.trainer(tiny_run.config(recompute_text=again)) for again in (False, True)]
+    for run in runs:
+        run.step([run.batches.at(0)])
+    for a, b in zip(*(run.encoder.text.parameters() for run in runs), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_accumulated_gradients_are_the_mean_of_the_batches() -> None:
+    settings = tiny_run.config(accumulate=2, optimiser=OptimiserConfig(clip_norm=0.0))
+    run = tiny_run.trainer(settings)
+    # Batch statistics would differ between one pass and two.
+    for module in run.encoder.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.momentum = 0.0
+    batches = [run.batches.at(0), run.batches.at(1)]
+    gradients = []
+    for batch in batches:
+        run.modules.zero_grad()
+        run.encoder.train()
+        run.loss(batch).backward()
+        gradients.append(
+            {k: p.grad.clone() for k, p in run.modules.named_parameters() if p.grad is not None}
+        )
+    run.step(batches)
+    for name, parameter in run.modules.named_parameters():
+        if parameter.grad is not None:
+            mean = (gradients[0][name] + gradients[1][name]) / 2
+            assert torch.allclose(parameter.grad, mean, atol=1e-6), name
+
+
+def test_the_rate_warms_up_and_falls_to_zero() -> None:
+    settings = OptimiserConfig(warmup_share=0.1, warmup_start=1e-3)
+    factors = [rate_factor(step, 100, settings) for step in range(101)]
+    assert factors[0] == pytest.approx(1e-3)
+    assert factors[10] == 1.0
+    assert max(factors) == 1.0
+    assert factors[100] == pytest.approx(0.0)
+    assert all(a > b for a, b in itertools.pairwise(factors[10:]))
+
+
+def test_bfloat16_gives_nearly_the_same_loss() -> None:
+    plain = tiny_run.trainer(tiny_run.config(precision="float32"))
+    half = tiny_run.trainer(tiny_run.config(precision="bfloat16"))
+    a, b = (run.loss(run.batches.at(0)).item() for run in (plain, half))
+    assert a != b
+    assert a == pytest.approx(b, rel=0.05)
+
+
+def test_training_lowers_both_terms() -> None:
+    settings = tiny_run.config(
+        steps=60, views=ViewConfig(), optimiser=OptimiserConfig(lr=1e-2), batch_size=16
+    )
+    rows: list[dict[str, float]] = []
+    _run(settings, log=lambda _, values: rows.append(dict(values)))
+    for term in ("text", "echo"):
+        values = [row[term] for row in rows]
+        assert np.mean(values[-8:]) < np.mean(values[:8])
+
+
+# Resuming
+
+
+@pytest.mark.parametrize("mode", ["joint", "alternate"])
+def test_a_resumed_run_ends_with_the_same_bits(mode: str, tmp_path: Path) -> None:
+    settings = tiny_run.config(
+        objective=ObjectiveConfig(text_weight=0.7, mode=mode), save_every=2, steps=7
+    )
+    whole = _run(settings)
+
+    class KilledError(Exception):
+        pass
+
+    def cut(done: int, _: int) -> None:
+        if done == 5:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        _run(settings, run=tmp_path / "run", progress=cut)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text()
+    (tmp_path / "run" / "metrics.jsonl").write_text(lines + '{"step": 5, "lo')
+    resumed = _run(settings, run=tmp_path / "run", resume=True)
+    assert _equal(whole, resumed)
+    rows = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(7))
+    assert [path.name for path in sorted((tmp_path / "run" / "steps").iterdir())] == [
+        "00000006",
+        "00000007",
+    ]
+
+
+def test_a_run_is_only_resumed_as_it_was_begun(tmp_path: Path) -> None:
+    settings = tiny_run.config(save_every=2, steps=2)
+    _run(settings, run=tmp_path)
+    with pytest.raises(ConfigError, match="--resume"):
+        _run(settings, run=tmp_path)
+    with pytest.raises(ConfigError, match="settings"):
+        _run(replace(settings, seed=6), run=tmp_path, resume=True)
+    state = tmp_path / "steps" / "00000002" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-3])
+    with pytest.raises(CheckpointError, match="00000002"):
+        _run(settings, run=tmp_path, resume=True)
+    shutil.rmtree(tmp_path / "steps")
+    _run(settings, run=tmp_path, resume=True)
+
+
+def test_validation_is_logged_and_tensorboard_written(tmp_path: Path) -> None:
+    settings = tiny_run.config(steps=3, validate_every=2)
+    seen: list[int] = []
+
+    def validate(encoder: torch.nn.Module, step: int) -> dict[str, float]:
+        assert not encoder.training
+        seen.append(step)
+        return {"recall": 0.5}
+
+    _run(settings, run=tmp_path, validate=validate, tensorboard=tmp_path / "tb")
+    assert seen == [2, 3]
+    rows = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert sum("valid/recall" in row for row in rows) == 2
+    assert any((tmp_path / "tb").iterdir())
+
+
+# Several processes
+
+
+@pytest.mark.parametrize(("mode", "loss"), [("joint", "pcmepp"), ("alternate", "csd_infonce")])
+def test_two_processes_are_one_with_the_joined_batch(mode: str, loss: str, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    results = []
+    for n in (1, 2):
+        out = tmp_path / f"{n}.safetensors"
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n)]
+        script = [str(ROOT / "tests" / "tiny_run.py"), str(out), mode, loss]
+        done = subprocess.run(
+            [sys.executable, *launch, *script],
+            cwd=ROOT,
+            env={**_environment(), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        results.append(load_file(str(out)))
+    one, two = results
+    assert one.keys() == two.keys()
+    assert one["loss"].item() == pytest.approx(two["loss"].item(), rel=1e-12)
+    gradients = [name for name in one if name.startswith("grad.")]
+    largest = max(one[name].abs().max().item() for name in gradients)
+    for name in one:
+        close = torch.allclose(
+            one[name].double(), two[name].double(), rtol=1e-9, atol=1e-9 * largest
+        )
+        assert close, name
+
+
+def _environment() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")}
+
+
+# Views and cached states
+
+
+def test_raghu_views_keep_shape_and_tell_gaps() -> None:
+    rng = np.random.default_rng(0)
+    window = tiny_run.source(1).signal_mv[0]
+    valid = np.ones(window.shape, bool)
+    valid[3] = False
+    changed = 0
+    for _ in range(40):
+        view, measured = raghu_view(window, valid, rng, 0.5)
+        assert view.shape == window.shape and view.dtype == np.float32
+        assert np.isfinite(view).all()
+        assert (view[~measured] == 0).all()
+        assert not measured[3].any()
+        changed += not np.array_equal(view[0], window[0])
+    assert changed > 30
+    same, _ = raghu_view(window, np.ones(window.shape, bool), rng, 0.0)
+    assert np.array_equal(same, window)
+
+
+def test_cached_states_train_the_heads_alone(tmp_path: Path) -> None:
+    settings = tiny_run.config(freeze_text=True, views=ViewConfig())
+    run = tiny_run.trainer(settings)
+    texts = [text.strip() for text in tiny_run.texts()]
+    frozen = {k: v.clone() for k, v in run.encoder.text.backbone.state_dict().items()}
+    states = TextStates(tmp_path, run.encoder.text, run.batches.tokenizer, texts)
+    direct = run.encoder.text.eval()(
+        *(torch.from_numpy(x) for x in run.batches.tokenizer.encode(texts[:5]))
+    )
+    kept = run.encoder.text.from_states(*states.of(texts[:5]))
+    assert torch.allclose(direct[0], kept[0], atol=2e-3)
+    train(run.encoder, run.batches, settings, states=states)
+    after = run.encoder.text.backbone.state_dict()
+    assert all(torch.equal(frozen[k], after[k]) for k in frozen)
+    written = {path: path.stat().st_mtime_ns for path in states.folder.iterdir()}
+    again = TextStates(tmp_path, run.encoder.text, run.batches.tokenizer, texts)
+    assert {path: path.stat().st_mtime_ns for path in again.folder.iterdir()} == written
+    with pytest.raises(ConfigError, match="whole"):
+        states.of(["a report nobody knows."])
+
+
+def test_the_processor_is_left_as_it_was() -> None:
+    """Flushing denormals is a state of the whole process, and other libraries check for it."""
+
+    def are_flushed() -> bool:
+        return bool((torch.tensor(1e-42) * 1.0).item() == 0.0)
+
+    assert not are_flushed()
+    with flushed_denormals():
+        assert are_flushed()
+        with flushed_denormals():
+            assert are_flushed()
+        assert are_flushed(), "an inner block gives back what it found"
+    assert not are_flushed()

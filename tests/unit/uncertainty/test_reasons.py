@@ -1,0 +1,246 @@
+"""Made-up parts of sigma^2 and made-up signals: which leads, when, why, and in which words."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from echoing_core.records import LEADS
+from echoing_core.signals import standardise
+from echoing_core.simulate import simulate_study
+from echoing_core.simulate.noise.misplacement import misplace
+from echoing_core.uncertainty.causes import causes
+from echoing_core.uncertainty.misplaced import GROUND
+from echoing_core.uncertainty.reasons import (
+    WindowReport,
+    as_if_everywhere,
+    lead_words,
+    leads_to_blame,
+    report_window,
+    stretch,
+)
+from echoing_core.uncertainty.reference import Reference
+
+REFERENCE = Reference.from_values(np.linspace(0.0, 1.0, 2001), name="made", simulated=True)
+"""sigma^2 of 0.42 is at percentile 42."""
+
+RECORDED = ("measured",) * 12
+
+
+def made_signal() -> tuple[np.ndarray, np.ndarray]:
+    """Ten seconds of a beat a second in all leads, clean."""
+    t = np.arange(1000) / 100
+    beat = np.exp(-0.5 * ((t % 1.0 - 0.5) / 0.02) ** 2) + 0.2 * np.exp(
+        -0.5 * ((t % 1.0 - 0.75) / 0.05) ** 2
+    )
+    return np.tile(beat, (12, 1)).astype(np.float32), np.ones((12, 1000), dtype=np.bool_)
+
+
+def made_cells(total: float, **share_by_lead: float) -> np.ndarray:
+    """Parts with this sum, evenly in time; what no lead is named for is spread over the others."""
+    share = np.full(12, (1 - sum(share_by_lead.values())) / max(12 - len(share_by_lead), 1))
+    for lead, value in share_by_lead.items():
+        share[LEADS.index(lead)] = value
+    return np.repeat((total * share / 50)[:, None], 50, axis=1)
+
+
+def into(cells: np.ndarray, lead: str, start_s: float, end_s: float) -> None:
+    """Gather the parts of one lead in a stretch."""
+    row = cells[LEADS.index(lead)]
+    a, b = round(5 * start_s), round(5 * end_s)
+    total = row.sum()
+    row[:] = 0.05 * total / (50 - (b - a))
+    row[a:b] = 0.95 * total / (b - a)
+
+
+def told(cells: np.ndarray, signal: np.ndarray | None = None, **changes) -> WindowReport:
+    clean, valid = made_signal()
+    given = {
+        "rest": 0.0,
+        "valid": valid,
+        "lead_origin": RECORDED,
+        "strangeness": 0.5,
+        "reference": REFERENCE,
+    } | changes
+    return report_window(cells, signal_mv=clean if signal is None else signal, **given)
+
+
+def with_missing(*names: str) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Origin, signal and mask of a recording that holds only these leads."""
+    signal, valid = made_signal()
+    absent = [i for i, lead in enumerate(LEADS) if lead not in names]
+    signal[absent], valid[absent] = 0, False
+    origin = tuple("measured" if lead in names else "missing" for lead in LEADS)
+    return origin, signal, valid
+
+
+def test_noise_in_two_leads_for_three_seconds_is_told_as_such() -> None:
+    cells = made_cells(0.9, V5=0.4, V6=0.32)
+    into(cells, "V5", 3, 6)
+    into(cells, "V6", 3, 6)
+    signal, _ = made_signal()
+    signal[10:, 300:600] += np.random.default_rng(0).normal(0, 0.2, (2, 300)).astype(np.float32)
+    report = told(cells, signal)
+    assert report.sentence == "Mostly V5-V6 (72 %), seconds 3 to 6: noise."
+    assert report.leads == ("V5", "V6")
+    assert report.span_s == pytest.approx((3.0, 6.0), abs=0.25)
+    (reason,) = report.reasons
+    assert (reason.kind, reason.leads) == ("noise", ("V5", "V6"))
+    assert reason.share == pytest.approx(0.72)
+    assert report.share_by_lead.sum() == pytest.approx(1)
+
+
+def test_a_calm_window_needs_no_reason() -> None:
+    report = told(made_cells(0.74, V5=0.9))
+    assert report.sentence == "Nothing stands out: as sure as on most ECGs."
+    assert (report.leads, report.reasons, report.span_s) == ((), (), None)
+    assert told(made_cells(0.76, V5=0.9)).leads == ("V5",)
+
+
+def test_what_is_unlike_training_is_told_even_where_sigma2_is_low() -> None:
+    calm = told(made_cells(0.1), strangeness=1.4)
+    assert "cannot be trusted here" in calm.sentence
+    assert [reason.kind for reason in calm.reasons] == ["unlike training"]
+    unsure = told(made_cells(0.9, V2=0.8), strangeness=1.4)
+    assert unsure.sentence.startswith("Mostly V2 (80 %)")
+    assert "unlike the ECGs" in unsure.sentence
+    assert [reason.kind for reason in unsure.reasons] == ["none", "unlike training"]
+
+
+def test_misplaced_electrodes_are_told_in_calm_windows_too() -> None:
+    study = simulate_study(31, 0)
+    clean = standardise(dataclasses.replace(study.recording_12, signal_mv=study.clean_12))
+    valid, rng = clean.valid, np.random.default_rng(0)
+    signal = misplace(clean.signal_mv, valid, rng, "right leg")
+    calm = told(made_cells(0.1), signal)
+    assert calm.sentence == f"The uncertainty is as low as on most ECGs. {GROUND.sentence}"
+    assert [(r.kind, r.leads) for r in calm.reasons] == [("misplaced electrodes", LEADS[:6])]
+    assert calm.leads == ()
+    unsure = told(made_cells(0.9, V2=0.8), signal, strangeness=1.4)
+    kinds = [reason.kind for reason in unsure.reasons]
+    assert kinds[-2:] == ["misplaced electrodes", "unlike training"]
+    assert unsure.leads == ("V2",)
+    assert unsure.sentence.startswith("Mostly V2 (80 %)") and GROUND.sentence in unsure.sentence
+
+
+def test_missing_leads_are_a_known_cost_and_not_noise() -> None:
+    origin, signal, valid = with_missing("II", "V1")
+    cells = made_cells(0.9, II=0.06, V1=0.04)
+    report = told(cells, signal, valid=valid, lead_origin=origin)
+    assert report.sentence == (
+        "Only II and V1 were recorded; the other ten leads make up 90 % of the uncertainty."
+    )
+    (reason,) = report.reasons
+    assert reason.kind == "missing leads" and len(reason.leads) == 10
+    few = with_missing(*LEADS[:9])
+    report = told(made_cells(0.9, V4=0.3, V5=0.3, V6=0.3), few[1], valid=few[2], lead_origin=few[0])
+    assert report.sentence == "Not recorded: V4-V6, 90 % of the uncertainty."
+
+
+def test_a_recorded_lead_is_named_beside_missing_ones_only_if_it_is_high_itself() -> None:
+    origin, signal, valid = with_missing("II", "V1")
+    signal[1, 300:600] += np.random.default_rng(0).normal(0, 0.2, 300).astype(np.float32)
+    cells = made_cells(0.95, II=0.12, V1=0.02)  # 12 x 0.114 is beyond the reference
+    into(cells, "II", 3, 6)
+    report = told(cells, signal, valid=valid, lead_origin=origin)
+    assert report.sentence.endswith("Also II (12 %), seconds 3 to 6: noise.")
+    assert [reason.kind for reason in report.reasons] == ["missing leads", "noise"]
+    hardly = told(made_cells(0.95, II=0.09, V1=0.02), signal, valid=valid, lead_origin=origin)
+    assert "Also" not in hardly.sentence
+    # A missing lead that costs next to nothing is not worth a word.
+    cells = made_cells(0.9, II=0.8, V1=0.19)
+    report = told(cells, signal, valid=valid, lead_origin=origin)
+    assert report.sentence.startswith("Mostly II (80 %)")
+
+
+def test_each_cause_is_told_from_the_others() -> None:
+    clean, _ = made_signal()
+    rng = np.random.default_rng(1)
+    bumps = np.interp(np.arange(1000), np.arange(0, 1001, 50), rng.normal(0, 0.5, 21))
+    spoilt = {
+        "noise": clean[0] + rng.normal(0, 0.1, 1000),
+        "baseline or motion": clean[0] + bumps,
+        "lead off": np.zeros(1000),
+        "saturated": np.where(np.arange(1000) % 100 < 30, 6.0, clean[0]),
+        "none": clean[0],
+    }
+    for kind, row in spoilt.items():
+        signal, valid = made_signal()
+        signal[7] = row
+        found = causes(signal, valid, np.ones(12, np.bool_), np.arange(12) == 7)
+        assert found == {"V2": kind}
+    signal, valid = made_signal()
+    valid[7, 400:460], signal[7, 400:460] = False, 0.0
+    assert causes(signal, valid, valid.any(axis=1), np.arange(12) == 7) == {"V2": "gap"}
+
+
+def test_a_cause_is_looked_for_where_the_uncertainty_lies() -> None:
+    signal, valid = made_signal()
+    signal[7, 800:] = 0.0
+    everywhere, asked = np.ones(12, np.bool_), np.arange(12) == 7
+    assert causes(signal, valid, everywhere, asked, (8.0, 10.0)) == {"V2": "lead off"}
+    assert causes(signal, valid, everywhere, asked, (0.0, 5.0)) == {"V2": "none"}
+
+
+def test_two_causes_in_one_window_are_told_lead_by_lead() -> None:
+    signal, _ = made_signal()
+    signal[6] = 0.0
+    signal[7:9] += np.random.default_rng(2).normal(0, 0.2, (2, 1000)).astype(np.float32)
+    report = told(made_cells(0.9, V1=0.2, V2=0.2, V3=0.2, V4=0.3), signal)
+    assert report.sentence == (
+        "Mostly V1-V4 (90 %): flat, as if an electrode were off (V1); noise (V2-V3)."
+    )
+    assert [reason.leads for reason in report.reasons] == [("V2", "V3"), ("V4",), ("V1",)]
+
+
+def test_equal_leads_are_blamed_together() -> None:
+    assert leads_to_blame(np.ones(12)).all()
+    assert leads_to_blame([5, 4, 0.5, 0.5]).tolist() == [True, True, False, False]
+    assert leads_to_blame([9, 0.5, 0.5]).tolist() == [True, False, False]
+    assert not leads_to_blame(np.zeros(12)).any()
+    assert told(made_cells(0.9)).sentence.startswith("All leads: ")
+    most = told(made_cells(0.9, III=0.005, aVL=0.005, aVF=0.005))
+    assert most.sentence.startswith("Nearly all leads (98 %): ") and len(most.leads) == 9
+
+
+def test_a_stretch_is_named_only_if_it_stands_out() -> None:
+    by_time = np.ones(50)
+    assert stretch(by_time[None]) is None
+    by_time[20:30] = 10
+    assert stretch(by_time[None]) == pytest.approx((4.0, 6.0), abs=0.25)
+    by_time[23:26] = 1  # a short pause does not cut it in two
+    assert stretch(by_time[None]) == pytest.approx((4.0, 6.0), abs=0.21)
+    # Half a second of little weight, and a stretch that leaves nothing out, are none.
+    brief, whole = np.ones(50), np.full(50, 10.0)
+    brief[4:6], whole[0] = 8, 1
+    assert stretch(brief[None]) is None
+    assert stretch(whole[None]) is None
+    assert stretch(np.zeros((1, 50))) is None
+
+
+def test_leads_are_named_as_a_clinician_would() -> None:
+    assert lead_words(("V5", "V6")) == "V5-V6"
+    assert lead_words(("II", "aVF", "V1", "V2", "V3", "V6")) == "II, aVF, V1-V3 and V6"
+    assert lead_words(LEADS[:6]) == "limb leads"
+    assert lead_words((*LEADS[:6], "V1")) == "limb leads and V1"
+    assert lead_words(LEADS[6:]) == "chest leads"
+    assert lead_words(LEADS) == "all leads"
+    assert lead_words(("II", "V1"), among=("II", "V1")) == "all recorded leads"
+
+
+def test_an_empty_window_and_parts_of_nothing() -> None:
+    _, valid = made_signal()
+    empty = told(made_cells(0.9), np.zeros((12, 1000)), valid=np.zeros_like(valid))
+    assert empty.sentence == "Nothing was recorded in this window."
+    assert empty.leads == () and empty.reasons == ()
+    nothing = told(np.zeros((12, 50)), rest=0.9)
+    assert nothing.leads == () and nothing.share_by_lead.sum() == 0
+
+
+def test_the_scale_of_parts_is_that_of_whole_windows() -> None:
+    cells = made_cells(0.6)
+    assert as_if_everywhere(cells.sum(1), 0.1, 12, REFERENCE) == pytest.approx(np.full(12, 70.0))
+    report = told(cells, rest=0.1)
+    assert report.cell_percentile == pytest.approx(np.full((12, 50), 70.0))
