@@ -233,7 +233,7 @@ class WindowTrack:
     by_lead : ndarray, shape (n_windows, 12), or None
         Part of ``uncertainty`` that each lead is to blame for; None where the model does not tell
         leads apart.
-    strangeness : ndarray, shape (n_windows,), or None
+    novelty : ndarray, shape (n_windows,), or None
         Distance from the windows of training; above 1 is farther than 99 % of them. None where
         the model does not know it.
     window_s, stride_s : float
@@ -245,7 +245,7 @@ class WindowTrack:
     percentile: npt.NDArray[np.float64]
     valid_fraction: npt.NDArray[np.float64]
     by_lead: npt.NDArray[np.float32] | None
-    strangeness: npt.NDArray[np.float32] | None
+    novelty: npt.NDArray[np.float32] | None
     window_s: float
     stride_s: float
 

@@ -99,7 +99,7 @@ def closer(
     begin, end = (0.0, explanation.ecg.duration_s) if view_s is None else view_s
     if end - begin > services.CLOSE_VIEW_S or under_way(explanation):
         return explanation
-    if explanation.track.stride_s <= 1.0 or not model.tells_leads:
+    if explanation.track.stride_s <= 1.0 or not model.has_attribution:
         return explanation
     chosen_s = st.session_state["record"].stride_s
     if chosen_s != services.fitting_stride_s(explanation.ecg.duration_s):

@@ -87,7 +87,7 @@ def kept_explanation(explanation: Explanation) -> Explanation:
         return explanation
     track = explanation.track
     rows = np.flatnonzero(kept(track))
-    by_lead, strangeness = track.by_lead, track.strangeness
+    by_lead, novelty = track.by_lead, track.novelty
     return dataclasses.replace(
         explanation,
         track=dataclasses.replace(
@@ -98,7 +98,7 @@ def kept_explanation(explanation: Explanation) -> Explanation:
             percentile=track.percentile[rows],
             valid_fraction=track.valid_fraction[rows],
             by_lead=None if by_lead is None else by_lead[rows],
-            strangeness=None if strangeness is None else strangeness[rows],
+            novelty=None if novelty is None else novelty[rows],
         ),
         settings={**explanation.settings, "hidden_above_percentile": hide_above()},
     )
@@ -128,7 +128,7 @@ def overview(model: Model, explanation: Explanation) -> None:
     rows = (
         "The rows under it tell the leads apart in the same colours: a row is as bright as the "
         "strip would be if all twelve leads were like it. Grey: not recorded. "
-        if model.tells_leads
+        if model.has_attribution
         else ""
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
@@ -161,7 +161,7 @@ def overview(model: Model, explanation: Explanation) -> None:
         on_act_change=_take_act,
     )
     st.caption(data["words"])
-    if not model.tells_leads:
+    if not model.has_attribution:
         st.caption("This model does not tell which leads and moments its uncertainty comes from.")
     _slider(track)
     _next_buttons(track, told)
@@ -516,11 +516,11 @@ def detail(model: Model, explanation: Explanation) -> None:
         st.caption(f"sum of sigma² {track.uncertainty[index]:.4g}", width="content")
         if ecg.simulated:
             frame.simulated_badge()
-    _reasons(report, None if track.strangeness is None else float(track.strangeness[index]))
+    _reasons(report, None if track.novelty is None else float(track.novelty[index]))
     ecg_paper.show(explanation, float(track.start_s[index]), report, key="paper")
 
 
-def _reasons(report: WindowReport, strangeness: float | None) -> None:
+def _reasons(report: WindowReport, novelty: float | None) -> None:
     """The sentence, and the leads to blame as bars."""
     with st.container(key="reasons"):
         st.markdown(
@@ -531,12 +531,12 @@ def _reasons(report: WindowReport, strangeness: float | None) -> None:
             "not estimated. Shares are of what all leads give. The cause is told by plain "
             "measurements of the trace, not by the model.",
         )
-        if strangeness is not None and strangeness > 1:
+        if novelty is not None and novelty > 1:
             st.badge(
                 "unlike training",
                 icon=":material/help_center:",
                 color="orange",
-                help=f"{strangeness:.1f} times as far from the windows that the model learnt from "
+                help=f"{novelty:.1f} times as far from the windows that the model learnt from "
                 "as 99 % of those are. sigma² was not learnt for such ECGs.",
             )
         if report.share_by_lead is not None and report.leads:

@@ -53,7 +53,7 @@ class Parts:
         The same by chunks of 0.2 s from the window's start.
     rest : ndarray, shape (n,), float32, >= 0, or None
         What no lead and no moment is to blame for.
-    strangeness : ndarray, shape (n,), float32, or None
+    novelty : ndarray, shape (n,), float32, or None
         Distance from the training windows; above 1 is farther than 99 % of them.
     cells : ndarray, shape (n, 12, 50), float32, or None
         By lead and chunk, where it was asked for.
@@ -63,7 +63,7 @@ class Parts:
     by_lead: npt.NDArray[np.float32] | None = None
     by_time: npt.NDArray[np.float32] | None = None
     rest: npt.NDArray[np.float32] | None = None
-    strangeness: npt.NDArray[np.float32] | None = None
+    novelty: npt.NDArray[np.float32] | None = None
     cells: npt.NDArray[np.float32] | None = None
 
 
@@ -76,7 +76,7 @@ class _Filled:
         self.by_lead = np.zeros((n, len(LEADS)), dtype=np.float32)
         self.by_time = np.zeros((n, N_CHUNKS), dtype=np.float32)
         self.rest = np.zeros(n, dtype=np.float32)
-        self.strangeness = np.zeros(n, dtype=np.float32)
+        self.novelty = np.zeros(n, dtype=np.float32)
         self.cells = np.zeros((n, len(LEADS), N_CHUNKS), dtype=np.float32) if keep_cells else None
 
     def put(self, rows: Any, encoder: CompactEcgEncoder, maps: FrameMaps) -> None:
@@ -87,13 +87,13 @@ class _Filled:
         self.by_lead[rows] = parts.cells.sum(2).numpy()
         self.by_time[rows] = parts.cells.sum(1).numpy()
         self.rest[rows] = parts.rest.numpy()
-        self.strangeness[rows] = encoder.familiarity(trunk).numpy()
+        self.novelty[rows] = encoder.novelty(trunk).numpy()
         if self.cells is not None:
             self.cells[rows] = parts.cells.numpy()
 
     def parts(self) -> Parts:
         embedding = GaussianEmbedding(self.mu, self.log_var)
-        return Parts(embedding, self.by_lead, self.by_time, self.rest, self.strangeness, self.cells)
+        return Parts(embedding, self.by_lead, self.by_time, self.rest, self.novelty, self.cells)
 
 
 def encode_batch(

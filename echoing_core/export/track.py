@@ -115,8 +115,8 @@ class Explanation:
             "uncertainty": track.uncertainty,
             "percentile": track.percentile,
         }
-        if track.strangeness is not None:
-            columns["strangeness"] = track.strangeness
+        if track.novelty is not None:
+            columns["strangeness"] = track.novelty
         columns |= {f"valid_{lead}": track.valid_fraction[:, i] for i, lead in enumerate(LEADS)}
         if track.by_lead is not None:
             columns |= {f"sigma2_{lead}": track.by_lead[:, i] for i, lead in enumerate(LEADS)}
@@ -164,8 +164,8 @@ class Explanation:
 def _parts_values(track: WindowTrack, index: int) -> dict[str, Any]:
     """What only a model that tells leads apart says of a window."""
     values: dict[str, Any] = {}
-    if track.strangeness is not None:
-        values["strangeness"] = _short(track.strangeness[index])
+    if track.novelty is not None:
+        values["strangeness"] = _short(track.novelty[index])
     if track.by_lead is not None:
         values["uncertainty_by_lead"] = [_short(part) for part in track.by_lead[index]]
     return values

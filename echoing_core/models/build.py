@@ -14,7 +14,7 @@ from echoing_core.models.released_ecg import ReleasedEcgEncoder
 class ReleasedDualEncoder(nn.Module):
     """The published ECG and text encoders, side by side in ``config.dim`` dimensions.
 
-    They have no parts of sigma^2 by lead or moment, and no measure of familiarity.
+    They have no parts of sigma^2 by lead or moment, and no measure of novelty.
     """
 
     def __init__(self, config: ModelConfig) -> None:

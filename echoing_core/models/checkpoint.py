@@ -44,6 +44,10 @@ FILES = (
     "training.json",
     "card.md",
 )
+_STORED_AS = {"ecg.novelty.": "ecg.familiarity."}
+"""Names of weights in model files where they differ from the code's: a file's names are part of
+its hash, and every index names that hash."""
+
 MODEL_FILES = FILES[:5]
 """The files that decide what the model computes: the hash is theirs alone, so that a
 corrected card does not orphan every index."""
@@ -75,7 +79,7 @@ class Checkpoint:
     hash: str
 
     @property
-    def tells_leads(self) -> bool:
+    def has_attribution(self) -> bool:
         """Whether sigma^2 has parts by lead and moment, and missing leads can be told."""
         return self.encoder.config.architecture == "compact"
 
@@ -105,7 +109,10 @@ def save_checkpoint(
             "logit_scale": logit_scale,
         }
         _write_json(draft / "config.json", config)
-        state = {key: value.contiguous() for key, value in encoder.state_dict().items()}
+        state = {
+            _renamed(key, _STORED_AS): value.contiguous()
+            for key, value in encoder.state_dict().items()
+        }
         save_file(state, str(draft / "model.safetensors"))
         tokenizer.save(draft / "tokenizer")
         _write_json(draft / "scaler.json", scaler.to_dict())
@@ -144,7 +151,11 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
         )
     try:
         encoder = build_encoder(from_mapping(ModelConfig, config["model"]))
-        encoder.load_state_dict(load_file(str(path / "model.safetensors")), strict=True)
+        in_code = {stored: own for own, stored in _STORED_AS.items()}
+        weights = load_file(str(path / "model.safetensors"))
+        encoder.load_state_dict(
+            {_renamed(key, in_code): value for key, value in weights.items()}, strict=True
+        )
         scaler = LeadScaler.from_dict(_read_json(path / "scaler.json"))
         logit_scale = float(config["logit_scale"])
     except EchoingError:
@@ -185,6 +196,14 @@ def update_documents(
         changed["training.json"] = sha256_of_file(folder / "training.json")
     manifest = {"format": FORMAT, "hash": model_hash, "sha256": changed}
     write_text_atomically(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+
+
+def _renamed(key: str, prefixes: Mapping[str, str]) -> str:
+    """A weight's name with the first of these prefixes that it has exchanged for the other."""
+    for old, new in prefixes.items():
+        if key.startswith(old):
+            return new + key.removeprefix(old)
+    return key
 
 
 def _in_evaluation(encoder: Encoder) -> Encoder:

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from echoing_core.config import EcgEncoderConfig
 from echoing_core.models.gaussian_head import MeanHead
-from echoing_core.models.novelty import Familiarity
+from echoing_core.models.novelty import Novelty
 from echoing_core.models.variance_head import (
     HOP,
     N_LEADS,
@@ -137,7 +137,7 @@ class CompactEcgEncoder(nn.Module):
         )
         self.mean_head = MeanHead(config.width, dim, config.n_pool_heads, config.dropout)
         n_trunk = 2 * config.mid_width + 2 * config.width
-        self.familiarity = Familiarity(n_trunk)
+        self.novelty = Novelty(n_trunk)
         self.variance_head = LeadwiseVariance(
             n_features=n_trunk,
             width=config.variance_width,

@@ -15,7 +15,7 @@ N_AXES = 48
 _QUANTILE = 0.99
 
 
-class Familiarity(nn.Module):
+class Novelty(nn.Module):
     """Mahalanobis distance within the main axes, and the remainder outside them.
 
     Parameters

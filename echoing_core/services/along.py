@@ -332,7 +332,7 @@ def _joined(parts: list[Parts]) -> Parts:
         np.concatenate([p.embedding.mu for p in parts]),
         np.concatenate([p.embedding.log_var for p in parts]),
     )
-    return Parts(embedding, by_lead=stack("by_lead"), strangeness=stack("strangeness"))
+    return Parts(embedding, by_lead=stack("by_lead"), novelty=stack("novelty"))
 
 
 def _track(
@@ -352,7 +352,7 @@ def _track(
         percentile=model.reference.percentile(uncertainty),
         valid_fraction=_valid_fraction(ecg, starts),
         by_lead=None if parts.by_lead is None else parts.by_lead[order],
-        strangeness=None if parts.strangeness is None else parts.strangeness[order],
+        novelty=None if parts.novelty is None else parts.novelty[order],
         window_s=WINDOW_S,
         stride_s=stride_s,
     )
@@ -366,7 +366,7 @@ def _merged(one: WindowTrack, other: WindowTrack) -> WindowTrack:
         return np.asarray(np.concatenate([getattr(one, name), getattr(other, name)])[order])
 
     tells = one.by_lead is not None and other.by_lead is not None
-    knows = one.strangeness is not None and other.strangeness is not None
+    knows = one.novelty is not None and other.novelty is not None
     return WindowTrack(
         start_s=both("start_s").astype(np.float64),
         embedding=GaussianEmbedding(
@@ -377,7 +377,7 @@ def _merged(one: WindowTrack, other: WindowTrack) -> WindowTrack:
         percentile=both("percentile").astype(np.float64),
         valid_fraction=both("valid_fraction").astype(np.float64),
         by_lead=both("by_lead").astype(np.float32) if tells else None,
-        strangeness=both("strangeness").astype(np.float32) if knows else None,
+        novelty=both("novelty").astype(np.float32) if knows else None,
         window_s=one.window_s,
         stride_s=one.stride_s,
     )

@@ -87,9 +87,9 @@ class Model:
     checkpoint: Checkpoint
 
     @property
-    def tells_leads(self) -> bool:
+    def has_attribution(self) -> bool:
         """Whether sigma^2 has parts by lead and moment, and missing leads can be told."""
-        return self.checkpoint.tells_leads
+        return self.checkpoint.has_attribution
 
     @property
     def saw_words(self) -> bool:
@@ -222,7 +222,7 @@ def explain(
         percentile=model.reference.percentile(uncertainty),
         valid_fraction=_valid_fraction(ecg, starts),
         by_lead=parts.by_lead,
-        strangeness=parts.strangeness,
+        novelty=parts.novelty,
         window_s=WINDOW_S,
         stride_s=stride_n / STANDARD_FS_HZ,
     )
@@ -253,7 +253,7 @@ def cautions(
     The published network has no mask: what was not recorded it takes for a flat line. Refusing
     such recordings would keep them from a comparison on purpose, so they are told instead.
     """
-    if model.tells_leads:
+    if model.has_attribution:
         return ()
     ecg = _standard(recording, vcg_method)
     if ecg.valid.all():
@@ -295,8 +295,8 @@ def window_reports(
     cuts = [round(float(track.start_s[i]) * ecg.fs_hz) for i in indices]
     signal_mv = np.array([ecg.signal_mv[:, cut : cut + WINDOW_N] for cut in cuts])
     valid = np.array([ecg.valid[:, cut : cut + WINDOW_N] for cut in cuts])
-    strangeness = track.strangeness
-    if strangeness is None:
+    novelty = track.novelty
+    if novelty is None:
         return {
             index: report_whole(float(track.percentile[index]), known)
             for index, known in zip(indices, valid, strict=True)
@@ -311,7 +311,7 @@ def window_reports(
             signal_mv[row],
             valid[row],
             lead_origin=ecg.lead_origin,
-            strangeness=float(strangeness[index]),
+            novelty=float(novelty[index]),
             reference=model.reference,
         )
         for row, index in enumerate(indices)

@@ -117,7 +117,7 @@ def _learn_what_is_familiar(ecg: CompactEcgEncoder, sampler: Sampler, batch_size
         for _ in range(_BATCHES_FOR_FAMILIARITY):
             batch = sampler.views(batch_size)
             trunks.append(ecg.trunk_of(ecg.frame_maps(*batch.seen)))
-    ecg.familiarity.fit(torch.cat(trunks))
+    ecg.novelty.fit(torch.cat(trunks))
 
 
 def _fitting(

@@ -138,7 +138,7 @@ def report_window(
     valid: BoolArray,
     *,
     lead_origin: Sequence[str],
-    strangeness: float,
+    novelty: float,
     reference: Reference,
 ) -> WindowReport:
     """Explain one window by the rules of this module.
@@ -153,7 +153,7 @@ def report_window(
         The window as the model was given it, 100 Hz.
     lead_origin : sequence of 12 str
         As in `StandardEcg`.
-    strangeness : float
+    novelty : float
         As in `WindowTrack`.
     reference : Reference
         Of the model that made the cells.
@@ -170,18 +170,18 @@ def report_window(
     if not valid.any():
         found.sentences.append("Nothing was recorded in this window.")
     elif total == 0 or float(reference.percentile(rest + total)) < CALM_PERCENTILE:
-        found.sentences.append(_calm_words(strangeness > 1, suspicious=bool(suspicions)))
+        found.sentences.append(_calm_words(novelty > 1, suspicious=bool(suspicions)))
     else:
         _blame_missing(found)
         high = as_if_everywhere(by_lead, rest, len(LEADS), reference) >= CALM_PERCENTILE
         _blame_recorded(found, parts, high, signal_mv, valid)
-        if strangeness > 1:
+        if novelty > 1:
             found.sentences.append("It is also unlike the ECGs that the model learnt from.")
     blamed = {lead for reason in found.reasons for lead in reason.leads}
     for suspicion in suspicions:
         found.add(MISPLACED, suspicion.leads)
         found.sentences.append(suspicion.sentence)
-    if strangeness > 1 and valid.any():
+    if novelty > 1 and valid.any():
         found.reasons.append(Reason(UNLIKE, (), 0.0))
     return WindowReport(
         share_by_lead=found.share,

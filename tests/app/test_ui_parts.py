@@ -20,7 +20,7 @@ def make_track(uncertainty: list[float], stride_s: float, valid: list[float]) ->
         percentile=np.clip(100 * values, 0, 100),
         valid_fraction=np.repeat(np.asarray(valid)[:, None], 12, axis=1),
         by_lead=np.repeat(values[:, None] / 12, 12, axis=1).astype(np.float32),
-        strangeness=np.full(len(values), 0.5, dtype=np.float32),
+        novelty=np.full(len(values), 0.5, dtype=np.float32),
         window_s=10.0,
         stride_s=stride_s,
     )

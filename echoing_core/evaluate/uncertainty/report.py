@@ -184,7 +184,7 @@ def _sections(
                 n_resamples=n_resamples,
                 progress=_stage(progress, "added noise"),
             )
-    if checkpoint.tells_leads:
+    if checkpoint.has_attribution:
         yield where_study(
             checkpoint,
             cinc=folders.cinc if _has_lead_table(folders) else None,
@@ -239,7 +239,7 @@ def _left_out(checkpoint: Checkpoint, folders: Folders) -> dict[str, str]:
         ),
     }
     told = {what: why for what, (given, why) in reasons.items() if given is None}
-    if not checkpoint.tells_leads:
+    if not checkpoint.has_attribution:
         told["which leads, and when"] = "this model does not tell leads and moments apart"
         told["leads taken away"] = "this model cannot be told that a lead is missing"
     return told

@@ -206,10 +206,10 @@ class Report:
                     f"sigma² {track.uncertainty[sheet.index]:.4g}. {sheet.report.sentence}"
                 )
             )
-            if track.strangeness is not None and track.strangeness[sheet.index] > 1:
+            if track.novelty is not None and track.novelty[sheet.index] > 1:
                 blocks.append(
                     Text(
-                        f"Unlike training: {track.strangeness[sheet.index]:.1f} times as far from "
+                        f"Unlike training: {track.novelty[sheet.index]:.1f} times as far from "
                         "the windows that the model learnt from as 99 % of those are. sigma² was "
                         "not learnt for such ECGs.",
                         "caution",

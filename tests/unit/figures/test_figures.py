@@ -48,7 +48,7 @@ def make_track(duration_s: float, stride_s: float) -> WindowTrack:
         percentile=percentile,
         valid_fraction=np.ones((n, 12)),
         by_lead=np.repeat(percentile[:, None] / 1200, 12, axis=1).astype(np.float32),
-        strangeness=np.full(n, 0.5, dtype=np.float32),
+        novelty=np.full(n, 0.5, dtype=np.float32),
         window_s=10.0,
         stride_s=stride_s,
     )

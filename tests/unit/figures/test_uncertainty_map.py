@@ -47,7 +47,7 @@ def track_of(percentile: list[float], start_s: list[float] | None = None) -> Win
         percentile=values,
         valid_fraction=np.ones((n, 12)),
         by_lead=by_lead,
-        strangeness=None,
+        novelty=None,
         window_s=10.0,
         stride_s=10.0,
     )

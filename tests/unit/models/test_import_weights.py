@@ -477,7 +477,7 @@ def test_import_names_the_licence_and_the_order(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
     assert config["model"]["released_ecg"]["lead_order"] == "mimic"
     model = services.load_model(tmp_path / "model")
-    assert model.imported and not model.simulated_training and not model.tells_leads
+    assert model.imported and not model.simulated_training and not model.has_attribution
     assert model.reference.simulated and model.reference.n == 10
 
 

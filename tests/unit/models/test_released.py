@@ -234,7 +234,7 @@ def test_windows_go_in_batches_and_have_no_parts(small: ReleasedDualEncoder) -> 
     single = encode_batch(small.ecg, SCALER, cut, np.ones(cut.shape, dtype=np.bool_))
     np.testing.assert_allclose(parts.embedding.mu, single.mu, atol=1e-6)
     assert told == [(16, 31), (31, 31)]
-    assert parts.by_lead is None and parts.strangeness is None and parts.rest is None
+    assert parts.by_lead is None and parts.novelty is None and parts.rest is None
     empty = encode_batch_parts(small.ecg, SCALER, cut[:0], cut[:0] > 0)
     assert empty.embedding.mu.shape == (0, CONFIG.dim)
 

@@ -111,7 +111,7 @@ def test_asking_along_twenty_minutes_is_quick(model, seen, asked) -> None:
     long = replace(
         track, start_s=np.arange(1200.0), embedding=track.embedding[rows],
         uncertainty=track.uncertainty[rows], percentile=track.percentile[rows],
-        valid_fraction=track.valid_fraction[rows], by_lead=None, strangeness=None,
+        valid_fraction=track.valid_fraction[rows], by_lead=None, novelty=None,
     )  # fmt: skip
     began = time.perf_counter()
     for question in asked:

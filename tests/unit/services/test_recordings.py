@@ -49,7 +49,7 @@ def test_explain_covers_the_recording_and_says_what_it_saw(model: services.Model
     # Each lead's part and what belongs to none are the whole.
     parts = sum(float(rows[3][f"sigma2_{lead}"]) for lead in LEADS)
     assert 0 < parts <= seen.track.uncertainty[3] * (1 + 1e-4)
-    assert float(rows[3]["strangeness"]) == pytest.approx(seen.track.strangeness[3], rel=1e-3)
+    assert float(rows[3]["strangeness"]) == pytest.approx(seen.track.novelty[3], rel=1e-3)
     assert len(written["windows"][3]["uncertainty_by_lead"]) == len(written["lead_order"]) == 12
     assert "sentence" not in written["windows"][3]
     assert rows[0]["valid_V1"] == "1.0000"

@@ -181,7 +181,7 @@ def test_the_second_stage_leaves_every_angle_between_means() -> None:
     assert torch.allclose(cosines(), before, atol=1e-5)
     moved = {k for k, v in encoder.state_dict().items() if not torch.equal(v, weights[k])}
     rotated = ("ecg.mean_head.out.", "text.mean.")
-    heads = ("ecg.variance_head.", "text.variance_head.", "ecg.familiarity.")
+    heads = ("ecg.variance_head.", "text.variance_head.", "ecg.novelty.")
     assert all(key.startswith(rotated + heads) for key in moved)
     for prefix in rotated + heads:
         assert any(key.startswith(prefix) for key in moved)

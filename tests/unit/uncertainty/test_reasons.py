@@ -100,10 +100,10 @@ def test_a_calm_window_needs_no_reason() -> None:
 
 
 def test_what_is_unlike_training_is_told_even_where_sigma2_is_low() -> None:
-    calm = told(made_cells(0.1), strangeness=1.4)
+    calm = told(made_cells(0.1), novelty=1.4)
     assert "cannot be trusted here" in calm.sentence
     assert [reason.kind for reason in calm.reasons] == ["unlike training"]
-    unsure = told(made_cells(0.9, V2=0.8), strangeness=1.4)
+    unsure = told(made_cells(0.9, V2=0.8), novelty=1.4)
     assert unsure.sentence.startswith("Mostly V2 (80 %)")
     assert "unlike the ECGs" in unsure.sentence
     assert [reason.kind for reason in unsure.reasons] == ["none", "unlike training"]
@@ -118,7 +118,7 @@ def test_misplaced_electrodes_are_told_in_calm_windows_too() -> None:
     assert calm.sentence == f"The uncertainty is as low as on most ECGs. {GROUND.sentence}"
     assert [(r.kind, r.leads) for r in calm.reasons] == [("misplaced electrodes", LEADS[:6])]
     assert calm.leads == ()
-    unsure = told(made_cells(0.9, V2=0.8), signal, strangeness=1.4)
+    unsure = told(made_cells(0.9, V2=0.8), signal, novelty=1.4)
     kinds = [reason.kind for reason in unsure.reasons]
     assert kinds[-2:] == ["misplaced electrodes", "unlike training"]
     assert unsure.leads == ("V2",)
