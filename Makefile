@@ -24,10 +24,10 @@ app: $(VENV)/.runtime ## open the app in the browser, on this machine only
 	$(BIN)/streamlit run app.py $(if $(PORT),--server.port $(PORT))
 
 test: $(VENV)/.dev ## run the tests, without the browser and the slow ones
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(VENV)/.dev ## run the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto --dist load -m slow
 
 test-browser: $(VENV)/.dev ## run the tests that drive a real Chromium
 	$(BIN)/python -m pytest -m browser
