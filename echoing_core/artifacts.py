@@ -259,17 +259,7 @@ def check_bytes(content: bytes, path: Path, card: Mapping[str, Any]) -> None:
         If they are not the bytes that were written.
     """
     if hashlib.sha256(content).hexdigest() != card["files"][path.name]:
-        raise _damaged(path, _unlike(len(content)))
-
-
-def check_file(folder: Path, name: str, card: Mapping[str, Any]) -> Path:
-    """As `read_checked`, for files too big to hold in memory: returns the path."""
-    path = Path(folder) / name
-    if not path.is_file():
-        raise _damaged(path, "is missing")
-    if sha256_of_file(path) != card["files"][name]:
-        raise _damaged(path, _unlike(path.stat().st_size))
-    return path
+        raise _damaged(path, f"({len(content)} bytes) is not the file that its card describes")
 
 
 def _may_replace(folder: Path, kind: str) -> bool:
@@ -286,10 +276,6 @@ def _may_replace(folder: Path, kind: str) -> bool:
     except (json.JSONDecodeError, UnicodeDecodeError):
         return False
     return isinstance(content, dict) and content.get("kind") == kind
-
-
-def _unlike(n_bytes: int) -> str:
-    return f"({n_bytes} bytes) is not the file that its card describes"
 
 
 def _damaged(path: Path, what: str) -> IndexMismatchError:

@@ -1,0 +1,83 @@
+"""Sealed folders: what is written comes back, and nothing else does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from echoing_core.artifacts import CARD, read_card, read_checked, seal, writing_folder
+from echoing_core.errors import ConfigError, IndexMismatchError
+
+HASH = "ab" * 32
+FILES = frozenset({"numbers.bin", "names.txt"})
+
+
+def write(folder: Path, numbers: bytes = b"12345678", **extra: object) -> None:
+    with writing_folder(folder, kind="store") as draft:
+        (draft / "numbers.bin").write_bytes(numbers)
+        (draft / "names.txt").write_text("a\nb\n")
+        seal(draft, kind="store", checkpoint_hash=HASH, n=2, dim=4, extra=extra)
+
+
+def card_of(folder: Path, checkpoint_hash: str | None = HASH) -> dict[str, object]:
+    return read_card(folder, kind="store", files=FILES, checkpoint_hash=checkpoint_hash)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "store"
+    write(path, cohort="test")
+    return path
+
+
+def test_what_was_written_comes_back(folder: Path) -> None:
+    card = card_of(folder)
+    assert (card["cohort"], card["n"], card["dim"]) == ("test", 2, 4)
+    assert read_checked(folder, "numbers.bin", card) == b"12345678"
+    assert read_checked(folder, "names.txt", card) == b"a\nb\n"
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_changed_bytes_are_refused_and_named(folder: Path, name: str) -> None:
+    """Truncated, one bit turned, or replaced by as many other bytes: only the hash can tell."""
+    card = card_of(folder)
+    content = (folder / name).read_bytes()
+    flipped = bytes([content[0] ^ 1]) + content[1:]
+    for damaged in (content[:-1], flipped, content + b"\0", b"", content[::-1]):
+        (folder / name).write_bytes(damaged)
+        with pytest.raises(IndexMismatchError, match=f"{name} .* is not the file that its card"):
+            read_checked(folder, name, card)
+    (folder / name).unlink()
+    with pytest.raises(IndexMismatchError, match=f"{name} .* is missing"):
+        read_checked(folder, name, card)
+
+
+def test_another_checkpoint_is_refused(folder: Path) -> None:
+    assert card_of(folder, None)["checkpoint_hash"] == HASH
+    with pytest.raises(IndexMismatchError, match="in use is cdcd"):
+        card_of(folder, "cd" * 32)
+
+
+def test_a_failed_write_leaves_the_old_folder_and_no_rubbish(folder: Path) -> None:
+    with pytest.raises(OSError, match="no space"), writing_folder(folder, kind="store") as draft:
+        (draft / "numbers.bin").write_bytes(b"half")
+        raise OSError("no space left on device")
+    assert [path.name for path in folder.parent.iterdir()] == ["store"]
+    assert read_checked(folder, "numbers.bin", card_of(folder)) == b"12345678"
+
+
+def test_writing_again_replaces_the_folder_whole(folder: Path) -> None:
+    write(folder, b"87654321")
+    card = card_of(folder)
+    assert "cohort" not in card and read_checked(folder, "numbers.bin", card) == b"87654321"
+    assert sorted(path.name for path in folder.iterdir()) == sorted({*FILES, CARD})
+
+
+def test_what_cannot_be_sealed_or_replaced(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="written by seal itself"):
+        write(tmp_path / "store", n=3)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="not a store"):
+        write(tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
