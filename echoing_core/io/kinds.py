@@ -15,7 +15,8 @@ Kind = Literal["edf", "dicom", "zip", "xml", "table"]
 
 _HEAD_BYTES = 1 << 18
 
-WFDB_ENDINGS = (".hea", ".dat", ".mat", ".flac", ".xyz")
+WFDB_DATA_ENDINGS = (".dat", ".mat", ".flac", ".xyz")
+WFDB_ENDINGS = (".hea", *WFDB_DATA_ENDINGS)
 
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "a PDF, which holds a picture of an ECG and not its signal"),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from echoing_core.errors import EchoingError, UnreadableRecordError
+from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.ecg_dicom import read_dicom_ecg
 from echoing_core.io.edf import read_edf
-from echoing_core.io.kinds import foreign, kind_of
+from echoing_core.io.grouping import group_records
+from echoing_core.io.kinds import WFDB_DATA_ENDINGS, foreign, kind_of
 from echoing_core.io.sources import (
     FileSet,
     Source,
@@ -28,14 +29,12 @@ from echoing_core.io.table.layout import (
     read_table,
     table_needs_words,
 )
-from echoing_core.io.wfdb.header import MAX_HEADER_BYTES, parse_header
 from echoing_core.io.wfdb.record import read_wfdb
 from echoing_core.io.xml import aecg, muse, philips
 from echoing_core.io.xml.tree import parse_xml
 from echoing_core.io.zipped import unzip
 from echoing_core.records import Recording
 
-_DATA_ENDINGS = (".dat", ".mat", ".flac", ".xyz")
 _MAX_NAMED = 8
 _SIMULATED_BY = b"simulated by echoingecg"
 _SIMULATED_WITHIN = 64 * 1024
@@ -203,26 +202,14 @@ def _choose_header(files: FileSet, record_name: str | None) -> str:
             f"they hold {_listed(headers)}."
         )
     if len(headers) > 1:
-        headers = _without_segments(files, headers)
+        records = {group.header_name for group in group_records(files.files.values())}
+        # Headers that name each other in a circle are all segments.
+        headers = [name for name in headers if name in records] or headers
     if len(headers) > 1:
         raise UnreadableRecordError(
             f"The files hold {len(headers)} recordings ({_listed(headers)}); choose one of them."
         )
     return headers[0]
-
-
-def _without_segments(files: FileSet, headers: list[str]) -> list[str]:
-    """Headers that are not segments of another one among them."""
-    segments: set[str] = set()
-    for name in headers:
-        file = files.find(name)
-        try:
-            header = parse_header(file.head(MAX_HEADER_BYTES + 1), name) if file else None
-        except EchoingError:
-            continue  # a damaged header is reported if it is the one chosen
-        if header is not None:
-            segments.update(s.name.lower() + ".hea" for s in header.segments)
-    return [name for name in headers if name.lower() not in segments] or headers
 
 
 def _listed(headers: list[str]) -> str:
@@ -232,7 +219,7 @@ def _listed(headers: list[str]) -> str:
 
 
 def _no_header(files: FileSet) -> str:
-    data = files.names(*_DATA_ENDINGS)
+    data = files.names(*WFDB_DATA_ENDINGS)
     if data:
         stem = data[0].rsplit(".", 1)[0]
         return (
