@@ -272,7 +272,7 @@ def risk_coverage(
         Share of the weight that is kept; without weights 1/n, 2/n, ..., 1.
     risk : ndarray, shape (n,)
         Weighted mean error of the items kept; items of one uncertainty enter with their mean
-        error and weight, as if their order were drawn by lot.
+        error and weight, as if their order were drawn at random.
     """
     u, error = _pair(uncertainty, errors)
     weight = np.ones(u.size) if weights is None else _pair(u, weights)[1]

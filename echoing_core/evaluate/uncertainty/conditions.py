@@ -88,7 +88,7 @@ def mixed_quality(held_out: HeldOut) -> HeldOut:
 def every_dose(held_out: HeldOut) -> HeldOut:
     """Each ECG of a test set several times, with noise from none to twice the signal's RMS.
 
-    For every draw one of `DOSES_DB` and one of `DOSE_KINDS` by lot, all equally likely: the doses
+    For every draw one of `DOSES_DB` and one of `DOSE_KINDS` at random, all equally likely: the doses
     of the dose study, which takes real noise; here it is simulated, so that nothing but the
     tasks' own data is needed. Every lead has its own noise, at that signal-to-noise ratio within
     the model's band.
@@ -104,7 +104,7 @@ def every_dose(held_out: HeldOut) -> HeldOut:
 def until_lost(held_out: HeldOut, noises: Mapping[str, StressNoise]) -> HeldOut:
     """Each ECG of a test set several times, with real noise from none to where no beat is seen.
 
-    For every draw one of `LOSS_DB` and one of ``noises`` by lot, all equally likely. Every lead
+    For every draw one of `LOSS_DB` and one of ``noises`` at random, all equally likely. Every lead
     has its own stretch of it.
     """
 
@@ -137,7 +137,7 @@ def _dosed(
     kinds: tuple[str, ...],
     noise_of: Callable[[str, tuple[int, int], np.random.Generator], Floats],
 ) -> HeldOut:
-    """One dose and one kind of noise by lot for every draw; ``noise_of`` gives it unit RMS."""
+    """One dose and one kind of noise at random for every draw; ``noise_of`` gives it unit RMS."""
 
     def change(
         signal_mv: FloatArray, valid: BoolArray, rng: np.random.Generator
