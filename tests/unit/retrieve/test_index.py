@@ -195,6 +195,40 @@ def test_filters_act_before_the_top_k(index: GalleryIndex, name: str, order: str
     assert ids(hits) == named(expected)
 
 
+@pytest.mark.parametrize("order", ["csd", "cosine"])
+@pytest.mark.parametrize("target", ["ecg", "report"])
+def test_a_patients_own_items_are_left_out(index: GalleryIndex, order: str, target: str):
+    """The nearest items themselves, which no filter by chance leaves out."""
+    everything = search_gallery(index, QUERY, k=N, order=order, target=target)
+    own = (everything[0].patient_id, everything[2].patient_id)
+    hits = search_gallery(
+        index, QUERY, k=N, order=order, target=target, where=ItemFilter(exclude_patient_ids=own)
+    )
+    assert ids(hits) == [hit.item_id for hit in everything if hit.patient_id not in own]
+    # Two items of each patient, so that the other one has to go with the one found.
+    assert len(hits) == N - 2 * len(set(own))
+
+
+def test_both_ends_of_a_percentile_range_belong_to_it(index: GalleryIndex):
+    nearest = search_gallery(index, QUERY, k=1)[0]
+    percentiles = np.sort(ITEMS.percentile)
+    place = int(np.flatnonzero(percentiles == nearest.percentile)[0])
+    assert 0 < place < N - 1, "an item at either end could not tell open from closed"
+    for low, high in (
+        (nearest.percentile, nearest.percentile),
+        (0.0, nearest.percentile),
+        (nearest.percentile, 100.0),
+    ):
+        where = ItemFilter(min_percentile=low, max_percentile=high)
+        hits = search_gallery(index, QUERY, k=N, where=where)
+        assert hits[0].item_id == nearest.item_id
+        assert len(hits) == int(((percentiles >= low) & (percentiles <= high)).sum())
+    below = ItemFilter(max_percentile=float(percentiles[place - 1]))
+    above = ItemFilter(min_percentile=float(percentiles[place + 1]))
+    for where in (below, above):
+        assert nearest.item_id not in ids(search_gallery(index, QUERY, k=N, where=where))
+
+
 def test_fewer_items_than_asked_for(index: GalleryIndex):
     assert len(search_gallery(index, QUERY, k=10 * N)) == N
     few = ItemFilter(labels={"lvef_pct": (20.0, 24.0)})
