@@ -1,10 +1,10 @@
-"""How many misplaced electrodes are found, and how many ECGs are suspected for nothing?
+"""How many misplaced electrodes are found, and how many ECGs are suspected without reason?
 
     python benchmarks/misplaced_electrodes.py PTBXL [--folds 9]
 
 Real ECGs of PTB-XL with electrodes put in each other's places by the lead equations
-(`simulate.misplacement.misplace`): share of ECGs with each suspicion of `uncertainty.misplaced`.
-The first row is as recorded: a swap that truly happened there counts as suspected for nothing.
+(`simulate.misplacement.misplace`): share of ECGs with each suspicion of `uncertainty.artefacts`.
+The first row is as recorded: a swap that truly happened there counts as suspected without reason.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.records import LEADS
 from echoing_core.simulate.noise.misplacement import MISPLACEMENTS, misplace
-from echoing_core.uncertainty.misplaced import ARMS, CHEST, GROUND, suspected
+from echoing_core.uncertainty.artefacts import ARMS, CHEST, GROUND, suspected_misplacements
 
 SEED = 5
 MEASURED = ("measured",) * len(LEADS)
@@ -37,7 +37,7 @@ def main() -> None:
         found = []
         for signal_mv, valid in zip(studies.signal_mv, studies.valid, strict=True):
             seen = signal_mv if kind is None else misplace(signal_mv, valid, rng, kind)
-            told = suspected(seen, valid, MEASURED)
+            told = suspected_misplacements(seen, valid, MEASURED)
             found.append([each in told for each in (ARMS, GROUND, CHEST)] + [bool(told)])
         shares = " | ".join(f"{share:.3f}" for share in np.mean(found, axis=0))
         print(f"| {kind or 'as recorded'} | {shares} |")

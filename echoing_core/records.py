@@ -158,7 +158,13 @@ class GaussianEmbedding:
 
     @property
     def uncertainty(self) -> npt.NDArray[np.float64]:
-        """Sum of sigma^2 over dimensions, shape (n,) (PCME++'s scalar)."""
+        """Sum of sigma^2 over dimensions, shape (n,).
+
+        References
+        ----------
+        Chun, PCME++ (ICLR 2024), section 3.5: the uncertainty of an item is ||sigma^2||_1.
+        """
+        # float64: a sum of hundreds of small float32 terms would lose what separates neighbours.
         return np.asarray(np.exp(self.log_var.astype(np.float64)).sum(axis=1))
 
     def __getitem__(self, rows: slice | npt.NDArray[np.integer] | BoolArray) -> GaussianEmbedding:

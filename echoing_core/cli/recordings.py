@@ -25,7 +25,7 @@ from echoing_core.export.track import DISCLAIMER, Explanation
 from echoing_core.records import WINDOW_S, StandardEcg
 
 if TYPE_CHECKING:
-    from echoing_core.services import Model, WindowReport
+    from echoing_core.services import Model, WindowReasons
 
 _REPORT_WIDTH = 90
 _N_LISTED = 3
@@ -58,7 +58,7 @@ def explain(
     surest, least_sure = (
         services.extreme_windows(seen.track, _N_LISTED, surest=surest) for surest in (True, False)
     )
-    reports = services.window_reports(loaded, seen, [*surest, *least_sure])
+    reports = services.window_reasons(loaded, seen, [*surest, *least_sure])
     if json_out is not None:
         deliver(seen.json_text(reports), json_out)
     if csv_out is not None:
@@ -308,7 +308,7 @@ def _summary(
     seen: Explanation,
     surest: Sequence[int],
     least_sure: Sequence[int],
-    reports: Mapping[int, WindowReport],
+    reports: Mapping[int, WindowReasons],
 ) -> str:
     """What a person wants first: leads, notes, the surest and least sure windows, and why."""
     import numpy as np

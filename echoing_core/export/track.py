@@ -17,7 +17,7 @@ from echoing_core.artifacts import write_text_atomically
 from echoing_core.records import LEADS, StandardEcg, WindowTrack
 
 if TYPE_CHECKING:
-    from echoing_core.uncertainty.reasons import WindowReport
+    from echoing_core.uncertainty.reasons import WindowReasons
 
 DISCLAIMER = "Research use only, not a medical device, not for diagnosis."
 
@@ -58,7 +58,7 @@ class Explanation:
     settings: Mapping[str, Any]
     cautions: tuple[str, ...] = ()
 
-    def to_dict(self, reports: Mapping[int, WindowReport] | None = None) -> dict[str, Any]:
+    def to_dict(self, reports: Mapping[int, WindowReasons] | None = None) -> dict[str, Any]:
         """Plain values for JSON.
 
         Parameters
@@ -98,7 +98,7 @@ class Explanation:
             ],
         }
 
-    def json_text(self, reports: Mapping[int, WindowReport] | None = None) -> str:
+    def json_text(self, reports: Mapping[int, WindowReasons] | None = None) -> str:
         """The text of `to_dict`."""
         return json.dumps(self.to_dict(reports), indent=1) + "\n"
 
@@ -176,7 +176,7 @@ def _short(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def _report_values(report: WindowReport) -> dict[str, Any]:
+def _report_values(report: WindowReasons) -> dict[str, Any]:
     return {
         "sentence": report.sentence,
         "blamed_leads": list(report.leads),

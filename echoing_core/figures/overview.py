@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 from echoing_core.figures.attribution import Columns, add_lead_rows
 from echoing_core.figures.style import FONT, GAP, INK, MUTED, SCALE, clock, stepped_scale
 from echoing_core.records import LEADS, BoolArray, StandardEcg, WindowTrack
+from echoing_core.uncertainty.intervals import cell_edges as cell_edges
+from echoing_core.uncertainty.intervals import shown_percentile as shown_percentile
 from echoing_core.uncertainty.reference import Reference
-from echoing_core.uncertainty.stretches import cell_edges as cell_edges
-from echoing_core.uncertainty.stretches import shown_percentile as shown_percentile
 
 Floats = npt.NDArray[np.float64]
 

@@ -123,7 +123,7 @@ def paper_figure(
     page : {"3x4", "12x1"}
         3x4 leads and a rhythm strip, or twelve rows of the whole length.
     cell_percentile : ndarray, shape (12, n_chunks), optional
-        From a `WindowReport`: colours the paper behind a lead where its sigma^2 is high.
+        From a `WindowReasons`: colours the paper behind a lead where its sigma^2 is high.
     width_px : int
         Width that the page has for it; it decides the height, never the scale.
     """

@@ -20,14 +20,14 @@ from echoing_core.figures.attribution import lead_percentile
 from echoing_core.figures.overview import decimate_min_max, first_shown_lead
 from echoing_core.figures.style import SCALE, clock
 from echoing_core.records import LEADS, StandardEcg, WindowTrack
-from echoing_core.uncertainty.reference import Reference
-from echoing_core.uncertainty.stretches import (
+from echoing_core.uncertainty.intervals import (
     UNSURE_PERCENTILE,
-    Stretch,
+    UncertainInterval,
     cell_edges,
     shown_percentile,
-    uncertain_stretches,
+    uncertain_intervals,
 )
+from echoing_core.uncertainty.reference import Reference
 
 Floats = npt.NDArray[np.float64]
 
@@ -125,7 +125,7 @@ def map_data(
     time_s, shown_mv = trace_points(ecg, begin, end) if trace is None else trace
     longest = sorted(marks, key=lambda m: m.start_s - m.end_s)[:MAX_MARKS]
     start = float(track.start_s[selected])
-    unsure = uncertain_stretches(track, duration_s)
+    unsure = uncertain_intervals(track, duration_s)
     return {
         "duration": duration_s,
         "window": track.window_s,
@@ -178,7 +178,7 @@ def trace_points(ecg: StandardEcg, begin_s: float, end_s: float) -> tuple[Floats
 
 
 def map_words(
-    ecg: StandardEcg, track: WindowTrack, selected: int, unsure: Sequence[Stretch]
+    ecg: StandardEcg, track: WindowTrack, selected: int, unsure: Sequence[UncertainInterval]
 ) -> str:
     """What the picture shows, in one or two sentences with numbers."""
     percentile = shown_percentile(track)

@@ -101,8 +101,7 @@ from echoing_core.services.recordings import (
     search,
     unknown_words,
     unknown_words_mean,
-    window_report,
-    window_reports,
+    window_reasons,
 )
 from echoing_core.services.report import (
     Asked,
@@ -127,7 +126,7 @@ from echoing_core.services.session_file import (
     settings_from_link,
 )
 from echoing_core.services.weights import ImportedWeights, import_weights
-from echoing_core.uncertainty.reasons import WindowReport
+from echoing_core.uncertainty.reasons import WindowReasons
 from echoing_core.zeroshot.prompts import PromptSet
 
 __all__ = [
@@ -163,7 +162,7 @@ __all__ = [
     "TableLayout",
     "TablePreview",
     "ToldStretch",
-    "WindowReport",
+    "WindowReasons",
     "answer_embedding",
     "answers_beside",
     "as_prompt_sets",
@@ -241,7 +240,6 @@ __all__ = [
     "unknown_words_mean",
     "what_the_model_saw",
     "window_beats",
-    "window_report",
-    "window_reports",
+    "window_reasons",
     "windows_apart",
 ]

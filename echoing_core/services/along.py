@@ -31,16 +31,16 @@ from echoing_core.services.recordings import (
     _standard,
     _valid_fraction,
     cautions,
-    window_reports,
+    window_reasons,
 )
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
 from echoing_core.signals.windows import stride_to_samples, window_starts
-from echoing_core.uncertainty.reasons import WindowReport
-from echoing_core.uncertainty.stretches import (
+from echoing_core.uncertainty.intervals import (
     UNSURE_PERCENTILE,
-    Stretch,
-    uncertain_stretches,
+    UncertainInterval,
+    uncertain_intervals,
 )
+from echoing_core.uncertainty.reasons import WindowReasons
 
 if TYPE_CHECKING:
     from echoing_core.embed.encode import Parts
@@ -236,7 +236,7 @@ class ToldStretch:
 
     Attributes
     ----------
-    stretch : Stretch
+    stretch : UncertainInterval
     worst_start_s : float
         Start of its least sure window.
     kind : str
@@ -247,7 +247,7 @@ class ToldStretch:
     sentence : str
     """
 
-    stretch: Stretch
+    stretch: UncertainInterval
     worst_start_s: float
     kind: str
     leads: tuple[str, ...]
@@ -273,13 +273,13 @@ def told_stretches(
         Of the same recording, from an earlier call: what they tell of a window is taken over.
     """
     track = explanation.track
-    stretches = uncertain_stretches(track, explanation.ecg.duration_s, above)
+    stretches = uncertain_intervals(track, explanation.ecg.duration_s, above)
     before = {t.worst_start_s: t for t in known if t.sentence}
     longest = sorted(stretches, key=lambda s: -s.duration_s)[:most]
     asked = [s.worst for s in longest if float(track.start_s[s.worst]) not in before]
-    reports: dict[int, WindowReport] = {}
+    reports: dict[int, WindowReasons] = {}
     for begin in range(0, len(asked), 64):
-        reports |= window_reports(model, explanation, asked[begin : begin + 64])
+        reports |= window_reasons(model, explanation, asked[begin : begin + 64])
     told = []
     for stretch in stretches:
         start_s = float(track.start_s[stretch.worst])

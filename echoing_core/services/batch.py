@@ -15,6 +15,7 @@ import numpy as np
 
 from echoing_core.errors import EchoingError
 from echoing_core.io.sources import SourceFile
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import Answer, BoolArray, WindowTrack
 from echoing_core.services.along import Looking
 from echoing_core.services.asking import AskedOften
@@ -25,10 +26,10 @@ from echoing_core.services.recordings import (
     as_prompt_sets,
     extreme_windows,
     most_sure_window,
-    window_report,
+    window_reasons,
 )
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
-from echoing_core.uncertainty.stretches import UNSURE_PERCENTILE
+from echoing_core.uncertainty.intervals import UNSURE_PERCENTILE
 from echoing_core.zeroshot.prompts import PromptSet
 
 __all__ = [
@@ -44,11 +45,11 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 Turn = Callable[[], contextlib.AbstractContextManager[object]]
-BatchProgress = Callable[[int, int, float], None]
-"""Called with (files done, files in all, how much of the next one is done from 0 to 1)."""
 
 _OVERHEAD_BYTES = 200_000
 """What a small file costs beside its bytes, in bytes of a large one: for the time left alone."""
+
+_ALMOST = 0.999
 
 _UNEXPECTED = (
     "It could not be read, for a reason that this program did not expect. Export the recording "
@@ -141,7 +142,7 @@ def batch(
     vcg_method: str = DEFAULT_VCG_METHOD,
     turn: Turn = contextlib.nullcontext,
     stop: Callable[[], bool] = lambda: False,
-    progress: BatchProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Iterator[Result]:
     """Look at recordings one after another; none stops the rest.
 
@@ -156,7 +157,8 @@ def batch(
     stop : callable
         Asked between the steps; when it says True, what is under way is dropped and the rest
         is not begun.
-    progress : callable, optional
+    progress : Progress, optional
+        Counts files, with the share of the one under way as a fraction.
 
     Yields
     ------
@@ -176,8 +178,7 @@ def batch(
             yield result
         if stop():
             return
-    if progress is not None:
-        progress(len(items), len(items), 0.0)
+    progress(len(items), len(items))
 
 
 @dataclass(eq=False)
@@ -192,10 +193,10 @@ class _Run:
     step: Callable[[float], None]
 
 
-def _steps(progress: BatchProgress | None, done: int, total: int) -> Callable[[float], None]:
+def _steps(progress: Progress, done: int, total: int) -> Callable[[float], None]:
     def step(share: float) -> None:
-        if progress is not None:
-            progress(done, total, share)
+        # A file is done when its row is there, not when its last window is looked at.
+        progress(done + min(share, _ALMOST), total)
 
     return step
 
@@ -257,7 +258,7 @@ def _row(run: _Run, item: BatchItem, files: Sequence[SourceFile] | None) -> Batc
     worst = extreme_windows(track, 1, surest=False)[0]
     start_s = float(track.start_s[best])
     with run.turn():
-        reason = window_report(run.model, explanation, worst).sentence
+        reason = window_reasons(run.model, explanation, [worst])[worst].sentence
         answers = run.asked.answers(track.embedding[np.array([best])])
         rate_bpm = window_beats(ecg, start_s).rate_bpm
     percentile = track.percentile[_holds_signal(track)]
@@ -300,8 +301,8 @@ class _Work:
     begun: float = field(default_factory=time.monotonic)
     ended: float | None = None
 
-    def progress(self, done: int, total: int, share: float) -> None:
-        self.done, self.share = done, share
+    def tell(self, stage: str, done: float, total: int) -> None:
+        self.done, self.share = int(done), done - int(done)
 
 
 class BatchJob:
@@ -417,7 +418,7 @@ def _run(
             vcg_method=vcg_method,
             turn=turn,
             stop=work.stop.is_set,
-            progress=work.progress,
+            progress=Progress(work.tell),
         ):
             work.results.append(result)
     except Exception as error:  # noqa: BLE001 - a thread has nobody to tell but its results

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from echoing_core.errors import ConfigError, SignalQualityError
 from echoing_core.export.track import Explanation
 from echoing_core.io import TableLayout, read_recording
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import (
     LEADS,
     STANDARD_FS_HZ,
@@ -29,7 +30,11 @@ from echoing_core.signals import standardise
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
 from echoing_core.signals.windows import stride_to_samples, window_starts
 from echoing_core.uncertainty.fusion import Fused, fuse
-from echoing_core.uncertainty.reasons import WindowReport, report_whole, report_window
+from echoing_core.uncertainty.reasons import (
+    WindowReasons,
+    reasons_from_cells,
+    reasons_from_percentile,
+)
 from echoing_core.uncertainty.reference import Reference
 from echoing_core.zeroshot.prompts import PromptSet, load_prompt_sets, prompt_set_from_text
 
@@ -38,7 +43,6 @@ if TYPE_CHECKING:
     from echoing_core.retrieve.index import GalleryIndex
     from echoing_core.retrieve.search import ItemFilter
 
-Progress = Callable[[int, int], None]
 
 _ROOT = Path(__file__).resolve().parents[2]
 WINDOW_N = round(WINDOW_S * STANDARD_FS_HZ)
@@ -186,7 +190,7 @@ def explain(
     stride_s: float = 1.0,
     *,
     vcg_method: str = DEFAULT_VCG_METHOD,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Explanation:
     """sigma^2 of 10-second windows along a recording (EchoingECG, Fig. 2).
 
@@ -196,8 +200,8 @@ def explain(
         Seconds between window starts, from 0.01 s on. Multiples of 0.2 s share one pass.
     vcg_method : {"dower", "kors_pinv", "kors_gls"}
         How 12 leads are made of X, Y, Z where a recording has only those.
-    progress : callable, optional
-        Called with (windows done, windows in all).
+    progress : Progress, optional
+        Counts windows.
 
     Raises
     ------
@@ -269,17 +273,12 @@ def cautions(
     )
 
 
-def window_report(model: Model, explanation: Explanation, index: int) -> WindowReport:
-    """Which leads and moments the sigma^2 of one window comes from, and why, in words."""
-    return window_reports(model, explanation, [index])[index]
-
-
-def window_reports(
+def window_reasons(
     model: Model, explanation: Explanation, indices: Sequence[int]
-) -> dict[int, WindowReport]:
-    """`window_report` of several windows of one recording, by window number.
+) -> dict[int, WindowReasons]:
+    """Which leads and moments the sigma^2 of windows comes from, and why, by window number.
 
-    They are embedded once more, for their cells alone: 600 numbers for each window of a day
+    The windows are embedded once more, for their cells alone: 600 numbers for each window of a day
     would not be worth their memory.
 
     Raises
@@ -298,14 +297,14 @@ def window_reports(
     novelty = track.novelty
     if novelty is None:
         return {
-            index: report_whole(float(track.percentile[index]), known)
+            index: reasons_from_percentile(float(track.percentile[index]), known)
             for index, known in zip(indices, valid, strict=True)
         }
     _, attribution = attribute_windows(
         model.checkpoint.encoder.ecg, model.checkpoint.scaler, signal_mv, valid
     )
     return {
-        index: report_window(
+        index: reasons_from_cells(
             attribution.cells[row],
             float(attribution.rest[row]),
             signal_mv[row],

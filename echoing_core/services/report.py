@@ -21,8 +21,8 @@ from echoing_core.export.document import (
     report_png,
 )
 from echoing_core.export.track import DISCLAIMER, Explanation
-from echoing_core.services.recordings import Model, extreme_windows, window_reports
-from echoing_core.uncertainty.reasons import WindowReport
+from echoing_core.services.recordings import Model, extreme_windows, window_reasons
+from echoing_core.uncertainty.reasons import WindowReasons
 
 if TYPE_CHECKING:
     from echoing_core.export.document.paper import Layout
@@ -84,7 +84,7 @@ def make_report(
     names = (*recording.source_names, *recording.lead_names) if recording is not None else ()
     plain = deidentified(explanation, called, names)
     numbers = list(dict.fromkeys(windows))
-    reports = window_reports(model, plain, numbers)
+    reports = window_reasons(model, plain, numbers)
     level = explanation.track.percentile
     return Report(
         explanation=plain,
@@ -108,7 +108,7 @@ def track_json(
     listed = set(windows)
     for surest in (True, False):
         listed.update(extreme_windows(explanation.track, _N_LISTED, surest=surest))
-    reports: Mapping[int, WindowReport] = window_reports(model, explanation, sorted(listed))
+    reports: Mapping[int, WindowReasons] = window_reasons(model, explanation, sorted(listed))
     values = explanation.to_dict(reports) | {"made_on": made_on or _today(), "versions": versions()}
     return json.dumps(values, indent=1) + "\n"
 

@@ -43,13 +43,8 @@ class Attribution:
 
     @property
     def by_lead(self) -> npt.NDArray[np.float64]:
-        """Part of each lead, shape (n_windows, 12)."""
+        """Terms of each lead summed over time, shape (n_windows, 12)."""
         return np.asarray(self.cells.sum(axis=2, dtype=np.float64))
-
-    @property
-    def by_time(self) -> npt.NDArray[np.float64]:
-        """Part of each chunk, shape (n_windows, 50)."""
-        return np.asarray(self.cells.sum(axis=1, dtype=np.float64))
 
 
 def attribute_windows(

@@ -14,9 +14,9 @@ turn it into words, in their order:
 4. *Time.* The stretch that stands out most in the blamed, recorded leads (`noisy_span`) is named if
    it holds at least half of what they give, at twice the level of the rest or more, and leaves at
    least a second out.
-5. *Causes* of each blamed lead, by the plain facts of its signal there (`uncertainty.causes`).
+5. *Causes* of each blamed lead, by the plain facts of its signal there (`uncertainty.artefacts`).
 6. *Misplaced electrodes.* What looks like electrodes in each other's places
-   (`uncertainty.misplaced`) is told in any window, also a calm one: it is no part of sigma^2.
+   (`uncertainty.artefacts`) is told in any window, also a calm one: it is no part of sigma^2.
 7. *Unlike training.* Told whenever the window is farther from the training windows than 99 % of
    them, also where sigma^2 is low: sigma^2 was not learnt there.
 
@@ -32,10 +32,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.records import LEADS, WINDOW_S, BoolArray, FloatArray
-from echoing_core.uncertainty.causes import CAUSE_WORDS, NONE, causes
-from echoing_core.uncertainty.misplaced import suspected
-from echoing_core.uncertainty.noisy_span import noisy_span, time_profile
+from echoing_core.records import LEADS, BoolArray, FloatArray
+from echoing_core.uncertainty.artefacts import (
+    ARTEFACT_WORDS,
+    NONE,
+    lead_artefacts,
+    suspected_misplacements,
+)
+from echoing_core.uncertainty.intervals import span_to_name
 from echoing_core.uncertainty.reference import Reference
 
 Floats = npt.NDArray[np.float64]
@@ -50,8 +54,6 @@ WORTH_NAMING = 0.1
 
 NEARLY_ALL = 0.75
 """Share of the recorded leads from which on they are not counted up any more."""
-
-SPAN_SHARE, SPAN_CONTRAST, SPAN_REST_S = 0.5, 2.0, 1.0
 
 MISSING, MISPLACED, UNLIKE = "missing leads", "misplaced electrodes", "unlike training"
 
@@ -68,7 +70,7 @@ class Reason:
     ----------
     kind : str
         ``"missing leads"``, ``"misplaced electrodes"``, ``"unlike training"``, or a cause of
-        `uncertainty.causes`.
+        `uncertainty.artefacts`.
     leads : tuple of str
         In the order of `LEADS`; empty for ``"unlike training"``, which is of the whole window.
     share : float
@@ -81,7 +83,7 @@ class Reason:
 
 
 @dataclass(frozen=True, eq=False)
-class WindowReport:
+class WindowReasons:
     """What a window's sigma^2 comes from.
 
     Attributes
@@ -131,7 +133,7 @@ def as_if_everywhere(
     return reference.percentile(values)
 
 
-def report_window(
+def reasons_from_cells(
     cells: FloatArray,
     rest: float,
     signal_mv: FloatArray,
@@ -140,7 +142,7 @@ def report_window(
     lead_origin: Sequence[str],
     novelty: float,
     reference: Reference,
-) -> WindowReport:
+) -> WindowReasons:
     """Explain one window by the rules of this module.
 
     Parameters
@@ -166,7 +168,7 @@ def report_window(
         share=by_lead / total if total > 0 else np.zeros(len(LEADS)),
         recorded=np.array([origin != "missing" for origin in lead_origin]),
     )
-    suspicions = suspected(signal_mv, valid, lead_origin)
+    suspicions = suspected_misplacements(signal_mv, valid, lead_origin)
     if not valid.any():
         found.sentences.append("Nothing was recorded in this window.")
     elif total == 0 or float(reference.percentile(rest + total)) < CALM_PERCENTILE:
@@ -183,7 +185,7 @@ def report_window(
         found.sentences.append(suspicion.sentence)
     if novelty > 1 and valid.any():
         found.reasons.append(Reason(UNLIKE, (), 0.0))
-    return WindowReport(
+    return WindowReasons(
         share_by_lead=found.share,
         span_s=found.span_s,
         leads=tuple(lead for lead in LEADS if lead in blamed),
@@ -193,7 +195,7 @@ def report_window(
     )
 
 
-def report_whole(percentile: float, valid: BoolArray) -> WindowReport:
+def reasons_from_percentile(percentile: float, valid: BoolArray) -> WindowReasons:
     """All that can be said of a window by a model that does not tell leads and moments apart.
 
     Parameters
@@ -208,7 +210,7 @@ def report_whole(percentile: float, valid: BoolArray) -> WindowReport:
         sentence = "Nothing stands out: as sure as on most ECGs."
     else:
         sentence = "Less sure than on most ECGs; this model does not say where that comes from."
-    return WindowReport(None, None, (), (), sentence, None)
+    return WindowReasons(None, None, (), (), sentence, None)
 
 
 @dataclass(eq=False)
@@ -243,8 +245,8 @@ def _blame_recorded(
         blamed &= high & (found.share >= WORTH_NAMING)
     if not blamed.any():
         return
-    found.span_s = stretch(parts[blamed])
-    kinds = causes(signal_mv, valid, found.recorded, blamed, found.span_s)
+    found.span_s = span_to_name(parts[blamed])
+    kinds = lead_artefacts(signal_mv, valid, found.recorded, blamed, found.span_s)
     by_kind = {kind: [lead for lead in kinds if kinds[lead] == kind] for kind in kinds.values()}
     for kind, leads in by_kind.items():
         found.add(kind, leads)
@@ -279,27 +281,6 @@ def leads_to_blame(by_lead: npt.ArrayLike) -> BoolArray:
     falling = np.sort(parts)[::-1]
     enough = int(np.searchsorted(np.cumsum(falling), BLAME_SHARE * parts.sum() * (1 - 1e-9)))
     return np.asarray(parts >= NEARLY * falling[enough])
-
-
-def stretch(cells: npt.ArrayLike) -> tuple[float, float] | None:
-    """Start and end, in seconds, of the stretch that stands out; None if none does.
-
-    Parameters
-    ----------
-    cells : array-like, shape (n_leads, n_chunks), >= 0
-        Parts of sigma^2 by lead and chunk of 0.2 s.
-    """
-    by_lead_and_time = np.asarray(cells, dtype=np.float64)
-    parts = by_lead_and_time.sum(axis=0)
-    first, stop = noisy_span(time_profile(by_lead_and_time))
-    chunk_s = WINDOW_S / parts.size
-    inside, n_outside = float(parts[first:stop].sum()), parts.size - (stop - first)
-    outside = float(parts.sum()) - inside
-    if stop == first or n_outside * chunk_s < SPAN_REST_S or inside < SPAN_SHARE * parts.sum():
-        return None
-    if inside / (stop - first) < SPAN_CONTRAST * outside / n_outside:
-        return None
-    return first * chunk_s, stop * chunk_s
 
 
 def lead_words(leads: Sequence[str], among: Sequence[str] = LEADS) -> str:
@@ -378,7 +359,9 @@ def _span_words(span_s: tuple[float, float] | None) -> str:
 
 def _cause_words(by_kind: Mapping[str, Sequence[str]]) -> str:
     """Leads in which nothing is to be seen go without a word beside others."""
-    seen = {kind: leads for kind, leads in by_kind.items() if kind != NONE} or by_kind
+    named = {kind: leads for kind, leads in by_kind.items() if kind != NONE} or by_kind
     if len(by_kind) == 1:
-        return "".join(CAUSE_WORDS[kind] for kind in seen)
-    return "; ".join(f"{CAUSE_WORDS[kind]} ({lead_words(leads)})" for kind, leads in seen.items())
+        return "".join(ARTEFACT_WORDS[kind] for kind in named)
+    return "; ".join(
+        f"{ARTEFACT_WORDS[kind]} ({lead_words(leads)})" for kind, leads in named.items()
+    )

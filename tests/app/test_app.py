@@ -108,7 +108,8 @@ def test_the_chosen_window_is_explained(open_app: OpenApp) -> None:
     app.button(key="unsure_0").click().run()
     assert is_sound(app)
     explanation = app.session_state["record"].explanation
-    report = services.window_report(services.load_model(), explanation, app.session_state["window"])
+    window = app.session_state["window"]
+    report = services.window_reasons(services.load_model(), explanation, [window])[window]
     assert report.leads and report.sentence in words(app).replace("\\", "")
     bars = next(h.proto.body for h in app.get("html") if "shares" in h.proto.body)
     largest = LEADS[int(np.argmax(report.share_by_lead))]

@@ -14,11 +14,11 @@ from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
 from echoing_core.records import LEADS, StandardEcg
-from echoing_core.services import WindowReport
+from echoing_core.services import WindowReasons
 from echoing_core.services.heart_rate import window_beats
 from ui import ecg_paper
 
-CALM = WindowReport(None, None, (), (), "Nothing stands out.", None)
+CALM = WindowReasons(None, None, (), (), "Nothing stands out.", None)
 
 
 def made_up_ecg() -> StandardEcg:
@@ -34,7 +34,7 @@ def made_up_ecg() -> StandardEcg:
     return StandardEcg(signal, valid, origin, "made-up")
 
 
-def sent(ecg: StandardEcg, start_s: float, report: WindowReport = CALM) -> dict[str, Any]:
+def sent(ecg: StandardEcg, start_s: float, report: WindowReasons = CALM) -> dict[str, Any]:
     return ecg_paper.window_data(ecg, start_s, window_beats(ecg, start_s), report)
 
 

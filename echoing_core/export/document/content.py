@@ -16,7 +16,7 @@ from echoing_core.export.document.plain_words import plain_words
 from echoing_core.export.track import DISCLAIMER, Explanation
 from echoing_core.figures import clock
 from echoing_core.records import FRANK_LEADS, LEADS, Answer, Hit, WindowTrack
-from echoing_core.uncertainty.reasons import WindowReport
+from echoing_core.uncertainty.reasons import WindowReasons
 from echoing_core.uncertainty.reference import Reference
 
 MAX_NAME = 60
@@ -35,7 +35,7 @@ class Sheet:
 
     index: int
     percentile_words: str
-    report: WindowReport
+    report: WindowReasons
 
 
 @dataclass(frozen=True)

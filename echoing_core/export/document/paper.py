@@ -38,7 +38,7 @@ def paper_drawing(
     ----------
     layout : {"12x1", "3x4"}
     cell_percentile : ndarray, shape (12, n_chunks), optional
-        From a `WindowReport`: shades the paper behind a lead from percentile 75 on.
+        From a `WindowReasons`: shades the paper behind a lead from percentile 75 on.
     """
     begin = round(start_s * ecg.fs_hz)
     end = min(begin + round(WINDOW_S * ecg.fs_hz), ecg.n_times)

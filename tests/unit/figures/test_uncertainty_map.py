@@ -1,4 +1,4 @@
-"""Along a recording: stretches, spans, what is hidden, and what the map is drawn from."""
+"""What the map of a recording is drawn from."""
 
 from __future__ import annotations
 
@@ -17,13 +17,9 @@ from echoing_core.figures.uncertainty_map import (
     trace_points,
     unrecorded_spans,
 )
-from echoing_core.records import GaussianEmbedding, StandardEcg, WindowTrack
+from echoing_core.records import StandardEcg
 from echoing_core.uncertainty.reference import Reference
-from echoing_core.uncertainty.stretches import (
-    kept_windows,
-    summarise_span,
-    uncertain_stretches,
-)
+from tests.made_tracks import track_of
 
 LINE = Reference.from_dict(
     {
@@ -35,24 +31,6 @@ LINE = Reference.from_dict(
 )
 
 
-def track_of(percentile: list[float], start_s: list[float] | None = None) -> WindowTrack:
-    n = len(percentile)
-    values = np.array(percentile, dtype=np.float64)
-    by_lead = np.zeros((n, 12), dtype=np.float32)
-    by_lead[:, 6] = values
-    return WindowTrack(
-        start_s=np.arange(n) * 10.0 if start_s is None else np.array(start_s),
-        embedding=GaussianEmbedding(np.zeros((n, 2), np.float32), np.zeros((n, 2), np.float32)),
-        uncertainty=values,
-        percentile=values,
-        valid_fraction=np.ones((n, 12)),
-        by_lead=by_lead,
-        novelty=None,
-        window_s=10.0,
-        stride_s=10.0,
-    )
-
-
 def ecg_of(duration_s: float) -> StandardEcg:
     n = round(100 * duration_s)
     signal = np.zeros((12, n), dtype=np.float32)
@@ -62,41 +40,6 @@ def ecg_of(duration_s: float) -> StandardEcg:
 
 def decoded(text: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), dtype=np.uint8)
-
-
-def test_stretches_reach_from_border_to_border_and_name_their_worst() -> None:
-    found = uncertain_stretches(track_of([10, 95, 99, 20, 91]), 50.0)
-    assert [(s.start_s, s.end_s, s.worst, s.percentile) for s in found] == [
-        (10.0, 30.0, 2, 99.0),
-        (40.0, 50.0, 4, 91.0),
-    ]
-    assert uncertain_stretches(track_of([10, 20]), 20.0) == ()
-
-
-def test_a_span_is_told_by_time_and_not_by_windows() -> None:
-    # Ten windows a second apart at 95, beside four that are ten seconds apart at 10.
-    starts = [0.0, 10.0, 20.0, *(30.0 + i for i in range(10)), 50.0]
-    track = track_of([10.0] * 3 + [95.0] * 10 + [10.0], starts)
-    summary = summarise_span(track, 60.0, 0.0, 60.0)
-    assert summary.n_windows == 14 and summary.median == 10.0 and summary.highest == 95.0
-    # Cells of the close windows: from 30 s (between 25 and 35) to 49.5 s.
-    assert summary.unsure_share == pytest.approx((49.5 - 30.0) / 60.0)
-    assert summary.share_by_lead[0] == ("V1", 1.0)
-    assert summary.worst in range(3, 13)
-    with pytest.raises(ValueError, match="no span"):
-        summarise_span(track, 60.0, 30.0, 20.0)
-
-
-def test_a_span_between_two_windows_is_told_by_the_nearest() -> None:
-    summary = summarise_span(track_of([10, 50, 90]), 30.0, 11.0, 12.0)
-    assert (summary.n_windows, summary.median) == (1, 50.0)
-
-
-def test_hidden_are_those_above_and_those_without_signal() -> None:
-    track = track_of([10, 50, 90])
-    track.valid_fraction[0] = 0.0
-    assert kept_windows(track, 50.0).tolist() == [False, True, False]
-    assert kept_windows(track, 100.0).tolist() == [False, True, True]
 
 
 def test_a_day_needs_no_more_numbers_than_pixels() -> None:

@@ -59,6 +59,6 @@ def test_stretches_are_told_once(model: services.Model, monkeypatch: pytest.Monk
     told = services.told_stretches(model, explanation, most=2)
     assert len(told) >= 2 and sum(bool(t.sentence) for t in told) == 2
     asked: list[int] = []
-    monkeypatch.setattr(along, "window_reports", lambda m, e, i: asked.extend(i) or {})
+    monkeypatch.setattr(along, "window_reasons", lambda m, e, i: asked.extend(i) or {})
     again = services.told_stretches(model, explanation, most=2, known=told)
     assert asked == [] and [t.sentence for t in again] == [t.sentence for t in told]

@@ -11,15 +11,13 @@ from echoing_core.records import LEADS
 from echoing_core.signals import standardise
 from echoing_core.simulate import simulate_study
 from echoing_core.simulate.noise.misplacement import misplace
-from echoing_core.uncertainty.causes import causes
-from echoing_core.uncertainty.misplaced import GROUND
+from echoing_core.uncertainty.artefacts import GROUND, lead_artefacts
 from echoing_core.uncertainty.reasons import (
-    WindowReport,
+    WindowReasons,
     as_if_everywhere,
     lead_words,
     leads_to_blame,
-    report_window,
-    stretch,
+    reasons_from_cells,
 )
 from echoing_core.uncertainty.reference import Reference
 
@@ -55,16 +53,16 @@ def into(cells: np.ndarray, lead: str, start_s: float, end_s: float) -> None:
     row[a:b] = 0.95 * total / (b - a)
 
 
-def told(cells: np.ndarray, signal: np.ndarray | None = None, **changes) -> WindowReport:
+def told(cells: np.ndarray, signal: np.ndarray | None = None, **changes) -> WindowReasons:
     clean, valid = made_signal()
     given = {
         "rest": 0.0,
         "valid": valid,
         "lead_origin": RECORDED,
-        "strangeness": 0.5,
+        "novelty": 0.5,
         "reference": REFERENCE,
     } | changes
-    return report_window(cells, signal_mv=clean if signal is None else signal, **given)
+    return reasons_from_cells(cells, signal_mv=clean if signal is None else signal, **given)
 
 
 def with_missing(*names: str) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
@@ -169,19 +167,19 @@ def test_each_cause_is_told_from_the_others() -> None:
     for kind, row in spoilt.items():
         signal, valid = made_signal()
         signal[7] = row
-        found = causes(signal, valid, np.ones(12, np.bool_), np.arange(12) == 7)
+        found = lead_artefacts(signal, valid, np.ones(12, np.bool_), np.arange(12) == 7)
         assert found == {"V2": kind}
     signal, valid = made_signal()
     valid[7, 400:460], signal[7, 400:460] = False, 0.0
-    assert causes(signal, valid, valid.any(axis=1), np.arange(12) == 7) == {"V2": "gap"}
+    assert lead_artefacts(signal, valid, valid.any(axis=1), np.arange(12) == 7) == {"V2": "gap"}
 
 
 def test_a_cause_is_looked_for_where_the_uncertainty_lies() -> None:
     signal, valid = made_signal()
     signal[7, 800:] = 0.0
     everywhere, asked = np.ones(12, np.bool_), np.arange(12) == 7
-    assert causes(signal, valid, everywhere, asked, (8.0, 10.0)) == {"V2": "lead off"}
-    assert causes(signal, valid, everywhere, asked, (0.0, 5.0)) == {"V2": "none"}
+    assert lead_artefacts(signal, valid, everywhere, asked, (8.0, 10.0)) == {"V2": "lead off"}
+    assert lead_artefacts(signal, valid, everywhere, asked, (0.0, 5.0)) == {"V2": "none"}
 
 
 def test_two_causes_in_one_window_are_told_lead_by_lead() -> None:
@@ -203,21 +201,6 @@ def test_equal_leads_are_blamed_together() -> None:
     assert told(made_cells(0.9)).sentence.startswith("All leads: ")
     most = told(made_cells(0.9, III=0.005, aVL=0.005, aVF=0.005))
     assert most.sentence.startswith("Nearly all leads (98 %): ") and len(most.leads) == 9
-
-
-def test_a_stretch_is_named_only_if_it_stands_out() -> None:
-    by_time = np.ones(50)
-    assert stretch(by_time[None]) is None
-    by_time[20:30] = 10
-    assert stretch(by_time[None]) == pytest.approx((4.0, 6.0), abs=0.25)
-    by_time[23:26] = 1  # a short pause does not cut it in two
-    assert stretch(by_time[None]) == pytest.approx((4.0, 6.0), abs=0.21)
-    # Half a second of little weight, and a stretch that leaves nothing out, are none.
-    brief, whole = np.ones(50), np.full(50, 10.0)
-    brief[4:6], whole[0] = 8, 1
-    assert stretch(brief[None]) is None
-    assert stretch(whole[None]) is None
-    assert stretch(np.zeros((1, 50))) is None
 
 
 def test_leads_are_named_as_a_clinician_would() -> None:

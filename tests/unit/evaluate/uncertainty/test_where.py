@@ -1,4 +1,4 @@
-"""Where noise is: truth of the simulated windows, the span that stands out, and the figures."""
+"""Where noise is: truth of the simulated windows, and the figures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from echoing_core.io.wfdb.write import write_wfdb
 from echoing_core.models.checkpoint import Checkpoint, load_checkpoint
 from echoing_core.records import LEADS, BoolArray
 from echoing_core.uncertainty.attribution import N_CHUNKS, Attribution
-from echoing_core.uncertainty.noisy_span import FLOOR_SHARE, SMOOTH_CHUNKS, noisy_span, time_profile
 from tests.tiny_model import write_tiny_model
 
 
@@ -70,44 +69,6 @@ def by_size(
     steep = np.abs(np.diff(signal_mv, axis=2, append=signal_mv[..., -1:])) * valid
     cells = np.median(steep.reshape(len(steep), 12, N_CHUNKS, -1), axis=3)
     return None, Attribution(cells.astype(np.float32), np.zeros(len(steep), dtype=np.float32))
-
-
-def test_a_lead_that_is_bad_throughout_says_nothing_about_when() -> None:
-    cells = np.zeros((12, N_CHUNKS))
-    cells[3] = 100.0
-    cells[7, 10:20] = 30.0
-    assert noisy_span(time_profile(cells)) == (10, 20)
-
-
-def test_the_stretch_that_stands_out() -> None:
-    by_time = np.full(N_CHUNKS, 1.0)
-    by_time[15:30] = 5.0
-    by_time[20:22] = 1.0
-    by_time[40] = 6.0
-    # A pause within it does not end it, and one chunk is not as long.
-    assert noisy_span(by_time) == (15, 30)
-    assert noisy_span(np.ones(N_CHUNKS)) == noisy_span(np.zeros(N_CHUNKS)) == (0, 0)
-    assert noisy_span(np.r_[np.ones(40), np.full(10, 3.0)]) == (40, 50)
-
-
-def test_the_stretch_is_the_best_of_all_fits_of_two_levels() -> None:
-    rng = np.random.default_rng(0)
-    by_time = rng.gamma(2.0, size=12)
-    by_time[4:9] *= 6
-    level = np.log(by_time + FLOOR_SHARE * np.median(by_time))
-    padded = np.pad(level, SMOOTH_CHUNKS // 2, mode="edge")
-    level = np.convolve(padded, np.full(SMOOTH_CHUNKS, 1 / SMOOTH_CHUNKS), mode="valid")
-    errors = {}
-    for first in range(12):
-        for stop in range(first + 1, 13):
-            inside = np.zeros(12, dtype=bool)
-            inside[first:stop] = True
-            if inside.all() or level[inside].mean() < level[~inside].mean():
-                continue
-            errors[first, stop] = sum(
-                np.square(level[rows] - level[rows].mean()).sum() for rows in (inside, ~inside)
-            )
-    assert noisy_span(by_time) == min(errors, key=errors.__getitem__)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""Along a recording: what each window stands for, where the model is unsure, what a span holds.
+"""When the model is unsure: intervals along a recording, and the span within one window.
 
-Nothing here looks at a signal or a model: a `WindowTrack` is enough, so a day takes milliseconds.
-Windows may lie unevenly, because a stretch that somebody zooms into is looked at more closely
-than the rest; all shares are therefore of time, not of windows.
+Nothing here looks at a signal or a model: a `WindowTrack`, or the terms of one window's sigma^2,
+are enough, so a day takes milliseconds. Windows may lie unevenly, because an interval that a
+person zooms into is embedded at a finer stride than the rest; all shares are therefore of time,
+not of windows.
 """
 
 from __future__ import annotations
@@ -11,17 +12,35 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy  # its parts load when they are used, after the first page
 
-from echoing_core.records import LEADS, BoolArray, WindowTrack
+from echoing_core.records import LEADS, WINDOW_S, BoolArray, WindowTrack
 
 Floats = npt.NDArray[np.float64]
 
 UNSURE_PERCENTILE = 90.0
-"""From here on a window belongs to an uncertain stretch."""
+"""From here on a window belongs to an uncertain interval."""
+
+SMOOTH_CHUNKS = 5
+"""Logarithms are averaged over a second, about a beat: the QRS's own term comes and goes."""
+
+FLOOR_SHARE = 0.1
+"""Terms far below the usual one are all as good as nothing: the logarithm starts at this share of
+the median."""
+
+LEAST = 1e-9
+"""Terms of sigma^2 as small as this are as good as none."""
+
+QUIET_SHARE = 0.25
+"""A lead's own quiet level is what this share of its chunks stay below."""
+
+SPAN_SHARE, SPAN_CONTRAST, SPAN_REST_S = 0.5, 2.0, 1.0
+"""A span is worth naming if it holds this share of the terms, at this many times the level of the
+rest, and leaves at least these seconds out."""
 
 
 @dataclass(frozen=True)
-class Stretch:
+class UncertainInterval:
     """Windows in a row that are all at or above a percentile.
 
     Attributes
@@ -98,7 +117,7 @@ def cell_edges(track: WindowTrack, duration_s: float) -> Floats:
     return np.concatenate([[0.0], inner, [duration_s]])
 
 
-def kept_windows(track: WindowTrack, hide_above: float) -> BoolArray:
+def visible_windows(track: WindowTrack, hide_above: float) -> BoolArray:
     """Windows that hold signal and are not above a percentile, shape (n_windows,).
 
     Parameters
@@ -110,9 +129,9 @@ def kept_windows(track: WindowTrack, hide_above: float) -> BoolArray:
     return np.asarray(np.isfinite(percentile) & (np.nan_to_num(percentile) <= hide_above))
 
 
-def uncertain_stretches(
+def uncertain_intervals(
     track: WindowTrack, duration_s: float, above: float = UNSURE_PERCENTILE
-) -> tuple[Stretch, ...]:
+) -> tuple[UncertainInterval, ...]:
     """Where the model is unsure, in the order of time.
 
     Parameters
@@ -129,7 +148,7 @@ def uncertain_stretches(
         # Ties at percentile 100 are common, so sigma^2 itself decides which one is worst.
         worst = first + int(np.argmax(track.uncertainty[first:stop]))
         found.append(
-            Stretch(
+            UncertainInterval(
                 start_s=float(edges[first]),
                 end_s=float(edges[stop]),
                 first=first,
@@ -191,6 +210,88 @@ def summarise_span(
         worst=int(rows[np.argmax(track.uncertainty[rows])]),
         share_by_lead=shares,
     )
+
+
+def time_profile(cells: npt.ArrayLike) -> Floats:
+    """How far the leads together stand above their own quiet level, chunk by chunk.
+
+    A lead that is uncertain from end to end says nothing about when.
+
+    Parameters
+    ----------
+    cells : array-like, shape (n_leads, n_chunks), >= 0
+        Terms of a window's sigma^2 (`Attribution.cells`).
+
+    Returns
+    -------
+    ndarray, shape (n_chunks,), >= 0
+        For `noisy_span`.
+    """
+    terms = np.asarray(cells, dtype=np.float64)
+    quiet = np.quantile(terms, QUIET_SHARE, axis=1, keepdims=True)
+    return np.asarray(np.maximum(terms - quiet, 0.0).sum(axis=0))
+
+
+def noisy_span(by_time: npt.ArrayLike) -> tuple[int, int]:
+    """First chunk, and one past the last, of the span in which sigma^2 is high.
+
+    Of all spans the one for which two levels, one inside and one outside, fit the smoothed
+    logarithm of the terms best (least squares), the inner level being the higher one. Noise comes
+    in bursts: a threshold would cut it into pieces, and a few great bursts would rule the levels
+    of terms that are not logarithms.
+
+    Parameters
+    ----------
+    by_time : array-like, shape (n_chunks,), >= 0
+        From `time_profile`, or any other course of a window's uncertainty.
+
+    Returns
+    -------
+    first, stop : int
+        Equal (0, 0) if nothing stands out, that is, if all terms are the same.
+    """
+    terms = np.asarray(by_time, dtype=np.float64)
+    level = np.log(terms + FLOOR_SHARE * np.median(terms) + LEAST)
+    # The logarithm is smoothed, not the terms: so a strong span does not grow at its ends.
+    level = scipy.ndimage.uniform_filter1d(level, SMOOTH_CHUNKS, mode="nearest")
+    total = np.concatenate([[0.0], np.cumsum(level - level.mean())])
+    first, stop = np.triu_indices(terms.size + 1, 1)
+    length = stop - first
+    inside = length < terms.size
+    first, stop, length = first[inside], stop[inside], length[inside]
+    # With the mean taken off, this is what two levels explain of the sum of squares.
+    excess = total[stop] - total[first]
+    explained = np.where(excess > 1e-9, excess**2 / (length * (terms.size - length)), 0.0)
+    best = int(np.argmax(explained))
+    if explained[best] == 0.0:
+        return 0, 0
+    return int(first[best]), int(stop[best])
+
+
+def span_to_name(cells: npt.ArrayLike) -> tuple[float, float] | None:
+    """Start and end, in seconds from the window's start, of the span that stands out.
+
+    Parameters
+    ----------
+    cells : array-like, shape (n_leads, n_chunks), >= 0
+        Terms of a window's sigma^2 by lead and chunk of 0.2 s.
+
+    Returns
+    -------
+    (float, float) or None
+        None if no span holds enough of the sum to be worth a word.
+    """
+    by_lead_and_time = np.asarray(cells, dtype=np.float64)
+    terms = by_lead_and_time.sum(axis=0)
+    first, stop = noisy_span(time_profile(by_lead_and_time))
+    chunk_s = WINDOW_S / terms.size
+    inside, n_outside = float(terms[first:stop].sum()), terms.size - (stop - first)
+    outside = float(terms.sum()) - inside
+    if stop == first or n_outside * chunk_s < SPAN_REST_S or inside < SPAN_SHARE * terms.sum():
+        return None
+    if inside / (stop - first) < SPAN_CONTRAST * outside / n_outside:
+        return None
+    return first * chunk_s, stop * chunk_s
 
 
 def _weighted_median(values: Floats, weight: Floats) -> float:

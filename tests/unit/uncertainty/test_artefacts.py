@@ -11,7 +11,7 @@ from echoing_core.records import LEADS
 from echoing_core.signals import standardise
 from echoing_core.simulate import simulate_study
 from echoing_core.simulate.noise.misplacement import misplace
-from echoing_core.uncertainty.misplaced import ARMS, CHEST, GROUND, suspected
+from echoing_core.uncertainty.artefacts import ARMS, CHEST, GROUND, suspected_misplacements
 
 MEASURED = ("measured",) * 12
 
@@ -29,8 +29,9 @@ def ecgs() -> list[np.ndarray]:
 def share(ecgs: list[np.ndarray], kind: str | None, suspicion: object) -> float:
     rng = np.random.default_rng(1)
     valid = np.ones((12, 1000), bool)
-    seen = [ecg if kind is None else misplace(ecg, valid, rng, kind) for ecg in ecgs]
-    return float(np.mean([suspicion in suspected(ecg, valid, MEASURED) for ecg in seen]))
+    shown = [ecg if kind is None else misplace(ecg, valid, rng, kind) for ecg in ecgs]
+    suspected = [suspected_misplacements(ecg, valid, MEASURED) for ecg in shown]
+    return float(np.mean([suspicion in misplacements for misplacements in suspected]))
 
 
 def test_swaps_are_found_and_hearts_as_they_are_left_alone(ecgs: list[np.ndarray]) -> None:
@@ -49,22 +50,22 @@ def test_a_channel_that_is_off_is_no_swap(ecgs: list[np.ndarray]) -> None:
     for ecg in ecgs[:10]:
         off = ecg.copy()
         off[1] = 0.0
-        assert GROUND not in suspected(off, valid, MEASURED)
+        assert GROUND not in suspected_misplacements(off, valid, MEASURED)
 
 
 def test_nothing_is_said_of_leads_that_show_no_electrode(ecgs: list[np.ndarray]) -> None:
     rng = np.random.default_rng(2)
     valid = np.ones((12, 1000), bool)
     swapped = misplace(ecgs[0], valid, rng, "right leg")
-    assert suspected(swapped, valid, MEASURED) == (GROUND,)
+    assert suspected_misplacements(swapped, valid, MEASURED) == (GROUND,)
     limb_derived = tuple("derived" if lead in LEADS[2:6] else "measured" for lead in LEADS)
-    assert suspected(swapped, valid, limb_derived) == (GROUND,)
-    assert suspected(swapped, valid, ("derived",) * 12) == ()
-    assert suspected(swapped, valid, ("missing", *MEASURED[1:])) == ()
+    assert suspected_misplacements(swapped, valid, limb_derived) == (GROUND,)
+    assert suspected_misplacements(swapped, valid, ("derived",) * 12) == ()
+    assert suspected_misplacements(swapped, valid, ("missing", *MEASURED[1:])) == ()
     gap = valid.copy()
     gap[3] = False
-    assert suspected(swapped, gap, MEASURED) == ()
+    assert suspected_misplacements(swapped, gap, MEASURED) == ()
     flat = np.zeros((12, 1000), np.float32)
-    assert suspected(flat, valid, MEASURED) == ()
+    assert suspected_misplacements(flat, valid, MEASURED) == ()
     noise = rng.normal(0, 1, (12, 1000)).astype(np.float32)
-    assert set(suspected(noise, valid, MEASURED)) <= {ARMS, GROUND, CHEST}
+    assert set(suspected_misplacements(noise, valid, MEASURED)) <= {ARMS, GROUND, CHEST}
