@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from echoing_core import load_model
-from echoing_core.config import CohortConfig, from_mapping
+from echoing_core.config import from_mapping
+from echoing_core.datasets.simulated import CohortConfig
 from echoing_core.evaluate.uncertainty.fusion_study import QUALITIES, windows_of_patient
 from echoing_core.records import WINDOW_S, GaussianEmbedding
 from echoing_core.simulate import patient_id, split_of

@@ -21,8 +21,8 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from echoing_core.config import LossConfig
 from echoing_core.metrics.distances import csd
+from echoing_core.models.config import LossConfig
 from echoing_core.models.losses import MatchingLoss, matching
 
 SEED = 0

@@ -1,7 +1,8 @@
-"""Settings as frozen dataclasses, one per concern, with their defaults in view.
+"""The one strict reader of settings: mappings, YAML files, and what is typed as ``key=value``.
 
-Files hold plain mappings (YAML or JSON). Reading rejects unknown keys and values of the
-wrong type with a `ConfigError` that names the key, so a typo never becomes a default.
+Settings are frozen dataclasses that stand in the room they belong to, with their defaults in
+view. Reading rejects unknown keys and values of the wrong type with a `ConfigError` that names
+the key, so a typo never becomes a default.
 """
 
 from __future__ import annotations
@@ -9,176 +10,35 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import yaml
 
 from echoing_core.errors import ConfigError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 T = TypeVar("T")
 
-
-@dataclass(frozen=True)
-class EcgEncoderConfig:
-    """The compact ECG encoder (``models/ecg_encoder.py``).
-
-    Only valid convolutions; ``strides`` multiply to 20 samples (0.2 s at 100 Hz), so windows
-    that start on a multiple of 0.2 s share every feature.
-    """
-
-    stem_width: int = 64
-    mid_width: int = 128
-    width: int = 256
-    n_blocks: int = 3
-    dilated_blocks: int = 1
-    n_pool_heads: int = 8
-    clip_scaled: float = 8.0
-    dropout: float = 0.1
-    variance_width: int = 24
-    variance_hidden: int = 128
-
-
-@dataclass(frozen=True)
-class TextEncoderConfig:
-    """A BERT of our own size, or a folder/name with one (``models/text_encoder.py``)."""
-
-    hidden: int = 128
-    n_layers: int = 2
-    n_heads: int = 4
-    ffn: int = 384
-    vocab_size: int = 1600
-    max_tokens: int = 96
-    dropout: float = 0.1
-
-
-@dataclass(frozen=True)
-class ReleasedEcgConfig:
-    """The published ECG encoder, ProbXResNet1D (``models/released_ecg.py``).
-
-    ``init_dim`` is the stem's width; the four stages are 2, 4, 8 and 16 times as wide.
-    ``lead_order`` names the order in which the network's first layer has the leads: ``"standard"``
-    is `records.LEADS`, ``"mimic"`` has aVF before aVL, as MIMIC-IV-ECG's files do.
-    """
-
-    init_dim: int = 96
-    lead_order: str = "standard"
-
-
-@dataclass(frozen=True)
-class BertTextConfig:
-    """A BERT of any size with the published heads (``models/bert_text.py``); here BioBERT's.
-
-    ``max_tokens`` is where reports are cut (the paper's 244); ``n_positions`` is what the network
-    could take.
-    """
-
-    hidden: int = 768
-    n_layers: int = 12
-    n_heads: int = 12
-    ffn: int = 3072
-    vocab_size: int = 28996
-    n_positions: int = 512
-    max_tokens: int = 244
-    dropout: float = 0.1
-
-
-ARCHITECTURES = ("compact", "released")
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Both encoders and the space they share.
-
-    ``architecture`` says which two: ``"compact"`` are ``ecg`` and ``text``, ``"released"`` are
-    ``released_ecg`` and ``released_text``. ``log_var_bias`` is where log sigma^2 starts; the
-    release has 0, which lets the summed variance start at ``dim`` and drown all distances.
-    """
-
-    dim: int = 256
-    log_var_bias: float = -7.0
-    ecg: EcgEncoderConfig = field(default_factory=EcgEncoderConfig)
-    text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
-    architecture: str = "compact"
-    released_ecg: ReleasedEcgConfig = field(default_factory=ReleasedEcgConfig)
-    released_text: BertTextConfig = field(default_factory=BertTextConfig)
-
-    def __post_init__(self) -> None:
-        if self.architecture not in ARCHITECTURES:
-            raise ConfigError(
-                f"There is no architecture {self.architecture!r}. Choose one of "
-                f"{', '.join(ARCHITECTURES)}."
-            )
-
-    def settings(self) -> dict[str, Any]:
-        """As a checkpoint's config.json holds it: only what this architecture is built from."""
-        values = to_mapping(self)
-        unused: tuple[str, ...] = ("ecg", "text")
-        if self.architecture == "compact":
-            # Exactly what compact models were written with before there was another kind.
-            unused = ("architecture", "released_ecg", "released_text")
-        return {key: value for key, value in values.items() if key not in unused}
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """Which objective and its constants (facts: PCME++ eq. 1-6)."""
-
-    name: str = "pcmepp"
-    scale_init: float = 5.0
-    shift_init: float = 5.0
-    pseudo_positive_weight: float = 0.1
-    vib_weight: float = 1.0e-4
-    vib_drop_above: float | None = None
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """One training run: first the space, then both variance heads on the frozen space."""
-
-    seed: int = 20261121
-    steps: int = 1200
-    batch_size: int = 128
-    real_share: float = 0.4
-    lr: float = 1.0e-3
-    weight_decay: float = 0.05
-    warmup_steps: int = 60
-    clip_norm: float = 1.0
-    ema_decay: float = 0.995
-    corrupt_share: float = 0.4
-    lead_subset_share: float = 0.25
-    partial_report_share: float = 0.0
-    where_steps: int = 6000
-    variance_steps: int = 1500
-    variance_batch_size: int = 64
-    variance_lr: float = 2.0e-3
-    text_variance_steps: int = 300
-    loss: LossConfig = field(default_factory=LossConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-
-
-DEMO_TRAINING = TrainingConfig(
-    steps=1400,
-    lr=1.2e-3,
-    warmup_steps=100,
-    real_share=0.35,
-    corrupt_share=0.3,
-    partial_report_share=0.25,
-    loss=LossConfig(name="csd_infonce", scale_init=10.0),
-)
-"""The shipped model's run. The paper's own wording of the loss, CSD inside a softmax, learnt the
-rarer findings sooner than `pcmepp` in as many steps (docs/experiments.md)."""
-
-
-@dataclass(frozen=True)
-class CohortConfig:
-    """The simulated cohort that the demo model is trained and evaluated on."""
-
-    n_patients: int = 9000
-    seed: int = 7
+_YES = {"yes": True, "true": True, "on": True, "1": True}
+_NO = {"no": False, "false": False, "off": False, "0": False}
 
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
-    """Build a config dataclass from a mapping, strictly.
+    """Build a settings dataclass from a mapping, strictly.
+
+    Parameters
+    ----------
+    cls : type
+        A dataclass. Fields that are dataclasses themselves are read from inner mappings.
+    values : mapping of str to object
+        What YAML or JSON gives. A whole number stands for a float, nothing else is converted.
+    where : str
+        Put before the keys in error messages: ``"optimiser."``.
 
     Raises
     ------
@@ -196,16 +56,164 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     return cls(**{key: _checked(hints[key], value, where + key) for key, value in values.items()})
 
 
-def to_mapping(config: Any) -> dict[str, Any]:
-    """The inverse of `from_mapping`: plain dicts, lists and scalars."""
+def to_mapping(config: DataclassInstance) -> dict[str, Any]:
+    """Undo `from_mapping`: plain dicts, lists and scalars."""
     return dataclasses.asdict(config)
 
 
+def read_settings(name: str, presets: Traversable, names: Sequence[str]) -> dict[str, Any]:
+    """Read a preset that comes with the package, or a YAML file of the same form.
+
+    Parameters
+    ----------
+    name : str
+        One of ``names``, or the path of a YAML file.
+    presets : Traversable
+        Folder with ``<name>.yaml``: ``importlib.resources.files(room).joinpath("presets")``.
+    names : sequence of str
+        The presets there are, in the order in which a message lists them.
+
+    Returns
+    -------
+    dict
+        For `from_mapping`; its keys are not checked yet.
+
+    Raises
+    ------
+    ConfigError
+        There is no such preset, or the file is no YAML mapping.
+    """
+    if name in names:
+        text = presets.joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    elif Path(name).is_file():
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{Path(name).name} cannot be read as text.") from error
+    else:
+        raise ConfigError(
+            f"There is no preset {name!r}. Choose {', '.join(names)}, or name a YAML file."
+        )
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{Path(name).name} is not a YAML file that can be read.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{Path(name).name} holds no settings.")
+    return values
+
+
+def apply_changes(values: dict[str, Any], changes: Iterable[str]) -> None:
+    """Change single settings of a mapping, in place, before it is checked.
+
+    Parameters
+    ----------
+    values : dict
+        As `read_settings` gives it.
+    changes : iterable of str
+        ``"optimiser.lr=1e-4"``: groups are separated by points, the value is read as YAML.
+
+    Raises
+    ------
+    ConfigError
+        A change has no ``=``, its value is no single value, or its group is a single setting.
+    """
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ConfigError(f"{change!r} changes nothing. Write it as setting=value.")
+        *groups, last = key.strip().split(".")
+        place = values
+        for group in groups:
+            inner = place.setdefault(group, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(
+                    f"Setting {group} is no group of settings, so there is no {key.strip()}."
+                )
+            place = inner
+        place[last] = _yaml_scalar(value)
+
+
+def parse_text(text: str, kind: Any) -> Any:
+    """Read what was typed on a command line as a value of a field's type.
+
+    Parameters
+    ----------
+    text : str
+        ``none`` is None where the type allows it; several values are separated by commas.
+    kind : type
+        Of int, float, str, bool, Path, Literal, tuples and frozensets of them, and unions, as
+        `typing.get_type_hints` resolves them.
+
+    Raises
+    ------
+    ValueError
+        The text is no such value.
+    TypeError
+        A field of such a type cannot be typed at all.
+    """
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if type(None) in inside and text.lower() in ("none", ""):
+            return None
+        for one in inside:
+            if one is type(None):
+                continue
+            try:
+                return parse_text(text, one)
+            except ValueError:
+                continue
+        raise ValueError(text)
+    if origin is Literal:
+        for choice in inside:
+            if text == str(choice):
+                return choice
+        raise ValueError(text)
+    if origin in (tuple, frozenset):
+        return origin(
+            parse_text(item.strip(), inside[0]) for item in text.split(",") if item.strip()
+        )
+    if kind is bool:
+        answer = (_YES | _NO).get(text.lower())
+        if answer is None:
+            raise ValueError(text)
+        return answer
+    if kind in (int, float, str, Path):
+        return kind(text)
+    raise TypeError(f"an option of type {kind} cannot be typed on a command line")
+
+
+def describe_type(kind: Any) -> str:
+    """Say in words what `parse_text` accepts for a type: ``"a whole number or none"``."""
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join("none" if one is type(None) else describe_type(one) for one in inside)
+    if origin is Literal:
+        return f"one of {', '.join(str(choice) for choice in inside)}"
+    if origin in (tuple, frozenset):
+        return f"{describe_type(inside[0])}, several by commas"
+    names = {bool: "yes or no", int: "a whole number", float: "a number", str: "text"}
+    return names.get(kind, "a path" if kind is Path else str(kind))
+
+
+def format_value(value: Any) -> str:
+    """Write a value as `parse_text` reads it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (tuple, frozenset)):
+        return ",".join(str(item) for item in value)
+    return str(value)
+
+
 def _checked(hint: Any, value: Any, where: str) -> Any:
+    """``value`` if it fits a field's type, with inner groups built."""
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
             raise ConfigError(f"Setting {where} must be a group of settings, not {value!r}.")
         return from_mapping(hint, value, where + ".")
+    # JSON and YAML write 1.0 as 1; bool is an int in Python and must not pass for a number.
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     origin = typing.get_origin(hint)
@@ -214,4 +222,18 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     if plain and (not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain)):
         names = " or ".join(t.__name__ for t in plain)
         raise ConfigError(f"Setting {where} must be {names}, not {value!r}.")
+    return value
+
+
+def _yaml_scalar(text: str) -> Any:
+    """A single value as YAML reads it, and ``1e-4`` as a number."""
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        # YAML 1.1 takes a number without a point, as 1e-4, for a word.
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    if isinstance(value, Mapping | list):
+        raise ConfigError(f"{text!r} is no single value.")
     return value

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from echoing_core.config import BertTextConfig, ModelConfig, ReleasedEcgConfig
 from echoing_core.models.build import ReleasedDualEncoder
+from echoing_core.models.config import BertTextConfig, ModelConfig, ReleasedEcgConfig
 from echoing_core.models.foreign import published_name
 from echoing_core.services.weights import import_weights
 

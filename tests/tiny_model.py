@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from echoing_core.config import EcgEncoderConfig, ModelConfig, TextEncoderConfig
 from echoing_core.models.checkpoint import save_checkpoint
+from echoing_core.models.config import EcgEncoderConfig, ModelConfig, TextEncoderConfig
 from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.tokenizer import train_tokenizer
 from echoing_core.signals.scaling import LeadScaler

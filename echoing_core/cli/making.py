@@ -97,7 +97,8 @@ def train_demo(
 ) -> None:
     """Train the demo model on simulated ECGs, and on PTB-XL where a folder of it is given."""
     from echoing_core import services
-    from echoing_core.config import DEMO_TRAINING, CohortConfig
+    from echoing_core.datasets.simulated import CohortConfig
+    from echoing_core.training.settings import DEMO_TRAINING
 
     given = {
         "steps": steps,

@@ -18,6 +18,7 @@ import pandas as pd
 from echoing_core.datasets.study_set import COLUMNS, SPLITS, StudySet
 from echoing_core.errors import ConfigError, DataSetError, RecordError
 from echoing_core.io import read_recording
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, BoolArray
 from echoing_core.signals import standardise
 from echoing_core.simulate import (
@@ -35,6 +36,14 @@ SOURCE = "simulated"
 _PATIENTS_A_CHUNK = 16
 
 
+@dataclass(frozen=True)
+class CohortConfig:
+    """The simulated cohort that the demo model is trained and evaluated on."""
+
+    n_patients: int = 9000
+    seed: int = 7
+
+
 @dataclass(frozen=True, eq=False)
 class _Chunk:
     rows: list[dict[str, Any]]
@@ -49,7 +58,7 @@ def build_simulated(
     config: SimulationConfig | None = None,
     splits: Collection[str] = SPLITS,
     n_workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> StudySet:
     """Simulate a cohort and standardise its 12-lead ECGs.
 
@@ -64,8 +73,8 @@ def build_simulated(
         hangs on the patient's id alone: 80, 10 and 10 %.
     n_workers : int
         Processes to share the work; the result does not depend on it.
-    progress : callable, optional
-        Called with (patients done, patients in all).
+    progress : Progress, optional
+        Counts patients.
 
     Returns
     -------
@@ -100,21 +109,18 @@ def build_simulated(
     for piece, chunk in zip(pieces, _mapped(draw, pieces, n_workers), strict=True):
         chunks.append(chunk)
         n_done += len(piece)
-        if progress is not None:
-            progress(n_done, len(patients))
+        progress(n_done, len(patients))
     return _assembled(chunks)
 
 
-def load_simulated(
-    folder: str | Path, *, progress: Callable[[int, int], None] | None = None
-) -> StudySet:
+def load_simulated(folder: str | Path, *, progress: Progress = SILENT) -> StudySet:
     """Read a cohort that `echoing simulate` wrote: ``studies.csv`` and the records it names.
 
     Parameters
     ----------
     folder : path
-    progress : callable, optional
-        Called with (records done, records in all).
+    progress : Progress, optional
+        Counts records.
 
     Returns
     -------
@@ -144,8 +150,7 @@ def load_simulated(
     table.insert(0, "source", SOURCE)
     kept, signals, valids, failures = [], [], [], []
     for done, name in enumerate(table["path"]):
-        if progress is not None:
-            progress(done, len(table))
+        progress(done, len(table))
         header = root / f"{name}.hea"
         try:
             ecg = standardise(read_recording([header, header.with_suffix(".dat")]))
@@ -155,8 +160,7 @@ def load_simulated(
         kept.append(done)
         signals.append(ecg.signal_mv)
         valids.append(ecg.valid)
-    if progress is not None:
-        progress(len(table), len(table))
+    progress(len(table), len(table))
     if failures:
         logger.warning(
             "Simulated cohort: %d of %d records left out, the first: %s",

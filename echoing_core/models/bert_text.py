@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from echoing_core.config import BertTextConfig
 from echoing_core.errors import CheckpointError
+from echoing_core.models.config import BertTextConfig
 from echoing_core.models.pooling import GeneralisedPooling, to_unit
 from echoing_core.models.tokenizer import BIOBERT
 from echoing_core.models.torchvision_ops import declare_missing_operators

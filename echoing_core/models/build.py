@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from echoing_core.config import ModelConfig
 from echoing_core.models.bert_text import BertTextEncoder
+from echoing_core.models.config import ModelConfig
 from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.models.released_ecg import ReleasedEcgEncoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from echoing_core.config import ModelConfig
+from echoing_core.models.config import ModelConfig
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.models.text_encoder import TextEncoder
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echoing_core.config import EcgEncoderConfig
+from echoing_core.models.config import EcgEncoderConfig
 from echoing_core.models.gaussian_head import MeanHead
 from echoing_core.models.novelty import Novelty
 from echoing_core.models.variance_head import (

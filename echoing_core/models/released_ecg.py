@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echoing_core.config import ReleasedEcgConfig
 from echoing_core.errors import ConfigError
+from echoing_core.models.config import ReleasedEcgConfig
 from echoing_core.models.pooling import GeneralisedPooling, to_unit
 from echoing_core.records import LEADS
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echoing_core.config import TextEncoderConfig
+from echoing_core.models.config import TextEncoderConfig
 from echoing_core.models.gaussian_head import LOG_VAR_RANGE
 from echoing_core.models.torchvision_ops import declare_missing_operators
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echoing_core.config import CohortConfig, TrainingConfig
+from echoing_core.progress import SILENT, Progress
 from echoing_core.services.recordings import (
     Model,
-    Progress,
     assets_folder,
     load_model,
     prompt_sets,
 )
 from echoing_core.services.weights import imported_card
+from echoing_core.training.settings import TrainingConfig
 
 if TYPE_CHECKING:
+    from echoing_core.datasets.simulated import CohortConfig
     from echoing_core.evaluate.uncertainty.part import Part
     from echoing_core.evaluate.uncertainty.quality import QualityStudy
     from echoing_core.evaluate.uncertainty.report import UncertaintyReport
@@ -28,7 +29,7 @@ def simulate_cohort(
     folder: str | os.PathLike[str],
     n_patients: int,
     seed: int,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
     *,
     echo: bool = False,
 ) -> int:
@@ -54,7 +55,7 @@ def train_demo(
     log_path: str | os.PathLike[str] | None = None,
     run: str | os.PathLike[str] | None = None,
     resume: bool = False,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> Model:
     """Simulate the cohort, read PTB-XL where ``ptbxl`` names it, train, write, evaluate, load.
 
@@ -67,9 +68,10 @@ def train_demo(
         trained on the same data, or held-out patients would be among those it has seen.
     run : path, optional
         Folder for the states of the first stage; with ``resume`` it goes on from the newest.
-    progress : callable, optional
-        Called with (stage, done, total).
+    progress : Progress, optional
+        Told of each stage by its name.
     """
+    from echoing_core.datasets.simulated import CohortConfig
     from echoing_core.models.checkpoint import load_checkpoint
     from echoing_core.training.demo import load_demo_data
     from echoing_core.training.demo import train_demo as train
@@ -98,7 +100,7 @@ def evaluate_model(
     ptbxl: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> list[Result]:
     """Held-out figures with intervals; with ``folder``, they go into that model's card."""
     from echoing_core.evaluate.shipped.card import side_by_side, write_card
@@ -126,7 +128,7 @@ def evaluate_fusion(
     *,
     n_patients: int | None = None,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Part:
     """Fused recordings against single windows, on simulated 20-minute recordings with noise.
 
@@ -152,7 +154,7 @@ def evaluate_quality(
     labels: str | os.PathLike[str],
     *,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> QualityStudy:
     """How well sigma^2 tells bad recordings from good ones, as people graded them.
 
@@ -188,7 +190,7 @@ def evaluate_uncertainty(
     nstdb: str | os.PathLike[str] | None = None,
     long_recordings: Sequence[str | os.PathLike[str]] = (),
     n_resamples: int = 1000,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> UncertaintyReport:
     """What sigma^2 follows: every part of the benchmark for which there are data.
 
@@ -198,8 +200,8 @@ def evaluate_uncertainty(
         Folders of the CinC Challenge 2011, of PTB-XL and of the MIT-BIH Noise Stress Test.
     long_recordings : sequence of path
         Folders of long recordings with leads II and V1.
-    progress : callable, optional
-        Called with (stage, done, total).
+    progress : Progress, optional
+        Told of each stage by its name.
 
     Raises
     ------
@@ -224,7 +226,7 @@ def build_demo_index(
     *,
     n_items: int = 1000,
     seed: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> int:
     """Simulate a gallery that no training saw, embed it and write the index folder ``out``."""
     from echoing_core.evaluate.shipped import gallery

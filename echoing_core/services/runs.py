@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from echoing_core.progress import SILENT, Progress
 from echoing_core.services.recordings import Model, load_model, prompt_sets
 
 if TYPE_CHECKING:
     from echoing_core.evaluate.protocols.ablation import AblationReport
     from echoing_core.training.settings import RunConfig
-
-Stage = Callable[[str, int, int], None]
 
 
 def preset(name: str, changes: Sequence[str] = ()) -> RunConfig:
@@ -35,7 +34,7 @@ def train_preset(
     text_cache: str | os.PathLike[str] | None = None,
     tensorboard: str | os.PathLike[str] | None = None,
     with_second_stage: bool = False,
-    progress: Stage | None = None,
+    progress: Progress = SILENT,
 ) -> Model | None:
     """Train both encoders on a prepared data set and write the model folder ``out``.
 
@@ -63,12 +62,12 @@ def train_preset(
     ------
     ConfigError, DataSetError, CheckpointError
     """
-    from echoing_core.config import DEMO_TRAINING
     from echoing_core.datasets.prepared import load_prepared
     from echoing_core.echo.store import load_echo_embeddings
     from echoing_core.training.distributed import joined
     from echoing_core.training.paired import Stopwatch, finish, in_memory, prepare, train_paired
     from echoing_core.training.run import TrainedPair
+    from echoing_core.training.settings import DEMO_TRAINING
     from echoing_core.training.validation import Validation
 
     out_folder = Path(out)
@@ -123,7 +122,7 @@ def evaluate_ablation(
     steps: int | None = None,
     methods: Sequence[str] | None = None,
     n_resamples: int = 1000,
-    progress: Stage | None = None,
+    progress: Progress = SILENT,
 ) -> AblationReport:
     """Train and compare the four rows of Table 5, with several seeds each.
 
@@ -199,9 +198,7 @@ def evaluate_ablation(
                 simulated_echo_embeddings(
                     loaded,
                     studies,
-                    progress=None
-                    if progress is None
-                    else lambda done, total: progress("embed echo", done, total),
+                    progress=progress.stage("embed echo"),
                 ),
             )
     embeddings = load_echo_embeddings(Path(echo))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echoing_core.config import CohortConfig, to_mapping
+from echoing_core.config import to_mapping
 from echoing_core.errors import ConfigError
+from echoing_core.progress import SILENT, Progress
 from echoing_core.services.recordings import Model, load_model
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from echoing_core.signals.scaling import LeadScaler
     from echoing_core.uncertainty.reference import Reference
 
-StageProgress = Callable[[str, int, int], None]
 
 LICENCE = (
     "EchoingECG's published weights are under CC BY-NC-ND 4.0: not for commercial use, and not to "
@@ -62,7 +62,7 @@ def import_weights(
     vocab: str | os.PathLike[str] | None = None,
     lead_order: str = "mimic",
     reference_ecgs: int = 200,
-    progress: StageProgress | None = None,
+    progress: Progress = SILENT,
 ) -> ImportedWeights:
     """Turn ``echoingecg.pt`` and ``ecg_scaler.pkl`` into a model folder.
 
@@ -77,8 +77,8 @@ def import_weights(
         Order in which the weights and the scaler have the leads.
     reference_ecgs : int
         Simulated ECGs that percentiles of sigma^2 compare with.
-    progress : callable, optional
-        Called with (stage, done, total).
+    progress : Progress, optional
+        Told of each stage by its name.
 
     Raises
     ------
@@ -143,19 +143,19 @@ def _reference(
     encoder: ReleasedDualEncoder,
     scaler: LeadScaler,
     n_ecgs: int,
-    progress: StageProgress | None,
+    progress: Progress,
 ) -> Reference:
     from echoing_core.embed.encode import encode_batch
     from echoing_core.evaluate.shipped.gallery import gallery_set
     from echoing_core.uncertainty.reference import Reference
 
-    studies = gallery_set(n_ecgs, REFERENCE_SEED, progress=_stage(progress, "simulate"))
+    studies = gallery_set(n_ecgs, REFERENCE_SEED, progress=progress.stage("simulate"))
     embedding = encode_batch(
         encoder.ecg,
         scaler,
         studies.signal_mv,
         studies.valid,
-        progress=_stage(progress, "embed the reference cohort"),
+        progress=progress.stage("embed the reference cohort"),
     )
     values = embedding.uncertainty
     if not np.isfinite(values).all():
@@ -179,6 +179,8 @@ def _training_record(
 ) -> dict[str, Any]:
     config = encoder.config
     published = (config.released_ecg.init_dim, config.dim) == _PUBLISHED
+    from echoing_core.datasets.simulated import CohortConfig
+
     return {
         "imported": True,
         "licence": LICENCE,
@@ -243,9 +245,3 @@ def imported_card(
             "",
         ]
     )
-
-
-def _stage(progress: StageProgress | None, name: str) -> Callable[[int, int], None] | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(name, done, total)

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from echoing_core.config import DEMO_TRAINING, CohortConfig, TrainingConfig, to_mapping
+from echoing_core.config import to_mapping
 from echoing_core.datasets.ptbxl import load_ptbxl
-from echoing_core.datasets.simulated import build_simulated
+from echoing_core.datasets.simulated import CohortConfig, build_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.models.checkpoint import Checkpoint, save_checkpoint
 from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.tokenizer import ReportTokenizer, train_tokenizer
+from echoing_core.progress import SILENT, Progress
 from echoing_core.reports.scp_text import report_from_scp
 from echoing_core.signals import standardise
 from echoing_core.signals.scaling import LeadScaler
@@ -30,14 +31,18 @@ from echoing_core.simulate import simulate_study
 from echoing_core.training.batches import Batches
 from echoing_core.training.run import flushed_denormals, train
 from echoing_core.training.sampling import ReportSource, Sampler, Source
-from echoing_core.training.settings import OptimiserConfig, RunConfig, ViewConfig
+from echoing_core.training.settings import (
+    DEMO_TRAINING,
+    OptimiserConfig,
+    RunConfig,
+    TrainingConfig,
+    ViewConfig,
+)
 from echoing_core.training.variance_stage import train_variance
 from echoing_core.uncertainty.reference import Reference
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int], None]
-"""Stage name, done, total."""
 
 PTBXL_TRAIN_FOLDS = (1, 2, 3, 4, 5, 6, 7, 8)
 PTBXL_TEST_FOLDS = (9,)
@@ -68,18 +73,18 @@ def load_demo_data(
     ptbxl: Path | None,
     *,
     n_workers: int = 2,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> DemoData:
     """Simulate the cohort and read PTB-XL's training folds."""
     simulated = build_simulated(
         cohort.n_patients,
         cohort.seed,
         n_workers=n_workers,
-        progress=_stage(progress, "simulate"),
+        progress=progress.stage("simulate"),
     )
     real = None
     if ptbxl is not None:
-        real = load_ptbxl(ptbxl, folds=PTBXL_TRAIN_FOLDS, progress=_stage(progress, "read PTB-XL"))
+        real = load_ptbxl(ptbxl, folds=PTBXL_TRAIN_FOLDS, progress=progress.stage("read PTB-XL"))
     return DemoData(simulated, real)
 
 
@@ -94,7 +99,7 @@ def train_demo(
     log_path: Path | None = None,
     run: Path | None = None,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> str:
     """Train on ``data`` and write the model folder ``out``; returns the model's hash.
 
@@ -144,7 +149,7 @@ def train_demo(
             run=run,
             resume=resume,
             log=log.stage("space"),
-            progress=_stage(progress, "train the space"),
+            progress=progress.stage("train the space"),
         )
         encoder, scale, shift = trained.encoder, trained.scale, trained.shift
         logit_scale = scale * (1.0 if config.loss.name == "infonce" else 2.0)
@@ -171,7 +176,7 @@ def train_demo(
             np.random.default_rng(config.seed + 1),
         ),
         config,
-        progress=_stage(progress, "train the variance"),
+        progress=progress.stage("train the variance"),
         log=log.stage("variance"),
     )
     sigma2_scale = calibrate(encoder, scaler)
@@ -335,12 +340,6 @@ def _without_simulated_noise(source: Source, study_set: StudySet) -> Source:
     """
     clean = (study_set.table["quality"] == "clean").to_numpy()
     return dataclasses.replace(source, signal_mv=source.signal_mv[clean], valid=source.valid[clean])
-
-
-def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(name, done, total)
 
 
 class _JsonLines:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from echoing_core.config import TrainingConfig, to_mapping
+from echoing_core.config import to_mapping
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.echo.store import EchoEmbeddings
 from echoing_core.embed.encode import encode_batch
@@ -23,20 +23,18 @@ from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.models.build import build_encoder
 from echoing_core.models.checkpoint import Checkpoint, save_checkpoint
 from echoing_core.models.tokenizer import ReportTokenizer, train_tokenizer
+from echoing_core.progress import SILENT, Progress
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.batches import Batches, EchoPairs
 from echoing_core.training.distributed import World
 from echoing_core.training.run import TrainedPair, Validate, train
 from echoing_core.training.sampling import Sampler, Source
-from echoing_core.training.settings import RunConfig
+from echoing_core.training.settings import RunConfig, TrainingConfig
 from echoing_core.training.text_cache import TextStates
 from echoing_core.training.variance_stage import train_variance
 from echoing_core.uncertainty.reference import Reference
 
 logger = logging.getLogger(__name__)
-
-Stage = Callable[[str, int, int], None]
-"""Called with stage, done, total."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +178,7 @@ def train_paired(
     validate: Validate | None = None,
     tensorboard: Path | None = None,
     log: Callable[[int, Mapping[str, float]], None] | None = None,
-    progress: Stage | None = None,
+    progress: Progress = SILENT,
 ) -> TrainedPair:
     """The run itself; see `training.run.train`."""
     config, world = prepared.config, world or World()
@@ -208,7 +206,7 @@ def train_paired(
             # The words as a batch puts them together.
             batches.texts_in_use(),
             device=world.device,
-            progress=_of(progress, "read the reports"),
+            progress=progress.stage("read the reports"),
         )
     return train(
         prepared.encoder,
@@ -221,7 +219,7 @@ def train_paired(
         validate=validate,
         log=log,
         tensorboard=tensorboard,
-        progress=_of(progress, "train both encoders"),
+        progress=progress.stage("train both encoders"),
     )
 
 
@@ -233,7 +231,7 @@ def finish(
     origin: Mapping[str, Any],
     minutes: float,
     second_stage: TrainingConfig | None = None,
-    progress: Stage | None = None,
+    progress: Progress = SILENT,
 ) -> str:
     """Teach sigma^2 where it is asked for, fit the reference, write the model folder.
 
@@ -295,7 +293,7 @@ def finish(
 
 
 def learn_variance(
-    prepared: Prepared, encoder: Any, settings: TrainingConfig, *, progress: Stage | None = None
+    prepared: Prepared, encoder: Any, settings: TrainingConfig, *, progress: Progress = SILENT
 ) -> None:
     """The second stage on frozen means, in place, for the compact encoder."""
     torch.manual_seed(settings.seed + 1)
@@ -314,7 +312,7 @@ def learn_variance(
         encoder,
         sampler,
         dataclasses.replace(settings, model=encoder.config),
-        progress=_of(progress, "train the variance"),
+        progress=progress.stage("train the variance"),
     )
 
 
@@ -370,12 +368,6 @@ def _tokenizer(
 def _source(studies: StudySet, reports: list[str]) -> Source:
     name = ", ".join(sorted(set(studies.table["source"].astype(str))))
     return Source(name, studies.signal_mv, studies.valid, lambda row, _: reports[row], 1.0)
-
-
-def _of(progress: Stage | None, name: str) -> Callable[[int, int], None] | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(name, done, total)
 
 
 def _card(prepared: Prepared, trained: TrainedPair, name: str) -> str:

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echoing_core.config import TrainingConfig
 from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.models.losses import displacement_nll, lost_share, sum_nll
 from echoing_core.models.variance_head import HOP, lead_statistics
+from echoing_core.progress import SILENT, Progress
 from echoing_core.training.sampling import Sampler, ViewBatch
+from echoing_core.training.settings import TrainingConfig
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], None]
 Log = Callable[[int, Mapping[str, float]], None]
 """Called with step and figures."""
 
@@ -37,7 +37,7 @@ def train_variance(
     sampler: Sampler,
     config: TrainingConfig,
     *,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
     log: Log | None = None,
 ) -> None:
     """Stage 2, in place: the axes of the space, then the variance heads alone.
@@ -104,8 +104,7 @@ def train_variance(
         for step, terms in enumerate(_fitting(head, loss_of_batch, steps, config)):
             if log is not None:
                 log(done + step, terms)
-            if progress is not None:
-                progress(done + step + 1, total)
+            progress(done + step + 1, total)
         done += steps
     encoder.requires_grad_(False)
     _learn_what_is_familiar(encoder.ecg, sampler, config.variance_batch_size)

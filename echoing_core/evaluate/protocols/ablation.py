@@ -15,7 +15,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.artifacts import write_text_atomically
-from echoing_core.config import (
-    EcgEncoderConfig,
-    LossConfig,
-    ModelConfig,
-    TextEncoderConfig,
-    to_mapping,
-)
+from echoing_core.config import to_mapping
 from echoing_core.datasets.simulated import build_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.echo.prompts import BINARY_PROMPTS
@@ -51,6 +45,8 @@ from echoing_core.evaluate.protocols.tables import percent
 from echoing_core.metrics.bootstrap import Estimate
 from echoing_core.metrics.distances import cosine, csd
 from echoing_core.metrics.scores import auroc, pair_ranks, same_text_ranks
+from echoing_core.models.config import EcgEncoderConfig, LossConfig, ModelConfig, TextEncoderConfig
+from echoing_core.progress import SILENT, Progress
 from echoing_core.simulate import SimulationConfig
 from echoing_core.training.paired import Prepared, in_memory, prepare, train_paired
 from echoing_core.training.run import TrainedPair
@@ -83,7 +79,6 @@ TEACHER_NO: Mapping[str, tuple[str, ...]] = {
 """What stands against `evaluate.echo_prompts.BINARY_PROMPTS`."""
 
 Floats = npt.NDArray[np.float64]
-Stage = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -204,7 +199,7 @@ def run_ablation(
     *,
     sides: Mapping[str, tuple[Floats, Floats]] | None = None,
     methods: Sequence[Method] = METHODS,
-    progress: Stage | None = None,
+    progress: Progress = SILENT,
 ) -> dict[str, list[RunScores]]:
     """Train and score every method with every seed; runs that are there already are read.
 
@@ -238,8 +233,7 @@ def run_ablation(
                 )
             found.setdefault(method.key, []).append(_load(path))
             done += 1
-            if progress is not None:
-                progress("runs", done, total)
+            progress.stage("runs")(done, total)
     return found
 
 
@@ -250,7 +244,7 @@ def cohort_of(
     echo_in_report: float,
     *,
     n_workers: int = 2,
-    progress: Stage | None = None,
+    progress: Progress = SILENT,
 ) -> StudySet:
     """A simulated cohort whose test patients are as many as the intervals want.
 
@@ -259,16 +253,13 @@ def cohort_of(
     """
     config = SimulationConfig(echo_in_report=echo_in_report)
 
-    def stage(name: str) -> Callable[[int, int], None] | None:
-        return None if progress is None else lambda done, total: progress(name, done, total)
-
     learnt = build_simulated(
         n_patients,
         seed,
         config=config,
         splits=("train", "valid"),
         n_workers=n_workers,
-        progress=stage("simulate training patients"),
+        progress=progress.stage("simulate training patients"),
     )
     tested = build_simulated(
         10 * n_test_patients,
@@ -276,7 +267,7 @@ def cohort_of(
         config=config,
         splits=("test",),
         n_workers=n_workers,
-        progress=stage("simulate test patients"),
+        progress=progress.stage("simulate test patients"),
     )
     return learnt.concat(tested)
 

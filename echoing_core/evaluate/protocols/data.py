@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,16 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from echoing_core.config import CohortConfig, from_mapping
+from echoing_core.config import from_mapping
 from echoing_core.datasets.prepared import load_prepared, read_card
-from echoing_core.datasets.simulated import SOURCE, build_simulated
+from echoing_core.datasets.simulated import SOURCE, CohortConfig, build_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch, to_tensors
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.evaluate.uncertainty.selective_tasks import with_either
 from echoing_core.models.build import EcgEncoder
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import GaussianEmbedding
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.zeroshot.prompts import PromptSet
@@ -28,7 +29,6 @@ from echoing_core.zeroshot.prompts import PromptSet
 logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 DEFAULT_LABELS = ("lvef_lt40", "slvh", "dlv", "slvh_or_dlv", "af", "lbbb")
 
@@ -76,7 +76,7 @@ def open_data(
     folder: Path | None,
     splits: Collection[str],
     *,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> EvaluationData:
     """A prepared folder, or the simulated cohort that the model was trained on.
 
@@ -196,7 +196,7 @@ def embed_ecgs(
     scaler: LeadScaler,
     studies: StudySet,
     *,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> GaussianEmbedding:
     """`encode_batch` of a whole set."""
     return encode_batch(encoder, scaler, studies.signal_mv, studies.valid, progress=progress)

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from echoing_core.config import CohortConfig, from_mapping
+from echoing_core.config import from_mapping
 from echoing_core.datasets.ptbxl import load_ptbxl
-from echoing_core.datasets.simulated import build_simulated
+from echoing_core.datasets.simulated import CohortConfig, build_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch, encode_texts
 from echoing_core.evaluate.shipped.gallery import GALLERY_SEED, gallery_set
@@ -34,6 +34,7 @@ from echoing_core.metrics.scores import (
 )
 from echoing_core.models.build import EcgEncoder, build_ecg_encoder
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import GaussianEmbedding
 from echoing_core.training.demo import PTBXL_TEST_FOLDS
 from echoing_core.zeroshot import closed_form
@@ -73,7 +74,7 @@ def held_out_sets(
     checkpoint: Checkpoint,
     ptbxl: Path | None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> list[HeldOut]:
     """The test patients of the cohort that the model was trained on, and PTB-XL fold 9."""
     cohort = from_mapping(CohortConfig, checkpoint.training["cohort"])

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.config import CohortConfig, from_mapping
+from echoing_core.config import from_mapping
+from echoing_core.datasets.simulated import CohortConfig
 from echoing_core.embed.encode import encode_dense, encode_texts
 from echoing_core.errors import ConfigError
-from echoing_core.evaluate.uncertainty.part import Floats, Part, Progress
+from echoing_core.evaluate.uncertainty.part import Floats, Part
 from echoing_core.metrics.bootstrap import patient_bootstrap_all
 from echoing_core.metrics.results import Result
 from echoing_core.metrics.scores import auroc, balanced_accuracy
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import FRANK_LEADS, STANDARD_FS_HZ, WINDOW_S, GaussianEmbedding
 from echoing_core.signals import standardise
 from echoing_core.signals.windows import stride_to_samples, window_starts
@@ -96,7 +98,7 @@ def fusion_study(
     *,
     n_patients: int = N_PATIENTS,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Part:
     """Compare the rules of `uncertainty.fusion` at three qualities of recording.
 
@@ -106,8 +108,8 @@ def fusion_study(
         Those with a label of `QUESTIONS` are asked.
     n_patients : int
         Test patients of the cohort that the model was trained on, the first ones.
-    progress : callable, optional
-        Called with (patients done, patients in all).
+    progress : Progress, optional
+        Counts patients.
 
     Returns
     -------
@@ -127,8 +129,7 @@ def fusion_study(
         labels.append(heart)
         for name, one in fused.items():
             rows[name].append(one)
-        if progress is not None:
-            progress(done, len(patients))
+        progress(done, len(patients))
     asked = [item for item in prompts if item.label in QUESTIONS]
     truths = {q.question: np.array([bool(heart[str(q.label)]) for heart in labels]) for q in asked}
     results: list[Result] = []

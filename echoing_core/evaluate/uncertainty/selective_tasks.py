@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from echoing_core.config import CohortConfig, from_mapping
+from echoing_core.config import from_mapping
 from echoing_core.datasets.ptbxl import load_ptbxl
-from echoing_core.datasets.simulated import build_simulated
+from echoing_core.datasets.simulated import CohortConfig, build_simulated
 from echoing_core.embed.encode import encode_batch, encode_texts
 from echoing_core.evaluate.shipped.figures import PTBXL, SIMULATED, HeldOut, held_out_sets
 from echoing_core.evaluate.uncertainty.conditions import in_conditions

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echoing_core.config import LossConfig
 from echoing_core.errors import ConfigError
 from echoing_core.metrics.distances import csd
+from echoing_core.models.config import LossConfig
 
 LOSS_NAMES = ("pcmepp", "csd_infonce", "infonce")
 

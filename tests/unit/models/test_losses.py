@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from echoing_core.config import LossConfig
 from echoing_core.errors import ConfigError
 from echoing_core.metrics.distances import csd
+from echoing_core.models.config import LossConfig
 from echoing_core.models.losses import (
     LOSS_NAMES,
     MatchingLoss,

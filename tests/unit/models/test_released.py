@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from echoing_core.config import ModelConfig, from_mapping, to_mapping
-from echoing_core.embed.encode import encode_batch, encode_batch_parts, encode_dense_parts
+from echoing_core.config import from_mapping, to_mapping
+from echoing_core.embed.encode import encode_batch, encode_batch_terms, encode_dense_terms
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.models.build import ReleasedDualEncoder, build_ecg_encoder, build_encoder
+from echoing_core.models.config import ModelConfig
 from echoing_core.models.foreign import published_name
 from echoing_core.models.pooling import GeneralisedPooling, position_encoding
 from echoing_core.models.released_ecg import LEAD_ORDERS
+from echoing_core.progress import Progress
 from echoing_core.records import LEADS, StandardEcg
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.uncertainty.attribution import attribute_windows
@@ -227,15 +229,15 @@ def test_windows_go_in_batches_and_have_no_parts(small: ReleasedDualEncoder) -> 
     ecg = StandardEcg(signal, np.ones(signal.shape, dtype=np.bool_), ("measured",) * 12, "r")
     starts = np.arange(0, 3001, 100)
     told: list[tuple[int, int]] = []
-    parts = encode_dense_parts(
-        small.ecg, SCALER, ecg, starts, progress=lambda done, n: told.append((done, n))
+    parts = encode_dense_terms(
+        small.ecg, SCALER, ecg, starts, progress=Progress(lambda _, done, n: told.append((done, n)))
     )
     cut = np.stack([signal[:, start : start + 1000] for start in starts])
     single = encode_batch(small.ecg, SCALER, cut, np.ones(cut.shape, dtype=np.bool_))
     np.testing.assert_allclose(parts.embedding.mu, single.mu, atol=1e-6)
     assert told == [(16, 31), (31, 31)]
     assert parts.by_lead is None and parts.novelty is None and parts.rest is None
-    empty = encode_batch_parts(small.ecg, SCALER, cut[:0], cut[:0] > 0)
+    empty = encode_batch_terms(small.ecg, SCALER, cut[:0], cut[:0] > 0)
     assert empty.embedding.mu.shape == (0, CONFIG.dim)
 
 

@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from echoing_core.config import (
-    EcgEncoderConfig,
-    LossConfig,
-    ModelConfig,
-    TextEncoderConfig,
-    TrainingConfig,
-    from_mapping,
-    to_mapping,
-)
+from echoing_core.config import from_mapping, to_mapping
 from echoing_core.errors import ConfigError
+from echoing_core.models.config import EcgEncoderConfig, LossConfig, ModelConfig, TextEncoderConfig
 from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.tokenizer import train_tokenizer
 from echoing_core.signals.scaling import LeadScaler
@@ -32,6 +25,7 @@ from echoing_core.training.batches import Batches, TextBatch
 from echoing_core.training.demo import first_stage
 from echoing_core.training.run import TrainedPair, train
 from echoing_core.training.sampling import Sampler, Source, sentences_of
+from echoing_core.training.settings import TrainingConfig
 from echoing_core.training.variance_stage import train_variance
 
 SLOW, FAST = "sinus bradycardia", "sinus tachycardia"

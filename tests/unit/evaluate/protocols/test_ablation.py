@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echoing_core.config import EcgEncoderConfig
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.echo.store import EchoEmbeddings
 from echoing_core.errors import ConfigError
@@ -21,6 +20,7 @@ from echoing_core.evaluate.protocols.ablation import (
     run_ablation,
     with_echo,
 )
+from echoing_core.models.config import EcgEncoderConfig
 from echoing_core.services import prompt_sets
 
 DIM = 8

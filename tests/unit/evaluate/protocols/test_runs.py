@@ -12,7 +12,6 @@ import torch
 from typer.testing import CliRunner
 
 from echoing_core.cli import app
-from echoing_core.config import ReleasedEcgConfig
 from echoing_core.datasets.prepared import save_prepared
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch, encode_texts
@@ -32,7 +31,9 @@ from echoing_core.evaluate.protocols.zero_shot import zero_shot_scores
 from echoing_core.metrics.distances import csd
 from echoing_core.metrics.scores import pair_ranks, same_text_ranks
 from echoing_core.models.checkpoint import Checkpoint, load_checkpoint
+from echoing_core.models.config import ReleasedEcgConfig
 from echoing_core.models.released_ecg import ReleasedEcgEncoder
+from echoing_core.progress import Progress
 from echoing_core.records import GaussianEmbedding
 from echoing_core.zeroshot.prompts import load_prompt_sets
 from tests.tiny_model import write_tiny_model
@@ -188,7 +189,7 @@ def test_fine_tuning_trains_a_copy_of_every_weight_of_the_mean(checkpoint: Check
         Labelled(valid, ~answer[1]),  # Wrong on purpose: learning makes it worse.
         settings,
         seed=0,
-        progress=lambda *done: rounds.append(done),
+        progress=Progress(lambda _, *done: rounds.append(done)),
     )
     assert rounds == [(1, 2), (2, 2)] and len(run.valid_auroc) == 3
     # The probe was better than anything learnt after it: epoch 0 is kept, and gives its logits.

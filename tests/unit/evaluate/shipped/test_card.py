@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from echoing_core.config import DEMO_TRAINING, to_mapping
+from echoing_core.config import to_mapping
 from echoing_core.evaluate.shipped.card import side_by_side, write_card
 from echoing_core.metrics.bootstrap import Estimate
 from echoing_core.metrics.results import Result
+from echoing_core.training.settings import DEMO_TRAINING
 
 
 def _estimate(value: float) -> Estimate:

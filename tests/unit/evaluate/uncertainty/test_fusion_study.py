@@ -8,11 +8,13 @@ import json
 import numpy as np
 import pytest
 
-from echoing_core.config import CohortConfig, to_mapping
+from echoing_core.config import to_mapping
+from echoing_core.datasets.simulated import CohortConfig
 from echoing_core.errors import ConfigError
 from echoing_core.evaluate.uncertainty import fusion_study
 from echoing_core.evaluate.uncertainty.fusion_study import QUALITIES, draw_schedule
 from echoing_core.models.checkpoint import Checkpoint, load_checkpoint
+from echoing_core.progress import Progress
 from echoing_core.simulate.noise.spans import KINDS
 from echoing_core.zeroshot.prompts import PromptSet
 from tests.tiny_model import write_tiny_model
@@ -64,7 +66,7 @@ def test_study_compares_all_rules_at_all_qualities(
         prompts,
         n_patients=2,
         n_resamples=10,
-        progress=lambda done, total: seen.append((done, total)),
+        progress=Progress(lambda _, done, total: seen.append((done, total))),
     )
     assert seen == [(1, 2), (2, 2)]
     rows = json.loads(json.dumps(study.to_dict(), allow_nan=False))["results"]
