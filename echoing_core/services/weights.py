@@ -177,10 +177,10 @@ def _reference_note(reference: Reference) -> str:
 def _training_record(
     encoder: ReleasedDualEncoder, lead_order: str, notes: Sequence[str]
 ) -> dict[str, Any]:
-    config = encoder.config
-    published = (config.released_ecg.init_dim, config.dim) == _PUBLISHED
     from echoing_core.datasets.simulated import CohortConfig
 
+    config = encoder.config
+    published = (config.released_ecg.init_dim, config.dim) == _PUBLISHED
     return {
         "imported": True,
         "licence": LICENCE,
