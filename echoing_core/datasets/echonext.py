@@ -25,8 +25,8 @@ import numpy.typing as npt
 from echoing_core.datasets.adapter import LeftOut, Plan
 from echoing_core.errors import DataSetError, SignalQualityError, UnreadableRecordError
 from echoing_core.records import LEADS, Recording, StandardEcg
+from echoing_core.reports.vocabulary import SLVH_WALL_MM
 from echoing_core.signals.standard import standardise
-from echoing_core.simulate.ecg.reading import SLVH_WALL_MM
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -47,7 +47,7 @@ from echoing_core.datasets.pairing import PairingRule, admission_of, pair, patie
 from echoing_core.errors import ConfigError, MissingLeadError, SignalQualityError
 from echoing_core.io import read_recording
 from echoing_core.records import LEADS, StandardEcg
-from echoing_core.reports.report_text import (
+from echoing_core.reports.cleaning import (
     Report,
     clean_note,
     is_about_quality,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from echoing_core.reports.phrases import compose_report
+from echoing_core.reports.composing import compose_report
 
 SCP_FINDINGS: dict[str, str] = {
     "NDT": "nondiagnostic_t",

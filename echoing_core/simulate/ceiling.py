@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.simulate.ecg.reading import DLV_LVEDD_MM, SLVH_WALL_MM
+from echoing_core.reports.vocabulary import DLV_LVEDD_MM, SLVH_WALL_MM
 from echoing_core.simulate.ecg.study import patient_state
 from echoing_core.simulate.heart import identity
 from echoing_core.simulate.heart.sampling import SEVERITY_NOISE, deficit_of

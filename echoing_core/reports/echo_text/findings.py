@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from echoing_core.reports.echo_text.words import (
+from echoing_core.reports.echo_text.sentences import (
     GRADE,
     GRADE_PATTERN,
     NUMBER,

@@ -24,7 +24,7 @@ from echoing_core.reports.echo_text.lvef import (
     WORDS,
 )
 from echoing_core.reports.echo_text.reading import FINDINGS, EchoFindings, Finding, Lvef
-from echoing_core.reports.echo_text.words import GRADES, NUMBER, PRESENT, number_of
+from echoing_core.reports.echo_text.sentences import GRADES, NUMBER, PRESENT, number_of
 
 T = TypeVar("T")
 Generate = Callable[[str], str]

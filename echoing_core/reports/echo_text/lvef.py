@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from echoing_core.reports.echo_text.words import NUMBER, Sentence, number_of
+from echoing_core.reports.echo_text.sentences import NUMBER, Sentence, number_of
 
 NUMBER_KIND, RANGE, AT_LEAST, AT_MOST, WORDS = "number", "range", "at least", "at most", "words"
 

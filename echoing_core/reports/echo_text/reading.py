@@ -18,7 +18,7 @@ from echoing_core.reports.echo_text.lvef import (
     Lvef,
     lvef_numbers,
 )
-from echoing_core.reports.echo_text.words import sentences, worse
+from echoing_core.reports.echo_text.sentences import sentences, worse
 
 __all__ = ["FINDINGS", "EchoFindings", "Finding", "Lvef", "echo_findings"]
 

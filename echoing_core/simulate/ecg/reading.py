@@ -16,7 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.records import LEADS
-from echoing_core.reports.phrases import lvef_grade, superclasses_of
+from echoing_core.reports.vocabulary import (
+    DLV_LVEDD_MM,
+    SLVH_WALL_MM,
+    lvef_grade,
+    superclasses_of,
+)
 from echoing_core.simulate.ecg.beats import conducted_beat
 from echoing_core.simulate.ecg.heart_vector import Torso, twelve_leads
 from echoing_core.simulate.ecg.waves import QRS, ST_T, Build, Waves
@@ -24,12 +29,6 @@ from echoing_core.simulate.heart.rhythm import PAC, PVC
 from echoing_core.simulate.heart.state import HeartState
 
 F64 = npt.NDArray[np.float64]
-
-SLVH_WALL_MM = 15.0
-"""Walls from this thickness on are severely thick."""
-
-DLV_LVEDD_MM = {"m": 58.0, "f": 52.0}
-"""Above this end-diastolic diameter a left ventricle is dilated (Lang et al. 2015)."""
 
 _ROW = {lead: i for i, lead in enumerate(LEADS)}
 _NEIGHBOURS = ("I", "aVL"), ("II", "III"), ("III", "aVF"), ("II", "aVF")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from echoing_core.reports.phrases import compose_report
+from echoing_core.reports.composing import compose_report
 from echoing_core.simulate.heart.state import HeartState
 
 # What people take the trouble to deny.

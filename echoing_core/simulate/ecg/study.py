@@ -10,12 +10,7 @@ import numpy.typing as npt
 
 from echoing_core.records import FRANK_LEADS, LEADS, Recording
 from echoing_core.simulate.ecg.heart_vector import Torso, render, sample_torso, twelve_leads
-from echoing_core.simulate.ecg.reading import (
-    find_in_ecg,
-    find_in_echo,
-    measure_beat,
-    true_labels,
-)
+from echoing_core.simulate.ecg.reading import find_in_ecg, find_in_echo, measure_beat, true_labels
 from echoing_core.simulate.ecg.reporting import write_report
 from echoing_core.simulate.ecg.waves import Build, sample_build
 from echoing_core.simulate.heart import identity
@@ -85,7 +80,7 @@ class SimulatedStudy:
     quality : str
         ``"clean"``, ``"moderate"`` or ``"bad"``, as the noise was drawn.
     findings, echo_findings : tuple of str
-        Keys of `phrases.FINDINGS`.
+        Keys of `reports.vocabulary.FINDINGS`.
     report, report_style : str
     labels : dict
     onset_s : ndarray

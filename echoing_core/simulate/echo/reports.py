@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from echoing_core.reports.phrases import lvef_grade
-from echoing_core.simulate.ecg.reading import DLV_LVEDD_MM, SLVH_WALL_MM
+from echoing_core.reports.vocabulary import DLV_LVEDD_MM, SLVH_WALL_MM, lvef_grade
 from echoing_core.simulate.heart.state import HeartState
 
 EF_SENTENCES = (

@@ -17,7 +17,7 @@ from echoing_core.evaluate.echo_text import (
     score_echo_text,
 )
 from echoing_core.reports.echo_text.reading import FINDINGS, echo_findings
-from echoing_core.reports.echo_text.words import number_of, sentences
+from echoing_core.reports.echo_text.sentences import number_of, sentences
 from echoing_core.simulate.echo.reports import echo_report, echo_sentences
 from echoing_core.simulate.heart.sampling import sample_heart_state
 

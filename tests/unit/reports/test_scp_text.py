@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echoing_core.reports.phrases import FINDINGS
 from echoing_core.reports.scp_text import (
     SCP_FINDINGS,
     SUPERCLASS_CODES,
     report_from_scp,
     superclasses_of_codes,
 )
+from echoing_core.reports.vocabulary import FINDINGS
 
 
 def test_all_71_codes_have_a_finding() -> None:

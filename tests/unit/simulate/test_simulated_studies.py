@@ -11,8 +11,9 @@ import pytest
 
 from echoing_core.errors import ConfigError
 from echoing_core.io import read_recording
+from echoing_core.progress import Progress
 from echoing_core.records import LEADS
-from echoing_core.reports.phrases import FINDINGS
+from echoing_core.reports.vocabulary import FINDINGS
 from echoing_core.signals.leads import DOWER
 from echoing_core.simulate import (
     NoiseEpisode,
@@ -451,7 +452,7 @@ def test_impossible_long_recordings_are_refused(changes: dict[str, object], mess
 def test_cohort_on_disk_reads_back(tmp_path: Path) -> None:
     folder = tmp_path / "cohort"
     done: list[tuple[int, int]] = []
-    n_ecgs = write_cohort(folder, 6, SEED, progress=lambda d, n: done.append((d, n)))
+    n_ecgs = write_cohort(folder, 6, SEED, progress=Progress(lambda _, d, n: done.append((d, n))))
     assert done == [(k, 6) for k in range(1, 7)]
     with (folder / "studies.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from echoing_core.reports.phrases import FINDINGS, compose_report
+from echoing_core.reports.composing import compose_report
+from echoing_core.reports.vocabulary import FINDINGS
 from echoing_core.zeroshot.prompts import load_prompt_sets
 
 

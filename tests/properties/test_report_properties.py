@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echoing_core.reports.phrases import FINDINGS, compose_report
+from echoing_core.reports.composing import compose_report
 from echoing_core.reports.scp_text import SCP_FINDINGS, report_from_scp
+from echoing_core.reports.vocabulary import FINDINGS
 
 keys = st.lists(st.sampled_from(FINDINGS), max_size=6)
 seeds = st.integers(0, 2**32 - 1)

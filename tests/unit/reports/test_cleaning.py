@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from echoing_core.reports.report_text import (
+from echoing_core.reports.cleaning import (
     Report,
     clean_note,
     clean_statement,

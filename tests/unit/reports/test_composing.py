@@ -7,14 +7,14 @@ import re
 import numpy as np
 import pytest
 
-from echoing_core.reports.phrases import (
+from echoing_core.reports.composing import N_WRITERS, compose_report
+from echoing_core.reports.vocabulary import (
     FINDINGS,
-    N_WRITERS,
-    compose_report,
+    SUPERCLASS_WORDS,
+    WORDING,
     lvef_grade,
     superclasses_of,
 )
-from echoing_core.reports.wording import SUPERCLASS_WORDS, WORDING
 
 
 def texts(findings: list[str], n: int = 400, **kwargs: object) -> set[str]:

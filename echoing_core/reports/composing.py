@@ -12,21 +12,16 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from echoing_core.reports.wording import SUPERCLASS_WORDS, WORDING
-
-FINDINGS: tuple[str, ...] = tuple(WORDING)
-"""Every key that `compose_report` knows, in the order of a machine report."""
+from echoing_core.reports.vocabulary import (
+    FINDINGS,
+    SUPERCLASS_WORDS,
+    WORDING,
+    lvef_grade,
+    superclasses_of,
+)
 
 N_WRITERS = 24
 """Number of fixed writers of free texts."""
-
-LVEF_LIMITS_PCT: tuple[tuple[float, str], ...] = (
-    (50.0, "lvef_normal"),
-    (41.0, "lvef_mildly_reduced"),
-    (30.0, "lvef_moderately_reduced"),
-    (-np.inf, "lvef_severely_reduced"),
-)
-"""Lowest LVEF in percent of each grade, best first."""
 
 # Units modulo N_WRITERS: multiplying by one permutes the writers, so every phrase of a finding
 # is used equally often and phrases of different findings do not move together.
@@ -38,20 +33,6 @@ _PLACE = {key: place for place, key in enumerate(FINDINGS)}
 _NOT_DENIED = (",", " is ", "signs of", " with ", "meets ", " not ")
 
 _NEGATIONS = ("no {}", "no evidence of {}", "no signs of {}", "without {}", "{} not seen")
-
-
-def lvef_grade(lvef_pct: float) -> str:
-    """Return the ``lvef_*`` finding of an ejection fraction in percent."""
-    for lowest_pct, key in LVEF_LIMITS_PCT:
-        if lvef_pct >= lowest_pct:
-            return key
-    raise ValueError(f"LVEF must be a number, not {lvef_pct}")
-
-
-def superclasses_of(findings: Sequence[str]) -> tuple[str, ...]:
-    """Return the PTB-XL superclasses of ``findings``, each once, in a fixed order."""
-    found = {WORDING[key].superclass for key in findings}
-    return tuple(name for name in SUPERCLASS_WORDS if name in found)
 
 
 def compose_report(
@@ -100,7 +81,7 @@ def compose_report(
     """
     unknown = sorted({*findings, *absent, *doubtful} - _PLACE.keys())
     if unknown:
-        raise ValueError(f"unknown findings {unknown}; the known ones are phrases.FINDINGS")
+        raise ValueError(f"unknown findings {unknown}; the known ones are vocabulary.FINDINGS")
     writer = int(rng.integers(N_WRITERS))
     present = sorted(set(findings), key=_PLACE.__getitem__)
     if style == "machine":

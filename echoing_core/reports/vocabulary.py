@@ -1,6 +1,7 @@
-"""How each finding is worded: one fixed phrase as a cart prints it, several as people write it.
+"""The findings a report is composed of, their limits, and how each is worded.
 
-Every phrase is a noun phrase in lower case, so that it can stand alone, follow "no", "possible"
+For each finding: one fixed phrase as a cart prints it, and several as people write it.
+`composing` makes sentences of them. Every phrase is a noun phrase in lower case, so that it can stand alone, follow "no", "possible"
 or "ecg shows", and be joined to others. The five diagnostic superclasses are those of PTB-XL
 (Wagner et al. 2020); their own words ("conduction disturbance", "hypertrophy"...) stand in some
 phrases, so that a text model meets them beside the particular finding.
@@ -8,6 +9,8 @@ phrases, so that a text model meets them beside the particular finding.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -630,3 +633,41 @@ SUPERCLASS_WORDS: dict[str, tuple[str, ...]] = {
     "HYP": ("hypertrophy", "chamber hypertrophy", "hypertrophy or enlargement"),
 }
 """Words for the five PTB-XL superclasses; the first is the plainest."""
+
+FINDINGS: tuple[str, ...] = tuple(WORDING)
+"""Every key that a report is composed of, in the order of a machine report."""
+
+LVEF_LIMITS_PCT: tuple[tuple[float, str], ...] = (
+    (50.0, "lvef_normal"),
+    (41.0, "lvef_mildly_reduced"),
+    (30.0, "lvef_moderately_reduced"),
+    (-math.inf, "lvef_severely_reduced"),
+)
+"""Lowest LVEF in percent of each grade, best first, after Lang et al. (J Am Soc Echocardiogr
+2015;28:1, table 4), with one rounded lower limit of normal for both sexes."""
+
+SLVH_WALL_MM = 15.0
+"""Walls from this thickness on are severely thick."""
+
+DLV_LVEDD_MM = {"m": 58.0, "f": 52.0}
+"""Above this end-diastolic diameter a left ventricle is dilated (Lang et al. 2015)."""
+
+
+def lvef_grade(lvef_pct: float) -> str:
+    """Return the ``lvef_*`` finding of an ejection fraction in percent.
+
+    Raises
+    ------
+    ValueError
+        If it is NaN.
+    """
+    for lowest_pct, key in LVEF_LIMITS_PCT:
+        if lvef_pct >= lowest_pct:
+            return key
+    raise ValueError(f"LVEF must be a number, not {lvef_pct}")
+
+
+def superclasses_of(findings: Sequence[str]) -> tuple[str, ...]:
+    """Return the PTB-XL superclasses of ``findings``, each once, in a fixed order."""
+    present = {WORDING[key].superclass for key in findings}
+    return tuple(name for name in SUPERCLASS_WORDS if name in present)
