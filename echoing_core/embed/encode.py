@@ -1,14 +1,13 @@
 """Signals and texts -> Gaussians, in batches or by one pass over a whole recording.
 
-Only the compact encoder can share a pass between windows, and only its sigma^2 has parts. The
-published encoder sees a window whole, so for it every way leads through batches of windows.
+Only the compact encoder can share a pass between windows, and only its sigma^2 is a sum of terms.
+The published encoder sees a window whole, so for it every way leads through batches of windows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +20,9 @@ from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.models.ecg_encoder import N_CHUNKS, WINDOW_N, CompactEcgEncoder, FrameMaps
 from echoing_core.models.released_ecg import ReleasedEcgEncoder
 from echoing_core.models.variance_head import HOP
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, BoolArray, GaussianEmbedding, StandardEcg
 from echoing_core.signals.scaling import LeadScaler
-
-Progress = Callable[[int, int], None]
 
 # One pass is cut into stretches of about five minutes so that the early maps of a 24-hour
 # Holter never have to be in memory together. Stretches overlap by what a window needs.
@@ -37,10 +35,13 @@ _WINDOWS_APART_PER_BATCH = 48
 # batches are as fast as large ones and let a person see that something moves.
 _RELEASED_BATCH = 16
 
+Float32s = npt.NDArray[np.float32]
+Batch = tuple[Float32s, BoolArray]
+
 
 @dataclass(frozen=True, eq=False)
-class Parts:
-    """Windows as Gaussians, and the parts that their sums of sigma^2 are made of.
+class EncodedWindows:
+    """Windows as Gaussians, and the terms that their sums of sigma^2 are made of.
 
     All but the embedding is None where the model does not tell leads and moments apart.
 
@@ -48,102 +49,116 @@ class Parts:
     ----------
     embedding : GaussianEmbedding, n rows
     by_lead : ndarray, shape (n, 12), float32, >= 0, or None
-        Part of the sum of sigma^2 that each lead is to blame for.
-    by_time : ndarray, shape (n, 50), float32, >= 0, or None
-        The same by chunks of 0.2 s from the window's start.
+        Term of the sum of sigma^2 that each lead is to blame for.
     rest : ndarray, shape (n,), float32, >= 0, or None
         What no lead and no moment is to blame for.
     novelty : ndarray, shape (n,), float32, or None
         Distance from the training windows; above 1 is farther than 99 % of them.
     cells : ndarray, shape (n, 12, 50), float32, or None
-        By lead and chunk, where it was asked for.
+        By lead and chunk of 0.2 s, where it was asked for.
     """
 
     embedding: GaussianEmbedding
-    by_lead: npt.NDArray[np.float32] | None = None
-    by_time: npt.NDArray[np.float32] | None = None
-    rest: npt.NDArray[np.float32] | None = None
-    novelty: npt.NDArray[np.float32] | None = None
-    cells: npt.NDArray[np.float32] | None = None
+    by_lead: Float32s | None = None
+    rest: Float32s | None = None
+    novelty: Float32s | None = None
+    cells: Float32s | None = None
 
 
 class _Filled:
     """Arrays for n windows that are filled in any order."""
 
-    def __init__(self, n: int, dim: int, keep_cells: bool) -> None:
+    def __init__(self, encoder: EcgEncoder, n: int, *, keep_cells: bool = False) -> None:
+        self.has_terms = not isinstance(encoder, ReleasedEcgEncoder)
+        dim = encoder.dim if isinstance(encoder, ReleasedEcgEncoder) else encoder.variance_head.dim
         self.mu = np.zeros((n, dim), dtype=np.float32)
         self.log_var = np.zeros((n, dim), dtype=np.float32)
         self.by_lead = np.zeros((n, len(LEADS)), dtype=np.float32)
-        self.by_time = np.zeros((n, N_CHUNKS), dtype=np.float32)
         self.rest = np.zeros(n, dtype=np.float32)
         self.novelty = np.zeros(n, dtype=np.float32)
         self.cells = np.zeros((n, len(LEADS), N_CHUNKS), dtype=np.float32) if keep_cells else None
 
-    def put(self, rows: Any, encoder: CompactEcgEncoder, maps: FrameMaps) -> None:
+    def put(
+        self, rows: slice | npt.NDArray[np.intp], encoder: CompactEcgEncoder, maps: FrameMaps
+    ) -> None:
+        """Rows from maps that hold one window each."""
         trunk = encoder.trunk_of(maps)
-        parts = encoder.variance_head(maps.leads, maps.statistics, trunk)
+        terms = encoder.variance_head(maps.leads, maps.statistics, trunk)
         self.mu[rows] = encoder.mean_from(maps).numpy()
-        self.log_var[rows] = parts.log_var.numpy()
-        self.by_lead[rows] = parts.cells.sum(2).numpy()
-        self.by_time[rows] = parts.cells.sum(1).numpy()
-        self.rest[rows] = parts.rest.numpy()
+        self.log_var[rows] = terms.log_var.numpy()
+        self.by_lead[rows] = terms.cells.sum(2).numpy()
+        self.rest[rows] = terms.rest.numpy()
         self.novelty[rows] = encoder.novelty(trunk).numpy()
         if self.cells is not None:
-            self.cells[rows] = parts.cells.numpy()
+            self.cells[rows] = terms.cells.numpy()
 
-    def parts(self) -> Parts:
+    def windows(self) -> EncodedWindows:
         embedding = GaussianEmbedding(self.mu, self.log_var)
-        return Parts(embedding, self.by_lead, self.by_time, self.rest, self.novelty, self.cells)
+        if not self.has_terms:
+            return EncodedWindows(embedding)
+        return EncodedWindows(embedding, self.by_lead, self.rest, self.novelty, self.cells)
 
 
 def encode_batch(
     encoder: EcgEncoder,
     scaler: LeadScaler,
-    signal_mv: npt.NDArray[np.float32],
+    signal_mv: Float32s,
     valid: BoolArray,
     *,
     batch_size: int = 128,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> GaussianEmbedding:
     """Embed windows one by one.
 
     Parameters
     ----------
+    encoder : CompactEcgEncoder or ReleasedEcgEncoder
+        In evaluation mode.
+    scaler : LeadScaler
+        The one that the encoder was trained with.
     signal_mv : ndarray, shape (n, 12, 1000)
         Filtered, 100 Hz, millivolts, order of `LEADS`.
     valid : ndarray of bool, same shape
+        False where nothing was measured.
+    batch_size : int
+        Windows in memory at once; the published encoder takes its own, smaller number.
+    progress : Progress, optional
+        Counts windows.
+
+    Returns
+    -------
+    GaussianEmbedding, n rows
     """
-    return encode_batch_parts(
+    return encode_batch_terms(
         encoder, scaler, signal_mv, valid, batch_size=batch_size, progress=progress
     ).embedding
 
 
-def encode_batch_parts(
+def encode_batch_terms(
     encoder: EcgEncoder,
     scaler: LeadScaler,
-    signal_mv: npt.NDArray[np.float32],
+    signal_mv: Float32s,
     valid: BoolArray,
     *,
     keep_cells: bool = False,
     batch_size: int = 128,
-    progress: Progress | None = None,
-) -> Parts:
-    """`encode_batch`, and where the variance of each window comes from."""
+    progress: Progress = SILENT,
+) -> EncodedWindows:
+    """`encode_batch`, and where the variance of each window comes from.
+
+    Parameters
+    ----------
+    keep_cells : bool
+        Keep the terms by lead and chunk, 2.4 kB a window.
+    """
     if isinstance(encoder, ReleasedEcgEncoder):
-        ecgs = (
-            (signal_mv[first : first + _RELEASED_BATCH], valid[first : first + _RELEASED_BATCH])
-            for first in range(0, len(signal_mv), _RELEASED_BATCH)
-        )
-        return _encode_whole(encoder, scaler, ecgs, len(signal_mv), progress)
-    filled = _Filled(len(signal_mv), encoder.variance_head.dim, keep_cells)
-    with torch.inference_mode():
-        for first in range(0, len(signal_mv), batch_size):
-            rows = slice(first, first + batch_size)
-            maps = encoder.frame_maps(*to_tensors(scaler, signal_mv[rows], valid[rows]))
-            filled.put(rows, encoder, maps)
-            if progress is not None:
-                progress(min(first + batch_size, len(signal_mv)), len(signal_mv))
-    return filled.parts()
+        batch_size = _RELEASED_BATCH
+    batches = (
+        (signal_mv[first : first + batch_size], valid[first : first + batch_size])
+        for first in range(0, len(signal_mv), batch_size)
+    )
+    filled = _Filled(encoder, len(signal_mv), keep_cells=keep_cells)
+    return _encode_batches(encoder, scaler, batches, filled, progress)
 
 
 def encode_dense(
@@ -152,7 +167,7 @@ def encode_dense(
     ecg: StandardEcg,
     starts: npt.NDArray[np.integer],
     *,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> GaussianEmbedding:
     """Embed the windows that start at ``starts``, by one pass over the recording if possible.
 
@@ -161,61 +176,50 @@ def encode_dense(
 
     Parameters
     ----------
+    encoder, scaler
+        As in `encode_batch`.
+    ecg : StandardEcg
     starts : ndarray of int, shape (n_windows,)
         First samples of the windows, each with 1000 samples after it.
+    progress : Progress, optional
+        Counts windows.
 
     Returns
     -------
     GaussianEmbedding
         In the order of ``starts``; equal to `encode_batch` of the cut windows up to rounding.
+
+    Raises
+    ------
+    SignalQualityError
+        A window reaches beyond the recording.
     """
-    return encode_dense_parts(encoder, scaler, ecg, starts, progress=progress).embedding
+    return encode_dense_terms(encoder, scaler, ecg, starts, progress=progress).embedding
 
 
-def encode_dense_parts(
+def encode_dense_terms(
     encoder: EcgEncoder,
     scaler: LeadScaler,
     ecg: StandardEcg,
     starts: npt.NDArray[np.integer],
     *,
-    keep_cells: bool = False,
-    progress: Progress | None = None,
-) -> Parts:
+    progress: Progress = SILENT,
+) -> EncodedWindows:
     """`encode_dense`, and where the variance of each window comes from."""
     starts = np.asarray(starts, dtype=np.int64)
     if len(starts) and (starts.min() < 0 or starts.max() + WINDOW_N > ecg.n_times):
         raise SignalQualityError(
             f"A window reaches beyond the recording, which lasts {ecg.duration_s:.1f} s."
         )
+    filled = _Filled(encoder, len(starts))
     if isinstance(encoder, ReleasedEcgEncoder):
-        batches = (
-            starts[first : first + _RELEASED_BATCH]
-            for first in range(0, len(starts), _RELEASED_BATCH)
-        )
-        windows_of = (
-            (
-                np.stack([ecg.signal_mv[:, start : start + WINDOW_N] for start in batch]),
-                np.stack([ecg.valid[:, start : start + WINDOW_N] for start in batch]),
-            )
-            for batch in batches
-        )
-        return _encode_whole(encoder, scaler, windows_of, len(starts), progress)
-    filled = _Filled(len(starts), encoder.variance_head.dim, keep_cells)
-    done = 0
+        batches = _cut_in_batches(ecg, starts, _RELEASED_BATCH)
+        return _encode_batches(encoder, scaler, batches, filled, progress)
     if len(starts) and np.diff(starts, append=starts[-1] + WINDOW_N).min() >= WINDOW_N:
         # Windows that share nothing gain nothing from one pass, which also reads between them.
-        with torch.inference_mode():
-            for first in range(0, len(starts), _WINDOWS_APART_PER_BATCH):
-                batch = slice(first, first + _WINDOWS_APART_PER_BATCH)
-                cuts = [slice(start, start + WINDOW_N) for start in starts[batch].tolist()]
-                signal_mv = np.stack([ecg.signal_mv[:, cut] for cut in cuts])
-                valid = np.stack([ecg.valid[:, cut] for cut in cuts])
-                maps = encoder.frame_maps(*to_tensors(scaler, signal_mv, valid))
-                filled.put(batch, encoder, maps)
-                done += len(cuts)
-                if progress is not None:
-                    progress(done, len(starts))
-        return filled.parts()
+        batches = _cut_in_batches(ecg, starts, _WINDOWS_APART_PER_BATCH)
+        return _encode_batches(encoder, scaler, batches, filled, progress)
+    done = 0
     with torch.inference_mode():
         for rows, begin, end in _stretches(starts, ecg.n_times):
             scaled, mask = to_tensors(
@@ -223,35 +227,46 @@ def encode_dense_parts(
             )
             maps = encoder.frame_maps(scaled, mask)
             local = torch.from_numpy((starts[rows] - begin) // HOP)
-            for part in torch.split(torch.arange(len(rows)), _WINDOWS_PER_BATCH):
-                windows: FrameMaps = maps.unfold(local[part], encoder.window_frames)
-                filled.put(rows[part.numpy()], encoder, windows)
+            # Maps cut to windows overlap tenfold and more, so only some are cut at a time.
+            for some in torch.split(torch.arange(len(rows)), _WINDOWS_PER_BATCH):
+                windows: FrameMaps = maps.unfold(local[some], encoder.window_frames)
+                filled.put(rows[some.numpy()], encoder, windows)
             done += len(rows)
-            if progress is not None:
-                progress(done, len(starts))
-    return filled.parts()
+            progress(done, len(starts))
+    return filled.windows()
 
 
-def _encode_whole(
-    encoder: ReleasedEcgEncoder,
+def _cut_in_batches(ecg: StandardEcg, starts: npt.NDArray[np.int64], size: int) -> Iterator[Batch]:
+    """Windows cut out of a recording, each batch when it is its turn."""
+    for first in range(0, len(starts), size):
+        cuts = [slice(start, start + WINDOW_N) for start in starts[first : first + size].tolist()]
+        yield (
+            np.stack([ecg.signal_mv[:, cut] for cut in cuts]),
+            np.stack([ecg.valid[:, cut] for cut in cuts]),
+        )
+
+
+def _encode_batches(
+    encoder: EcgEncoder,
     scaler: LeadScaler,
-    batches: Iterable[tuple[npt.NDArray[np.float32], BoolArray]],
-    n: int,
-    progress: Progress | None,
-) -> Parts:
-    """Windows as Gaussians that have no parts; ``batches`` are cut only when it is their turn."""
-    mu = np.zeros((n, encoder.dim), dtype=np.float32)
-    log_var = np.zeros_like(mu)
-    done = 0
+    batches: Iterable[Batch],
+    filled: _Filled,
+    progress: Progress,
+) -> EncodedWindows:
+    """Windows one after another; the published encoder gives Gaussians without terms."""
+    done, n = 0, len(filled.mu)
     with torch.inference_mode():
         for signal_mv, valid in batches:
             rows = slice(done, done + len(signal_mv))
-            means, spreads = encoder(*to_tensors(scaler, signal_mv, valid))
-            mu[rows], log_var[rows] = means.numpy(), spreads.numpy()
+            scaled, mask = to_tensors(scaler, signal_mv, valid)
+            if isinstance(encoder, ReleasedEcgEncoder):
+                mu, log_var = encoder(scaled, mask)
+                filled.mu[rows], filled.log_var[rows] = mu.numpy(), log_var.numpy()
+            else:
+                filled.put(rows, encoder, encoder.frame_maps(scaled, mask))
             done += len(signal_mv)
-            if progress is not None:
-                progress(done, n)
-    return Parts(GaussianEmbedding(mu, log_var))
+            progress(done, n)
+    return filled.windows()
 
 
 def _stretches(
@@ -270,7 +285,20 @@ def _stretches(
 def encode_texts(
     checkpoint: Checkpoint, texts: Sequence[str], *, batch_size: int = 256
 ) -> GaussianEmbedding:
-    """Embed reports or prompts, in their order. Equal texts are encoded once."""
+    """Embed reports or prompts, in their order. Equal texts are encoded once.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    texts : sequence of str
+    batch_size : int
+        Texts in memory at once.
+
+    Returns
+    -------
+    GaussianEmbedding
+        One row for each text; none for no texts.
+    """
     unique = list(dict.fromkeys(texts))
     mus, log_vars = [], []
     with torch.inference_mode():
@@ -290,6 +318,17 @@ def encode_texts(
 def to_tensors(
     scaler: LeadScaler, signal_mv: npt.NDArray[np.float32], valid: BoolArray
 ) -> tuple[Tensor, Tensor]:
-    """Scale per lead and put zeros, together with their mask, where nothing was measured."""
+    """Scale per lead and put zeros, together with their mask, where nothing was measured.
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (..., 12, n_times)
+        Millivolts.
+    valid : ndarray of bool, same shape
+
+    Returns
+    -------
+    scaled, mask : Tensor of float32, same shape
+    """
     scaled = np.where(valid, scaler.apply(signal_mv), 0.0).astype(np.float32)
     return torch.from_numpy(scaled), torch.from_numpy(valid.astype(np.float32))
