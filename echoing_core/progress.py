@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-Report = Callable[[str, int, int], None]
+Listener = Callable[[str, float, int], None]
+"""Takes the stage's name, what is done of it and how much there is in all.
+
+What is done is a whole number, or a fraction where the item under way is counted in part. A
+listener may raise to stop the work.
+"""
 
 
 @dataclass(frozen=True)
@@ -20,29 +25,28 @@ class Progress:
     Parameters
     ----------
     tell : callable, optional
-        Takes the name of the stage, what is done of it and how much there is in all. None tells
-        nobody.
+        See `Listener`. None tells nobody.
     name : str
-        The stage that this object speaks of.
+        The stage that this object speaks of; empty for work of a single stage.
+
+    Examples
+    --------
+    >>> progress = Progress(lambda stage, done, total: print(f"{stage}: {done} of {total}"))
+    >>> progress.stage("embed")(3, 10)
+    embed: 3 of 10
     """
 
-    tell: Report | None = None
+    tell: Listener | None = None
     name: str = ""
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: float, total: int) -> None:
         """Say that ``done`` of ``total`` are done."""
         if self.tell is not None:
             self.tell(self.name, done, total)
 
     def stage(self, name: str) -> Progress:
-        """The same listener, told of another stage."""
+        """Take the same listener for a stage of this name."""
         return Progress(self.tell, name)
-
-    def within(self, first: int, total: int) -> Progress:
-        """A part of this stage: its counts are added to ``first``, and its total is ours."""
-        return Progress(
-            None if self.tell is None else lambda _, done, __: self(first + done, total), self.name
-        )
 
 
 SILENT = Progress()

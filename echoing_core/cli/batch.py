@@ -11,6 +11,7 @@ import typer
 from echoing_core.cli.output import at_most_one_on_stdout, deliver, table, writable
 from echoing_core.cli.root import ModelOption, VcgOption, app
 from echoing_core.export.track import DISCLAIMER
+from echoing_core.progress import Progress
 
 if TYPE_CHECKING:
     from echoing_core.services import BatchFailure, BatchRow
@@ -60,11 +61,11 @@ def batch(
     results: list[BatchRow | BatchFailure] = []
     with tqdm(total=len(items), desc="recordings", disable=None) as shown:
 
-        def progress(done: int, total: int, share: float) -> None:
-            shown.update(done + share - shown.n)
+        def tell(_: str, done: float, total: int) -> None:
+            shown.update(done - shown.n)
 
         for result in services.batch(
-            loaded, items, asked or None, vcg_method=vcg_method, progress=progress
+            loaded, items, asked or None, vcg_method=vcg_method, progress=Progress(tell)
         ):
             results.append(result)
     if csv_out is not None:

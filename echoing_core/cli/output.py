@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import typer
 
 from echoing_core.artifacts import write_text_atomically
 from echoing_core.errors import ConfigError
+from echoing_core.progress import Progress
 
 
 def at_most_one_on_stdout(*targets: str | None) -> None:
@@ -58,20 +59,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 @contextlib.contextmanager
-def bar(stage: str) -> Iterator[Callable[[int, int], None]]:
-    """A ``progress(done, total)`` for work of a single stage; see `stage_bars`."""
+def bar(stage: str) -> Iterator[Progress]:
+    """Progress of work of a single stage; see `stage_bars`."""
     with stage_bars() as progress:
-        yield lambda done, total: progress(stage, done, total)
+        yield progress.stage(stage)
 
 
 @contextlib.contextmanager
-def stage_bars() -> Iterator[Callable[[str, int, int], None]]:
+def stage_bars() -> Iterator[Progress]:
     """One tqdm bar per stage on stderr, only where stderr is a terminal."""
     from tqdm import tqdm
 
     bars: dict[str, tqdm[Any]] = {}
 
-    def progress(stage: str, done: int, total: int) -> None:
+    def tell(stage: str, done: float, total: int) -> None:
         if stage not in bars:
             for shown in bars.values():
                 shown.close()
@@ -80,7 +81,7 @@ def stage_bars() -> Iterator[Callable[[str, int, int], None]]:
         bars[stage].update(done - bars[stage].n)
 
     try:
-        yield progress
+        yield Progress(tell)
     finally:
         for shown in bars.values():
             shown.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ import typer
 from echoing_core.cli.root import prepare_app
 from echoing_core.datasets.registry import DATA_SETS, data_set_names
 from echoing_core.errors import ConfigError
+from echoing_core.progress import Progress
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -94,8 +95,8 @@ for _name in data_set_names():
 
 
 @contextlib.contextmanager
-def time_left() -> Iterator[Callable[[int, int], None]]:
-    """A ``progress(done, total)`` with the time left: a bar, or now and then a line in a log.
+def time_left() -> Iterator[Progress]:
+    """Progress with the time left: a bar, or now and then a line in a log.
 
     What was done before this run does not count for the speed.
     """
@@ -103,9 +104,9 @@ def time_left() -> Iterator[Callable[[int, int], None]]:
 
     shown: list[tqdm[Any]] = []
     started = told = time.monotonic()
-    first = -1
+    first = -1.0
 
-    def progress(done: int, total: int) -> None:
+    def tell(_: str, done: float, total: int) -> None:
         nonlocal first, started, told
         now = time.monotonic()
         if first < 0:
@@ -121,7 +122,7 @@ def time_left() -> Iterator[Callable[[int, int], None]]:
             typer.echo(f"{done} of {total} ECGs, {_duration(left_s)} left", err=True)
 
     try:
-        yield progress
+        yield Progress(tell)
     finally:
         for one in shown:
             one.close()

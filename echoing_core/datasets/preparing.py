@@ -20,7 +20,7 @@ import shutil
 import threading
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, fields
 from multiprocessing import connection, get_context
@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-import echoing_core
 from echoing_core.artifacts import replacing_folder, write_text_atomically
 from echoing_core.datasets.adapter import Adapter, LeftOut
 from echoing_core.datasets.prepared import may_become_prepared, order_of_splits, write_draft
@@ -45,8 +44,10 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, BoolArray
 from echoing_core.signals.windows import WINDOW_N
+from echoing_core.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +69,6 @@ NO_FILE = "file is not there"
 _MAX_EXAMPLES = 3
 
 Row = dict[str, Any]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ def prepare(
     n_workers: int = 2,
     restart: bool = False,
     rows_a_part: int = ROWS_A_PART,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> PrepareReport:
     """Read a data set into a prepared folder.
 
@@ -122,8 +122,8 @@ def prepare(
         Throw away unfinished work on other data or with other options; without, it is an error.
     rows_a_part : int
         So many rows are read before they are safe from a kill. The result does not depend on it.
-    progress : callable, optional
-        Called with (rows done, rows in all). The first call tells what was finished before.
+    progress : Progress, optional
+        Counts rows. The first call tells what was finished before.
 
     Returns
     -------
@@ -299,13 +299,12 @@ def _read_all(
     parts: Path,
     n_workers: int,
     n_done: int,
-    progress: Progress | None,
+    progress: Progress,
 ) -> None:
     """Read the parts that are still to do; a few are under way at a time, not all."""
 
     def tell() -> None:
-        if progress is not None:
-            progress(n_done, len(table))
+        progress(n_done, len(table))
 
     def rows_of(number: int) -> list[Row]:
         piece = table.iloc[pieces[number].start : pieces[number].stop]
@@ -436,7 +435,7 @@ def _read_part(path: Path, *, with_signals: bool) -> _Part:
 
 @contextlib.contextmanager
 def _locked(parts: Path) -> Iterator[None]:
-    """Hold the folder of parts for this process; a killed one lets go of it by itself."""
+    """Lock the folder of parts for this process; the OS frees the lock when it ends."""
     parts.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl
@@ -483,7 +482,7 @@ def _agree(parts: Path, fingerprint: str, *, restart: bool) -> None:
 
 def _fingerprint(adapter: Adapter, table: pd.DataFrame, rows_a_part: int) -> str:
     """Hash of everything that decides what stands in a part, code of another version included."""
-    told = [_FORMAT, echoing_core.__version__, adapter.name, repr(adapter), rows_a_part]
+    told = [_FORMAT, __version__, adapter.name, repr(adapter), rows_a_part]
     hashed = hashlib.sha256(json.dumps(told).encode())
     hashed.update(table.to_parquet(engine="pyarrow"))
     return hashed.hexdigest()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from echoing_core.datasets.adapter import LeftOut, Plan
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.errors import DataSetError, RecordError
 from echoing_core.io import read_recording
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import STANDARD_FS_HZ, StandardEcg
 from echoing_core.reports.scp_text import (
     SCP_FINDINGS,
@@ -175,7 +176,7 @@ def load_ptbxl(
     folds: Sequence[int],
     rate: int = 100,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> StudySet:
     """Read the recordings of some folds with labels, quality notes and an English report each.
 
@@ -190,8 +191,8 @@ def load_ptbxl(
     seed : int
         Wording of the ``report`` column. For other wordings of the same ECG, call
         `report_from_scp` with ``table["scp_codes"]`` and ``table["heart_axis"]``.
-    progress : callable, optional
-        Called with (rows done, rows in all).
+    progress : Progress, optional
+        Counts rows.
 
     Returns
     -------
@@ -226,8 +227,7 @@ def load_ptbxl(
     for done, (row, codes, name) in enumerate(
         zip(table.index, table["scp_codes"], table[column], strict=True)
     ):
-        if progress is not None:
-            progress(done, len(table))
+        progress(done, len(table))
         header = root / f"{name}.hea"
         if not codes:
             skipped["has no SCP statement"].append(str(name))
@@ -239,8 +239,7 @@ def load_ptbxl(
                 kept.append(int(row))
             except RecordError as error:
                 skipped.setdefault(str(error), []).append(str(name))
-    if progress is not None:
-        progress(len(table), len(table))
+    progress(len(table), len(table))
     for reason, names in skipped.items():
         if names:
             named = ", ".join(names[:_N_NAMED]) + ("..." if len(names) > _N_NAMED else "")

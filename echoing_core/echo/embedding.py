@@ -22,12 +22,12 @@ import numpy.typing as npt
 
 from echoing_core.echo.store import EchoEmbeddings
 from echoing_core.errors import DataSetError, EchoingError, RecordError
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import EchoClip, EchoStudy
 
 if TYPE_CHECKING:
     from echoing_core.echo.teacher import EchoTeacher
 
-Progress = Callable[[int, int], None]
 F32 = npt.NDArray[np.float32]
 Pool = Literal["study", "clip"]
 
@@ -136,7 +136,7 @@ def embed_studies(
     *,
     choice: FrameChoice = ECHO_CLIP_FRAMES,
     pool: Pool = "study",
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> EchoRun:
     """Embed many studies, computing only what the cache does not hold for this teacher.
 
@@ -151,8 +151,8 @@ def embed_studies(
     choice : FrameChoice
     pool : {"study", "clip"}
         One row a study, or one a clip of at least two frames.
-    progress : callable, optional
-        Called with (done, total).
+    progress : Progress, optional
+        Told how much is done.
 
     Raises
     ------
@@ -183,8 +183,7 @@ def embed_studies(
                 if path is not None:
                     _write_rows(path, rows)
                 kept.append((source.study_id, rows))
-        if progress is not None:
-            progress(done, len(studies))
+        progress(done, len(studies))
     if not kept:
         why = next(iter(failures.values()), "There are none.")
         raise DataSetError(f"None of {len(studies)} echo studies could be used. {why}")

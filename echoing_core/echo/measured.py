@@ -24,9 +24,9 @@ from echoing_core.errors import DataSetError, RecordError
 from echoing_core.metrics.bootstrap import patient_bootstrap
 from echoing_core.metrics.results import Result
 from echoing_core.metrics.scores import auroc
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import EchoStudy
 
-Progress = Callable[[int, int], None]
 Floats = npt.NDArray[np.float64]
 
 LIVING_PCT = (10, 80)
@@ -102,7 +102,7 @@ def measure_on_videos(
     *,
     choice: FrameChoice = ECHO_CLIP_FRAMES,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> MeasuredVideos:
     """Read the ejection fraction of each study and compare it with the truth.
 
@@ -114,8 +114,8 @@ def measure_on_videos(
         What the studies are, for the tables.
     choice : FrameChoice
         By default ECHO-CLIP's 20 frames, every second from the first.
-    progress : callable, optional
-        Called with (done, total).
+    progress : Progress, optional
+        Told how much is done.
 
     Returns
     -------
@@ -157,8 +157,7 @@ def measure_on_videos(
                     binary_reading(vectors @ of_low.T),
                 )
             )
-        if progress is not None:
-            progress(done, len(studies))
+        progress(done, len(studies))
     if not readings:
         why = next(iter(failures.values()), "There are none.")
         raise DataSetError(f"None of {len(studies)} echo studies could be used. {why}")

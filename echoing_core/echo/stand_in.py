@@ -31,10 +31,9 @@ from echoing_core.echo.loading import (
     tokenizer_of,
 )
 from echoing_core.echo.teacher import prepare_frames
+from echoing_core.progress import SILENT, Progress
 from echoing_core.simulate.echo.reports import echo_report, ejection_fraction_sentence
 from echoing_core.simulate.heart.state import HeartState
-
-Progress = Callable[[int, int], None]
 
 _CLIP_NORM = 1.0
 _BANK_STRIDE = 3
@@ -108,7 +107,7 @@ def train_stand_in(
     config: StandInConfig,
     *,
     log: Callable[[int, float], None] | None = None,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Any:
     """Train the small open_clip model from random weights.
 
@@ -119,8 +118,8 @@ def train_stand_in(
     config : StandInConfig
     log : callable, optional
         Called with (step, loss).
-    progress : callable, optional
-        Called with (steps done, steps in all).
+    progress : Progress, optional
+        Counts steps.
 
     Returns
     -------
@@ -141,7 +140,7 @@ class _Stages:
         bank: FrameBank,
         config: StandInConfig,
         log: Callable[[int, float], None] | None,
-        progress: Progress | None,
+        progress: Progress,
     ) -> None:
         self.model, self.bank, self.config = model, bank, config
         self.log, self.progress = log, progress
@@ -207,8 +206,7 @@ class _Stages:
             if self.log is not None:
                 self.log(self.n_done, float(loss.detach()))
             self.n_done += 1
-            if self.progress is not None:
-                self.progress(self.n_done, config.steps + config.text_steps)
+            self.progress(self.n_done, config.steps + config.text_steps)
 
     def _of_texts(self, texts: list[str]) -> Any:
         """Unit vectors; hearts that share a sentence share its cost."""

@@ -42,16 +42,13 @@ from echoing_core.errors import ConfigError
 from echoing_core.metrics.bootstrap import patient_bootstrap
 from echoing_core.metrics.results import Result
 from echoing_core.metrics.scores import auroc
+from echoing_core.progress import SILENT, Progress
 from echoing_core.simulate.ecg.reading import true_labels
 from echoing_core.simulate.ecg.study import patient_state
 from echoing_core.simulate.echo.clips import study_clips
 from echoing_core.simulate.heart.identity import parse_record_id, patient_id
 from echoing_core.simulate.heart.state import HeartState
 
-Stage = Callable[[str, int, int], None]
-"""Called with stage, done, total."""
-
-Progress = Callable[[int, int], None]
 Floats = npt.NDArray[np.float64]
 Item = str | tuple[int, int, int]
 """A simulated study: its study or record id, or seed, patient and ECG."""
@@ -93,7 +90,7 @@ def train_teacher(
     config: StandInConfig | None = None,
     *,
     n_workers: int = 2,
-    progress: Stage | None = None,
+    progress: Progress = SILENT,
 ) -> MeasuredTeacher:
     """Train the stand-in on simulated echo, write its folder and measure it on other patients.
 
@@ -105,8 +102,8 @@ def train_teacher(
     config : StandInConfig, optional
     n_workers : int
         Processes that simulate; the result does not depend on it.
-    progress : callable, optional
-        Called with (stage, done, total).
+    progress : Progress, optional
+        Told of each stage by its name.
 
     Raises
     ------
@@ -126,7 +123,7 @@ def train_teacher(
         (size, size),
         n_frames=config.n_frames,
         n_workers=n_workers,
-        progress=_stage(progress, "simulate echo"),
+        progress=progress.stage("simulate echo"),
     )
     seen = FrameBank(bank.frames[: config.n_studies], bank.states[: config.n_studies])
     held_out = FrameBank(bank.frames[config.n_studies :], bank.states[config.n_studies :])
@@ -136,7 +133,7 @@ def train_teacher(
         seen,
         config,
         log=lambda _, loss: losses.append(loss),
-        progress=_stage(progress, "train the stand-in"),
+        progress=progress.stage("train the stand-in"),
     )
     card: dict[str, Any] = {
         "name": STAND_IN_NAME,
@@ -148,7 +145,7 @@ def train_teacher(
     }
     save_teacher(out, model, stand_in_config(), card)
     measured = measure_teacher(
-        load_teacher(out), held_out, progress=_stage(progress, "measure the stand-in")
+        load_teacher(out), held_out, progress=progress.stage("measure the stand-in")
     )
     card["held_out"] = {
         f"{r.task}, {r.metric}, {r.model}": round(r.estimate.value, 4) for r in measured.results
@@ -195,7 +192,7 @@ def measure_teacher(
     bank: FrameBank,
     *,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> MeasuredTeacher:
     """ECHO-CLIP's zero-shot readings of simulated studies, and a linear read-out beside them.
 
@@ -227,8 +224,7 @@ def measure_teacher(
         gaussian = echo_gaussian(vectors)
         mu.append(gaussian[0])
         log_var.append(gaussian[1])
-        if progress is not None:
-            progress(i + 1, len(bank.states))
+        progress(i + 1, len(bank.states))
 
     truth = {name: np.array([getattr(s, name) for s in bank.states]) for name in _STATES}
     labels = [true_labels(state, ()) for state in bank.states]
@@ -281,7 +277,7 @@ def simulated_echo_embeddings(
     *,
     n_frames: int = FRAMES_PER_CLIP,
     n_workers: int = 2,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> EchoEmbeddings:
     """Gaussians of simulated studies, without files: clips are drawn, embedded and forgotten.
 
@@ -296,8 +292,8 @@ def simulated_echo_embeddings(
         simulated clip has, of which ECHO-CLIP's choice takes every second.
     n_workers : int
         Processes that simulate; the result does not depend on it.
-    progress : callable, optional
-        Called with (studies done, studies in all).
+    progress : Progress, optional
+        Counts studies.
 
     Raises
     ------
@@ -311,8 +307,7 @@ def simulated_echo_embeddings(
         mu.append(gaussian[0])
         log_var.append(gaussian[1])
         counts.append(len(frames))
-        if progress is not None:
-            progress(done, len(items))
+        progress(done, len(items))
     empty = np.empty((0, teacher.dim), np.float32)
     return EchoEmbeddings(
         study_ids=tuple(
@@ -334,7 +329,7 @@ def draw_frames(
     *,
     n_frames: int = FRAMES_PER_CLIP,
     n_workers: int = 2,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> FrameBank:
     """Simulate studies and keep their grey frames at a model's own size.
 
@@ -346,8 +341,7 @@ def draw_frames(
     frames = []
     for done, drawn in enumerate(_drawn(items, size, n_frames, n_workers), start=1):
         frames.append(drawn)
-        if progress is not None:
-            progress(done, len(items))
+        progress(done, len(items))
     states: tuple[HeartState, ...] = tuple(patient_state(*item) for item in items)
     return FrameBank(np.stack(frames), states)
 
@@ -407,7 +401,3 @@ def _cross_fitted(inputs: Floats, targets: Floats) -> Floats:
     model = make_pipeline(StandardScaler(), RidgeCV(_RIDGE_PENALTIES))
     folds = KFold(_FOLDS, shuffle=True, random_state=0)
     return np.asarray(cross_val_predict(model, inputs, targets, cv=folds))
-
-
-def _stage(progress: Stage | None, name: str) -> Progress | None:
-    return None if progress is None else partial(progress, name)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 
 from echoing_core.errors import RecordError
+from echoing_core.progress import SILENT, Progress
 
-Progress = Callable[[int, int], None]
 F32 = npt.NDArray[np.float32]
 
 VARIANCE_FLOOR = 1.0e-8
@@ -79,7 +79,7 @@ class EchoTeacher:
         frames: npt.NDArray[np.uint8],
         *,
         batch_size: int = 64,
-        progress: Progress | None = None,
+        progress: Progress = SILENT,
     ) -> F32:
         """Embed frames one by one.
 
@@ -89,8 +89,8 @@ class EchoTeacher:
             RGB; any size (`prepare_frames`).
         batch_size : int
             Changes results by rounding only.
-        progress : callable, optional
-            Called with (done, total).
+        progress : Progress, optional
+            Told how much is done.
 
         Returns
         -------
@@ -109,8 +109,7 @@ class EchoTeacher:
                 pixels = prepare_frames(batch.to(self.device), self.image_size, self.mean, self.std)
                 vectors = self.model.encode_image(pixels, normalize=True)
             parts.append(vectors.float().cpu().numpy())
-            if progress is not None:
-                progress(min(start + batch_size, len(frames)), len(frames))
+            progress(min(start + batch_size, len(frames)), len(frames))
         return np.concatenate(parts)
 
     def embed_text(self, texts: Sequence[str], *, batch_size: int = 256) -> F32:

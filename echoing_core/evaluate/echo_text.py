@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from echoing_core.errors import DataSetError
+from echoing_core.progress import SILENT, Progress
 from echoing_core.reports.echo_text.lvef import WORDS, Lvef
 from echoing_core.reports.echo_text.reading import FINDINGS, EchoFindings, Finding, echo_findings
 
@@ -169,7 +170,7 @@ def score_echo_text(
     half: str,
     *,
     read: Callable[[str], EchoFindings] = echo_findings,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> EchoTextReport:
     """Read all sentences of one half and compare.
 
@@ -182,8 +183,7 @@ def score_echo_text(
     failures = []
     chosen = [sentence for sentence in sentences if sentence.half == half]
     for done, sentence in enumerate(chosen):
-        if progress is not None:
-            progress(done, len(chosen))
+        progress(done, len(chosen))
         said = said_of(read(sentence.text))
         for kind in said.keys() | sentence.truth.keys():
             one, other = said.get(kind), sentence.truth.get(kind)

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echoing_core.errors import DataSetError
-from echoing_core.services.recordings import Progress
+from echoing_core.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from echoing_core.echo.embedding import EchoRun, EchoSource, FrameChoice
     from echoing_core.echo.measured import MeasuredVideos
     from echoing_core.echo.stand_in_run import MeasuredTeacher
-
-StageProgress = Callable[[str, int, int], None]
-"""Called with (stage, done, total)."""
 
 
 def train_echo_teacher(
@@ -29,7 +25,7 @@ def train_echo_teacher(
     n_studies: int | None = None,
     seed: int | None = None,
     n_workers: int = 2,
-    progress: StageProgress | None = None,
+    progress: Progress = SILENT,
 ) -> MeasuredTeacher:
     """Train the stand-in on simulated echo into the folder ``out`` and measure it.
 
@@ -59,7 +55,7 @@ def measure_echo_teacher(
     n_studies: int = 400,
     seed: int = 5011,
     n_workers: int = 2,
-    progress: StageProgress | None = None,
+    progress: Progress = SILENT,
 ) -> MeasuredTeacher:
     """ECHO-CLIP's zero-shot readings by a teacher, on simulated patients of their own.
 
@@ -84,10 +80,9 @@ def measure_echo_teacher(
         [(seed, patient, 0) for patient in range(n_studies)],
         loaded.image_size,
         n_workers=n_workers,
-        progress=None if progress is None else partial(progress, "simulate echo"),
+        progress=progress.stage("simulate echo"),
     )
-    told = None if progress is None else partial(progress, "measure")
-    return measure_teacher(loaded, bank, progress=told)
+    return measure_teacher(loaded, bank, progress=progress.stage("measure"))
 
 
 def measure_echo_teacher_on_echonet(
@@ -96,7 +91,7 @@ def measure_echo_teacher_on_echonet(
     teacher: str | os.PathLike[str],
     split: str = "test",
     device: str = "cpu",
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> MeasuredVideos:
     """Zero-shot ejection fractions of EchoNet-Dynamic's videos by a teacher, against the truth.
 
@@ -155,7 +150,7 @@ def embed_echo_folder(
     by_clip: bool = False,
     paired_with: str | os.PathLike[str] | None = None,
     device: str = "cpu",
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> EchoRun:
     """Embed every echocardiogram below a folder and write them as a store.
 

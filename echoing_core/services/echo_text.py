@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from echoing_core.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from echoing_core.evaluate.echo_text import EchoTextReport
@@ -18,7 +19,7 @@ def evaluate_echo_text(
     halves: Sequence[str] | None = None,
     *,
     language_model: str | os.PathLike[str] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> tuple[EchoTextReport, ...]:
     """Measure the reader of echo reports on sentences with known truth.
 
@@ -30,8 +31,8 @@ def evaluate_echo_text(
         Values of its column ``half``; without, each in the order in which it appears.
     language_model : path, optional
         A local folder of a causal language model, which then reads in place of the rules.
-    progress : callable, optional
-        Called with (half, done, total).
+    progress : Progress, optional
+        Told of each half by its name.
 
     Raises
     ------
@@ -57,7 +58,7 @@ def evaluate_echo_text(
             known,
             half,
             read=read,
-            progress=None if progress is None else partial(progress, half),
+            progress=progress.stage(half),
         )
         for half in (halves or there)
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echoing_core.services.recordings import Progress
+from echoing_core.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from echoing_core.datasets.preparing import PrepareReport
@@ -22,7 +22,7 @@ def prepare_data_set(
     settings: Mapping[str, str] | None = None,
     n_workers: int = 2,
     restart: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> PrepareReport:
     """Read a data set as it was downloaded into a prepared folder.
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echoing_core.services.protocols import StageProgress
+from echoing_core.progress import SILENT, Progress
 from echoing_core.services.recordings import Model, prompt_sets
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def evaluate_preset(
     *,
     by_entropy: bool | None = None,
     n_resamples: int = 1000,
-    progress: StageProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Study:
     """Run a preset, or a YAML file of its form, on a prepared set.
 

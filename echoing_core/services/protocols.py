@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echoing_core.errors import ConfigError
-from echoing_core.services.recordings import Model, Progress, prompt_sets
+from echoing_core.progress import SILENT, Progress
+from echoing_core.services.recordings import Model, prompt_sets
 
 if TYPE_CHECKING:
     from echoing_core.evaluate.protocols.results import Study
-
-StageProgress = Callable[[str, int, int], None]
-"""Called with (stage, done, total)."""
 
 
 def prepare_simulated(
@@ -24,7 +22,7 @@ def prepare_simulated(
     seed: int,
     *,
     echo_in_report: float | None = None,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Simulate a cohort and write it as a prepared study set.
 
@@ -66,7 +64,7 @@ def evaluate_zero_shot(
     labels: Sequence[str] | None = None,
     by_entropy: bool | None = None,
     n_resamples: int = 1000,
-    progress: StageProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Study:
     """Questions answered by prompts alone, with random weights and other wordings beside them.
 
@@ -106,7 +104,7 @@ def evaluate_few_shot(
     n_seeds: int = 3,
     by_entropy: bool | None = None,
     n_resamples: int = 1000,
-    progress: StageProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Study:
     """Probes from 10 % and 100 % of the training patients; arguments as `evaluate_zero_shot`."""
     from echoing_core.evaluate.protocols.runs import run_few_shot
@@ -133,7 +131,7 @@ def evaluate_fine_tune(
     epochs: int | None = None,
     by_entropy: bool | None = None,
     n_resamples: int = 1000,
-    progress: StageProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Study:
     """All weights of the ECG encoder trained for each label; the model itself stays as it is.
 
@@ -165,7 +163,7 @@ def evaluate_retrieval(
     data: str | os.PathLike[str] | None = None,
     by_entropy: bool | None = None,
     n_resamples: int = 1000,
-    progress: StageProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Study:
     """From each report to its ECG; without ``data``, in a simulated gallery of new patients."""
     from echoing_core.evaluate.protocols.runs import run_retrieval

@@ -210,12 +210,12 @@ def explain(
     ConfigError
         ``stride_s`` or ``vcg_method`` is not possible.
     """
-    from echoing_core.embed.encode import encode_dense_parts
+    from echoing_core.embed.encode import encode_dense_terms
 
     stride_n = stride_to_samples(stride_s)
     ecg = _standard(recording, vcg_method)
     starts = window_starts(ecg.n_times, WINDOW_N, stride_n)
-    parts = encode_dense_parts(
+    parts = encode_dense_terms(
         model.checkpoint.encoder.ecg, model.checkpoint.scaler, ecg, starts, progress=progress
     )
     uncertainty = parts.embedding.uncertainty

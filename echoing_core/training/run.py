@@ -21,6 +21,7 @@ from torch import nn
 
 from echoing_core.config import to_mapping
 from echoing_core.errors import ConfigError
+from echoing_core.progress import SILENT, Progress
 from echoing_core.training.batches import Batches, StepBatch
 from echoing_core.training.distributed import World, wait_for_all
 from echoing_core.training.run_state import MetricsLog, load_state, save_state
@@ -30,7 +31,6 @@ from echoing_core.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], None]
 Validate = Callable[[nn.Module, int], Mapping[str, float]]
 """Called with the encoder in evaluation mode and the number of steps done."""
 
@@ -82,7 +82,7 @@ def train(
     validate: Validate | None = None,
     log: Callable[[int, Mapping[str, float]], None] | None = None,
     tensorboard: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> TrainedPair:
     """Train to the end, from the beginning or from the newest state of ``run``.
 
@@ -135,7 +135,7 @@ def train(
                 if world.is_first:
                     save_state(run, trainer.done, trainer.tensors(), facts)
                 wait_for_all(world)
-            if progress is not None and world.is_first:
+            if world.is_first:
                 progress(trainer.done, trainer.n_steps)
     result = trainer.result.eval().requires_grad_(False).cpu()
     return TrainedPair(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from echoing_core.artifacts import write_text_atomically
 from echoing_core.errors import ConfigError
 from echoing_core.models.tokenizer import ReportTokenizer
+from echoing_core.progress import SILENT, Progress
 
 _TEXTS_A_FILE = 256
 _BATCH = 32
@@ -39,8 +40,8 @@ class TextStates:
     tokenizer : ReportTokenizer
     texts : sequence of str
         All texts that will be asked for.
-    progress : callable, optional
-        Called with (texts done, texts in all).
+    progress : Progress, optional
+        Counts texts.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class TextStates:
         texts: Sequence[str],
         *,
         device: torch.device | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = SILENT,
     ) -> None:
         unique = sorted(set(texts))
         self.folder = folder / _key(tower, tokenizer, unique)
@@ -69,8 +70,7 @@ class TextStates:
             for text, length in zip(part, lengths, strict=True):
                 self._place[text] = (number, begin, begin + length)
                 begin += length
-            if progress is not None:
-                progress(first + len(part), len(unique))
+            progress(first + len(part), len(unique))
 
     def of(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """States (n, longest, hidden), float32, and their int64 mask.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +20,12 @@ from echoing_core.metrics.bootstrap import patient_bootstrap_over_seeds
 from echoing_core.metrics.probe import LinearProbe
 from echoing_core.metrics.scores import auroc
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import GaussianEmbedding
 
 logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 MACRO = "macro AUROC"
 NO_SPLIT = "not split"
@@ -104,7 +104,7 @@ def class_figures(
     shares: Sequence[float],
     n_seeds: int,
     n_resamples: int,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> list[Figure]:
     """AUROC of each class and their mean: by prompts, and by probes from shares of the training.
 
@@ -124,15 +124,13 @@ def class_figures(
     people = patients_of(known.data.split("train"))
     jobs = [(share, seed) for share in shares for seed in range(n_seeds if share < 1.0 else 1)]
     for done, (share, seed) in enumerate(jobs):
-        if progress is not None:
-            progress(done, len(jobs))
+        progress(done, len(jobs))
         nobody = np.zeros(len(people), dtype=bool)
         rows = patient_subset(people, nobody, share, np.random.default_rng(seed))
         scored.setdefault(f"{share:.0%} probe".replace("%", " %"), []).append(
             _probe_scores(train_ecg.mu[rows], truth[rows], test_ecg)
         )
-    if progress is not None:
-        progress(len(jobs), len(jobs))
+    progress(len(jobs), len(jobs))
     found: list[Figure] = []
     for protocol, scores in scored.items():
         found += _figures(known, name, protocol, scores, n_resamples)

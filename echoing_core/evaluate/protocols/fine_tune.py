@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ from echoing_core.metrics.probe import LinearProbe
 from echoing_core.metrics.scores import auroc
 from echoing_core.models.build import EcgEncoder
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray, GaussianEmbedding
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.zeroshot.prompts import PromptSet
@@ -125,7 +126,7 @@ def tune(
     settings: FineTuneSettings,
     *,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> Tuned:
     """Train a copy of an encoder and a linear head on mu for one yes/no question.
 
@@ -177,8 +178,7 @@ def tune(
             scores.append(_valid_auroc(tuned, head, scaler, valid))
             if np.isnan(scores[-1]) or scores[-1] > scores[chosen]:
                 best, chosen = _state(tuned, head), epoch
-            if progress is not None:
-                progress(epoch, settings.epochs)
+            progress(epoch, settings.epochs)
     tuned.load_state_dict(best[0])
     head.load_state_dict(best[1])
     tuned.eval()
@@ -195,7 +195,7 @@ def fine_tune(
     settings: FineTuneSettings,
     *,
     deterministic: bool,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> tuple[list[Scored], dict[str, float]]:
     """Fine-tuned logits of the test split, and those of the probe from the same ECGs.
 
@@ -207,8 +207,8 @@ def fine_tune(
         How tables call ``encoder``.
     test_ecg : GaussianEmbedding
         The test split by ``encoder`` before tuning: sigma^2 for the halves.
-    progress : callable, optional
-        Called with (runs done, runs in all).
+    progress : Progress, optional
+        Counts runs.
 
     Returns
     -------
@@ -231,8 +231,7 @@ def fine_tune(
             runs.append(tune(encoder, checkpoint.scaler, train, valid, settings, seed=seed))
             counts[f"{label} train ECGs"] = len(train.yes)
             counts[f"{label} valid ECGs"] = len(valid.yes)
-            if progress is not None:
-                progress(done * settings.n_seeds + seed + 1, len(questions) * settings.n_seeds)
+            progress(done * settings.n_seeds + seed + 1, len(questions) * settings.n_seeds)
         if len(runs) < settings.n_seeds:
             continue
         counts[f"{label} mean epoch chosen"] = float(np.mean([run.epoch for run in runs]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,9 +32,8 @@ from echoing_core.evaluate.protocols.runs import (
 )
 from echoing_core.evaluate.shipped.figures import random_encoder
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.zeroshot.prompts import PromptSet
-
-Progress = Callable[[str, int, int], None]
 
 
 def run_preset(
@@ -46,7 +45,7 @@ def run_preset(
     settings: FineTuneSettings | None = None,
     deterministic: bool | None = None,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Study:
     """Do what a preset says on a prepared set.
 
@@ -155,7 +154,7 @@ def _run_classes(
     preset: EvaluationPreset,
     *,
     n_resamples: int,
-    progress: Progress | None,
+    progress: Progress,
 ) -> Study:
     data = open_data(checkpoint, folder, ("train", "test"))
     known = with_classes(data, preset.classes, only_labelled=preset.only_labelled)
@@ -166,7 +165,7 @@ def _run_classes(
     }
     train, test = known.data.split("train"), known.data.split("test")
     for name, encoder in encoders.items():
-        stage = _stage(progress, f"embed, {name}")
+        stage = progress.stage(f"embed, {name}")
         train_ecg = embed_ecgs(encoder, checkpoint.scaler, train, progress=stage)
         figures += class_figures(
             checkpoint,
@@ -177,7 +176,7 @@ def _run_classes(
             shares=preset.shares,
             n_seeds=preset.n_seeds,
             n_resamples=n_resamples,
-            progress=_stage(progress, f"probes, {name}"),
+            progress=progress.stage(f"probes, {name}"),
         )
     left_out = (
         f" Left out, since the test ECGs have one answer only: {', '.join(known.left_out)}."
@@ -200,9 +199,3 @@ def _run_classes(
             "classes": len(known.classes),
         },
     )
-
-
-def _stage(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(stage, done, total)

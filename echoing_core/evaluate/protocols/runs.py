@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from echoing_core.evaluate.protocols.data import (
@@ -32,10 +32,8 @@ from echoing_core.evaluate.shipped.figures import random_encoder
 from echoing_core.evaluate.shipped.gallery import GALLERY_SEED, gallery_set
 from echoing_core.models.build import EcgEncoder
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.zeroshot.prompts import PromptSet
-
-Progress = Callable[[str, int, int], None]
-"""Called with (stage, done, total)."""
 
 GALLERY_N = 1000
 
@@ -56,7 +54,7 @@ def run_zero_shot(
     labels: Sequence[str] | None = None,
     deterministic: bool | None = None,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Study:
     """Questions answered by prompts alone.
 
@@ -69,7 +67,7 @@ def run_zero_shot(
     deterministic : bool, optional
         Whether sigma^2 was never taught; without it, what the training record says.
     """
-    data = open_data(checkpoint, folder, ("test",), progress=_stage(progress, "open the data"))
+    data = open_data(checkpoint, folder, ("test",), progress=progress.stage("open the data"))
     questions = questions_of(data.split("test"), prompts, labels)
     plain = is_deterministic(checkpoint) if deterministic is None else deterministic
     scored: list[Scored] = []
@@ -79,7 +77,7 @@ def run_zero_shot(
             encoder,
             checkpoint.scaler,
             data.split("test"),
-            progress=_stage(progress, f"embed, {name}"),
+            progress=progress.stage(f"embed, {name}"),
         )
         scored += zero_shot(checkpoint, name, ecg, data, questions, deterministic=plain)
         spreads += prompt_spread(checkpoint, name, ecg, data, questions)
@@ -106,18 +104,18 @@ def run_few_shot(
     n_seeds: int = 3,
     deterministic: bool | None = None,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Study:
     """Probes from 10 % and 100 % of the training patients, and zero-shot beside them."""
     data = open_data(
-        checkpoint, folder, ("train", "test"), progress=_stage(progress, "open the data")
+        checkpoint, folder, ("train", "test"), progress=progress.stage("open the data")
     )
     train, test = data.split("train"), data.split("test")
     questions = questions_of(test, prompts, labels)
     plain = is_deterministic(checkpoint) if deterministic is None else deterministic
     scored: list[Scored] = []
     for name, encoder in _encoders(checkpoint).items():
-        stage = _stage(progress, f"embed, {name}")
+        stage = progress.stage(f"embed, {name}")
         train_ecg = embed_ecgs(encoder, checkpoint.scaler, train, progress=stage)
         test_ecg = embed_ecgs(encoder, checkpoint.scaler, test)
         scored += zero_shot(checkpoint, name, test_ecg, data, questions, deterministic=plain)
@@ -158,7 +156,7 @@ def run_fine_tune(
     settings: FineTuneSettings | None = None,
     deterministic: bool | None = None,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Study:
     """All weights of the ECG encoder trained for each label, beside probe, zero-shot and random.
 
@@ -169,7 +167,7 @@ def run_fine_tune(
     """
     settings = settings or FineTuneSettings()
     data = open_data(
-        checkpoint, folder, ("train", "valid", "test"), progress=_stage(progress, "open the data")
+        checkpoint, folder, ("train", "valid", "test"), progress=progress.stage("open the data")
     )
     test = data.split("test")
     asked = labels
@@ -191,7 +189,7 @@ def run_fine_tune(
             questions,
             settings,
             deterministic=plain,
-            progress=_stage(progress, f"fine-tune, {name}"),
+            progress=progress.stage(f"fine-tune, {name}"),
         )
         scored += tuned
         counts |= {f"{name}, {key}": value for key, value in told.items()}
@@ -227,7 +225,7 @@ def run_retrieval(
     *,
     deterministic: bool | None = None,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Study:
     """From each report to its ECG.
 
@@ -239,7 +237,7 @@ def run_retrieval(
     """
     if folder is None:
         gallery = gallery_set(
-            GALLERY_N, GALLERY_SEED, progress=_stage(progress, "simulate the gallery")
+            GALLERY_N, GALLERY_SEED, progress=progress.stage("simulate the gallery")
         )
         data = EvaluationData("simulated gallery", "simulated", True, {"test": gallery})
     else:
@@ -249,7 +247,7 @@ def run_retrieval(
     figures: list[Figure] = []
     for name, encoder in _encoders(checkpoint).items():
         ecg = embed_ecgs(
-            encoder, checkpoint.scaler, gallery, progress=_stage(progress, f"embed, {name}")
+            encoder, checkpoint.scaler, gallery, progress=progress.stage(f"embed, {name}")
         )
         figures += retrieval(
             checkpoint,
@@ -292,9 +290,3 @@ def _measured(
 
 def _encoders(checkpoint: Checkpoint) -> dict[str, EcgEncoder]:
     return {checkpoint.name: checkpoint.encoder.ecg, RANDOM_WEIGHTS: random_encoder(checkpoint)}
-
-
-def _stage(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(stage, done, total)

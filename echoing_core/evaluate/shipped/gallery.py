@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from echoing_core.datasets.simulated import build_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch, encode_texts
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.retrieve.index import build_index
 from echoing_core.uncertainty.reference import Reference
 
@@ -25,7 +25,7 @@ def build_demo_index(
     *,
     n_items: int = 1000,
     seed: int = GALLERY_SEED,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> int:
     """Simulate a gallery, embed it with ``checkpoint`` and write the index folder ``out``.
 
@@ -55,9 +55,7 @@ def build_demo_index(
     return len(gallery.table)
 
 
-def gallery_set(
-    n_items: int, seed: int, *, progress: Callable[[int, int], None] | None = None
-) -> StudySet:
+def gallery_set(n_items: int, seed: int, *, progress: Progress = SILENT) -> StudySet:
     """The first ``n_items`` studies of a simulated cohort with this seed."""
     # Every patient has at least one ECG, so as many patients are certainly enough.
     cohort = build_simulated(n_items, seed, n_workers=2, progress=progress)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.errors import DataSetError
-from echoing_core.evaluate.uncertainty.part import Floats, Part, Progress, measured
+from echoing_core.evaluate.uncertainty.part import Floats, Part, measured
 from echoing_core.evaluate.uncertainty.scores import Scorer
 from echoing_core.evaluate.uncertainty.stress_noise import (
     NOISES,
@@ -21,6 +21,7 @@ from echoing_core.evaluate.uncertainty.stress_noise import (
 from echoing_core.metrics.results import Result
 from echoing_core.metrics.scores import auroc, spearman
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray
 from echoing_core.training.demo import PTBXL_TEST_FOLDS
 
@@ -48,7 +49,7 @@ def dose_study(
     *,
     n_ecgs: int = N_ECGS,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Part:
     """Rank correlation of the scores with the noise, and AUROC of noisy against clean.
 
@@ -78,8 +79,7 @@ def dose_study(
         noisy = []
         for step, snr_db in enumerate(SNR_DB, start=1):
             noisy.append(scorer.windows(with_noise(signal_mv, valid, stretches, snr_db), valid))
-            if progress is not None:
-                progress(done * len(SNR_DB) + step, len(noises) * len(SNR_DB))
+            progress(done * len(SNR_DB) + step, len(noises) * len(SNR_DB))
         # (n_ecgs, 1 + n_strengths), from clean to the most noise
         ladders = {
             score: np.stack([clean[score], *(level[score] for level in noisy)], axis=1)

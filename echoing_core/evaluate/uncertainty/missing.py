@@ -8,10 +8,11 @@ import numpy as np
 
 from echoing_core.embed.encode import encode_batch
 from echoing_core.evaluate.shipped.figures import HeldOut
-from echoing_core.evaluate.uncertainty.part import Part, Progress, measured
+from echoing_core.evaluate.uncertainty.part import Part, measured
 from echoing_core.evaluate.uncertainty.scores import RANDOM, SIGMA2, Scorer
 from echoing_core.metrics.results import Result
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, BoolArray
 
 LEAD_SETS: dict[str, tuple[str, ...]] = {
@@ -41,7 +42,7 @@ def missing_study(
     sets: Sequence[HeldOut],
     *,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Part:
     """sigma^2 of the same ECGs with fewer and fewer leads.
 
@@ -63,8 +64,7 @@ def missing_study(
             seen = np.where(kept, signal_mv, np.float32(0.0))
             for name, encoder in encoders.items():
                 columns[name].append(encode_batch(encoder, scorer.scaler, seen, kept).uncertainty)
-            if progress is not None:
-                progress(done * len(LEAD_SETS) + step, len(sets) * len(LEAD_SETS))
+            progress(done * len(LEAD_SETS) + step, len(sets) * len(LEAD_SETS))
         results += _figures(
             held_out,
             {name: np.stack(values, axis=1) for name, values in columns.items()},

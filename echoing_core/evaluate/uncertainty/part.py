@@ -14,8 +14,6 @@ from echoing_core.metrics.bootstrap import Estimate, patient_bootstrap_all
 from echoing_core.metrics.results import Result, to_records
 
 Floats = npt.NDArray[np.float64]
-Progress = Callable[[int, int], None]
-"""Called with (done, total)."""
 
 
 @dataclass(frozen=True)

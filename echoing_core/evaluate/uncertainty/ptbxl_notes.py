@@ -7,11 +7,12 @@ import pandas as pd
 
 from echoing_core.datasets.ptbxl import NOTES
 from echoing_core.datasets.study_set import StudySet
-from echoing_core.evaluate.uncertainty.part import Part, Progress, measured
+from echoing_core.evaluate.uncertainty.part import Part, measured
 from echoing_core.evaluate.uncertainty.scores import Scorer
 from echoing_core.metrics.results import Result
 from echoing_core.metrics.scores import auroc
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray
 from echoing_core.training.demo import PTBXL_TEST_FOLDS
 
@@ -29,7 +30,7 @@ def notes_study(
     studies: StudySet,
     *,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Part:
     """AUROC of each score for each kind of note and for any, on the held-out fold and on all.
 

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from echoing_core.evaluate.uncertainty.annotations import find_records, read_grades, read_judged
-from echoing_core.evaluate.uncertainty.part import Floats, Progress, scores_table
+from echoing_core.evaluate.uncertainty.part import Floats, scores_table
 from echoing_core.evaluate.uncertainty.scores import PLAIN, RANDOM, SCORES, SIGMA2, Scorer
 from echoing_core.metrics.bootstrap import Estimate, patient_bootstrap_all
 from echoing_core.metrics.results import Result
 from echoing_core.metrics.scores import auroc, average_precision, midranks
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray
 from echoing_core.signals.quality import lead_quality, rail_samples
 from echoing_core.signals.windows import WINDOW_N, window_starts
@@ -159,7 +160,7 @@ def quality_of_recordings(
     labels: Path,
     *,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> QualityStudy:
     """AUROC and average precision of sigma^2, plain index and random weights for bad grades.
 
@@ -182,8 +183,7 @@ def quality_of_recordings(
     rows: list[_Row | None] = []
     for done, header in enumerate(headers.values(), start=1):
         rows.append(_row_of(header, scorer))
-        if progress is not None:
-            progress(done, len(headers))
+        progress(done, len(headers))
     bad = np.array(list(grades.values()))
     refused = np.array([row is None for row in rows])
     scores = {

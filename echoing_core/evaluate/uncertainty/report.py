@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +11,6 @@ from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.evaluate.shipped.figures import PTBXL, HeldOut, held_out_sets
 from echoing_core.evaluate.uncertainty.dose import dose_study
 from echoing_core.evaluate.uncertainty.missing import missing_study
-from echoing_core.evaluate.uncertainty.part import Progress
 from echoing_core.evaluate.uncertainty.ptbxl_notes import notes_study
 from echoing_core.evaluate.uncertainty.quality import quality_of_recordings
 from echoing_core.evaluate.uncertainty.schedule import schedule_study
@@ -19,13 +18,11 @@ from echoing_core.evaluate.uncertainty.selective import selective_study
 from echoing_core.evaluate.uncertainty.text_side import text_study
 from echoing_core.evaluate.uncertainty.where import LEAD_TABLE, where_study
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.training.demo import PTBXL_TEST_FOLDS, PTBXL_TRAIN_FOLDS
 from echoing_core.zeroshot.prompts import PromptSet
 
 GRADE_TABLE = "quality_labels.csv"
-
-StageProgress = Callable[[str, int, int], None]
-"""Called with (stage, done, total)."""
 
 
 class Section(Protocol):
@@ -111,7 +108,7 @@ def uncertainty_report(
     folders: Folders,
     *,
     n_resamples: int = 1000,
-    progress: StageProgress | None = None,
+    progress: Progress = SILENT,
 ) -> UncertaintyReport:
     """Measure every part for which there are data; the simulated ones always.
 
@@ -119,8 +116,8 @@ def uncertainty_report(
     ----------
     prompts : sequence of PromptSet
         Questions for the study of wrong answers.
-    progress : callable, optional
-        Called with (stage, done, total).
+    progress : Progress, optional
+        Told of each stage by its name.
 
     Raises
     ------
@@ -141,7 +138,7 @@ def _sections(
     prompts: Sequence[PromptSet],
     folders: Folders,
     n_resamples: int,
-    progress: StageProgress | None,
+    progress: Progress,
 ) -> Iterator[Section]:
     if folders.cinc is not None:
         yield quality_of_recordings(
@@ -149,7 +146,7 @@ def _sections(
             folders.cinc,
             folders.cinc / GRADE_TABLE,
             n_resamples=n_resamples,
-            progress=_stage(progress, "graded recordings"),
+            progress=progress.stage("graded recordings"),
         )
     # The real noises are read before anything that takes minutes: they may not be there.
     yield schedule_study(
@@ -157,15 +154,15 @@ def _sections(
         nstdb=folders.nstdb,
         recordings=folders.long_recordings if folders.nstdb is not None else (),
         n_resamples=n_resamples,
-        progress=_stage(progress, "noise that comes and goes"),
+        progress=progress.stage("noise that comes and goes"),
     )
-    held_out = held_out_sets(checkpoint, None, progress=_stage(progress, "simulate"))
+    held_out = held_out_sets(checkpoint, None, progress=progress.stage("simulate"))
     simulated = held_out[0].studies
     if folders.ptbxl is not None:
         real = load_ptbxl(
             folders.ptbxl,
             folds=(*PTBXL_TRAIN_FOLDS, *PTBXL_TEST_FOLDS),
-            progress=_stage(progress, "read PTB-XL"),
+            progress=progress.stage("read PTB-XL"),
         )
         fold_9 = real.where(real.table["fold"].isin(PTBXL_TEST_FOLDS))
         if len(fold_9):
@@ -174,7 +171,7 @@ def _sections(
             checkpoint,
             real,
             n_resamples=n_resamples,
-            progress=_stage(progress, "PTB-XL's notes"),
+            progress=progress.stage("PTB-XL's notes"),
         )
         if folders.nstdb is not None:
             yield dose_study(
@@ -182,23 +179,23 @@ def _sections(
                 real,
                 folders.nstdb,
                 n_resamples=n_resamples,
-                progress=_stage(progress, "added noise"),
+                progress=progress.stage("added noise"),
             )
     if checkpoint.has_attribution:
         yield where_study(
             checkpoint,
             cinc=folders.cinc if _has_lead_table(folders) else None,
             n_resamples=n_resamples,
-            progress=_stage(progress, "which leads, and when"),
+            progress=progress.stage("which leads, and when"),
         )
         yield missing_study(
             checkpoint,
             held_out,
             n_resamples=n_resamples,
-            progress=_stage(progress, "leads taken away"),
+            progress=progress.stage("leads taken away"),
         )
     yield text_study(
-        checkpoint, simulated, n_resamples=n_resamples, progress=_stage(progress, "texts")
+        checkpoint, simulated, n_resamples=n_resamples, progress=progress.stage("texts")
     )
     yield selective_study(
         checkpoint,
@@ -206,7 +203,7 @@ def _sections(
         prompts,
         nstdb=folders.nstdb,
         n_resamples=n_resamples,
-        progress=_stage(progress, "wrong answers"),
+        progress=progress.stage("wrong answers"),
     )
 
 
@@ -247,9 +244,3 @@ def _left_out(checkpoint: Checkpoint, folders: Folders) -> dict[str, str]:
 
 def _has_lead_table(folders: Folders) -> bool:
     return folders.cinc is not None and (folders.cinc / LEAD_TABLE).is_file()
-
-
-def _stage(progress: StageProgress | None, name: str) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(name, done, total)

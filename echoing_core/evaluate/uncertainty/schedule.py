@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import DataSetError, RecordError
-from echoing_core.evaluate.uncertainty.part import Floats, Part, Progress, measured
+from echoing_core.evaluate.uncertainty.part import Floats, Part, measured
 from echoing_core.evaluate.uncertainty.scores import SCORES, Scorer
 from echoing_core.evaluate.uncertainty.stress_noise import (
     NOISES,
@@ -23,6 +23,7 @@ from echoing_core.io import read_recording
 from echoing_core.metrics.results import Result
 from echoing_core.metrics.scores import auroc
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import STANDARD_FS_HZ, BoolArray, Recording, StandardEcg
 from echoing_core.signals import standardise
 from echoing_core.signals.windows import WINDOW_N, window_starts
@@ -85,7 +86,7 @@ def schedule_study(
     recordings: Sequence[Path] = (),
     n_simulated: int = N_SIMULATED,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Part:
     """AUROC of windows in noise against windows outside it.
 
@@ -134,8 +135,7 @@ def schedule_study(
     for done, (data, task, is_simulated, group) in enumerate(jobs, start=1):
         judged = [_judge(scorer, item) for item in group]
         results += _figures((data, task), judged, is_simulated, n_resamples)
-        if progress is not None:
-            progress(done, len(jobs))
+        progress(done, len(jobs))
     return Part("schedule", "Noise that comes and goes", _METHOD, tuple(results), counts)
 
 

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from echoing_core.embed.encode import encode_batch, encode_dense
 from echoing_core.evaluate.shipped.figures import random_encoder
-from echoing_core.evaluate.uncertainty.part import Floats, Progress
+from echoing_core.evaluate.uncertainty.part import Floats
 from echoing_core.models.build import EcgEncoder
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray, StandardEcg
 from echoing_core.signals.quality import lead_quality, quality_index, window_quality_index
 from echoing_core.signals.scaling import LeadScaler
@@ -45,7 +46,7 @@ class Scorer:
         signal_mv: npt.NDArray[np.float32],
         valid: BoolArray,
         *,
-        progress: Progress | None = None,
+        progress: Progress = SILENT,
     ) -> dict[str, Floats]:
         """Scores of windows that stand alone, each of shape (n,).
 

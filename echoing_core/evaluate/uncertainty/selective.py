@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from echoing_core.evaluate.uncertainty.conditions import CONDITIONS
-from echoing_core.evaluate.uncertainty.part import Floats, Progress
+from echoing_core.evaluate.uncertainty.part import Floats
 from echoing_core.evaluate.uncertainty.scores import PLAIN, SIGMA2
 from echoing_core.evaluate.uncertainty.selective_tasks import (
     ENTROPY,
@@ -40,6 +40,7 @@ from echoing_core.metrics.scores import (
     risk_coverage,
 )
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray
 from echoing_core.zeroshot.prompts import PromptSet
 
@@ -128,7 +129,7 @@ def selective_study(
     *,
     nstdb: Path | None = None,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> SelectiveStudy:
     """Median split, risk-coverage and calibration on simulated test patients and PTB-XL fold 9.
 
@@ -140,15 +141,14 @@ def selective_study(
         With the labels of `selective_tasks.LABELS`.
     nstdb : path or None
         Folder with real noise; without it, the condition that adds it is left out.
-    progress : callable, optional
+    progress : Progress, optional
         Called with (tasks measured, tasks in all), once all ECGs are embedded.
     """
     tasks = build_tasks(checkpoint, ptbxl, prompts, nstdb=nstdb)
     results: list[Result] = []
     for done, task in enumerate(tasks, start=1):
         results += measure(task, n_resamples=n_resamples)
-        if progress is not None:
-            progress(done, len(tasks))
+        progress(done, len(tasks))
     return SelectiveStudy(
         results=tuple(results),
         summary=summarise(results),

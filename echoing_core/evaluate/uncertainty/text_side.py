@@ -10,11 +10,12 @@ import numpy.typing as npt
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_texts
 from echoing_core.evaluate.shipped.figures import SIMULATED
-from echoing_core.evaluate.uncertainty.part import Floats, Part, Progress, measured
+from echoing_core.evaluate.uncertainty.part import Floats, Part, measured
 from echoing_core.evaluate.uncertainty.scores import SIGMA2
 from echoing_core.metrics.results import Result
 from echoing_core.metrics.scores import spearman
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.training.sampling import sentences_of
 
 PAIRS: tuple[tuple[str, str], ...] = (
@@ -50,7 +51,7 @@ def text_study(
     simulated: StudySet,
     *,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Part:
     """Shares of pairs in which the vaguer or stranger text is the more uncertain one.
 
@@ -130,15 +131,14 @@ def _unknown_words(
     patients: npt.NDArray[np.str_],
     rng: np.random.Generator,
     n_resamples: int,
-    progress: Progress | None,
+    progress: Progress,
 ) -> list[Result]:
     known = checkpoint.tokenizer.known_words
     columns = []
     for done, share in enumerate(SHARES, start=1):
         texts = [with_made_up_words(report, share, known, rng) for report in reports]
         columns.append(_sigma2(checkpoint, texts))
-        if progress is not None:
-            progress(done, len(SHARES))
+        progress(done, len(SHARES))
     sigma2 = np.stack(columns, axis=1)
     results: list[Result] = []
     for column, share in enumerate(SHARES[1:], start=1):

@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from echoing_core.errors import DataSetError
 from echoing_core.evaluate.uncertainty.annotations import find_records, read_bad_leads, read_judged
-from echoing_core.evaluate.uncertainty.part import Floats, Part, Progress, measured
+from echoing_core.evaluate.uncertainty.part import Floats, Part, measured
 from echoing_core.evaluate.uncertainty.scores import PLAIN, RANDOM, SIGMA2, Scorer
 from echoing_core.metrics.results import Result
 from echoing_core.metrics.scores import auroc
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, STANDARD_FS_HZ, WINDOW_S, BoolArray, StandardEcg
 from echoing_core.signals import standardise
 from echoing_core.signals.quality import lead_penalty, lead_quality, rail_samples
@@ -23,7 +24,7 @@ from echoing_core.signals.windows import WINDOW_N
 from echoing_core.simulate import NoiseEpisode, NoiseSpan, SimulationConfig, simulate_study
 from echoing_core.simulate.noise.spans import add_noise
 from echoing_core.uncertainty.attribution import CHUNK_S, N_CHUNKS, Attribution, attribute_windows
-from echoing_core.uncertainty.noisy_span import noisy_span, time_profile
+from echoing_core.uncertainty.intervals import noisy_span, time_profile
 
 LEAD_TABLE = "leadwise_quality.csv"
 
@@ -87,7 +88,7 @@ def where_study(
     cinc: Path | None = None,
     n_simulated: int = N_SIMULATED,
     n_resamples: int = 1000,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Part:
     """AUROC of each lead's part of sigma^2 for bad leads, and overlap of spans in time.
 
@@ -160,7 +161,7 @@ def annotated_windows(folder: Path) -> tuple[list[Window], int]:
 
 
 def simulated_windows(
-    n: int, *, progress: Progress | None = None
+    n: int, *, progress: Progress = SILENT
 ) -> tuple[list[Window], list[NoiseSpan]]:
     """Clean simulated ECGs, each with one stretch of noise that reaches the model's band.
 
@@ -175,8 +176,7 @@ def simulated_windows(
         if drawn is not None:
             windows.append(drawn[0])
             spans.append(drawn[1])
-            if progress is not None:
-                progress(len(windows), n)
+            progress(len(windows), n)
     return windows, spans
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from echoing_core.errors import ConfigError
 from echoing_core.io.echo.avi import write_avi
 from echoing_core.io.echo.frames import needed
 from echoing_core.io.wfdb.write import write_wfdb
+from echoing_core.progress import SILENT, Progress
 from echoing_core.simulate.ecg.study import (
     DEFAULT_CONFIG,
     SimulatedStudy,
@@ -45,7 +46,7 @@ def write_cohort(
     n_patients: int,
     seed: int,
     config: SimulationConfig = DEFAULT_CONFIG,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = SILENT,
     *,
     echo: bool = False,
 ) -> int:
@@ -55,8 +56,8 @@ def write_cohort(
     ----------
     folder : path
         Made if absent; must hold nothing.
-    progress : callable, optional
-        Called with (patients done, patients in all).
+    progress : Progress, optional
+        Counts patients.
     echo : bool
         Write the echocardiogram of each study too, as AVI videos in three views under
         ``echo/<study_id>/``, about 0.6 MB a study; the column ``echo_path`` names that folder.
@@ -117,7 +118,7 @@ def write_cohort(
                 ),
             )
             n_ecgs += 1
-            if progress is not None and done:
+            if done:
                 progress(done, n_patients)
     readme = _README.format(
         seed=seed,

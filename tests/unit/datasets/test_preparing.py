@@ -32,6 +32,7 @@ from echoing_core.errors import (
     UnreadableRecordError,
 )
 from echoing_core.io import write_wfdb
+from echoing_core.progress import Progress
 from echoing_core.records import LEADS, StandardEcg
 from echoing_core.simulate import simulate_study, split_of
 
@@ -95,7 +96,7 @@ def test_rows_stand_by_split_with_their_signals_and_the_rest_is_told(tmp_path: P
     told: list[tuple[int, int]] = []
     report = prepare(
         Toy(), tmp_path, tmp_path / "out", n_workers=1, rows_a_part=4,
-        progress=lambda done, total: told.append((done, total)),
+        progress=Progress(lambda _, done, total: told.append((done, total))),
     )  # fmt: skip
     studies = load_prepared(tmp_path / "out")
     rows = studies.table
@@ -135,7 +136,7 @@ def test_finished_parts_are_kept_and_damaged_ones_read_anew(tmp_path: Path) -> N
     class StopsError(Exception):
         pass
 
-    def stop(done: int, total: int) -> None:
+    def stop(stage: str, done: float, total: int) -> None:
         if done >= 12:
             raise StopsError
 
@@ -143,7 +144,7 @@ def test_finished_parts_are_kept_and_damaged_ones_read_anew(tmp_path: Path) -> N
         return prepare(Toy(), tmp_path, tmp_path / "out", n_workers=1, rows_a_part=4, **more)
 
     with pytest.raises(StopsError):
-        run(progress=stop)
+        run(progress=Progress(stop))
     parts = tmp_path / "out-parts"
     assert len(list(parts.glob("part-*.npz"))) == 3
     assert not (tmp_path / "out").exists()
@@ -159,13 +160,13 @@ def test_finished_parts_are_kept_and_damaged_ones_read_anew(tmp_path: Path) -> N
 
 
 def test_unfinished_work_on_something_else_is_not_mixed_in(tmp_path: Path) -> None:
-    def stop(done: int, total: int) -> None:
+    def stop(stage: str, done: float, total: int) -> None:
         if done:
             raise KeyboardInterrupt
 
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        prepare(Toy(), tmp_path, out, n_workers=1, rows_a_part=4, progress=stop)
+        prepare(Toy(), tmp_path, out, n_workers=1, rows_a_part=4, progress=Progress(stop))
     with pytest.raises(ConfigError, match="--restart"):
         prepare(Toy(n=8), tmp_path, out, n_workers=1, rows_a_part=4)
     assert prepare(Toy(n=8), tmp_path, out, n_workers=1, restart=True).card["n_studies"] == 4
@@ -180,11 +181,11 @@ def test_unfinished_work_on_something_else_is_not_mixed_in(tmp_path: Path) -> No
 
 
 def test_two_runs_at_once_do_not_share_their_parts(tmp_path: Path) -> None:
-    def meanwhile(done: int, total: int) -> None:
+    def meanwhile(stage: str, done: float, total: int) -> None:
         with pytest.raises(ConfigError, match="Another process"):
             prepare(Toy(), tmp_path, tmp_path / "out", n_workers=1)
 
-    prepare(Toy(), tmp_path, tmp_path / "out", n_workers=1, progress=meanwhile)
+    prepare(Toy(), tmp_path, tmp_path / "out", n_workers=1, progress=Progress(meanwhile))
 
 
 def test_plans_that_cannot_become_a_set_are_refused_before_reading(tmp_path: Path) -> None:
@@ -236,15 +237,16 @@ SCRIPT = """
 import os, signal, sys
 from echoing_core.datasets.plain import Plain
 from echoing_core.datasets.preparing import prepare
+from echoing_core.progress import Progress
 
-def progress(done, total):
+def kill(stage, done, total):
     if done >= int(sys.argv[4]):
         os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
     prepare(
         Plain(), sys.argv[1], sys.argv[2], n_workers=2, rows_a_part=int(sys.argv[3]),
-        progress=progress,
+        progress=Progress(kill),
     )
 """
 """Kills itself (as ``kill -9`` does) once so many rows are read."""

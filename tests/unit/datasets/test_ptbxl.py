@@ -13,6 +13,7 @@ import wfdb
 
 from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.errors import DataSetError
+from echoing_core.progress import Progress
 from echoing_core.records import LEADS
 from echoing_core.reports.scp_text import SCP_FINDINGS, superclasses_of_codes
 
@@ -157,7 +158,9 @@ def test_report_depends_on_seed_and_ecg_alone(tree: Path) -> None:
 
 def test_progress_ends_with_all(tree: Path) -> None:
     calls: list[tuple[int, int]] = []
-    load_ptbxl(tree, folds=[1, 9], progress=lambda done, total: calls.append((done, total)))
+    load_ptbxl(
+        tree, folds=[1, 9], progress=Progress(lambda _, done, total: calls.append((done, total)))
+    )
     assert calls == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
 
 

@@ -12,6 +12,7 @@ import pytest
 from echoing_core.datasets.simulated import build_simulated, load_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.errors import ConfigError, DataSetError
+from echoing_core.progress import Progress
 from echoing_core.signals import standardise
 from echoing_core.simulate import ecg_count, redraw, write_cohort
 
@@ -67,7 +68,7 @@ def test_other_seed_other_people(cohort: StudySet) -> None:
 def test_two_processes_give_the_same(cohort: StudySet) -> None:
     calls: list[tuple[int, int]] = []
     both = build_simulated(
-        20, 11, n_workers=2, progress=lambda done, total: calls.append((done, total))
+        20, 11, n_workers=2, progress=Progress(lambda _, done, total: calls.append((done, total)))
     )
     n = len(both)
     assert np.array_equal(both.signal_mv, cohort.signal_mv[:n])

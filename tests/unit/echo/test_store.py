@@ -16,6 +16,7 @@ from echoing_core.echo.store import (
 )
 from echoing_core.echo.teacher import echo_gaussian
 from echoing_core.errors import ConfigError, DataSetError, IndexMismatchError, RecordError
+from echoing_core.progress import Progress
 from echoing_core.records import EchoClip, EchoStudy
 
 
@@ -140,12 +141,12 @@ def test_a_killed_run_goes_on_and_ends_alike(tmp_path: Path) -> None:
     class KilledError(Exception):
         pass
 
-    def stop(done: int, total: int) -> None:
+    def stop(stage: str, done: float, total: int) -> None:
         if done == 2:
             raise KilledError
 
     with pytest.raises(KilledError):
-        embed_studies(FakeTeacher(), sources(5), tmp_path, progress=stop)
+        embed_studies(FakeTeacher(), sources(5), tmp_path, progress=Progress(stop))
     # What a kill in the middle of writing leaves: a draft, and a file cut short.
     (tmp_path / ".x.draft").write_bytes(b"half")
     cut = next(iter(sorted(tmp_path.glob("*.npz"))))

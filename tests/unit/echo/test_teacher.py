@@ -36,6 +36,7 @@ from echoing_core.echo.teacher import (
 )
 from echoing_core.errors import CheckpointError, ConfigError, RecordError
 from echoing_core.models.torchvision_ops import declare_missing_operators
+from echoing_core.progress import Progress
 from echoing_core.records import EchoStudy
 from echoing_core.simulate.ecg.study import patient_state
 from echoing_core.simulate.echo.clips import study_clips
@@ -139,7 +140,7 @@ def test_prepared_frames_are_clips_normalised_rgb() -> None:
 def test_frames_and_texts_become_unit_vectors(teacher: EchoTeacher) -> None:
     calls: list[tuple[int, int]] = []
     vectors = teacher.embed_frames(
-        frames_of(7), batch_size=3, progress=lambda *done: calls.append(done)
+        frames_of(7), batch_size=3, progress=Progress(lambda _, *done: calls.append(done))
     )
     texts = teacher.embed_text(["LV EJECTION FRACTION IS 45%. ", "normal"])
     assert vectors.shape == (7, teacher.dim) == (7, 16)
@@ -378,7 +379,7 @@ def test_the_recipe_writes_a_stand_in_that_says_so(tmp_path: Path) -> None:
     )
     stages: set[str] = set()
     measured = train_teacher(
-        tmp_path / "t", config, n_workers=1, progress=lambda stage, *_: stages.add(stage)
+        tmp_path / "t", config, n_workers=1, progress=Progress(lambda stage, *_: stages.add(stage))
     )
     card = json.loads((tmp_path / "t" / CARD_FILE).read_text())
     assert card["simulated"] is True

@@ -18,6 +18,7 @@ import torch
 
 from echoing_core.config import from_mapping, to_mapping
 from echoing_core.errors import CheckpointError, ConfigError
+from echoing_core.progress import Progress
 from echoing_core.training.batches import Batches, StepBatch
 from echoing_core.training.distributed import World
 from echoing_core.training.run import flushed_denormals, train
@@ -261,12 +262,12 @@ def test_a_resumed_run_ends_with_the_same_bits(mode: str, tmp_path: Path) -> Non
     class KilledError(Exception):
         pass
 
-    def cut(done: int, _: int) -> None:
+    def cut(stage: str, done: float, total: int) -> None:
         if done == 5:
             raise KilledError
 
     with pytest.raises(KilledError):
-        _run(settings, run=tmp_path / "run", progress=cut)
+        _run(settings, run=tmp_path / "run", progress=Progress(cut))
     lines = (tmp_path / "run" / "metrics.jsonl").read_text()
     (tmp_path / "run" / "metrics.jsonl").write_text(lines + '{"step": 5, "lo')
     resumed = _run(settings, run=tmp_path / "run", resume=True)

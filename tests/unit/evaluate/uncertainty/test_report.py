@@ -19,6 +19,7 @@ from echoing_core.evaluate.shipped.figures import HeldOut
 from echoing_core.evaluate.uncertainty import report
 from echoing_core.evaluate.uncertainty.part import Part
 from echoing_core.evaluate.uncertainty.report import Folders, uncertainty_report
+from echoing_core.progress import SILENT, Progress
 from tests.tiny_model import write_tiny_model
 
 PARTS = {
@@ -53,8 +54,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, Any]]:
     def stand_in(function: str) -> Callable[..., Part]:
         def measure(*given: Any, **settings: Any) -> Part:
             seen[PARTS[function]] = (given, settings)
-            if settings.get("progress") is not None:
-                settings["progress"](1, 1)
+            settings.get("progress", SILENT)(1, 1)
             return Part(PARTS[function], f"Title of {PARTS[function]}", "How.", ())
 
         return measure
@@ -92,7 +92,11 @@ def test_with_all_data_nothing_is_left_out(
     folders = Folders(tmp_path, tmp_path, tmp_path, (tmp_path,))
     stages: list[str] = []
     found = uncertainty_report(
-        CHECKPOINT, (), folders, n_resamples=10, progress=lambda stage, *_: stages.append(stage)
+        CHECKPOINT,
+        (),
+        folders,
+        n_resamples=10,
+        progress=Progress(lambda stage, *_: stages.append(stage)),
     )
     told = found.to_dict()
     assert set(told["parts"]) == set(PARTS.values())

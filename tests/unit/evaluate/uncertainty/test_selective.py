@@ -36,6 +36,7 @@ from echoing_core.evaluate.uncertainty.selective_tasks import (
 from echoing_core.evaluate.uncertainty.stress_noise import QUIET_LEAD_MV, StressNoise
 from echoing_core.metrics.probe import LinearProbe
 from echoing_core.models.checkpoint import load_checkpoint
+from echoing_core.progress import Progress
 from echoing_core.records import GaussianEmbedding
 from echoing_core.zeroshot import closed_form
 from echoing_core.zeroshot.prompts import PromptSet
@@ -222,7 +223,7 @@ def test_study_covers_labels_methods_and_conditions(
         None,
         prompts,
         n_resamples=5,
-        progress=lambda done, total: seen.append((done, total)),
+        progress=Progress(lambda _, done, total: seen.append((done, total))),
     )
     assert seen[-1] == (32, 32)
     told = json.loads(json.dumps(study.to_dict(), allow_nan=False))
