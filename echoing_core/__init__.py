@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from echoing_core.version import __version__
+
 if TYPE_CHECKING:
     from echoing_core.io import read_recording
     from echoing_core.services import ask, explain, load_index, load_model, search
-
-__version__ = "0.1.0"
 
 __all__ = [
     "__version__",

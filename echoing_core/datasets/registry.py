@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import types
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
+from echoing_core.config import describe_type, format_value, parse_text
 from echoing_core.datasets.adapter import Adapter
 from echoing_core.errors import ConfigError
 
@@ -38,9 +37,6 @@ DATA_SETS: dict[str, Entry] = {
     "plain": Entry("plain", "Plain", "records of one's own, listed in a CSV"),
 }
 """Name on the command line -> adapter in ``echoing_core.datasets``."""
-
-_YES = {"1": True, "true": True, "yes": True, "on": True}
-_NO = {"0": False, "false": False, "no": False, "off": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,23 +78,23 @@ def adapter_class(name: str) -> type[Any]:
         )
     entry = DATA_SETS[name]
     module = importlib.import_module(f"echoing_core.datasets.{entry.module}")
-    found: type[Any] = getattr(module, entry.adapter)
-    return found
+    adapter: type[Any] = getattr(module, entry.adapter)
+    return adapter
 
 
 def options_of(name: str) -> tuple[Option, ...]:
     """Options of a data set, in the order of its fields."""
-    kinds = _kinds(adapter_class(name))
-    found = []
-    for item in dataclasses.fields(adapter_class(name)):
+    adapter = adapter_class(name)
+    kinds = _kinds(adapter)
+    options = []
+    for item in dataclasses.fields(adapter):
         default: Any = item.default
         if item.default_factory is not dataclasses.MISSING:
             default = item.default_factory()
-        told = None if default is dataclasses.MISSING else _as_text(default)
-        found.append(
-            Option(item.name, _words(kinds[item.name]), told, item.metadata.get("help", ""))
-        )
-    return tuple(found)
+        typed = None if default is dataclasses.MISSING else format_value(default)
+        kind = describe_type(kinds[item.name])
+        options.append(Option(item.name, kind, typed, item.metadata.get("help", "")))
+    return tuple(options)
 
 
 def build_adapter(name: str, settings: Mapping[str, str] | None = None) -> Adapter:
@@ -118,8 +114,7 @@ def build_adapter(name: str, settings: Mapping[str, str] | None = None) -> Adapt
         There is no such data set or option, a value does not fit, or one that is needed is not
         there.
     """
-    made = adapter_class(name)
-    kinds = _kinds(made)
+    kinds = _kinds(adapter_class(name))
     values: dict[str, Any] = {}
     for typed, text in (settings or {}).items():
         key = typed.replace("-", "_")
@@ -127,72 +122,21 @@ def build_adapter(name: str, settings: Mapping[str, str] | None = None) -> Adapt
             known = ", ".join(kinds) or "none at all"
             raise ConfigError(f"{name} has no option {typed}. Its options: {known}.")
         try:
-            values[key] = _parsed(text, kinds[key])
+            values[key] = parse_text(text, kinds[key])
         except ValueError as error:
+            kind = describe_type(kinds[key])
             raise ConfigError(
-                f"{text!r} does not fit the option {key} of {name}, which is {_words(kinds[key])}."
+                f"{text!r} does not fit the option {key} of {name}, which is {kind}."
             ) from error
     needed = [option.name for option in options_of(name) if option.default is None]
     lacking = [key for key in needed if key not in values]
     if lacking:
         raise ConfigError(f"{name} needs the option {lacking[0]}. Give it with --set.")
-    adapter: Adapter = made(**values)
+    adapter: Adapter = adapter_class(name)(**values)
     return adapter
 
 
-def _kinds(made: type[Any]) -> dict[str, Any]:
-    hints = get_type_hints(made)
-    return {item.name: hints[item.name] for item in dataclasses.fields(made)}
-
-
-def _parsed(text: str, kind: Any) -> Any:
-    """Read ``text`` as ``kind``; ValueError where it is none."""
-    origin, inside = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        if type(None) in inside and text.lower() in ("none", ""):
-            return None
-        for one in inside:
-            if one is type(None):
-                continue
-            try:
-                return _parsed(text, one)
-            except ValueError:
-                continue
-        raise ValueError(text)
-    if origin is Literal:
-        for choice in inside:
-            if text == str(choice):
-                return choice
-        raise ValueError(text)
-    if origin in (tuple, frozenset):
-        return origin(_parsed(part.strip(), inside[0]) for part in text.split(",") if part.strip())
-    if kind is bool:
-        found = (_YES | _NO).get(text.lower())
-        if found is None:
-            raise ValueError(text)
-        return found
-    if kind in (int, float, str, Path):
-        return kind(text)
-    raise TypeError(f"an option of type {kind} cannot be typed on a command line")
-
-
-def _words(kind: Any) -> str:
-    origin, inside = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        return " or ".join("none" if one is type(None) else _words(one) for one in inside)
-    if origin is Literal:
-        return f"one of {', '.join(str(choice) for choice in inside)}"
-    if origin in (tuple, frozenset):
-        return f"{_words(inside[0])}, several by commas"
-    names = {bool: "yes or no", int: "a whole number", float: "a number", str: "text"}
-    return names.get(kind, "a path" if kind is Path else str(kind))
-
-
-def _as_text(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, (tuple, frozenset)):
-        return ",".join(str(part) for part in value)
-    return str(value)
+def _kinds(adapter: type[Any]) -> dict[str, Any]:
+    """Types of the fields of an adapter, resolved: annotations are strings until then."""
+    hints = get_type_hints(adapter)
+    return {item.name: hints[item.name] for item in dataclasses.fields(adapter)}
