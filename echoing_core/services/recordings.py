@@ -201,7 +201,7 @@ def explain(
     vcg_method : {"dower", "kors_pinv", "kors_gls"}
         How 12 leads are made of X, Y, Z where a recording has only those.
     progress : Progress, optional
-        Counts windows.
+        Counts windows: ``Progress(lambda stage, done, total: ...)``.
 
     Raises
     ------
