@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from echoing_core.errors import SignalQualityError
-from echoing_core.models.build import EcgEncoder
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.models.ecg_encoder import N_CHUNKS, WINDOW_N, CompactEcgEncoder, FrameMaps
-from echoing_core.models.released_ecg import ReleasedEcgEncoder
+from echoing_core.models.encoders import EcgEncoder
+from echoing_core.models.released import ReleasedEcgEncoder
 from echoing_core.models.variance_head import HOP
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, BoolArray, GaussianEmbedding, StandardEcg

@@ -43,7 +43,7 @@ from echoing_core.uncertainty.intervals import (
 from echoing_core.uncertainty.reasons import WindowReasons
 
 if TYPE_CHECKING:
-    from echoing_core.embed.encode import Parts
+    from echoing_core.embed.encode import EncodedWindows
 
 Ints = npt.NDArray[np.int64]
 
@@ -117,7 +117,7 @@ class Looking:
         self._known = np.zeros(len(self._starts), dtype=np.bool_)
         self._chunks, self._n_first = _chunks(self._starts, self.ecg.duration_s)
         self._next = 0
-        self._parts: list[tuple[Ints, Parts]] = []
+        self._parts: list[tuple[Ints, EncodedWindows]] = []
         self._busy_s = 0.0
 
     @property
@@ -150,13 +150,13 @@ class Looking:
 
     def step(self) -> None:
         """Look at the next few windows, for a fraction of a second."""
-        from echoing_core.embed.encode import encode_dense_parts
+        from echoing_core.embed.encode import encode_dense_terms
 
         if self.finished:
             return
         begun = time.perf_counter()
         rows = self._chunks[self._next]
-        parts = encode_dense_parts(
+        parts = encode_dense_terms(
             self.model.checkpoint.encoder.ecg,
             self.model.checkpoint.scaler,
             self.ecg,
@@ -211,7 +211,7 @@ def look_closer(
     Windows that are there already are kept as they are. Nothing is done where none is missing:
     the same explanation comes back.
     """
-    from echoing_core.embed.encode import encode_dense_parts
+    from echoing_core.embed.encode import encode_dense_terms
 
     ecg, track = explanation.ecg, explanation.track
     here = np.round(track.start_s * STANDARD_FS_HZ).astype(np.int64)
@@ -225,7 +225,7 @@ def look_closer(
     new = np.setdiff1d(wanted, here)
     if not new.size:
         return explanation
-    parts = encode_dense_parts(model.checkpoint.encoder.ecg, model.checkpoint.scaler, ecg, new)
+    parts = encode_dense_terms(model.checkpoint.encoder.ecg, model.checkpoint.scaler, ecg, new)
     added = _track(model, ecg, new, parts, np.arange(len(new)), CLOSE_STRIDE_S)
     return replace(explanation, track=_merged(track, added))
 
@@ -320,9 +320,9 @@ def _chunks(starts: Ints, duration_s: float) -> tuple[list[Ints], int]:
     return chunks, n_first
 
 
-def _joined(parts: list[Parts]) -> Parts:
+def _joined(parts: list[EncodedWindows]) -> EncodedWindows:
     """Windows of several steps behind one another."""
-    from echoing_core.embed.encode import Parts
+    from echoing_core.embed.encode import EncodedWindows
 
     def stack(name: str) -> npt.NDArray[np.float32] | None:
         columns = [getattr(p, name) for p in parts]
@@ -332,14 +332,14 @@ def _joined(parts: list[Parts]) -> Parts:
         np.concatenate([p.embedding.mu for p in parts]),
         np.concatenate([p.embedding.log_var for p in parts]),
     )
-    return Parts(embedding, by_lead=stack("by_lead"), novelty=stack("novelty"))
+    return EncodedWindows(embedding, by_lead=stack("by_lead"), novelty=stack("novelty"))
 
 
 def _track(
     model: Model,
     ecg: StandardEcg,
     starts: Ints,
-    parts: Parts,
+    parts: EncodedWindows,
     order: npt.NDArray[np.intp],
     stride_s: float,
 ) -> WindowTrack:

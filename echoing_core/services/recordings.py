@@ -300,7 +300,7 @@ def window_reasons(
             index: reasons_from_percentile(float(track.percentile[index]), known)
             for index, known in zip(indices, valid, strict=True)
         }
-    _, attribution = attribute_windows(
+    attribution = attribute_windows(
         model.checkpoint.encoder.ecg, model.checkpoint.scaler, signal_mv, valid
     )
     return {

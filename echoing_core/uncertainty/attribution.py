@@ -1,24 +1,21 @@
 """Which leads and which moments a window's sigma^2 comes from.
 
 The ECG encoder's sigma^2 is a sum over leads and fifths of a second (`models.variance_head`), so
-nothing is estimated here: the parts are the terms of that sum.
+nothing is estimated here: what is given are the terms of that sum.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.embed.encode import encode_batch_parts
+from echoing_core.embed.encode import encode_batch_terms
 from echoing_core.errors import CheckpointError
-from echoing_core.records import BoolArray, GaussianEmbedding
-
-if TYPE_CHECKING:
-    from echoing_core.models.build import EcgEncoder
-    from echoing_core.signals.scaling import LeadScaler
+from echoing_core.models.encoders import EcgEncoder
+from echoing_core.records import BoolArray
+from echoing_core.signals.scaling import LeadScaler
 
 N_CHUNKS = 50
 """Chunks in a window of 10 s."""
@@ -35,7 +32,7 @@ class Attribution:
     cells : ndarray, shape (n_windows, 12, 50), float32, >= 0
         By lead and chunk of 0.2 s from the window's start.
     rest : ndarray, shape (n_windows,), >= 0
-        The part that belongs to no lead: ``cells.sum((1, 2)) + rest`` is the sum of sigma^2.
+        What belongs to no lead: ``cells.sum((1, 2)) + rest`` is the sum of sigma^2.
     """
 
     cells: npt.NDArray[np.float32]
@@ -52,18 +49,30 @@ def attribute_windows(
     scaler: LeadScaler,
     signal_mv: npt.NDArray[np.float32],
     valid: BoolArray,
-) -> tuple[GaussianEmbedding, Attribution]:
-    """Embed windows, shape (n, 12, 1000), and take their sigma^2 apart.
+) -> Attribution:
+    """Embed windows and take their sigma^2 apart.
+
+    Parameters
+    ----------
+    encoder : EcgEncoder
+    scaler : LeadScaler
+        Of the checkpoint that the encoder belongs to.
+    signal_mv, valid : ndarray, shape (n, 12, 1000)
+        Windows at 100 Hz, 0.5-40 Hz.
+
+    Returns
+    -------
+    Attribution
 
     Raises
     ------
     CheckpointError
         The model's sigma^2 is no sum over leads and moments.
     """
-    parts = encode_batch_parts(encoder, scaler, signal_mv, valid, keep_cells=True)
-    if parts.cells is None or parts.rest is None:
+    windows = encode_batch_terms(encoder, scaler, signal_mv, valid, keep_cells=True)
+    if windows.cells is None or windows.rest is None:
         raise CheckpointError(
             "This model does not tell which leads and moments its sigma^2 comes from. Take one of "
             "the compact architecture, such as the shipped one."
         )
-    return parts.embedding, Attribution(parts.cells, parts.rest)
+    return Attribution(windows.cells, windows.rest)

@@ -13,8 +13,8 @@ from echoing_core.embed.encode import (
     encode_dense_terms,
 )
 from echoing_core.models.config import EcgEncoderConfig, ModelConfig, TextEncoderConfig
-from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.ecg_encoder import WINDOW_N, CompactEcgEncoder
+from echoing_core.models.encoders import DualEncoder
 from echoing_core.models.variance_head import HOP
 from echoing_core.records import LEADS, StandardEcg
 from echoing_core.signals.scaling import LeadScaler
@@ -64,10 +64,12 @@ def test_one_pass_and_single_windows_agree_on_the_terms(encoder: CompactEcgEncod
     starts = np.array([0, 700, 2000])
     dense = encode_dense_terms(encoder, SCALER, ecg, starts)
     single = encode_batch_terms(encoder, SCALER, *cut_windows(ecg, starts), keep_cells=True)
-    assert dense.cells is not None
     assert single.cells is not None
-    assert np.allclose(dense.cells, single.cells, rtol=1e-4, atol=1e-9)
-    assert np.allclose(dense.by_lead, dense.cells.sum(2), rtol=1e-5)
+    assert np.allclose(single.by_lead, single.cells.sum(2), rtol=1e-5)
+    assert np.allclose(dense.by_lead, single.by_lead, rtol=1e-4, atol=1e-9)
+    assert np.allclose(dense.rest, single.rest, rtol=1e-4, atol=1e-9)
+    total = dense.by_lead.sum(1) + dense.rest
+    assert np.allclose(total, dense.embedding.uncertainty, rtol=1e-4)
 
 
 def test_one_pass_over_several_stretches(encoder: CompactEcgEncoder) -> None:

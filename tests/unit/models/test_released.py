@@ -14,11 +14,15 @@ from torch.testing import assert_close
 from echoing_core.config import from_mapping, to_mapping
 from echoing_core.embed.encode import encode_batch, encode_batch_terms, encode_dense_terms
 from echoing_core.errors import CheckpointError, ConfigError
-from echoing_core.models.build import ReleasedDualEncoder, build_ecg_encoder, build_encoder
 from echoing_core.models.config import ModelConfig
+from echoing_core.models.encoders import build_ecg_encoder, build_encoder
 from echoing_core.models.foreign import published_name
-from echoing_core.models.pooling import GeneralisedPooling, position_encoding
-from echoing_core.models.released_ecg import LEAD_ORDERS
+from echoing_core.models.released import (
+    LEAD_ORDERS,
+    GeneralisedPooling,
+    ReleasedDualEncoder,
+    position_encoding,
+)
 from echoing_core.progress import Progress
 from echoing_core.records import LEADS, StandardEcg
 from echoing_core.signals.scaling import LeadScaler

@@ -1,0 +1,200 @@
+"""What ships with the project, opened: models, indexes, recordings and questions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echoing_core.io import TableLayout, read_recording
+from echoing_core.records import Recording
+from echoing_core.uncertainty.reference import Reference
+from echoing_core.zeroshot.prompts import PromptSet, load_prompt_sets
+
+if TYPE_CHECKING:
+    from echoing_core.models.checkpoint import Checkpoint
+    from echoing_core.retrieve.index import GalleryIndex
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def assets_folder() -> Path:
+    """Where the shipped model, prompts and recordings lie.
+
+    Beside the package in a checkout; ``ECHOING_HOME`` names another place.
+    """
+    return Path(os.environ.get("ECHOING_HOME", _ROOT)) / "assets"
+
+
+def indexes_folder() -> Path:
+    """Where the shipped index lies; see `assets_folder`."""
+    return Path(os.environ.get("ECHOING_HOME", _ROOT)) / "indexes"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A loaded model.
+
+    Attributes
+    ----------
+    name, hash : str
+        Folder name; sha256 over the files that it computes with.
+    card_markdown : str
+    reference : Reference
+        sigma^2 of the reference cohort.
+    trained_on : mapping
+        The training record: data, settings, figures.
+    simulated_training : bool
+        True when no real ECG was used in training.
+    imported : bool
+        True for published weights of others, under their licence.
+    checkpoint : Checkpoint
+    """
+
+    name: str
+    hash: str
+    card_markdown: str
+    reference: Reference
+    trained_on: Mapping[str, Any]
+    simulated_training: bool
+    imported: bool
+    checkpoint: Checkpoint
+
+    @property
+    def has_attribution(self) -> bool:
+        """Whether sigma^2 has terms by lead and moment, and missing leads can be declared."""
+        return self.checkpoint.has_attribution
+
+    @property
+    def saw_words(self) -> bool:
+        """Whether the words that its vocabulary knows are those of its training."""
+        return self.checkpoint.tokenizer.saw_words
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A recording that ships with the project."""
+
+    sample_id: str
+    title: str
+    description: str
+    simulated: bool
+    paths: tuple[Path, ...]
+
+
+def load_model(folder: str | os.PathLike[str] | None = None) -> Model:
+    """Load a model folder.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Without it, the shipped demo model.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    CheckpointError
+        The folder is missing, damaged or of another kind.
+    """
+    from echoing_core.models.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(folder or assets_folder() / "models" / "demo")
+    imported = bool(checkpoint.training.get("imported"))
+    return Model(
+        name=checkpoint.name,
+        hash=checkpoint.hash,
+        card_markdown=checkpoint.card,
+        reference=Reference.from_dict(checkpoint.reference),
+        trained_on=checkpoint.training,
+        simulated_training=not (checkpoint.training.get("real_ecgs", 0) or imported),
+        imported=imported,
+        checkpoint=checkpoint,
+    )
+
+
+def load_index(
+    folder: str | os.PathLike[str] | None = None, model: Model | None = None
+) -> GalleryIndex:
+    """Open an index.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Without it, the shipped index.
+    model : Model, optional
+        With it, an index of another model is refused.
+
+    Raises
+    ------
+    IndexMismatchError
+        The index is damaged, or was built with another model.
+    """
+    from echoing_core.retrieve.index import open_index
+
+    path = Path(folder) if folder is not None else indexes_folder() / "demo"
+    return open_index(path, checkpoint_hash=model.hash if model is not None else None)
+
+
+def samples() -> list[Sample]:
+    """The recordings that ship with the project, in the order in which to show them."""
+    import yaml
+
+    listing = assets_folder() / "recordings" / "samples.yaml"
+    if not listing.is_file():
+        return []
+    entries = yaml.safe_load(listing.read_text(encoding="utf-8"))
+    return [
+        Sample(
+            sample_id=entry["id"],
+            title=entry["title"],
+            description=entry["description"],
+            simulated=entry["simulated"],
+            paths=tuple(listing.parent / name for name in entry["files"]),
+        )
+        for entry in entries
+    ]
+
+
+def read_upload(files: Sequence[tuple[str, bytes]], layout: TableLayout | None = None) -> Recording:
+    """Read the files that a browser sent. Nothing of them stays on disk.
+
+    Parameters
+    ----------
+    files : sequence of (name, bytes)
+    layout : TableLayout, optional
+        What the columns of a table are, see `table_preview`.
+
+    Raises
+    ------
+    RecordError
+        The files hold no recording that can be read.
+    """
+    return read_recording(files, layout=layout)
+
+
+def prompt_sets(path: str | os.PathLike[str] | None = None) -> tuple[PromptSet, ...]:
+    """The shipped questions, or those of a file or folder.
+
+    Raises
+    ------
+    ConfigError
+        The file is no list of prompt sets.
+    """
+    return load_prompt_sets(Path(path) if path is not None else assets_folder() / "prompts")
+
+
+def unknown_words(model: Model, text: str) -> tuple[str, ...]:
+    """Words of a text that the model's text encoder never saw, or does not know whole."""
+    return model.checkpoint.tokenizer.unknown_words(text)
+
+
+def unknown_words_mean(model: Model) -> str:
+    """What `unknown_words` says of words, as the start of a sentence that lists them."""
+    if model.saw_words:
+        return "The model never saw these words"
+    return "The model's vocabulary has these words in pieces only"
