@@ -19,7 +19,7 @@ import time
 import numpy as np
 import torch
 
-from echoing_core.models.build import build_encoder
+from echoing_core.models.encoders import build_encoder
 from echoing_core.training.batches import EchoBatch, StepBatch, TextBatch
 from echoing_core.training.distributed import World
 from echoing_core.training.preset_files import load_preset

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from echoing_core.models.build import ReleasedDualEncoder
 from echoing_core.models.config import BertTextConfig, ModelConfig, ReleasedEcgConfig
 from echoing_core.models.foreign import published_name
+from echoing_core.models.released import ReleasedDualEncoder
 from echoing_core.services.weights import import_weights
 
 WORDS = "sinus rhythm normal ecg atrial left ventricular given the data for report is ECG Given The"

@@ -9,7 +9,7 @@ import torch
 
 from echoing_core.models.checkpoint import save_checkpoint
 from echoing_core.models.config import EcgEncoderConfig, ModelConfig, TextEncoderConfig
-from echoing_core.models.dual_encoder import DualEncoder
+from echoing_core.models.encoders import DualEncoder
 from echoing_core.models.tokenizer import train_tokenizer
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.uncertainty.reference import Reference

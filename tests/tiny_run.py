@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from echoing_core.models.config import EcgEncoderConfig, LossConfig, ModelConfig, TextEncoderConfig
-from echoing_core.models.dual_encoder import DualEncoder
+from echoing_core.models.encoders import DualEncoder
 from echoing_core.models.tokenizer import train_tokenizer
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.batches import Batches, EchoPairs

@@ -23,7 +23,7 @@ import torch
 from echoing_core.artifacts import replacing_folder, sha256_of_file
 from echoing_core.echo.teacher import EchoTeacher
 from echoing_core.errors import CheckpointError, ConfigError
-from echoing_core.models.torchvision_ops import declare_missing_operators
+from echoing_core.models.hugging_face import declare_missing_operators
 
 ECHO_CLIP = "hf-hub:mkaichristensen/echo-clip"
 ECHO_CLIP_ARCHITECTURE = "convnext_base"

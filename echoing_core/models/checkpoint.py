@@ -29,8 +29,8 @@ from torch import nn
 from echoing_core.artifacts import replacing_folder, sha256_of_file, write_text_atomically
 from echoing_core.config import from_mapping
 from echoing_core.errors import CheckpointError, EchoingError
-from echoing_core.models.build import Encoder, build_encoder
 from echoing_core.models.config import ModelConfig
+from echoing_core.models.encoders import Encoder, build_encoder
 from echoing_core.models.tokenizer import ReportTokenizer, load_tokenizer
 from echoing_core.signals.scaling import LeadScaler
 

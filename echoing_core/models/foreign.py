@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 
 from echoing_core.errors import CheckpointError, ConfigError
-from echoing_core.models.build import ReleasedDualEncoder
 from echoing_core.models.config import BertTextConfig, ModelConfig, ReleasedEcgConfig
 from echoing_core.models.pickled import read_scaler, read_tensors
-from echoing_core.models.released_ecg import LEAD_ORDERS
+from echoing_core.models.released import LEAD_ORDERS, ReleasedDualEncoder
 from echoing_core.records import LEADS
 from echoing_core.signals.scaling import LeadScaler
 

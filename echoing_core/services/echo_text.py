@@ -65,7 +65,7 @@ def evaluate_echo_text(
 
 
 def _reader(folder: str | os.PathLike[str]) -> Callable[[str], EchoFindings]:
-    from echoing_core.models.text_generator import load_text_generator
+    from echoing_core.models.hugging_face import load_text_generator
     from echoing_core.reports.echo_text.language_model import read_with
 
     generate = load_text_generator(Path(folder))

@@ -16,7 +16,7 @@ from echoing_core.progress import SILENT, Progress
 from echoing_core.services.recordings import Model, load_model
 
 if TYPE_CHECKING:
-    from echoing_core.models.build import ReleasedDualEncoder
+    from echoing_core.models.released import ReleasedDualEncoder
     from echoing_core.models.tokenizer import ReportTokenizer
     from echoing_core.signals.scaling import LeadScaler
     from echoing_core.uncertainty.reference import Reference

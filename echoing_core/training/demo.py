@@ -21,7 +21,7 @@ from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.models.checkpoint import Checkpoint, save_checkpoint
-from echoing_core.models.dual_encoder import DualEncoder
+from echoing_core.models.encoders import DualEncoder
 from echoing_core.models.tokenizer import ReportTokenizer, train_tokenizer
 from echoing_core.progress import SILENT, Progress
 from echoing_core.reports.scp_text import report_from_scp

@@ -20,8 +20,8 @@ from echoing_core.datasets.study_set import StudySet
 from echoing_core.echo.store import EchoEmbeddings
 from echoing_core.embed.encode import encode_batch
 from echoing_core.errors import ConfigError, DataSetError
-from echoing_core.models.build import build_encoder
 from echoing_core.models.checkpoint import Checkpoint, save_checkpoint
+from echoing_core.models.encoders import build_encoder
 from echoing_core.models.tokenizer import ReportTokenizer, train_tokenizer
 from echoing_core.progress import SILENT, Progress
 from echoing_core.signals.scaling import LeadScaler

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echoing_core.models.dual_encoder import DualEncoder
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
+from echoing_core.models.encoders import DualEncoder
 from echoing_core.models.losses import displacement_nll, lost_share, sum_nll
 from echoing_core.models.variance_head import HOP, lead_statistics
 from echoing_core.progress import SILENT, Progress

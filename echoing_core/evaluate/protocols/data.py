@@ -19,8 +19,8 @@ from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch, to_tensors
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.evaluate.uncertainty.selective_tasks import with_either
-from echoing_core.models.build import EcgEncoder
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.models.encoders import EcgEncoder
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import GaussianEmbedding
 from echoing_core.signals.scaling import LeadScaler

@@ -27,8 +27,8 @@ from echoing_core.evaluate.protocols.splits import BY_ENTROPY, BY_SIGMA2, patien
 from echoing_core.evaluate.protocols.zero_shot import halves_among_known
 from echoing_core.metrics.probe import LinearProbe
 from echoing_core.metrics.scores import auroc
-from echoing_core.models.build import EcgEncoder
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.models.encoders import EcgEncoder
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray, GaussianEmbedding
 from echoing_core.signals.scaling import LeadScaler

@@ -16,8 +16,8 @@ from echoing_core.evaluate.protocols.splits import BY_SIGMA2
 from echoing_core.metrics.bootstrap import Estimate, patient_bootstrap_all
 from echoing_core.metrics.distances import cosine, csd
 from echoing_core.metrics.scores import median_split, recall_at_k, relevant_ranks
-from echoing_core.models.build import EcgEncoder
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.models.encoders import EcgEncoder
 from echoing_core.records import BoolArray, GaussianEmbedding
 
 CSD, COSINE = "csd", "cosine"

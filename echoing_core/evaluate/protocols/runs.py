@@ -30,8 +30,8 @@ from echoing_core.evaluate.protocols.tables import (
 from echoing_core.evaluate.protocols.zero_shot import prompt_spread, zero_shot
 from echoing_core.evaluate.shipped.figures import random_encoder
 from echoing_core.evaluate.shipped.gallery import GALLERY_SEED, gallery_set
-from echoing_core.models.build import EcgEncoder
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.models.encoders import EcgEncoder
 from echoing_core.progress import SILENT, Progress
 from echoing_core.zeroshot.prompts import PromptSet
 

@@ -25,8 +25,8 @@ from echoing_core.evaluate.protocols.results import (
 )
 from echoing_core.evaluate.protocols.splits import BY_ENTROPY, BY_SIGMA2, surer
 from echoing_core.metrics.scores import auroc, balanced_accuracy
-from echoing_core.models.build import EcgEncoder
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.models.encoders import EcgEncoder
 from echoing_core.records import GaussianEmbedding
 from echoing_core.zeroshot import closed_form
 from echoing_core.zeroshot.prompts import PromptSet

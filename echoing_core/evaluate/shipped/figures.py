@@ -32,8 +32,8 @@ from echoing_core.metrics.scores import (
     recall_at_k,
     same_text_ranks,
 )
-from echoing_core.models.build import EcgEncoder, build_ecg_encoder
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.models.encoders import EcgEncoder, build_ecg_encoder
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import GaussianEmbedding
 from echoing_core.training.demo import PTBXL_TEST_FOLDS

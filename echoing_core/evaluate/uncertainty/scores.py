@@ -10,8 +10,8 @@ import numpy.typing as npt
 from echoing_core.embed.encode import encode_batch, encode_dense
 from echoing_core.evaluate.shipped.figures import random_encoder
 from echoing_core.evaluate.uncertainty.part import Floats
-from echoing_core.models.build import EcgEncoder
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.models.encoders import EcgEncoder
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray, StandardEcg
 from echoing_core.signals.quality import lead_quality, quality_index, window_quality_index

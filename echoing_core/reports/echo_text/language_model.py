@@ -1,6 +1,6 @@
 """LVEF and findings out of report text by a language model of one's own, never taken on trust.
 
-Any function from prompt to answer serves (`models.text_generator` makes one of a local model). The
+Any function from prompt to answer serves (`models.hugging_face` makes one of a local model). The
 model is asked for JSON in which each value comes with the words it stands on. An entry is refused
 unless these words stand in the report and the value is one that can be; a number must stand in
 the words. What is left is the same type as the rules give (`echo_text`).

@@ -35,11 +35,11 @@ from echoing_core.echo.teacher import (
     resized_by_area,
 )
 from echoing_core.errors import CheckpointError, ConfigError, RecordError
-from echoing_core.models.torchvision_ops import declare_missing_operators
+from echoing_core.models.hugging_face import declare_missing_operators
 from echoing_core.progress import Progress
 from echoing_core.records import EchoStudy
-from echoing_core.simulate.ecg.study import patient_state
 from echoing_core.simulate.echo.clips import study_clips
+from echoing_core.simulate.heart.patients import patient_state
 
 TINY = {
     "embed_dim": 16,

@@ -15,10 +15,11 @@ from echoing_core.models.losses import (
     LOSS_NAMES,
     MatchingLoss,
     displacement_nll,
+    information_bottleneck,
     lost_share,
+    pseudo_positives,
     sum_nll,
 )
-from echoing_core.models.losses.matching import information_bottleneck, pseudo_positives
 
 
 def _batch(n: int = 6, m: int = 5, dim: int = 7) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

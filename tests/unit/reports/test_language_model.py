@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from echoing_core.errors import CheckpointError
-from echoing_core.models.text_generator import load_text_generator
-from echoing_core.models.torchvision_ops import declare_missing_operators
+from echoing_core.models.hugging_face import declare_missing_operators, load_text_generator
 from echoing_core.reports.echo_text.language_model import (
     MAX_WORDS,
     parse_answer,

@@ -11,7 +11,7 @@ import torch
 from echoing_core.config import from_mapping, to_mapping
 from echoing_core.errors import ConfigError
 from echoing_core.models.config import EcgEncoderConfig, LossConfig, ModelConfig, TextEncoderConfig
-from echoing_core.models.dual_encoder import DualEncoder
+from echoing_core.models.encoders import DualEncoder
 from echoing_core.models.tokenizer import train_tokenizer
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.augmentation import (

@@ -32,7 +32,7 @@ from echoing_core.metrics.distances import csd
 from echoing_core.metrics.scores import pair_ranks, same_text_ranks
 from echoing_core.models.checkpoint import Checkpoint, load_checkpoint
 from echoing_core.models.config import ReleasedEcgConfig
-from echoing_core.models.released_ecg import ReleasedEcgEncoder
+from echoing_core.models.released import ReleasedEcgEncoder
 from echoing_core.progress import Progress
 from echoing_core.records import GaussianEmbedding
 from echoing_core.zeroshot.prompts import load_prompt_sets

@@ -1,16 +1,78 @@
-"""A language model from a local folder that answers prompts, always alike."""
+"""What this project takes from ``transformers``: new BERTs, and a language model that is read.
+
+``transformers`` costs seconds to import, so only what really builds a model pays for it.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from echoing_core.errors import CheckpointError
-from echoing_core.models.torchvision_ops import declare_missing_operators
+from echoing_core.models.config import BertTextConfig, TextEncoderConfig
 
 MAX_NEW_TOKENS = 700
+
+_declared: list[Any] = []
+"""Kept for the life of the process: a library that is collected takes its operators along."""
+
+
+def declare_missing_operators() -> bool:
+    """Declare ``torchvision::nms`` and ``qnms`` if nothing else can; True if it was done.
+
+    PyPI's torchvision is linked against CUDA libraries. Beside a CPU build of torch they are
+    absent, its import fails for want of two operators that this project never calls, and
+    transformers, which looks for torchvision, fails with it. Declaring the operators' signatures
+    is enough.
+
+    Call it before the first import of torchvision, open_clip, timm or transformers. Without
+    torchvision, or with a CUDA build of torch, whose torchvision brings the real ones, it does
+    nothing.
+    """
+    if _declared or torch.version.cuda is not None or not importlib.util.find_spec("torchvision"):
+        return False
+    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _declared.append(library)
+    return True
+
+
+def new_bert(
+    config: TextEncoderConfig | BertTextConfig, n_positions: int, *, pooler: bool
+) -> nn.Module:
+    """Build a BERT with random weights.
+
+    Parameters
+    ----------
+    config : TextEncoderConfig or BertTextConfig
+        Sizes and dropout.
+    n_positions : int
+        Longest text in tokens.
+    pooler : bool
+        With the pooling layer of BERT on the first token.
+    """
+    declare_missing_operators()
+    from transformers import BertConfig, BertModel
+
+    model: nn.Module = BertModel(
+        BertConfig(
+            vocab_size=config.vocab_size,
+            hidden_size=config.hidden,
+            num_hidden_layers=config.n_layers,
+            num_attention_heads=config.n_heads,
+            intermediate_size=config.ffn,
+            max_position_embeddings=n_positions,
+            hidden_dropout_prob=config.dropout,
+            attention_probs_dropout_prob=config.dropout,
+        ),
+        add_pooling_layer=pooler,
+    )
+    return model
 
 
 class TextGenerator:

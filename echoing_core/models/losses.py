@@ -1,10 +1,17 @@
-"""The three objectives on pairs of Gaussians, in Gram form.
+"""Objectives: tensors in, scalars out; no models, no data.
 
-``pcmepp`` is PCME++'s matching loss as released (Chun, ICLR 2024, eq. 4-6): binary cross
-entropy of -a*csd + b over all pairs, pseudo-positives, and a variational information
-bottleneck. ``csd_infonce`` is the EchoingECG paper's wording, CSD inside a softmax.
-``infonce`` is the plain cosine baseline. All take a match matrix rather than assuming the
-diagonal: reports with the same text are the same match, not negatives of each other.
+The matching losses are on pairs of Gaussians, in Gram form. ``pcmepp`` is PCME++'s loss as
+released (Chun, ICLR 2024, eq. 4-6): binary cross entropy of -a*csd + b over all pairs,
+pseudo-positives, and a variational information bottleneck. ``csd_infonce`` is the EchoingECG
+paper's wording, CSD inside a softmax. ``infonce`` is the plain cosine baseline. All take a match
+matrix rather than assuming the diagonal: reports with the same text are the same match, not
+negatives of each other.
+
+The displacement losses teach sigma^2 alone. A recording's mean should not depend on how badly it
+was recorded. So the distance between the mean of a corrupted view and the mean of the clean view
+is the error that sigma^2 is to predict, per dimension, by the Gaussian likelihood (Nix & Weigend
+1994; Kendall & Gal 2017, eq. 5). Both means enter without gradient: the space itself is not bent
+by this loss.
 """
 
 from __future__ import annotations
@@ -18,8 +25,17 @@ from torch.nn import functional
 from echoing_core.errors import ConfigError
 from echoing_core.metrics.distances import csd
 from echoing_core.models.config import LossConfig
+from echoing_core.models.variance_head import FLOOR
 
 LOSS_NAMES = ("pcmepp", "csd_infonce", "infonce")
+
+NOISE_SHARE = 0.1
+"""Noise of this share of the lead's own power counts as half lost (10 dB)."""
+
+POWER_FLOOR = 0.05
+"""Least power of a lead (in units of its usual power) that noise is set against."""
+
+_SMOOTH_CHUNKS = 5
 
 
 @dataclass(frozen=True)
@@ -110,6 +126,23 @@ class MatchingLoss(nn.Module):
         return LossTerms(total, matching.detach(), pseudo.detach(), vib.detach())
 
 
+def logit_scale(loss_name: str, scale: float) -> float:
+    """Log-odds that a difference of two cosines is worth, after training with a learnt ``scale``.
+
+    The scale itself for ``infonce``, whose logits are scale * cosine. Twice the scale for the
+    losses on -scale * csd: csd holds |mu_a - mu_b|^2 = 2 - 2 cosine, and the variances, equal for
+    both sides of a question, cancel.
+
+    Parameters
+    ----------
+    loss_name : str
+        One of `LOSS_NAMES`.
+    scale : float
+        `MatchingLoss.scale` at the end of training.
+    """
+    return scale * (1.0 if loss_name == "infonce" else 2.0)
+
+
 def pseudo_positives(logits: Tensor, match: Tensor) -> Tensor:
     """1 where a pair looks at least as matching as the row's own weakest match (PCME++ 3.3).
 
@@ -137,6 +170,63 @@ def information_bottleneck(
     if drop_above is not None and float(kl.detach()) > drop_above:
         return kl.new_zeros(())
     return kl
+
+
+def displacement_nll(squared: Tensor, log_var: Tensor) -> Tensor:
+    """Mean over batch and dimensions of 1/2 [squared / sigma^2 + log sigma^2].
+
+    Parameters
+    ----------
+    squared : Tensor, shape (n, dim)
+        (mu_seen - mu_clean)^2 of the view at hand and its clean original; detached here.
+    log_var : Tensor, shape (n, dim)
+        Predicted for the view at hand.
+    """
+    target = squared.detach() + FLOOR
+    return 0.5 * (target * torch.exp(-log_var) + log_var).mean()
+
+
+def sum_nll(squared: Tensor, log_var: Tensor) -> Tensor:
+    """Mean over the batch of m / S + log S, with m and S the sums of squares and of sigma^2.
+
+    The likelihood of an exponential variable of mean S. Dimension by dimension the many narrow
+    directions outvote the few wide ones that make up nearly all of the sum, and the sum is what
+    is shown.
+    """
+    moved = squared.detach().sum(1) + squared.shape[1] * FLOOR
+    total = torch.exp(log_var).sum(1)
+    return (moved / total + torch.log(total)).mean()
+
+
+def lost_share(clean: tuple[Tensor, Tensor], seen: tuple[Tensor, Tensor], chunk_n: int) -> Tensor:
+    """How much of what the heart wrote in each lead and chunk is lost in the view.
+
+    Noise power over (noise power + `NOISE_SHARE` of the lead's own power), the noise being the
+    difference between view and original, averaged over about a second so that a flat lead is
+    lost between its beats, too. Where the view is masked and the original is not, all is lost.
+
+    Parameters
+    ----------
+    clean, seen : (scaled, valid), each of shape (n, 12, n_times)
+    chunk_n : int
+        Samples of a chunk.
+
+    Returns
+    -------
+    Tensor, shape (n, 12, n_times // chunk_n), 0..1
+    """
+    (signal, measured), (view, visible) = clean, seen
+    n, n_leads, n_times = signal.shape
+    chunks = (n, n_leads, n_times // chunk_n, chunk_n)
+    noise = ((view - signal) * visible * measured).square().reshape(chunks).mean(-1)
+    reach = _SMOOTH_CHUNKS // 2
+    noise = functional.avg_pool1d(
+        functional.pad(noise, (reach, reach), mode="replicate"), _SMOOTH_CHUNKS, 1
+    )
+    power = signal.square().sum(-1) / measured.sum(-1).clamp_min(1.0)
+    noisy = noise / (noise + NOISE_SHARE * power.clamp_min(POWER_FLOOR)[..., None])
+    hidden = (measured * (1.0 - visible)).reshape(chunks).mean(-1)
+    return torch.maximum(noisy, hidden)
 
 
 def _widened(x: Tensor) -> Tensor:

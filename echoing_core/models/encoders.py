@@ -1,0 +1,121 @@
+"""From a configuration to a model: the compact encoders or the published ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from echoing_core.models.config import ModelConfig, TextEncoderConfig
+from echoing_core.models.ecg_encoder import CompactEcgEncoder
+from echoing_core.models.hugging_face import new_bert
+from echoing_core.models.released import ReleasedDualEncoder, ReleasedEcgEncoder
+
+LOG_VAR_RANGE = (-14.0, 0.0)
+"""Limits of log sigma^2: below, exp() carries no information; above, one dimension alone
+would be wider than the unit sphere."""
+
+
+class TextEncoder(nn.Module):
+    """A BERT whose token states are averaged into a mean and a log-variance.
+
+    Parameters
+    ----------
+    config : TextEncoderConfig
+    dim : int
+        Dimension of the shared space.
+    log_var_bias : float
+        Start of the log-variance output. With 0 the summed variance would start at ``dim``
+        and drown the distance between means.
+    """
+
+    def __init__(self, config: TextEncoderConfig, dim: int, log_var_bias: float) -> None:
+        super().__init__()
+        self.backbone: Any = new_bert(config, config.max_tokens, pooler=False)
+        self.mean = nn.Linear(2 * config.hidden, dim)
+        last = nn.Linear(config.hidden, dim)
+        nn.init.normal_(last.weight, std=0.01)
+        nn.init.constant_(last.bias, log_var_bias)
+        self.variance_head = nn.Sequential(
+            nn.LayerNorm(2 * config.hidden),
+            nn.Linear(2 * config.hidden, config.hidden),
+            nn.GELU(),
+            last,
+        )
+
+    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(mu, log_var), both (batch, dim), from int64 tokens of shape (batch, n_tokens)."""
+        return self.from_states(self.states(token_ids, attention_mask), attention_mask)
+
+    def states(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Token states of the backbone, shape (batch, n_tokens, hidden)."""
+        states: Tensor = self.backbone(
+            input_ids=token_ids, attention_mask=attention_mask
+        ).last_hidden_state
+        return states
+
+    def from_states(self, states: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(mu, log_var) from token states, which a frozen backbone needs to give only once."""
+        weight = attention_mask[..., None].to(states.dtype)
+        average = (states * weight).sum(1) / weight.sum(1).clamp_min(1.0)
+        pooled = torch.cat([average, states[:, 0]], dim=1)
+        mu = functional.normalize(self.mean(pooled), dim=-1)
+        return mu, self.variance_head(pooled).clamp(*LOG_VAR_RANGE)
+
+
+class DualEncoder(nn.Module):
+    """ECG and text encoders that embed into one space of ``config.dim`` dimensions."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.ecg = CompactEcgEncoder(config.ecg, config.dim)
+        self.text = TextEncoder(config.text, config.dim, config.log_var_bias)
+
+    def renew_variance(self) -> None:
+        """Both variance heads as if never trained, in place; the means stay as they are."""
+        fresh = DualEncoder(self.config)
+        self.ecg.variance_head.load_state_dict(fresh.ecg.variance_head.state_dict())
+        self.text.variance_head.load_state_dict(fresh.text.variance_head.state_dict())
+
+    def rotate(self, axes: Tensor) -> None:
+        """Turn the space, in place: column k of ``axes`` becomes dimension k.
+
+        Distances and cosines between means stay as they are, whatever the rotation. A diagonal
+        sigma^2 does not: it can only be narrow in one direction and wide in another if these are
+        axes.
+
+        Parameters
+        ----------
+        axes : Tensor, shape (dim, dim)
+            Orthogonal.
+        """
+        with torch.no_grad():
+            for linear in (self.ecg.mean_head.out, self.text.mean):
+                linear.weight.copy_(axes.T @ linear.weight)
+                linear.bias.copy_(axes.T @ linear.bias)
+
+
+Encoder = DualEncoder | ReleasedDualEncoder
+EcgEncoder = CompactEcgEncoder | ReleasedEcgEncoder
+
+
+def build_ecg_encoder(config: ModelConfig) -> EcgEncoder:
+    """The ECG half of `build_encoder`, with the weights that it would have there."""
+    if config.architecture == "compact":
+        return CompactEcgEncoder(config.ecg, config.dim)
+    return ReleasedEcgEncoder(config.released_ecg, config.dim, config.log_var_bias)
+
+
+def build_encoder(config: ModelConfig) -> Encoder:
+    """The model that a configuration describes, with new weights.
+
+    Returns
+    -------
+    DualEncoder or ReleasedDualEncoder
+        Both have ``config``, ``ecg(scaled, valid)`` and ``text(token_ids, attention_mask)``, which
+        give (mu, log_var) of shape (batch, dim). Only the first tells leads and moments apart.
+    """
+    return DualEncoder(config) if config.architecture == "compact" else ReleasedDualEncoder(config)
