@@ -105,7 +105,6 @@ def fuse(embedding: GaussianEmbedding, start_s: npt.ArrayLike, window_s: float, 
     starts = np.asarray(start_s, dtype=np.float64)
     _check(embedding, starts, window_s, rule)
     unsure = embedding.uncertainty
-    everything = np.ones(len(embedding), dtype=bool)
     if rule in ("start", "lowest"):
         # Ties: the surer of two windows that start together, the earlier of two equally sure.
         keys = (unsure, starts) if rule == "start" else (starts, unsure)
@@ -113,7 +112,7 @@ def fuse(embedding: GaussianEmbedding, start_s: npt.ArrayLike, window_s: float, 
         weights[np.lexsort(keys)[0]] = 1.0
         return Fused(embedding[weights > 0], weights, weights > 0, rule)
     own = overlap_weights(starts, window_s)
-    used = everything if rule == "precision" else _trusted(embedding, own)
+    used = np.ones(len(embedding), dtype=bool) if rule == "precision" else _trusted(embedding, own)
     # Left-out windows are gone: what they shared with others now belongs to the others.
     own = np.zeros(len(embedding))
     own[used] = overlap_weights(starts[used], window_s)
@@ -133,8 +132,9 @@ def overlap_weights(start_s: npt.ArrayLike, window_s: float) -> Floats:
     Parameters
     ----------
     start_s : array-like, shape (n,)
-        In any order.
+        In seconds, in any order.
     window_s : float
+        Length of every window in seconds.
 
     Returns
     -------
@@ -156,8 +156,9 @@ def overlap_weights(start_s: npt.ArrayLike, window_s: float) -> Floats:
 
 
 def _trusted(embedding: GaussianEmbedding, own: Floats) -> BoolArray:
-    """The windows that ``trimmed`` keeps; the nearest of the surest are always among them."""
+    """The windows that ``trimmed`` uses; the nearest of the surest are always among them."""
     unsure = embedding.uncertainty
+    # The lower quartile, not the median: most of a recording may be noisy.
     sure = unsure <= TOO_UNSURE * _weighted_quantile(unsure, own, 0.25)
     mu = embedding.mu.astype(np.float64)
     weights = np.where(sure, own / unsure, 0.0)
@@ -175,10 +176,13 @@ def _weighted(embedding: GaussianEmbedding, weights: Floats, own: Floats) -> Gau
             f"The {len(embedding)} windows point in opposite directions and cancel out. "
             "Ask about a single window instead."
         )
+    # Kish's effective number of windows; ``weights`` sum to 1.
     n_eff = 1.0 / float((weights**2 / own).sum())
     scatter = weights @ (mu - mean) ** 2
+    # Shared errors: standard deviations, not variances, are averaged.
     variance = (weights @ np.exp(0.5 * embedding.log_var.astype(np.float64))) ** 2
     variance += scatter / max(n_eff - 1.0, 1.0)
+    # mu returns to the unit sphere, and the variance with it.
     return GaussianEmbedding(
         (mean / norm)[None].astype(np.float32),
         np.log(variance / norm**2)[None].astype(np.float32),

@@ -85,8 +85,8 @@ class SpanSummary:
     surest, worst : int or None
         Windows; None where nothing was recorded.
     share_by_lead : tuple of (str, float)
-        Leads with their share of what all leads give to sigma^2, greatest first; empty where the
-        model does not tell leads apart.
+        Leads with their share of what all leads give to sigma^2, greatest first; empty where
+        sigma^2 has no terms by lead.
     """
 
     start_s: float
@@ -102,15 +102,36 @@ class SpanSummary:
 
 
 def shown_percentile(track: WindowTrack) -> Floats:
-    """Percentile of each window, NaN where no lead holds any signal."""
+    """Percentile of each window as screens show it.
+
+    Parameters
+    ----------
+    track : WindowTrack
+
+    Returns
+    -------
+    ndarray, shape (n_windows,)
+        0..100; NaN where no lead holds any signal.
+    """
     return np.where(track.valid_fraction.max(axis=1) > 0, track.percentile, np.nan)
 
 
 def cell_edges(track: WindowTrack, duration_s: float) -> Floats:
-    """Borders of the stretches that the windows stand for, shape (n_windows + 1,).
+    """Borders of the cells of time that the windows stand for.
 
     A window colours what lies nearest to its middle; the first and the last reach to the
     ends of the recording.
+
+    Parameters
+    ----------
+    track : WindowTrack
+    duration_s : float
+        Length of the recording in seconds.
+
+    Returns
+    -------
+    ndarray, shape (n_windows + 1,)
+        Seconds, ascending, from 0 to ``duration_s``.
     """
     centre = track.start_s + track.window_s / 2
     inner = (centre[1:] + centre[:-1]) / 2
@@ -118,12 +139,17 @@ def cell_edges(track: WindowTrack, duration_s: float) -> Floats:
 
 
 def visible_windows(track: WindowTrack, hide_above: float) -> BoolArray:
-    """Windows that hold signal and are not above a percentile, shape (n_windows,).
+    """Windows that hold signal and are not above a percentile.
 
     Parameters
     ----------
+    track : WindowTrack
     hide_above : float
-        Percentile, 0..100; at 100 every window with signal is kept.
+        Percentile, 0..100; at 100 every window with signal is visible.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_windows,)
     """
     percentile = shown_percentile(track)
     return np.asarray(np.isfinite(percentile) & (np.nan_to_num(percentile) <= hide_above))
@@ -136,18 +162,27 @@ def uncertain_intervals(
 
     Parameters
     ----------
+    track : WindowTrack
+    duration_s : float
+        Length of the recording in seconds.
     above : float
-        Percentile from which on a window belongs to a stretch.
+        Percentile from which on a window belongs to an interval.
+
+    Returns
+    -------
+    tuple of UncertainInterval
+        They do not touch each other.
     """
+    # Windows without signal have no percentile and end an interval.
     percentile = np.nan_to_num(shown_percentile(track), nan=-1.0)
     edges = cell_edges(track, duration_s)
     changes = np.diff(np.concatenate([[False], percentile >= above, [False]]).astype(np.int8))
     runs = np.flatnonzero(changes).reshape(-1, 2).tolist()
-    found = []
+    intervals = []
     for first, stop in runs:
         # Ties at percentile 100 are common, so sigma^2 itself decides which one is worst.
         worst = first + int(np.argmax(track.uncertainty[first:stop]))
-        found.append(
+        intervals.append(
             UncertainInterval(
                 start_s=float(edges[first]),
                 end_s=float(edges[stop]),
@@ -157,7 +192,7 @@ def uncertain_intervals(
                 percentile=float(percentile[worst]),
             )
         )
-    return tuple(found)
+    return tuple(intervals)
 
 
 def summarise_span(
@@ -167,6 +202,18 @@ def summarise_span(
 
     A span shorter than the distance of two windows holds the window nearest to its middle.
 
+    Parameters
+    ----------
+    track : WindowTrack
+    duration_s : float
+        Length of the recording in seconds.
+    start_s, end_s : float
+        The span, in seconds from the start of the recording.
+
+    Returns
+    -------
+    SpanSummary
+
     Raises
     ------
     ValueError
@@ -175,6 +222,7 @@ def summarise_span(
     if not 0 <= start_s < end_s <= duration_s + 1e-6:
         raise ValueError(f"no span from {start_s} to {end_s} s in {duration_s} s")
     edges = cell_edges(track, duration_s)
+    # Seconds of each window's cell that lie in the span: the weight of that window.
     length = np.minimum(edges[1:], end_s) - np.maximum(edges[:-1], start_s)
     centre = track.start_s + track.window_s / 2
     rows = np.flatnonzero((centre >= start_s) & (centre <= end_s))
@@ -193,9 +241,9 @@ def summarise_span(
     if track.by_lead is not None:
         by_lead = (track.by_lead[rows].astype(np.float64) * weight[:, np.newaxis]).sum(axis=0)
         if by_lead.sum() > 0:
-            parts = by_lead / by_lead.sum()
-            order = np.argsort(-parts, kind="stable").tolist()
-            shares = tuple((LEADS[i], float(parts[i])) for i in order)
+            share = by_lead / by_lead.sum()
+            order = np.argsort(-share, kind="stable").tolist()
+            shares = tuple((LEADS[i], float(share[i])) for i in order)
     return SpanSummary(
         start_s=start_s,
         end_s=end_s,
@@ -297,6 +345,7 @@ def span_to_name(cells: npt.ArrayLike) -> tuple[float, float] | None:
 def _weighted_median(values: Floats, weight: Floats) -> float:
     if weight.sum() <= 0:
         return float(np.median(values))
+    # The value at which half of the weight has been passed.
     order = np.argsort(values, kind="stable")
     passed = np.cumsum(weight[order])
     return float(values[order][np.searchsorted(passed, 0.5 * passed[-1])])

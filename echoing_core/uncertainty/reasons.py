@@ -1,4 +1,4 @@
-"""From the parts of a window's sigma^2 to a sentence: which leads, when, and why.
+"""From the terms of a window's sigma^2 to a sentence: which leads, when, and why.
 
 sigma^2 is a sum over leads and fifths of a second (`uncertainty.attribution`). The rules that
 turn it into words, in their order:
@@ -8,20 +8,20 @@ turn it into words, in their order:
    give, and whatever lead comes at least half as high as the least of them: equal leads are
    named together or not at all. The floor of sigma^2, the same for every window, counts for no
    lead.
-3. *Missing leads.* A lead that was not recorded costs what it costs, known beforehand; it is told
+3. *Missing leads.* A lead that was not recorded has a cost that is known beforehand; it is named
    as missing, not as noisy. Recorded leads are named beside missing ones only where they give at
    least a tenth and a window whose leads were all like them would itself reach percentile 75.
-4. *Time.* The stretch that stands out most in the blamed, recorded leads (`noisy_span`) is named if
-   it holds at least half of what they give, at twice the level of the rest or more, and leaves at
-   least a second out.
-5. *Causes* of each blamed lead, by the plain facts of its signal there (`uncertainty.artefacts`).
-6. *Misplaced electrodes.* What looks like electrodes in each other's places
-   (`uncertainty.artefacts`) is told in any window, also a calm one: it is no part of sigma^2.
-7. *Unlike training.* Told whenever the window is farther from the training windows than 99 % of
+4. *Time.* The span that stands out most in the blamed, recorded leads (`intervals.noisy_span`) is
+   named if it holds at least half of what they give, at twice the level of the rest or more, and
+   leaves at least a second out.
+5. *Artefacts* of each blamed lead in that span (`artefacts.lead_artefacts`).
+6. *Misplaced electrodes* (`artefacts.suspected_misplacements`) are named in any window, also a
+   calm one: they are no term of sigma^2.
+7. *Unlike training.* Named whenever the window is farther from the training windows than 99 % of
    them, also where sigma^2 is low: sigma^2 was not learnt there.
 
 Every limit is a plain share, chosen for sentences that read right; none was fitted to a label.
-Where nothing is said of time, none stands out: the noise may still be shorter than the window.
+Where no time is named, none stands out: the noise may still be shorter than the window.
 """
 
 from __future__ import annotations
@@ -53,9 +53,12 @@ WORTH_NAMING = 0.1
 """Share from which on a recorded lead is named beside missing ones."""
 
 NEARLY_ALL = 0.75
-"""Share of the recorded leads from which on they are not counted up any more."""
+"""Share of the recorded leads from which on they are no longer listed one by one."""
 
 MISSING, MISPLACED, UNLIKE = "missing leads", "misplaced electrodes", "unlike training"
+
+_NOTHING_RECORDED = "Nothing was recorded in this window."
+_CALM = "Nothing stands out: as sure as on most ECGs."
 
 _NUMBERS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
@@ -69,12 +72,12 @@ class Reason:
     Attributes
     ----------
     kind : str
-        ``"missing leads"``, ``"misplaced electrodes"``, ``"unlike training"``, or a cause of
-        `uncertainty.artefacts`.
+        ``"missing leads"``, ``"misplaced electrodes"``, ``"unlike training"``, or an artefact of
+        `artefacts.ARTEFACT_WORDS`.
     leads : tuple of str
         In the order of `LEADS`; empty for ``"unlike training"``, which is of the whole window.
     share : float
-        Their part of what all leads give to sigma^2, 0..1.
+        Their share of what all leads give to sigma^2, 0..1.
     """
 
     kind: str
@@ -84,15 +87,15 @@ class Reason:
 
 @dataclass(frozen=True, eq=False)
 class WindowReasons:
-    """What a window's sigma^2 comes from.
+    """Which leads and moments a window's sigma^2 comes from, and why.
 
     Attributes
     ----------
     share_by_lead : ndarray, shape (12,), or None
-        Each lead's part of what all leads give; the sum is 1, or 0 if no lead gives anything.
-        None where the model does not tell leads apart.
+        Each lead's share of what all leads give; the sum is 1, or 0 if no lead gives anything.
+        None where sigma^2 has no terms by lead.
     span_s : (float, float) or None
-        From when to when in the window it lies, in seconds; None if it does not stand out.
+        The span of the window that stands out, in seconds from its start; None if none does.
     leads : tuple of str
         The leads to blame for sigma^2, in the order of `LEADS`; none for a calm window.
     reasons : tuple of Reason
@@ -113,23 +116,29 @@ class WindowReasons:
 
 
 def as_if_everywhere(
-    parts: npt.ArrayLike, rest: npt.ArrayLike, n_parts: int, reference: Reference
+    terms: npt.ArrayLike, rest: npt.ArrayLike, n_terms: int, reference: Reference
 ) -> Floats:
-    """Percentile of a window in which every part were like this one.
+    """Percentile of a window in which every term were like this one.
 
-    So a part gets a colour on the scale of whole windows, which belongs to the model: the same
-    part is as bright in every recording.
+    So a term gets a colour on the scale of whole windows, which belongs to the model: the same
+    term is as bright in every recording.
 
     Parameters
     ----------
-    parts : array-like
-        Parts of the sum of sigma^2, of leads or of leads and chunks.
+    terms : array-like
+        Terms of the sum of sigma^2, of leads or of leads and chunks.
     rest : array-like
-        What belongs to no part; broadcast against ``parts``.
-    n_parts : int
-        Parts in a window: 12 leads, or 600 leads and chunks.
+        What belongs to no lead; broadcast against ``terms``.
+    n_terms : int
+        Terms in a window: 12 leads, or 600 leads and chunks.
+    reference : Reference
+        Of the model that made the terms.
+
+    Returns
+    -------
+    ndarray, shape of ``terms``, 0..100
     """
-    values = np.asarray(rest, dtype=np.float64) + n_parts * np.asarray(parts, dtype=np.float64)
+    values = np.asarray(rest, dtype=np.float64) + n_terms * np.asarray(terms, dtype=np.float64)
     return reference.percentile(values)
 
 
@@ -148,9 +157,9 @@ def reasons_from_cells(
     Parameters
     ----------
     cells : ndarray, shape (12, 50)
-        Parts of its sum of sigma^2 by lead and chunk of 0.2 s (`Attribution.cells`).
+        Terms of its sum of sigma^2 by lead and chunk of 0.2 s (`Attribution.cells`).
     rest : float
-        The part that belongs to no lead.
+        What belongs to no lead.
     signal_mv, valid : ndarray, shape (12, n_times)
         The window as the model was given it, 100 Hz.
     lead_origin : sequence of 12 str
@@ -159,63 +168,73 @@ def reasons_from_cells(
         As in `WindowTrack`.
     reference : Reference
         Of the model that made the cells.
+
+    Returns
+    -------
+    WindowReasons
     """
-    parts = np.asarray(cells, dtype=np.float64)
-    by_lead = parts.sum(axis=1)
+    terms = np.asarray(cells, dtype=np.float64)
+    by_lead = terms.sum(axis=1)
     total = float(by_lead.sum())
-    found = _Found(
+    draft = _Draft(
         by_lead=by_lead,
         share=by_lead / total if total > 0 else np.zeros(len(LEADS)),
         recorded=np.array([origin != "missing" for origin in lead_origin]),
     )
-    suspicions = suspected_misplacements(signal_mv, valid, lead_origin)
+    misplacements = suspected_misplacements(signal_mv, valid, lead_origin)
     if not valid.any():
-        found.sentences.append("Nothing was recorded in this window.")
+        draft.sentences.append(_NOTHING_RECORDED)
     elif total == 0 or float(reference.percentile(rest + total)) < CALM_PERCENTILE:
-        found.sentences.append(_calm_words(novelty > 1, suspicious=bool(suspicions)))
+        draft.sentences.append(_calm_words(novelty > 1, misplaced=bool(misplacements)))
     else:
-        _blame_missing(found)
+        _blame_missing(draft)
         high = as_if_everywhere(by_lead, rest, len(LEADS), reference) >= CALM_PERCENTILE
-        _blame_recorded(found, parts, high, signal_mv, valid)
+        _blame_recorded(draft, terms, high, signal_mv, valid)
         if novelty > 1:
-            found.sentences.append("It is also unlike the ECGs that the model learnt from.")
-    blamed = {lead for reason in found.reasons for lead in reason.leads}
-    for suspicion in suspicions:
-        found.add(MISPLACED, suspicion.leads)
-        found.sentences.append(suspicion.sentence)
+            draft.sentences.append("It is also unlike the ECGs that the model learnt from.")
+    # Only what sigma^2 comes from is to blame: misplacement and novelty are added after this.
+    blamed = {lead for reason in draft.reasons for lead in reason.leads}
+    for misplacement in misplacements:
+        draft.add(MISPLACED, misplacement.leads)
+        draft.sentences.append(misplacement.sentence)
     if novelty > 1 and valid.any():
-        found.reasons.append(Reason(UNLIKE, (), 0.0))
+        draft.reasons.append(Reason(UNLIKE, (), 0.0))
     return WindowReasons(
-        share_by_lead=found.share,
-        span_s=found.span_s,
+        share_by_lead=draft.share,
+        span_s=draft.span_s,
         leads=tuple(lead for lead in LEADS if lead in blamed),
-        reasons=tuple(found.reasons),
-        sentence=" ".join(found.sentences),
-        cell_percentile=as_if_everywhere(parts, rest, parts.size, reference),
+        reasons=tuple(draft.reasons),
+        sentence=" ".join(draft.sentences),
+        cell_percentile=as_if_everywhere(terms, rest, terms.size, reference),
     )
 
 
 def reasons_from_percentile(percentile: float, valid: BoolArray) -> WindowReasons:
-    """All that can be said of a window by a model that does not tell leads and moments apart.
+    """What can be said of a window by a model whose sigma^2 has no terms by lead and moment.
 
     Parameters
     ----------
     percentile : float
         Of the window's sum of sigma^2 in the reference cohort.
     valid : ndarray of bool, shape (12, n_times)
+
+    Returns
+    -------
+    WindowReasons
+        A sentence, and nothing else.
     """
     if not valid.any():
-        sentence = "Nothing was recorded in this window."
+        sentence = _NOTHING_RECORDED
     elif percentile < CALM_PERCENTILE:
-        sentence = "Nothing stands out: as sure as on most ECGs."
+        sentence = _CALM
     else:
         sentence = "Less sure than on most ECGs; this model does not say where that comes from."
     return WindowReasons(None, None, (), (), sentence, None)
 
 
 @dataclass(eq=False)
-class _Found:
-    """A report in the making."""
+class _Draft:
+    """The reasons of a window while they are collected."""
 
     by_lead: Floats
     share: Floats
@@ -229,38 +248,40 @@ class _Found:
         self.reasons.append(Reason(kind, tuple(leads), share))
 
 
-def _blame_missing(found: _Found) -> None:
-    missing = ~found.recorded
-    if (leads_to_blame(found.by_lead) & missing).any():
-        found.add(MISSING, _names(missing))
-        found.sentences.append(_missing_words(missing, found.reasons[-1].share))
+def _blame_missing(draft: _Draft) -> None:
+    missing = ~draft.recorded
+    if (leads_to_blame(draft.by_lead) & missing).any():
+        draft.add(MISSING, _names(missing))
+        draft.sentences.append(_missing_words(missing, draft.reasons[-1].share))
 
 
 def _blame_recorded(
-    found: _Found, parts: Floats, high: BoolArray, signal_mv: FloatArray, valid: BoolArray
+    draft: _Draft, terms: Floats, high: BoolArray, signal_mv: FloatArray, valid: BoolArray
 ) -> None:
-    after_missing = bool(found.reasons)
-    blamed = leads_to_blame(np.where(found.recorded, found.by_lead, 0.0))
+    after_missing = bool(draft.reasons)
+    blamed = leads_to_blame(np.where(draft.recorded, draft.by_lead, 0.0))
     if after_missing:
-        blamed &= high & (found.share >= WORTH_NAMING)
+        blamed &= high & (draft.share >= WORTH_NAMING)
     if not blamed.any():
         return
-    found.span_s = span_to_name(parts[blamed])
-    kinds = lead_artefacts(signal_mv, valid, found.recorded, blamed, found.span_s)
-    by_kind = {kind: [lead for lead in kinds if kinds[lead] == kind] for kind in kinds.values()}
+    draft.span_s = span_to_name(terms[blamed])
+    artefacts = lead_artefacts(signal_mv, valid, draft.recorded, blamed, draft.span_s)
+    by_kind = {
+        kind: [lead for lead in artefacts if artefacts[lead] == kind] for kind in artefacts.values()
+    }
     for kind, leads in by_kind.items():
-        found.add(kind, leads)
-    found.reasons.sort(key=lambda reason: (reason.kind != MISSING, -reason.share))
-    how_much = f" ({100 * found.share[blamed].sum():.0f} %)"
+        draft.add(kind, leads)
+    draft.reasons.sort(key=lambda reason: (reason.kind != MISSING, -reason.share))
+    share_words = f" ({100 * draft.share[blamed].sum():.0f} %)"
     if after_missing:
-        who = f"Also {lead_words(_names(blamed))}{how_much}"
-    elif (blamed == found.recorded).all():
-        who = lead_words(_names(blamed), _names(found.recorded)).capitalize()
-    elif blamed.sum() >= NEARLY_ALL * found.recorded.sum():
-        who = f"Nearly all leads{how_much}"
+        who = f"Also {lead_words(_names(blamed))}{share_words}"
+    elif (blamed == draft.recorded).all():
+        who = lead_words(_names(blamed), _names(draft.recorded)).capitalize()
+    elif blamed.sum() >= NEARLY_ALL * draft.recorded.sum():
+        who = f"Nearly all leads{share_words}"
     else:
-        who = f"Mostly {lead_words(_names(blamed))}{how_much}"
-    found.sentences.append(f"{who}{_span_words(found.span_s)}: {_cause_words(by_kind)}.")
+        who = f"Mostly {lead_words(_names(blamed))}{share_words}"
+    draft.sentences.append(f"{who}{_span_words(draft.span_s)}: {_artefact_words(by_kind)}.")
 
 
 def leads_to_blame(by_lead: npt.ArrayLike) -> BoolArray:
@@ -273,14 +294,15 @@ def leads_to_blame(by_lead: npt.ArrayLike) -> BoolArray:
     Returns
     -------
     ndarray of bool, shape (n_leads,)
-        All False if all parts are 0.
+        All False if all terms are 0.
     """
-    parts = np.asarray(by_lead, dtype=np.float64)
-    if parts.sum() <= 0:
-        return np.zeros(parts.shape, dtype=np.bool_)
-    falling = np.sort(parts)[::-1]
-    enough = int(np.searchsorted(np.cumsum(falling), BLAME_SHARE * parts.sum() * (1 - 1e-9)))
-    return np.asarray(parts >= NEARLY * falling[enough])
+    terms = np.asarray(by_lead, dtype=np.float64)
+    if terms.sum() <= 0:
+        return np.zeros(terms.shape, dtype=np.bool_)
+    falling = np.sort(terms)[::-1]
+    # A hair less than two thirds: rounding of the running sum must not call for one more lead.
+    enough = int(np.searchsorted(np.cumsum(falling), BLAME_SHARE * terms.sum() * (1 - 1e-9)))
+    return np.asarray(terms >= NEARLY * falling[enough])
 
 
 def lead_words(leads: Sequence[str], among: Sequence[str] = LEADS) -> str:
@@ -291,6 +313,10 @@ def lead_words(leads: Sequence[str], among: Sequence[str] = LEADS) -> str:
     leads : sequence of str
     among : sequence of str
         The leads there are; all of them are ``"all leads"``, or ``"all recorded leads"``.
+
+    Returns
+    -------
+    str
     """
     chosen = set(leads)
     if chosen == set(among):
@@ -328,15 +354,16 @@ def _names(chosen: BoolArray) -> tuple[str, ...]:
     return tuple(lead for lead, is_chosen in zip(LEADS, chosen, strict=True) if is_chosen)
 
 
-def _calm_words(strange: bool, *, suspicious: bool) -> str:
-    if strange:
+def _calm_words(novel: bool, *, misplaced: bool) -> str:
+    if novel:
         return (
             "The uncertainty is as low as on most ECGs, but this window is unlike those that the "
             "model learnt from, so that cannot be trusted here."
         )
-    if suspicious:
+    if misplaced:
+        # What is wrong follows; "nothing stands out" would contradict it.
         return "The uncertainty is as low as on most ECGs."
-    return "Nothing stands out: as sure as on most ECGs."
+    return _CALM
 
 
 def _missing_words(missing: BoolArray, share: float) -> str:
@@ -353,12 +380,13 @@ def _span_words(span_s: tuple[float, float] | None) -> str:
     if span_s is None:
         return ""
     start_s, end_s = span_s
+    # A short span would often begin and end at the same whole second.
     digits = 0 if end_s - start_s >= 2 else 1
     return f", seconds {start_s:.{digits}f} to {end_s:.{digits}f}"
 
 
-def _cause_words(by_kind: Mapping[str, Sequence[str]]) -> str:
-    """Leads in which nothing is to be seen go without a word beside others."""
+def _artefact_words(by_kind: Mapping[str, Sequence[str]]) -> str:
+    """Leads without an artefact are not mentioned beside leads that have one."""
     named = {kind: leads for kind, leads in by_kind.items() if kind != NONE} or by_kind
     if len(by_kind) == 1:
         return "".join(ARTEFACT_WORDS[kind] for kind in named)

@@ -61,6 +61,19 @@ class Reference:
         ----------
         values : ndarray, shape (n,)
             One uncertainty per window, all finite.
+        name : str
+            What the cohort is, for a person.
+        simulated : bool
+            True when every window was simulated.
+
+        Returns
+        -------
+        Reference
+
+        Raises
+        ------
+        ValueError
+            There is no value, or one that is not finite.
         """
         values = np.asarray(values, dtype=np.float64).ravel()
         if values.size == 0 or not np.isfinite(values).all():
@@ -87,6 +100,8 @@ class Reference:
         """
         x = np.asarray(values, dtype=np.float64)
         q = self.quantiles
+        # In steps of a tenth of a percent: the middle of the quantiles that equal the value, or
+        # the place between the two that enclose it.
         first = np.searchsorted(q, x, side="left")
         after = np.searchsorted(q, x, side="right")
         tied = 0.5 * (first + after - 1)
@@ -126,6 +141,15 @@ class Reference:
     def from_dict(cls, values: Mapping[str, Any]) -> Reference:
         """Read what `to_dict` wrote.
 
+        Parameters
+        ----------
+        values : mapping
+            With exactly the keys ``name``, ``n``, ``quantiles`` and ``simulated``.
+
+        Returns
+        -------
+        Reference
+
         Raises
         ------
         CheckpointError
@@ -136,6 +160,7 @@ class Reference:
                 f"The uncertainty reference has the keys {sorted(values)}, and needs exactly "
                 f"{sorted(_KEYS)}. Build the model folder again or take an undamaged copy."
             )
+        # Exact types: True is an int to Python, and no count.
         kinds = {"name": str, "n": int, "simulated": bool, "quantiles": list}
         for key, kind in kinds.items():
             if type(values[key]) is not kind:
@@ -163,7 +188,13 @@ class Reference:
 
     @classmethod
     def from_json(cls, text: str) -> Reference:
-        """Read the text of a ``reference.json``; CheckpointError if it is not one."""
+        """Read the text of a ``reference.json``.
+
+        Raises
+        ------
+        CheckpointError
+            It is not the text of one.
+        """
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:

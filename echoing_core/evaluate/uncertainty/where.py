@@ -219,7 +219,7 @@ def _attributed(scorer: Scorer, windows: Sequence[Window]) -> dict[str, Attribut
     signal_mv = np.stack([window.signal_mv for window in windows])
     valid = np.stack([window.valid for window in windows])
     return {
-        name: attribute_windows(encoder, scorer.scaler, signal_mv, valid)[1]
+        name: attribute_windows(encoder, scorer.scaler, signal_mv, valid)
         for name, encoder in ((SIGMA2, scorer.trained), (RANDOM, scorer.random))
     }
 

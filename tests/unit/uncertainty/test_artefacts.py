@@ -10,7 +10,7 @@ import pytest
 from echoing_core.records import LEADS
 from echoing_core.signals import standardise
 from echoing_core.simulate import simulate_study
-from echoing_core.simulate.noise.misplacement import misplace
+from echoing_core.simulate.noise.electrodes import misplace
 from echoing_core.uncertainty.artefacts import ARMS, CHEST, GROUND, suspected_misplacements
 
 MEASURED = ("measured",) * 12

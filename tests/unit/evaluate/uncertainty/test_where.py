@@ -62,13 +62,11 @@ def figure(part: Part, data: str, task: str, metric: str, score: str = "sigma^2"
     return found
 
 
-def by_size(
-    _: object, __: object, signal_mv: np.ndarray, valid: BoolArray
-) -> tuple[None, Attribution]:
+def by_size(_: object, __: object, signal_mv: np.ndarray, valid: BoolArray) -> Attribution:
     """A part that is the mean steepness of its cell, and so knows muscle noise from rest."""
     steep = np.abs(np.diff(signal_mv, axis=2, append=signal_mv[..., -1:])) * valid
     cells = np.median(steep.reshape(len(steep), 12, N_CHUNKS, -1), axis=3)
-    return None, Attribution(cells.astype(np.float32), np.zeros(len(steep), dtype=np.float32))
+    return Attribution(cells.astype(np.float32), np.zeros(len(steep), dtype=np.float32))
 
 
 @pytest.mark.parametrize(
