@@ -154,11 +154,11 @@ def _deliver_videos(
 ) -> None:
     from dataclasses import asdict
 
-    from echoing_core.metrics.results import to_markdown, to_records
+    from echoing_core.metrics.results import results_table, to_records
 
     for study, why in measured.failures.items():
         typer.echo(f"left out {study}: {why}", err=True)
-    table = to_markdown(measured.results)
+    table = results_table(measured.results).to_markdown()
     if json_out is not None:
         content: dict[str, Any] = {
             "disclaimer": DISCLAIMER,
@@ -179,9 +179,9 @@ def _deliver_videos(
 def _deliver(
     measured: MeasuredTeacher, teacher: str, json_out: str | None, markdown_out: str | None
 ) -> None:
-    from echoing_core.metrics.results import to_markdown, to_records
+    from echoing_core.metrics.results import results_table, to_records
 
-    table = to_markdown(measured.results)
+    table = results_table(measured.results).to_markdown()
     if json_out is not None:
         content: dict[str, Any] = {
             "disclaimer": DISCLAIMER,

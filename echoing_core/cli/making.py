@@ -160,7 +160,7 @@ def evaluate_demo(
 ) -> None:
     """Zero-shot and retrieval figures with intervals, beside those of random weights."""
     from echoing_core import services
-    from echoing_core.metrics.results import to_markdown, to_records
+    from echoing_core.metrics.results import results_table, to_records
 
     at_most_one_on_stdout(json_out, markdown_out)
     folder = model if model is not None else services.assets_folder() / "models" / "demo"
@@ -173,7 +173,7 @@ def evaluate_demo(
             n_resamples=resamples,
             progress=progress,
         )
-    table = to_markdown(results)
+    table = results_table(results).to_markdown()
     if json_out is not None:
         content = {
             "disclaimer": DISCLAIMER,

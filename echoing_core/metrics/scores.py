@@ -12,7 +12,18 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from echoing_core.metrics.distances import cosine, csd
+from echoing_core.records import GaussianEmbedding
+
 Floats = npt.NDArray[np.float64]
+
+CSD, COSINE = "csd", "cosine"
+"""Orders of a search: by sampled distance, or by the cosine of the means alone."""
+
+EXACT_PAIR, SAME_TEXT = "exact pair", "same text"
+"""What is a hit for a report: its own ECG alone, or any ECG whose report has the same text."""
+
+_QUERIES_AT_ONCE = 256
 
 
 def auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
@@ -161,6 +172,49 @@ def same_text_ranks(
     query = np.asarray([codes.setdefault(text, len(codes)) for text in query_texts])
     gallery = np.asarray([codes.setdefault(text, len(codes)) for text in gallery_texts])
     return relevant_ranks(distances, query[:, None] == gallery[None, :])
+
+
+def text_to_ecg_ranks(
+    text: GaussianEmbedding,
+    ecg: GaussianEmbedding,
+    reports: Sequence[str],
+    *,
+    order: str = CSD,
+    hit: str = EXACT_PAIR,
+) -> npt.NDArray[np.int64]:
+    """Rank of each report's ECG among all ECGs.
+
+    Parameters
+    ----------
+    text, ecg : GaussianEmbedding, n rows
+        Row i of both belongs to one study; every report is a query in a gallery of all ECGs.
+    reports : sequence of str, length n
+        The texts, for `SAME_TEXT`.
+    order : {"csd", "cosine"}
+    hit : {"exact pair", "same text"}
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        1 is best; a tie counts against.
+    """
+    if order not in (CSD, COSINE) or hit not in (EXACT_PAIR, SAME_TEXT):
+        raise ValueError(f"no ranking by {order!r} with hits by {hit!r}")
+    if hit == SAME_TEXT:
+        codes: dict[str, int] = {}
+        match = np.asarray([codes.setdefault(report, len(codes)) for report in reports])
+    else:
+        match = np.arange(len(ecg))
+    ranks = []
+    # Some queries at a time: the distances within a gallery of 25,000 would need 5 GB.
+    for first in range(0, len(text), _QUERIES_AT_ONCE):
+        rows = slice(first, first + _QUERIES_AT_ONCE)
+        if order == CSD:
+            distance = csd(text.mu[rows], text.log_var[rows], ecg.mu, ecg.log_var)
+        else:
+            distance = 1.0 - cosine(text.mu[rows], ecg.mu)
+        ranks.append(relevant_ranks(distance, match[rows, None] == match[None, :]))
+    return np.concatenate(ranks)
 
 
 def recall_at_k(ranks: npt.ArrayLike, k: int) -> float:

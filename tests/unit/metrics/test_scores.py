@@ -10,7 +10,7 @@ import pytest
 
 from echoing_core.metrics import scores as metrics
 from echoing_core.metrics.bootstrap import Estimate, patient_bootstrap, patient_bootstrap_all
-from echoing_core.metrics.results import Result, to_markdown, to_records
+from echoing_core.metrics.results import Result, results_table, to_records
 
 # Four queries and four gallery items; query i belongs to item i.
 DISTANCES = np.array(
@@ -217,7 +217,7 @@ def result(data: str, value: float) -> Result:
 
 def test_tables_say_simulated_and_cannot_be_broken_by_a_name():
     results = [result("test patients", 0.8125), result("simulated cohort", float("nan"))]
-    lines = to_markdown(results).splitlines()
+    lines = results_table(results).to_markdown().splitlines()
     assert lines[2] == (
         "| test patients (simulated) | AF \\| flutter | AUROC | demo | 0.812 "
         "| 0.713 to 0.912 (95 %) | 40 (30), gallery 9 |"
