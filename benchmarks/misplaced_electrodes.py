@@ -16,7 +16,7 @@ import numpy as np
 
 from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.records import LEADS
-from echoing_core.simulate.noise.misplacement import MISPLACEMENTS, misplace
+from echoing_core.simulate.noise.electrodes import MISPLACEMENTS, misplace
 from echoing_core.uncertainty.artefacts import ARMS, CHEST, GROUND, suspected_misplacements
 
 SEED = 5

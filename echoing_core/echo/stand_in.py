@@ -32,8 +32,8 @@ from echoing_core.echo.loading import (
 )
 from echoing_core.echo.teacher import prepare_frames
 from echoing_core.progress import SILENT, Progress
-from echoing_core.simulate.echo.reports import echo_report, ejection_fraction_sentence
 from echoing_core.simulate.heart.state import HeartState
+from echoing_core.simulate.reports import echo_report, ejection_fraction_sentence
 
 _CLIP_NORM = 1.0
 _BANK_STRIDE = 3

@@ -44,9 +44,8 @@ from echoing_core.metrics.results import Result
 from echoing_core.metrics.scores import auroc
 from echoing_core.progress import SILENT, Progress
 from echoing_core.simulate.ecg.reading import true_labels
-from echoing_core.simulate.ecg.study import patient_state
 from echoing_core.simulate.echo.clips import study_clips
-from echoing_core.simulate.heart.identity import parse_record_id, patient_id
+from echoing_core.simulate.heart.patients import parse_record_id, patient_id, patient_state
 from echoing_core.simulate.heart.state import HeartState
 
 Floats = npt.NDArray[np.float64]

@@ -1,10 +1,11 @@
 """The findings a report is composed of, their limits, and how each is worded.
 
 For each finding: one fixed phrase as a cart prints it, and several as people write it.
-`composing` makes sentences of them. Every phrase is a noun phrase in lower case, so that it can stand alone, follow "no", "possible"
-or "ecg shows", and be joined to others. The five diagnostic superclasses are those of PTB-XL
-(Wagner et al. 2020); their own words ("conduction disturbance", "hypertrophy"...) stand in some
-phrases, so that a text model meets them beside the particular finding.
+`composing` makes sentences of them. Every phrase is a noun phrase in lower case, so that it can
+stand alone, follow "no", "possible" or "ecg shows", and be joined to others. The five diagnostic
+superclasses are those of PTB-XL (Wagner et al. 2020); their own words ("conduction disturbance",
+"hypertrophy"...) stand in some phrases, so that a text model meets them beside the particular
+finding.
 """
 
 from __future__ import annotations

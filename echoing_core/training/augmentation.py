@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from echoing_core.records import LEADS, STANDARD_FS_HZ, BoolArray
 from echoing_core.signals.filters import bandpass
-from echoing_core.simulate.noise.shapes import LEADS_FROM_ELECTRODES
+from echoing_core.simulate.noise.electrodes import LEADS_FROM_ELECTRODES
 from echoing_core.simulate.noise.spans import corrupt
 
 FloatArray = npt.NDArray[np.float32]

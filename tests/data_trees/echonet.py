@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from echoing_core.io import write_avi
-from echoing_core.simulate.ecg.study import patient_state
 from echoing_core.simulate.echo.clips import study_clips
+from echoing_core.simulate.heart.patients import patient_state
 
 SEED = 41
 COLUMNS = "FileName,EF,ESV,EDV,FrameHeight,FrameWidth,FPS,NumberOfFrames,Split"

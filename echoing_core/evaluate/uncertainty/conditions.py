@@ -19,7 +19,7 @@ from echoing_core.evaluate.uncertainty.part import Floats
 from echoing_core.evaluate.uncertainty.stress_noise import StressNoise, lead_noise, noisy_window
 from echoing_core.records import STANDARD_FS_HZ, BoolArray, FloatArray
 from echoing_core.signals.filters import bandpass
-from echoing_core.simulate.noise.misplacement import misplace
+from echoing_core.simulate.noise.electrodes import misplace
 from echoing_core.simulate.noise.shapes import DRAW
 from echoing_core.training.augmentation import disturb, drop_leads
 

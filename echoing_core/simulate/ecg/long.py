@@ -18,8 +18,14 @@ from echoing_core.errors import ConfigError
 from echoing_core.records import FRANK_LEADS, LEADS, Recording
 from echoing_core.simulate.ecg.heart_vector import render, twelve_leads
 from echoing_core.simulate.ecg.reading import find_in_ecg, measure_beat, true_labels
-from echoing_core.simulate.ecg.study import SIMULATED_NOTE, patient_body, patient_state
-from echoing_core.simulate.heart import identity
+from echoing_core.simulate.ecg.study import patient_body
+from echoing_core.simulate.heart.patients import (
+    LONG,
+    SIMULATED_NOTE,
+    patient_id,
+    patient_state,
+    stream,
+)
 from echoing_core.simulate.heart.rhythm import BeatTrain, beat_train
 from echoing_core.simulate.heart.state import HeartState
 from echoing_core.simulate.noise.spans import NoiseEpisode, NoiseSpan, add_noise, noise_floor
@@ -107,7 +113,7 @@ def simulate_long(
     """
     _check(duration_s, fs_hz, leads, schedule or ())
     n_times = round(duration_s * fs_hz)
-    rng = identity.stream(identity.LONG, seed, patient)
+    rng = stream(LONG, seed, patient)
     base = patient_state(seed, patient)
     build, torso = patient_body(seed, patient)
     stretches = _stretches(base, schedule or (), duration_s)
@@ -133,7 +139,7 @@ def simulate_long(
                 start_s=lo / fs_hz,
                 n_times=hi - lo,
                 fs_hz=fs_hz,
-                rng=identity.stream(identity.LONG, seed, patient, number + 1),
+                rng=stream(LONG, seed, patient, number + 1),
             )
             signal[:, lo:hi] = xyz if leads == "xyz" else twelve_leads(eight)
             signal[:, lo:hi] += noise_floor(signal.shape[0], hi - lo, fs_hz, rng, size_mv=0.005)
@@ -153,7 +159,7 @@ def simulate_long(
     first = find_in_ecg(
         base, measure_beat(base, build, torso), np.concatenate([t.kind for t in trains])
     )
-    name = f"{identity.patient_id(seed, patient)}-long"
+    name = f"{patient_id(seed, patient)}-long"
     return SimulatedLong(
         recording=Recording(
             signal_mv=signal,

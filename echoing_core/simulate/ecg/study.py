@@ -11,17 +11,27 @@ import numpy.typing as npt
 from echoing_core.records import FRANK_LEADS, LEADS, Recording
 from echoing_core.simulate.ecg.heart_vector import Torso, render, sample_torso, twelve_leads
 from echoing_core.simulate.ecg.reading import find_in_ecg, find_in_echo, measure_beat, true_labels
-from echoing_core.simulate.ecg.reporting import write_report
 from echoing_core.simulate.ecg.waves import Build, sample_build
-from echoing_core.simulate.heart import identity
+from echoing_core.simulate.heart.patients import (
+    BEATS,
+    BUILD,
+    NOISE,
+    REPORT,
+    SIMULATED_NOTE,
+    VCG_NOISE,
+    parse_record_id,
+    patient_id,
+    patient_state,
+    record_id,
+    stream,
+    study_id,
+)
 from echoing_core.simulate.heart.rhythm import beat_train
-from echoing_core.simulate.heart.sampling import drift, sample_heart_state
 from echoing_core.simulate.heart.state import HeartState
 from echoing_core.simulate.noise.spans import NoiseSpan, corrupt, noise_floor
+from echoing_core.simulate.reports import write_report
 
 F32 = npt.NDArray[np.float32]
-
-SIMULATED_NOTE = "Simulated by EchoingECG; no person stands behind it."
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,7 @@ class SimulatedStudy:
     @functools.cached_property
     def recording_xyz(self) -> Recording:
         """The same heart in X, Y, Z with a noise floor of its own."""
-        rng = identity.stream(identity.VCG_NOISE, *identity.parse_record_id(self.record_id))
+        rng = stream(VCG_NOISE, *parse_record_id(self.record_id))
         fs_hz = self.recording_12.fs_hz
         noise = noise_floor(3, self.clean_xyz.shape[1], fs_hz, rng)
         return Recording(
@@ -123,15 +133,9 @@ class SimulatedStudy:
         )
 
 
-def patient_state(seed: int, patient: int, ecg: int = 0) -> HeartState:
-    """Return the heart of a patient at the time of one ECG."""
-    state = sample_heart_state(identity.stream(identity.HEART, seed, patient))
-    return state if ecg == 0 else drift(state, identity.stream(identity.DRIFT, seed, patient, ecg))
-
-
 def patient_body(seed: int, patient: int, torso_spread: float = 1.0) -> tuple[Build, Torso]:
     """Return what shapes all ECGs of a patient: the waves' build and the torso."""
-    rng = identity.stream(identity.BUILD, seed, patient)
+    rng = stream(BUILD, seed, patient)
     return sample_build(rng), sample_torso(rng, torso_spread)
 
 
@@ -147,7 +151,7 @@ def simulate_study(
     patient : int
         Number of the patient in the cohort, from 0.
     ecg : int
-        Number of the ECG of this patient, from 0; `identity.ecg_count` says how many there are
+        Number of the ECG of this patient, from 0; `ecg_count` says how many there are
         in a cohort.
 
     Raises
@@ -158,7 +162,7 @@ def simulate_study(
     state = patient_state(seed, patient, ecg)
     build, torso = patient_body(seed, patient, config.torso_spread)
     fs_hz, n_times = config.fs_hz, round(config.duration_s * config.fs_hz)
-    rng = identity.stream(identity.BEATS, seed, patient, ecg)
+    rng = stream(BEATS, seed, patient, ecg)
     train = beat_train(state, 0.0, config.duration_s, rng)
     xyz, eight = render(
         state, build, torso, train, start_s=0.0, n_times=n_times, fs_hz=fs_hz, rng=rng
@@ -169,7 +173,7 @@ def simulate_study(
     inside = (train.onset_s > 0.0) & (train.onset_s < config.duration_s - 0.15)
     findings = find_in_ecg(state, measure_beat(state, build, torso), train.kind[inside])
     echo_findings = find_in_echo(state)
-    report_rng = identity.stream(identity.REPORT, seed, patient, ecg)
+    report_rng = stream(REPORT, seed, patient, ecg)
     style = "machine" if report_rng.random() < config.machine_share else "free"
     report = write_report(
         state,
@@ -181,10 +185,10 @@ def simulate_study(
         omission=config.omission,
         wrong=config.wrong,
     )
-    name = identity.record_id(seed, patient, ecg)
+    name = record_id(seed, patient, ecg)
     return SimulatedStudy(
-        patient_id=identity.patient_id(seed, patient),
-        study_id=f"{identity.patient_id(seed, patient)}-s{ecg}",
+        patient_id=patient_id(seed, patient),
+        study_id=study_id(seed, patient, ecg),
         record_id=name,
         state=state,
         recording_12=Recording(
@@ -217,13 +221,13 @@ def redraw(record_id: str, config: SimulationConfig = DEFAULT_CONFIG) -> Simulat
     ConfigError
         If it is not the name of a simulated record.
     """
-    return simulate_study(*identity.parse_record_id(record_id), config=config)
+    return simulate_study(*parse_record_id(record_id), config=config)
 
 
 def _with_noise(
     clean: F32, fs_hz: float, config: SimulationConfig, seed: int, patient: int, ecg: int
 ) -> tuple[F32, tuple[NoiseSpan, ...], str]:
-    rng = identity.stream(identity.NOISE, seed, patient, ecg)
+    rng = stream(NOISE, seed, patient, ecg)
     floor = noise_floor(12, clean.shape[1], fs_hz, rng, size_mv=rng.uniform(0.003, 0.013))
     u = rng.random()
     if u < config.clean_share:

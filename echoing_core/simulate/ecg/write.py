@@ -19,7 +19,7 @@ from echoing_core.simulate.ecg.study import (
     simulate_study,
 )
 from echoing_core.simulate.echo.clips import study_clips
-from echoing_core.simulate.heart import identity
+from echoing_core.simulate.heart.patients import ecg_count, parse_record_id, split_of
 
 _README = """\
 SIMULATED ECGs. No person stands behind any of these records.
@@ -137,7 +137,7 @@ def _write_echo(folder: Path, study: SimulatedStudy) -> str:
     """Write the clips of a study; returns their folder as the table names it."""
     place = f"echo/{study.study_id}"
     (folder / place).mkdir()
-    for clip in study_clips(*identity.parse_record_id(study.record_id)):
+    for clip in study_clips(*parse_record_id(study.record_id)):
         write_avi(folder / place / f"{clip.view}.avi", clip)
     return place
 
@@ -149,7 +149,7 @@ def study_row(study: SimulatedStudy) -> dict[str, Any]:
         "study_id": study.study_id,
         "record_id": study.record_id,
         "path": f"records/{study.record_id}",
-        "split": identity.split_of(study.patient_id),
+        "split": split_of(study.patient_id),
         "simulated": True,
         "quality": study.quality,
         "echo_path": "",
@@ -167,7 +167,7 @@ def _cohort(
 ) -> Iterator[tuple[SimulatedStudy, int]]:
     """Every study; the number is the patients done, 0 before a patient's last ECG."""
     for patient in range(n_patients):
-        count = identity.ecg_count(seed, patient)
+        count = ecg_count(seed, patient)
         for ecg in range(count):
             study = simulate_study(seed, patient, ecg, config)
             yield study, patient + 1 if ecg == count - 1 else 0

@@ -3,8 +3,9 @@
 The ventricle reaches the ECG through one noisy number, the visible severity: every sign of a
 low ejection fraction (bundle branch block, infarct pattern, flat or inverted T waves, P terminal
 force, ectopy, heart rate) is drawn from it, and none from the ejection fraction itself. So the
-noise of that one number bounds what any reader of the ECG can know (`simulate/ceiling.py`
-measures the bound). Wall thickness reaches the ECG the same way, through a visible hypertrophy.
+noise of that one number bounds what any reader of the ECG can know
+(`benchmarks/simulated_ceiling.py` measures the bound). Wall thickness reaches the ECG the same way,
+through a visible hypertrophy.
 
 Directions and rough sizes of the couplings follow the literature; prevalences are those of a
 disease-enriched hospital sample and are choices of ours:

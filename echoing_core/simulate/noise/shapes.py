@@ -6,28 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.records import LEADS
+from echoing_core.simulate.noise.electrodes import LEADS_FROM_ELECTRODES
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
-
-ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
-
-_CENTRAL = [1 / 3, 1 / 3, 1 / 3]
-
-
-def _electrodes_to_leads() -> F64:
-    limb = np.array(
-        [[-1, 1, 0], [-1, 0, 1], [0, -1, 1], [1, -0.5, -0.5], [-0.5, 1, -0.5], [-0.5, -0.5, 1]]
-    )
-    matrix = np.zeros((12, 9))
-    matrix[:6, :3] = limb
-    matrix[6:, :3] = [[-share for share in _CENTRAL]] * 6
-    matrix[6:, 3:] = np.eye(6)
-    return matrix
-
-
-LEADS_FROM_ELECTRODES = _electrodes_to_leads()
-"""Shape (12, 9): potentials of `ELECTRODES` to the leads in the order of `LEADS`."""
 
 
 def source_sizes(kind: str, n: int, severity: float, rng: np.random.Generator) -> F32:

@@ -17,14 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.records import LEADS
-from echoing_core.simulate.noise.shapes import (
-    DRAW,
-    LEADS_FROM_ELECTRODES,
-    clip,
-    lose_signal,
-    source_sizes,
-    wander,
-)
+from echoing_core.simulate.noise.electrodes import LEADS_FROM_ELECTRODES
+from echoing_core.simulate.noise.shapes import DRAW, clip, lose_signal, source_sizes, wander
 
 F32 = npt.NDArray[np.float32]
 

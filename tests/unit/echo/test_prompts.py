@@ -14,14 +14,10 @@ from echoing_core.echo.prompts import (
     filled,
     regression_reading,
 )
+from echoing_core.reports.echo_text.writing import EF_SENTENCES
 from echoing_core.simulate.ecg.reading import true_labels
-from echoing_core.simulate.ecg.study import patient_state
-from echoing_core.simulate.echo.reports import (
-    EF_SENTENCES,
-    READER_SD_POINTS,
-    echo_report,
-    echo_sentences,
-)
+from echoing_core.simulate.heart.patients import patient_state
+from echoing_core.simulate.reports import READER_SD_POINTS, echo_report, echo_sentences
 
 
 def test_candidates_are_both_templates_with_every_value() -> None:

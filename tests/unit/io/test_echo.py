@@ -25,7 +25,7 @@ from echoing_core.io.echo.frames import resized
 from echoing_core.records import EchoClip
 from echoing_core.simulate import write_cohort
 from echoing_core.simulate.echo.clips import study_clips
-from echoing_core.simulate.heart.identity import parse_record_id
+from echoing_core.simulate.heart.patients import parse_record_id
 
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("av")

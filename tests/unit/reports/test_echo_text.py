@@ -18,8 +18,8 @@ from echoing_core.evaluate.echo_text import (
 )
 from echoing_core.reports.echo_text.reading import FINDINGS, echo_findings
 from echoing_core.reports.echo_text.sentences import number_of, sentences
-from echoing_core.simulate.echo.reports import echo_report, echo_sentences
 from echoing_core.simulate.heart.sampling import sample_heart_state
+from echoing_core.simulate.reports import echo_report, echo_sentences
 
 SENTENCES = Path(__file__).resolve().parents[2] / "data_trees" / "echo_sentences.csv"
 

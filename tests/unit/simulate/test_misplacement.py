@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from echoing_core.records import LEADS
-from echoing_core.simulate.noise.misplacement import MISPLACEMENTS, misplace
-from echoing_core.simulate.noise.shapes import LEADS_FROM_ELECTRODES
+from echoing_core.simulate.noise.electrodes import LEADS_FROM_ELECTRODES, MISPLACEMENTS, misplace
 
 
 def test_misplaced_electrodes_give_the_leads_that_cardiology_knows() -> None:

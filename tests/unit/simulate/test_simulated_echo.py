@@ -21,9 +21,9 @@ from echoing_core.simulate.echo.anatomy import (
     side_motion,
 )
 from echoing_core.simulate.echo.clips import VIEWS, echo_clip, simulate_echo, study_clips
-from echoing_core.simulate.echo.measure import measure_cavity_mm, measure_ef
 from echoing_core.simulate.heart.rhythm import beat_train
 from echoing_core.simulate.heart.state import HeartState
+from tests.echo_measure import measure_cavity_mm, measure_ef
 
 
 def heart(seed: int, **changes: object) -> HeartState:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.simulated_ceiling import estimate_ceiling
 from echoing_core.errors import ConfigError
 from echoing_core.io import read_recording
 from echoing_core.progress import Progress
@@ -27,14 +28,14 @@ from echoing_core.simulate import (
     simulate_study,
     write_cohort,
 )
-from echoing_core.simulate.ceiling import estimate_ceiling
 from echoing_core.simulate.ecg.heart_vector import Torso, render
 from echoing_core.simulate.ecg.reading import measure_beat
-from echoing_core.simulate.ecg.study import patient_body, patient_state
+from echoing_core.simulate.ecg.study import patient_body
 from echoing_core.simulate.ecg.waves import sample_build
+from echoing_core.simulate.heart.patients import patient_state
 from echoing_core.simulate.heart.rhythm import CONDUCTED, PVC, BeatTrain, beat_train, flutter_ratio
 from echoing_core.simulate.heart.state import HeartState
-from echoing_core.simulate.noise.shapes import LEADS_FROM_ELECTRODES
+from echoing_core.simulate.noise.electrodes import LEADS_FROM_ELECTRODES
 from echoing_core.simulate.noise.spans import add_noise
 
 SEED = 3

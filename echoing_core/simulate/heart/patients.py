@@ -1,4 +1,4 @@
-"""Names of simulated patients and records, and the random numbers that belong to them.
+"""Patients of a simulated cohort: their names, their hearts and their streams of random numbers.
 
 Everything about a simulated ECG follows from three whole numbers: the cohort's seed, the patient
 and the ECG. Each purpose draws from its own stream, so that more draws for one of them (noise,
@@ -13,6 +13,10 @@ import re
 import numpy as np
 
 from echoing_core.errors import ConfigError
+from echoing_core.simulate.heart.sampling import drift, sample_heart_state
+from echoing_core.simulate.heart.state import HeartState
+
+SIMULATED_NOTE = "Simulated by EchoingECG; no person stands behind it."
 
 # Purposes start at one: SeedSequence pads its words with zeros.
 HEART, BUILD, DRIFT, BEATS, NOISE, REPORT, VCG_NOISE, LONG, ECHO = range(1, 10)
@@ -45,6 +49,11 @@ def record_id(seed: int, patient: int, ecg: int = 0) -> str:
     return f"{patient_id(seed, patient)}-{ecg}"
 
 
+def study_id(seed: int, patient: int, ecg: int = 0) -> str:
+    """Name of a simulated examination: the ECG, its report and its echocardiogram."""
+    return f"{patient_id(seed, patient)}-s{ecg}"
+
+
 def parse_record_id(name: str) -> tuple[int, int, int]:
     """Return seed, patient and ECG of a record's name.
 
@@ -72,3 +81,24 @@ def split_of(patient: str) -> str:
     """Split of a patient's name: 80 % train, 10 % valid, 10 % test, by SHA-256."""
     tenth = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big") % 10
     return {8: "valid", 9: "test"}.get(tenth, "train")
+
+
+def patient_state(seed: int, patient: int, ecg: int = 0) -> HeartState:
+    """Return the heart of a patient at the time of one ECG; the arguments determine it.
+
+    Parameters
+    ----------
+    seed : int
+        The cohort.
+    patient : int
+        From 0.
+    ecg : int
+        0 is the heart as it was drawn; at later ones rate, intervals and T waves have moved.
+
+    Raises
+    ------
+    ConfigError
+        If a number is negative.
+    """
+    state = sample_heart_state(stream(HEART, seed, patient))
+    return state if ecg == 0 else drift(state, stream(DRIFT, seed, patient, ecg))

@@ -1,5 +1,7 @@
 """How well the best possible reader of a simulated ECG could know the heart.
 
+    python benchmarks/simulated_ceiling.py [--hearts 20000]
+
 Every ECG is drawn from the fields of `HeartState` after the first five, and from random numbers
 that have nothing to do with the heart. So a classifier that is given exactly those fields (and
 age and sex, which an ECG shows in part) knows at least as much as any reader of the trace, and its
@@ -10,15 +12,17 @@ because all signs of it pass through one noisy number.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
 
 from echoing_core.reports.vocabulary import DLV_LVEDD_MM, SLVH_WALL_MM
-from echoing_core.simulate.ecg.study import patient_state
-from echoing_core.simulate.heart import identity
+from echoing_core.simulate.heart.patients import LONG, patient_state, stream
 from echoing_core.simulate.heart.sampling import SEVERITY_NOISE, deficit_of
 from echoing_core.simulate.heart.state import HeartState
 
@@ -85,9 +89,6 @@ def estimate_ceiling(
     """
     if target not in TARGETS:
         raise ValueError(f"target must be one of {TARGETS}, not {target!r}")
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.metrics import roc_auc_score
-
     states = [patient_state(seed, patient) for patient in range(n_hearts)]
     truth = np.array([_is_positive(target, state) for state in states])
     fields = ecg_fields(states)
@@ -104,7 +105,7 @@ def estimate_ceiling(
     score = model.predict_proba(fields)[:, 1]
     cut = _best_cut(score[:n_train], truth[:n_train])
     test, test_score = truth[n_train:], score[n_train:]
-    rng = identity.stream(identity.LONG, seed, 0)
+    rng = stream(LONG, seed, 0)
     draws = []
     for _ in range(n_bootstrap):
         rows = rng.integers(0, test.size, size=test.size)
@@ -124,10 +125,8 @@ def estimate_ceiling(
 
 def severity_bound(*, n_hearts: int = 20_000, seed: int = 1) -> float:
     """AUROC for LVEF < 40 % of the visible severity itself, before it is blurred into signs."""
-    from sklearn.metrics import roc_auc_score
-
     lvef = np.array([patient_state(seed, patient).lvef_pct for patient in range(n_hearts)])
-    rng = identity.stream(identity.LONG, seed, 1)
+    rng = stream(LONG, seed, 1)
     deficit = np.array([deficit_of(value) for value in lvef])
     severity = deficit + SEVERITY_NOISE * rng.normal(size=n_hearts)
     return float(roc_auc_score(lvef < 40.0, severity))
@@ -141,10 +140,31 @@ def _is_positive(target: str, state: HeartState) -> bool:
     return state.lvedd_mm > DLV_LVEDD_MM[state.sex]
 
 
-def _balanced_accuracy(said: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> float:
-    return float(0.5 * (said[truth].mean() + (~said[~truth]).mean()))
+def _balanced_accuracy(called: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> float:
+    return float(0.5 * (called[truth].mean() + (~called[~truth]).mean()))
 
 
 def _best_cut(score: F64, truth: npt.NDArray[np.bool_]) -> float:
     cuts = np.quantile(score, np.linspace(0.02, 0.98, 97))
     return float(max(cuts, key=lambda cut: _balanced_accuracy(score >= cut, truth)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hearts", type=int, default=20_000)
+    n_hearts = parser.parse_args().hearts
+    print("| target | AUROC | 95 % interval | balanced accuracy | prevalence |")
+    print("| --- | --- | --- | --- | --- |")
+    for target in TARGETS:
+        ceiling = estimate_ceiling(target, n_hearts=n_hearts)
+        low, high = ceiling.interval
+        print(
+            f"| {target} | {ceiling.auroc:.3f} | {low:.3f}-{high:.3f} "
+            f"| {ceiling.balanced_accuracy:.3f} | {ceiling.prevalence:.3f} |"
+        )
+    bound = severity_bound(n_hearts=n_hearts)
+    print(f"\nAUROC of the visible severity itself, for LVEF < 40 %: {bound:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,19 @@
-"""What a report says about a simulated study: not all that is there, rarely something wrong."""
+"""What the reports of simulated studies state, of the ECG and of the echocardiogram.
+
+A report does not state all that is there, and rarely something wrong. Which findings and numbers
+are stated is decided here; how they are worded is decided in `reports`.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from echoing_core.reports.composing import compose_report
+from echoing_core.reports.echo_text import writing
 from echoing_core.simulate.heart.state import HeartState
+
+READER_SD_POINTS = 3.0
+"""Two readings of one echocardiogram differ by about this much, and reports state one of them."""
 
 # What people take the trouble to deny.
 _DENIED_ECG = (
@@ -109,3 +117,37 @@ def write_report(
         heart_rate_bpm=round(state.heart_rate_bpm),
         doubtful=doubtful,
     )
+
+
+def ejection_fraction_sentence(state: HeartState, rng: np.random.Generator) -> str:
+    """State the ejection fraction as one reader would, with the reader's error."""
+    read_pct = state.lvef_pct + READER_SD_POINTS * rng.normal()
+    return writing.ejection_fraction_sentence(read_pct, rng)
+
+
+def echo_sentences(state: HeartState, rng: np.random.Generator) -> tuple[str, ...]:
+    """State a heart's ejection fraction, function, walls and size, in six sentences."""
+    return (
+        ejection_fraction_sentence(state, rng),
+        writing.function_sentence(state.lvef_pct, rng),
+        *writing.wall_sentences(state.wall_mm, rng),
+        *writing.size_sentences(state.lvedd_mm, state.sex, rng),
+    )
+
+
+def echo_report(
+    state: HeartState, rng: np.random.Generator, *, n_sentences: int | None = None
+) -> str:
+    """Compose the echo report of a simulated heart.
+
+    Parameters
+    ----------
+    state : HeartState
+    rng : numpy Generator
+        Chooses the wording, the sentences and their order.
+    n_sentences : int, optional
+        How many of the sentences are stated; without it, all.
+    """
+    sentences = echo_sentences(state, rng)
+    n_stated = len(sentences) if n_sentences is None else min(n_sentences, len(sentences))
+    return "".join(sentences[int(i)] for i in rng.permutation(len(sentences))[:n_stated])

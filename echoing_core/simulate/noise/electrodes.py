@@ -1,13 +1,39 @@
-"""Electrodes in each other's places: what the twelve leads of a heart then look like."""
+"""How electrodes make the leads, and what the leads look like with electrodes misplaced."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from echoing_core.records import BoolArray, FloatArray
-from echoing_core.simulate.noise.shapes import ELECTRODES, LEADS_FROM_ELECTRODES
+
+F64 = npt.NDArray[np.float64]
+
+ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
+"""The electrodes that measure; the right leg's is the ground."""
+
+
+def _leads_from_electrodes() -> F64:
+    matrix = np.zeros((12, 9))
+    # I, II, III (Einthoven); aVR, aVL, aVF (Goldberger: against the mean of the other two).
+    matrix[:6, :3] = [
+        [-1, 1, 0],
+        [-1, 0, 1],
+        [0, -1, 1],
+        [1, -0.5, -0.5],
+        [-0.5, 1, -0.5],
+        [-0.5, -0.5, 1],
+    ]
+    # V1-V6 against Wilson's central terminal, the mean of the three limb electrodes.
+    matrix[6:, :3] = -1 / 3
+    matrix[6:, 3:] = np.eye(6)
+    return matrix
+
+
+LEADS_FROM_ELECTRODES = _leads_from_electrodes()
+"""Shape (12, 9): potentials of `ELECTRODES` to the leads in the order of `LEADS`."""
 
 MISPLACEMENTS: Mapping[str, float] = {
     "arms": 0.35,
