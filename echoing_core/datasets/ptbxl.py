@@ -78,11 +78,19 @@ _N_NAMED = 3
 
 @dataclass(frozen=True)
 class PtbXl:
-    """PTB-XL for `datasets.preparing`.
+    """PTB-XL as an `Adapter`: the one way its tables and recordings are read.
 
-    The table has what `load_ptbxl` gives, ``scp_codes`` as JSON, ``statements_en`` (the official
-    English descriptions of the statements), ``report_original`` (German, some Swedish), and the
-    labels of `LABEL_GROUPS`.
+    Beyond `COLUMNS` the table has ``fold``, ``age`` (NaN where unknown; 300 in the file means over
+    89 and becomes 90), ``sex``, ``scp_codes`` (JSON of code to likelihood, 0 where not stated),
+    ``heart_axis``, ``statements_en`` (the official English descriptions of the statements),
+    ``report_original`` (German, some Swedish) and the `NOTES`. ``quality`` is ``"clean"``,
+    ``"noisy"`` (some note is there) or ``"unknown"`` (``metadata_complete`` is false, so that an
+    empty note says nothing).
+
+    ``label_NORM``, ``label_MI``, ``label_STTC``, ``label_CD`` and ``label_HYP`` follow the PTB-XL
+    benchmark: any listed diagnostic code counts, whatever its likelihood. The other labels, of
+    `LABEL_CODES` and `LABEL_GROUPS`, do too. Rows without ``patient_id`` count as patients of
+    their own: PTB-XL's folds are disjoint by patient already.
     """
 
     rate: Literal[100, 500] = field(
@@ -174,11 +182,11 @@ def load_ptbxl(
     folder: str | Path,
     *,
     folds: Sequence[int],
-    rate: int = 100,
+    rate: Literal[100, 500] = 100,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> StudySet:
-    """Read the recordings of some folds with labels, quality notes and an English report each.
+    """Read the recordings of some folds into memory, planned and read by `PtbXl`.
 
     Parameters
     ----------
@@ -197,15 +205,8 @@ def load_ptbxl(
     Returns
     -------
     StudySet
-        Signals of shape (n, 12, 1000). Beyond the common columns: ``fold``, ``age`` (NaN where
-        unknown; 300 in the file means over 89 and becomes 90), ``sex``, ``scp_codes`` (dict of
-        code to likelihood, 0 where not stated), ``heart_axis``, ``report_original`` and the
-        `NOTES`. ``quality`` is ``"clean"``, ``"noisy"`` (some note is there) or ``"unknown"``
-        (``metadata_complete`` is false, so that an empty note says nothing).
-
-        ``label_NORM``, ``label_MI``, ``label_STTC``, ``label_CD`` and ``label_HYP`` follow
-        the PTB-XL benchmark: any listed diagnostic code counts, whatever its likelihood. The
-        other labels, see `LABEL_CODES`, do too.
+        Signals of shape (n, 12, 1000). The table is that of `PtbXl.plan`, with ``scp_codes`` as
+        dict of code to likelihood.
 
     Raises
     ------
@@ -215,44 +216,42 @@ def load_ptbxl(
     Notes
     -----
     Rows whose files are missing or cannot be used, or which have no statement at all, are left
-    out, counted, and named in the log. Rows without ``patient_id`` count as patients of their
-    own: PTB-XL's folds are disjoint by patient already.
+    out, counted, and named in the log.
     """
     root = Path(folder)
-    table = _read_table(root, folds, rate)
-    column = _path_column(rate)
+    adapter = PtbXl(rate=rate, folds=tuple(folds), seed=seed)
+    plan = adapter.plan(root)
+    left_out = {f"has {NO_STATEMENT}": [item.detail for item in plan.left_out]}
     ecgs: list[StandardEcg] = []
-    kept: list[int] = []
-    skipped: dict[str, list[str]] = {"has no SCP statement": [], "has no file": []}
-    for done, (row, codes, name) in enumerate(
-        zip(table.index, table["scp_codes"], table[column], strict=True)
-    ):
-        progress(done, len(table))
+    rows: list[int] = []
+    n_planned = len(plan.table)
+    for row, name in enumerate(plan.table["path"]):
+        progress(row, n_planned)
         header = root / f"{name}.hea"
-        if not codes:
-            skipped["has no SCP statement"].append(str(name))
-        elif not header.is_file() or not header.with_suffix(".dat").is_file():
-            skipped["has no file"].append(str(name))
-        else:
-            try:
-                ecgs.append(_read_ecg(header))
-                kept.append(int(row))
-            except RecordError as error:
-                skipped.setdefault(str(error), []).append(str(name))
-    progress(len(table), len(table))
-    for reason, names in skipped.items():
+        if not header.is_file() or not header.with_suffix(".dat").is_file():
+            left_out.setdefault("has no file", []).append(name)
+            continue
+        try:
+            ecgs.append(adapter.read(root, {"path": name}))
+            rows.append(row)
+        except RecordError as error:
+            left_out.setdefault(str(error), []).append(name)
+    progress(n_planned, n_planned)
+    n_rows = n_planned + len(plan.left_out)
+    for reason, names in left_out.items():
         if names:
             named = ", ".join(names[:_N_NAMED]) + ("..." if len(names) > _N_NAMED else "")
             logger.warning(
-                "PTB-XL: %d of %d rows left out (%s): %s", len(names), len(table), named, reason
+                "PTB-XL: %d of %d rows left out (%s): %s", len(names), n_rows, named, reason
             )
     if not ecgs:
         raise DataSetError(
-            f"None of the {len(table)} rows of folds {list(folds)} has a usable recording under "
+            f"None of the {n_rows} rows of folds {list(folds)} has a usable recording under "
             f"records{rate}. Download that folder, or choose the other rate."
         )
+    table = plan.table.iloc[rows].reset_index(drop=True)
     return StudySet(
-        _study_table(table.loc[kept].reset_index(drop=True), seed),
+        table.assign(scp_codes=table["scp_codes"].map(json.loads)),
         np.stack([ecg.signal_mv for ecg in ecgs]).astype(np.float32, copy=False),
         np.stack([ecg.valid for ecg in ecgs]),
     )

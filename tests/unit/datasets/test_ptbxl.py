@@ -80,10 +80,12 @@ def tree(tmp_path: Path) -> Path:
     table.to_csv(tmp_path / "ptbxl_database.csv", index=False)
     with (tmp_path / "scp_statements.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["", "description", "diagnostic", "diagnostic_class"])
+        groups = ("diagnostic_class", "diagnostic_subclass", "form", "rhythm")
+        writer.writerow(["", "description", "diagnostic", *groups])
         for code in SCP_FINDINGS:
-            classes = superclasses_of_codes({code: 0.0})
-            writer.writerow([code, "", 1.0 if classes else "", *classes])
+            (diagnostic_class,) = superclasses_of_codes({code: 0.0}) or ("",)
+            diagnostic = 1.0 if diagnostic_class else ""
+            writer.writerow([code, "", diagnostic, diagnostic_class, "", "", ""])
     for ecg_id in (1, 2, 3, 4):  # number 5 is missing
         write_record(tmp_path, f"records100/00000/{ecg_id:05d}_lr", 100)
     write_record(tmp_path, "records500/00000/00001_hr", 500)
