@@ -5,7 +5,22 @@ printing a help text costs nothing.
 """
 
 from echoing_core.errors import CheckpointError, EchoingError
+from echoing_core.export.document import (
+    AnswerSection,
+    Document,
+    SearchSection,
+    clean_name,
+    deidentified,
+    document_html,
+    document_pdf,
+    document_png,
+)
 from echoing_core.export.track import Explanation
+from echoing_core.export.wording import (
+    interval_words,
+    percent_words,
+    percentile_words,
+)
 from echoing_core.io import TableLayout, TablePreview, read_recording
 from echoing_core.records import Answer, Hit
 from echoing_core.services.along import (
@@ -51,6 +66,7 @@ from echoing_core.services.echo import (
     train_echo_teacher,
 )
 from echoing_core.services.echo_text import evaluate_echo_text
+from echoing_core.services.export import make_document, track_json
 from echoing_core.services.heart_rate import HeartBeats, window_beats
 from echoing_core.services.making import (
     build_demo_index,
@@ -103,18 +119,6 @@ from echoing_core.services.recordings import (
     unknown_words_mean,
     window_reasons,
 )
-from echoing_core.services.report import (
-    Asked,
-    Found,
-    Report,
-    clean_name,
-    deidentified,
-    make_report,
-    report_html,
-    report_pdf,
-    report_png,
-    track_json,
-)
 from echoing_core.services.runs import evaluate_ablation, preset, train_preset
 from echoing_core.services.session_file import (
     Session,
@@ -134,17 +138,17 @@ __all__ = [
     "LEAD_DIFFERENCE",
     "Answer",
     "AnswerPair",
+    "AnswerSection",
     "Apart",
-    "Asked",
     "AskedOften",
     "BatchFailure",
     "BatchItem",
     "BatchJob",
     "BatchRow",
     "CheckpointError",
+    "Document",
     "EchoingError",
     "Explanation",
-    "Found",
     "HeartBeats",
     "Hit",
     "ImportedWeights",
@@ -152,8 +156,8 @@ __all__ = [
     "Looking",
     "Model",
     "PromptSet",
-    "Report",
     "Sample",
+    "SearchSection",
     "Seen",
     "SeenGap",
     "SeenLead",
@@ -180,6 +184,9 @@ __all__ = [
     "deidentified",
     "distances_between_people",
     "distances_within",
+    "document_html",
+    "document_pdf",
+    "document_png",
     "draw_item",
     "embed_echo_folder",
     "evaluate_ablation",
@@ -205,15 +212,18 @@ __all__ = [
     "group_files",
     "import_weights",
     "indexes_folder",
+    "interval_words",
     "leads_beside",
     "link_query",
     "load_index",
     "load_model",
     "look_closer",
-    "make_report",
+    "make_document",
     "measure_echo_teacher",
     "measure_echo_teacher_on_echonet",
     "most_sure_window",
+    "percent_words",
+    "percentile_words",
     "prepare_data_set",
     "prepare_simulated",
     "preset",
@@ -221,9 +231,6 @@ __all__ = [
     "read_recording",
     "read_session",
     "read_upload",
-    "report_html",
-    "report_pdf",
-    "report_png",
     "samples",
     "search",
     "session_text",

@@ -19,7 +19,7 @@ import numpy as np
 
 from echoing_core.errors import ConfigError
 from echoing_core.records import Recording
-from echoing_core.services.report import versions
+from echoing_core.services.export import versions
 from echoing_core.signals.leads import VCG_METHOD_NAMES
 from echoing_core.zeroshot.prompts import PromptSet
 

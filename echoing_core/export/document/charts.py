@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.export.document.drawing import Box, Dot, Drawing, Item, Line, Words
+from echoing_core.export.document.elements import Box, Dot, Drawing, Item, Line, Words
 from echoing_core.figures import (
     SCALE,
     clock,

@@ -1,45 +1,58 @@
-"""What a report says, and what of a file never gets into it."""
+"""What a document says: its sections in reading order, from plain values."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from echoing_core.errors import ConfigError
-from echoing_core.export.document.blocks import Block, Facts, Heading, NewPage, Picture, Table, Text
 from echoing_core.export.document.charts import answers_drawing, overview_drawing
-from echoing_core.export.document.paper import LAYOUTS, Layout, paper_drawing
-from echoing_core.export.document.plain_words import plain_words
+from echoing_core.export.document.ecg_paper import LAYOUTS, Layout, ecg_paper_drawing
+from echoing_core.export.document.elements import (
+    Block,
+    Facts,
+    Heading,
+    NewPage,
+    Picture,
+    Table,
+    Text,
+)
 from echoing_core.export.track import DISCLAIMER, Explanation
+from echoing_core.export.wording import (
+    CALIBRATION_NOTE,
+    interval_words,
+    percent_words,
+    percentile_words,
+    span_words,
+)
 from echoing_core.figures import clock
-from echoing_core.records import FRANK_LEADS, LEADS, Answer, Hit, WindowTrack
+from echoing_core.records import Answer, Hit
 from echoing_core.uncertainty.reasons import WindowReasons
 from echoing_core.uncertainty.reference import Reference
 
-MAX_NAME = 60
-CALIBRATION_NOTE = (
-    "The interval says how far the answer might move with a cleaner or fuller recording of the "
-    "same ECG; where it holds 50 %, the answer is “not sure enough”. It does not say how often "
-    "the model is right, and the probabilities are no risks of a patient."
-)
 _MAX_SHEETS, _MAX_ANSWERS, _MAX_HITS = 8, 60, 50
 _LETTERS = "ABCDEFGH"
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
-    """One window on ECG paper, and what is said of it."""
+class WindowSheet:
+    """One window on ECG paper, and why the model is as sure of it as it is.
+
+    Attributes
+    ----------
+    index : int
+        Row of the track.
+    reasons : WindowReasons
+    """
 
     index: int
-    percentile_words: str
-    report: WindowReasons
+    reasons: WindowReasons
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnswerSection:
     """Questions that were answered.
 
     Attributes
@@ -57,7 +70,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchSection:
     """A search and its hits.
 
     Attributes
@@ -75,8 +88,8 @@ class Found:
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
-    """Everything that a report holds, in plain values and without anything of a person.
+class Document:
+    """Everything that a document holds, in plain values and without anything of a person.
 
     Attributes
     ----------
@@ -85,10 +98,11 @@ class Report:
     reference : Reference
         Of the model.
     file_format : str
-    sheets : tuple of Sheet
+    sheets : tuple of WindowSheet
+        At most eight.
     layout : {"12x1", "3x4"}
-    asked : tuple of Asked
-    found : tuple of Found
+    answers : tuple of AnswerSection
+    searches : tuple of SearchSection
     real_texts : bool
         Whether the reports of real people among the hits are printed too.
     made_on : str
@@ -101,13 +115,13 @@ class Report:
 
     explanation: Explanation
     reference: Reference
-    sheets: tuple[Sheet, ...]
+    sheets: tuple[WindowSheet, ...]
     made_on: str
     provenance: Mapping[str, str]
     file_format: str = ""
     layout: Layout = "12x1"
-    asked: tuple[Asked, ...] = ()
-    found: tuple[Found, ...] = ()
+    answers: tuple[AnswerSection, ...] = ()
+    searches: tuple[SearchSection, ...] = ()
     real_texts: bool = False
     learnt_from: str = ""
 
@@ -131,7 +145,7 @@ class Report:
         return " ".join([DISCLAIMER, *marks])
 
     def blocks(self) -> list[Block]:
-        """The report in reading order."""
+        """The document in reading order."""
         return [
             Heading(self.title, 1),
             Text(self.stamp, "caution"),
@@ -202,8 +216,8 @@ class Report:
                 continue
             blocks.append(
                 Text(
-                    f"Uncertainty percentile {percentile:.0f}: {sheet.percentile_words}. Sum of "
-                    f"sigma² {track.uncertainty[sheet.index]:.4g}. {sheet.report.sentence}"
+                    f"Uncertainty percentile {percentile:.0f}: {percentile_words(percentile)}. "
+                    f"Sum of sigma² {track.uncertainty[sheet.index]:.4g}. {sheet.reasons.sentence}"
                 )
             )
             if track.novelty is not None and track.novelty[sheet.index] > 1:
@@ -215,7 +229,7 @@ class Report:
                         "caution",
                     )
                 )
-            cells = sheet.report.cell_percentile if sheet.report.leads else None
+            cells = sheet.reasons.cell_percentile if sheet.reasons.leads else None
             start_s = float(track.start_s[sheet.index])
             caption = "25 mm/s, 10 mm/mV at full size; small box 0.04 s and 0.1 mV; 0.5 to 40 Hz."
             if cells is not None:
@@ -224,14 +238,14 @@ class Report:
                 caption += " Blue: derived, not measured."
             if ecg.simulated:
                 caption += " Simulated."
-            blocks.append(Picture(paper_drawing(ecg, start_s, self.layout, cells), caption))
+            blocks.append(Picture(ecg_paper_drawing(ecg, start_s, self.layout, cells), caption))
         return blocks
 
     def _answers(self) -> list[Block]:
         blocks: list[Block] = []
-        for asked in self.asked:
-            answers = asked.answers[:_MAX_ANSWERS]
-            blocks += [NewPage(), Heading(f"Questions about {asked.about}")]
+        for section in self.answers:
+            answers = section.answers[:_MAX_ANSWERS]
+            blocks += [NewPage(), Heading(f"Questions about {section.about}")]
             if self.learnt_from:
                 blocks.append(Text(self.learnt_from, "caution"))
             blocks.append(Picture(answers_drawing(answers)))
@@ -246,7 +260,7 @@ class Report:
                     (4, 2, 2, 2),
                 )
             )  # fmt: skip
-            blocks += [Text(n, "note") for n in dict.fromkeys([CALIBRATION_NOTE, *asked.notes])]
+            blocks += [Text(n, "note") for n in dict.fromkeys([CALIBRATION_NOTE, *section.notes])]
             unknown = [
                 f"{a.question}: the model does not know these words: {', '.join(a.unknown_words)}."
                 for a in answers
@@ -268,11 +282,11 @@ class Report:
 
     def _hits(self) -> list[Block]:
         blocks: list[Block] = []
-        for found in self.found:
-            hits = found.hits[:_MAX_HITS]
-            blocks += [NewPage(), Heading(f"Nearest in the collection: {found.query}")]
-            if found.collection:
-                blocks.append(Text(found.collection))
+        for search in self.searches:
+            hits = search.hits[:_MAX_HITS]
+            blocks += [NewPage(), Heading(f"Nearest in the collection: {search.query}")]
+            if search.collection:
+                blocks.append(Text(search.collection))
             if not hits:
                 blocks.append(Text("No item passed the filters."))
                 continue
@@ -311,74 +325,3 @@ class Report:
             *self.provenance.items(),
         ]
         return [Heading("How this was made"), Facts(tuple(rows)), Text(DISCLAIMER)]
-
-
-def span_words(track: WindowTrack, index: int) -> str:
-    """``"07:31 to 07:41"``, with tenths where the stride is that short."""
-    start, tenths = float(track.start_s[index]), track.stride_s < 1
-    begin, end = (clock(s, tenths=tenths) for s in (start, start + track.window_s))
-    return f"{begin} to {end}"
-
-
-def percent_words(share: float) -> str:
-    """A probability; never 0 % or 100 %, which no model may claim."""
-    if share < 0.01:
-        return "< 1 %"
-    return "> 99 %" if share > 0.99 else f"{100 * share:.0f} %"
-
-
-def interval_words(low: float, high: float) -> str:
-    """An interval, with a decimal where its ends would otherwise look the same."""
-    if high < 0.01 or low > 0.99:
-        return percent_words(low)
-    digits = 0 if high - low >= 0.02 else 1
-    return f"{100 * low:.{digits}f}–{100 * high:.{digits}f} %"
-
-
-def clean_name(typed: str) -> str:
-    """What a person typed as the name of the report, on one line.
-
-    Raises
-    ------
-    ConfigError
-        Longer than `MAX_NAME` characters.
-    """
-    name = " ".join("".join(c if c.isprintable() else " " for c in typed).split())
-    if len(name) > MAX_NAME:
-        raise ConfigError(
-            f"The name has {len(name)} characters, and up to {MAX_NAME} fit. Shorten it."
-        )
-    return name or "recording"
-
-
-def deidentified(explanation: Explanation, name: str, names: Sequence[str] = ()) -> Explanation:
-    """The same track under another name, and without any text that came from the file.
-
-    The record's name is often the patient's, channels may be named after people, and a reader
-    quotes both in its notes: of these only what `plain_words` knows is left.
-
-    Parameters
-    ----------
-    names : sequence of str
-        The channel names of the file (`Recording.source_names`).
-    """
-    own = _words_of([explanation.recording_id, *names])
-    return replace(
-        explanation,
-        recording_id=name,
-        ecg=replace(
-            explanation.ecg,
-            record_id=name,
-            notes=tuple(plain_words(note, own) for note in explanation.ecg.notes),
-        ),
-    )
-
-
-def _words_of(names: Sequence[str]) -> set[str]:
-    """Names and their parts that are no leads, nor so short or common that they say nothing."""
-    leads = {lead.lower() for lead in (*LEADS, *FRANK_LEADS)}
-    parts = {part.lower() for name in names for part in re.split(r"[\W_]+", name)}
-    return {part for part in parts if len(part) > 2 and part not in leads | _COMMON}
-
-
-_COMMON = frozenset({"ecg", "lead", "leads", "record", "recording", "channel", "signal"})

@@ -1,12 +1,20 @@
-"""The report as one HTML file that needs nothing from anywhere else."""
+"""The document as one HTML file that needs nothing from anywhere else."""
 
 from __future__ import annotations
 
 import html
 
-from echoing_core.export.document.blocks import Block, Facts, Heading, NewPage, Picture, Table, Text
-from echoing_core.export.document.content import Report
-from echoing_core.export.document.drawing import svg_text
+from echoing_core.export.document.content import Document
+from echoing_core.export.document.elements import (
+    Block,
+    Facts,
+    Heading,
+    NewPage,
+    Picture,
+    Table,
+    Text,
+    svg_text,
+)
 
 # Nothing may be fetched and no script may run, whatever a text in it might hold.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -48,10 +56,10 @@ footer { margin-top: 8mm; padding-top: 2mm; border-top: 0.3mm solid #1b2430; fon
 """
 
 
-def report_html(report: Report) -> str:
-    """The whole report as one page; printed on A4 across, its ECG paper has its true size."""
+def document_html(document: Document) -> str:
+    """Write the document as one page; printed on A4 across, its ECG paper has its true size."""
     sections: list[list[str]] = [[]]
-    for block in report.blocks():
+    for block in document.blocks():
         if isinstance(block, NewPage):
             sections.append([])
         else:
@@ -65,9 +73,9 @@ def report_html(report: Report) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{html.escape(_POLICY)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{html.escape(report.title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<title>{html.escape(document.title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n"
-        f"<footer>{html.escape(report.stamp)}</footer>\n</body>\n</html>\n"
+        f"<footer>{html.escape(document.stamp)}</footer>\n</body>\n</html>\n"
     )
 
 

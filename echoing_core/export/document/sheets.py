@@ -1,4 +1,4 @@
-"""The report on A4 sheets across, as PDF and as one PNG.
+"""The document on A4 sheets across, as PDF and as one PNG.
 
 Drawn with matplotlib, which comes with wfdb anyhow: it writes both formats, embeds a font that
 has sigma and most alphabets, and starts no browser.
@@ -14,9 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echoing_core.export.document.blocks import Block, Facts, Heading, NewPage, Picture, Table, Text
-from echoing_core.export.document.content import Report
-from echoing_core.export.document.drawing import Box, Dot, Drawing, Line, Words
+from echoing_core.export.document.content import Document
+from echoing_core.export.document.elements import (
+    Block,
+    Box,
+    Dot,
+    Drawing,
+    Facts,
+    Heading,
+    Line,
+    NewPage,
+    Picture,
+    Table,
+    Text,
+    Words,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,35 +42,35 @@ _PNG_DPI = 110
 _INK, _MUTED, _RULE = "#1b2430", "#4b5563", "#dcdfe5"
 _SIZES = {"h1": 6.0, "h2": 4.4, "plain": 3.3, "caution": 3.3, "note": 2.9}
 _FACT_MM = 52.0
-# Matplotlib's settings belong to the whole process; two reports at once would take turns.
+# Matplotlib's settings belong to the whole process; two documents at once would take turns.
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def report_pdf(report: Report) -> bytes:
-    """The report as PDF, with text that can be selected and ECG paper at its true size."""
+def document_pdf(document: Document) -> bytes:
+    """Write the document as PDF, with text that can be selected and ECG paper at its true size."""
     import matplotlib as mpl
     from matplotlib.backends.backend_pdf import PdfPages
 
     out = io.BytesIO()
-    about = {"Title": report.title, "Creator": "EchoingECG", "Subject": report.stamp}
+    about = {"Title": document.title, "Creator": "EchoingECG", "Subject": document.stamp}
     with (
         _ONE_AT_A_TIME,
         mpl.rc_context({"pdf.fonttype": 42}),
         PdfPages(out, metadata=about) as pdf,
     ):
-        for figure in _figures(report):
+        for figure in _figures(document):
             pdf.savefig(figure)
     return out.getvalue()
 
 
-def report_png(report: Report, dpi: int = _PNG_DPI) -> bytes:
+def document_png(document: Document, dpi: int = _PNG_DPI) -> bytes:
     """All sheets under each other as one picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.image import imsave
 
     pictures = []
     with _ONE_AT_A_TIME:
-        for figure in _figures(report):
+        for figure in _figures(document):
             figure.set_dpi(dpi)
             canvas: Any = FigureCanvasAgg(figure)
             canvas.draw()
@@ -121,13 +133,13 @@ def _font() -> _Font:
     return _Font(face, frozenset(face.get_charmap()))
 
 
-def _figures(report: Report) -> list[Figure]:
+def _figures(document: Document) -> list[Figure]:
     sheets = _Sheets(_font())
-    blocks = report.blocks()
+    blocks = document.blocks()
     for block, following in zip(blocks, [*blocks[1:], None], strict=True):
         sheets.add(block, following)
     for number, sheet in enumerate(sheets.all, start=1):
-        foot = f"{report.stamp}   {report.title}, {report.made_on}"
+        foot = f"{document.stamp}   {document.title}, {document.made_on}"
         line = sheets.font.lines(foot, 2.7, _TEXT_MM - 25)[0]
         sheet.words(_LEFT_MM, HEIGHT_MM - 6.5, line, 2.7, _MUTED)
         page = f"{number} of {len(sheets.all)}"
@@ -351,6 +363,6 @@ class _Sheets:
 
 
 def _pieces(cells: list[list[str]], n_lines: int) -> Iterator[list[list[str]]]:
-    """A row in parts of at most ``n_lines``, so that a long report may go over several sheets."""
+    """A row in parts of at most ``n_lines``, so that a long text may go over several sheets."""
     for start in range(0, max(len(lines) for lines in cells), n_lines):
         yield [lines[start : start + n_lines] for lines in cells]

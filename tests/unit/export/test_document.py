@@ -16,8 +16,8 @@ from pypdf import PdfReader
 
 from echoing_core import services
 from echoing_core.errors import ConfigError
-from echoing_core.export.document import Asked, Found, Report
-from echoing_core.export.document.plain_words import plain_words
+from echoing_core.export.document import AnswerSection, Document, SearchSection
+from echoing_core.export.document.deidentify import plain_words
 from echoing_core.records import LEADS, Answer, Hit, Recording
 from echoing_core.services import Explanation, Model
 
@@ -64,13 +64,13 @@ def a_hit(report: str, simulated: bool = True) -> Hit:
     return Hit(1, NAME, NAME, NAME, 0.5, "csd", report, 0.1, 20.0, simulated)
 
 
-def report_of(model: Model, explanation: Explanation, **changes: object) -> Report:
+def document_of(model: Model, explanation: Explanation, **changes: object) -> Document:
     values: dict[str, object] = {
         "recording": recording(),
-        "asked": [Asked("the surest window", (an_answer(),))],
-        "found": [Found("words", (a_hit("sinus rhythm"),), "demo")],
+        "answers": [AnswerSection("the surest window", (an_answer(),))],
+        "searches": [SearchSection("words", (a_hit("sinus rhythm"),), "demo")],
     }
-    return services.make_report(model, explanation, [0, 5], **(values | changes))  # type: ignore[arg-type]
+    return services.make_document(model, explanation, [0, 5], **(values | changes))  # type: ignore[arg-type]
 
 
 class Page(HTMLParser):
@@ -120,7 +120,7 @@ def pdf_text(pdf: bytes) -> str:
 
 
 def test_the_page_says_what_it_must(model: Model, explanation: Explanation) -> None:
-    page = Page(services.report_html(report_of(model, explanation, made_on="2026-11-21")))
+    page = Page(services.document_html(document_of(model, explanation, made_on="2026-11-21")))
     words = page.text()
     for needed in (
         "Research use only, not a medical device, not for diagnosis",
@@ -144,7 +144,7 @@ def test_the_page_says_what_it_must(model: Model, explanation: Explanation) -> N
 
 
 def test_the_page_asks_nothing_of_anybody(model: Model, explanation: Explanation) -> None:
-    page = services.report_html(report_of(model, explanation, name=HOSTILE[:50]))
+    page = services.document_html(document_of(model, explanation, name=HOSTILE[:50]))
     parsed = Page(page)
     assert {tag for tag, _ in parsed.elements}.isdisjoint(
         {"script", "link", "img", "iframe", "image", "use", "a", "object", "form", "base"}
@@ -163,7 +163,7 @@ def test_the_page_asks_nothing_of_anybody(model: Model, explanation: Explanation
 def test_the_paper_has_its_true_proportions(
     model: Model, explanation: Explanation, layout: str
 ) -> None:
-    page = services.report_html(report_of(model, explanation, layout=layout))
+    page = services.document_html(document_of(model, explanation, layout=layout))
     paths = list(svg_paths(page))
     # A path unit is a millimetre: the size in mm is that of the box that is shown.
     for width, height, box in re.findall(
@@ -194,8 +194,8 @@ def test_the_paper_has_its_true_proportions(
 
 def test_a_missing_lead_is_named_and_not_drawn(model: Model) -> None:
     source = recording(signal_mv=recording().signal_mv[6:], lead_names=LEADS[6:], source_names=())
-    made = services.make_report(model, services.explain(model, source), [0], recording=source)
-    page = services.report_html(made)
+    made = services.make_document(model, services.explain(model, source), [0], recording=source)
+    page = services.document_html(made)
     drawn = {kind for kind, _ in svg_paths(page) if kind.startswith("lead-")}
     assert drawn == {f"lead-{lead}" for lead in LEADS[6:]}
     assert page.count(">not recorded<") == 6
@@ -203,11 +203,11 @@ def test_a_missing_lead_is_named_and_not_drawn(model: Model) -> None:
 
 
 def test_no_name_of_a_file_gets_out(model: Model, explanation: Explanation) -> None:
-    made = report_of(model, explanation)
+    made = document_of(model, explanation)
     plain = services.deidentified(explanation, "recording", recording().source_names)
-    pdf = services.report_pdf(made)
+    pdf = services.document_pdf(made)
     texts = {
-        "html": services.report_html(made),
+        "html": services.document_html(made),
         "pdf": pdf_text(pdf) + pdf.decode("latin-1"),
         "json": services.track_json(model, plain),
         "csv": plain.csv_text(),
@@ -223,31 +223,32 @@ def test_no_name_of_a_file_gets_out(model: Model, explanation: Explanation) -> N
 def test_reports_of_real_people_are_left_out_unless_asked_for(
     model: Model, explanation: Explanation
 ) -> None:
-    found = [Found("words", (a_hit("seen by Dr Smith", simulated=False),))]
-    page = services.report_html(report_of(model, explanation, found=found))
+    searches = [SearchSection("words", (a_hit("seen by Dr Smith", simulated=False),))]
+    page = services.document_html(document_of(model, explanation, searches=searches))
     assert "Smith" not in page and "left out" in page
-    page = services.report_html(report_of(model, explanation, found=found, real_texts=True))
+    document = document_of(model, explanation, searches=searches, real_texts=True)
+    page = services.document_html(document)
     assert "Smith" in page
 
 
 def test_hostile_texts_stay_texts(model: Model, explanation: Explanation) -> None:
-    made = report_of(
+    made = document_of(
         model,
         explanation,
         name=HOSTILE[:60],
-        asked=[Asked(HOSTILE, (an_answer(HOSTILE), an_answer("x" * 900)), (HOSTILE,))],
-        found=[Found(HOSTILE, (a_hit(HOSTILE * 40),), HOSTILE)],
+        answers=[AnswerSection(HOSTILE, (an_answer(HOSTILE), an_answer("x" * 900)), (HOSTILE,))],
+        searches=[SearchSection(HOSTILE, (a_hit(HOSTILE * 40),), HOSTILE)],
         settings={HOSTILE: HOSTILE},
     )
-    page = Page(services.report_html(made))
+    page = Page(services.document_html(made))
     assert "script" not in {tag for tag, _ in page.elements}
     assert "<script>alert(1)</script>" in page.text()
-    words = pdf_text(services.report_pdf(made))
+    words = pdf_text(services.document_pdf(made))
     assert "<script>alert(1)</script>" in words and "$x^2$" in words
 
 
 def test_the_pdf_has_a_page_for_each_window_on_a4(model: Model, explanation: Explanation) -> None:
-    pdf = services.report_pdf(report_of(model, explanation))
+    pdf = services.document_pdf(document_of(model, explanation))
     reader = PdfReader(io.BytesIO(pdf), strict=True)
     assert 4 <= len(reader.pages) <= 6
     for page in reader.pages:
@@ -264,15 +265,15 @@ def test_the_pdf_has_a_page_for_each_window_on_a4(model: Model, explanation: Exp
 def test_the_png_is_all_sheets(model: Model, explanation: Explanation) -> None:
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(services.report_png(report_of(model, explanation))))
+    picture = Image.open(io.BytesIO(services.document_png(document_of(model, explanation))))
     assert picture.format == "PNG" and picture.width == pytest.approx(297 / 25.4 * 110, abs=1)
     assert picture.height / picture.width >= 4 * 210 / 297 - 0.01
 
 
 def test_a_simulated_recording_says_so_everywhere(model: Model) -> None:
     source = recording(simulated=True)
-    made = services.make_report(model, services.explain(model, source), [0], recording=source)
-    words = Page(services.report_html(made)).text()
+    made = services.make_document(model, services.explain(model, source), [0], recording=source)
+    words = Page(services.document_html(made)).text()
     assert "Simulated recording." in words and "Simulated yes: no person was measured" in words
     assert "0.5 to 40 Hz. Simulated." in words
 
@@ -299,7 +300,7 @@ def test_names_and_numbers_of_windows_have_limits(model: Model, explanation: Exp
     with pytest.raises(ConfigError, match="61 characters"):
         services.clean_name("x" * 61)
     with pytest.raises(ConfigError, match="up to 8 windows"):
-        services.make_report(model, explanation, range(9))
+        services.make_document(model, explanation, range(9))
 
 
 def test_a_day_is_drawn_with_few_points(model: Model) -> None:
@@ -307,7 +308,7 @@ def test_a_day_is_drawn_with_few_points(model: Model) -> None:
         signal_mv=np.tile(recording().signal_mv[:, :2500], (1, 20)), source_names=(), notes=()
     )
     explanation = services.explain(model, long, 0.2)
-    page = services.report_html(services.make_report(model, explanation, []))
+    page = services.document_html(services.make_document(model, explanation, []))
     assert len(explanation.track) > 900 and len(page) < 600_000
 
 
@@ -396,12 +397,12 @@ def test_names_and_dates_in_headers_do_not_get_out(
     source = make()
     assert "doe" in source.record_id.lower()
     explanation = services.explain(model, source)
-    made = services.make_report(
+    made = services.make_document(
         model, explanation, [0], recording=source, name="case", made_on="2026-11-21"
     )
     plain = services.deidentified(explanation, "case", source.source_names)
     texts = (
-        services.report_html(made),
+        services.document_html(made),
         services.track_json(model, plain, made_on="2026-11-21"),
         plain.csv_text(),
         plain.parquet_bytes().decode("latin-1"),

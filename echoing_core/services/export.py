@@ -1,4 +1,4 @@
-"""What leaves the app: the track as a table, and a report with where it comes from."""
+"""What a person takes away: the track as JSON, and a document that says where it comes from."""
 
 from __future__ import annotations
 
@@ -10,22 +10,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from echoing_core.export.document import (
-    Asked,
-    Found,
-    Report,
-    Sheet,
+    AnswerSection,
+    Document,
+    SearchSection,
+    WindowSheet,
     clean_name,
     deidentified,
-    report_html,
-    report_pdf,
-    report_png,
 )
-from echoing_core.export.track import DISCLAIMER, Explanation
+from echoing_core.export.track import Explanation
 from echoing_core.services.recordings import Model, extreme_windows, window_reasons
 from echoing_core.uncertainty.reasons import WindowReasons
 
 if TYPE_CHECKING:
-    from echoing_core.export.document.paper import Layout
+    from echoing_core.export.document.ecg_paper import Layout
     from echoing_core.records import Recording
 
 _N_LISTED = 4
@@ -34,17 +31,17 @@ _PACKAGES = ("echoing-core", "torch", "numpy", "scipy", "faiss-cpu")
 
 def versions() -> dict[str, str]:
     """Versions of this program and of what it computes with."""
-    found = {"Python": platform.python_version()}
+    numbers = {"Python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            numbers[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             # Another build of the same library, such as faiss-gpu.
             continue
-    return found
+    return numbers
 
 
-def make_report(
+def make_document(
     model: Model,
     explanation: Explanation,
     windows: Sequence[int],
@@ -52,13 +49,13 @@ def make_report(
     name: str = "recording",
     recording: Recording | None = None,
     layout: Layout = "12x1",
-    asked: Sequence[Asked] = (),
-    found: Sequence[Found] = (),
+    answers: Sequence[AnswerSection] = (),
+    searches: Sequence[SearchSection] = (),
     real_texts: bool = False,
     settings: Mapping[str, str] | None = None,
     made_on: str | None = None,
-) -> Report:
-    """A report of one recording, without the name or any other text of its file.
+) -> Document:
+    """Make a document about one recording, without the name or any other text of its file.
 
     Parameters
     ----------
@@ -84,18 +81,17 @@ def make_report(
     names = (*recording.source_names, *recording.lead_names) if recording is not None else ()
     plain = deidentified(explanation, called, names)
     numbers = list(dict.fromkeys(windows))
-    reports = window_reasons(model, plain, numbers)
-    level = explanation.track.percentile
-    return Report(
+    reasons = window_reasons(model, plain, numbers)
+    return Document(
         explanation=plain,
         reference=model.reference,
-        sheets=tuple(Sheet(i, percentile_words(float(level[i])), reports[i]) for i in numbers),
+        sheets=tuple(WindowSheet(i, reasons[i]) for i in numbers),
         made_on=made_on or _today(),
         provenance=_provenance(model, plain, settings or {}),
         file_format=recording.file_format if recording is not None else "",
         layout=layout,
-        asked=tuple(asked),
-        found=tuple(found),
+        answers=tuple(answers),
+        searches=tuple(searches),
         real_texts=real_texts,
         learnt_from=_learnt_from(model),
     )
@@ -108,20 +104,9 @@ def track_json(
     listed = set(windows)
     for surest in (True, False):
         listed.update(extreme_windows(explanation.track, _N_LISTED, surest=surest))
-    reports: Mapping[int, WindowReasons] = window_reasons(model, explanation, sorted(listed))
-    values = explanation.to_dict(reports) | {"made_on": made_on or _today(), "versions": versions()}
+    reasons: Mapping[int, WindowReasons] = window_reasons(model, explanation, sorted(listed))
+    values = explanation.to_dict(reasons) | {"made_on": made_on or _today(), "versions": versions()}
     return json.dumps(values, indent=1) + "\n"
-
-
-def percentile_words(percentile: float) -> str:
-    """What a percentile means to somebody who does not know the word sigma."""
-    if percentile < 25:
-        return "the model is surer here than usual"
-    if percentile < 75:
-        return "about as sure as usual"
-    if percentile < 90:
-        return "less sure than usual"
-    return "the model is unsure here: read its answers with care"
 
 
 def _today() -> str:
@@ -158,20 +143,3 @@ def _provenance(
     values.update(settings)
     values["Versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
     return values
-
-
-__all__ = [
-    "DISCLAIMER",
-    "Asked",
-    "Found",
-    "Report",
-    "clean_name",
-    "deidentified",
-    "make_report",
-    "percentile_words",
-    "report_html",
-    "report_pdf",
-    "report_png",
-    "track_json",
-    "versions",
-]

@@ -3,16 +3,20 @@
 A note quotes names of files and channels, and those may be a person's. So it is not searched for
 names, which nobody could list, but read the other way: what is not a word of this program's own
 sentences, a lead or a plain number becomes "…". A word that is missing here costs a gap in a note,
-never a name in a report.
+never a name in a document.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
+from echoing_core.errors import ConfigError
+from echoing_core.export.track import Explanation
 from echoing_core.records import FRANK_LEADS, LEADS
 
+MAX_NAME = 60
 HIDDEN = "…"
 
 _SENTENCES = """
@@ -71,3 +75,52 @@ def _kept(token: str, own: Collection[str], is_rate: bool) -> str:
     if word in _WORDS or (_NUMBER.fullmatch(token) and (is_rate or not _YEAR.fullmatch(token))):
         return token
     return HIDDEN
+
+
+def clean_name(typed: str) -> str:
+    """What a person typed as the name of the recording, on one line.
+
+    Raises
+    ------
+    ConfigError
+        Longer than `MAX_NAME` characters.
+    """
+    name = " ".join("".join(c if c.isprintable() else " " for c in typed).split())
+    if len(name) > MAX_NAME:
+        raise ConfigError(
+            f"The name has {len(name)} characters, and up to {MAX_NAME} fit. Shorten it."
+        )
+    return name or "recording"
+
+
+def deidentified(explanation: Explanation, name: str, names: Sequence[str] = ()) -> Explanation:
+    """The same track under another name, and without any text that came from the file.
+
+    The record's name is often the patient's, channels may be named after people, and a reader
+    quotes both in its notes: of these only what `plain_words` knows is left.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The channel names of the file (`Recording.source_names`).
+    """
+    own = _words_of([explanation.recording_id, *names])
+    return replace(
+        explanation,
+        recording_id=name,
+        ecg=replace(
+            explanation.ecg,
+            record_id=name,
+            notes=tuple(plain_words(note, own) for note in explanation.ecg.notes),
+        ),
+    )
+
+
+def _words_of(names: Sequence[str]) -> set[str]:
+    """Names and their parts that are no leads, nor so short or common that they say nothing."""
+    leads = {lead.lower() for lead in (*LEADS, *FRANK_LEADS)}
+    parts = {part.lower() for name in names for part in re.split(r"[\W_]+", name)}
+    return {part for part in parts if len(part) > 2 and part not in leads | _COMMON}
+
+
+_COMMON = frozenset({"ecg", "lead", "leads", "record", "recording", "channel", "signal"})

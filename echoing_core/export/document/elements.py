@@ -1,4 +1,8 @@
-"""Lines, boxes and words in millimetres, before anybody decides between SVG and PDF."""
+"""What a document is made of: drawings in millimetres, and blocks of text in reading order.
+
+A drawing is a list of lines, boxes, dots and words with the origin at its upper left corner. HTML
+writes it as SVG and paper through matplotlib, so both show the same geometry.
+"""
 
 from __future__ import annotations
 
@@ -86,6 +90,54 @@ class Drawing:
     height_mm: float
     items: tuple[Item, ...]
     alt: str
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Level 1 is the title, level 2 a section."""
+
+    text: str
+    level: Literal[1, 2] = 2
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph: plain, a caution that must be seen, or a small note."""
+
+    text: str
+    kind: Literal["plain", "caution", "note"] = "plain"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and values."""
+
+    rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a head; ``weights`` are the columns' shares of the width."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A drawing at its true size, and what its marks mean."""
+
+    drawing: Drawing
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class NewPage:
+    """What follows begins on a new sheet."""
+
+
+Block = Heading | Text | Facts | Table | Picture | NewPage
 
 
 def svg_text(drawing: Drawing) -> str:

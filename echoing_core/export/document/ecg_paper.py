@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.export.document.drawing import Box, Drawing, Item, Line, Words
+from echoing_core.export.document.elements import Box, Drawing, Item, Line, Words
 from echoing_core.figures import GRID_3X4
 from echoing_core.figures.style import GAP, INK, MUTED
 from echoing_core.records import LEADS, WINDOW_S, StandardEcg
@@ -23,7 +23,7 @@ _FINE, _BOLD, _PAPER, _TRACE, _DERIVED = "#f9dcdc", "#eeb0b0", "#fffafa", "#1618
 _SHADE = "#f89540"
 
 
-def paper_drawing(
+def ecg_paper_drawing(
     ecg: StandardEcg,
     start_s: float,
     layout: Layout,
