@@ -104,7 +104,7 @@ def evaluate_model(
 ) -> list[Result]:
     """Held-out figures with intervals; with ``folder``, they go into that model's card."""
     from echoing_core.evaluate.shipped.card import side_by_side, write_card
-    from echoing_core.evaluate.shipped.figures import evaluate_demo, held_out_sets
+    from echoing_core.evaluate.shipped.held_out import evaluate_demo, held_out_sets
     from echoing_core.models.checkpoint import update_documents
 
     sets = held_out_sets(
@@ -242,6 +242,6 @@ def build_demo_index(
 
 def build_samples(folder: str | os.PathLike[str] | None = None) -> list[str]:
     """Make the shipped recordings again; returns their ids."""
-    from echoing_core.simulate.samples import build_samples as build
+    from echoing_core.simulate.write import build_samples as build
 
     return build(Path(folder) if folder is not None else assets_folder() / "recordings")

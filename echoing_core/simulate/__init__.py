@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from echoing_core.simulate.ecg.long import RhythmEpisode, SimulatedLong, simulate_long
 from echoing_core.simulate.ecg.study import SimulatedStudy, SimulationConfig, redraw, simulate_study
-from echoing_core.simulate.ecg.write import write_cohort
 from echoing_core.simulate.echo.clips import VIEWS, echo_clip, simulate_echo, study_clips
 from echoing_core.simulate.heart.patients import ecg_count, patient_id, record_id, split_of
 from echoing_core.simulate.heart.sampling import sample_heart_state
 from echoing_core.simulate.heart.state import HeartState
 from echoing_core.simulate.noise.spans import NoiseEpisode, NoiseSpan, corrupt
+from echoing_core.simulate.write import build_samples, write_cohort
 
 __all__ = [
     "VIEWS",
@@ -20,6 +20,7 @@ __all__ = [
     "SimulatedLong",
     "SimulatedStudy",
     "SimulationConfig",
+    "build_samples",
     "corrupt",
     "ecg_count",
     "echo_clip",

@@ -103,14 +103,14 @@ def test_other_sizes_show_the_same_field() -> None:
 
 
 def test_studies_are_determined_by_their_numbers() -> None:
-    whole = study_clips(7, 3, n_frames=4)
-    assert [c.clip_id for c in whole] == [f"sim-7-000003-0-{view}" for view in VIEWS]
+    clips = study_clips(7, 3, n_frames=4)
+    assert [c.clip_id for c in clips] == [f"sim-7-000003-0-{view}" for view in VIEWS]
     (alone,) = study_clips(7, 3, views=("psax",), n_frames=4)
-    assert np.array_equal(alone.frames, whole[2].frames)
-    assert not np.array_equal(study_clips(7, 4, n_frames=4)[0].frames, whole[0].frames)
+    assert np.array_equal(alone.frames, clips[2].frames)
+    assert not np.array_equal(study_clips(7, 4, n_frames=4)[0].frames, clips[0].frames)
     study = simulate_echo(7, 3, n_frames=4)
     assert study.study_id == "sim-7-000003-s0"
-    assert np.array_equal(study.clips[0].frames, whole[0].frames)
+    assert np.array_equal(study.clips[0].frames, clips[0].frames)
 
 
 def test_wrong_settings_are_told() -> None:
@@ -144,20 +144,34 @@ def _errors(view: str, seeds: range) -> npt.NDArray[np.float64]:
     )
 
 
-def test_the_ejection_fraction_can_be_measured_back() -> None:
-    error = np.abs(_errors("a4c", range(1000, 1040)))
-    assert error.mean() < 3.0
-    assert np.percentile(error, 95) < 5.0
+@pytest.mark.parametrize("view", ["a4c", "psax"])
+def test_the_ejection_fraction_can_be_measured_back(view: str) -> None:
+    # Four hearts, for speed; the slow test below says how well it works in general.
+    assert np.abs(_errors(view, range(1000, 1004))).mean() < 3.0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("view", ["a4c", "psax"])
-def test_the_ejection_fraction_can_be_measured_back_in_many(view: str) -> None:
-    error = np.abs(_errors(view, range(2000, 2200)))
+@pytest.mark.parametrize(
+    ("view", "seeds"),
+    [("a4c", range(1000, 1040)), ("a4c", range(2000, 2200)), ("psax", range(2000, 2200))],
+)
+def test_the_ejection_fraction_can_be_measured_back_in_many(view: str, seeds: range) -> None:
+    error = np.abs(_errors(view, seeds))
     assert error.mean() < 3.0
     assert np.percentile(error, 95) < 5.0
 
 
+@pytest.mark.parametrize("view", ["plax", "psax"])
+def test_a_large_thick_heart_measures_larger_and_thicker_than_a_small_thin_one(view: str) -> None:
+    small, large = (
+        np.array(measure_cavity_mm(clip_of(heart(1, lvedd_mm=size, wall_mm=wall), view, 50)))
+        for size, wall in ((42.0, 8.0), (64.0, 16.0))
+    )
+    assert np.abs(small - [42.0, 8.0]).max() < 5.0
+    assert np.abs(large - [64.0, 16.0]).max() < 5.0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("view", "n"), [("plax", 16), ("psax", 16)])
 def test_size_and_wall_can_be_measured_back(view: str, n: int) -> None:
     # Spread evenly over what hearts show, so that few of them tell how well the measure tracks.
@@ -168,11 +182,11 @@ def test_size_and_wall_can_be_measured_back(view: str, n: int) -> None:
         measure_cavity_mm(clip_of(heart(i, lvedd_mm=size[i], wall_mm=wall[i]), view, 50 + i))
         for i in range(n)
     ]
-    found_size, found_wall = np.array(measured).T
-    assert spearmanr(found_size, size).statistic > 0.9
-    assert spearmanr(found_wall, wall).statistic > 0.9
-    assert np.median(np.abs(found_size - size)) < 3.0
-    assert np.median(np.abs(found_wall - wall)) < 3.0
+    measured_size, measured_wall = np.array(measured).T
+    assert spearmanr(measured_size, size).statistic > 0.9
+    assert spearmanr(measured_wall, wall).statistic > 0.9
+    assert np.median(np.abs(measured_size - size)) < 3.0
+    assert np.median(np.abs(measured_wall - wall)) < 3.0
 
 
 def test_fibrillation_makes_the_beats_irregular() -> None:

@@ -1,17 +1,23 @@
-"""A simulated cohort as files: WFDB records and CSV tables that the readers take back."""
+"""Simulated data as files that the readers take back: a cohort, and the shipped recordings."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from echoing_core.artifacts import replacing_folder
 from echoing_core.errors import ConfigError
+from echoing_core.io.decoders import needed
 from echoing_core.io.echo.avi import write_avi
-from echoing_core.io.echo.frames import needed
 from echoing_core.io.wfdb.write import write_wfdb
 from echoing_core.progress import SILENT, Progress
+from echoing_core.records import Recording
+from echoing_core.simulate.ecg.long import simulate_long
 from echoing_core.simulate.ecg.study import (
     DEFAULT_CONFIG,
     SimulatedStudy,
@@ -20,6 +26,9 @@ from echoing_core.simulate.ecg.study import (
 )
 from echoing_core.simulate.echo.clips import study_clips
 from echoing_core.simulate.heart.patients import ecg_count, parse_record_id, split_of
+
+_SAMPLES_SEED = 30_001
+_SEARCHED_PATIENTS = 400
 
 _README = """\
 SIMULATED ECGs. No person stands behind any of these records.
@@ -171,3 +180,116 @@ def _cohort(
         for ecg in range(count):
             study = simulate_study(seed, patient, ecg, config)
             yield study, patient + 1 if ecg == count - 1 else 0
+
+
+@dataclass(frozen=True)
+class _Sample:
+    sample_id: str
+    title: str
+    description: str
+    recording: Recording
+
+
+def build_samples(folder: Path) -> list[str]:
+    """Write the shipped recordings and ``samples.yaml``, each recording to show one thing.
+
+    Parameters
+    ----------
+    folder : path
+        Replaced as a whole, or left as it was.
+
+    Returns
+    -------
+    list of str
+        The sample ids.
+    """
+    samples = [_music_like(), _low_lvef(), _fibrillation(), _normal(), _holter()]
+    with replacing_folder(folder) as draft:
+        entries = []
+        for sample in samples:
+            paths = write_wfdb(
+                draft,
+                sample.sample_id,
+                sample.recording.signal_mv,
+                sample.recording.fs_hz,
+                sample.recording.lead_names,
+                comments=("simulated by EchoingECG", sample.title),
+            )
+            entries.append(
+                {
+                    "id": sample.sample_id,
+                    "title": sample.title,
+                    "description": sample.description,
+                    "simulated": True,
+                    "files": sorted(path.name for path in paths),
+                }
+            )
+        (draft / "samples.yaml").write_text(
+            yaml.safe_dump(entries, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
+    return [sample.sample_id for sample in samples]
+
+
+def _music_like() -> _Sample:
+    long = simulate_long(_SAMPLES_SEED, 1, duration_s=1196.0, fs_hz=200.0, leads="xyz")
+    return _Sample(
+        "SIM_MUSIC",
+        "20-minute vectorcardiogram with noise that comes and goes",
+        "Simulated. Leads X, Y, Z at 200 Hz, 1196 s, laid out like a MUSIC high-resolution "
+        "record. The 12 leads that the model reads are derived.",
+        long.recording,
+    )
+
+
+def _holter() -> _Sample:
+    long = simulate_long(_SAMPLES_SEED, 2, duration_s=1800.0, fs_hz=200.0, leads="12")
+    names = ("II", "V1")
+    rows = [long.recording.lead_names.index(name) for name in names]
+    return _Sample(
+        "SIM_HOLTER",
+        "30-minute Holter with two leads",
+        "Simulated. Only leads II and V1 were recorded; the model says how much less sure it is.",
+        Recording(
+            long.recording.signal_mv[rows], 200.0, names, "SIM_HOLTER", names, simulated=True
+        ),
+    )
+
+
+def _low_lvef() -> _Sample:
+    study = _first(lambda s: bool(s.labels["lbbb"]) and float(s.labels["lvef_pct"]) < 35)
+    return _Sample(
+        "SIM_LBBB",
+        "Left bundle branch block, low ejection fraction",
+        f"Simulated 12-lead ECG, 10 s. The simulated heart's LVEF is "
+        f"{float(study.labels['lvef_pct']):.0f} %.",
+        study.recording_12,
+    )
+
+
+def _fibrillation() -> _Sample:
+    study = _first(lambda s: bool(s.labels["af"]) and not s.labels["lbbb"])
+    return _Sample(
+        "SIM_AF",
+        "Atrial fibrillation",
+        "Simulated 12-lead ECG, 10 s.",
+        study.recording_12,
+    )
+
+
+def _normal() -> _Sample:
+    study = _first(lambda s: bool(s.labels["NORM"]))
+    return _Sample(
+        "SIM_NORMAL",
+        "Normal ECG",
+        "Simulated 12-lead ECG, 10 s.",
+        study.recording_12,
+    )
+
+
+def _first(fits: Callable[[SimulatedStudy], bool]) -> SimulatedStudy:
+    """The first patient of the samples' cohort that fits and was recorded without faults."""
+    for patient in range(_SEARCHED_PATIENTS):
+        study = simulate_study(_SAMPLES_SEED, patient)
+        if fits(study) and not study.noise_spans:
+            return study
+    raise RuntimeError("no simulated patient fits a sample; widen the search")
