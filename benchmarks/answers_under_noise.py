@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from echoing_core import load_model
-from echoing_core.embed.encode import encode_batch, encode_texts
-from echoing_core.evaluate.shipped.figures import HeldOut, held_out_sets
+from echoing_core.embed.encode import encode_batch
+from echoing_core.embed.questions import encode_sides
+from echoing_core.evaluate.shipped.held_out import HeldOut, held_out_sets
 from echoing_core.evaluate.uncertainty.dose import with_noise
-from echoing_core.evaluate.uncertainty.selective_tasks import LABELS, with_either
+from echoing_core.evaluate.uncertainty.selective_tasks import LABELS
 from echoing_core.evaluate.uncertainty.stress_noise import (
     StressNoise,
     lead_noise,
@@ -31,6 +32,7 @@ from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.records import GaussianEmbedding
 from echoing_core.services import prompt_sets
 from echoing_core.zeroshot import closed_form
+from echoing_core.zeroshot.prompts import with_either
 
 DOSES_DB = (6, 0, -6, -12, -18, -24)
 EDGES = (0.0, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, np.inf)
@@ -54,10 +56,7 @@ def accuracy(held_out: HeldOut, mu: np.ndarray, directions: dict[str, np.ndarray
 def tell(checkpoint: Checkpoint, held_out: HeldOut, noises: dict[str, StressNoise]) -> None:
     questions = {str(item.label): item for item in with_either(prompt_sets())}
     directions = {
-        label: closed_form.question_direction(
-            encode_texts(checkpoint, questions[label].positive),
-            encode_texts(checkpoint, questions[label].negative),
-        )
+        label: closed_form.question_direction(*encode_sides(checkpoint, questions[label]))
         for label in LABELS[held_out.name]
     }
     signal_mv, valid = held_out.studies.signal_mv, held_out.studies.valid

@@ -19,8 +19,9 @@ import numpy as np
 
 from echoing_core import load_model
 from echoing_core.datasets.ptbxl import load_ptbxl
-from echoing_core.embed.encode import encode_batch, encode_texts
-from echoing_core.evaluate.shipped.figures import SUPERCLASSES
+from echoing_core.embed.encode import encode_batch
+from echoing_core.embed.questions import encode_sides
+from echoing_core.evaluate.shipped.held_out import SUPERCLASSES
 from echoing_core.metrics.scores import auroc
 from echoing_core.records import LEADS, STANDARD_FS_HZ
 from echoing_core.services import prompt_sets
@@ -98,9 +99,7 @@ def main() -> None:
     before = encode_batch(checkpoint.encoder.ecg, checkpoint.scaler, signal_mv, valid)
     directions = np.stack(
         [
-            closed_form.question_direction(
-                encode_texts(checkpoint, item.positive), encode_texts(checkpoint, item.negative)
-            )
+            closed_form.question_direction(*encode_sides(checkpoint, item))
             for item in prompt_sets()
             if item.label in SUPERCLASSES
         ],

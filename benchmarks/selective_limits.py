@@ -22,16 +22,18 @@ from echoing_core import load_model
 from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.datasets.simulated import build_simulated
 from echoing_core.datasets.study_set import StudySet
-from echoing_core.embed.encode import encode_batch, encode_texts
-from echoing_core.evaluate.shipped.figures import PTBXL, SIMULATED, held_out_sets
+from echoing_core.embed.encode import encode_batch
+from echoing_core.embed.questions import encode_sides
+from echoing_core.evaluate.shipped.held_out import PTBXL, SIMULATED, held_out_sets
 from echoing_core.evaluate.uncertainty.conditions import N_DRAWS, mixed_quality
-from echoing_core.evaluate.uncertainty.selective_tasks import LABELS, with_either
+from echoing_core.evaluate.uncertainty.selective_tasks import LABELS
 from echoing_core.metrics.scores import aurc, balanced_weights
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.records import GaussianEmbedding
 from echoing_core.services import prompt_sets
 from echoing_core.training.demo import PTBXL_TRAIN_FOLDS
 from echoing_core.zeroshot import closed_form
+from echoing_core.zeroshot.prompts import with_either
 
 N_TRAIN_PATIENTS = 4000
 
@@ -61,10 +63,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for held_out in held_out_sets(checkpoint, given.ptbxl):
         directions = {
-            label: closed_form.question_direction(
-                encode_texts(checkpoint, questions[label].positive),
-                encode_texts(checkpoint, questions[label].negative),
-            )
+            label: closed_form.question_direction(*encode_sides(checkpoint, questions[label]))
             for label in LABELS[held_out.name]
         }
         lesson = mixed_quality(replace(held_out, studies=train[held_out.name])).studies

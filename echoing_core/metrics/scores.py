@@ -284,6 +284,29 @@ def reliability(
     )
 
 
+def binary_entropy(logit: npt.ArrayLike) -> Floats:
+    """Entropy in bits of a yes/no answer with probability sigmoid(logit).
+
+    From the logit, not the probability: 1 - p of a sure answer would round to 0 and tie it with
+    every other.
+
+    Parameters
+    ----------
+    logit : array-like
+
+    Returns
+    -------
+    ndarray, shape of ``logit``
+        0..1.
+    """
+    from scipy.special import expit
+
+    size = np.abs(np.asarray(logit))
+    # -log p of the likelier answer is log(1 + e^-size); the other one's is larger by size.
+    sure = np.log1p(np.exp(-size))
+    return np.asarray((sure + size * expit(-size)) / np.log(2.0))
+
+
 def balanced_weights(labels: npt.ArrayLike) -> Floats:
     """Weight of each item with which both classes weigh as much: n / (2 n of its class).
 

@@ -29,16 +29,15 @@ PROBIT_ERROR = 0.018
 """Bound of the absolute error of `probabilities`; the worst, 0.0177, is met as k s grows."""
 
 
-def prototype(prompts: GaussianEmbedding, *, weight_by_variance: bool = False) -> Floats:
-    """Unit direction of a set of prompts.
+def prototype(prompts: GaussianEmbedding) -> Floats:
+    """Unit direction of a set of prompts: their mean mu, scaled to length 1.
+
+    Prompts are not weighted by their variance, as ProLIP's re-weighting would have it: on a text
+    model whose variances are not calibrated that only adds noise.
 
     Parameters
     ----------
     prompts : GaussianEmbedding, n_prompts rows
-    weight_by_variance : bool
-        Weight each prompt by 1 / sum sigma^2, so that vague prompts count less, as ProLIP's
-        prompt re-weighting intends. Off by default: on a text model whose variances are not
-        calibrated it only adds noise.
 
     Returns
     -------
@@ -53,9 +52,7 @@ def prototype(prompts: GaussianEmbedding, *, weight_by_variance: bool = False) -
         raise ConfigError(
             "A question needs at least one prompt for yes and one for no. Add the missing one."
         )
-    mu = prompts.mu.astype(np.float64)
-    weights = 1.0 / prompts.uncertainty if weight_by_variance else np.ones(len(prompts))
-    mean = (weights[:, None] * mu).sum(axis=0) / weights.sum()
+    mean = prompts.mu.astype(np.float64).sum(axis=0) / len(prompts)
     norm = float(np.linalg.norm(mean))
     if norm < 1e-6:
         raise ConfigError(
@@ -65,20 +62,24 @@ def prototype(prompts: GaussianEmbedding, *, weight_by_variance: bool = False) -
     return np.asarray(mean / norm)
 
 
-def question_direction(
-    positive: GaussianEmbedding, negative: GaussianEmbedding, *, weight_by_variance: bool = False
-) -> Floats:
-    """p - n, shape (dim,): where an ECG moves along when the answer moves from no to yes."""
-    yes = prototype(positive, weight_by_variance=weight_by_variance)
-    return yes - prototype(negative, weight_by_variance=weight_by_variance)
+def question_direction(positive: GaussianEmbedding, negative: GaussianEmbedding) -> Floats:
+    """Where an ECG moves along when the answer moves from no to yes.
+
+    Parameters
+    ----------
+    positive, negative : GaussianEmbedding
+        The prompts of each side, at least one row each.
+
+    Returns
+    -------
+    ndarray, shape (dim,)
+        p - n, the difference of two unit vectors.
+    """
+    return prototype(positive) - prototype(negative)
 
 
 def margins(
-    ecg: GaussianEmbedding,
-    positive: GaussianEmbedding,
-    negative: GaussianEmbedding,
-    *,
-    weight_by_variance: bool = False,
+    ecg: GaussianEmbedding, positive: GaussianEmbedding, negative: GaussianEmbedding
 ) -> tuple[Floats, Floats]:
     """Mean and standard deviation of the margin z.(p - n) of each ECG.
 
@@ -87,15 +88,14 @@ def margins(
     ecg : GaussianEmbedding, n rows
     positive, negative : GaussianEmbedding
         The prompts of each side, at least one row each.
-    weight_by_variance : bool
-        As in `prototype`.
 
     Returns
     -------
     margin, margin_std : ndarray, shape (n,)
     """
-    direction = question_direction(positive, negative, weight_by_variance=weight_by_variance)
+    direction = question_direction(positive, negative)
     mean = ecg.mu.astype(np.float64) @ direction
+    # The weights of a sum of independent normals enter its variance squared.
     variance = np.exp(ecg.log_var.astype(np.float64)) @ direction**2
     return np.asarray(mean), np.asarray(np.sqrt(variance))
 
@@ -214,50 +214,6 @@ def answer(
         negative_prompts=tuple(negative_prompts),
         unknown_words=tuple(unknown_words),
     )
-
-
-def class_probabilities(
-    ecg: GaussianEmbedding, classes: Sequence[GaussianEmbedding], *, logit_scale: float
-) -> Floats:
-    """Probabilities of exclusive classes, one prompt set each; the answer is the argmax.
-
-    With p_c the prototype of class c, m_cj = mu.(p_c - p_j) and s_cj its standard deviation,
-
-        P(c) is proportional to 1 / sum_j exp(-k m_cj / sqrt(1 + pi k^2 s_cj^2 / 8)),
-
-    normalised to 1. With two classes this is `probabilities` exactly.
-
-    Parameters
-    ----------
-    ecg : GaussianEmbedding, n rows
-    classes : sequence of GaussianEmbedding
-        The prompts of each class, at least two classes.
-    logit_scale : float
-
-    Returns
-    -------
-    ndarray, shape (n, n_classes)
-
-    References
-    ----------
-    Lu, Ie and Sha, "Mean-field approximation to Gaussian-softmax integral", arXiv 2006.07584
-    (the pairwise form).
-    """
-    from scipy.special import logsumexp
-
-    _check_scale(logit_scale)
-    if len(classes) < 2:
-        raise ConfigError(
-            f"A choice needs at least two classes, not {len(classes)}. Add another class."
-        )
-    directions = np.stack([prototype(prompts) for prompts in classes])
-    similarity = ecg.mu.astype(np.float64) @ directions.T
-    difference = directions[:, None, :] - directions[None, :, :]
-    variance = np.einsum("nd,cjd->ncj", np.exp(ecg.log_var.astype(np.float64)), difference**2)
-    margin = similarity[:, :, None] - similarity[:, None, :]
-    logits = logit_scale * margin / np.sqrt(1.0 + (np.pi / 8.0) * logit_scale**2 * variance)
-    log_share = -logsumexp(-logits, axis=2)
-    return np.asarray(np.exp(log_share - logsumexp(log_share, axis=1, keepdims=True)))
 
 
 def _sigmoid(logits: Floats) -> Floats:

@@ -164,6 +164,31 @@ def prompt_set_from_text(text: str) -> PromptSet:
     return PromptSet(name, " ".join(text.split()), (words,), tuple(negative))
 
 
+def with_either(sets: Sequence[PromptSet]) -> list[PromptSet]:
+    """The prompt sets, and the question for severe hypertrophy or dilatation made of those two.
+
+    Parameters
+    ----------
+    sets : sequence of PromptSet
+        With the labels ``slvh`` and ``dlv``; the prompts of both sides are joined.
+
+    Returns
+    -------
+    list of PromptSet
+        The new one, with the label ``slvh_or_dlv``, stands last.
+    """
+    by_label = {item.label: item for item in sets}
+    slvh, dlv = by_label["slvh"], by_label["dlv"]
+    either = PromptSet(
+        "severe_lvh_or_dilated_lv",
+        "Severe LV hypertrophy or dilated left ventricle",
+        slvh.positive + dlv.positive,
+        slvh.negative + dlv.negative,
+        "slvh_or_dlv",
+    )
+    return [*sets, either]
+
+
 def _read(path: Path) -> list[PromptSet]:
     return _parsed(path.read_bytes(), path.name)
 

@@ -30,7 +30,7 @@ from echoing_core.evaluate.protocols.runs import (
     run_retrieval,
     run_zero_shot,
 )
-from echoing_core.evaluate.shipped.figures import random_encoder
+from echoing_core.evaluate.shipped.held_out import random_encoder
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
 from echoing_core.zeroshot.prompts import PromptSet

@@ -28,7 +28,7 @@ from echoing_core.evaluate.protocols.tables import (
     table_4,
 )
 from echoing_core.evaluate.protocols.zero_shot import prompt_spread, zero_shot
-from echoing_core.evaluate.shipped.figures import random_encoder
+from echoing_core.evaluate.shipped.held_out import random_encoder
 from echoing_core.evaluate.shipped.gallery import GALLERY_SEED, gallery_set
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.models.encoders import EcgEncoder

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from echoing_core.evaluate.shipped.figures import GALLERY_N
+from echoing_core.evaluate.shipped.held_out import GALLERY_N
 from echoing_core.metrics.bootstrap import Estimate
 from echoing_core.metrics.results import Result
 

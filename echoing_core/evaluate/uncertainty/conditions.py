@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from echoing_core.datasets.study_set import StudySet
-from echoing_core.evaluate.shipped.figures import PTBXL, SIMULATED, HeldOut
+from echoing_core.evaluate.shipped.held_out import PTBXL, SIMULATED, HeldOut
 from echoing_core.evaluate.uncertainty.part import Floats
 from echoing_core.evaluate.uncertainty.stress_noise import StressNoise, lead_noise, noisy_window
 from echoing_core.records import STANDARD_FS_HZ, BoolArray, FloatArray

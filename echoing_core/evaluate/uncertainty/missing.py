@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from echoing_core.embed.encode import encode_batch
-from echoing_core.evaluate.shipped.figures import HeldOut
+from echoing_core.evaluate.shipped.held_out import HeldOut
 from echoing_core.evaluate.uncertainty.part import Part, measured
 from echoing_core.evaluate.uncertainty.scores import RANDOM, SIGMA2, Scorer
 from echoing_core.metrics.results import Result

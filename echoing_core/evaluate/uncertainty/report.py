@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from echoing_core.datasets.ptbxl import load_ptbxl
-from echoing_core.evaluate.shipped.figures import PTBXL, HeldOut, held_out_sets
+from echoing_core.evaluate.shipped.held_out import PTBXL, HeldOut, held_out_sets
 from echoing_core.evaluate.uncertainty.dose import dose_study
 from echoing_core.evaluate.uncertainty.missing import missing_study
 from echoing_core.evaluate.uncertainty.ptbxl_notes import notes_study

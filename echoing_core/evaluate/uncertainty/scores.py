@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.embed.encode import encode_batch, encode_dense
-from echoing_core.evaluate.shipped.figures import random_encoder
+from echoing_core.evaluate.shipped.held_out import random_encoder
 from echoing_core.evaluate.uncertainty.part import Floats
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.models.encoders import EcgEncoder

@@ -14,18 +14,20 @@ from scipy.special import expit
 from echoing_core.config import from_mapping
 from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.datasets.simulated import CohortConfig, build_simulated
-from echoing_core.embed.encode import encode_batch, encode_texts
-from echoing_core.evaluate.shipped.figures import PTBXL, SIMULATED, HeldOut, held_out_sets
+from echoing_core.embed.encode import encode_batch
+from echoing_core.embed.questions import question_margins
+from echoing_core.evaluate.shipped.held_out import PTBXL, SIMULATED, HeldOut, held_out_sets
 from echoing_core.evaluate.uncertainty.conditions import in_conditions
 from echoing_core.evaluate.uncertainty.part import Floats
 from echoing_core.evaluate.uncertainty.scores import PLAIN, RANDOM, SIGMA2, Scorer
 from echoing_core.evaluate.uncertainty.stress_noise import read_stress_noise
 from echoing_core.metrics.probe import LinearProbe
+from echoing_core.metrics.scores import binary_entropy
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.records import BoolArray, GaussianEmbedding
 from echoing_core.training.demo import PTBXL_TRAIN_FOLDS
 from echoing_core.zeroshot import closed_form
-from echoing_core.zeroshot.prompts import PromptSet
+from echoing_core.zeroshot.prompts import PromptSet, with_either
 
 logger = logging.getLogger(__name__)
 
@@ -119,20 +121,6 @@ def build_tasks(
     return tasks
 
 
-def with_either(prompts: Sequence[PromptSet]) -> list[PromptSet]:
-    """The prompt sets, and the question for severe hypertrophy or dilatation made of those two."""
-    by_label = {item.label: item for item in prompts}
-    slvh, dlv = by_label["slvh"], by_label["dlv"]
-    either = PromptSet(
-        "severe_lvh_or_dilated_lv",
-        "Severe LV hypertrophy or dilated left ventricle",
-        slvh.positive + dlv.positive,
-        slvh.negative + dlv.negative,
-        "slvh_or_dlv",
-    )
-    return [*prompts, either]
-
-
 def _seen(checkpoint: Checkpoint, held_out: HeldOut, condition: str) -> _Seen:
     signal_mv, valid = held_out.studies.signal_mv, held_out.studies.valid
     baselines = Scorer.of(checkpoint).baselines(signal_mv, valid)
@@ -173,11 +161,7 @@ def _of_label(
     known = np.flatnonzero(np.isfinite(truth))
     embedding = seen.embedding[known]
     answers = {
-        ZERO_SHOT: closed_form.margins(
-            embedding,
-            encode_texts(checkpoint, question.positive),
-            encode_texts(checkpoint, question.negative),
-        ),
+        ZERO_SHOT: question_margins(checkpoint, embedding, question),
         PROBE: probe.logits(embedding),
     }
     scale = {ZERO_SHOT: checkpoint.logit_scale, PROBE: 1.0}
@@ -208,15 +192,3 @@ def _of_label(
             )
         )
     return tasks
-
-
-def binary_entropy(logit: Floats) -> Floats:
-    """Entropy in bits of a yes/no answer with probability sigmoid(logit), shape of ``logit``.
-
-    From the logit, not the probability: 1 - p of a sure answer would round to 0 and tie it with
-    every other.
-    """
-    size = np.abs(logit)
-    # -log p of the likelier answer is log(1 + e^-size); the other one's is larger by size.
-    sure = np.log1p(np.exp(-size))
-    return np.asarray((sure + size * expit(-size)) / np.log(2.0))

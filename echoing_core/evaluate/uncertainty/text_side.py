@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_texts
-from echoing_core.evaluate.shipped.figures import SIMULATED
+from echoing_core.evaluate.shipped.held_out import SIMULATED
 from echoing_core.evaluate.uncertainty.part import Floats, Part, measured
 from echoing_core.evaluate.uncertainty.scores import SIGMA2
 from echoing_core.metrics.results import Result

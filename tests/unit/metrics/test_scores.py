@@ -81,6 +81,16 @@ def test_expected_calibration_error():
     # (0.4 + 0.1) / 4 = 0.125.
     found = metrics.expected_calibration_error([0, 1, 1, 1], [0.2, 0.4, 0.9, 1.0], n_bins=2)
     assert found == pytest.approx(0.125)
+    # Bins of three and one: 0.1, 0.2, 0.3 without a yes, gap 0.2; 0.9 with one, gap 0.1. Weighted
+    # by their items (3 * 0.2 + 1 * 0.1) / 4 = 0.175; the plain mean of the gaps would be 0.15.
+    unequal = metrics.expected_calibration_error([0, 0, 0, 1], [0.1, 0.2, 0.3, 0.9], n_bins=2)
+    assert unequal == pytest.approx(0.175)
+    # Empty bins do not count: of five, 0.2..0.4 holds two (0.3, one yes), 0.6..0.8 one (0.7, no)
+    # and the last three (0.9, two yes): (2 * 0.2 + 1 * 0.7 + 3 * (0.9 - 2 / 3)) / 6 = 0.3.
+    gaps = metrics.expected_calibration_error(
+        [1, 0, 0, 1, 1, 0], [0.3, 0.3, 0.7, 0.9, 0.9, 0.9], n_bins=5
+    )
+    assert gaps == pytest.approx(0.3)
     with pytest.raises(ValueError, match="between 0 and 1"):
         metrics.expected_calibration_error([0, 1], [0.5, 1.5])
 
@@ -108,6 +118,26 @@ def test_risk_coverage_with_weights():
     assert metrics.aurc(u, wrong, weights) == pytest.approx(3 / 8 + 7 / 60 + 1 / 9)
     assert risk[-1] == pytest.approx(1 - metrics.balanced_accuracy([0, 0, 1, 0], [1, 0, 0, 0]))
     assert metrics.aurc(u, wrong, np.full(4, 7.0)) == pytest.approx(metrics.aurc(u, wrong))
+
+
+def test_entropy_is_that_of_the_probability():
+    p = np.array([0.5, 0.1, 0.9, 1e-6])
+    logit = np.log(p / (1 - p))
+    expected = -p * np.log2(p) - (1 - p) * np.log2(1 - p)
+    np.testing.assert_allclose(metrics.binary_entropy(logit), expected)
+    # 1 - p is 0 for both, the entropies are not.
+    sure = metrics.binary_entropy(np.array([50.0, -60.0]))
+    assert sure[0] > sure[1] > 0
+
+
+def test_entropy_lies_between_0_and_1_bit_and_is_greatest_at_one_half():
+    p = np.array([0.001, 0.11, 0.25, 0.5, 0.75, 0.999])
+    h = metrics.binary_entropy(np.log(p / (1 - p)))
+    assert ((h >= 0) & (h <= 1)).all()
+    # -0.25 log2 0.25 - 0.75 log2 0.75 = 0.25 * 2 + 0.75 * 0.41504 = 0.81128
+    np.testing.assert_allclose(h[2:5], [0.811278, 1.0, 0.811278], atol=1e-6)
+    # H(0.11) = 0.35029 + 0.14963 = 0.49992
+    assert h[1] == pytest.approx(0.499916, abs=1e-5)
 
 
 def test_reliability_points():

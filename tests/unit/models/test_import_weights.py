@@ -535,7 +535,7 @@ def test_ask_index_and_search_with_a_released_model(run: Any, place: Path) -> No
 def test_figures_of_a_released_model_go_into_its_own_card(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import echoing_core.evaluate.shipped.figures as measuring
+    import echoing_core.evaluate.shipped.held_out as measuring
 
     few = measuring.HeldOut(measuring.SIMULATED, gallery_set(24, 5), simulated=True)
     monkeypatch.setattr(measuring, "held_out_sets", lambda *given, **named: [few])

@@ -63,15 +63,6 @@ def test_prompts_of_a_side_are_averaged_and_renormalised():
     )
 
 
-def test_weighting_by_variance_follows_the_certain_prompt():
-    # Weights 1/2 and 1/8 (sums of sigma^2 2 and 8): 4 to 1.
-    prompts = GaussianEmbedding(
-        np.eye(2, dtype=np.float32), np.log(np.array([[1.0, 1.0], [4.0, 4.0]], dtype=np.float32))
-    )
-    weighted = closed_form.prototype(prompts, weight_by_variance=True)
-    np.testing.assert_allclose(weighted, np.array([4.0, 1.0]) / np.sqrt(17.0), rtol=1e-6)
-
-
 def test_margin_moments_match_sampling():
     rng = np.random.default_rng(0)
     dim = 8
@@ -125,43 +116,12 @@ def test_the_same_prompts_on_both_sides_decide_nothing():
     assert closed_form.verdict((float(low), float(high))) == "not sure enough"
 
 
-def test_two_classes_are_the_binary_answer():
-    rng = np.random.default_rng(1)
-    ecg = GaussianEmbedding(
-        rng.normal(size=(5, 6)).astype(np.float32),
-        rng.normal(-1, 1, size=(5, 6)).astype(np.float32),
-    )
-    yes, no = (
-        gaussians(rng.normal(size=(2, 6)).tolist()),
-        gaussians(rng.normal(size=(1, 6)).tolist()),
-    )
-    margin, std = closed_form.margins(ecg, yes, no)
-    binary = closed_form.probabilities(margin, std, logit_scale=4.0)
-    both = closed_form.class_probabilities(ecg, [yes, no], logit_scale=4.0)
-    np.testing.assert_allclose(both, np.stack([binary, 1 - binary], axis=1), atol=1e-12)
-
-
-def test_many_classes_without_variance_are_a_softmax():
-    ecg = gaussians([[0.6, 0.8, 0.0]], var=1e-30)
-    classes = [gaussians([row]) for row in np.eye(3).tolist()]
-    found = closed_form.class_probabilities(ecg, classes, logit_scale=5.0)[0]
-    logits = np.exp(5.0 * np.array([0.6, 0.8, 0.0]))
-    np.testing.assert_allclose(found, logits / logits.sum(), rtol=1e-6)
-    assert found.argmax() == 1
-    wide = closed_form.class_probabilities(
-        gaussians([[0.6, 0.8, 0.0]], var=1.0), classes, logit_scale=5.0
-    )
-    assert wide.max() < found.max()
-
-
 def test_impossible_questions_are_refused():
     nothing = GaussianEmbedding(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
     with pytest.raises(ConfigError, match="at least one prompt"):
         closed_form.margins(ECG, YES, nothing)
     with pytest.raises(ConfigError, match="cancel out"):
         closed_form.margins(ECG, gaussians([[1.0, 0.0], [-1.0, 0.0]]), NO)
-    with pytest.raises(ConfigError, match="two classes"):
-        closed_form.class_probabilities(ECG, [YES], logit_scale=1.0)
 
 
 def test_programming_errors():

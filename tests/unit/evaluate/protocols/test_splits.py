@@ -10,7 +10,6 @@ import pytest
 
 from echoing_core.evaluate.protocols.splits import is_deterministic, patient_subset, surer
 from echoing_core.evaluate.protocols.zero_shot import halves_among_known
-from echoing_core.evaluate.uncertainty.selective_tasks import binary_entropy
 from echoing_core.records import GaussianEmbedding
 
 
@@ -22,15 +21,6 @@ def gaussians(sums: list[float]) -> GaussianEmbedding:
 
 def logit(p: float) -> float:
     return float(np.log(p / (1 - p)))
-
-
-def test_entropy_lies_between_0_and_1_bit_and_is_greatest_at_one_half() -> None:
-    h = binary_entropy(np.array([logit(p) for p in (0.001, 0.11, 0.25, 0.5, 0.75, 0.999)]))
-    assert ((h >= 0) & (h <= 1)).all()
-    # -0.25 log2 0.25 - 0.75 log2 0.75 = 0.25 * 2 + 0.75 * 0.41504 = 0.81128
-    np.testing.assert_allclose(h[2:5], [0.811278, 1.0, 0.811278], atol=1e-6)
-    # H(0.11) = 0.35029 + 0.14963 = 0.49992
-    assert h[1] == pytest.approx(0.499916, abs=1e-5)
 
 
 def test_a_model_without_sigma2_is_split_at_half_a_bit() -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from echoing_core.cli import app
 from echoing_core.datasets.study_set import StudySet
-from echoing_core.evaluate.shipped.figures import HeldOut
+from echoing_core.evaluate.shipped.held_out import HeldOut
 from echoing_core.evaluate.uncertainty import report
 from echoing_core.evaluate.uncertainty.part import Part
 from echoing_core.evaluate.uncertainty.report import Folders, uncertainty_report

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from echoing_core.datasets.study_set import StudySet
-from echoing_core.evaluate.shipped.figures import SIMULATED, HeldOut
+from echoing_core.evaluate.shipped.held_out import SIMULATED, HeldOut
 from echoing_core.evaluate.uncertainty import selective, selective_tasks
 from echoing_core.evaluate.uncertainty.conditions import (
     AS_RECORDED,
@@ -31,7 +31,6 @@ from echoing_core.evaluate.uncertainty.selective_tasks import (
     REJECTERS,
     ZERO_SHOT,
     Task,
-    binary_entropy,
 )
 from echoing_core.evaluate.uncertainty.stress_noise import QUIET_LEAD_MV, StressNoise
 from echoing_core.metrics.probe import LinearProbe
@@ -168,16 +167,6 @@ def test_half_of_the_draws_have_misplaced_electrodes() -> None:
     # Whatever the places, what is measured obeys Einthoven's law.
     law = after.signal_mv[:, 1] - after.signal_mv[:, 0] - after.signal_mv[:, 2]
     assert np.abs(law).max() < 1e-5
-
-
-def test_entropy_is_that_of_the_probability() -> None:
-    p = np.array([0.5, 0.1, 0.9, 1e-6])
-    logit = np.log(p / (1 - p))
-    expected = -p * np.log2(p) - (1 - p) * np.log2(1 - p)
-    np.testing.assert_allclose(binary_entropy(logit), expected)
-    # 1 - p is 0 for both, the entropies are not.
-    sure = binary_entropy(np.array([50.0, -60.0]))
-    assert sure[0] > sure[1] > 0
 
 
 def test_probe_finds_a_direction_and_spreads_it() -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from echoing_core.datasets.study_set import StudySet
-from echoing_core.evaluate.shipped.figures import HeldOut
+from echoing_core.evaluate.shipped.held_out import HeldOut
 from echoing_core.evaluate.uncertainty.missing import LEAD_SETS, lead_mask, missing_study
 from echoing_core.evaluate.uncertainty.part import Part, measured
 from echoing_core.evaluate.uncertainty.text_side import (
