@@ -17,7 +17,7 @@ logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name
 # It reports every processor extension that this machine does not have.
 logging.getLogger("faiss.loader").setLevel(logging.WARNING)
 
-from ui import frame, guide, kept, turns  # noqa: E402 - after the environment is set
+from ui import frame, guide, settings, turns  # noqa: E402 - after the environment is set
 
 UI = Path(__file__).parent / "ui"
 # A ":material/...:" icon here would be fetched from Google; an image of ours is not.
@@ -36,7 +36,7 @@ frame.style()
 frame.phone_menu(pages)
 turns.place()
 with frame.guarded():
-    kept.from_link()
+    settings.from_link()
 with frame.guarded():
     guide.panel(page.title)
 with frame.guarded():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from echoing_core.services.questioning import answer_encoded, wording_spread
-from ui import frame, questions, record, resources, take_away
+from ui import frame, record, report_parts, resources, summary
+from ui.ask import answers, questions
 
 frame.title("Ask about the recording")
 current = record.required(
@@ -15,22 +16,22 @@ current = record.required(
     "allow one.",
 )
 model = resources.model()
-record.summary(current)
+summary.show(current)
 left, right = st.columns([5, 7], gap="large")
 asked, place = [], None
 with left, frame.guarded():
-    place = questions.place_choice(current)
+    place = answers.place_choice(current)
     asked = questions.encoded(model, questions.picked())
 with right, frame.guarded():
     if asked and place is not None:
-        embedding = questions.embeddings(current, place.rule)[place.kind]
-        answers = [answer_encoded(model, embedding, q) for q in asked]
+        embedding = answers.embeddings(current, place.rule)[place.kind]
+        answered = [answer_encoded(model, embedding, q) for q in asked]
         spreads = [wording_spread(model, embedding, q) for q in asked]
-        notes = questions.show_answers(model, asked, answers, spreads)
+        notes = answers.show_answers(model, asked, answered, spreads)
         frame.training_note(model)
-        take_away.add_answers(current, answers, place.about, notes)
+        report_parts.add_answers(current, answered, place.about, notes)
     else:
         st.info("Choose at least one question, or add your own.", icon=":material/help:")
 if asked and place is not None and len(current.explanation.track) > 1:
     with frame.guarded():
-        questions.show_along(model, current, asked, place.rule)
+        answers.show_along(model, current, asked, place.rule)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ui import batch, frame, resources
+from ui import frame, resources
+from ui.batch import files, results
 
 frame.title("Look at many recordings")
 model = resources.model()
 with frame.guarded():
-    batch.chooser(model)
+    files.chooser(model)
 with frame.guarded():
-    batch.results(model)
+    results.results(model)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import compare, frame, record, resources
+from ui import frame, record, resources
+from ui.compare import beside, sides
 
 frame.title("Compare two ECGs")
 current = record.required(
@@ -15,24 +16,24 @@ current = record.required(
 model = resources.model()
 other = None
 with frame.guarded():
-    other = compare.second(model, current)
+    other = sides.second(model, current)
 if other is None:
     st.stop()
 same = other is current.explanation
 a = b = None
 left, right = st.columns(2, gap="large", border=True)
 with left, frame.guarded():
-    a = compare.side(model, "A", current.explanation, same=same)
+    a = sides.side(model, "A", current.explanation, same=same)
 with right, frame.guarded():
-    b = compare.side(model, "B", other, same=same)
+    b = sides.side(model, "B", other, same=same)
 if a is None or b is None:
     st.stop()
 left, right = st.columns(2, gap="large")
 with left, frame.guarded():
-    compare.distance(a, b)
+    beside.distance(a, b)
 with right, frame.guarded():
-    compare.leads(model, a, b)
+    beside.leads(model, a, b)
 with frame.guarded():
-    compare.answers(model, a, b)
+    beside.answers(model, a, b)
 with frame.guarded():
-    compare.papers(a, b)
+    beside.papers(a, b)

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import frame, guide, looking, record, resources, take_away, windows
+from ui import frame, guide, record, resources, summary
+from ui.explore import detail, explain_job, export, listed, opening, overview, session
 
 frame.title("Explore a recording")
 guide.offer()
 guide.open_sample()
-record.chooser()
+opening.chooser()
 current = record.opened()
 if current is None:
-    frame.welcome()
-    take_away.resume()
+    opening.welcome()
+    session.resume()
     st.stop()
 
 model = resources.model()
-record.summary(current)
+summary.show(current)
 place = st.empty()
 explanation = current.explanation
 with frame.guarded():
-    explanation = looking.closer(model, explanation, windows.view())
+    explanation = explain_job.closer(model, explanation, overview.view())
 with frame.guarded():
-    windows.overview(model, explanation)
-    windows.shortcuts(explanation.track)
-    windows.listed(model, explanation)
+    overview.show(model, explanation)
+    listed.shortcuts(explanation.track)
+    listed.tables(model, explanation)
 with frame.guarded():
-    windows.detail(model, explanation)
+    detail.show(model, explanation)
 
 with st.expander("Settings", icon=":material/tune:"):
-    record.settings(current)
-take_away.section(model, current, explanation)
-looking.go_on(explanation, place)
+    opening.settings(current)
+export.section(model, current, explanation)
+explain_job.go_on(explanation, place)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ui import about, frame, record, resources
+from ui import frame, record, resources
+from ui.model import about
 
 frame.title("The model")
 model = resources.model()

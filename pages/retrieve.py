@@ -5,17 +5,18 @@ from __future__ import annotations
 import streamlit as st
 
 from echoing_core.services.collection import find, query_embedding
-from ui import collection, frame, gallery, neighbours, questions, record, resources, take_away
+from ui import frame, record, report_parts, resources, state, summary
+from ui.retrieve import collection, neighbours, search
 
 frame.title("Find similar ECGs and reports")
 model = resources.model()
 searched = collection.chosen(model)
-mode = gallery.mode()
+mode = search.mode()
 current = record.opened()
-begun: gallery.Beginning | None = None
+begun: search.Beginning | None = None
 with frame.guarded():
-    if mode == gallery.FROM_WORDS:
-        begun = gallery.from_words(gallery.words(model))
+    if mode == search.FROM_WORDS:
+        begun = search.from_words(search.words(model))
     elif current is None:
         record.none_open(
             "search from",
@@ -23,30 +24,30 @@ with frame.guarded():
             "of the collection; the nearest come first. A search in words needs no recording.",
         )
     else:
-        record.summary(current)
-        begun = gallery.from_window(current, questions.window_choice(current, "find_window"))
+        summary.show(current)
+        begun = search.from_window(current, search.window_choice(current))
 with frame.guarded():
-    options = gallery.options(searched)
+    options = search.options(searched)
     if begun is None:
         st.stop()
-    trail = neighbours.trail((st.session_state["find_collection"], mode, begun.identity))
+    trail = neighbours.trail((state.Find.collection.value, mode, begun.identity))
     neighbours.crumbs(searched, begun.words)
     # The item that was searched from would find itself first.
-    where = gallery.leaving_out(options.where, trail[-1:])
+    where = search.leaving_out(options.where, trail[-1:])
     query = searched.gaussian(trail[-1]) if trail else query_embedding(model, *begun.query)
-    found = find(
+    result = find(
         searched,
         query,
         options.k,
         order=options.order,
-        target=gallery.target(mode),
+        target=search.target(mode),
         where=where,
-        from_text=mode == gallery.FROM_WORDS and not trail,
+        from_text=mode == search.FROM_WORDS and not trail,
     )
     words = neighbours.query_words(searched, begun.words)
     left, right = st.columns([5, 7], gap="large")
     with left, st.container(key="map_side"), frame.guarded():
-        neighbours.show_map(searched, found, where, words)
+        neighbours.show_map(searched, result, where, words)
     with right, frame.guarded():
-        neighbours.show_list(searched, found)
-        take_away.add_hits(current, searched.index, found.hits, words)
+        neighbours.show_list(searched, result)
+        report_parts.add_hits(current, searched.index, result.hits, words)

@@ -8,7 +8,6 @@ Python, so that the next window, page or session file has it.
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,73 +15,87 @@ import streamlit as st
 
 from echoing_core.records import LEADS, WINDOW_S, StandardEcg
 from echoing_core.services.heart_rate import HeartBeats, window_beats
-from ui import frame
+from ui import frame, state
 
 if TYPE_CHECKING:
-    from echoing_core.services import Explanation, WindowReport
+    from echoing_core.services import Explanation, WindowReasons
 
-_FOLDER = Path(__file__).parent / "components" / "ecg_paper"
-# One module for the browser, in four files for people.
-_PARTS = ("layout.js", "draw.js", "calipers.js", "paper.js")
 _GAP = np.iinfo(np.int16).min
 _MOST_MV = 32.0
-_CHOICES: dict[str, tuple[Any, ...]] = {
-    "layout": ("3x4", "12x1", "6x2", "single"),
-    "speed": (12.5, 25, 50),
-    "gain": (5, 10, 20),
-    "lead": LEADS,
-    "fit": (False, True),
-    "beats": (False, True),
-    "cells": (False, True),
-    "zoom": (0.5, 0.75, 1, 1.5, 2, 3, 4),
-}
 
-_component = st.components.v2.component(
-    "ecg_paper",
-    css=(_FOLDER / "paper.css").read_text(encoding="utf-8"),
-    js="\n".join((_FOLDER / part).read_text(encoding="utf-8") for part in _PARTS),
+_component = frame.component(
+    "ecg_paper", "paper.css", "layout.js", "draw.js", "calipers.js", "paper.js"
 )
 
 
 def settings() -> dict[str, Any]:
     """Layout, speed, gain and so on as last chosen in this session; what was not is absent."""
-    chosen: dict[str, Any] = st.session_state.get("paper_settings", {})
-    return dict(chosen)
+    return dict(state.Explore.paper_settings.value)
 
 
 def restore(wanted: object) -> None:
     """Take settings from a session file; what this paper does not know is left out."""
-    st.session_state["paper_settings"] = _known(wanted)
-    st.session_state["paper_round"] = st.session_state.get("paper_round", 0) + 1
+    state.Explore.paper_settings.value = _known(wanted)
+    state.Explore.paper_round.begin_anew()
 
 
-def show(explanation: Explanation, start_s: float, report: WindowReport, key: str) -> None:
+def show(explanation: Explanation, start_s: float, report: WindowReasons, key: str) -> None:
     """The leads from ``start_s`` on, on paper in a box that scrolls by itself."""
     with st.container(key=f"ecg_{key}"):
-        _paper(explanation, start_s, report, key)
+        _fragment(explanation, start_s, report, key)
     st.caption(_words(explanation.ecg, shaded=bool(report.leads)))
 
 
 @st.fragment
-def _paper(explanation: Explanation, start_s: float, report: WindowReport, key: str) -> None:
+def _fragment(explanation: Explanation, start_s: float, report: WindowReasons, key: str) -> None:
     with frame.guarded():
-        beats = window_beats(explanation.ecg, start_s)
-        data = window_data(explanation.ecg, start_s, beats, report)
-        identity = (st.session_state.get("record_round", 0), round(start_s, 3))
-        _component(
-            key=f"{key}_drawn",
-            data={
-                **data,
-                "window": f"{identity[0]}:{identity[1]}",
-                "round": st.session_state.get("paper_round", 0),
-                "settings": settings(),
-            },
-            on_settings_change=lambda: _take(f"{key}_drawn"),
-        )
+        window = f"{state.Opened.round.value}:{round(start_s, 3)}"
+        draw(explanation, start_s, report, key=key, window=window)
 
 
-def _take(key: str) -> None:
-    st.session_state["paper_settings"] = _known(st.session_state[key].get("settings"))
+def draw(
+    explanation: Explanation,
+    start_s: float,
+    report: WindowReasons,
+    *,
+    key: str,
+    window: str,
+    for_all: bool = False,
+) -> None:
+    """The paper itself.
+
+    Parameters
+    ----------
+    start_s : float
+        Seconds from the start of the recording.
+    report : WindowReasons
+        Colours the paper where a lead is to blame.
+    key : str
+    window : str
+        Another one than before makes the browser forget its calipers.
+    for_all : bool
+        Whether a change of settings goes for the other papers of the page, too.
+    """
+    drawn = f"{key}_drawn"
+
+    def take() -> None:
+        wanted = state.sent_by(drawn).get("settings")
+        if for_all:
+            restore(wanted)
+        else:
+            state.Explore.paper_settings.value = _known(wanted)
+
+    beats = window_beats(explanation.ecg, start_s)
+    _component(
+        key=drawn,
+        data={
+            **window_data(explanation.ecg, start_s, beats, report),
+            "window": window,
+            "round": state.Explore.paper_round.value,
+            "settings": settings(),
+        },
+        on_settings_change=take,
+    )
 
 
 def _known(wanted: object) -> dict[str, Any]:
@@ -91,7 +104,7 @@ def _known(wanted: object) -> dict[str, Any]:
         return {}
     return {
         name: wanted[name]
-        for name, choices in _CHOICES.items()
+        for name, choices in state.PAPER_CHOICES.items()
         if name in wanted
         and isinstance(wanted[name], bool) == isinstance(choices[0], bool)
         and isinstance(wanted[name], (bool, int, float, str))
@@ -100,7 +113,7 @@ def _known(wanted: object) -> dict[str, Any]:
 
 
 def window_data(
-    ecg: StandardEcg, start_s: float, beats: HeartBeats, report: WindowReport
+    ecg: StandardEcg, start_s: float, beats: HeartBeats, report: WindowReasons
 ) -> dict[str, Any]:
     """One window for the browser: int16 microvolts in base64, lead after lead, and what to mark.
 

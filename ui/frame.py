@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
 from echoing_core.errors import EchoingError
+from ui import state
 
 if TYPE_CHECKING:
     from streamlit.navigation.page import Page as StreamlitPage
@@ -22,70 +25,18 @@ logger = logging.getLogger(__name__)
 
 DISCLAIMER = "Research use only, not a medical device"
 
-# Only fixed text goes in here. ECG paper keeps its size on a narrow screen and scrolls inside its
-# own box, so that the page itself never does. Paper and plots are light in both themes, as the
-# colours on them mean the same in both; all else takes its colours from the two after light-dark.
-_STYLE = """<style>
-.stApp {
-  --quiet: light-dark(#5b6675, #aeb6c2);
-  --groove: light-dark(#eef0f3, #323845);
-  --bar: light-dark(#7e03a8, #c77be6);
-  --absent: light-dark(#9aa3af, #7b8494);
-}
-.stMainBlockContainer { padding-top: 4.6rem; padding-bottom: 3rem; }
-.stMainBlockContainer h1 { font-size: 1.7rem; padding: 0; }
-[data-testid="stPlotlyChart"] { border-radius: 0.4rem; overflow: hidden; background: #ffffff; }
-.guide p { margin: 0 0 0.35rem; max-width: 60rem; }
-:is(a, button, summary, [role="tab"]):focus-visible {
-  outline: 3px solid light-dark(#7e03a8, #d79bf0);
-  outline-offset: 2px;
-}
-[class*="st-key-paper_hit_"] { overflow-x: auto; }
-[class*="st-key-paper_hit_"] [data-testid="stElementContainer"],
-[class*="st-key-paper_hit_"] [data-testid="stFullScreenFrame"] { min-width: 820px; }
-[data-testid="stCaptionContainer"] { color: var(--quiet); opacity: 1; }
-[data-testid^="stBaseButton-primary"], [data-testid^="stBaseButton-primary"] p,
-[data-testid="stMultiSelect"] span[title] {
-  color: light-dark(#ffffff, #14171d);
-}
-.stMarkdown { overflow-wrap: anywhere; }
-.stMarkdown table { display: block; overflow-x: auto; overflow-wrap: normal; }
-.stMarkdown td { min-width: 5rem; }
-.table { overflow-x: auto; font-size: 0.875rem; }
-.table table { border-collapse: collapse; }
-.table :is(td, th) {
-  padding: 0.25rem 0.9rem 0.25rem 0;
-  text-align: left;
-  vertical-align: top;
-  border-bottom: 1px solid var(--groove);
-}
-.stMainBlockContainer :is(pre, pre code, pre div) {
-  white-space: pre-wrap !important;
-  overflow-wrap: anywhere;
-}
-ul.shares { list-style: none; margin: 0; padding: 0; max-width: 34rem; font-size: 0.9rem; }
-ul.shares li { display: flex; align-items: center; gap: 0.6rem; margin: 0.1rem 0; padding: 0; }
-.shares li > span:first-child { flex: 0 0 3.6rem; }
-.shares li > span:last-child { flex: 0 0 8.2rem; color: var(--quiet); }
-.shares .track { flex: 1 1 auto; height: 0.6rem; border-radius: 2px; background: var(--groove); }
-.shares .bar { display: block; height: 100%; border-radius: 2px; background: var(--bar); }
-.shares .absent { background: var(--absent); }
-[data-testid="stBadge"], .stBadge { max-width: 100%; }
-[data-testid="stLayoutWrapper"]:has(> .st-key-phone_menu) { display: none; }
-@media (max-width: 767.98px) {
-  .stMainBlockContainer { padding-left: 0.9rem; padding-right: 0.9rem; }
-  [data-testid="stLayoutWrapper"]:has(> .st-key-phone_menu) {
-    display: flex;
-    margin-bottom: 0.4rem;
-  }
-  [data-testid="stExpandSidebarButton"] { display: none; }
-}
-</style>"""
+CSV, JSON, PARQUET = "text/csv", "application/json", "application/vnd.apache.parquet"
+CHART_CONFIG = {"displayModeBar": False, "scrollZoom": False}
+"""Of Plotly charts that are looked at and not zoomed."""
+
+_UI = Path(__file__).parent
+# One file of fixed text; nothing of a person or a file ever goes into a style.
+_STYLE = f"<style>\n{(_UI / 'style.css').read_text(encoding='utf-8')}</style>"
 
 
 def style() -> None:
     """The style that all pages share; `app.py` alone calls this."""
-    st.session_state["routed"] = True
+    state.App.routed.value = True
     st.html(_STYLE)
 
 
@@ -119,42 +70,118 @@ def _through_the_router() -> None:
     It takes a folder called ``pages`` for its older kind of app until somebody has opened
     `app.py`; a link to a page, opened first after a start, would come without style and menu.
     """
-    if PagesManager.uses_pages_directory and not st.session_state.get("routed"):
+    if PagesManager.uses_pages_directory and not state.App.routed.value:
         PagesManager.uses_pages_directory = False
         st.rerun()
-
-
-def welcome() -> None:
-    """What the app is for, while nothing is open."""
-    steps = (
-        (
-            ":material/ecg_heart:",
-            "Where can the model be believed?",
-            "The recording is shown coloured by how unsure the model is, ten seconds at a time. "
-            "A few leads are enough: what is missing is named, and the model is less sure.",
-        ),
-        (
-            ":material/help:",
-            "What does it say there?",
-            "Ask in words, from LVEF to rhythm. Each answer comes with an interval, and may be "
-            "“not sure enough”.",
-        ),
-        (
-            ":material/search:",
-            "What is it like?",
-            "Find the reports and ECGs nearest to a recording, or to a few words.",
-        ),
-    )
-    for column, (icon, heading, text) in zip(st.columns(3), steps, strict=True):
-        with column.container(border=True, height="stretch"):
-            st.markdown(f"{icon} **{heading}**")
-            st.caption(text)
 
 
 def literal(text: str) -> str:
     """Text of a person or a file, escaped so that Markdown shows it as it is."""
     marked = "".join(f"\\{c}" if c in string.punctuation else c for c in text)
     return " ".join(marked.split())
+
+
+class Html(str):
+    """Text that is HTML already; `html_table` escapes every other."""
+
+    __slots__ = ()
+
+
+def html_table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    label: str,
+    css_class: str,
+    row_classes: Sequence[str] = (),
+    row_heads: bool = True,
+) -> str:
+    """A table in a box that scrolls by itself, with the keyboard too, and is read out row by row.
+
+    Parameters
+    ----------
+    heads : sequence of str
+        Of the columns.
+    rows : sequence of sequence of str
+        Plain text, or `Html`.
+    label : str
+        What a screen reader calls the box.
+    css_class : str
+        Of the box, in ``style.css``.
+    row_classes : sequence of str, optional
+        Of each row.
+    row_heads : bool
+        Whether the first cell of a row is its heading.
+    """
+
+    def cell(text: str, head: str = "") -> str:
+        inner = text if isinstance(text, Html) else html.escape(text)
+        return f'<th scope="{head}">{inner}</th>' if head else f"<td>{inner}</td>"
+
+    body = []
+    for i, row in enumerate(rows):
+        cells = [cell(text, "row" if row_heads and j == 0 else "") for j, text in enumerate(row)]
+        start = f'<tr class="{row_classes[i]}">' if row_classes else "<tr>"
+        body.append(f"{start}{''.join(cells)}</tr>")
+    return (
+        f'<div class="{css_class}" tabindex="0" role="region" aria-label="{html.escape(label)}">'
+        f"<table><thead><tr>{''.join(cell(text, 'col') for text in heads)}</tr></thead>"
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def download(
+    words: str,
+    make: Callable[[], str | bytes],
+    name: str,
+    mime: str,
+    *,
+    key: str = "",
+    disabled: bool = False,
+) -> None:
+    """A button that makes a file when it is pressed, not on every rerun.
+
+    Parameters
+    ----------
+    words : str
+        On the button.
+    make : callable
+        Gives the contents of the file.
+    name, mime : str
+        Of the file.
+    key : str, optional
+        Of the button; by default from the words on it.
+    disabled : bool
+    """
+    st.download_button(
+        words,
+        make,
+        name,
+        mime,
+        key=key or f"download_{words.replace(' ', '_').lower()}",
+        on_click="ignore",
+        icon=":material/download:",
+        disabled=disabled,
+    )
+
+
+def component(name: str, style: str, *scripts: str) -> Any:
+    """Part of a page that is drawn in the browser by scripts of our own, under ``ui/components``.
+
+    Several scripts are one module for the browser, in several files for people.
+    """
+    folder = _UI / "components" / name
+    return st.components.v2.component(
+        name,
+        css=(folder / style).read_text(encoding="utf-8"),
+        js="\n".join((folder / script).read_text(encoding="utf-8") for script in scripts),
+    )
+
+
+def error(words: str | None) -> None:
+    """A sentence that says what went wrong, if something did."""
+    if words is not None:
+        st.error(literal(words), icon=":material/error:")
 
 
 def simulated_badge(words: str = "simulated") -> None:

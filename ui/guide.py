@@ -1,9 +1,7 @@
 """A guided example of two minutes: a simulated recording, from its noisy stretch to a report.
 
 It stands above the pages and goes through them; every step can be left out, and all of it left at
-any moment. Keys of `st.session_state`: ``guide_step`` (absent while there is no guide),
-``guide_go`` (the page of the step is still to be gone to), ``guide_open`` (the recording is still
-to be opened).
+any moment.
 """
 
 from __future__ import annotations
@@ -15,9 +13,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from echoing_core import services
-from ui import frame, record, resources
-
-_STEP, _GO, _OPEN = "guide_step", "guide_go", "guide_open"
+from ui import frame, record, resources, state
 
 
 @dataclass(frozen=True)
@@ -35,8 +31,8 @@ class Step:
 def _choose(*, surest: bool) -> None:
     current = record.opened()
     if current is not None:
-        found = services.extreme_windows(current.explanation.track, 1, surest=surest)
-        st.session_state["window"] = int(found[0])
+        track = current.explanation.track
+        state.Opened.window.value = services.extreme_windows(track, 1, surest=surest)[0]
 
 
 def _noisy() -> None:
@@ -47,14 +43,14 @@ def _ask_there() -> None:
     current = record.opened()
     if current is not None:
         track = current.explanation.track
-        if st.session_state.get("window") == services.most_sure_window(track):
+        if state.Opened.window.value == services.most_sure_window(track):
             _noisy()
-    st.session_state["ask_window"] = "chosen"
+    state.Ask.window.value = "chosen"
 
 
 def _search() -> None:
-    st.session_state["find_mode"] = "words"
-    st.session_state["find_text"] = "atrial fibrillation"
+    state.Find.mode.value = "words"
+    state.Find.text.value = "atrial fibrillation"
 
 
 _EXPLORE = ("pages/explore.py", "Explore")
@@ -106,12 +102,12 @@ STEPS: tuple[Step, ...] = (
 def begin() -> None:
     """Start the guide at its first step; a callback."""
     _to(0)
-    st.session_state[_OPEN] = True
+    state.Guide.open_sample.value = True
 
 
 def under_way() -> bool:
     """Whether the guide is shown."""
-    return _STEP in st.session_state
+    return state.Guide.step.value is not None
 
 
 def offer() -> None:
@@ -128,11 +124,11 @@ def offer() -> None:
 
 def panel(page_title: str) -> None:
     """The step, on top of the page; goes to the page of the step when the step has changed."""
-    if not under_way():
+    number = state.Guide.step.value
+    if number is None:
         return
-    number = st.session_state[_STEP]
     step = STEPS[number]
-    if st.session_state.pop(_GO, False) and page_title != step.page_title:
+    if state.Guide.go.take() and page_title != step.page_title:
         st.switch_page(step.page)
     with st.container(border=True, key="guide"):
         # A screen reader reads the new step out when it appears.
@@ -143,7 +139,7 @@ def panel(page_title: str) -> None:
         )
         with st.container(horizontal=True, gap="small", vertical_alignment="center"):
             if record.opened() is None:
-                if not st.session_state.get(_OPEN):
+                if not state.Guide.open_sample.value:
                     st.button("Open the simulated recording", key="guide_open_it", on_click=begin)
             elif page_title != step.page_title:
                 st.button(
@@ -165,16 +161,16 @@ def panel(page_title: str) -> None:
 def open_sample() -> None:
     """Open the guide's recording once; on Explore, above what it draws."""
     # Taken before it is opened, so that a cancel is not followed by another beginning.
-    if st.session_state.pop(_OPEN, False):
+    if state.Guide.open_sample.take():
         with frame.guarded():
             sample = next(s for s in resources.samples() if s.simulated)
             record.read_and_show(lambda: services.read_recording(sample.paths))
 
 
 def _to(number: int) -> None:
-    st.session_state[_STEP] = number
-    st.session_state[_GO] = True
+    state.Guide.step.value = number
+    state.Guide.go.value = True
 
 
 def _leave() -> None:
-    st.session_state.pop(_STEP, None)
+    state.Guide.step.clear()

@@ -10,7 +10,8 @@ from types import TracebackType
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-_PLACE = "turn_place"
+from ui import state
+
 _PATIENCE_S = 0.7
 _REMEMBERED = 20
 _WORTH_TELLING_S = 3.0
@@ -61,7 +62,7 @@ class Turns:
         """Until it is this one's turn; what is drawn meanwhile also lets Streamlit end the wait."""
         # A batch waits in a thread of its own, without a page to tell it on.
         has_page = get_script_run_ctx(suppress_warning=True) is not None
-        place = st.session_state.get(_PLACE) if has_page else None
+        place = state.App.turn_place.value if has_page else None
         while True:
             with self._changed:
                 if self._changed.wait_for(lambda: self._line[0] is ticket, _PATIENCE_S):
@@ -86,4 +87,4 @@ class Turns:
 
 def place() -> None:
     """Where a wait is told, on top of the page; drawn in every run, so that nothing moves."""
-    st.session_state[_PLACE] = st.empty()
+    state.App.turn_place.value = st.empty()

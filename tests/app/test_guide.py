@@ -12,12 +12,13 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from ui import about, guide
+from ui import guide
+from ui.model import about
 from ui.turns import Turns
 
 PANEL = """
 import streamlit as st
-from ui import about, guide
+from ui import guide
 st.session_state.setdefault("page", "Explore")
 guide.panel(st.session_state["page"])
 """

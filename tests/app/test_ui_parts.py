@@ -7,7 +7,7 @@ import pytest
 
 from echoing_core import services
 from echoing_core.records import GaussianEmbedding, WindowTrack
-from ui import frame, questions, windows
+from ui import frame
 
 
 def make_track(uncertainty: list[float], stride_s: float, valid: list[float]) -> WindowTrack:
@@ -51,7 +51,7 @@ def test_text_of_a_person_is_shown_as_it_is() -> None:
     [(3.0, "surer"), (50.0, "as sure as usual"), (80.0, "less sure"), (96.0, "with care")],
 )
 def test_a_percentile_in_words(percentile: float, words: str) -> None:
-    assert words in windows.percentile_words(percentile)
+    assert words in services.percentile_words(percentile)
 
 
 def test_long_recordings_get_a_wider_stride_by_default() -> None:
@@ -60,9 +60,9 @@ def test_long_recordings_get_a_wider_stride_by_default() -> None:
 
 
 def test_no_probability_is_told_as_certain() -> None:
-    told = [questions.percent_words(p) for p in (0.0, 0.004, 0.31, 0.985, 0.999)]
+    told = [services.percent_words(p) for p in (0.0, 0.004, 0.31, 0.985, 0.999)]
     assert told == ["< 1 %", "< 1 %", "31 %", "98 %", "> 99 %"]
-    assert questions.interval_words(0.12, 0.58) == "12–58 %"
-    assert questions.interval_words(0.041, 0.044) == "4.1–4.4 %"
-    assert questions.interval_words(0.001, 0.002) == "< 1 %"
-    assert questions.interval_words(0.995, 0.999) == "> 99 %"
+    assert services.interval_words(0.12, 0.58) == "12–58 %"
+    assert services.interval_words(0.041, 0.044) == "4.1–4.4 %"
+    assert services.interval_words(0.001, 0.002) == "< 1 %"
+    assert services.interval_words(0.995, 0.999) == "> 99 %"

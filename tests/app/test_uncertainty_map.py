@@ -92,6 +92,7 @@ def test_a_long_recording_is_filled_in_and_then_looked_at_more_closely(open_app:
     first = looking.explanation()
     assert len(first.track) == math.ceil((looking.total - 1) / 3)
     from ui.record import OpenRecord
+    from ui.state import MapView
 
     app.session_state["record"] = OpenRecord(made, first, 10.0, "dower")
     app.session_state["record_round"] = 1
@@ -102,7 +103,7 @@ def test_a_long_recording_is_filled_in_and_then_looked_at_more_closely(open_app:
     assert len(explanation.track) == looking.total and "looking" not in app.session_state
     assert map_of(app)["rows"] == 3
     # A view of less than ten minutes is worth a window every second.
-    app.session_state["map_state"] = {"round": 1, "view": (3600.0, 3900.0), "span": None, "ack": 0}
+    app.session_state["map_state"] = MapView(1, view_s=(3600.0, 3900.0))
     app.run()
     track = app.session_state["record"].explanation.track
     inside = (track.start_s >= 3600.0) & (track.start_s <= 3890.0)

@@ -123,7 +123,7 @@ def test_absences(room: str, unknown: set[str]) -> None:
 
 PAGES = [
     ROOT / "app.py",
-    *(path for folder in ("pages", "ui") for path in sorted((ROOT / folder).glob("*.py"))),
+    *(path for folder in ("pages", "ui") for path in sorted((ROOT / folder).rglob("*.py"))),
 ]
 
 
@@ -136,6 +136,22 @@ def test_the_app_touches_neither_torch_nor_faiss_nor_readers(path: Path) -> None
     forbidden = ("torch", "faiss", "wfdb", "transformers", "echoing_core.io", "echoing_core.models")
     for name in imported(path):
         assert not any(name == bad or name.startswith(bad + ".") for bad in forbidden), name
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_the_state_of_a_session_is_touched_in_one_place(path: Path) -> None:
+    if path != ROOT / "ui" / "state.py":
+        assert "session_state" not in path.read_text(encoding="utf-8")
+
+
+def test_what_one_page_alone_uses_is_used_by_no_other() -> None:
+    folders = {path.stem for path in (ROOT / "pages").glob("*.py")}
+    for path in PAGES:
+        for name in imported(path):
+            parts = name.split(".")
+            if parts[0] == "ui" and len(parts) > 1 and parts[1] in folders:
+                owner = path.stem if path.parent.name == "pages" else path.parent.name
+                assert owner == parts[1], f"{path} uses {name}"
 
 
 def test_the_checks_see_a_violation(tmp_path: Path) -> None:

@@ -6,9 +6,6 @@ What a person builds or uploads lives in their session alone: in memory, in no s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 import streamlit as st
 
@@ -17,8 +14,6 @@ from echoing_core.services import Model
 from echoing_core.services.collection import Collection
 from echoing_core.services.own_index import (
     MOST_ITEMS,
-    OwnItem,
-    Told,
     grouped,
     own_collection,
     own_files,
@@ -26,7 +21,7 @@ from echoing_core.services.own_index import (
     zip_collection,
     zipped,
 )
-from ui import frame, resources
+from ui import frame, resources, state
 
 BUILT, UPLOADED = "built", "uploaded"
 _ORIGINS = {
@@ -37,31 +32,22 @@ _ORIGINS = {
 }
 
 
-@dataclass
-class _Own:
-    """What a session has gathered for a collection of its own."""
-
-    items: list[OwnItem] = field(default_factory=list)
-    told: dict[str, Told] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    files: dict[str, bytes] = field(default_factory=dict)
-
-
 def chosen(model: Model) -> Collection:
     """The collection to search; where there is none, the page ends with a sentence."""
-    known = {**resources.collections(), **_mine()}
+    known = {**resources.collections(), **state.Own.collections.value}
     if not known:
         st.stop()
-    if st.session_state.get("find_collection") not in known:
-        st.session_state["find_collection"] = next(iter(known))
-    picked = known[st.session_state["find_collection"]]
+    key = state.Find.collection.value
+    if key is None or key not in known:
+        key = state.Find.collection.value = next(iter(known))
+    picked = known[key]
     with st.expander(_title(picked), icon=":material/database:", key="collection_box"):
         if len(known) > 1:
             st.radio(
                 "Which collection to search",
                 list(known),
                 format_func=lambda key: _name(known[key]),
-                key="find_collection",
+                key=state.Find.collection.key,
                 persist_state="session",
             )
         build, take, from_zip = st.tabs(["Build from your files", "Save it", "Open a saved one"])
@@ -83,18 +69,15 @@ def _title(collection: Collection) -> str:
     return f"{words}, all simulated" if collection.simulated else words
 
 
-def _mine() -> dict[str, Collection]:
-    mine: dict[str, Collection] = st.session_state.setdefault("own_collections", {})
-    return mine
-
-
-def _own() -> _Own:
-    own: _Own = st.session_state.setdefault("own_gathered", _Own())
+def _gathered() -> state.Gathered:
+    own = state.Own.gathered.value
+    if own is None:
+        own = state.Own.gathered.value = state.Gathered()
     return own
 
 
 def _build(model: Model) -> None:
-    own = _own()
+    own = _gathered()
     st.caption(
         "Add ECG files, as many at once as you like. Each recording gives its surest ten seconds. "
         "A CSV file with the columns record and report (and label_... with 1 or 0) adds reports "
@@ -103,7 +86,7 @@ def _build(model: Model) -> None:
     uploads = st.file_uploader(
         "ECG files, and a table of reports if there is one",
         accept_multiple_files=True,
-        key=f"own_uploads_{st.session_state.get('own_round', 0)}",
+        key=state.Own.round.key_of("own_uploads"),
     )
     windows = st.slider(
         "Stretches of ten seconds from each recording, at most",
@@ -121,7 +104,7 @@ def _build(model: Model) -> None:
         pairs = [(file.name, file.getvalue()) for file in uploads]
         _gather(model, own, pairs, int(windows))
         st.rerun()
-    note = st.session_state.get("own_note")
+    note = state.Own.note.value
     if note:
         st.success(note, icon=":material/check:")
     if own.failed:
@@ -133,7 +116,9 @@ def _build(model: Model) -> None:
         )
 
 
-def _gather(model: Model, own: _Own, files: list[tuple[str, bytes]], windows: int) -> None:
+def _gather(
+    model: Model, own: state.Gathered, files: list[tuple[str, bytes]], windows: int
+) -> None:
     groups, told = grouped(files)
     own.failed.clear()
     own.told |= told
@@ -160,22 +145,21 @@ def _gather(model: Model, own: _Own, files: list[tuple[str, bytes]], windows: in
     # What was read before a cancel is kept, and joins the collection with the next addition.
     if own.items:
         own.files = own_files(model, own.items, own.told, "My collection")
-        _mine()[BUILT] = own_collection(model, own.files)
-        st.session_state["find_collection"] = BUILT
-    st.session_state["own_note"] = (
+        state.Own.collections.value[BUILT] = own_collection(model, own.files)
+        state.Find.collection.value = BUILT
+    state.Own.note.value = (
         f"{added} added. Your collection has {len(own.items)} ECGs." if added else None
     )
-    st.session_state["own_round"] = st.session_state.get("own_round", 0) + 1
+    state.Own.round.begin_anew()
 
 
 def _clear() -> None:
-    st.session_state.pop("own_gathered", None)
-    st.session_state.pop("own_note", None)
-    _mine().pop(BUILT, None)
+    state.forget(state.Own.gathered, state.Own.note)
+    state.Own.collections.value.pop(BUILT, None)
 
 
 def _save() -> None:
-    own = _own()
+    own = _gathered()
     if not own.files:
         st.caption(
             "Once you have built a collection, it can be saved here as a zip and opened again."
@@ -185,15 +169,14 @@ def _save() -> None:
         "The zip holds the names of your recordings, ten seconds of each, the reports that you "
         "gave, and their place in the space of this model. Treat it like the recordings themselves."
     )
-    _download("Save my collection as a zip", own.files)
-
-
-def _download(words: str, files: Mapping[str, bytes]) -> None:
-    made: Callable[[], Any] = lambda: zipped(files, "my_collection")  # noqa: E731
-    st.download_button(
-        words, made, "my_collection.zip", "application/zip", on_click="ignore",
-        icon=":material/download:", key="own_download",
-    )  # fmt: skip
+    files = own.files
+    frame.download(
+        "Save my collection as a zip",
+        lambda: zipped(files, "my_collection"),
+        "my_collection.zip",
+        "application/zip",
+        key="own_download",
+    )
 
 
 def _open(model: Model) -> None:
@@ -203,12 +186,12 @@ def _open(model: Model) -> None:
     )
     upload = st.file_uploader("Zip of an index folder", type=["zip"], key="own_zip")
     if upload is None:
-        st.session_state.pop("own_zip_seen", None)
-    elif upload.file_id != st.session_state.get("own_zip_seen"):
+        state.Own.zip_seen.clear()
+    elif upload.file_id != state.Own.zip_seen.value:
         with st.spinner("Checking the collection"):
             # One that is refused is refused again with every run, and so keeps being told.
             opened = zip_collection(upload.getvalue(), "the zip", model)
-        st.session_state["own_zip_seen"] = upload.file_id
-        _mine()[UPLOADED] = opened
-        st.session_state["find_collection"] = UPLOADED
+        state.Own.zip_seen.value = upload.file_id
+        state.Own.collections.value[UPLOADED] = opened
+        state.Find.collection.value = UPLOADED
         st.rerun()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import re
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from echoing_core import figures
+from echoing_core.export.wording import span_words
 from ui import frame, record, windows
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ def reference(model: Model, current: record.OpenRecord | None) -> None:
     if current is not None:
         track = current.explanation.track
         index = windows.chosen(track)
-        marks = [(f"window {windows.span_words(track, index)}", float(track.uncertainty[index]))]
+        marks = [(f"window {span_words(track, index)}", float(track.uncertainty[index]))]
     chart, table = st.columns([3, 1], gap="large")
     chart.plotly_chart(
         figures.reference_figure(cohort, marks),
         key="reference",
         theme=None,
-        config=windows.CHART_CONFIG,
+        config=frame.CHART_CONFIG,
         alt="Histogram of sigma squared in the reference cohort.",
     )
     levels = (5, 25, 50, 75, 95)
@@ -76,16 +76,10 @@ def card(model: Model) -> None:
 
 
 def _table(markdown: str, name: str) -> str:
-    """A table of the card in a box that scrolls, with the keyboard too: a table in Markdown
-    cannot have the focus."""
-    rows = [
-        [html.escape(cell.strip().strip("*`")) for cell in line.strip().strip("|").split("|")]
+    """A table of the card that can have the focus, which one in Markdown cannot."""
+    heads, *rows = [
+        [cell.strip().strip("*`") for cell in line.strip().strip("|").split("|")]
         for line in markdown.strip().splitlines()
         if not re.fullmatch(r"[|:\s-]+", line)
     ]
-    head = "".join(f'<th scope="col">{cell}</th>' for cell in rows[0])
-    body = "".join(f"<tr>{''.join(f'<td>{c}</td>' for c in row)}</tr>" for row in rows[1:])
-    return (
-        f'<div class="table" tabindex="0" role="region" aria-label="{html.escape(name)}"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    return frame.html_table(heads, rows, label=name, css_class="table", row_heads=False)

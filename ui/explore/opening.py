@@ -1,4 +1,4 @@
-"""A table that does not say what its columns are, and a person who does."""
+"""Opening a recording: files, samples, what a table does not say of itself, and how to look."""
 
 from __future__ import annotations
 
@@ -11,16 +11,147 @@ from echoing_core import figures, services
 from echoing_core.errors import EchoingError
 from echoing_core.records import FRANK_LEADS, LEADS
 from echoing_core.services import TableLayout, TablePreview
-from ui import frame
+from ui import frame, record, resources, state, windows
 
 SamplesIn = Literal["rows", "columns"]
 NOT_USED, TIME = "not used", "time"
 UNITS = {"mV": "mV", "µV": "uV", "V": "V", "raw numbers": "counts"}
 TIME_UNITS = {"seconds": "s", "milliseconds": "ms", "microseconds": "us"}
 EIGHT = ("I", "II", *LEADS[6:])
+"""The leads that are stored where the other four are left to be worked out."""
+
 _ROWS = {"rows": "one row is one moment", "columns": "one row is one lead"}
 _SERIES = {"rows": "columns", "columns": "rows"}
 _MOST = 32
+VCG_METHODS = {
+    "dower": "Dower synthesis",
+    "kors_pinv": "Kors matrix, pseudo-inverse",
+    "kors_gls": "Kors matrix, generalised least squares",
+}
+
+
+def welcome() -> None:
+    """What the app is for, while nothing is open."""
+    steps = (
+        (
+            ":material/ecg_heart:",
+            "Where can the model be believed?",
+            "The recording is shown coloured by how unsure the model is, ten seconds at a time. "
+            "A few leads are enough: what is missing is named, and the model is less sure.",
+        ),
+        (
+            ":material/help:",
+            "What does it say there?",
+            "Ask in words, from LVEF to rhythm. Each answer comes with an interval, and may be "
+            "“not sure enough”.",
+        ),
+        (
+            ":material/search:",
+            "What is it like?",
+            "Find the reports and ECGs nearest to a recording, or to a few words.",
+        ),
+    )
+    for column, (icon, heading, text) in zip(st.columns(3), steps, strict=True):
+        with column.container(border=True, height="stretch"):
+            st.markdown(f"{icon} **{heading}**")
+            st.caption(text)
+
+
+def chooser() -> None:
+    """Upload and samples: in the open while nothing is open, folded away afterwards."""
+    if record.opened() is None:
+        _choices()
+    else:
+        with st.expander("Open another recording", icon=":material/folder_open:"):
+            _choices()
+
+
+def _choices() -> None:
+    left, right = st.columns([5, 6], gap="large")
+    with left:
+        st.markdown("**Your own recording**")
+        uploads = st.file_uploader(
+            "An ECG or Holter: the file, or all files of one recording together",
+            accept_multiple_files=True,
+            key=state.Opened.upload_round.key_of("uploads"),
+            help="Files are read once, in memory; nothing of them stays on disk.",
+        )
+        st.caption(services.formats())
+        _read_uploads([(file.file_id, file.name, file.getvalue) for file in uploads or []])
+        problem = st.empty()
+    if uploads and state.Opened.table_waits.value:
+        # What a table needs to be told is asked right below it, on narrow screens too.
+        _ask_about_table([(file.file_id, file.name, file.getvalue) for file in uploads])
+    else:
+        with right:
+            st.markdown("**A sample to try**")
+            with frame.guarded():
+                for sample in resources.samples():
+                    record.sample_row(sample)
+    with problem:
+        frame.error(state.Opened.error.value)
+
+
+def _read_uploads(uploads: list[tuple[str, str, Callable[[], bytes]]]) -> None:
+    """Read new uploads once: a rerun with the same files must neither parse nor embed."""
+    identity = tuple(file_id for file_id, _, _ in uploads)
+    if not identity:
+        state.forget(state.Opened.error, state.Opened.uploads_seen, state.Opened.table_waits)
+    elif identity != state.Opened.uploads_seen.value:
+        state.Opened.uploads_seen.value = identity
+        state.Opened.error.clear()
+        files = [(name, content()) for _, name, content in uploads]
+        state.Opened.table_waits.value = _is_table(files)
+        if not state.Opened.table_waits.value:
+            record.read_and_show(lambda: services.read_upload(files))
+
+
+def _ask_about_table(uploads: list[tuple[str, str, Callable[[], bytes]]]) -> None:
+    """The form about the columns of an uploaded table, until it is read."""
+
+    def files() -> list[tuple[str, bytes]]:
+        return [(name, content()) for _, name, content in uploads]
+
+    table_form(
+        lambda way: services.table_preview(files(), way),
+        "-".join(file_id for file_id, _, _ in uploads),
+        lambda layout: record.read_and_show(lambda: services.read_upload(files(), layout)),
+    )
+
+
+def _is_table(files: list[tuple[str, bytes]]) -> bool:
+    """Whether a person has to say what the columns are; what cannot be read at all is no table."""
+    try:
+        return services.table_preview(files) is not None
+    except EchoingError:
+        return False
+
+
+def settings(current: record.OpenRecord) -> None:
+    """Stride and VCG method; a change looks at the recording again."""
+    stride_s = st.selectbox(
+        "Seconds between window starts",
+        record.strides(current),
+        index=record.strides(current).index(current.stride_s),
+        format_func=lambda s: f"{s:g} s",
+        key=state.Opened.round.key_of("stride"),
+    )
+    method = current.vcg_method
+    if current.has_frank_leads and current.explanation.ecg.leads_with("derived"):
+        method = st.selectbox(
+            "12 leads from X, Y, Z by",
+            list(VCG_METHODS),
+            index=list(VCG_METHODS).index(method),
+            format_func=VCG_METHODS.__getitem__,
+            key=state.Opened.round.key_of("method"),
+        )
+    if (stride_s, method) != (current.stride_s, current.vcg_method):
+        with frame.guarded():
+            track = current.explanation.track
+            record.look_again(
+                current, stride_s, method, float(track.start_s[windows.chosen(track)])
+            )
+            st.rerun()
 
 
 def table_form(
@@ -39,7 +170,14 @@ def table_form(
     read : callable
         Called with the layout when the person is done.
     """
-    preview = _preview(look, identity)
+    samples_in: state.Entry[SamplesIn | None] = state.Entry(f"rows_{identity}", None)
+    preview: TablePreview | None = None
+    with frame.guarded():
+        preview = state.remembered(
+            state.Opened.table_preview.key,
+            (identity, samples_in.value),
+            lambda: look(samples_in.value),
+        )
     if preview is None:
         return
     with st.container(border=True, key="table_form"):
@@ -82,19 +220,6 @@ def table_form(
                 read(layout)
             except EchoingError as error:
                 st.error(frame.literal(str(error)), icon=":material/error:")
-
-
-def _preview(
-    look: Callable[[SamplesIn | None], TablePreview | None], identity: str
-) -> TablePreview | None:
-    """The preview, taken once for each upload and direction."""
-    asked: SamplesIn | None = st.session_state.get(f"rows_{identity}")
-    kept = st.session_state.get("table_preview")
-    if kept is None or kept[0] != (identity, asked):
-        with frame.guarded():
-            kept = ((identity, asked), look(asked))
-            st.session_state["table_preview"] = kept
-    return kept[1] if kept is not None and kept[0] == (identity, asked) else None
 
 
 def _numbers(
@@ -154,8 +279,9 @@ def _columns(preview: TablePreview, key: str) -> dict[int, str]:
         for column in columns:
             guess = TIME if column.is_time else column.lead or NOT_USED
             widget = f"lead_{key}_{column.index}"
-            if widget not in st.session_state:
-                st.session_state[widget] = guess
+            entry = state.Entry(widget, guess)
+            if not entry.is_set:
+                entry.value = guess
             name = column.name if len(column.name) <= 16 else f"{column.name[:15]}…"
             chosen[column.index] = st.selectbox(
                 frame.literal(name) or "no name", options, key=widget, width=140
@@ -170,7 +296,7 @@ def _in_order(unnamed_keys: Sequence[str]) -> None:
 
     def fill(leads: Sequence[str]) -> None:
         for widget, lead in zip(unnamed_keys, leads, strict=False):
-            st.session_state[widget] = lead
+            state.Entry(widget, lead).value = lead
 
     st.caption(
         "The file does not name its leads. Choose them, or say that they come in this order:"
@@ -180,8 +306,3 @@ def _in_order(unnamed_keys: Sequence[str]) -> None:
             st.button(", ".join(LEADS), on_click=fill, args=(LEADS,), key="order_12")
         if len(unnamed_keys) >= len(EIGHT):
             st.button(", ".join(EIGHT), on_click=fill, args=(EIGHT,), key="order_8")
-
-
-def formats_caption() -> None:
-    """What can be opened, in small print."""
-    st.caption(services.formats())

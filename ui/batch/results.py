@@ -1,7 +1,6 @@
-"""Many files at once: chosen, looked at in the background, listed, taken away, opened.
+"""What a batch found: progress, table, failures, one recording opened, downloads.
 
-The job lives in the session alone, and its thread ends with it. The page asks how far it is once
-a second; a thread may not draw.
+The page asks how far the batch is once a second: a thread may not draw.
 """
 
 from __future__ import annotations
@@ -15,101 +14,23 @@ import streamlit as st
 from echoing_core import services
 from echoing_core.records import LEADS
 from echoing_core.services import BatchFailure, BatchJob, BatchRow
-from ui import asked, frame, looking, opening, record, resources
+from ui import frame, record, state
+from ui.batch.files import forget, megabytes
 
 if TYPE_CHECKING:
     from echoing_core.services import BatchItem, Model
 
-_JOB = "batch_job"
 _EVERY_S = 1.0
 _MOST_REASONS = 100
 _FEW = 10
-_FILES, _FOLDER = "Files", "A folder"
-MOST_BYTES = 1024**3
-
-
-def job() -> BatchJob | None:
-    """The batch of this session, running or not."""
-    found: BatchJob | None = st.session_state.get(_JOB)
-    return found
-
-
-def chooser(model: Model) -> None:
-    """Files and questions; folded away once there are results, absent while a batch runs."""
-    current = job()
-    if current is None:
-        _choices(model)
-    elif current.finished:
-        with st.expander("Look at other files", icon=":material/folder_open:"):
-            _choices(model)
-
-
-def _choices(model: Model) -> None:
-    way = st.segmented_control(
-        "Choose", (_FILES, _FOLDER), default=_FILES, required=True, key="batch_way",
-        persist_state="session",
-    )  # fmt: skip
-    uploads = st.file_uploader(
-        "All files of all recordings together"
-        if way == _FILES
-        else "A folder with recordings, and the folders in it",
-        accept_multiple_files="directory" if way == _FOLDER else True,
-        key=f"batch_files_{way == _FOLDER}_{st.session_state.get('batch_round', 0)}",
-        help="Headers and their data files are put together by themselves; a zip may hold several "
-        "recordings. Files are kept in memory until you drop them or leave; nothing of them "
-        "stays on disk.",
-    )
-    opening.formats_caption()
-    chosen = asked.choose("batch_questions", "Questions to ask of the surest window of each")
-    if not uploads:
-        if job() is None:
-            st.info(
-                "Each recording gets a row: which leads it has, how sure the model is, why not, "
-                "the heart rate, and the answers. Files that cannot be read are listed with the "
-                "reason and stop nothing.",
-                icon=":material/table_rows:",
-            )
-        return
-    size = sum(file.size for file in uploads)
-    if size > MOST_BYTES:
-        st.error(
-            f"These files have {_megabytes(size)}; at most {_megabytes(MOST_BYTES)} are taken at "
-            "once. Choose fewer, or use the command echoing batch.",
-            icon=":material/error:",
-        )
-        return
-    items = services.group_files((file.name, file.getvalue()) for file in uploads)
-    n = len(items)
-    st.caption(f"{n} recordings in {len(uploads)} files, {_megabytes(size)}.")
-    if st.button(f"Look at {n} recordings", type="primary", key="batch_start", disabled=not n):
-        lock = resources.turn()
-        begin(BatchJob(model, items, chosen, turn=lambda: lock))
-        st.rerun()
-
-
-def begin(new: BatchJob) -> None:
-    """Make this the batch of the session; one before it is stopped and forgotten."""
-    forget()
-    st.session_state[_JOB] = new
-
-
-def forget() -> None:
-    """Drop the results and the files."""
-    old: BatchJob | None = st.session_state.pop(_JOB, None)
-    if old is not None:
-        old.cancel()
-    for name in ("batch_open", "batch_row"):
-        st.session_state.pop(name, None)
-    # A widget cannot be emptied; one with another key starts empty, and its files are let go.
-    st.session_state["batch_round"] = st.session_state.get("batch_round", 0) + 1
 
 
 def results(model: Model) -> None:
     """How far the batch is, and what there is of it."""
-    current = job()
+    current = state.Batch.job.value
     if current is None:
         return
-    _open_wanted(model)
+    _open_wanted()
     if current.finished:
         _shown(current)
         _downloads(model, current)
@@ -118,7 +39,7 @@ def results(model: Model) -> None:
 
 
 def _watched(current: BatchJob) -> None:
-    if current.finished or "batch_open" in st.session_state:
+    if current.finished or state.Batch.to_open.is_set:
         st.rerun(scope="app")
     with frame.guarded():
         _shown(current)
@@ -171,12 +92,8 @@ def _time_words(seconds: float) -> str:
     return f"{max(round(seconds), 1)} s"
 
 
-def _megabytes(n_bytes: int) -> str:
-    return f"{n_bytes / 1024**2:,.1f} MB"
-
-
 def _table(current: BatchJob, rows: tuple[BatchRow, ...]) -> None:
-    key = f"batch_table_{st.session_state.get('batch_round', 0)}"
+    key = state.Batch.round.key_of("batch_table")
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     percentile = st.column_config.ProgressColumn
     st.dataframe(
@@ -255,15 +172,15 @@ def _failures(failures: tuple[BatchFailure, ...]) -> None:
 
 
 def _take_row(key: str, rows: tuple[BatchRow, ...]) -> None:
-    chosen = st.session_state[key]["selection"]["rows"]
-    if chosen and chosen[0] < len(rows):
-        st.session_state["batch_row"] = chosen[0]
+    row = state.selected_row(key)
+    if row is not None and row < len(rows):
+        state.Batch.row.value = row
 
 
 def _opener(rows: tuple[BatchRow, ...]) -> None:
     """The row chosen in the table, or by keyboard here; opened on Explore."""
-    if st.session_state.get("batch_row", 0) >= len(rows):
-        st.session_state["batch_row"] = 0
+    if state.Batch.row.value >= len(rows):
+        state.Batch.row.value = 0
     with st.container(
         horizontal=True, vertical_alignment="bottom", gap="small", key="batch_opener"
     ):
@@ -271,10 +188,10 @@ def _opener(rows: tuple[BatchRow, ...]) -> None:
             "Recording",
             range(len(rows)),
             format_func=lambda i: rows[i].name,
-            key="batch_row",
+            key=state.Batch.row.key,
             width=360,
         )
-        row = rows[st.session_state["batch_row"]]
+        row = rows[state.Batch.row.value]
         st.button(
             "Open in Explore",
             key="batch_open_row",
@@ -285,27 +202,25 @@ def _opener(rows: tuple[BatchRow, ...]) -> None:
 
 
 def _want(item: BatchItem, start_s: float) -> None:
-    st.session_state["batch_open"] = (item, start_s)
+    state.Batch.to_open.value = (item, start_s)
 
 
-def _open_wanted(model: Model) -> None:
+def _open_wanted() -> None:
     """Open what was chosen, at its surest window, and go to Explore."""
-    wanted = st.session_state.pop("batch_open", None)
+    wanted = state.Batch.to_open.take()
     if wanted is None:
         return
     item, start_s = wanted
     with frame.guarded():
         with st.spinner("Reading the recording"):
             recording = item.read()
-        stride_s = services.fitting_stride_s(recording.duration_s)
-        explanation = looking.first_look(model, recording, stride_s, "dower")
-        record.keep(record.OpenRecord(recording, explanation, stride_s, "dower"), near_s=start_s)
+        record.keep(record.looked_at(recording), near_s=start_s)
         st.switch_page("pages/explore.py")
 
 
 def _downloads(model: Model, current: BatchJob) -> None:
-    found = current.results
-    if found:
+    rows = current.results
+    if rows:
         names = not st.checkbox(
             "Leave out names of files, and number the recordings",
             key="batch_no_names",
@@ -313,19 +228,23 @@ def _downloads(model: Model, current: BatchJob) -> None:
             help="Names of files are often names of patients.",
         )
         with st.container(horizontal=True, gap="small"):
-            st.download_button(
-                "Download CSV", lambda: services.batch_csv(model, found, names=names),
-                "batch.csv", "text/csv", on_click="ignore", icon=":material/download:",
+            frame.download(
+                "Download CSV",
+                lambda: services.batch_csv(model, rows, names=names),
+                "batch.csv",
+                frame.CSV,
                 key="batch_csv",
-            )  # fmt: skip
-            st.download_button(
-                "Download Parquet", lambda: services.batch_parquet(model, found, names=names),
-                "batch.parquet", "application/vnd.apache.parquet", on_click="ignore",
-                icon=":material/download:", key="batch_parquet",
-            )  # fmt: skip
+            )
+            frame.download(
+                "Download Parquet",
+                lambda: services.batch_parquet(model, rows, names=names),
+                "batch.parquet",
+                frame.PARQUET,
+                key="batch_parquet",
+            )
     st.button("Drop these results and files", key="batch_forget", on_click=forget)
     st.caption(
-        f"{_megabytes(current.held_bytes)} of files are kept in memory, so that a recording can be "
+        f"{megabytes(current.held_bytes)} of files are kept in memory, so that a recording can be "
         "opened."
     )
     frame.training_note(model)

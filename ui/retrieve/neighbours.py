@@ -1,14 +1,8 @@
-"""What a search found: the list, the map beside it, and the way from hit to hit.
-
-Keys of `st.session_state` that belong to a search: ``find_trail`` (ids of the items searched from,
-in order), ``find_marked`` (the item chosen in the list or on the map) and ``find_root`` (what the
-trail began at: another beginning empties both).
-"""
+"""What a search found: the list, the map beside it, and the way from hit to hit."""
 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,36 +19,25 @@ from echoing_core.figures.gallery_map import (
 from echoing_core.records import Hit
 from echoing_core.retrieve.search import ItemFilter
 from echoing_core.services.collection import Collection, Search, item_hit
-from ui import frame, gallery
+from ui import frame, state
+from ui.retrieve import search
 
-_FOLDER = Path(__file__).parent / "components" / "gallery_map"
-_map = st.components.v2.component(
-    "gallery_map",
-    css=(_FOLDER / "map.css").read_text(encoding="utf-8"),
-    js=(_FOLDER / "map.js").read_text(encoding="utf-8"),
-)
-_STYLE = """<style>
-@media (min-width: 768px) {
-  .stColumn:has(.st-key-map_side) { align-self: flex-start; position: sticky; top: 4rem; }
-}
-[class*="st-key-hit_marked_"] { border-left: 4px solid var(--bar) !important; }
-</style>"""
+_map = frame.component("gallery_map", "map.css", "map.js")
 _FEW = 50
 
 
 def trail(root: tuple[Any, ...]) -> list[str]:
     """The items searched from, after the query itself; empty at its beginning."""
-    if st.session_state.get("find_root") != root:
-        st.session_state["find_root"] = root
-        st.session_state["find_trail"] = []
-        st.session_state["find_marked"] = None
-    steps: list[str] = st.session_state["find_trail"]
-    return steps
+    if state.Find.root.value != root:
+        state.Find.root.value = root
+        state.Find.trail.value = []
+        state.Find.marked.value = None
+    return state.Find.trail.value
 
 
 def crumbs(collection: Collection, beginning: str) -> None:
     """The searches that led here, each a button back to it."""
-    steps: list[str] = st.session_state["find_trail"]
+    steps = state.Find.trail.value
     if not steps:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="find_crumbs"):
@@ -72,7 +55,7 @@ def crumbs(collection: Collection, beginning: str) -> None:
 
 def query_words(collection: Collection, beginning: str) -> str:
     """What the present search is from, as it follows "nearest to"."""
-    steps: list[str] = st.session_state["find_trail"]
+    steps = state.Find.trail.value
     return _short(collection, steps[-1]) if steps else beginning
 
 
@@ -82,46 +65,43 @@ def _short(collection: Collection, item_id: str) -> str:
 
 
 def _back(number: int) -> None:
-    steps = st.session_state["find_trail"]
-    left = steps[number] if number < len(steps) else None
-    del steps[number:]
+    steps = state.Find.trail.value
     # Where one came from stays marked.
-    st.session_state["find_marked"] = left
+    state.Find.marked.value = steps[number] if number < len(steps) else None
+    state.Find.trail.value = steps[:number]
 
 
 def _search_from(item_id: str) -> None:
-    st.session_state["find_trail"].append(item_id)
-    st.session_state["find_marked"] = None
+    state.Find.trail.value = [*state.Find.trail.value, item_id]
+    state.Find.marked.value = None
 
 
 def _mark(item_id: str) -> None:
-    now = st.session_state.get("find_marked")
-    st.session_state["find_marked"] = None if now == item_id else item_id
+    state.Find.marked.value = None if state.Find.marked.value == item_id else item_id
 
 
 def show_map(collection: Collection, found: Search, where: ItemFilter, query_words: str) -> None:
     """The collection from above, with the hits, the query and the marked item."""
-    st.html(_STYLE)
     index = collection.index
     plane = collection.map
     options = {
         "uncertainty": "uncertainty",
-        **{n: gallery.label_words(n) for n in collection.flags},
+        **{n: search.label_words(n) for n in collection.flags},
     }
     if len(collection.sources) > 1:
         options["source"] = "source"
-    if st.session_state.get("find_colour") not in options:
-        st.session_state["find_colour"] = "uncertainty"
+    if state.Find.colour.value not in options:
+        state.Find.colour.value = "uncertainty"
     picked = st.selectbox(
         "Colour of the map",
         list(options),
         format_func=options.__getitem__,
-        key="find_colour",
+        key=state.Find.colour.key,
         persist_state="session",
     )
     passing = np.zeros(len(index), dtype=bool)
     passing[where.rows(index.items)] = True
-    marked = st.session_state.get("find_marked")
+    marked = state.Find.marked.value
     data = gallery_map_data(
         plane.xy,
         index.items["percentile"].to_numpy(),
@@ -133,7 +113,7 @@ def show_map(collection: Collection, found: Search, where: ItemFilter, query_wor
         chosen=None if marked is None else collection.row(marked),
     )
     # Dots are named by row, so a late click on the map of another collection must not count.
-    identity = f"{st.session_state.get('find_collection')}:{len(index)}"
+    identity = f"{state.Find.collection.value}:{len(index)}"
     _map(
         key="find_map",
         data={**data, "identity": identity},
@@ -157,19 +137,19 @@ def _colouring(collection: Collection, picked: str, options: dict[str, str]) -> 
 
 
 def _take(collection: Collection, identity: str) -> None:
-    chosen = dict(st.session_state["find_map"]).get("chosen")
+    chosen = state.sent_by("find_map").get("chosen")
     if not isinstance(chosen, dict) or chosen.get("identity") != identity:
         return
     row = chosen.get("row")
     if isinstance(row, int) and 0 <= row < len(collection):
-        st.session_state["find_marked"] = str(collection.index.items["item_id"].iloc[row])
+        state.Find.marked.value = str(collection.index.items["item_id"].iloc[row])
 
 
 def show_list(collection: Collection, found: Search) -> None:
     """The marked item if it is elsewhere, then the neighbours, nearest first."""
     hits = found.hits
     # The item searched from is neither found nor filtered away.
-    others = found.n_compared - bool(st.session_state["find_trail"])
+    others = found.n_compared - bool(state.Find.trail.value)
     words = f"**{len(hits)} of {others:,} items, nearest first**"
     if found.n_passing < others:
         words += f" ({found.n_passing:,} pass the filters)"
@@ -179,7 +159,7 @@ def show_list(collection: Collection, found: Search) -> None:
             frame.simulated_badge("all items are simulated")
     if not hits:
         st.info("No item passes the filters. Allow more.", icon=":material/filter_alt_off:")
-    marked = st.session_state.get("find_marked")
+    marked = state.Find.marked.value
     if marked is not None and marked not in {hit.item_id for hit in hits}:
         st.markdown("**Chosen on the map**, not among those listed")
         with frame.guarded():
@@ -216,7 +196,7 @@ def _hit(collection: Collection, found: Search, hit: Hit, marked: bool) -> None:
     with st.container(border=True, key=key):
         _facts(collection, found, hit)
         st.markdown(frame.literal(hit.report) or "_no report_")
-        labels = gallery.labels_of(hit)
+        labels = search.labels_of(hit)
         if labels:
             st.caption("Labels: " + frame.literal(", ".join(labels)))
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):

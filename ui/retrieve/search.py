@@ -1,10 +1,4 @@
-"""Searching a collection: from what, in which order, among which items.
-
-Keys of `st.session_state`, all kept from page to page: ``find_mode`` (words, reports, ecgs),
-``find_text``, ``find_window`` (surest, chosen), ``find_order`` (csd, cosine), ``find_k``,
-``find_labels``, ``find_without``, ``find_sources``, ``find_percentile``, ``find_colour`` (of the
-map), ``find_collection`` (demo, folder_0, built, uploaded). Those of the hits are in `neighbours`.
-"""
+"""Searching a collection: from what, in which order, among which items."""
 
 from __future__ import annotations
 
@@ -12,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import streamlit as st
 
-from echoing_core import services
+from echoing_core import figures, services
 from echoing_core.errors import ConfigError
+from echoing_core.export.wording import span_words
 from echoing_core.records import Hit
 from echoing_core.retrieve.search import ItemFilter
-from ui import frame, record, resources, windows
+from echoing_core.services import percentile_words
+from ui import questions, record, resources, state, windows
 
 if TYPE_CHECKING:
     from echoing_core.services import Explanation, Model
@@ -96,8 +93,8 @@ def from_window(current: record.OpenRecord, start_s: float | None) -> Beginning:
     """A window of the open recording."""
     track = current.explanation.track
     index = windows.chosen(track) if start_s is not None else services.most_sure_window(track)
-    words = f"the open recording, {windows.span_words(track, index)}"
-    identity = (st.session_state.get("record_round", 0), float(track.start_s[index]))
+    words = f"the open recording, {span_words(track, index)}"
+    identity = (state.Opened.round.value, float(track.start_s[index]))
     return Beginning((current.explanation, float(track.start_s[index])), words, identity)
 
 
@@ -114,7 +111,7 @@ def mode() -> str:
         format_func=_MODES.__getitem__,
         default=FROM_WORDS,
         required=True,
-        key="find_mode",
+        key=state.Find.mode.key,
         persist_state="session",
     )
     return chosen or FROM_WORDS
@@ -130,24 +127,14 @@ def words(model: Model) -> str | None:
     text = st.text_input(
         "What should the ECG show?",
         value="atrial fibrillation with left bundle branch block",
-        key="find_text",
+        key=state.Find.text.key,
         persist_state="session",
         help="Write it as a report would. A long text that is a whole report works too.",
     )
     if not text.strip():
         st.info("Type what to look for, as a report would say it.", icon=":material/search:")
         return None
-    unknown = services.unknown_words(model, text)
-    if unknown:
-        listed = ", ".join(frame.literal(word) for word in unknown)
-        if model.saw_words:
-            st.warning(
-                "The model never saw these words in training and can make little of them: "
-                f"{listed}.",
-                icon=":material/spellcheck:",
-            )
-        else:
-            st.caption(f"{frame.literal(services.unknown_words_mean(model))}: {listed}.")
+    questions.unknown_words_note(model, services.unknown_words(model, text))
     return str(text)
 
 
@@ -178,24 +165,30 @@ def options(collection: Collection) -> Options:
                 list(_ORDERS),
                 format_func=lambda o: _ORDERS[o][0],
                 captions=[words for _, words in _ORDERS.values()],
-                key="find_order",
+                key=state.Find.order.key,
                 persist_state="session",
             )
         with middle:
-            wanted = _labels("Only ECGs with", "find_labels", collection)
-            without = _labels("Only ECGs without", "find_without", collection)
-            sources = _sources(collection)
+            flags, known = list(collection.flags), list(collection.sources)
+            wanted = _chosen_of(state.Find.labels, flags, "Only ECGs with", "any finding")
+            without = _chosen_of(state.Find.without, flags, "Only ECGs without", "nothing left out")
+            sources = _chosen_of(
+                state.Find.sources,
+                known,
+                "Only from these sources",
+                "all" if len(known) > 1 else f"all are {known[0]}",
+            )
         with right:
             most = st.slider(
                 "Highest uncertainty percentile",
                 0,
                 100,
                 100,
-                key="find_percentile",
+                key=state.Find.percentile.key,
                 persist_state="session",
                 help="Items about whose own ECG the model is less sure are left out.",
             )
-            k = st.slider("How many", 1, 50, 10, key="find_k", persist_state="session")
+            k = st.slider("How many", 1, 50, 10, key=state.Find.k.key, persist_state="session")
         st.caption("Filters act first: of what passes them, the nearest are shown.")
     both = sorted(set(wanted) & set(without))
     if both:
@@ -210,29 +203,45 @@ def options(collection: Collection) -> Options:
     return Options(int(k), order, where)
 
 
-def _labels(words: str, key: str, collection: Collection) -> list[str]:
-    # Another collection may not have the label that was chosen in the last one.
-    kept = [n for n in st.session_state.get(key, []) if n in collection.flags]
-    if key in st.session_state and kept != st.session_state[key]:
-        st.session_state[key] = kept
+def _chosen_of(
+    entry: state.Entry[list[str]], known: Sequence[str], words: str, placeholder: str
+) -> list[str]:
+    """A choice among the labels or sources of this collection."""
+    # Another collection may not have what was chosen in the last one.
+    there = [name for name in entry.value if name in known]
+    if entry.is_set and there != entry.value:
+        entry.value = there
     return st.multiselect(
         words,
-        list(collection.flags),
-        format_func=label_words,
-        key=key,
+        list(known),
+        format_func=label_words if entry is not state.Find.sources else str,
+        key=entry.key,
         persist_state="session",
-        placeholder="any finding" if key == "find_labels" else "nothing left out",
+        placeholder=placeholder,
     )
 
 
-def _sources(collection: Collection) -> list[str]:
-    kept = [n for n in st.session_state.get("find_sources", []) if n in collection.sources]
-    if "find_sources" in st.session_state and kept != st.session_state["find_sources"]:
-        st.session_state["find_sources"] = kept
-    return st.multiselect(
-        "Only from these sources",
-        list(collection.sources),
-        key="find_sources",
+def window_choice(current: record.OpenRecord) -> float | None:
+    """Which window to use; None stands for the surest one."""
+    track = current.explanation.track
+    surest, chosen = services.most_sure_window(track), windows.chosen(track)
+    options = {
+        "surest": f"the surest window, {span_words(track, surest)}",
+        "chosen": f"the window chosen on Explore, {span_words(track, chosen)}",
+    }
+    if len(track) < 2 or surest == chosen:
+        options.pop("chosen")
+    choice = st.radio(
+        "About which ten seconds",
+        list(options),
+        format_func=options.__getitem__,
+        key=state.Find.window.key,
         persist_state="session",
-        placeholder="all" if len(collection.sources) > 1 else f"all are {collection.sources[0]}",
     )
+    index = chosen if choice == "chosen" else surest
+    percentile = float(figures.shown_percentile(track)[index])
+    if not np.isfinite(percentile):
+        st.warning("Nothing was recorded in this window. Choose another one.")
+        st.stop()
+    st.caption(f"Uncertainty percentile {percentile:.0f}: {percentile_words(percentile)}.")
+    return float(track.start_s[index]) if choice == "chosen" else None

@@ -1,0 +1,179 @@
+"""Which questions are asked, and in what wording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+
+import streamlit as st
+
+from echoing_core import services
+from echoing_core.errors import ConfigError, EchoingError
+from echoing_core.services import Model, PromptSet
+from echoing_core.services.questioning import EncodedQuestion, encode_question
+from echoing_core.zeroshot.prompts import parse_prompt_sets, prompt_sets_text
+from ui import frame, questions, resources, state
+
+_MOST_KNOWN = 200
+
+
+def picked() -> tuple[PromptSet, ...]:
+    """The questions to ask, each with the wording that the person gave it."""
+    if not state.Ask.names.is_set:
+        state.Ask.names.value = [p.name for p in resources.prompt_sets()]
+    _add_submitted()
+    available = questions.available()
+    names = st.pills(
+        "Questions to ask",
+        list(available),
+        selection_mode="multi",
+        format_func=lambda name: frame.literal(available[name].question),
+        key=state.Ask.names.key,
+        persist_state="session",
+        wrap=True,
+    )
+    _own_question()
+    chosen = [available[name] for name in available if name in (names or [])]
+    with st.expander("Wording of the questions", icon=":material/edit:"):
+        _editor(chosen)
+    worded = tuple(p for p in (_worded(p) for p in chosen) if p is not None)
+    with st.expander("Save and load questions", icon=":material/save:"):
+        _files(worded)
+    return worded
+
+
+def _own_question() -> None:
+    with st.form("own_question", clear_on_submit=True, border=False):
+        st.text_input(
+            "A question of your own",
+            placeholder="a finding in words, for example: left anterior fascicular block",
+            key=state.Ask.typed.key,
+        )
+        st.form_submit_button("Add question", icon=":material/add:", on_click=_take_own)
+
+
+def _take_own() -> None:
+    state.Ask.submitted.value = state.Ask.typed.value
+
+
+def _add_submitted() -> None:
+    """Add what was typed before the list is drawn, so that it shows up in it."""
+    text = state.Ask.submitted.take()
+    if text is None:
+        return
+    with frame.guarded():
+        new = services.as_prompt_sets(text)[0]
+        own = state.Ask.own.value
+        if new.question.lower() in {p.question.lower() for p in own}:
+            raise ConfigError(f"The question {new.question!r} is already in the list.")
+        # A name of our own: two texts without Latin letters would otherwise share one.
+        named = replace(new, name=f"own_{len(own) + 1}")
+        state.Ask.own.value = (*own, named)
+        state.Ask.names.value = [*state.Ask.names.value, named.name]
+
+
+def _files(worded: Sequence[PromptSet]) -> None:
+    """The chosen questions, as worded, to a file and back."""
+    frame.download(
+        f"Save these {len(worded)} questions",
+        lambda: prompt_sets_text(worded),
+        "questions.yaml",
+        "application/yaml",
+        key="questions_save",
+        disabled=not worded,
+    )
+    st.file_uploader(
+        "Load questions (a .yaml file that was saved here, or written by hand)",
+        type=["yaml", "yml"],
+        key=state.Ask.file.key,
+        on_change=_take_file,
+    )
+    note, problem = state.Ask.file_note.value
+    frame.error(problem or None)
+    if note and not problem:
+        st.success(note, icon=":material/check:")
+
+
+def _take_file() -> None:
+    upload = state.Ask.file.value
+    if upload is None:
+        state.Ask.file_note.clear()
+        return
+    try:
+        loaded = parse_prompt_sets(upload.getvalue(), "The file")
+    except EchoingError as error:
+        state.Ask.file_note.value = ("", str(error))
+        return
+    names = [_adopted(prompts) for prompts in loaded]
+    state.Ask.names.value = names
+    state.Ask.file_note.value = (f"{len(names)} questions were loaded and chosen.", "")
+
+
+def _adopted(loaded: PromptSet) -> str:
+    """The name under which a loaded question is in the list; one that is there already stays."""
+    there = questions.available()
+    for name, known in there.items():
+        if replace(loaded, name=name) == known and _worded(known) == known:
+            return name
+    name, number = loaded.name, 2
+    while name in there:
+        name, number = f"{loaded.name}_{number}", number + 1
+    state.Ask.own.value = (*state.Ask.own.value, replace(loaded, name=name))
+    return name
+
+
+def _editor(chosen: Sequence[PromptSet]) -> None:
+    if not chosen:
+        st.caption("Choose a question above to see its wording.")
+        return
+    by_name = {p.name: p for p in chosen}
+    name = st.selectbox(
+        "Question to reword",
+        list(by_name),
+        format_func=lambda n: by_name[n].question,
+    )
+    st.caption(
+        "The model compares the ECG with texts that say yes and texts that say no, one a line. "
+        "Write them as a report would."
+    )
+    shipped, sides = by_name[name], st.columns(2)
+    for column, side, words in zip(sides, ("positive", "negative"), ("yes", "no"), strict=True):
+        entry = state.Ask.wording(side, name)
+        if not entry.is_set:
+            entry.value = "\n".join(getattr(shipped, side))
+        column.text_area(
+            f"Texts that say {words}", key=entry.key, height=190, persist_state="session"
+        )
+    st.button("Back to the original wording", on_click=_reset, args=(shipped,))
+
+
+def _reset(shipped: PromptSet) -> None:
+    for side in ("positive", "negative"):
+        state.Ask.wording(side, shipped.name).value = "\n".join(getattr(shipped, side))
+
+
+def _worded(shipped: PromptSet) -> PromptSet | None:
+    """The question as reworded; None, and a sentence on the page, if that cannot be asked."""
+    sides = {"positive": shipped.positive, "negative": shipped.negative}
+    for side in sides:
+        text = state.Ask.wording(side, shipped.name).value
+        if text is not None:
+            lines = (" ".join(line.split()) for line in text.splitlines())
+            sides[side] = tuple(line for line in lines if line)
+    with frame.guarded():
+        return replace(shipped, positive=sides["positive"], negative=sides["negative"])
+    return None
+
+
+def encoded(model: Model, chosen: Sequence[PromptSet]) -> list[EncodedQuestion]:
+    """The questions with their texts embedded; each wording once a session."""
+    known = state.Ask.encoded.value
+    new = [p for p in chosen if (model.hash, p) not in known]
+    if len(known) + len(new) > _MOST_KNOWN:
+        known.clear()
+        new = list(chosen)
+    with st.spinner("Reading the wording") if new else nullcontext():
+        for prompts in new:
+            known[model.hash, prompts] = encode_question(model, prompts)
+    return [known[model.hash, prompts] for prompts in chosen]

@@ -1,0 +1,90 @@
+"""The files of a batch, and the job that looks at them.
+
+The job lives in the session alone, and its thread ends with it.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from echoing_core import services
+from echoing_core.services import BatchJob, Model
+from ui import questions, resources, state
+
+_FILES, _FOLDER = "Files", "A folder"
+MOST_BYTES = 1024**3
+
+
+def chooser(model: Model) -> None:
+    """Files and questions; folded away once there are results, absent while a batch runs."""
+    current = state.Batch.job.value
+    if current is None:
+        _choices(model)
+    elif current.finished:
+        with st.expander("Look at other files", icon=":material/folder_open:"):
+            _choices(model)
+
+
+def _choices(model: Model) -> None:
+    way = st.segmented_control(
+        "Choose", (_FILES, _FOLDER), default=_FILES, required=True, key="batch_way",
+        persist_state="session",
+    )  # fmt: skip
+    uploads = st.file_uploader(
+        "All files of all recordings together"
+        if way == _FILES
+        else "A folder with recordings, and the folders in it",
+        accept_multiple_files="directory" if way == _FOLDER else True,
+        key=state.Batch.round.key_of(f"batch_files_{way == _FOLDER}"),
+        help="Headers and their data files are put together by themselves; a zip may hold several "
+        "recordings. Files are kept in memory until you drop them or leave; nothing of them "
+        "stays on disk.",
+    )
+    st.caption(services.formats())
+    chosen = questions.choose(
+        state.Batch.questions, "Questions to ask of the surest window of each"
+    )
+    if not uploads:
+        if state.Batch.job.value is None:
+            st.info(
+                "Each recording gets a row: which leads it has, how sure the model is, why not, "
+                "the heart rate, and the answers. Files that cannot be read are listed with the "
+                "reason and stop nothing.",
+                icon=":material/table_rows:",
+            )
+        return
+    size = sum(file.size for file in uploads)
+    if size > MOST_BYTES:
+        st.error(
+            f"These files have {megabytes(size)}; at most {megabytes(MOST_BYTES)} are taken at "
+            "once. Choose fewer, or use the command echoing batch.",
+            icon=":material/error:",
+        )
+        return
+    items = services.group_files((file.name, file.getvalue()) for file in uploads)
+    n = len(items)
+    st.caption(f"{n} recordings in {len(uploads)} files, {megabytes(size)}.")
+    if st.button(f"Look at {n} recordings", type="primary", key="batch_start", disabled=not n):
+        lock = resources.turn()
+        begin(BatchJob(model, items, chosen, turn=lambda: lock))
+        st.rerun()
+
+
+def begin(new: BatchJob) -> None:
+    """Make this the batch of the session; one before it is stopped and forgotten."""
+    forget()
+    state.Batch.job.value = new
+
+
+def forget() -> None:
+    """Drop the results and the files."""
+    old = state.Batch.job.take()
+    if old is not None:
+        old.cancel()
+    state.forget(state.Batch.to_open, state.Batch.row)
+    state.Batch.round.begin_anew()
+
+
+def megabytes(n_bytes: int) -> str:
+    """A size in words."""
+    return f"{n_bytes / 1024**2:,.1f} MB"

@@ -1,0 +1,215 @@
+"""Two windows beside each other: distance, answers, leads, ECG paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import streamlit as st
+
+from echoing_core import figures, services
+from echoing_core.records import WINDOW_S
+from echoing_core.services import interval_words, percent_words
+from ui import ecg_paper, frame, questions, resources, state
+from ui.compare.sides import COLOURS, Side
+
+if TYPE_CHECKING:
+    from echoing_core.services import AnswerPair, LeadPair, Model, PromptSet
+
+
+# Nothing of an upload: distances within the collection that every session searches.
+@st.cache_resource(show_spinner="Measuring the collection")
+def _between_people() -> npt.NDArray[np.float64]:
+    return services.distances_between_people(resources.index())
+
+
+def distance(one: Side, other: Side) -> None:
+    """How far the windows are apart, on scales that mean something."""
+    apart = services.windows_apart(one.track, one.window, other.track, other.window)
+    st.subheader("How alike are they to the model?", anchor=False)
+    if one.explanation is other.explanation and one.window == other.window:
+        st.info("Both are the same window. Choose another time for one of them.")
+        return
+    people = services.share_nearer(apart.csd, _between_people())
+    lines = []
+    if math.isfinite(people):
+        st.markdown(f"**{alike_words(people)}**")
+        farther = f"{100 - people:.0f} of 100" if people <= 99 else "fewer than 1 of 100"
+        lines.append(
+            "Ten seconds of two different people of the demo collection (simulated) lie farther "
+            f"apart than these two in **{farther}** cases."
+        )
+    sides = (one,) if one.explanation is other.explanation else (one, other)
+    short = []
+    for at in sides:
+        scale = state.remembered(
+            f"compare_within_{at.letter}",
+            (at.track,),
+            partial(services.distances_within, at.explanation),
+        )
+        share = services.share_nearer(apart.csd, scale)
+        which = "this recording" if len(sides) == 1 else f"recording {at.letter}"
+        if math.isfinite(share):
+            lines.append(
+                f"Two windows within {which} lie nearer together than these two in "
+                f"**{share:.0f} of 100** cases."
+            )
+        else:
+            short.append(at.letter)
+    if short:
+        lines.append(
+            f"{' and '.join(short)} {'is' if len(short) == 1 else 'are'} too short to say how far "
+            "windows of one recording lie from each other."
+        )
+    st.markdown("\n".join(f"- {line}" for line in lines))
+    st.caption(
+        f"Distance (CSD) {apart.csd:.3f}: {apart.means:.3f} between the means and "
+        f"{apart.spread:.3f} from the uncertainty of both. Where a window is unsure, it lies far "
+        "from everything."
+    )
+
+
+def alike_words(people: float) -> str:
+    """What a percentile among distances of different people means."""
+    if people < 5:
+        return "Much alike: nearer than nearly all ECGs of two people."
+    if people < 25:
+        return "Alike: nearer than most ECGs of two people."
+    if people < 75:
+        return "As different as the ECGs of two people usually are."
+    return "More different than the ECGs of two people usually are."
+
+
+def answers(model: Model, one: Side, other: Side) -> None:
+    """The same questions to both."""
+    st.subheader("Answers to the same questions", anchor=False)
+    chosen = questions.choose(state.Compare.questions, "Questions to ask of both")
+    if not chosen:
+        st.caption("Choose at least one question.")
+        return
+    often = state.remembered("compare_encoded", (model, chosen), partial(_ask_often, model, chosen))
+    pairs = services.answers_beside(often, one.track, one.window, other.track, other.window)
+    st.html(
+        frame.html_table(
+            ("Question", "A", "B", "B less A", "Intervals"),
+            [_answer_row(pair) for pair in pairs],
+            label="Answers of the model to the same questions in both windows",
+            css_class="beside",
+        )
+    )
+    st.caption(
+        "In brackets the 90 % interval: how far an answer might move with a cleaner or fuller "
+        "recording. “Apart”: the intervals have nothing in common. The probabilities are no risks "
+        "of a patient."
+    )
+    frame.training_note(model)
+
+
+def _ask_often(model: Model, chosen: tuple[PromptSet, ...]) -> services.AskedOften:
+    with resources.turn():
+        return services.AskedOften(model, chosen)
+
+
+def _answer_row(pair: AnswerPair) -> tuple[str, ...]:
+    points = round(100 * pair.difference)
+    return (
+        pair.one.question,
+        _answer_words(pair.one.probability, pair.one.interval, pair.one.verdict),
+        _answer_words(pair.other.probability, pair.other.interval, pair.other.verdict),
+        "same" if points == 0 else f"{points:+d} points".replace("-", "\u2212"),
+        "apart" if pair.apart else "overlap",
+    )
+
+
+def _answer_words(probability: float, interval: tuple[float, float], verdict: str) -> str:
+    share = percent_words(probability)
+    return f"{share} ({interval_words(*interval)}), {verdict}"
+
+
+def leads(model: Model, one: Side, other: Side) -> None:
+    """Which leads the model is unsure of in one of the two alone."""
+    st.subheader("Where do they differ in uncertainty?", anchor=False)
+    pairs = services.leads_beside(model, one.track, one.window, other.track, other.window)
+    if not pairs:
+        st.caption("This model does not tell which leads its uncertainty comes from.")
+        return
+    differing = [pair for pair in pairs if pair.differs]
+    if not differing:
+        st.markdown("No lead is much less sure in one of the two than in the other.")
+    else:
+        st.markdown("\n".join(f"- {words}" for words in lead_words(differing)))
+    with st.expander("All leads"):
+        st.html(
+            frame.html_table(
+                ("Lead", "A", "B", "B less A"),
+                [
+                    (
+                        pair.lead,
+                        _level(pair.one),
+                        _level(pair.other),
+                        ""
+                        if math.isnan(pair.difference)
+                        else f"{pair.difference:+.0f}".replace("-", "\u2212"),
+                    )
+                    for pair in pairs
+                ],
+                label="Uncertainty percentile of each lead in both windows",
+                css_class="beside",
+            )
+        )
+        st.caption("Percentile of a window whose leads were all like this one.")
+
+
+def lead_words(differing: list[LeadPair]) -> list[str]:
+    """Leads in sentences: recorded in one alone, surer in A, surer in B."""
+    groups: tuple[tuple[str, Callable[[LeadPair], bool]], ...] = (
+        ("Recorded in A alone", lambda p: math.isnan(p.other)),
+        ("Recorded in B alone", lambda p: math.isnan(p.one)),
+        ("Less sure in A", lambda p: p.difference < 0),
+        ("Less sure in B", lambda p: p.difference > 0),
+    )
+    lines = []
+    for words, belongs in groups:
+        mine = [p for p in differing if belongs(p)]
+        if not mine:
+            continue
+        if words.startswith("Recorded"):
+            named = [p.lead for p in mine]
+        else:
+            mine.sort(key=lambda p: -abs(p.difference))
+            named = [f"{p.lead} (A {p.one:.0f}, B {p.other:.0f})" for p in mine]
+        lines.append(f"{words}: {', '.join(named)}.")
+    return lines
+
+
+def _level(percentile: float) -> str:
+    return "not recorded" if math.isnan(percentile) else f"{percentile:.0f}"
+
+
+def papers(one: Side, other: Side) -> None:
+    """Both windows on paper of one scale, one under the other, so that times align."""
+    st.subheader("Both on the same paper", anchor=False)
+    for at in (one, other):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.badge(at.letter, color=COLOURS[at.letter])
+            begin = figures.clock(at.start_s, tenths=at.track.stride_s < 1)
+            end = figures.clock(at.start_s + WINDOW_S, tenths=at.track.stride_s < 1)
+            name = frame.literal(at.explanation.recording_id)
+            st.markdown(f"**{name}**, {begin} to {end}", width="content")
+            if at.explanation.ecg.simulated:
+                frame.simulated_badge()
+        key = f"compare_paper_{at.letter}"
+        with st.container(key=f"ecg_{key}"):
+            ecg_paper.draw(
+                at.explanation,
+                at.start_s,
+                at.report,
+                key=key,
+                window=f"{at.letter}:{id(at.track)}:{at.start_s:.3f}",
+                for_all=True,
+            )
+    st.caption("A change of layout, speed, gain or zoom goes for both.")

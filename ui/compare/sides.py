@@ -1,0 +1,220 @@
+"""The two windows that are compared: which recordings, which times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import streamlit as st
+
+from echoing_core import figures, services
+from echoing_core.errors import EchoingError
+from echoing_core.records import Recording
+from echoing_core.services import Explanation, percentile_words
+from echoing_core.services.heart_rate import window_beats
+from ui import ecg_paper, frame, resources, state, windows
+
+if TYPE_CHECKING:
+    from echoing_core.records import WindowTrack
+    from echoing_core.services import Model, WindowReasons
+    from ui.record import OpenRecord
+
+TWO, TIMES = "recordings", "times"
+_KINDS = {TWO: "Two recordings", TIMES: "Two times of this recording"}
+Letter = Literal["A", "B"]
+COLOURS: dict[Letter, Literal["blue", "orange"]] = {"A": "blue", "B": "orange"}
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One of the two windows."""
+
+    letter: Letter
+    explanation: Explanation
+    window: int
+    report: WindowReasons
+
+    @property
+    def start_s(self) -> float:
+        return float(self.explanation.track.start_s[self.window])
+
+    @property
+    def track(self) -> WindowTrack:
+        return self.explanation.track
+
+
+def second(model: Model, current: OpenRecord) -> Explanation | None:
+    """What the open recording is compared with; None while that is not chosen."""
+    kind = st.segmented_control(
+        "Compare",
+        list(_KINDS),
+        format_func=_KINDS.__getitem__,
+        default=TWO,
+        required=True,
+        key=state.Compare.kind.key,
+        persist_state="session",
+    )
+    if kind == TIMES:
+        if len(current.explanation.track) < 2:
+            st.info(
+                "This recording is one window long. Compare it with another one.",
+                icon=":material/info:",
+            )
+            return None
+        return current.explanation
+    other = state.Compare.second.value
+    if other is None:
+        _choices(model, current)
+    else:
+        with st.expander("Choose another second recording (B)", icon=":material/folder_open:"):
+            _choices(model, current)
+    frame.error(state.Compare.error.value)
+    return other
+
+
+def _choices(model: Model, current: OpenRecord) -> None:
+    left, right = st.columns([5, 6], gap="large")
+    with left:
+        st.markdown("**The second recording (B)**")
+        uploads = st.file_uploader(
+            "All files of one recording together",
+            accept_multiple_files=True,
+            key=state.Compare.round.key_of("compare_files"),
+            help="Files are read once, in memory; nothing of them stays on disk.",
+        )
+        st.button(
+            "Keep the open recording as B, and open another as A on Explore",
+            key="compare_keep",
+            on_click=_keep,
+            args=(current.explanation,),
+        )
+    with right:
+        st.markdown("**Or a sample**")
+        with st.container(horizontal=True, gap="small"):
+            for sample in resources.samples():
+                if st.button(sample.title, key=f"compare_{sample.sample_id}"):
+                    _take(model, partial(services.read_recording, sample.paths))
+        if any(sample.simulated for sample in resources.samples()):
+            frame.simulated_badge("the samples are simulated")
+    identity = tuple(file.file_id for file in uploads or [])
+    if not identity:
+        if state.Compare.seen.take():
+            state.Compare.error.clear()
+    elif identity != state.Compare.seen.value:
+        state.Compare.seen.value = identity
+        files = [(file.name, file.getvalue()) for file in uploads or []]
+        _take(model, lambda: services.read_upload(files))
+
+
+def _keep(explanation: Explanation) -> None:
+    state.Compare.second.value = explanation
+    state.Compare.error.clear()
+
+
+def _take(model: Model, read: Callable[[], Recording]) -> None:
+    """Read and look at the second recording, in steps between which a click is served."""
+    state.Compare.error.clear()
+    place = st.empty()
+    try:
+        with place.container():
+            bar = st.progress(0.0, text="Reading the recording")
+        recording = read()
+        with resources.turn():
+            job = services.Looking(model, recording)
+        while not job.has_picture:
+            with resources.turn():
+                job.step()
+            bar.progress(job.done / job.total, text="Looking at every window")
+    except EchoingError as error:
+        state.Compare.error.value = str(error)
+        return
+    finally:
+        place.empty()
+    _keep(job.explanation())
+    state.Compare.round.begin_anew()
+    state.Compare.seen.clear()
+    st.rerun()
+
+
+def side(model: Model, letter: Letter, explanation: Explanation, *, same: bool) -> Side:
+    """Choose a window of one recording, and say how sure the model is there."""
+    track = explanation.track
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.badge(letter, color=COLOURS[letter])
+        st.markdown(f"**{frame.literal(explanation.recording_id)}**", width="content")
+        if explanation.ecg.simulated:
+            frame.simulated_badge()
+    st.caption(_whole_words(explanation))
+    for caution in explanation.cautions:
+        st.warning(frame.literal(caution), icon=":material/warning:")
+    window = _window(letter, track, least_sure=same and letter == "B")
+    percentile = float(figures.shown_percentile(track)[window])
+    report = state.remembered(
+        f"compare_report_{letter}",
+        (track, window),
+        lambda: services.window_reasons(model, explanation, [window])[window],
+    )
+    if not math.isfinite(percentile):
+        st.warning("Nothing was recorded in this window.", icon=":material/signal_disconnected:")
+        return Side(letter, explanation, window, report)
+    st.markdown(f"**Uncertainty percentile {percentile:.0f}**: {percentile_words(percentile)}.")
+    st.markdown(frame.literal(report.sentence))
+    beats = window_beats(explanation.ecg, float(track.start_s[window]))
+    st.caption(ecg_paper.rate_words(beats) or "Heart rate cannot be told here.")
+    return Side(letter, explanation, window, report)
+
+
+def _whole_words(explanation: Explanation) -> str:
+    """Length, leads, and how sure the model is along the whole recording."""
+    ecg = explanation.ecg
+    short = ecg.duration_s < 60
+    words = [f"{ecg.duration_s:.1f} s" if short else figures.clock(ecg.duration_s)]
+    for origin, name in (("measured", "measured"), ("derived", "derived")):
+        leads = ecg.leads_with(origin)
+        if leads:
+            words.append(f"{name}: {'all 12 leads' if len(leads) == 12 else ', '.join(leads)}")
+    missing = ecg.leads_with("missing")
+    if missing:
+        words.append(f"not recorded: {', '.join(missing)}")
+    shown = figures.shown_percentile(explanation.track)
+    shown = shown[np.isfinite(shown)]
+    if shown.size > 1:
+        words.append(
+            f"percentile along the whole recording: {np.median(shown):.0f} in the middle, "
+            f"{shown.min():.0f} to {shown.max():.0f}"
+        )
+    return " · ".join(words)
+
+
+def _window(letter: Letter, track: WindowTrack, *, least_sure: bool) -> int:
+    """The chosen window: at first that of Explore for A; for B the surest, or the least sure."""
+    if len(track) < 2:
+        st.caption("One window of ten seconds.")
+        return 0
+    entry = state.Compare.window(letter)
+    known = entry.value
+    if known is None or known[0] is not track:
+        if letter == "A":
+            index = windows.chosen(track)
+        else:
+            index = services.extreme_windows(track, 1, surest=not least_sure)[0]
+        known = entry.value = (track, index)
+    window = known[1]
+
+    def choose(index: int) -> None:
+        entry.value = (track, index)
+
+    windows.slider(f"{letter}: window starts at", track, window, choose, key=f"{entry.key}_start")
+    with st.container(horizontal=True, gap="small"):
+        for words, surest in (("Surest", True), ("Least sure", False)):
+            st.button(
+                f"{words} window of {letter}",
+                key=f"{entry.key}_{'best' if surest else 'worst'}",
+                on_click=choose,
+                args=(services.extreme_windows(track, 1, surest=surest)[0],),
+            )
+    return window

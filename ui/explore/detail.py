@@ -1,0 +1,90 @@
+"""The chosen window: how sure the model is, where that comes from, and its leads on paper."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import streamlit as st
+
+from echoing_core import figures, services
+from echoing_core.export.wording import span_words
+from echoing_core.records import LEADS
+from echoing_core.services import Explanation, percentile_words
+from ui import ecg_paper, frame, windows
+
+if TYPE_CHECKING:
+    from echoing_core.services import Model, WindowReasons
+
+_N_BARS = 6
+
+
+def show(model: Model, explanation: Explanation) -> None:
+    """The chosen window: how sure the model is, where that comes from, and its leads on paper."""
+    ecg, track = explanation.ecg, explanation.track
+    index = windows.chosen(track)
+    percentile = float(figures.shown_percentile(track)[index])
+    st.subheader(f"Window {span_words(track, index)}", anchor=False)
+    if not np.isfinite(percentile):
+        st.warning("Nothing was recorded in this window.", icon=":material/signal_disconnected:")
+        return
+    report = services.window_reasons(model, explanation, [index])[index]
+    hide_above = windows.hide_above()
+    if percentile > hide_above:
+        st.info(
+            f"This window is above percentile {hide_above:.0f}, and so hidden by the threshold.",
+            icon=":material/visibility_off:",
+        )
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        st.markdown(f"**Uncertainty percentile {percentile:.0f}**", width="content")
+        st.markdown(percentile_words(percentile), width="content")
+        st.caption(f"sum of sigma² {track.uncertainty[index]:.4g}", width="content")
+        if ecg.simulated:
+            frame.simulated_badge()
+    _reasons(report, None if track.novelty is None else float(track.novelty[index]))
+    ecg_paper.show(explanation, float(track.start_s[index]), report, key="paper")
+
+
+def _reasons(report: WindowReasons, novelty: float | None) -> None:
+    """The sentence, and the leads to blame as bars."""
+    with st.container(key="reasons"):
+        st.markdown(
+            f"**{frame.literal(report.sentence)}**",
+            help=None
+            if report.share_by_lead is None
+            else "sigma² is a sum over leads and fifths of a second, so these parts are read off, "
+            "not estimated. Shares are of what all leads give. The cause is told by plain "
+            "measurements of the trace, not by the model.",
+        )
+        if novelty is not None and novelty > 1:
+            st.badge(
+                "unlike training",
+                icon=":material/help_center:",
+                color="orange",
+                help=f"{novelty:.1f} times as far from the windows that the model learnt from "
+                "as 99 % of those are. sigma² was not learnt for such ECGs.",
+            )
+        if report.share_by_lead is not None and report.leads:
+            st.html(_bars(report, report.share_by_lead))
+
+
+def _bars(report: WindowReasons, share_by_lead: npt.NDArray[np.float64]) -> str:
+    """The leads to blame with their shares, greatest first, as a list of bars."""
+    missing = {lead for r in report.reasons if r.kind == "missing leads" for lead in r.leads}
+    share = dict(zip(LEADS, 100 * share_by_lead, strict=True))
+    ranked = sorted(report.leads, key=lambda lead: -share[lead])
+    n_shown = _N_BARS if len(ranked) > _N_BARS + 1 else len(ranked)
+    shown, others = ranked[:n_shown], ranked[n_shown:]
+    rows = [(lead, share[lead], lead in missing) for lead in shown]
+    if others:
+        total = sum(share[lead] for lead in others)
+        rows.append((f"{len(others)} more", total, set(others) <= missing))
+    items = "".join(
+        f'<li><span>{html.escape(name)}</span><span class="track"><span class="bar'
+        f'{" absent" if absent else ""}" style="width:{value:.0f}%"></span></span>'
+        f"<span>{value:.0f} %{', not recorded' if absent else ''}</span></li>"
+        for name, value, absent in rows
+    )
+    return f'<ul class="shares" aria-label="Shares of the leads to blame">{items}</ul>'

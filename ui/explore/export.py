@@ -1,0 +1,203 @@
+"""What leaves the app: a report, and the track as a table."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import streamlit as st
+
+from echoing_core import services
+from echoing_core.export.wording import span_words
+from echoing_core.services import Document, Explanation
+from ui import ecg_paper, frame, record, report_parts, state, windows
+from ui.explore import session
+
+if TYPE_CHECKING:
+    from echoing_core.services import Model
+    from ui.report_parts import ReportParts
+
+
+def section(model: Model, current: record.OpenRecord, explanation: Explanation) -> None:
+    """Everything that can be taken away from the open recording."""
+    session.restore_waiting(current, explanation)
+    with st.expander("Take it away", icon=":material/download:", key="take_away"):
+        report, track, saved = st.tabs(["Report", "Table of windows", "Session and link"])
+        with report, frame.guarded():
+            _report(model, current, explanation)
+        with track, frame.guarded():
+            _track(model, current, explanation)
+        with saved, frame.guarded():
+            session.section(current, explanation)
+
+
+def _report(model: Model, current: record.OpenRecord, explanation: Explanation) -> None:
+    st.caption(
+        "One file that opens anywhere without the internet and prints on A4, with the ECG at "
+        "25 mm/s and 10 mm/mV. Names and dates of your files are never in it."
+    )
+    left, right = st.columns(2, gap="large")
+    with left:
+        name = services.clean_name(
+            st.text_input(
+                "Name in the report",
+                value="recording",
+                max_chars=60,
+                key=state.Report.name.key,
+                persist_state="session",
+                help="The name of the file is not used, since it is often a person's.",
+            )
+        )
+        chosen = _windows_to_print(explanation)
+    parts = report_parts.of(current.recording)
+    with right:
+        _listed_parts(parts)
+        real_texts = False
+        if any(not hit.simulated for found in parts.found for hit in found.hits):
+            real_texts = st.checkbox(
+                "Print the reports of real people that were found",
+                key="report_real_texts",
+                help="Such texts may hold names and dates. Read them before you hand them on.",
+            )
+    made = partial(
+        services.make_document,
+        model,
+        explanation,
+        chosen,
+        name=name,
+        recording=current.recording,
+        layout="3x4" if ecg_paper.settings().get("layout") == "3x4" else "12x1",
+        answers=tuple(parts.asked),
+        searches=tuple(parts.found),
+        real_texts=real_texts,
+        settings=_settings_words(),
+    )
+    stem = _stem(name)
+    with st.container(horizontal=True, gap="small"):
+        frame.download("Report as HTML", partial(_as_html, made), f"{stem}.html", "text/html")
+        frame.download("Report as PDF", partial(_as_pdf, made), f"{stem}.pdf", "application/pdf")
+        frame.download("Report as PNG", partial(_as_png, made), f"{stem}.png", "image/png")
+
+
+def _as_html(made: partial[Document]) -> bytes:
+    return services.document_html(made()).encode()
+
+
+def _as_pdf(made: partial[Document]) -> bytes:
+    return services.document_pdf(made())
+
+
+def _as_png(made: partial[Document]) -> bytes:
+    return services.document_png(made())
+
+
+def _windows_to_print(explanation: Explanation) -> list[int]:
+    """The windows that get a sheet of ECG paper."""
+    track = explanation.track
+    least = services.extreme_windows(track, 1, surest=False)
+    candidates = {
+        "chosen": windows.chosen(track),
+        "surest": services.most_sure_window(track),
+        **({"least": least[0]} if least else {}),
+    }
+    words = {"chosen": "the chosen one", "surest": "the surest", "least": "the least sure"}
+    picked = st.pills(
+        "Windows on ECG paper",
+        list(candidates),
+        selection_mode="multi",
+        default=list(candidates),
+        format_func=lambda kind: (
+            f"{words[kind]}, {span_words(track, candidates[kind])}"
+            if kind in candidates
+            else words[kind]
+        ),
+        key="report_windows",
+        persist_state="session",
+        wrap=True,
+    )
+    return list(dict.fromkeys(candidates[kind] for kind in picked or [] if kind in candidates))
+
+
+def _settings_words() -> dict[str, str]:
+    hidden = windows.hide_above()
+    return {} if hidden >= 100 else {"Hidden on screen": f"windows above percentile {hidden:.0f}"}
+
+
+def _listed_parts(parts: ReportParts) -> None:
+    st.markdown("**Added to the report**")
+    listed: list[tuple[str, Literal["asked", "found"], int]] = [
+        *((f"{len(a.answers)} answers about {a.about}", "asked", i)
+          for i, a in enumerate(parts.asked)),
+        *((f"{len(f.hits)} nearest to {f.query}", "found", i)
+          for i, f in enumerate(parts.found)),
+    ]  # fmt: skip
+    if not listed:
+        st.caption("Nothing yet. Ask and Retrieve have a button that adds their results.")
+    for words, kind, number in listed:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(frame.literal(words), width="stretch")
+            st.button(
+                "Remove",
+                key=f"report_remove_{kind}_{number}",
+                help=f"Take out: {frame.literal(words)}",
+                on_click=parts.listed(kind).pop,
+                args=(number,),
+            )
+
+
+def _track(model: Model, current: record.OpenRecord, explanation: Explanation) -> None:
+    name = services.clean_name(state.Report.name.value)
+    stem = f"{_stem(name)}_uncertainty"
+    shown = kept_explanation(explanation)
+    n_hidden = len(explanation.track) - len(shown.track)
+    st.caption(
+        "One row for each window: when, how unsure, each lead's measured share and its part of "
+        "sigma². JSON also holds the reasons of the surest and least sure windows."
+        + (f" {n_hidden:,} windows above your threshold are left out." if n_hidden else "")
+    )
+    if not len(shown.track):
+        st.info("The threshold hides every window. Raise it.", icon=":material/visibility_off:")
+        return
+    plain = services.deidentified(
+        shown, name, (*current.recording.source_names, *current.recording.lead_names)
+    )
+    here = float(explanation.track.start_s[windows.chosen(explanation.track)])
+    near = windows.nearest(plain.track, here)
+    with st.container(horizontal=True, gap="small"):
+        frame.download("Download CSV", plain.csv_text, f"{stem}.csv", frame.CSV)
+        frame.download("Download Parquet", plain.parquet_bytes, f"{stem}.parquet", frame.PARQUET)
+        frame.download(
+            "Download JSON",
+            partial(services.track_json, model, plain, [near]),
+            f"{stem}.json",
+            frame.JSON,
+        )
+
+
+def _stem(name: str) -> str:
+    return "".join(c for c in name.replace(" ", "_") if c.isalnum() or c in "-_") or "recording"
+
+
+def kept_explanation(explanation: Explanation) -> Explanation:
+    """The explanation with the windows that are `kept`, for exports; it says what was hidden."""
+    if windows.hide_above() >= 100:
+        return explanation
+    track = explanation.track
+    rows = np.flatnonzero(windows.visible(track))
+    by_lead, novelty = track.by_lead, track.novelty
+    return dataclasses.replace(
+        explanation,
+        track=dataclasses.replace(
+            track,
+            start_s=track.start_s[rows],
+            embedding=track.embedding[rows],
+            uncertainty=track.uncertainty[rows],
+            percentile=track.percentile[rows],
+            valid_fraction=track.valid_fraction[rows],
+            by_lead=None if by_lead is None else by_lead[rows],
+            novelty=None if novelty is None else novelty[rows],
+        ),
+        settings={**explanation.settings, "hidden_above_percentile": windows.hide_above()},
+    )

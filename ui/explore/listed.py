@@ -1,0 +1,141 @@
+"""Windows and uncertain stretches to jump to: buttons, and tables."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from echoing_core import figures, services
+from echoing_core.records import WindowTrack
+from echoing_core.services import Explanation
+from echoing_core.uncertainty.intervals import UNSURE_PERCENTILE
+from ui import state, windows
+from ui.explore import overview
+
+if TYPE_CHECKING:
+    from echoing_core.services import Model, ToldStretch, WindowReasons
+
+_N_LISTED = 4
+_N_ROWS = 10
+
+
+def shortcuts(track: WindowTrack) -> None:
+    """Buttons that jump to the surest and the least sure windows."""
+    if len(track) < 2:
+        return
+    columns = st.columns(2)
+    for column, words, surest in zip(
+        columns, ("Most sure", "Least sure"), (True, False), strict=True
+    ):
+        with column.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f"**{words}**", width="content")
+            for rank, index in enumerate(services.extreme_windows(track, _N_LISTED, surest=surest)):
+                percentile = float(track.percentile[index])
+                st.button(
+                    figures.clock(float(track.start_s[index])),
+                    key=f"{'sure' if surest else 'unsure'}_{rank}",
+                    help=f"Uncertainty percentile {percentile:.0f}",
+                    on_click=overview.jump,
+                    args=(index,),
+                )
+
+
+def tables(model: Model, explanation: Explanation) -> None:
+    """Least sure, surest and uncertain stretches as a table; a row chosen is a window chosen."""
+    if len(explanation.track) < 2:
+        return
+    intervals = overview.flagged(model, explanation)
+    names = {
+        "least": "Least sure windows",
+        "most": "Surest windows",
+        "stretches": f"Uncertain stretches ({len(intervals)})",
+    }
+    with st.expander("Windows and stretches as a table", icon=":material/table_rows:"):
+        kind = st.segmented_control(
+            "Table of",
+            list(names),
+            format_func=names.__getitem__,
+            default="least",
+            required=True,
+            key=state.Explore.listed_kind.key,
+            persist_state="session",
+        )
+        table, windows_of = (
+            _stretch_table(intervals)
+            if kind == "stretches"
+            else _window_table(model, explanation, surest=kind == "most")
+        )
+        if table.empty:
+            st.info(
+                f"No window of this recording is at percentile {UNSURE_PERCENTILE:.0f} or above.",
+                icon=":material/check_circle:",
+            )
+            return
+        key = state.Opened.round.key_of(f"listed_{kind}")
+        st.dataframe(
+            table,
+            hide_index=True,
+            on_select=partial(_take_row, key, windows_of),
+            selection_mode="single-row",
+            key=key,
+            column_config={"Reason": st.column_config.TextColumn(width="large")},
+        )
+        st.caption(
+            f"Stretches: windows in a row at percentile {UNSURE_PERCENTILE:.0f} or above; the "
+            "reason is that of the least sure window. Choose a row to go there; click on a heading "
+            "to sort."
+            if kind == "stretches"
+            else "Choose a row to go to that window; click on a heading to sort."
+        )
+
+
+def _take_row(key: str, windows_of: list[int]) -> None:
+    row = state.selected_row(key)
+    if row is not None:
+        overview.jump(windows_of[row])
+
+
+def _with_reasons(
+    model: Model, explanation: Explanation, *, surest: bool
+) -> tuple[list[int], dict[int, WindowReasons]]:
+    numbers = services.extreme_windows(explanation.track, _N_ROWS, surest=surest)
+    return numbers, services.window_reports(model, explanation, numbers)
+
+
+def _window_table(
+    model: Model, explanation: Explanation, *, surest: bool
+) -> tuple[pd.DataFrame, list[int]]:
+    track = explanation.track
+    known = state.remembered(
+        f"map_listed_{'most' if surest else 'least'}",
+        (track,),
+        lambda: _with_reasons(model, explanation, surest=surest),
+    )
+    numbers, reasons = known
+    shown = windows.visible(track)
+    table = pd.DataFrame(
+        {
+            "Time": [figures.clock(float(track.start_s[i])) for i in numbers],
+            "Percentile": [round(float(track.percentile[i])) for i in numbers],
+            "Reason": [reasons[i].sentence for i in numbers],
+        }
+    )
+    if not shown.all():
+        table.insert(2, "Shown", ["yes" if shown[i] else "hidden" for i in numbers])
+    return table, numbers
+
+
+def _stretch_table(intervals: tuple[ToldStretch, ...]) -> tuple[pd.DataFrame, list[int]]:
+    return pd.DataFrame(
+        {
+            "From": [figures.clock(t.stretch.start_s) for t in intervals],
+            "To": [figures.clock(t.stretch.end_s) for t in intervals],
+            "Seconds": [round(t.stretch.duration_s) for t in intervals],
+            "Percentile": [round(t.stretch.percentile) for t in intervals],
+            "Cause": [overview.CAUSES.get(t.kind, "not looked for") for t in intervals],
+            "Reason": [t.sentence for t in intervals],
+        }
+    ), [t.stretch.worst for t in intervals]

@@ -1,0 +1,105 @@
+"""Answers and search results that a person adds to the report of the open recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import streamlit as st
+
+from echoing_core.records import Answer, Hit, Recording
+from echoing_core.services import AnswerSection, SearchSection
+from ui import record, state
+
+if TYPE_CHECKING:
+    from echoing_core.retrieve.index import GalleryIndex
+
+_MOST_PARTS = 6
+_ITEM, _SHOWN = "ECG ", 40
+"""How `neighbours` calls an item, and how many characters of that it shows."""
+
+
+@dataclass
+class ReportParts:
+    """What was added to the report of one recording, oldest first."""
+
+    recording: Recording
+    asked: list[AnswerSection] = field(default_factory=list)
+    found: list[SearchSection] = field(default_factory=list)
+
+    def listed(self, kind: Literal["asked", "found"]) -> list[Any]:
+        """One of the two lists."""
+        return self.asked if kind == "asked" else self.found
+
+
+def of(recording: Recording) -> ReportParts:
+    """What was added to the report of this recording; another one starts without."""
+    parts = state.Report.parts.value
+    if parts is None or parts.recording is not recording:
+        parts = state.Report.parts.value = ReportParts(recording)
+    return parts
+
+
+def add_answers(
+    current: record.OpenRecord,
+    answers: Sequence[Answer],
+    about: str,
+    notes: Sequence[str] = (),
+) -> None:
+    """A button that puts answers into the report of the open recording.
+
+    Parameters
+    ----------
+    about : str
+        What was asked, as it follows "Questions about": ``"the window 00:10 to 00:20"``.
+    """
+    _add_button(current, "asked", AnswerSection(about, tuple(answers), tuple(notes)))
+
+
+def add_hits(
+    current: record.OpenRecord | None, index: GalleryIndex, hits: Sequence[Hit], query: str
+) -> None:
+    """A button that puts the hits of a search into the report of the open recording.
+
+    Parameters
+    ----------
+    query : str
+        From what was searched, as it follows "nearest to".
+    """
+    # An ECG of a collection of one's own bears the name of its file.
+    real = index.items.loc[~index.items["simulated"].astype(bool), "record_id"].astype(str)
+    if query.removeprefix(_ITEM) in set(real.str[: _SHOWN - len(_ITEM)]):
+        query = "an ECG of the collection"
+    made_with = str(index.card["checkpoint_hash"])[:12]
+    collection = f"{len(index):,} items, embedded by model {made_with}…"
+    _add_button(current, "found", SearchSection(query, tuple(hits), collection))
+
+
+def _add_button(
+    current: record.OpenRecord | None,
+    kind: Literal["asked", "found"],
+    part: AnswerSection | SearchSection,
+) -> None:
+    there = current is not None and part in of(current.recording).listed(kind)
+    st.button(
+        "In the report" if there else "Add to the report",
+        key=f"report_add_{kind}",
+        icon=":material/check:" if there else ":material/note_add:",
+        disabled=there or current is None,
+        help="Open a recording first: a report is about one."
+        if current is None
+        else "The report is made on Explore, under “Take it away”.",
+        on_click=_add,
+        args=(current, kind, part),
+    )
+
+
+def _add(
+    current: record.OpenRecord, kind: Literal["asked", "found"], part: AnswerSection | SearchSection
+) -> None:
+    listed = of(current.recording).listed(kind)
+    # The same question asked again, with other wording, takes the place of the old one.
+    name = "about" if kind == "asked" else "query"
+    others = [p for p in listed if getattr(p, name) != getattr(part, name)]
+    listed[:] = [*others[-(_MOST_PARTS - 1) :], part]

@@ -1,0 +1,410 @@
+"""Everything that one session remembers, each entry with its key, its type and its first value.
+
+Streamlit gives a session one mapping from text to anything, where the values of widgets lie beside
+what the app puts there itself. This module alone touches it: an `Entry` names one value, and the
+classes below gather the entries of one concern. A widget takes the ``key`` of its entry.
+
+A widget's value is gone on another page unless the widget has ``persist_state="session"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import streamlit as st
+
+from echoing_core.records import LEADS
+from echoing_core.services import Setting
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+    from echoing_core.records import StandardEcg, WindowTrack
+    from echoing_core.services import (
+        BatchItem,
+        BatchJob,
+        Explanation,
+        Looking,
+        PromptSet,
+        Session,
+        ToldStretch,
+    )
+    from echoing_core.services.collection import Collection
+    from echoing_core.services.own_index import OwnItem, Told
+    from echoing_core.services.questioning import EncodedQuestion
+    from ui.record import OpenRecord
+    from ui.report_parts import ReportParts
+
+T = TypeVar("T")
+
+
+class Entry(Generic[T]):
+    """One value of the session.
+
+    Parameters
+    ----------
+    key : str
+        Where Streamlit holds it; the key of its widget, if there is one.
+    first : T
+        What it is until somebody sets it. Never changed in place: see `Made` for that.
+    """
+
+    def __init__(self, key: str, first: T) -> None:
+        self.key = key
+        self._first = first
+
+    @property
+    def value(self) -> T:
+        """What it is now."""
+        return cast("T", st.session_state.get(self.key, self._first))
+
+    @value.setter
+    def value(self, value: T) -> None:
+        st.session_state[self.key] = value
+
+    @property
+    def is_set(self) -> bool:
+        """Whether somebody set it; a widget that has one does so."""
+        return self.key in st.session_state
+
+    def clear(self) -> None:
+        """Forget it, so that it is as at first."""
+        st.session_state.pop(self.key, None)
+
+    def take(self) -> T:
+        """Give what it is and forget it, for what is to be done once."""
+        value = self.value
+        self.clear()
+        return value
+
+
+class Made(Entry[T]):
+    """An entry that is made when it is first asked for, and may be changed in place.
+
+    Parameters
+    ----------
+    key : str
+    make : callable
+        Gives the first value.
+    """
+
+    def __init__(self, key: str, make: Callable[[], T]) -> None:
+        super().__init__(key, cast("T", None))
+        self._make = make
+
+    @property
+    def value(self) -> T:
+        """What it is now."""
+        if self.key not in st.session_state:
+            st.session_state[self.key] = self._make()
+        return cast("T", st.session_state[self.key])
+
+    @value.setter
+    def value(self, value: T) -> None:
+        st.session_state[self.key] = value
+
+
+class Round(Entry[int]):
+    """A number in the keys of widgets that are to begin anew.
+
+    A widget cannot be emptied; one with another key starts empty, and its files are let go.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key, 0)
+
+    def key_of(self, widget: str) -> str:
+        """The key of a widget in this round."""
+        return f"{widget}_{self.value}"
+
+    def begin_anew(self) -> None:
+        """Give all widgets of this round other keys."""
+        self.value += 1
+
+
+def forget(*entries: Entry[Any]) -> None:
+    """Make entries as they are at first."""
+    for entry in entries:
+        entry.clear()
+
+
+def remembered(name: str, of: tuple[object, ...], make: Callable[[], T]) -> T:
+    """What was worked out before, kept in this session alone; made anew for something else.
+
+    Parameters
+    ----------
+    name : str
+        One result is kept under each name.
+    of : tuple
+        What it was made of. Recordings, tracks and models are equal to themselves alone.
+    make : callable
+        Gives the result.
+    """
+    entry: Entry[tuple[tuple[object, ...], Any] | None] = Entry(name, None)
+    known = entry.value
+    if known is None or known[0] != of:
+        known = entry.value = (of, make())
+    return cast("T", known[1])
+
+
+def selected_row(table_key: str) -> int | None:
+    """The row that was chosen in a table with ``selection_mode="single-row"``."""
+    rows = st.session_state[table_key]["selection"]["rows"]
+    return int(rows[0]) if rows else None
+
+
+def sent_by(component_key: str) -> dict[str, Any]:
+    """What a component in the browser sent."""
+    return dict(st.session_state[component_key])
+
+
+def everything() -> Mapping[str, Any]:
+    """All values of the session by their keys."""
+    return {str(key): value for key, value in st.session_state.items()}
+
+
+def put_back(values: Mapping[str, Any]) -> None:
+    """Give widgets their values, by key; only before these are drawn."""
+    for key, value in values.items():
+        st.session_state[key] = value
+
+
+@dataclass
+class MapView:
+    """What the uncertainty map shows of the open recording.
+
+    Attributes
+    ----------
+    round : int
+        `Opened.round` of the recording that it belongs to.
+    view_s, span_s : (float, float) or None
+        Seconds of the detail (None: all of it) and of the chosen span.
+    ack : int
+        Number of the last message of the browser that was taken.
+    """
+
+    round: int
+    view_s: tuple[float, float] | None = None
+    span_s: tuple[float, float] | None = None
+    ack: int = 0
+
+
+@dataclass
+class Gathered:
+    """What a session has gathered for a collection of its own."""
+
+    items: list[OwnItem] = field(default_factory=list)
+    told: dict[str, Told] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+class App:
+    """What belongs to no page."""
+
+    routed = Entry("routed", False)
+    """True once `app.py` has drawn style and menu."""
+    link_taken = Entry("link_taken", False)
+    turn_place: Entry[DeltaGenerator | None] = Entry("turn_place", None)
+    """Where a wait for the model is told."""
+
+
+class Opened:
+    """The open recording, and how it is opened."""
+
+    record: Entry[OpenRecord | None] = Entry("record", None)
+    round = Round("record_round")
+    window = Entry("window", 0)
+    """Number of the chosen window; `record.chosen_window` keeps it within the recording."""
+    job: Entry[Looking | None] = Entry("looking", None)
+    """The windows that are still to be looked at."""
+    error: Entry[str | None] = Entry("upload_error", None)
+    upload_round = Round("upload_round")
+    uploads_seen: Entry[tuple[str, ...]] = Entry("uploads_seen", ())
+    """Identifiers of the files that were read; a rerun with the same must not read them again."""
+    table_waits = Entry("table_waits", False)
+    """The uploaded table does not say what its columns are."""
+    table_preview: Entry[object] = Entry("table_preview", None)
+
+
+class Explore:
+    """The map, the tables under it, and the ECG paper."""
+
+    map_view: Entry[MapView | None] = Entry("map_state", None)
+    flagged: Entry[tuple[WindowTrack, StandardEcg, tuple[ToldStretch, ...]] | None]
+    flagged = Entry("map_told", None)
+    window_start = "window_start"
+    """Key of the slider, which follows the chosen window."""
+    hide_above = Entry("hide_above", 100)
+    listed_kind = Entry("listed_kind", "least")
+    paper_settings: Entry[dict[str, Any]] = Entry("paper_settings", {})
+    paper_round = Round("paper_round")
+
+
+class Report:
+    """The report that is made of the open recording."""
+
+    name = Entry("report_name", "")
+    parts: Entry[ReportParts | None] = Entry("report_parts", None)
+
+
+class SavedSession:
+    """A session file or a link that was opened."""
+
+    round = Round("session_round")
+    waiting: Entry[Session | None] = Entry("session_waiting", None)
+    """Goes to its window once its recording is open."""
+    of_another: Entry[Session | None] = Entry("session_of_another", None)
+    """Was made with another recording than the open one."""
+    error: Entry[str | None] = Entry("session_error", None)
+    note: Entry[str | None] = Entry("session_note", None)
+
+
+class Ask:
+    """Questions and what they are about."""
+
+    names: Entry[list[str]] = Entry("questions", [])
+    own: Entry[tuple[PromptSet, ...]] = Entry("own_questions", ())
+    typed = Entry("own_text", "")
+    submitted: Entry[str | None] = Entry("own_submitted", None)
+    encoded: Made[dict[tuple[str, PromptSet], EncodedQuestion]] = Made("questions_encoded", dict)
+    file: Entry[UploadedFile | None] = Entry("questions_file", None)
+    file_note = Entry("questions_note", ("", ""))
+    """What became of the file: a note, a problem."""
+    window: Entry[str | None] = Entry("ask_window", None)
+    rule = Entry("ask_rule", "trimmed")
+
+    @staticmethod
+    def wording(side: str, name: str) -> Entry[str | None]:
+        """The texts, one a line, that say yes ("positive") or no ("negative") to a question."""
+        return Entry(f"wording_{side}_{name}", None)
+
+
+class Find:
+    """A search: in what, from what, among which items, and the way from hit to hit."""
+
+    collection: Entry[str | None] = Entry("find_collection", None)
+    mode = Entry("find_mode", "words")
+    text = Entry("find_text", "")
+    window = Entry("find_window", "surest")
+    order = Entry("find_order", "csd")
+    k = Entry("find_k", 10)
+    labels: Entry[list[str]] = Entry("find_labels", [])
+    without: Entry[list[str]] = Entry("find_without", [])
+    sources: Entry[list[str]] = Entry("find_sources", [])
+    percentile = Entry("find_percentile", 100)
+    colour: Entry[str | None] = Entry("find_colour", None)
+    root: Entry[tuple[object, ...] | None] = Entry("find_root", None)
+    """What the trail began at; another beginning empties it."""
+    trail: Entry[list[str]] = Entry("find_trail", [])
+    """Items that were searched from, in order."""
+    marked: Entry[str | None] = Entry("find_marked", None)
+    """The item that was chosen in the list or on the map."""
+
+
+class Own:
+    """Collections that a person builds or uploads; in this session's memory alone."""
+
+    collections: Made[dict[str, Collection]] = Made("own_collections", dict)
+    gathered: Entry[Gathered | None] = Entry("own_gathered", None)
+    round = Round("own_round")
+    note: Entry[str | None] = Entry("own_note", None)
+    zip_seen: Entry[str | None] = Entry("own_zip_seen", None)
+
+
+class Compare:
+    """The second recording, and the two windows."""
+
+    kind = Entry("compare_kind", "recordings")
+    second: Entry[Explanation | None] = Entry("compare_second", None)
+    round = Round("compare_round")
+    seen: Entry[tuple[str, ...]] = Entry("compare_seen", ())
+    error: Entry[str | None] = Entry("compare_error", None)
+    questions: Entry[list[str]] = Entry("compare_questions", [])
+
+    @staticmethod
+    def window(letter: str) -> Entry[tuple[WindowTrack, int] | None]:
+        """The chosen window of side A or B, and the track that it is one of."""
+        return Entry(f"compare_{letter}", None)
+
+
+class Batch:
+    """Many recordings at once."""
+
+    job: Entry[BatchJob | None] = Entry("batch_job", None)
+    round = Round("batch_round")
+    row = Entry("batch_row", 0)
+    to_open: Entry[tuple[BatchItem, float] | None] = Entry("batch_open", None)
+    """The recording that shall be opened on Explore, and the second to go to."""
+    questions: Entry[list[str]] = Entry("batch_questions", [])
+
+
+class Guide:
+    """The guided example."""
+
+    step: Entry[int | None] = Entry("guide_step", None)
+    go = Entry("guide_go", False)
+    """The page of the step is still to be gone to."""
+    open_sample = Entry("guide_open", False)
+    """The recording is still to be opened."""
+
+
+PAPER_CHOICES: dict[str, tuple[Any, ...]] = {
+    "layout": ("3x4", "12x1", "6x2", "single"),
+    "speed": (12.5, 25, 50),
+    "gain": (5, 10, 20),
+    "lead": LEADS,
+    "fit": (False, True),
+    "beats": (False, True),
+    "cells": (False, True),
+    "zoom": (0.5, 0.75, 1, 1.5, 2, 3, 4),
+}
+"""What can be set on ECG paper: mm/s, mm/mV, and so on. They are no entries of their own."""
+
+PAPER = "paper_"
+"""Before the name of a paper setting, in a session file and a link."""
+
+
+def _paper_setting(name: str, choices: tuple[Any, ...]) -> Setting:
+    match choices[0]:
+        case bool():
+            return Setting(PAPER + name, "flag", in_link=True)
+        case str():
+            return Setting(PAPER + name, "choice", choices, in_link=True)
+    return Setting(PAPER + name, "number", low=choices[0], high=choices[-1], in_link=True)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(Explore.hide_above.key, "number", low=0, high=100, whole=True, in_link=True),
+    Setting(Explore.listed_kind.key, "choice", ("least", "most", "stretches"), in_link=True),
+    *(_paper_setting(name, choices) for name, choices in PAPER_CHOICES.items()),
+    Setting(Ask.window.key, "choice", ("surest", "chosen", "fused"), in_link=True),
+    Setting(Ask.rule.key, "choice", ("trimmed", "precision"), in_link=True),
+    Setting(Ask.names.key, "choices", max_chars=80),
+    Setting("wording_*", "text"),
+    Setting(Find.mode.key, "choice", ("words", "reports", "ecgs"), in_link=True),
+    Setting(Find.window.key, "choice", ("surest", "chosen"), in_link=True),
+    Setting(Find.text.key, "text"),
+    Setting(Find.order.key, "choice", ("csd", "cosine"), in_link=True),
+    Setting(Find.k.key, "number", low=1, high=50, whole=True, in_link=True),
+    Setting(Find.labels.key, "choices", max_chars=80),
+    Setting(Find.without.key, "choices", max_chars=80),
+    Setting(Find.sources.key, "choices", max_chars=80),
+    Setting(Find.colour.key, "choice", max_chars=80),
+    Setting(Find.percentile.key, "number", low=0, high=100, whole=True, in_link=True),
+    Setting(Compare.kind.key, "choice", max_chars=80),
+    Setting(Compare.questions.key, "choices", max_chars=80),
+    Setting(Batch.questions.key, "choices", max_chars=80),
+)
+"""What a session file keeps, and a link where ``in_link`` says so: never the name, the samples or
+any other text of a recording. A choice whose options are not listed here depends on the questions
+or on the collection: whoever draws it leaves out what there is not."""
+
+PLACE: tuple[Setting, ...] = (
+    Setting("window_s", "number", low=0, high=1e7, in_link=True),
+    Setting("stride_s", "number", low=0.2, high=60, in_link=True),
+)
+"""Where in a recording a link leads to; it waits until one is open."""
