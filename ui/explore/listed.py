@@ -16,7 +16,7 @@ from ui import state, windows
 from ui.explore import overview
 
 if TYPE_CHECKING:
-    from echoing_core.services import Model, ToldStretch, WindowReasons
+    from echoing_core.services import FlaggedInterval, Model, WindowReasons
 
 _N_LISTED = 4
 _N_ROWS = 10
@@ -102,7 +102,7 @@ def _with_reasons(
     model: Model, explanation: Explanation, *, surest: bool
 ) -> tuple[list[int], dict[int, WindowReasons]]:
     numbers = services.extreme_windows(explanation.track, _N_ROWS, surest=surest)
-    return numbers, services.window_reports(model, explanation, numbers)
+    return numbers, services.window_reasons(model, explanation, numbers)
 
 
 def _window_table(
@@ -128,14 +128,14 @@ def _window_table(
     return table, numbers
 
 
-def _stretch_table(intervals: tuple[ToldStretch, ...]) -> tuple[pd.DataFrame, list[int]]:
+def _stretch_table(intervals: tuple[FlaggedInterval, ...]) -> tuple[pd.DataFrame, list[int]]:
     return pd.DataFrame(
         {
-            "From": [figures.clock(t.stretch.start_s) for t in intervals],
-            "To": [figures.clock(t.stretch.end_s) for t in intervals],
-            "Seconds": [round(t.stretch.duration_s) for t in intervals],
-            "Percentile": [round(t.stretch.percentile) for t in intervals],
+            "From": [figures.clock(t.interval.start_s) for t in intervals],
+            "To": [figures.clock(t.interval.end_s) for t in intervals],
+            "Seconds": [round(t.interval.duration_s) for t in intervals],
+            "Percentile": [round(t.interval.percentile) for t in intervals],
             "Cause": [overview.CAUSES.get(t.kind, "not looked for") for t in intervals],
             "Reason": [t.sentence for t in intervals],
         }
-    ), [t.stretch.worst for t in intervals]
+    ), [t.interval.worst for t in intervals]
