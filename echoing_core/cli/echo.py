@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,8 +20,7 @@ from echoing_core.cli.root import JsonOption, SeedOption, teacher_app
 from echoing_core.export.track import DISCLAIMER
 
 if TYPE_CHECKING:
-    from echoing_core.echo.measured import MeasuredVideos
-    from echoing_core.echo.stand_in_run import MeasuredTeacher
+    from echoing_core.metrics.results import Experiment
 
 TeacherOption = Annotated[
     str,
@@ -55,10 +54,10 @@ def teacher_train(
     at_most_one_on_stdout(json_out, markdown_out)
     writable(json_out, markdown_out)
     with stage_bars() as progress:
-        measured = services.train_echo_teacher(
+        experiment = services.train_echo_teacher(
             out, steps=steps, n_studies=studies, seed=seed, n_workers=workers, progress=progress
         )
-    _deliver(measured, str(out), json_out, markdown_out)
+    _deliver(experiment, str(out), json_out, markdown_out)
 
 
 @teacher_app.command("measure")
@@ -92,17 +91,16 @@ def teacher_measure(
     at_most_one_on_stdout(json_out, markdown_out)
     writable(json_out, markdown_out)
     if echonet is not None:
-        with bar("read videos") as told:
-            videos = services.measure_echo_teacher_on_echonet(
-                echonet, teacher=teacher, split=split, device=device, progress=told
+        with bar("read videos") as progress:
+            experiment = services.measure_echo_teacher_on_echonet(
+                echonet, teacher=teacher, split=split, device=device, progress=progress
             )
-        _deliver_videos(videos, teacher, json_out, markdown_out)
-        return
-    with stage_bars() as progress:
-        measured = services.measure_echo_teacher(
-            teacher, n_studies=studies, seed=seed, n_workers=workers, progress=progress
-        )
-    _deliver(measured, teacher, json_out, markdown_out)
+    else:
+        with stage_bars() as progress:
+            experiment = services.measure_echo_teacher(
+                teacher, n_studies=studies, seed=seed, n_workers=workers, progress=progress
+            )
+    _deliver(experiment, teacher, json_out, markdown_out)
 
 
 @teacher_app.command("embed")
@@ -139,59 +137,25 @@ def teacher_embed(
             device=device,
             progress=progress,
         )
-    made = run.embeddings
+    embeddings = run.embeddings
     for study, why in run.failures.items():
         typer.echo(f"left out {study}: {why}", err=True)
     typer.echo(
-        f"{len(made)} Gaussians of {run.n_computed + run.n_cached} studies in {out}, by "
-        f"{made.teacher}, hash {made.teacher_hash[:16]}; {run.n_cached} were there already, "
-        f"{len(run.failures)} left out" + (". Simulated." if made.simulated else ".")
+        f"{len(embeddings)} Gaussians of {run.n_computed + run.n_cached} studies in {out}, by "
+        f"{embeddings.teacher}, hash {embeddings.teacher_hash[:16]}; {run.n_cached} were there "
+        f"already, {len(run.failures)} left out" + (". Simulated." if embeddings.simulated else ".")
     )
 
 
-def _deliver_videos(
-    measured: MeasuredVideos, teacher: str, json_out: str | None, markdown_out: str | None
-) -> None:
-    from dataclasses import asdict
-
-    from echoing_core.metrics.results import results_table, to_records
-
-    for study, why in measured.failures.items():
-        typer.echo(f"left out {study}: {why}", err=True)
-    table = results_table(measured.results).to_markdown()
-    if json_out is not None:
-        content: dict[str, Any] = {
-            "disclaimer": DISCLAIMER,
-            "teacher": teacher,
-            "data": measured.results[0].data,
-            "n_studies": len(measured.readings),
-            "left_out": measured.failures,
-            "results": to_records(measured.results),
-            "readings": [asdict(one) for one in measured.readings],
-        }
-        deliver(json_text(content), json_out)
-    if markdown_out is not None:
-        deliver(table, markdown_out)
-    if "-" not in (json_out, markdown_out):
-        typer.echo(table, nl=False)
-
-
 def _deliver(
-    measured: MeasuredTeacher, teacher: str, json_out: str | None, markdown_out: str | None
+    experiment: Experiment, teacher: str, json_out: str | None, markdown_out: str | None
 ) -> None:
-    from echoing_core.metrics.results import results_table, to_records
-
-    table = results_table(measured.results).to_markdown()
+    content = experiment.to_dict()
+    for study, why in content.get("left_out", {}).items():
+        typer.echo(f"left out {study}: {why}", err=True)
+    table = experiment.to_markdown()
     if json_out is not None:
-        content: dict[str, Any] = {
-            "disclaimer": DISCLAIMER,
-            "teacher": teacher,
-            "data": "simulated echo",
-            "n_studies": measured.n_studies,
-            "n_frames": measured.n_frames,
-            "results": to_records(measured.results),
-        }
-        deliver(json_text(content), json_out)
+        deliver(json_text({"disclaimer": DISCLAIMER, "teacher": teacher, **content}), json_out)
     if markdown_out is not None:
         deliver(table, markdown_out)
     if "-" not in (json_out, markdown_out):

@@ -13,8 +13,10 @@ once, and the texts' tower goes on alone.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,15 +24,23 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from echoing_core.echo.loading import (
+from echoing_core.echo.measuring import measure_teacher
+from echoing_core.echo.simulated import FrameBank, draw_frames, spread_patients
+from echoing_core.echo.teacher import (
     MEAN,
+    STAND_IN_NAME,
     STD,
+    check_replaceable,
     clip_loss,
+    load_teacher,
     new_stand_in,
+    prepare_frames,
+    save_teacher,
     stand_in_config,
     tokenizer_of,
+    write_card,
 )
-from echoing_core.echo.teacher import prepare_frames
+from echoing_core.metrics.results import Experiment
 from echoing_core.progress import SILENT, Progress
 from echoing_core.simulate.heart.state import HeartState
 from echoing_core.simulate.reports import echo_report, ejection_fraction_sentence
@@ -38,6 +48,7 @@ from echoing_core.simulate.reports import echo_report, ejection_fraction_sentenc
 _CLIP_NORM = 1.0
 _BANK_STRIDE = 3
 _MAX_LOGIT_SCALE = math.log(100.0)
+_POOL_FACTOR = 8
 
 
 @dataclass(frozen=True)
@@ -83,23 +94,73 @@ class StandInConfig:
     reports_per_study: int = 3
 
 
-@dataclass(frozen=True, eq=False)
-class FrameBank:
-    """Grey frames of simulated studies in memory, at the model's own size.
+def train_teacher(
+    out: Path,
+    config: StandInConfig | None = None,
+    *,
+    n_workers: int = 2,
+    progress: Progress = SILENT,
+) -> Experiment:
+    """Train the stand-in on simulated echo, write its folder and measure it on other patients.
 
-    Attributes
+    Parameters
     ----------
-    frames : ndarray, shape (n_studies, n_frames, size, size), uint8
-        All views of a study, one after the other.
-    states : tuple of HeartState, n_studies
+    out : Path
+        Teacher folder, new or an older one of ours; written before the measurement and its card
+        again after it.
+    config : StandInConfig, optional
+    n_workers : int
+        Processes that simulate; the result does not depend on it.
+    progress : Progress, optional
+        Told of each stage by its name.
+
+    Raises
+    ------
+    CheckpointError
+        If ``out`` holds something else.
     """
-
-    frames: npt.NDArray[np.uint8]
-    states: tuple[HeartState, ...]
-
-    def __post_init__(self) -> None:
-        if self.frames.ndim != 4 or len(self.frames) != len(self.states):
-            raise ValueError(f"frames {self.frames.shape} do not fit {len(self.states)} states")
+    config = config or StandInConfig()
+    check_replaceable(out)
+    size = int(stand_in_config()["vision_cfg"]["image_size"])
+    first_held_out = _POOL_FACTOR * config.n_studies
+    patients = [
+        *spread_patients(config.cohort_seed, config.n_studies, first_held_out),
+        *range(first_held_out, first_held_out + config.n_held_out),
+    ]
+    bank = draw_frames(
+        [(config.cohort_seed, patient, 0) for patient in patients],
+        (size, size),
+        n_frames=config.n_frames,
+        n_workers=n_workers,
+        progress=progress.stage("simulate echo"),
+    )
+    seen = FrameBank(bank.frames[: config.n_studies], bank.states[: config.n_studies])
+    held_out = FrameBank(bank.frames[config.n_studies :], bank.states[config.n_studies :])
+    losses: list[float] = []
+    started = time.monotonic()
+    model = train_stand_in(
+        seen,
+        config,
+        log=lambda _, loss: losses.append(loss),
+        progress=progress.stage("train the stand-in"),
+    )
+    card: dict[str, Any] = {
+        "name": STAND_IN_NAME,
+        "simulated": True,
+        "note": "Learnt from simulated frames and reports only; not a model of real echo.",
+        "training": asdict(config),
+        "training_s": round(time.monotonic() - started, 1),
+        "last_loss": round(float(np.mean(losses[-20:])), 4),
+    }
+    save_teacher(out, model, stand_in_config(), card)
+    measured = measure_teacher(
+        load_teacher(out), held_out, progress=progress.stage("measure the stand-in")
+    )
+    card["held_out"] = {
+        f"{r.task}, {r.metric}, {r.model}": round(r.estimate.value, 4) for r in measured.results
+    }
+    write_card(out, card)
+    return measured
 
 
 def train_stand_in(

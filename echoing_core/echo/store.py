@@ -1,24 +1,42 @@
-"""A folder of the echo teacher's Gaussians: ``mu.npy``, ``log_var.npy``, ``items.parquet``.
+"""Gaussians of echocardiograms: computed once through a teacher, cached, and stored sealed.
 
-Sealed as every folder of embeddings; the card carries the teacher's name and hash, and says where
-the echo or the teacher was simulated.
+The cache is a folder with one small file a study. A file's name follows from everything that its
+content depends on: teacher, study, which frames, and the source's own mark of its state. So a
+change of any of them computes anew and an interrupted run goes on where it stopped.
+
+A store is a folder with ``mu.npy``, ``log_var.npy`` and ``items.parquet``, sealed as every folder
+of embeddings; its card carries the teacher's name and hash, and says where the echo or the teacher
+was simulated.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
-from dataclasses import dataclass
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from echoing_core.artifacts import read_card, read_checked, seal, writing_folder
-from echoing_core.errors import IndexMismatchError
+from echoing_core.echo.teacher import EchoTeacher, echo_gaussian
+from echoing_core.errors import DataSetError, EchoingError, IndexMismatchError, RecordError
+from echoing_core.progress import SILENT, Progress
+from echoing_core.records import EchoClip, EchoStudy
 
 KIND = "echo embedding store"
 _FILES = frozenset({"mu.npy", "log_var.npy", "items.parquet"})
+
+F32 = npt.NDArray[np.float32]
+Pool = Literal["study", "clip"]
+
+_FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +47,7 @@ class EchoEmbeddings:
     ----------
     study_ids : tuple of str, n
     mu, log_var : ndarray, shape (n, dim), float32
-        As `models.echo_teacher.echo_gaussian` gives them.
+        As `echo.teacher.echo_gaussian` gives them.
     n_frames : ndarray, shape (n,), int64
         Frames behind each row.
     teacher, teacher_hash : str
@@ -162,3 +180,258 @@ def _array(folder: Path, name: str, card: dict[str, Any]) -> npt.NDArray[np.floa
 
 def _unfit(folder: Path, what: str) -> IndexMismatchError:
     return IndexMismatchError(f"{folder} {what}. Embed the echocardiograms again.")
+
+
+# Embedding studies, and the cache
+
+
+@dataclass(frozen=True)
+class FrameChoice:
+    """Which frames of a clip are embedded: ECHO-CLIP's 0, 2, ... 38 by default.
+
+    Attributes
+    ----------
+    stride : int
+        Every how manieth frame.
+    max_frames : int
+        At most so many of a clip.
+    """
+
+    stride: int = 2
+    max_frames: int = 20
+
+    def of(self, clip: EchoClip) -> npt.NDArray[np.uint8]:
+        """The chosen frames of a clip, in their order."""
+        return clip.frames[: self.stride * self.max_frames : self.stride]
+
+
+ECHO_CLIP_FRAMES = FrameChoice()
+
+
+@dataclass(frozen=True)
+class EchoSource:
+    """A study that can be read when it is needed.
+
+    Attributes
+    ----------
+    study_id : str
+    read : callable
+        Gives the study.
+    state : str
+        Changes when the files behind it do, for example their sizes and dates; part of what the
+        cache goes by.
+    """
+
+    study_id: str
+    read: Callable[[], EchoStudy]
+    state: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class EchoRun:
+    """What `embed_studies` did.
+
+    Attributes
+    ----------
+    embeddings : EchoEmbeddings
+        In the order of the studies; those that failed are not in it.
+    failures : dict of str to str
+        Why a study could not be used.
+    n_computed, n_cached : int
+        Studies embedded now, and studies found in the cache.
+    """
+
+    embeddings: EchoEmbeddings
+    failures: dict[str, str] = field(default_factory=dict)
+    n_computed: int = 0
+    n_cached: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """One study's rows, as they lie in the cache."""
+
+    clip_ids: tuple[str, ...]
+    mu: F32
+    log_var: F32
+    n_frames: npt.NDArray[np.int64]
+    simulated: bool
+
+
+def embed_study(
+    teacher: EchoTeacher, study: EchoStudy, *, choice: FrameChoice = ECHO_CLIP_FRAMES
+) -> tuple[F32, F32, int]:
+    """One Gaussian of all chosen frames of all clips of a study.
+
+    The paper keeps one vector a study and does not say how clips are brought together; here
+    their frames are pooled.
+
+    Returns
+    -------
+    mu, log_var : ndarray, shape (dim,), float32
+    n_frames : int
+
+    Raises
+    ------
+    RecordError
+        If there are fewer than two frames.
+    """
+    rows = _rows_of(teacher, study, choice, "study")
+    return rows.mu[0], rows.log_var[0], int(rows.n_frames[0])
+
+
+def embed_studies(
+    teacher: EchoTeacher,
+    studies: Sequence[EchoSource],
+    cache_folder: Path | None,
+    *,
+    choice: FrameChoice = ECHO_CLIP_FRAMES,
+    pool: Pool = "study",
+    progress: Progress = SILENT,
+) -> EchoRun:
+    """Embed many studies, computing only what the cache does not hold for this teacher.
+
+    Parameters
+    ----------
+    teacher : EchoTeacher
+    studies : sequence of EchoSource
+        Each id once; a study is only read if the cache does not have it.
+    cache_folder : Path or None
+        Made where it does not exist. Every finished study is in it at once, so a killed run
+        loses one study at most.
+    choice : FrameChoice
+    pool : {"study", "clip"}
+        One row a study, or one a clip of at least two frames.
+    progress : Progress, optional
+        Told how much is done.
+
+    Raises
+    ------
+    DataSetError
+        If no study could be used. A single one that cannot is in ``failures``.
+    """
+    if len({s.study_id for s in studies}) != len(studies):
+        raise ValueError("every study id may be given once")
+    if cache_folder is not None:
+        cache_folder.mkdir(parents=True, exist_ok=True)
+    kept: list[tuple[str, _Rows]] = []
+    failures: dict[str, str] = {}
+    n_cached = 0
+    for done, source in enumerate(studies, start=1):
+        path = None
+        if cache_folder is not None:
+            path = cache_folder / f"{_key(teacher, source, choice, pool)}.npz"
+        rows = None if path is None else _read_rows(path, teacher.dim)
+        if rows is not None:
+            n_cached += 1
+            kept.append((source.study_id, rows))
+        else:
+            try:
+                rows = _rows_of(teacher, source.read(), choice, pool)
+            except EchoingError as error:
+                failures[source.study_id] = str(error)
+            else:
+                if path is not None:
+                    _write_rows(path, rows)
+                kept.append((source.study_id, rows))
+        progress(done, len(studies))
+    if not kept:
+        why = next(iter(failures.values()), "There are none.")
+        raise DataSetError(f"None of {len(studies)} echo studies could be used. {why}")
+    return EchoRun(
+        embeddings=_joined(teacher, kept, pool),
+        failures=failures,
+        n_computed=len(kept) - n_cached,
+        n_cached=n_cached,
+    )
+
+
+def _rows_of(teacher: EchoTeacher, study: EchoStudy, choice: FrameChoice, pool: Pool) -> _Rows:
+    chosen = [(clip, choice.of(clip)) for clip in study.clips]
+    # Frames of clips of different sizes cannot be one array, so each clip goes by itself.
+    vectors = [(clip.clip_id, teacher.embed_frames(frames)) for clip, frames in chosen]
+    if pool == "study":
+        joined = [v for _, v in vectors] or [np.empty((0, teacher.dim), np.float32)]
+        vectors = [("", np.concatenate(joined))]
+    else:
+        vectors = [(name, v) for name, v in vectors if len(v) >= 2]
+        if not vectors:
+            raise RecordError(
+                f"Study {study.study_id} has no clip of at least 2 frames. "
+                "Choose a study with moving pictures."
+            )
+    gaussians = [echo_gaussian(v) for _, v in vectors]
+    return _Rows(
+        clip_ids=tuple(name for name, _ in vectors),
+        mu=np.stack([mu for mu, _ in gaussians]),
+        log_var=np.stack([log_var for _, log_var in gaussians]),
+        n_frames=np.array([len(v) for _, v in vectors], np.int64),
+        simulated=any(clip.simulated for clip in study.clips),
+    )
+
+
+def _joined(teacher: EchoTeacher, kept: list[tuple[str, _Rows]], pool: Pool) -> EchoEmbeddings:
+    rows = [r for _, r in kept]
+    return EchoEmbeddings(
+        study_ids=tuple(name for name, r in kept for _ in r.clip_ids),
+        mu=np.concatenate([r.mu for r in rows]),
+        log_var=np.concatenate([r.log_var for r in rows]),
+        n_frames=np.concatenate([r.n_frames for r in rows]),
+        teacher=teacher.name,
+        teacher_hash=teacher.hash,
+        simulated=teacher.simulated or any(r.simulated for r in rows),
+        clip_ids=() if pool == "study" else tuple(c for r in rows for c in r.clip_ids),
+    )
+
+
+def _key(teacher: EchoTeacher, source: EchoSource, choice: FrameChoice, pool: Pool) -> str:
+    told = {
+        "format": _FORMAT,
+        "teacher": teacher.hash,
+        "study": source.study_id,
+        "state": source.state,
+        "pool": pool,
+        **asdict(choice),
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _write_rows(path: Path, rows: _Rows) -> None:
+    # A name of its own for each writer: two runs may share a cache.
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=".", suffix=".draft", delete=False
+    ) as stream:
+        draft = Path(stream.name)
+        try:
+            np.savez(
+                stream,
+                clip_ids=np.array(rows.clip_ids, dtype=np.str_),
+                mu=rows.mu,
+                log_var=rows.log_var,
+                n_frames=rows.n_frames,
+                simulated=np.array(rows.simulated),
+            )
+            stream.close()
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _read_rows(path: Path, dim: int) -> _Rows | None:
+    """A study from the cache; None where it is not there or not whole, so it is made again."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
+            rows = _Rows(
+                clip_ids=tuple(str(name) for name in content["clip_ids"]),
+                mu=content["mu"],
+                log_var=content["log_var"],
+                n_frames=content["n_frames"],
+                simulated=bool(content["simulated"]),
+            )
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    shape = (len(rows.clip_ids), dim)
+    fits = rows.mu.shape == shape == rows.log_var.shape and rows.n_frames.shape == shape[:1]
+    return rows if fits and rows.mu.dtype == rows.log_var.dtype == np.float32 else None

@@ -13,9 +13,9 @@ from echoing_core.errors import DataSetError
 from echoing_core.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from echoing_core.echo.embedding import EchoRun, EchoSource, FrameChoice
-    from echoing_core.echo.measured import MeasuredVideos
-    from echoing_core.echo.stand_in_run import MeasuredTeacher
+    from echoing_core.datasets.echonet import EchoNetVideos
+    from echoing_core.echo.store import EchoRun, EchoSource, FrameChoice
+    from echoing_core.metrics.results import Experiment
 
 
 def train_echo_teacher(
@@ -26,13 +26,13 @@ def train_echo_teacher(
     seed: int | None = None,
     n_workers: int = 2,
     progress: Progress = SILENT,
-) -> MeasuredTeacher:
+) -> Experiment:
     """Train the stand-in on simulated echo into the folder ``out`` and measure it.
 
     Parameters
     ----------
     steps, n_studies, seed : int, optional
-        Without them, those of `training.teacher.StandInConfig`.
+        Without them, those of `echo.stand_in.StandInConfig`.
     n_workers : int
         Processes that simulate.
 
@@ -41,8 +41,7 @@ def train_echo_teacher(
     CheckpointError
         If ``out`` holds something that is not a teacher of ours.
     """
-    from echoing_core.echo.stand_in import StandInConfig
-    from echoing_core.echo.stand_in_run import train_teacher
+    from echoing_core.echo.stand_in import StandInConfig, train_teacher
 
     given = {"steps": steps, "n_studies": n_studies, "seed": seed}
     config = replace(StandInConfig(), **{k: v for k, v in given.items() if v is not None})
@@ -56,13 +55,13 @@ def measure_echo_teacher(
     seed: int = 5011,
     n_workers: int = 2,
     progress: Progress = SILENT,
-) -> MeasuredTeacher:
+) -> Experiment:
     """ECHO-CLIP's zero-shot readings by a teacher, on simulated patients of their own.
 
     Parameters
     ----------
     teacher : path or str
-        As `models.echo_loading.load_teacher` takes it. A model of real echo is out of its depth
+        As `echo.teacher.load_teacher` takes it. A model of real echo is out of its depth
         on simulated frames; that is a check that it loads and answers, not of what it is worth.
     seed : int
         Of the simulated cohort; no stand-in of default settings was trained on it.
@@ -72,8 +71,9 @@ def measure_echo_teacher(
     CheckpointError
         If the teacher cannot be opened.
     """
-    from echoing_core.echo.loading import load_teacher
-    from echoing_core.echo.stand_in_run import draw_frames, measure_teacher
+    from echoing_core.echo.measuring import measure_teacher
+    from echoing_core.echo.simulated import draw_frames
+    from echoing_core.echo.teacher import load_teacher
 
     loaded = load_teacher(teacher)
     bank = draw_frames(
@@ -92,7 +92,7 @@ def measure_echo_teacher_on_echonet(
     split: str = "test",
     device: str = "cpu",
     progress: Progress = SILENT,
-) -> MeasuredVideos:
+) -> Experiment:
     """Zero-shot ejection fractions of EchoNet-Dynamic's videos by a teacher, against the truth.
 
     Parameters
@@ -100,7 +100,7 @@ def measure_echo_teacher_on_echonet(
     root : path
         The folder with ``FileList.csv``.
     teacher : path or str
-        As `models.echo_loading.load_teacher` takes it.
+        As `echo.teacher.load_teacher` takes it.
     split : str
         ``"train"``, ``"valid"`` or ``"test"``.
     device : str
@@ -108,8 +108,8 @@ def measure_echo_teacher_on_echonet(
 
     Returns
     -------
-    MeasuredVideos
-        Videos of the list that cannot be used are in its ``failures``.
+    Experiment
+        Videos of the list that cannot be used are in its content, as ``left_out``.
 
     Raises
     ------
@@ -119,12 +119,12 @@ def measure_echo_teacher_on_echonet(
         If the teacher cannot be opened.
     """
     from echoing_core.datasets.echonet import read_echonet
-    from echoing_core.echo.embedding import FrameChoice
-    from echoing_core.echo.loading import load_teacher
-    from echoing_core.echo.measured import KnownStudy, measure_on_videos
+    from echoing_core.echo.measuring import KnownStudy, measure_on_videos
+    from echoing_core.echo.store import FrameChoice
+    from echoing_core.echo.teacher import load_teacher
 
     choice = FrameChoice()
-    found = read_echonet(Path(root), split=split)
+    listed = read_echonet(Path(root), split=split)
     loaded = load_teacher(teacher, device=device)
     studies = [
         KnownStudy(
@@ -133,13 +133,16 @@ def measure_echo_teacher_on_echonet(
             lvef_pct=video.lvef_pct,
             read=_source(video.path, video.study_id, loaded.image_size, choice).read,
         )
-        for video in found.videos
+        for video in listed.videos
     ]
-    measured = measure_on_videos(
-        loaded, studies, f"EchoNet-Dynamic, {split}", choice=choice, progress=progress
+    return measure_on_videos(
+        loaded,
+        studies,
+        f"EchoNet-Dynamic, {split}",
+        choice=choice,
+        left_out=_reasons(listed),
+        progress=progress,
     )
-    left_out = {one.record_id: f"{one.reason} {one.detail}".strip() for one in found.left_out}
-    return replace(measured, failures=left_out | measured.failures)
 
 
 def embed_echo_folder(
@@ -167,7 +170,7 @@ def embed_echo_folder(
     out : path
         Store to write.
     teacher : path or str
-        As `models.echo_loading.load_teacher` takes it.
+        As `echo.teacher.load_teacher` takes it.
     by_clip : bool
         One row a clip instead of one a study.
     paired_with : path, optional
@@ -183,9 +186,8 @@ def embed_echo_folder(
     CheckpointError
         If the teacher cannot be opened.
     """
-    from echoing_core.echo.embedding import FrameChoice, embed_studies
-    from echoing_core.echo.loading import load_teacher
-    from echoing_core.echo.store import save_echo_embeddings
+    from echoing_core.echo.store import FrameChoice, embed_studies, save_echo_embeddings
+    from echoing_core.echo.teacher import load_teacher
 
     choice = FrameChoice()
     # A folder that holds nothing is told before a model is opened.
@@ -220,9 +222,8 @@ def _study_paths(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
         return {study.study_id: study.folder for study in echo_studies(folder)}, {}
     if is_echonet(folder):
         # All its videos lie in one folder and are not one study.
-        found = read_echonet(folder)
-        left_out = {one.record_id: f"{one.reason} {one.detail}".strip() for one in found.left_out}
-        return {video.study_id: video.path for video in found.videos}, left_out
+        listed = read_echonet(folder)
+        return {video.study_id: video.path for video in listed.videos}, _reasons(listed)
     clips = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
     places = list(dict.fromkeys(p if p.parent == folder else p.parent for p in clips))
     if not places:
@@ -239,6 +240,11 @@ def _study_paths(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
             )
         named[name] = place
     return named, {}
+
+
+def _reasons(listed: EchoNetVideos) -> dict[str, str]:
+    """Why videos of EchoNet-Dynamic's list cannot be used, by their names."""
+    return {one.record_id: f"{one.reason} {one.detail}".strip() for one in listed.left_out}
 
 
 def _only_paired(paths: dict[str, Path], prepared: Path) -> dict[str, Path]:
@@ -262,7 +268,7 @@ def _only_paired(paths: dict[str, Path], prepared: Path) -> dict[str, Path]:
 
 
 def _source(path: Path, name: str, size: tuple[int, int], choice: FrameChoice) -> EchoSource:
-    from echoing_core.echo.embedding import EchoSource
+    from echoing_core.echo.store import EchoSource
     from echoing_core.io.echo.clips import read_echo_study
 
     # Frames are brought to the model's size as they are read: a study in full size takes gigabytes.

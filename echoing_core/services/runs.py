@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echoing_core.progress import SILENT, Progress
-from echoing_core.services.recordings import Model, load_model, prompt_sets
+from echoing_core.services.models import Model, load_model, prompt_sets
 
 if TYPE_CHECKING:
     from echoing_core.evaluate.protocols.ablation import AblationReport
     from echoing_core.training.settings import RunConfig
-
-
-def preset(name: str, changes: Sequence[str] = ()) -> RunConfig:
-    """Settings of a preset or a YAML file, with single ones changed (``"optimiser.lr=1e-4"``)."""
-    from echoing_core.training.preset_files import load_preset
-
-    return load_preset(name, changes)
 
 
 def train_preset(
@@ -65,27 +59,31 @@ def train_preset(
     from echoing_core.datasets.prepared import load_prepared
     from echoing_core.echo.store import load_echo_embeddings
     from echoing_core.training.distributed import joined
-    from echoing_core.training.paired import Stopwatch, finish, in_memory, prepare, train_paired
+    from echoing_core.training.paired import (
+        as_checkpoint,
+        build_inputs,
+        train_paired,
+        write_model,
+    )
     from echoing_core.training.run import TrainedPair
-    from echoing_core.training.settings import DEMO_TRAINING
     from echoing_core.training.validation import Validation
 
     out_folder = Path(out)
     run_folder = Path(run) if run is not None else out_folder.with_name(f"{out_folder.name}-run")
-    watch = Stopwatch()
+    started = time.monotonic()
     with joined() as world:
-        prepared = prepare(
+        inputs = build_inputs(
             config,
             load_prepared(Path(data)),
             echo=None if echo is None else load_echo_embeddings(Path(echo)),
             text_model=text_model,
         )
         validate = None
-        if config.validate_every and len(prepared.valid) > 1 and world.is_first:
-            untrained = in_memory(prepared, TrainedPair(prepared.encoder, 1.0, 0.0, 0))
-            validate = Validation(untrained, prepared.valid, prompt_sets())
+        if config.validate_every and len(inputs.valid) > 1 and world.is_first:
+            untrained = as_checkpoint(inputs, TrainedPair(inputs.encoder, 1.0, 0.0, 0))
+            validate = Validation(untrained, inputs.valid, prompt_sets())
         trained = train_paired(
-            prepared,
+            inputs,
             run=run_folder,
             resume=resume,
             world=world,
@@ -96,13 +94,13 @@ def train_preset(
         )
         if not world.is_first:
             return None
-    finish(
+    write_model(
         out_folder,
-        prepared,
+        inputs,
         trained,
         origin={"data": Path(data).name, "echo": None if echo is None else Path(echo).name},
-        minutes=watch.minutes,
-        second_stage=DEMO_TRAINING if with_second_stage else None,
+        minutes=(time.monotonic() - started) / 60,
+        with_second_stage=with_second_stage,
         progress=progress,
     )
     return load_model(out_folder)
@@ -151,9 +149,10 @@ def evaluate_ablation(
     from dataclasses import replace
 
     from echoing_core.datasets.prepared import load_prepared, save_prepared
-    from echoing_core.echo.loading import load_teacher
-    from echoing_core.echo.stand_in_run import simulated_echo_embeddings, train_teacher
+    from echoing_core.echo.simulated import simulated_echo_embeddings
+    from echoing_core.echo.stand_in import train_teacher
     from echoing_core.echo.store import load_echo_embeddings, save_echo_embeddings
+    from echoing_core.echo.teacher import load_teacher
     from echoing_core.errors import ConfigError
     from echoing_core.evaluate.protocols.ablation import (
         KNOWN,

@@ -27,7 +27,7 @@ from echoing_core.artifacts import write_text_atomically
 from echoing_core.config import to_mapping
 from echoing_core.datasets.simulated import build_simulated
 from echoing_core.datasets.study_set import StudySet
-from echoing_core.echo.prompts import BINARY_PROMPTS
+from echoing_core.echo.measuring import BINARY_PROMPTS
 from echoing_core.echo.store import EchoEmbeddings
 from echoing_core.echo.teacher import EchoTeacher
 from echoing_core.embed.encode import encode_batch, encode_texts
@@ -48,7 +48,12 @@ from echoing_core.metrics.scores import auroc, pair_ranks, same_text_ranks
 from echoing_core.models.config import EcgEncoderConfig, LossConfig, ModelConfig, TextEncoderConfig
 from echoing_core.progress import SILENT, Progress
 from echoing_core.simulate import SimulationConfig
-from echoing_core.training.paired import Prepared, in_memory, prepare, train_paired
+from echoing_core.training.paired import (
+    TrainingInputs,
+    as_checkpoint,
+    build_inputs,
+    train_paired,
+)
 from echoing_core.training.run import TrainedPair
 from echoing_core.training.settings import (
     ObjectiveConfig,
@@ -76,7 +81,7 @@ TEACHER_NO: Mapping[str, tuple[str, ...]] = {
         "LEFT VENTRICULAR CAVITY SIZE IS NORMAL. ",
     ),
 }
-"""What stands against `evaluate.echo_prompts.BINARY_PROMPTS`."""
+"""What stands against `echo.measuring.BINARY_PROMPTS`."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -439,15 +444,15 @@ def _one_run(
     started = time.monotonic()
     wanted = set(with_echo(studies, config.echo_share))
     paired = _only(echo, wanted) if method.with_echo else None
-    prepared = prepare(config.run_of(method, seed), studies, echo=paired)
-    trained = train_paired(prepared)
+    inputs = build_inputs(config.run_of(method, seed), studies, echo=paired)
+    trained = train_paired(inputs)
     minutes = (time.monotonic() - started) / 60
     logger.info("%s, seed %d: %.1f minutes", method.name, seed, minutes)
-    return scores_of(prepared, trained, test, prompts, sides if method.with_echo else {}, minutes)
+    return scores_of(inputs, trained, test, prompts, sides if method.with_echo else {}, minutes)
 
 
 def scores_of(
-    prepared: Prepared,
+    inputs: TrainingInputs,
     trained: TrainedPair,
     test: StudySet,
     prompts: Sequence[PromptSet],
@@ -455,11 +460,11 @@ def scores_of(
     minutes: float,
 ) -> RunScores:
     """Score a trained model on test patients."""
-    model = in_memory(prepared, trained)
+    model = as_checkpoint(inputs, trained)
     ecg = encode_batch(model.encoder.ecg, model.scaler, test.signal_mv, test.valid)
     reports = [str(text) for text in test.table["report"][:GALLERY_N]]
     text, gallery = encode_texts(model, reports), ecg[:GALLERY_N]
-    deterministic = prepared.config.loss.name == "infonce"
+    deterministic = inputs.config.loss.name == "infonce"
     distance = (
         1.0 - cosine(text.mu, gallery.mu)
         if deterministic

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from echoing_core.cli import app
-from echoing_core.echo.loading import CARD_FILE, new_stand_in, save_teacher
 from echoing_core.echo.store import load_echo_embeddings
+from echoing_core.echo.teacher import CARD_FILE, new_stand_in, save_teacher
 from echoing_core.io.echo.avi import write_avi
 from echoing_core.simulate.echo.clips import study_clips
 

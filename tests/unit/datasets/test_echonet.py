@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from echoing_core import services
 from echoing_core.cli import app
 from echoing_core.datasets.echonet import EchoNetDynamic, read_echonet
-from echoing_core.echo.loading import new_stand_in, save_teacher
 from echoing_core.echo.store import load_echo_embeddings
+from echoing_core.echo.teacher import new_stand_in, save_teacher
 from echoing_core.errors import ConfigError, DataSetError
 from tests.data_trees import echonet as tree
 
@@ -61,19 +61,20 @@ def test_the_list_with_its_traps(root: Path) -> None:
 
 def test_a_teacher_is_measured_on_the_test_split(root: Path, teacher: Path) -> None:
     measured = services.measure_echo_teacher_on_echonet(root, teacher=teacher)
-    assert [one.study_id for one in measured.readings] == [NAMES[i] for i in (1, 3, 7)]
-    assert set(measured.failures) == {NAMES[i] for i in (4, 5, 6)}
+    readings = measured.to_dict()["readings"]
+    assert [one["study_id"] for one in readings] == [NAMES[i] for i in (1, 3, 7)]
+    assert set(measured.to_dict()["left_out"]) == {NAMES[i] for i in (4, 5, 6)}
     by_name = {(r.task, r.metric, r.model): r for r in measured.results}
     mae = by_name["LVEF, points", "MAE", "prompts"]
     truth = np.array([tree.lvef_pct(i) for i in (1, 3, 7)])
-    read = np.array([one.read_pct for one in measured.readings])
+    read = np.array([one["read_pct"] for one in readings])
     assert mae.estimate.value == pytest.approx(float(np.abs(truth - read).mean()))
     assert mae.data == "EchoNet-Dynamic, test"
     # The files say that they were simulated.
     assert mae.simulated
     always = by_name["LVEF, points", "MAE", "always the median"].estimate.value
     assert always == pytest.approx(float(np.abs(truth - np.median(truth)).mean()))
-    narrow = [one.read_10_80_pct for one in measured.readings]
+    narrow = [one["read_10_80_pct"] for one in readings]
     assert min(narrow) >= 10
     assert max(narrow) <= 80
 

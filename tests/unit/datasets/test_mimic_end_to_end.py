@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 from echoing_core.cli import app
 from echoing_core.datasets.pairing import patient_split
 from echoing_core.datasets.prepared import load_prepared
-from echoing_core.echo.loading import new_stand_in, save_teacher
 from echoing_core.echo.store import load_echo_embeddings
-from echoing_core.training.paired import prepare
-from echoing_core.training.preset_files import load_preset
+from echoing_core.echo.teacher import new_stand_in, save_teacher
+from echoing_core.training.paired import build_inputs
+from echoing_core.training.settings import load_preset
 from tests.data_trees.mimic import write_mimic
 from tests.unit.cli.test_echo_command import TINY
 
@@ -44,7 +44,7 @@ def test_prepared_ecgs_find_their_embedded_echocardiograms(tmp_path: Path) -> No
     assert set(table["split"]) >= {"train"}
     assert patient_split("mimic-iv-10000032") == "train"  # the only one who has echo on disk
     small = ["model.dim=16", "model.text.vocab_size=300", "views.partial_report_share=0"]
-    prepared = prepare(load_preset("demo", small), studies, echo=echo)
+    prepared = build_inputs(load_preset("demo", small), studies, echo=echo)
     assert prepared.echo is not None
     # Both of this patient's paired ECGs, each with the one echocardiogram of its stay.
     rows = np.flatnonzero((table["echo_study_id"] == "s90000001").to_numpy())

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from echoing_core.echo.prompts import (
+from echoing_core.echo.measuring import (
     BINARY_PROMPTS,
     EF_TEMPLATES,
     binary_reading,

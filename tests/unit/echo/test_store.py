@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echoing_core.echo.embedding import EchoSource, FrameChoice, embed_studies, embed_study
 from echoing_core.echo.store import (
     EchoEmbeddings,
+    EchoSource,
+    FrameChoice,
+    embed_studies,
+    embed_study,
     load_echo_embeddings,
     save_echo_embeddings,
 )

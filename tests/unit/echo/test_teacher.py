@@ -10,29 +10,23 @@ import numpy as np
 import pytest
 import torch
 
-from echoing_core.echo.embedding import FrameChoice, embed_study
-from echoing_core.echo.loading import (
+from echoing_core.echo.simulated import FrameBank, simulated_echo_embeddings, spread_patients
+from echoing_core.echo.stand_in import StandInConfig, train_stand_in, train_teacher
+from echoing_core.echo.store import FrameChoice, embed_study
+from echoing_core.echo.teacher import (
     CARD_FILE,
     CONFIG_FILE,
     MEAN,
     STD,
     WEIGHTS_FILE,
-    load_teacher,
-    new_stand_in,
-    save_teacher,
-    stand_in_config,
-)
-from echoing_core.echo.stand_in import FrameBank, StandInConfig, train_stand_in
-from echoing_core.echo.stand_in_run import (
-    simulated_echo_embeddings,
-    spread_patients,
-    train_teacher,
-)
-from echoing_core.echo.teacher import (
     EchoTeacher,
     echo_gaussian,
+    load_teacher,
+    new_stand_in,
     prepare_frames,
     resized_by_area,
+    save_teacher,
+    stand_in_config,
 )
 from echoing_core.errors import CheckpointError, ConfigError, RecordError
 from echoing_core.models.hugging_face import declare_missing_operators
@@ -386,7 +380,8 @@ def test_the_recipe_writes_a_stand_in_that_says_so(tmp_path: Path) -> None:
     assert "simulated" in card["name"]
     assert card["training"]["steps"] == 2
     assert all(r.simulated for r in measured.results)
-    assert (measured.n_studies, measured.n_frames) == (10, 6)
+    content = measured.to_dict()
+    assert (content["n_studies"], content["n_frames"]) == (10, 6)
     assert len(card["held_out"]) == len(measured.results) > 10
     assert len(stages) == 3
     teacher = load_teacher(tmp_path / "t")
