@@ -72,17 +72,17 @@ def opened(model: services.Model, files: list[tuple[str, bytes]]) -> services.Ex
         spent = f"{time.perf_counter() - wall:6.1f} s, processor {time.process_time() - cpu:6.1f} s"
         sys.stdout.write(f"  {what:<28} {spent}, {now:6.0f} MB\n")
 
-    recording = services.read_upload(files)
+    recording = services.read_recording(files)
     say("read")
-    looking = services.Looking(model, recording)
+    looking = services.ExplainJob(model, recording)
     say("filtered")
     longest = 0.0
-    while not looking.has_picture:
+    while not looking.has_overview:
         begun = time.perf_counter()
         looking.step()
         longest = max(longest, time.perf_counter() - begun)
     explanation = looking.explanation()
-    told = services.told_stretches(model, explanation)
+    told = services.flagged_intervals(model, explanation)
     data = figures.map_data(explanation.ecg, explanation.track, model.reference)
     numbers = sum(len(v) for v in data.values() if isinstance(v, str))
     say("picture")
@@ -90,7 +90,7 @@ def opened(model: services.Model, files: list[tuple[str, bytes]]) -> services.Ex
         while not looking.finished:
             looking.step()
         explanation = looking.explanation()
-        services.told_stretches(model, explanation, known=told)
+        services.flagged_intervals(model, explanation, known=told)
         say("all windows")
     sys.stdout.write(
         f"  {len(explanation.track)} windows, longest step {longest:.2f} s, {len(told)} stretches "
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--uploads", type=int, default=50)
     asked = parser.parse_args()
     model = services.load_model()
-    services.explain(model, services.read_upload(recorded(30.0)))
+    services.explain(model, services.read_recording(recorded(30.0)))
     sys.stdout.write(f"model loaded: {memory_mb():.0f} MB\n")
     for name, duration_s in (("10 seconds", 10.0), ("20 minutes", 1196.0), ("24 hours", 86_400.0)):
         files = recorded(duration_s)
@@ -118,7 +118,7 @@ def main() -> None:
     files = recorded(1196.0)
     held, after = None, []
     for _ in range(asked.uploads):
-        looking = services.Looking(model, services.read_upload(files))
+        looking = services.ExplainJob(model, services.read_recording(files))
         while not looking.finished:
             looking.step()
         held = looking.explanation()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from echoing_core.services.questioning import answer_encoded, wording_spread
 from ui import frame, record, report_parts, resources, summary
 from ui.ask import answers, questions
 
@@ -25,8 +24,8 @@ with left, frame.guarded():
 with right, frame.guarded():
     if asked and place is not None:
         embedding = answers.embeddings(current, place.rule)[place.kind]
-        answered = [answer_encoded(model, embedding, q) for q in asked]
-        spreads = [wording_spread(model, embedding, q) for q in asked]
+        answered = [q.answer(embedding) for q in asked]
+        spreads = [q.wording_spread(embedding) for q in asked]
         notes = answers.show_answers(model, asked, answered, spreads)
         frame.training_note(model)
         report_parts.add_answers(current, answered, place.about, notes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from echoing_core.services.collection import find, query_embedding
+from echoing_core.services import query_embedding
 from ui import frame, record, report_parts, resources, state, summary
 from ui.retrieve import collection, neighbours, search
 
@@ -35,8 +35,7 @@ with frame.guarded():
     # The item that was searched from would find itself first.
     where = search.leaving_out(options.where, trail[-1:])
     query = searched.gaussian(trail[-1]) if trail else query_embedding(model, *begun.query)
-    result = find(
-        searched,
+    result = searched.search(
         query,
         options.k,
         order=options.order,

@@ -14,7 +14,7 @@ import numpy as np
 import streamlit as st
 
 from echoing_core.records import LEADS, WINDOW_S, StandardEcg
-from echoing_core.services.heart_rate import HeartBeats, window_beats
+from echoing_core.services import HeartBeats, heart_beats
 from ui import frame, state
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def draw(
         else:
             state.Explore.paper_settings.value = _known(wanted)
 
-    beats = window_beats(explanation.ecg, start_s)
+    beats = heart_beats(explanation.ecg, start_s)
     _component(
         key=drawn,
         data={

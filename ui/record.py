@@ -12,7 +12,7 @@ import streamlit as st
 from echoing_core import services
 from echoing_core.errors import EchoingError
 from echoing_core.records import FRANK_LEADS, Recording
-from echoing_core.services import Explanation, Looking, Model, Sample
+from echoing_core.services import ExplainJob, Explanation, Model, Sample
 from ui import frame, resources, state, windows
 
 logger = logging.getLogger(__name__)
@@ -117,8 +117,8 @@ def first_look(model: Model, recording: Recording, stride_s: float, vcg_method: 
         st.button("Cancel", key="cancel_look", on_click=_cancelled)
     try:
         with resources.turn():
-            looking = services.Looking(model, recording, stride_s, vcg_method=vcg_method)
-        while not looking.has_picture:
+            looking = services.ExplainJob(model, recording, stride_s, vcg_method=vcg_method)
+        while not looking.has_overview:
             with resources.turn():
                 looking.step()
             bar.progress(looking.done / looking.total, text=progress_words(looking))
@@ -136,7 +136,7 @@ def _cancelled() -> None:
     )
 
 
-def progress_words(looking: Looking, start: str = "Looking at every window") -> str:
+def progress_words(looking: ExplainJob, start: str = "Looking at every window") -> str:
     """How many windows are done, who else is served meanwhile, and the time left."""
     words = f"{start}: {looking.done:,} of {looking.total:,}"
     # Asked between two turns, so whoever stands in line is somebody else.

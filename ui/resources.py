@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from echoing_core import services
-from echoing_core.services.collection import Collection, folder_collection, index_folders
+from echoing_core.services import Collection, folder_collection, index_folders
 from ui import frame
 from ui.turns import Turns
 

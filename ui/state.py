@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from echoing_core.services import (
         BatchItem,
         BatchJob,
+        Collection,
+        EncodedQuestion,
+        ExplainJob,
         Explanation,
-        Looking,
+        FlaggedInterval,
         PromptSet,
         Session,
-        ToldStretch,
     )
-    from echoing_core.services.collection import Collection
     from echoing_core.services.own_index import OwnItem, Told
-    from echoing_core.services.questioning import EncodedQuestion
     from ui.record import OpenRecord
     from ui.report_parts import ReportParts
 
@@ -219,7 +219,7 @@ class Opened:
     round = Round("record_round")
     window = Entry("window", 0)
     """Number of the chosen window; `record.chosen_window` keeps it within the recording."""
-    job: Entry[Looking | None] = Entry("looking", None)
+    job: Entry[ExplainJob | None] = Entry("looking", None)
     """The windows that are still to be looked at."""
     error: Entry[str | None] = Entry("upload_error", None)
     upload_round = Round("upload_round")
@@ -234,7 +234,7 @@ class Explore:
     """The map, the tables under it, and the ECG paper."""
 
     map_view: Entry[MapView | None] = Entry("map_state", None)
-    flagged: Entry[tuple[WindowTrack, StandardEcg, tuple[ToldStretch, ...]] | None]
+    flagged: Entry[tuple[WindowTrack, StandardEcg, tuple[FlaggedInterval, ...]] | None]
     flagged = Entry("map_told", None)
     window_start = "window_start"
     """Key of the slider, which follows the chosen window."""

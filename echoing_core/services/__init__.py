@@ -1,5 +1,7 @@
 """One function per user task. The command line and the app both call these, nothing below.
 
+Every name imported here is public; there is no second list of them.
+
 Heavy imports happen inside the functions that need them, so that listing the samples or
 printing a help text costs nothing.
 """
@@ -23,15 +25,16 @@ from echoing_core.export.wording import (
 )
 from echoing_core.io import TableLayout, TablePreview, read_recording
 from echoing_core.records import Answer, Hit
-from echoing_core.services.along import (
-    CLOSE_VIEW_S,
-    Looking,
-    ToldStretch,
-    fitting_stride_s,
-    look_closer,
-    told_stretches,
+from echoing_core.retrieve.search import ItemFilter
+from echoing_core.services.asking import (
+    AlongAnswers,
+    AnswerCheck,
+    EncodedQuestion,
+    as_prompt_sets,
+    ask,
+    check_answer,
+    encode_question,
 )
-from echoing_core.services.asking import AskedOften
 from echoing_core.services.batch import (
     BatchFailure,
     BatchItem,
@@ -66,8 +69,15 @@ from echoing_core.services.echo import (
     train_echo_teacher,
 )
 from echoing_core.services.echo_text import evaluate_echo_text
+from echoing_core.services.explaining import (
+    CLOSE_VIEW_S,
+    ExplainJob,
+    cautions,
+    explain,
+    fitting_stride_s,
+    refine,
+)
 from echoing_core.services.export import make_document, track_json
-from echoing_core.services.heart_rate import HeartBeats, window_beats
 from echoing_core.services.making import (
     build_demo_index,
     build_samples,
@@ -77,6 +87,18 @@ from echoing_core.services.making import (
     evaluate_uncertainty,
     simulate_cohort,
     train_demo,
+)
+from echoing_core.services.models import (
+    Model,
+    Sample,
+    assets_folder,
+    indexes_folder,
+    load_index,
+    load_model,
+    prompt_sets,
+    samples,
+    unknown_words,
+    unknown_words_mean,
 )
 from echoing_core.services.preparing import data_sets, prepare_data_set
 from echoing_core.services.presets import evaluate_preset, evaluation_presets
@@ -95,31 +117,17 @@ from echoing_core.services.reading import (
     table_preview,
     what_the_model_saw,
 )
-from echoing_core.services.recordings import (
-    Model,
-    Sample,
-    answer_embedding,
-    as_prompt_sets,
-    ask,
-    assets_folder,
-    cautions,
+from echoing_core.services.runs import evaluate_ablation, train_preset
+from echoing_core.services.searching import (
+    Collection,
+    Search,
     draw_item,
-    explain,
-    extreme_windows,
-    fuse_recording,
-    indexes_folder,
-    load_index,
-    load_model,
-    most_sure_window,
-    prompt_sets,
-    read_upload,
-    samples,
+    folder_collection,
+    index_folders,
+    query_embedding,
     search,
-    unknown_words,
-    unknown_words_mean,
-    window_reasons,
+    shipped_collection,
 )
-from echoing_core.services.runs import evaluate_ablation, preset, train_preset
 from echoing_core.services.session_file import (
     Session,
     Setting,
@@ -130,123 +138,14 @@ from echoing_core.services.session_file import (
     settings_from_link,
 )
 from echoing_core.services.weights import ImportedWeights, import_weights
+from echoing_core.services.windows import (
+    FlaggedInterval,
+    extreme_windows,
+    flagged_intervals,
+    fuse_recording,
+    most_sure_window,
+    window_reasons,
+)
+from echoing_core.signals.heart_beats import HeartBeats, heart_beats
 from echoing_core.uncertainty.reasons import WindowReasons
 from echoing_core.zeroshot.prompts import PromptSet
-
-__all__ = [
-    "CLOSE_VIEW_S",
-    "LEAD_DIFFERENCE",
-    "Answer",
-    "AnswerPair",
-    "AnswerSection",
-    "Apart",
-    "AskedOften",
-    "BatchFailure",
-    "BatchItem",
-    "BatchJob",
-    "BatchRow",
-    "CheckpointError",
-    "Document",
-    "EchoingError",
-    "Explanation",
-    "HeartBeats",
-    "Hit",
-    "ImportedWeights",
-    "LeadPair",
-    "Looking",
-    "Model",
-    "PromptSet",
-    "Sample",
-    "SearchSection",
-    "Seen",
-    "SeenGap",
-    "SeenLead",
-    "Session",
-    "Setting",
-    "TableLayout",
-    "TablePreview",
-    "ToldStretch",
-    "WindowReasons",
-    "answer_embedding",
-    "answers_beside",
-    "as_prompt_sets",
-    "ask",
-    "assets_folder",
-    "batch",
-    "batch_columns",
-    "batch_csv",
-    "batch_parquet",
-    "build_demo_index",
-    "build_samples",
-    "cautions",
-    "clean_name",
-    "data_sets",
-    "deidentified",
-    "distances_between_people",
-    "distances_within",
-    "document_html",
-    "document_pdf",
-    "document_png",
-    "draw_item",
-    "embed_echo_folder",
-    "evaluate_ablation",
-    "evaluate_echo_text",
-    "evaluate_few_shot",
-    "evaluate_fine_tune",
-    "evaluate_fusion",
-    "evaluate_model",
-    "evaluate_preset",
-    "evaluate_quality",
-    "evaluate_retrieval",
-    "evaluate_uncertainty",
-    "evaluate_zero_shot",
-    "evaluation_presets",
-    "explain",
-    "extreme_windows",
-    "failure_kind",
-    "fingerprint",
-    "fitting_stride_s",
-    "folder_items",
-    "formats",
-    "fuse_recording",
-    "group_files",
-    "import_weights",
-    "indexes_folder",
-    "interval_words",
-    "leads_beside",
-    "link_query",
-    "load_index",
-    "load_model",
-    "look_closer",
-    "make_document",
-    "measure_echo_teacher",
-    "measure_echo_teacher_on_echonet",
-    "most_sure_window",
-    "percent_words",
-    "percentile_words",
-    "prepare_data_set",
-    "prepare_simulated",
-    "preset",
-    "prompt_sets",
-    "read_recording",
-    "read_session",
-    "read_upload",
-    "samples",
-    "search",
-    "session_text",
-    "settings_from_link",
-    "share_nearer",
-    "simulate_cohort",
-    "table_preview",
-    "told_stretches",
-    "track_json",
-    "train_demo",
-    "train_echo_teacher",
-    "train_preset",
-    "unknown_words",
-    "unknown_words_mean",
-    "what_the_model_saw",
-    "window_beats",
-    "window_reasons",
-    "windows_apart",
-]

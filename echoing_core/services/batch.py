@@ -17,17 +17,12 @@ from echoing_core.errors import EchoingError
 from echoing_core.io.sources import SourceFile
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import Answer, BoolArray, WindowTrack
-from echoing_core.services.along import Looking
-from echoing_core.services.asking import AskedOften
+from echoing_core.services.asking import EncodedQuestion, as_prompt_sets, encode_question
 from echoing_core.services.batch_files import BatchItem, folder_items, group_files
-from echoing_core.services.heart_rate import window_beats
-from echoing_core.services.recordings import (
-    Model,
-    as_prompt_sets,
-    extreme_windows,
-    most_sure_window,
-    window_reasons,
-)
+from echoing_core.services.explaining import ExplainJob
+from echoing_core.services.models import Model
+from echoing_core.services.windows import extreme_windows, most_sure_window, window_reasons
+from echoing_core.signals.heart_beats import heart_beats
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
 from echoing_core.uncertainty.intervals import UNSURE_PERCENTILE
 from echoing_core.zeroshot.prompts import PromptSet
@@ -167,8 +162,8 @@ def batch(
     """
     items = [item if isinstance(item, BatchItem) else _at(Path(item)) for item in recordings]
     with turn():
-        asked = AskedOften(model, as_prompt_sets(questions))
-    run = _Run(model, asked, vcg_method, turn, stop, lambda share: None)
+        encoded = [encode_question(model, prompts) for prompts in as_prompt_sets(questions)]
+    run = _Run(model, encoded, vcg_method, turn, stop, lambda share: None)
     for done, item in enumerate(items):
         run.step = _steps(progress, done, len(items))
         run.step(0.0)
@@ -186,7 +181,7 @@ class _Run:
     """What all recordings of a batch have in common."""
 
     model: Model
-    asked: AskedOften
+    questions: Sequence[EncodedQuestion]
     vcg_method: str
     turn: Turn
     stop: Callable[[], bool]
@@ -245,22 +240,23 @@ def _row(run: _Run, item: BatchItem, files: Sequence[SourceFile] | None) -> Batc
     begun = time.perf_counter()
     recording = item.read(files)
     with run.turn():
-        looking = Looking(run.model, recording, vcg_method=run.vcg_method)
-    while not looking.finished:
+        job = ExplainJob(run.model, recording, vcg_method=run.vcg_method)
+    while not job.finished:
         if run.stop():
             return None
         with run.turn():
-            looking.step()
-        run.step(looking.done / looking.total)
-    explanation = looking.explanation()
+            job.step()
+        run.step(job.done / job.total)
+    explanation = job.explanation()
     ecg, track = explanation.ecg, explanation.track
     best = most_sure_window(track)
     worst = extreme_windows(track, 1, surest=False)[0]
     start_s = float(track.start_s[best])
     with run.turn():
         reason = window_reasons(run.model, explanation, [worst])[worst].sentence
-        answers = run.asked.answers(track.embedding[np.array([best])])
-        rate_bpm = window_beats(ecg, start_s).rate_bpm
+        embedding = track.embedding[np.array([best])]
+        answers = tuple(question.answer(embedding) for question in run.questions)
+        rate_bpm = heart_beats(ecg, start_s).rate_bpm
     percentile = track.percentile[_holds_signal(track)]
     return BatchRow(
         name=item.name,

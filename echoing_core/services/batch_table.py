@@ -10,7 +10,7 @@ from typing import Any
 
 from echoing_core.export.track import DISCLAIMER
 from echoing_core.services.batch import BatchFailure, BatchRow, Result
-from echoing_core.services.recordings import Model
+from echoing_core.services.models import Model
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,8 @@ import numpy.typing as npt
 from echoing_core.export.track import Explanation
 from echoing_core.metrics import distances
 from echoing_core.records import LEADS, Answer, WindowTrack
-from echoing_core.services.asking import AskedOften
-from echoing_core.services.recordings import Model
+from echoing_core.services.asking import EncodedQuestion
+from echoing_core.services.models import Model
 
 if TYPE_CHECKING:
     from echoing_core.retrieve.index import GalleryIndex
@@ -112,14 +113,11 @@ def windows_apart(one: WindowTrack, i: int, other: WindowTrack, j: int) -> Apart
 
 
 def answers_beside(
-    asked: AskedOften, one: WindowTrack, i: int, other: WindowTrack, j: int
+    questions: Sequence[EncodedQuestion], one: WindowTrack, i: int, other: WindowTrack, j: int
 ) -> tuple[AnswerPair, ...]:
     """The same questions asked of both windows."""
-    both = (
-        asked.answers(one.embedding[np.array([i])]),
-        asked.answers(other.embedding[np.array([j])]),
-    )
-    return tuple(AnswerPair(a, b) for a, b in zip(*both, strict=True))
+    a, b = one.embedding[np.array([i])], other.embedding[np.array([j])]
+    return tuple(AnswerPair(question.answer(a), question.answer(b)) for question in questions)
 
 
 def leads_beside(

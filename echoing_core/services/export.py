@@ -18,7 +18,8 @@ from echoing_core.export.document import (
     deidentified,
 )
 from echoing_core.export.track import Explanation
-from echoing_core.services.recordings import Model, extreme_windows, window_reasons
+from echoing_core.services.models import Model
+from echoing_core.services.windows import extreme_windows, window_reasons
 from echoing_core.uncertainty.reasons import WindowReasons
 
 if TYPE_CHECKING:

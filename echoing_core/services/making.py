@@ -8,21 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echoing_core.progress import SILENT, Progress
-from echoing_core.services.recordings import (
-    Model,
-    assets_folder,
-    load_model,
-    prompt_sets,
-)
+from echoing_core.services.models import Model, assets_folder, load_model, prompt_sets
 from echoing_core.services.weights import imported_card
-from echoing_core.training.settings import TrainingConfig
+from echoing_core.training.settings import RunConfig
 
 if TYPE_CHECKING:
     from echoing_core.datasets.simulated import CohortConfig
-    from echoing_core.evaluate.uncertainty.part import Part
-    from echoing_core.evaluate.uncertainty.quality import QualityStudy
-    from echoing_core.evaluate.uncertainty.report import UncertaintyReport
-    from echoing_core.metrics.results import Result
+    from echoing_core.metrics.results import Experiment, Result
 
 
 def simulate_cohort(
@@ -49,7 +41,7 @@ def train_demo(
     out: str | os.PathLike[str],
     *,
     ptbxl: str | os.PathLike[str] | None = None,
-    config: TrainingConfig | None = None,
+    config: RunConfig | None = None,
     cohort: CohortConfig | None = None,
     space: str | os.PathLike[str] | None = None,
     log_path: str | os.PathLike[str] | None = None,
@@ -63,9 +55,19 @@ def train_demo(
 
     Parameters
     ----------
+    out : path
+        Model folder to write.
+    ptbxl : path, optional
+        Folder of PTB-XL; without it no real ECG is used.
+    config : RunConfig, optional
+        `training.settings.demo_recipe`, which is also what is used without it.
+    cohort : CohortConfig, optional
+        The simulated cohort.
     space : path, optional
         A model folder whose means are kept: only sigma^2 is learnt anew. It must have been
         trained on the same data, or held-out patients would be among those it has seen.
+    log_path : path, optional
+        Where the losses of every step go, as JSON lines.
     run : path, optional
         Folder for the states of the first stage; with ``resume`` it goes on from the newest.
     progress : Progress, optional
@@ -75,13 +77,14 @@ def train_demo(
     from echoing_core.models.checkpoint import load_checkpoint
     from echoing_core.training.demo import load_demo_data
     from echoing_core.training.demo import train_demo as train
+    from echoing_core.training.settings import demo_recipe
 
     cohort = cohort or CohortConfig()
     data = load_demo_data(cohort, None if ptbxl is None else Path(ptbxl), progress=progress)
     train(
         Path(out),
         data,
-        config=config,
+        config or demo_recipe(),
         cohort=cohort,
         space=None if space is None else load_checkpoint(space),
         log_path=None if log_path is None else Path(log_path),
@@ -129,7 +132,7 @@ def evaluate_fusion(
     n_patients: int | None = None,
     n_resamples: int = 1000,
     progress: Progress = SILENT,
-) -> Part:
+) -> Experiment:
     """Fused recordings against single windows, on simulated 20-minute recordings with noise.
 
     Parameters
@@ -155,7 +158,7 @@ def evaluate_quality(
     *,
     n_resamples: int = 1000,
     progress: Progress = SILENT,
-) -> QualityStudy:
+) -> Experiment:
     """How well sigma^2 tells bad recordings from good ones, as people graded them.
 
     Parameters
@@ -191,8 +194,8 @@ def evaluate_uncertainty(
     long_recordings: Sequence[str | os.PathLike[str]] = (),
     n_resamples: int = 1000,
     progress: Progress = SILENT,
-) -> UncertaintyReport:
-    """What sigma^2 follows: every part of the benchmark for which there are data.
+) -> Experiment:
+    """What sigma^2 follows: every section of the benchmark for which there are data.
 
     Parameters
     ----------
@@ -208,10 +211,10 @@ def evaluate_uncertainty(
     DataSetError
         A folder that was named is not as it should be.
     """
-    from echoing_core.evaluate.uncertainty.report import Folders, uncertainty_report
+    from echoing_core.evaluate.uncertainty.benchmark import Folders, uncertainty_benchmark
 
     cinc, ptbxl, nstdb = (None if name is None else Path(name) for name in (cinc, ptbxl, nstdb))
-    return uncertainty_report(
+    return uncertainty_benchmark(
         model.checkpoint,
         prompt_sets(),
         Folders(cinc, ptbxl, nstdb, tuple(Path(name) for name in long_recordings)),

@@ -15,8 +15,11 @@ import numpy.typing as npt
 from echoing_core.errors import ConfigError, IndexMismatchError, UnreadableRecordError
 from echoing_core.io import read_recording
 from echoing_core.records import WINDOW_S, GaussianEmbedding, Recording
-from echoing_core.services.collection import Collection
-from echoing_core.services.recordings import WINDOW_N, Model, explain, extreme_windows
+from echoing_core.services.explaining import explain
+from echoing_core.services.models import Model
+from echoing_core.services.searching import Collection
+from echoing_core.services.windows import extreme_windows
+from echoing_core.signals.windows import WINDOW_N
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echoing_core.progress import SILENT, Progress
-from echoing_core.services.recordings import Model, prompt_sets
+from echoing_core.services.models import Model, prompt_sets
 
 if TYPE_CHECKING:
     from echoing_core.evaluate.protocols.preset_files import EvaluationPreset

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
-from echoing_core.services.recordings import Model, prompt_sets
+from echoing_core.services.models import Model, prompt_sets
 
 if TYPE_CHECKING:
     from echoing_core.evaluate.protocols.results import Study

@@ -13,7 +13,7 @@ import numpy as np
 from echoing_core.config import to_mapping
 from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
-from echoing_core.services.recordings import Model, load_model
+from echoing_core.services.models import Model, load_model
 
 if TYPE_CHECKING:
     from echoing_core.models.released import ReleasedDualEncoder

@@ -122,8 +122,8 @@ def test_an_upload_is_read_once_and_survives_other_pages(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = []
-    read = services.read_upload
-    monkeypatch.setattr(services, "read_upload", lambda f: (reads.append(1), read(f))[1])
+    read = services.read_recording
+    monkeypatch.setattr(services, "read_recording", lambda f: (reads.append(1), read(f))[1])
     app = upload(open_app(), sound_upload("my_record", seconds=30.0))
     assert is_sound(app) and "my\\_record" in words(app)
     record = app.session_state["record"]
@@ -187,7 +187,7 @@ def test_an_unexpected_failure_is_a_plain_sentence(
     def fail(_: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(services, "read_upload", fail)
+    monkeypatch.setattr(services, "read_recording", fail)
     with caplog.at_level(logging.ERROR):
         app = upload(open_app(), sound_upload())
     assert not app.exception and len(app.error) == 1

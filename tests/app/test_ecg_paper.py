@@ -14,8 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
 from echoing_core.records import LEADS, StandardEcg
-from echoing_core.services import WindowReasons
-from echoing_core.services.heart_rate import window_beats
+from echoing_core.services import WindowReasons, heart_beats
 from ui import ecg_paper
 
 CALM = WindowReasons(None, None, (), (), "Nothing stands out.", None)
@@ -35,7 +34,7 @@ def made_up_ecg() -> StandardEcg:
 
 
 def sent(ecg: StandardEcg, start_s: float, report: WindowReasons = CALM) -> dict[str, Any]:
-    return ecg_paper.window_data(ecg, start_s, window_beats(ecg, start_s), report)
+    return ecg_paper.window_data(ecg, start_s, heart_beats(ecg, start_s), report)
 
 
 def test_one_window_goes_to_the_browser_and_no_more() -> None:

@@ -86,8 +86,8 @@ def test_a_long_recording_is_filled_in_and_then_looked_at_more_closely(open_app:
     app = open_app()
     made = holter(7500.0).recording
     model = services.load_model()
-    looking = services.Looking(model, made)
-    while not looking.has_picture:
+    looking = services.ExplainJob(model, made)
+    while not looking.has_overview:
         looking.step()
     first = looking.explanation()
     assert len(first.track) == math.ceil((looking.total - 1) / 3)

@@ -12,13 +12,13 @@ import streamlit as st
 from echoing_core import figures, services
 from echoing_core.export.wording import span_words
 from echoing_core.records import Answer, GaussianEmbedding
-from echoing_core.services import Model, interval_words, percent_words
-from echoing_core.services.questioning import (
-    Checked,
+from echoing_core.services import (
+    AnswerCheck,
     EncodedQuestion,
-    answer_encoded,
-    answers_along,
+    Model,
     check_answer,
+    interval_words,
+    percent_words,
 )
 from ui import frame, questions, record, resources, state, windows
 
@@ -162,7 +162,7 @@ def show_answers(
     )
 
 
-def check_words(check: Checked | None) -> str:
+def check_words(check: AnswerCheck | None) -> str:
     """``"64 (9)"``: of 100 with similar answers, and of 100 in all."""
     if check is None:
         return "not known"
@@ -175,7 +175,7 @@ def show_along(
 ) -> None:
     """The answers at every window, and at each place that can be asked about."""
     track = current.explanation.track
-    along = [answers_along(model, track, question) for question in asked]
+    along = [question.answers_along(track) for question in asked]
     names = [question.prompts.question for question in asked]
     st.subheader("Along the recording", anchor=False)
     marks = [
@@ -203,7 +203,7 @@ def show_along(
     for question, name, everywhere in zip(asked, names, along, strict=True):
         row = {"Question": frame.literal(name)}
         for kind, embedding in places.items():
-            answer = answer_encoded(model, embedding, question)
+            answer = question.answer(embedding)
             row[_PLACES[kind]] = (
                 f"{percent_words(answer.probability)} ({interval_words(*answer.interval)})"
             )

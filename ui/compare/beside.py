@@ -18,7 +18,7 @@ from ui import ecg_paper, frame, questions, resources, state
 from ui.compare.sides import COLOURS, Side
 
 if TYPE_CHECKING:
-    from echoing_core.services import AnswerPair, LeadPair, Model, PromptSet
+    from echoing_core.services import AnswerPair, EncodedQuestion, LeadPair, Model, PromptSet
 
 
 # Nothing of an upload: distances within the collection that every session searches.
@@ -91,8 +91,8 @@ def answers(model: Model, one: Side, other: Side) -> None:
     if not chosen:
         st.caption("Choose at least one question.")
         return
-    often = state.remembered("compare_encoded", (model, chosen), partial(_ask_often, model, chosen))
-    pairs = services.answers_beside(often, one.track, one.window, other.track, other.window)
+    encoded = state.remembered("compare_encoded", (model, chosen), partial(_encode, model, chosen))
+    pairs = services.answers_beside(encoded, one.track, one.window, other.track, other.window)
     st.html(
         frame.html_table(
             ("Question", "A", "B", "B less A", "Intervals"),
@@ -109,9 +109,9 @@ def answers(model: Model, one: Side, other: Side) -> None:
     frame.training_note(model)
 
 
-def _ask_often(model: Model, chosen: tuple[PromptSet, ...]) -> services.AskedOften:
+def _encode(model: Model, chosen: tuple[PromptSet, ...]) -> list[EncodedQuestion]:
     with resources.turn():
-        return services.AskedOften(model, chosen)
+        return [services.encode_question(model, prompts) for prompts in chosen]
 
 
 def _answer_row(pair: AnswerPair) -> tuple[str, ...]:

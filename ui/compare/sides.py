@@ -14,8 +14,7 @@ import streamlit as st
 from echoing_core import figures, services
 from echoing_core.errors import EchoingError
 from echoing_core.records import Recording
-from echoing_core.services import Explanation, percentile_words
-from echoing_core.services.heart_rate import window_beats
+from echoing_core.services import Explanation, heart_beats, percentile_words
 from ui import ecg_paper, frame, resources, state, windows
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def _choices(model: Model, current: OpenRecord) -> None:
     elif identity != state.Compare.seen.value:
         state.Compare.seen.value = identity
         files = [(file.name, file.getvalue()) for file in uploads or []]
-        _take(model, lambda: services.read_upload(files))
+        _take(model, lambda: services.read_recording(files))
 
 
 def _keep(explanation: Explanation) -> None:
@@ -124,8 +123,8 @@ def _take(model: Model, read: Callable[[], Recording]) -> None:
             bar = st.progress(0.0, text="Reading the recording")
         recording = read()
         with resources.turn():
-            job = services.Looking(model, recording)
-        while not job.has_picture:
+            job = services.ExplainJob(model, recording)
+        while not job.has_overview:
             with resources.turn():
                 job.step()
             bar.progress(job.done / job.total, text="Looking at every window")
@@ -163,7 +162,7 @@ def side(model: Model, letter: Letter, explanation: Explanation, *, same: bool) 
         return Side(letter, explanation, window, report)
     st.markdown(f"**Uncertainty percentile {percentile:.0f}**: {percentile_words(percentile)}.")
     st.markdown(frame.literal(report.sentence))
-    beats = window_beats(explanation.ecg, float(track.start_s[window]))
+    beats = heart_beats(explanation.ecg, float(track.start_s[window]))
     st.caption(ecg_paper.rate_words(beats) or "Heart rate cannot be told here.")
     return Side(letter, explanation, window, report)
 

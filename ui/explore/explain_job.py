@@ -20,7 +20,7 @@ from ui import record, resources, state, windows
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
-    from echoing_core.services import Explanation, Looking, Model
+    from echoing_core.services import ExplainJob, Explanation, Model
 
 
 def _under_way(explanation: Explanation) -> bool:
@@ -58,11 +58,11 @@ def go_on(explanation: Explanation, place: DeltaGenerator) -> None:
     st.rerun()
 
 
-def _words(looking: Looking) -> str:
+def _words(looking: ExplainJob) -> str:
     return record.progress_words(looking, "Filling in")
 
 
-def _stop(looking: Looking) -> None:
+def _stop(looking: ExplainJob) -> None:
     _replace(looking.explanation())
     state.Opened.job.clear()
 
@@ -80,7 +80,7 @@ def closer(
     if current is None or current.stride_s != services.fitting_stride_s(explanation.ecg.duration_s):
         return explanation  # a person asked for this distance between windows
     with st.spinner("Looking more closely"), resources.turn():
-        finer = services.look_closer(model, explanation, begin, end)
+        finer = services.refine(model, explanation, begin, end)
     if finer is not explanation:
         _replace(finer)
     return finer

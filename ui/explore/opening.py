@@ -103,7 +103,7 @@ def _read_uploads(uploads: list[tuple[str, str, Callable[[], bytes]]]) -> None:
         files = [(name, content()) for _, name, content in uploads]
         state.Opened.table_waits.value = _is_table(files)
         if not state.Opened.table_waits.value:
-            record.read_and_show(lambda: services.read_upload(files))
+            record.read_and_show(lambda: services.read_recording(files))
 
 
 def _ask_about_table(uploads: list[tuple[str, str, Callable[[], bytes]]]) -> None:
@@ -115,7 +115,9 @@ def _ask_about_table(uploads: list[tuple[str, str, Callable[[], bytes]]]) -> Non
     table_form(
         lambda way: services.table_preview(files(), way),
         "-".join(file_id for file_id, _, _ in uploads),
-        lambda layout: record.read_and_show(lambda: services.read_upload(files(), layout)),
+        lambda layout: record.read_and_show(
+            lambda: services.read_recording(files(), layout=layout)
+        ),
     )
 
 

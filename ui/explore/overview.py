@@ -15,7 +15,7 @@ from echoing_core.uncertainty.intervals import UNSURE_PERCENTILE, SpanSummary, s
 from ui import frame, record, state, windows
 
 if TYPE_CHECKING:
-    from echoing_core.services import Model, ToldStretch
+    from echoing_core.services import FlaggedInterval, Model
 
 CAUSES = {
     "": "not looked for",
@@ -70,7 +70,7 @@ def show(model: Model, explanation: Explanation) -> None:
     shown = _map_view()
     intervals = flagged(model, explanation)
     marks = [figures.Mark(*span, "not recorded") for span in figures.unrecorded_spans(ecg)]
-    marks += [figures.Mark(t.stretch.start_s, t.stretch.end_s, t.kind) for t in intervals]
+    marks += [figures.Mark(t.interval.start_s, t.interval.end_s, t.kind) for t in intervals]
     data = figures.map_data(
         ecg,
         track,
@@ -142,14 +142,14 @@ def _trace(
     )
 
 
-def flagged(model: Model, explanation: Explanation) -> tuple[ToldStretch, ...]:
+def flagged(model: Model, explanation: Explanation) -> tuple[FlaggedInterval, ...]:
     """The uncertain stretches with their causes, found once for each track."""
     entry = state.Explore.flagged
     known = entry.value
     if known is None or known[0] is not explanation.track:
         # What is already known of this recording need not be looked at again.
         earlier = known[2] if known is not None and known[1] is explanation.ecg else ()
-        intervals = services.told_stretches(model, explanation, known=earlier)
+        intervals = services.flagged_intervals(model, explanation, known=earlier)
         known = entry.value = (explanation.track, explanation.ecg, intervals)
     return known[2]
 
@@ -180,12 +180,12 @@ def _slider(track: WindowTrack) -> None:
     )
 
 
-def _next_buttons(track: WindowTrack, intervals: tuple[ToldStretch, ...]) -> None:
+def _next_buttons(track: WindowTrack, intervals: tuple[FlaggedInterval, ...]) -> None:
     """To the uncertain stretches before and after, and the threshold that hides windows."""
     if len(track) < 2:
         return
     here = float(track.start_s[windows.chosen(track)])
-    worst = [t.stretch.worst for t in intervals]
+    worst = [t.interval.worst for t in intervals]
     before = [w for w in worst if track.start_s[w] < here - 1e-6]
     after = [w for w in worst if track.start_s[w] > here + 1e-6]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="next_unsure"):
@@ -217,7 +217,7 @@ def _next_buttons(track: WindowTrack, intervals: tuple[ToldStretch, ...]) -> Non
 
 
 def _span(
-    explanation: Explanation, span_s: tuple[float, float], intervals: tuple[ToldStretch, ...]
+    explanation: Explanation, span_s: tuple[float, float], intervals: tuple[FlaggedInterval, ...]
 ) -> None:
     """What a span holds: how sure, which leads, which causes; and its surest and worst window."""
     summary = summarise_span(explanation.track, explanation.ecg.duration_s, *span_s)
@@ -234,7 +234,7 @@ def _span(
             st.button("Drop the span", key="span_drop", on_click=_drop_span)
 
 
-def span_sentence(summary: SpanSummary, intervals: tuple[ToldStretch, ...]) -> str:
+def span_sentence(summary: SpanSummary, intervals: tuple[FlaggedInterval, ...]) -> str:
     """A `SpanSummary` in words, with the causes of the stretches that reach into the span."""
     if summary.surest is None:
         return "Nothing was recorded in this span."
@@ -251,7 +251,7 @@ def span_sentence(summary: SpanSummary, intervals: tuple[ToldStretch, ...]) -> s
     inside = [
         CAUSES.get(t.kind, t.kind)
         for t in intervals
-        if t.kind and t.stretch.start_s < summary.end_s and t.stretch.end_s > summary.start_s
+        if t.kind and t.interval.start_s < summary.end_s and t.interval.end_s > summary.start_s
     ]
     if inside:
         counted = {cause: inside.count(cause) for cause in inside}

@@ -10,8 +10,7 @@ import time
 import streamlit as st
 
 from echoing_core.errors import ConfigError, EchoingError
-from echoing_core.services import Model
-from echoing_core.services.collection import Collection
+from echoing_core.services import Collection, Model
 from echoing_core.services.own_index import (
     MOST_ITEMS,
     grouped,

@@ -18,7 +18,7 @@ from echoing_core.figures.gallery_map import (
 )
 from echoing_core.records import Hit
 from echoing_core.retrieve.search import ItemFilter
-from echoing_core.services.collection import Collection, Search, item_hit
+from echoing_core.services import Collection, Search
 from ui import frame, state
 from ui.retrieve import search
 
@@ -163,7 +163,7 @@ def show_list(collection: Collection, found: Search) -> None:
     if marked is not None and marked not in {hit.item_id for hit in hits}:
         st.markdown("**Chosen on the map**, not among those listed")
         with frame.guarded():
-            _hit(collection, found, item_hit(collection, found, marked), True)
+            _hit(collection, found, collection.as_hit(found, marked), True)
     elif marked is not None:
         place = next(hit.rank for hit in hits if hit.item_id == marked)
         st.markdown(f"Marked: number **{place}** of the list")

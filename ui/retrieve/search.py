@@ -18,8 +18,7 @@ from echoing_core.services import percentile_words
 from ui import questions, record, resources, state, windows
 
 if TYPE_CHECKING:
-    from echoing_core.services import Explanation, Model
-    from echoing_core.services.collection import Collection
+    from echoing_core.services import Collection, Explanation, Model
 
 FROM_WORDS, TO_REPORTS, TO_ECGS = "words", "reports", "ecgs"
 _MODES = {

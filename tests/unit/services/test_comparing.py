@@ -62,8 +62,9 @@ def test_share_nearer() -> None:
 
 
 def test_answers_are_those_of_a_single_question(model: Model, seen: Explanation) -> None:
-    asked = services.AskedOften(model, services.as_prompt_sets("atrial fibrillation"))
-    (pair,) = services.answers_beside(asked, seen.track, 0, seen.track, 30)
+    (prompts,) = services.as_prompt_sets("atrial fibrillation")
+    question = services.encode_question(model, prompts)
+    (pair,) = services.answers_beside([question], seen.track, 0, seen.track, 30)
     (one,) = services.ask(model, seen, "atrial fibrillation", start_s=0.0)
     assert pair.one.probability == pytest.approx(one.probability, abs=1e-3)
     assert pair.difference == pair.other.probability - pair.one.probability

@@ -9,7 +9,7 @@ import pytest
 from holter import holter
 
 from echoing_core import services
-from echoing_core.services import along
+from echoing_core.services import explaining, windows
 
 
 @pytest.fixture(scope="module")
@@ -20,21 +20,21 @@ def model() -> services.Model:
 def test_two_rounds_are_the_same_as_one(
     model: services.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(along, "LONG_S", 300.0)
+    monkeypatch.setattr(explaining, "LONG_S", 300.0)
     recording = holter(900.0).recording
-    looking = services.Looking(model, recording, 10.0)
+    job = services.ExplainJob(model, recording, 10.0)
     with pytest.raises(ValueError, match="no window"):
-        looking.explanation()
-    assert math.isnan(looking.left_s)
-    while not looking.has_picture:
-        looking.step()
-    first = looking.explanation()
+        job.explanation()
+    assert math.isnan(job.left_s)
+    while not job.has_overview:
+        job.step()
+    first = job.explanation()
     assert len(first.track) == 30 and first.settings["windows_in_all"] == 90
     assert np.diff(first.track.start_s) == pytest.approx(30.0)
-    while not looking.finished:
-        looking.step()
-    whole, at_once = looking.explanation(), services.explain(model, recording, 10.0)
-    assert looking.left_s == 0.0 and "windows_in_all" not in whole.settings
+    while not job.finished:
+        job.step()
+    whole, at_once = job.explanation(), services.explain(model, recording, 10.0)
+    assert job.left_s == 0.0 and "windows_in_all" not in whole.settings
     assert np.array_equal(whole.track.start_s, at_once.track.start_s)
     np.testing.assert_allclose(whole.track.embedding.mu, at_once.track.embedding.mu, atol=1e-5)
     np.testing.assert_allclose(whole.track.percentile, at_once.track.percentile, atol=0.05)
@@ -44,11 +44,11 @@ def test_two_rounds_are_the_same_as_one(
 def test_looking_closer_adds_windows_and_keeps_those_there(model: services.Model) -> None:
     recording = holter(300.0).recording
     coarse = services.explain(model, recording, 10.0)
-    fine = services.look_closer(model, coarse, 100.0, 130.0)
+    fine = services.refine(model, coarse, 100.0, 130.0)
     starts = fine.track.start_s
     assert set(coarse.track.start_s) <= set(starts)
     assert np.diff(starts[(starts >= 90) & (starts <= 130)]) == pytest.approx(1.0)
-    assert services.look_closer(model, fine, 100.0, 130.0) is fine
+    assert services.refine(model, fine, 100.0, 130.0) is fine
     every = services.explain(model, recording, 1.0).track
     rows = np.round(starts).astype(int)
     np.testing.assert_allclose(fine.track.percentile, every.percentile[rows], atol=0.05)
@@ -56,9 +56,9 @@ def test_looking_closer_adds_windows_and_keeps_those_there(model: services.Model
 
 def test_stretches_are_told_once(model: services.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     explanation = services.explain(model, holter(1200.0).recording, 1.0)
-    told = services.told_stretches(model, explanation, most=2)
+    told = services.flagged_intervals(model, explanation, most=2)
     assert len(told) >= 2 and sum(bool(t.sentence) for t in told) == 2
     asked: list[int] = []
-    monkeypatch.setattr(along, "window_reasons", lambda m, e, i: asked.extend(i) or {})
-    again = services.told_stretches(model, explanation, most=2, known=told)
+    monkeypatch.setattr(windows, "window_reasons", lambda m, e, i: asked.extend(i) or {})
+    again = services.flagged_intervals(model, explanation, most=2, known=told)
     assert asked == [] and [t.sentence for t in again] == [t.sentence for t in told]

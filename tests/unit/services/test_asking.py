@@ -10,7 +10,6 @@ import pytest
 
 from echoing_core import figures, services
 from echoing_core.errors import ConfigError
-from echoing_core.services import collection, questioning
 from echoing_core.zeroshot.prompts import (
     MAX_FILE_BYTES,
     MOST_SETS,
@@ -32,15 +31,15 @@ def seen(model: services.Model) -> services.Explanation:
 
 
 @pytest.fixture(scope="module")
-def asked(model: services.Model) -> list[questioning.EncodedQuestion]:
-    return [questioning.encode_question(model, p) for p in services.prompt_sets()[:3]]
+def asked(model: services.Model) -> list[services.EncodedQuestion]:
+    return [services.encode_question(model, p) for p in services.prompt_sets()[:3]]
 
 
 def test_answers_along_are_those_of_each_window(model, seen, asked) -> None:
     for question in asked:
-        along = questioning.answers_along(model, seen.track, question)
+        along = question.answers_along(seen.track)
         for i in (0, 7, len(seen.track) - 1):
-            one = questioning.answer_encoded(model, seen.track.embedding[np.array([i])], question)
+            one = question.answer(seen.track.embedding[np.array([i])])
             assert along.probability[i] == pytest.approx(one.probability)
             assert (along.low[i], along.high[i]) == pytest.approx(one.interval)
         assert sum(along.shares_pct) == pytest.approx(100.0)
@@ -49,44 +48,44 @@ def test_answers_along_are_those_of_each_window(model, seen, asked) -> None:
 def test_an_encoded_question_is_answered_as_ask_does(model, seen, asked) -> None:
     (whole,) = services.ask(model, seen, asked[0].prompts, rule="trimmed")
     fused = services.fuse_recording(seen.track, "trimmed").embedding
-    again = questioning.answer_encoded(model, fused, asked[0])
+    again = asked[0].answer(fused)
     assert again.probability == pytest.approx(whole.probability, abs=1e-6)
 
 
 def test_the_spread_is_that_of_questions_with_one_text_a_side(model, seen, asked) -> None:
     window = seen.track.embedding[np.array([3])]
     prompts = asked[0].prompts
-    spread = questioning.wording_spread(model, window, asked[0])
+    spread = asked[0].wording_spread(window)
     assert spread.shape == (len(prompts.positive), len(prompts.negative))
     single = replace(prompts, positive=prompts.positive[2:3], negative=prompts.negative[1:2])
-    (one,) = services.answer_embedding(model, window, [single])
+    one = services.encode_question(model, single).answer(window)
     assert spread[2, 1] == pytest.approx(one.probability, abs=1e-3)
 
 
 def test_windows_without_signal_have_no_answer(model, seen, asked) -> None:
     valid = seen.track.valid_fraction.copy()
     valid[:2] = 0
-    along = questioning.answers_along(model, replace(seen.track, valid_fraction=valid), asked[0])
+    along = asked[0].answers_along(replace(seen.track, valid_fraction=valid))
     assert np.isnan(along.probability[:2]).all() and np.isfinite(along.probability[2:]).all()
 
 
 def test_answers_are_checked_against_a_collection(model) -> None:
-    demo = collection.shipped_collection(model)
+    demo = services.shipped_collection(model)
     prompts = next(p for p in services.prompt_sets() if p.label == "af")
-    question = questioning.encode_question(model, prompts)
+    question = services.encode_question(model, prompts)
     items = demo.index.items
     shares = []
     for truth in (False, True):
         row = int(np.flatnonzero(items["label_af"].to_numpy() == truth)[5])
         window = demo.index.gaussians("ecg", np.array([row]))
-        answer = questioning.answer_encoded(model, window, question)
-        check = questioning.check_answer(demo, question, answer)
+        answer = question.answer(window)
+        check = services.check_answer(demo, question, answer)
         assert check is not None and check.n_similar == 100 and check.n_all == 1000
         assert check.n_all_with == int(items["label_af"].sum())
         shares.append(check.n_with)
     assert shares[1] > shares[0] + 20
     unlabelled = replace(question, prompts=replace(prompts, label=None))
-    assert questioning.check_answer(demo, unlabelled, answer) is None
+    assert services.check_answer(demo, unlabelled, answer) is None
 
 
 def test_the_strip_has_no_more_columns_than_pixels() -> None:
@@ -115,7 +114,7 @@ def test_asking_along_twenty_minutes_is_quick(model, seen, asked) -> None:
     )  # fmt: skip
     began = time.perf_counter()
     for question in asked:
-        questioning.answers_along(model, long, question)
+        question.answers_along(long)
     assert time.perf_counter() - began < 2.0
 
 
