@@ -1,1 +1,1 @@
-"""The language of reports: wording, phrases, SCP statements, what echo reports say."""
+"""The language of reports: what findings are called, composed into texts, and read back."""

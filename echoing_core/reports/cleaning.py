@@ -1,4 +1,4 @@
-"""Report texts of ECGs: machine statements joined, what is not about the heart taken out.
+"""Report texts of recorded ECGs: statements joined, what is not about the heart taken out.
 
 The paper trains on the free text of a cardiologist where there is one and on the machine's report
 where there is none (Gao et al. 2025, section 3.1); `report_of` keeps to that.
@@ -36,7 +36,9 @@ _NOTHING = re.compile(
     r"|no interpretation|analysis error|no further analysis|^summary$",
     re.IGNORECASE,
 )
+# Stars, dashes and stops around a statement.
 _FRAME = re.compile(r"^[\s*\-–—=#>.:;,]+|[\s*\-–—=#<.:;,]+$")
+# What follows it may be a finding ("Warning: Prolonged QTc interval").
 _WARNING = re.compile(r"^(warning|note|caution|attention)\s*:\s*", re.IGNORECASE)
 # A date, name or number taken out, with the words that only led to it.
 _BLANK = re.compile(
@@ -47,6 +49,7 @@ _BLANK = re.compile(
 # Three million statements of MIMIC are some thousand different ones.
 _remembered = functools.lru_cache(maxsize=65_536)
 _SPACE = re.compile(r"\s+")
+# Control characters and the mark of undecodable bytes.
 _DOUBTFUL = re.compile("[\ufffd\x00-\x08\x0b-\x1f\x7f]+")
 
 
@@ -67,7 +70,13 @@ class Report(NamedTuple):
 
 @_remembered
 def is_about_quality(statement: str) -> bool:
-    """Whether a machine statement warns of the recording itself."""
+    """Whether a machine statement warns of the recording itself.
+
+    Parameters
+    ----------
+    statement : str
+        With or without its frame.
+    """
     text = _unframed(statement)
     return bool(_QUALITY_ALONE.search(text) or _QUALITY_TOO.search(text))
 
@@ -78,6 +87,11 @@ def clean_statement(statement: object) -> str:
     ``"*** CONSIDER ACUTE STEMI ***"`` loses its stars and keeps its words;
     ``"*** report made without knowing patient's sex ***"``, ``"--- Warning: Data quality may
     affect interpretation ---"`` and lines of who confirmed it are dropped.
+
+    Parameters
+    ----------
+    statement : object
+        A cell of a table; anything but text (None, NaN) is "".
     """
     return _cleaned(statement) if isinstance(statement, str) else ""
 
@@ -99,21 +113,32 @@ def _cleaned(statement: str) -> str:
 def machine_report(statements: Iterable[object]) -> str:
     """Statements of a machine's report as one text, in their order, each once.
 
+    Parameters
+    ----------
+    statements : iterable of object
+        Cells of a table; anything but text is left out. Capitals do not make two statements differ.
+
     Returns
     -------
     str
         ``"Sinus rhythm. Left axis deviation."``, or "" where nothing is left.
     """
-    said: dict[str, str] = {}
+    by_folded: dict[str, str] = {}
     for statement in statements:
         text = clean_statement(statement)
         if text:
-            said.setdefault(text.casefold(), text)
-    return " ".join(f"{text}." for text in said.values())
+            by_folded.setdefault(text.casefold(), text)
+    return " ".join(f"{text}." for text in by_folded.values())
 
 
 def clean_note(note: object) -> str:
-    """Free text of a report on one line, without what de-identification left behind."""
+    """Free text of a report on one line, without what de-identification left behind.
+
+    Parameters
+    ----------
+    note : object
+        A cell of a table; anything but text is "".
+    """
     if not isinstance(note, str):
         return ""
     lines = [line for line in note.splitlines() if not _NOTHING.search(_unframed(line))]
@@ -122,7 +147,15 @@ def clean_note(note: object) -> str:
 
 
 def report_of(note: object, machine: str) -> Report:
-    """Free text where there is some, else the machine's report."""
+    """Free text where there is some, else the machine's report.
+
+    Parameters
+    ----------
+    note : object
+        Free text as it was stored.
+    machine : str
+        As `machine_report` gives it.
+    """
     text = clean_note(note)
     if text:
         return Report(text, "note")

@@ -32,6 +32,7 @@ _PLACE = {key: place for place, key in enumerate(FINDINGS)}
 # nothing, and "no wide qrs with..." would deny more than the finding.
 _NOT_DENIED = (",", " is ", "signs of", " with ", "meets ", " not ")
 
+# "{}" alone takes several findings in one sentence; "{} not seen" makes one sentence of each.
 _NEGATIONS = ("no {}", "no evidence of {}", "no signs of {}", "without {}", "{} not seen")
 
 
@@ -90,6 +91,7 @@ def compose_report(
         raise ValueError(f'style must be "machine" or "free", not {style!r}')
 
     groups: dict[str, list[str]] = {"rhythm": [], "ecg": [], "summary": []}
+    # Beats and axis stand among the ECG's findings; the echocardiogram has a text of its own.
     for key in present:
         group = WORDING[key].group
         if group == "echo":
@@ -98,6 +100,7 @@ def compose_report(
         if key in doubtful and writer % 2:
             text = f"possible {text}"
         groups[group if group in groups else "ecg"].append(text)
+    # One writer in eight states the rate.
     if groups["rhythm"] and heart_rate_bpm is not None and writer % 8 == 3:
         groups["rhythm"].append(f"rate {heart_rate_bpm} bpm")
 
@@ -105,11 +108,13 @@ def compose_report(
     body = _arrange(groups, _impression(classes, writer), writer)
     denied = _deny([key for key in absent if WORDING[key].group != "echo"], writer)
     echo = _echo_text(present, [k for k in absent if WORDING[k].group == "echo"], lvef_pct, writer)
+    # One in six begins with the echocardiogram.
     parts = [echo, body, denied] if writer % 6 == 5 else [body, denied, echo]
     return " ".join(part for part in parts if part).lower()
 
 
 def _phrase(key: str, writer: int, *, denied: bool = False) -> str:
+    """The writer's phrase for a finding, always the same one."""
     place = _PLACE[key]
     turn = (_UNITS[place % len(_UNITS)] * writer + place) % N_WRITERS
     free = WORDING[key].free
@@ -137,6 +142,7 @@ def _impression(classes: Sequence[str], writer: int) -> str:
 
 
 def _arrange(groups: dict[str, list[str]], impression: str, writer: int) -> str:
+    """Findings and impression in one of eight layouts, three writers each."""
     rhythm, ecg, summary = groups["rhythm"], groups["ecg"], groups["summary"]
     everything = [*rhythm, *ecg, *summary]
     if not everything:
@@ -169,6 +175,7 @@ def _arrange(groups: dict[str, list[str]], impression: str, writer: int) -> str:
 
 
 def _deny(absent: Sequence[str], writer: int) -> str:
+    """A sentence, or several, that deny findings."""
     keys = sorted(set(absent), key=_PLACE.__getitem__)
     if not keys:
         return ""
@@ -180,6 +187,7 @@ def _deny(absent: Sequence[str], writer: int) -> str:
 
 
 def _lvef_text(grade: str | None, lvef_pct: float | None, writer: int) -> str:
+    """Ejection fraction in words, as a number, a range or a limit, as the writer does."""
     if lvef_pct is None:
         return "" if grade is None else _phrase(grade, writer)
     words = _phrase(grade or lvef_grade(lvef_pct), writer)

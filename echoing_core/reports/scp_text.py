@@ -123,6 +123,7 @@ SUPERCLASS_CODES: dict[str, tuple[str, ...]] = {
 ABSENCE_SHARE = 0.3
 """Share of free texts that deny something."""
 
+# Injury counts as infarction and long QT as ST-T change, as in the published table.
 _CLASS_OF = {code: name for name, codes in SUPERCLASS_CODES.items() for code in codes}
 
 # What a text may deny, and the codes that speak against denying it. Broader than the code of
@@ -136,17 +137,32 @@ _DENIABLE: dict[str, frozenset[str]] = {
     "pvc": frozenset({"PVC", "BIGU", "TRIGU", "PRC(S)"}),
     "av_block_1": frozenset({"1AVB", "2AVB", "3AVB", "LPR"}),
 }
+# Stated likelihoods are 15, 35, 50, 80 and 100.
 _DOUBTFUL_BELOW_PCT = 50.0
 
 
 def superclasses_of_codes(codes: Mapping[str, float]) -> tuple[str, ...]:
     """Return the diagnostic superclasses of SCP codes, whatever their likelihoods.
 
-    The rule of the PTB-XL benchmark (Strodthoff et al. 2021): any diagnostic code that is
-    listed counts, also at likelihood 0, which PTB-XL uses for "not stated".
+    Any diagnostic code that is listed counts, also at likelihood 0, which PTB-XL uses for "not
+    stated".
+
+    Parameters
+    ----------
+    codes : mapping of str to float
+        SCP code -> likelihood in percent; codes of form and rhythm belong to no superclass.
+
+    Returns
+    -------
+    tuple of str
+        In the order of `SUPERCLASS_CODES`.
+
+    References
+    ----------
+    Strodthoff et al., IEEE J Biomed Health Inform 2021;25:1519: the rule of the PTB-XL benchmark.
     """
-    found = {_CLASS_OF[code] for code in codes if code in _CLASS_OF}
-    return tuple(name for name in SUPERCLASS_CODES if name in found)
+    present = {_CLASS_OF[code] for code in codes if code in _CLASS_OF}
+    return tuple(name for name in SUPERCLASS_CODES if name in present)
 
 
 def report_from_scp(
@@ -187,6 +203,7 @@ def report_from_scp(
     axis = HEART_AXIS_FINDINGS.get(heart_axis) if isinstance(heart_axis, str) else None
     if axis is not None:
         findings.append(axis)
+    # A cart ends with a conclusion; PTB-XL has a code only for the normal one.
     if style == "machine" and "NORM" not in codes and set(codes) != {"SR"}:
         findings.append("abnormal_ecg")
     absent: list[str] = []

@@ -41,6 +41,7 @@ def _w(group: str, superclass: str | None, machine: str, *others: str) -> Wordin
     return Wording(machine, (machine, *others), group, superclass)
 
 
+# Three forms of each site: as an adjective, as a place ("old inferior wall infarction"), spelt out.
 _SITES = {
     "anteroseptal": ("anteroseptal", "antero-septal", "anterior and septal"),
     "anterior": ("anterior", "anterior wall", "anterior"),
@@ -655,7 +656,12 @@ DLV_LVEDD_MM = {"m": 58.0, "f": 52.0}
 
 
 def lvef_grade(lvef_pct: float) -> str:
-    """Return the ``lvef_*`` finding of an ejection fraction in percent.
+    """Return the ``lvef_*`` finding of an ejection fraction.
+
+    Parameters
+    ----------
+    lvef_pct : float
+        In percent.
 
     Raises
     ------
@@ -669,6 +675,17 @@ def lvef_grade(lvef_pct: float) -> str:
 
 
 def superclasses_of(findings: Sequence[str]) -> tuple[str, ...]:
-    """Return the PTB-XL superclasses of ``findings``, each once, in a fixed order."""
+    """Return the PTB-XL superclasses of findings, each once.
+
+    Parameters
+    ----------
+    findings : sequence of str
+        Keys of `FINDINGS`.
+
+    Returns
+    -------
+    tuple of str
+        In the order of `SUPERCLASS_WORDS`.
+    """
     present = {WORDING[key].superclass for key in findings}
     return tuple(name for name in SUPERCLASS_WORDS if name in present)

@@ -69,4 +69,4 @@ def _reader(folder: str | os.PathLike[str]) -> Callable[[str], EchoFindings]:
     from echoing_core.reports.echo_text.language_model import read_with
 
     generate = load_text_generator(Path(folder))
-    return lambda text: read_with(generate, text).found
+    return lambda text: read_with(generate, text).findings

@@ -1,1 +1,1 @@
-"""What echo reports say, read from their sentences."""
+"""Texts of echo reports: read by rules or by a language model, and written from measured values."""

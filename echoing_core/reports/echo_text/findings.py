@@ -1,4 +1,10 @@
-"""Chambers, walls, valves and the rest in the sentences of a report, with grade and negation."""
+"""Findings, systolic function and measures in the sentences of an echo report, by rules.
+
+A finding is a mention (a pattern below) with a grade, which is taken from the words before it in
+its clause or, failing these, right after it; "no" before or "not seen" after it make the grade
+"none". Whether it is certain, and whether it is of this examination, is decided by the words of
+its clause, too. Every pattern is written for the text of a `Sentence`: lower case, plain hyphens.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +41,7 @@ FINDINGS: tuple[str, ...] = (
 )
 
 NONE = "none"
+"""Grade of a finding that is denied."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +53,16 @@ class Finding:
     name : str
         One of `FINDINGS`.
     grade : str
-        One of `GRADES`, or ``"present"`` where none is told. Of an effusion, small is mild and
+        One of `GRADES`, or ``"present"`` where none is stated. Of an effusion, small is mild and
         large severe.
     certain : bool
         False of what is possible or cannot be excluded.
     past : bool
-        Told of an earlier time.
+        Stated of an earlier time.
     start, end : int
-        Place in the report.
+        Place of the mention in the report, so that ``report[start:end] == text``.
     text : str
-        What stands there.
+        The mention as written.
     """
 
     name: str
@@ -74,7 +81,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class LvFunction:
-    """What words say of the left ventricle's systolic function: a key of `GRADE_LIMITS_PCT`."""
+    """What words say of a ventricle's systolic function.
+
+    Attributes
+    ----------
+    grade : str
+        A key of `lvef.GRADE_LIMITS_PCT`.
+    past : bool
+        Stated of an earlier time.
+    start, end : int
+        Place in the report.
+    text : str
+        The words as written.
+    """
 
     grade: str
     past: bool
@@ -83,20 +102,26 @@ class LvFunction:
     text: str
 
 
+# Words before a mention that deny it.
 _NO = re.compile(
     r"\b(?:no|not|without|w/o|denies|absent|absence\s+of|negative\s+for|free\s+of|nor|neither|never|non"
     r"|ruled\s+out|resolved|resolution\s+of|none|excluded|nil)\b"
 )
+# Words after a mention that deny it: "effusion: none", "thrombus is not seen". Within 30
+# characters and without a comma between, so that they belong to this mention.
 _NO_AFTER = re.compile(
     r"^[^,;]{0,30}?\b(?:(?:is|are|was|were)\s+(?:not\b|absent|excluded)|not\s+(?:seen|present|noted"
     r"|detected|identified|appreciated|visuali[sz]ed|evident)|absent|none|(?:has|have)\s+resolved"
     r"|resolved|nil)\b|^\s*[:=-]\s*no(?:ne)?\b|^\s*\(-\)"
 )
+# Where a clause begins anew: a "no" before such a word does not reach beyond it.
 _TURN = re.compile(
     r"\b(?:but|however|although|though|except|while|whereas|apart\s+from|other\s+than"
     r"|there\s+(?:is|are)|and\s+(?:there|a)\b|with(?!\s*in\b|out))\b|[:;]"
 )
+# "no more than mild" is mild.
 _NOT_MORE = re.compile(r"\b(?:no(?:t)?|nothing)\s+(?:more|greater|worse)\s+than\s*$")
+# Doubt, and questions of the referring doctor ("evaluate for"), make a finding uncertain.
 _MAYBE = re.compile(
     r"\b(?:possibl[ey]|probabl[ey]|cannot\s+(?:be\s+)?(?:exclude|rule)\w*|can't\s+(?:exclude|rule)"
     r"|may\s+(?:be|have)|question\s+of|suspect\w*|suspicio\w+|concern\w*\s+for|suggest\w+|r/o"
@@ -105,14 +130,18 @@ _MAYBE = re.compile(
 _MAYBE_AFTER = re.compile(
     r"^[^,;]{0,20}?\b(?:cannot\s+be|is\s+possible|not\s+excluded|can\s*not)\b|^\s*\?"
 )
+# Earlier times, unless the same clause says that it holds now: "known MR remains moderate".
 _PAST = re.compile(
     r"\b(?:history\s+of|h/o|hx\s+of|previous(?:ly)?|prior|s/p|status\s+post|formerly|pmh\w*"
     r"|known)\b"
 )
 _NOW = re.compile(r"\b(?:now|current\w*|today|is|are|remains?|compared|unchanged|persist\w+)\b")
+# What may stand between items of a list that share one grade: "mild MR and TR".
 _JOINT = re.compile(r"[\s,/&]*(?:(?:and|or|nor|the|any|also|a)\b[\s,/&]*)*")
 
-# Valves.
+# Valves. "(re)gurg", "insuf" and "incompeten" in all their forms and usual misspellings; "AR PHT"
+# is a pressure half time and no regurgitation, "Mr. ___" a person. The last entry, without a name,
+# takes what belongs to the pulmonary valve or to a prosthesis' rim out of the text.
 _REG = r"(?:re?gurg\w*|regurig\w*|insuf\w*|incompeten\w+)"
 _STEN = r"stenos[ie]s|stenotic"
 _VALVES: tuple[tuple[str, re.Pattern[str]], ...] = (
@@ -141,6 +170,7 @@ _VALVES: tuple[tuple[str, re.Pattern[str]], ...] = (
         ),
     ),
 )
+# "Aortic valve: moderate stenosis" names the valve before, and not beside, what is wrong with it.
 _BARE = re.compile(rf"\b(?P<what>{_REG}|{_STEN})")
 _VALVE_NAMED = re.compile(
     r"\b(?:(?P<a>aortic\s+valve|aortic\s+leaflets|aortic\s+(?:regurg|insuf|stenos)\w+|av\s*:|aortic\s*:)"
@@ -170,6 +200,7 @@ _GRADED_BEFORE = re.compile(
     rf"(?:(?:{GRADE_PATTERN})|\b(?:no|or|nor|calcific|significant|for|of|and)|/)[\s,]*$"
 )
 
+# An effusion alone counts where the sentence goes on to the pericardium; a pleural one never.
 _EFFUSION = re.compile(
     r"pericard\w+\s+(?:fluid\s+)?(?:eff?usions?|fluid)"
     r"|(?<!pleural )\beffusions?\b(?=[^.]*pericard)|(?<=pericardium:\sno\s)effusion"
@@ -178,10 +209,12 @@ _PH = re.compile(
     r"pulmonary\s+(?:artery\s+|arterial\s+|venous\s+)?(?:systolic\s+)?h(?:yper)?te?nsion|\bphtn\b"
     r"|pulm\w*\.?\s+(?:htn|hypertension)|\bpah\b"
 )
+# "PA systolic pressure is mildly elevated" is pulmonary hypertension without its name.
 _PA_PRESSURE = re.compile(
     r"(?:pulmonary(?:\s+arter\w+)?|\bpa\b|right\s+ventricular|\brv\b)\s*(?:peak\s+)?(?:systolic\s+)?"
     r"(?:pressure)s?|\bpasp\b|\brvsp\b"
 )
+# "wall motion is ..." (`plain`) says nothing yet; all other forms are abnormal by themselves.
 _MOTION = re.compile(
     r"wall[- ]*motion\s+(?:abn\w+|defect\w*)|(?P<plain>wall[- ]*motion\s*(?:\bis\b|\bwas\b"
     r"|appears|:))|\brwmas?\b|\bwmas?\b"
@@ -189,7 +222,8 @@ _MOTION = re.compile(
     r"|aneurysm\w*(?=[^.]*\b(?:apex|apical|lv|left\s+vent))"
 )
 
-# Chambers and what is said of them.
+# Chambers and what is said of them. The groups `rvx`, `lvx` and `other` are no chambers: they
+# keep "left ventricular outflow tract is dilated" from being said of the left ventricle.
 _SUBJECT = re.compile(
     r"(?P<biv>\bbi-?ventric\w+|both\s+ventricles|left\s+(?:and|or)\s+right\s+ventric\w+)"
     r"|(?P<bia>\bbi-?atrial|both\s+atria|left\s+(?:and|or)\s+right\s+atri\w+)"
@@ -213,6 +247,7 @@ _CHAMBERS: dict[str, tuple[str, ...]] = {
     "la": ("la",),
     "ra": ("ra",),
 }
+# What may stand between a grade and the word that it grades: "mild concentric hypertrophy".
 _GRADE_GAP = (
     r"[\s,]*(?:(?:concentric|eccentric|symmetric\w*|global|overall|degree\s+of|generali[sz]ed"
     r"|diffuse|focal|\(?\d\+\)?)[\s,]*)*"
@@ -224,6 +259,7 @@ _ALL_NORMAL = (
     r"(?:normal|within\s+normal|wnl))"
 )
 _IS = r"\s*(?:is|are|was|were|:|=|appears)"
+# Group `big` is a dilation, `normal` denies it, `lae` names its chamber ("LAE", "RAE").
 _DILATED = re.compile(
     r"(?P<big>di?lat\w+|dialat\w+|enlarge\w*|increased\s+in\s+size"
     r"|(?:size|volume\w*|cavity|diameter)\s+(?:index\s+)?(?:is|are)\s+(?:\w+\s+){0,3}?increased)"
@@ -236,6 +272,7 @@ _DILATED = re.compile(
     r"|cavity|and|internal)\s+){1,4}(?:sizes?|dimensions?|volumes?)"
     rf"|(?:sizes?|dimensions?|volumes?){_ALL_NORMAL})"
 )
+# As `_DILATED`; "wall thickness is increased" counts as hypertrophy.
 _HYPERTROPHY = re.compile(
     r"(?P<lvh>\blvh\b)|(?P<big>hyper?trop\w+|hypertophy"
     r"|thick\w+\s+(?:\w+\s+){0,2}?(?:left\s+ventricular|lv)\s+walls?"
@@ -248,6 +285,8 @@ _HYPERTROPHY = re.compile(
     rf"|wall\s+thick\w+{_ALL_NORMAL}"
     r"|normal\s+(?:in\s+)?(?:cavity\s+)?size,?\s+(?:and\s+)?wall\s+thick\w*)"
 )
+# Mentions of function. `dia` (diastolic) is skipped; `fun` needs a word of `_FUNCTION_WORD` near
+# it; `dys`, `hypo` and `state` say by themselves that it is reduced (or hyperdynamic).
 _FUNCTION = re.compile(
     r"(?P<dia>diastolic\s+(?:dys)?function|diastolic\s+relaxation)"
     r"|(?P<dys>(?:systolic\s+|contractile\s+)?dysfunction|systolic\s+failure)"
@@ -266,7 +305,9 @@ _FUNCTION_WORD = re.compile(
     r"|(?P<reduced>re?duced|redcued|depress\w*|impair\w*|decreas\w+|diminish\w+|\bpoor|\blow\b"
     r"|abnormal|dysfunction|hypo-?kine\w+|hypo-?contractile|compromised)"
 )
+# The same without names of groups, for use inside another pattern.
 _FUNCTION_WORD_PLAIN = re.sub(r"\?P<\w+>", "?:", _FUNCTION_WORD.pattern)
+# Grade of dysfunction to what it makes of the function.
 _STEPS = {
     "mild": "mildly reduced",
     "trace": "mildly reduced",
@@ -279,7 +320,13 @@ _STEPS = {
 
 
 def findings(sentence: Sentence) -> Iterator[Finding]:
-    """All findings of a sentence, in no particular order."""
+    """All findings of a sentence, in no particular order.
+
+    Yields
+    ------
+    Finding
+        One for each mention, so a name may come several times.
+    """
     yield from _valves(sentence)
     yield from _simple(sentence, "pericardial_effusion", _EFFUSION)
     yield from _simple(sentence, "pulmonary_hypertension", _PH)
@@ -293,16 +340,24 @@ def findings(sentence: Sentence) -> Iterator[Finding]:
 
 
 def lv_functions(sentence: Sentence) -> Iterator[LvFunction]:
-    """What words say of the left ventricle's systolic function."""
+    """What words say of the left ventricle's systolic function.
+
+    Yields
+    ------
+    LvFunction
+        In the order of the text.
+    """
     for chamber, function in _functions(sentence):
         if chamber == "lv":
             yield function
 
 
 def _finding(sentence: Sentence, name: str, grade: str, start: int, end: int) -> Finding:
+    """A finding at a place of the sentence, with its certainty and time from its clause."""
     before, after = sentence.text[:start], sentence.text[end:]
     opening = _TURN.split(before)[-1]
     past = bool(_PAST.search(opening)) and not (_NOW.search(opening) or _NO_AFTER.match(after))
+    # "No pericardial effusion to suggest tamponade": what is denied is denied for certain.
     certain = not (_MAYBE.search(opening) or _MAYBE_AFTER.match(after)) or grade == NONE
     at = sentence.start + start
     return Finding(
@@ -311,43 +366,45 @@ def _finding(sentence: Sentence, name: str, grade: str, start: int, end: int) ->
 
 
 def _valves(sentence: Sentence) -> Iterator[Finding]:
+    """Regurgitations and stenoses: written out, as two letters, or after their valve's name."""
     text = sentence.text
-    found = [
+    mentions = [
         (m.start(), m.end(), name)
         for name, p in _VALVES
         for m in p.finditer(text)
         if sentence.original[m.start() : m.end() + 1] not in ("Mr.", "Mr ")
     ]
-    taken = [(a, b) for a, b, _ in found]
+    taken = [(a, b) for a, b, _ in mentions]
     for name, pattern in _SHORT:
         for m in pattern.finditer(text):
             written = sentence.original[m.start() : m.end()]
             plain = written.islower() or sentence.original.isupper()
             if not plain or _GRADED_BEFORE.search(text[: m.start()]):
-                found.append((m.start(), m.end(), name))
+                mentions.append((m.start(), m.end(), name))
     for m in _BARE.finditer(text):
         if any(a <= m.start() < b for a, b in taken):
             continue
+        # The last valve named before it; a tricuspid or pulmonary stenosis is no finding here.
         named = list(_VALVE_NAMED.finditer(text, 0, m.start()))
         what = "s" if m["what"].startswith("sten") else "r"
         name = _NAME_OF.get(f"{named[-1].lastgroup}{what}", "") if named else ""
-        found.append((m.start(), m.end(), name))
-    yield from _graded(sentence, sorted(found))
+        mentions.append((m.start(), m.end(), name))
+    yield from _graded(sentence, sorted(mentions))
 
 
 def _simple(sentence: Sentence, name: str, pattern: re.Pattern[str]) -> Iterator[Finding]:
-    found = [(m.start(), m.end(), name) for m in pattern.finditer(sentence.text)]
-    yield from _graded(sentence, found)
+    mentions = [(m.start(), m.end(), name) for m in pattern.finditer(sentence.text)]
+    yield from _graded(sentence, mentions)
 
 
-def _graded(sentence: Sentence, found: list[tuple[int, int, str]]) -> Iterator[Finding]:
+def _graded(sentence: Sentence, mentions: list[tuple[int, int, str]]) -> Iterator[Finding]:
     """Grade each mention by the words before it, or else after it; a list shares its grade."""
     text = sentence.text
     previous_end, previous = 0, ""
-    for i, (start, end, name) in enumerate(found):
+    for i, (start, end, name) in enumerate(mentions):
         if start < previous_end:
             continue
-        stop = found[i + 1][0] if i + 1 < len(found) else len(text)
+        stop = mentions[i + 1][0] if i + 1 < len(mentions) else len(text)
         grade = _grade_at(text, previous_end, start, end, stop, previous)
         previous_end, previous = end, grade
         if name:
@@ -355,6 +412,11 @@ def _graded(sentence: Sentence, found: list[tuple[int, int, str]]) -> Iterator[F
 
 
 def _grade_at(text: str, opening: int, start: int, end: int, stop: int, previous: str) -> str:
+    """Grade of the mention from ``start`` to ``end``.
+
+    Words from ``opening`` (the end of the mention before, whose grade is ``previous``) to ``stop``
+    (the start of the next) may belong to it.
+    """
     before, after = text[opening:start], text[end:stop]
     if previous and _JOINT.fullmatch(before):
         return _after_grade(after) or previous
@@ -376,20 +438,25 @@ def _denied(before: str) -> bool:
 
     "No X, mild" denies X alone; "no more than mild" is mild.
     """
-    found = _NO.search(before)
-    if found is None or _NOT_MORE.search(before):
+    denial = _NO.search(before)
+    if denial is None or _NOT_MORE.search(before):
         return False
-    first, comma, _ = before[found.end() :].partition(",")
+    first, comma, _ = before[denial.end() :].partition(",")
     return not comma or not re.search(r"[a-z]", GRADE.sub("", first))
 
 
 def _near(gap: str) -> bool:
-    """Whether a grade still belongs to what follows after these words."""
+    """Whether a grade still belongs to what follows after these words.
+
+    At most five of them, and none that takes the grade for itself: "mildly thickened leaflets with
+    MR" does not grade the regurgitation.
+    """
     return len(re.findall(r"[a-z]+", gap)) <= 5 and not re.search(
         r"thick|calcifi(?!c\b)|dilat|reduc|increas|prolaps|sclero|\band\b|restrict|elevat", gap
     )
 
 
+# A grade right after a mention: "MR is mild", "TR (moderate)", "AS: at least moderate".
 _AFTER = re.compile(
     r"[\s,(:=\-]*(?:(?:is|are|was|were|appears?|remains?|now|there|noted|present|seen|to\s+be"
     r"|grade[ds]?|as|severity|at|least|likely|still|which|of|overall|about|only)\b[\s,(:=\-]*)*"
@@ -398,11 +465,12 @@ _AFTER = re.compile(
 
 
 def _after_grade(after: str) -> str | None:
-    found = _AFTER.match(after)
-    return None if found is None else grade_in(found["how"])
+    match = _AFTER.match(after)
+    return None if match is None else grade_in(match["how"])
 
 
 def _pressure(sentence: Sentence) -> Iterator[Finding]:
+    """Pulmonary hypertension as an elevated (or normal) pressure."""
     text = sentence.text
     for m in _PA_PRESSURE.finditer(text):
         rest = re.match(
@@ -426,9 +494,11 @@ def _pressure(sentence: Sentence) -> Iterator[Finding]:
 
 
 def _motion(sentence: Sentence) -> Iterator[Finding]:
+    """Wall motion abnormalities, which have no grade."""
     text = sentence.text
     for m in _MOTION.finditer(text):
         around = text[: m.start()].rsplit(",", 1)[-1] + text[m.start() : m.end() + 25].split(",")[0]
+        # Right ventricle and conduction ("septal motion") have abnormal motion of their own.
         if re.search(r"\brv\b|right\s+ventric|mcconnell|septal\s+motion|atrial", around):
             continue
         clause = _TURN.split(text[: m.start()])[-1]
@@ -475,6 +545,7 @@ def _chained(text: str, first: re.Match[str]) -> tuple[str, ...]:
 
 
 def _of_chambers(sentence: Sentence, what: str, pattern: re.Pattern[str]) -> Iterator[Finding]:
+    """``what`` (dilation or hypertrophy) of every chamber that it is said of."""
     text = sentence.text
     for m in pattern.finditer(text):
         if m.lastgroup in ("lvh", "lae"):
@@ -484,6 +555,7 @@ def _of_chambers(sentence: Sentence, what: str, pattern: re.Pattern[str]) -> Ite
             inside = _SUBJECT.search(m.group())
             if inside:
                 chambers = _CHAMBERS.get(str(inside.lastgroup), chambers)
+        # Hypertrophy and thick walls without a chamber are the left ventricle's.
         if not chambers and what == "hypertrophy":
             chambers = ("lv",)
         grade = _chamber_grade(text, m)
@@ -494,6 +566,7 @@ def _of_chambers(sentence: Sentence, what: str, pattern: re.Pattern[str]) -> Ite
 
 
 def _chamber_grade(text: str, m: re.Match[str]) -> str:
+    """Grade of a dilation or hypertrophy: inside its own words, before them, or after them."""
     if m.lastgroup == "normal":
         return NONE
     inside = GRADE.search(m.group())
@@ -515,10 +588,12 @@ def _chamber_grade(text: str, m: re.Match[str]) -> str:
 
 
 def _functions(sentence: Sentence) -> Iterator[tuple[str, LvFunction]]:
+    """Chamber (``"lv"`` or ``"rv"``) and what is said of its systolic function."""
     text = sentence.text
     for m in _FUNCTION.finditer(text):
         if m.lastgroup == "dia" or re.search(r"diastolic\s+(?:\w+\s+)?$", text[: m.start()]):
             continue
+        # Other organs have a function, too.
         if re.search(
             r"(?:renal|liver|hepatic|thyroid|valv\w+|prosthe\w+|kidney|lung|cognitive|atrial|platelet)\s+$",
             text[: m.start()],
@@ -539,17 +614,22 @@ def _functions(sentence: Sentence) -> Iterator[tuple[str, LvFunction]]:
 
 
 def _function_subjects(text: str, m: re.Match[str]) -> tuple[str, ...]:
+    """Ventricles that a mention of function is said of."""
     if "ejection" in m.group() or m.group() in ("ef", "lvef"):
         before = text[: m.start()]
         return ("rv",) if re.search(r"(?:right\s+ventricular|\brv)\s*$", before) else ("lv",)
-    found = tuple(c for c in _subjects(text, m.start(), m.end()) if c in ("lv", "rv"))
-    if found or _SUBJECT.search(text):
-        return found
+    ventricles = tuple(c for c in _subjects(text, m.start(), m.end()) if c in ("lv", "rv"))
+    if ventricles or _SUBJECT.search(text):
+        return ventricles
     # "Systolic function is normal" with no chamber named is the left ventricle's.
     return ("lv",) if "systolic" in text or m.lastgroup in ("hypo", "state") else ()
 
 
 def _function_grade(text: str, m: re.Match[str]) -> tuple[str | None, int, int]:
+    """Grade of a mention of function, with the place of the words that say it.
+
+    None where the text around it says nothing of how good it is.
+    """
     start, end = m.span()
     if m.lastgroup == "state":
         word = "hyperdynamic" if m.group().startswith("hyper") else "reduced"
@@ -566,7 +646,9 @@ def _function_grade(text: str, m: re.Match[str]) -> tuple[str | None, int, int]:
         grade = grade_of(graded[-1]) if graded else later or PRESENT
         first = text.rfind(graded[-1].group(), 0, end) if graded else start
         return _STEPS[grade], first, end
+    # Words on the right ventricle or behind a percentage belong to something else.
     rest = re.split(r"[;]|\bwith(?!in)\b|\bright\b|\brv\b|%", text[end:])[0]
+    # "function was reduced and is now normal": what comes before "now" is skipped.
     now = re.search(r"\b(?:was|previous\w*|prior)\b.*?(?=\bnow\b)", rest)
     skipped = now.end() if now else 0
     after = re.match(
@@ -588,8 +670,8 @@ def _function_grade(text: str, m: re.Match[str]) -> tuple[str | None, int, int]:
     if kind == "hyper":
         return "hyperdynamic", *span
     if kind == "normal":
-        told = re.search(r"\b(?:not|no\s+longer|ab)\W*$", text[: shift + chosen.start("word")])
-        return ("reduced" if told else "normal"), *span
+        denied = re.search(r"\b(?:not|no\s+longer|ab)\W*$", text[: shift + chosen.start("word")])
+        return ("reduced" if denied else "normal"), *span
     how = grade_in(chosen["how"] or "") or (_after_grade(text[end:]) if ahead else None)
     if how is None and _NO.search(_TURN.split(text[: shift + chosen.start("word")])[-1]):
         return "normal", *span
@@ -597,13 +679,15 @@ def _function_grade(text: str, m: re.Match[str]) -> tuple[str | None, int, int]:
 
 
 def _rv_dysfunction(function: LvFunction) -> Finding:
-    grades = {told: grade for grade, told in _STEPS.items() if grade != "trace"}
+    """Function of the right ventricle as a finding; `_STEPS` read the other way round."""
+    grades = {step: grade for grade, step in _STEPS.items() if grade != "trace"}
     grade = NONE if function.grade in ("normal", "low normal") else grades[function.grade]
     return Finding(
         "rv_dysfunction", grade, True, function.past, function.start, function.end, function.text
     )
 
 
+# A length up to 25 characters after its name.
 _MM = rf"[^.;%]{{0,25}}?(?P<n>{NUMBER})\s*(?P<unit>mm|cm)"
 _MEASURES: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
@@ -630,6 +714,7 @@ _SHORTENING = re.compile(
 _PASP = re.compile(
     rf"(?:\bpasp\b|\brvsp\b|(?:pulmonary\s+arter\w+|\bpa\b|right\s+ventricular|\brv\b)\s+(?:peak\s+)?systolic\s+pressure)[^.;]{{0,40}}?(?P<n>{NUMBER})\s*(?:mm\s?hg|torr)"
 )
+# Values outside are misread, or of something else.
 _LIMITS = {
     "septum_mm": (3.0, 40.0),
     "posterior_wall_mm": (3.0, 40.0),
@@ -640,7 +725,14 @@ _LIMITS = {
 
 
 def measures(sentence: Sentence) -> Iterator[tuple[str, float]]:
-    """Lengths in mm, fractional shortening in percent and pulmonary pressure in mmHg."""
+    """Lengths in mm, fractional shortening in percent and pulmonary pressure in mmHg.
+
+    Yields
+    ------
+    name : str
+        A key of `reading.EchoFindings.measures`.
+    value : float
+    """
     for name, pattern in (
         *_MEASURES,
         ("fractional_shortening_pct", _SHORTENING),

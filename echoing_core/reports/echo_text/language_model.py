@@ -2,15 +2,15 @@
 
 Any function from prompt to answer serves (`models.hugging_face` makes one of a local model). The
 model is asked for JSON in which each value comes with the words it stands on. An entry is refused
-unless these words stand in the report and the value is one that can be; a number must stand in
-the words. What is left is the same type as the rules give (`echo_text`).
+unless these words stand in the report and the value is possible; a number must stand in the
+words. What is left is the same type as the rules give (`echo_text`).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -52,82 +52,110 @@ Report:
 JSON:
 """
 
+# Characters of an answer that are searched for JSON: each brace starts a new attempt.
 _MAX_ANSWER = 20_000
 
 
 @dataclass(frozen=True)
 class LmReading:
-    """What a model said of one report.
+    """What a model's answer states of one report.
 
     Attributes
     ----------
-    found : EchoFindings
-        Entries that hold.
+    findings : EchoFindings
+        Entries that the report bears out.
     refused : tuple of str
         For each other entry why it was refused.
     cut : bool
         The report was longer than `MAX_WORDS`.
     """
 
-    found: EchoFindings
+    findings: EchoFindings
     refused: tuple[str, ...]
     cut: bool
 
 
 def prompt_for(report: str) -> tuple[str, bool]:
-    """The prompt, and whether the report had to be cut."""
+    """Put a report into `PROMPT`.
+
+    Parameters
+    ----------
+    report : str
+
+    Returns
+    -------
+    prompt : str
+    cut : bool
+        The report was longer than `MAX_WORDS`.
+    """
     words = list(re.finditer(r"\S+", report))
     cut = len(words) > MAX_WORDS
-    told = report[: words[MAX_WORDS - 1].end()] if cut else report
+    read = report[: words[MAX_WORDS - 1].end()] if cut else report
     return (
         PROMPT.format(
             kinds=_listed((NUMBER_KIND, RANGE, AT_LEAST, AT_MOST, WORDS)),
             lvef_grades=_listed(GRADE_LIMITS_PCT),
             names=_listed(FINDINGS),
             grades=_listed((*GRADES, PRESENT)),
-            report=told.strip(),
+            report=read.strip(),
         ),
         cut,
     )
 
 
 def read_with(generate: Generate, report: str) -> LmReading:
-    """Ask a model for one report and keep what holds.
+    """Ask a model to read one report and keep what the report bears out.
 
     Parameters
     ----------
     generate : callable
+        From a prompt to the model's answer.
     report : str
 
     Returns
     -------
     LmReading
-        With nothing found where the answer is no JSON.
+        Without findings where the answer is no JSON.
     """
     prompt, cut = prompt_for(report)
-    found, refused = parse_answer(generate(prompt), report)
-    return LmReading(found, refused, cut)
+    findings, refused = parse_answer(generate(prompt), report)
+    return LmReading(findings, refused, cut)
 
 
 def parse_answer(answer: str, report: str) -> tuple[EchoFindings, tuple[str, ...]]:
-    """What an answer says that the report bears out, and why the rest was refused."""
+    """Check an answer against the report, entry by entry.
+
+    Parameters
+    ----------
+    answer : str
+        As the model gave it; text around the JSON object is passed over.
+    report : str
+
+    Returns
+    -------
+    findings : EchoFindings
+        Entries that the report bears out.
+    refused : tuple of str
+        Why each other entry was refused.
+    """
     refused: list[str] = []
     content = _json_object(answer)
     if content is None:
         return EchoFindings(None), ("the answer holds no JSON object",)
     unknown = sorted(set(content) - {"lvef", "lvef_past", "findings"})
     refused += [f"unknown entry {name!r}" for name in unknown]
-    lvef = _kept(_lvef, content.get("lvef"), report, refused, past=False)
-    earlier = _kept(_lvef, content.get("lvef_past"), report, refused, past=True)
+    lvef = _checked(_lvef, content.get("lvef"), report, refused, past=False)
+    earlier = _checked(_lvef, content.get("lvef_past"), report, refused, past=True)
     findings: dict[str, Finding] = {}
     listed = content.get("findings")
     if listed is not None and not isinstance(listed, list):
         refused.append("findings are no list")
         listed = None
     for entry in listed or ():
-        one = _kept(_finding, entry, report, refused, past=False)
+        one = _checked(_finding, entry, report, refused, past=False)
         if one is None:
             continue
+        # A model that contradicts itself is not asked which of the two it means: the first stays.
         if one.name in findings and findings[one.name].grade != one.grade:
             refused.append(f"{one.name} is told twice, and not alike")
             continue
@@ -139,7 +167,7 @@ class _RefusedError(ValueError):
     """An entry that does not hold; the message tells why."""
 
 
-def _kept(
+def _checked(
     read: Callable[[Mapping[str, Any], str, bool], T],
     entry: Any,
     report: str,
@@ -147,6 +175,7 @@ def _kept(
     *,
     past: bool,
 ) -> T | None:
+    """What ``read`` makes of an entry; None, with the reason in ``refused``, where it fails."""
     if entry is None:
         return None
     if not isinstance(entry, Mapping):
@@ -160,6 +189,7 @@ def _kept(
 
 
 def _lvef(entry: Mapping[str, Any], report: str, past: bool) -> Lvef:
+    """An entry of the ejection fraction, with the limits that its kind leaves open."""
     start, end = _place(entry, report)
     quote, kind = report[start:end], entry.get("kind")
     if kind == WORDS:
@@ -170,10 +200,12 @@ def _lvef(entry: Mapping[str, Any], report: str, past: bool) -> Lvef:
         return Lvef(None, low, high, WORDS, grade, None, past, start, end, quote)
     if kind not in (NUMBER_KIND, RANGE, AT_LEAST, AT_MOST):
         raise _RefusedError(f"{kind!r:.60} is no kind of ejection fraction")
-    told = [entry.get(key) for key in ("low", "high") if entry.get(key) is not None]
-    values = [float(v) for v in told if isinstance(v, int | float) and not isinstance(v, bool)]
-    if not values or len(values) != len(told) or not all(4 <= v <= 95 for v in values):
-        raise _RefusedError(f"{told!r:.60} is no ejection fraction in percent")
+    given = [entry.get(key) for key in ("low", "high") if entry.get(key) is not None]
+    # bool is an int to Python, but JSON's true is no percentage.
+    values = [float(v) for v in given if isinstance(v, int | float) and not isinstance(v, bool)]
+    if not values or len(values) != len(given) or not all(4 <= v <= 95 for v in values):
+        raise _RefusedError(f"{given!r:.60} is no ejection fraction in percent")
+    # The model may have put a number of its own beside a quotation that holds.
     standing = _numbers(quote)
     if any(value not in standing for value in values):
         raise _RefusedError(f"{values} does not stand in {quote!r:.80}")
@@ -203,13 +235,14 @@ def _place(entry: Mapping[str, Any], report: str) -> tuple[int, int]:
     if not isinstance(quote, str) or not quote.strip():
         raise _RefusedError("an entry has no quote")
     words = r"\s+".join(re.escape(word) for word in quote.split())
-    found = re.search(words, report, re.IGNORECASE)
-    if found is None:
+    match = re.search(words, report, re.IGNORECASE)
+    if match is None:
         raise _RefusedError(f"{quote!r:.80} does not stand in the report")
-    return found.span()
+    return match.span()
 
 
 def _numbers(text: str) -> set[float]:
+    """Numbers in a quotation; a share such as 0.35 also counts as 35 %."""
     values = {number_of(m.group()) for m in re.finditer(NUMBER, text.lower())}
     return values | {round(100 * value, 1) for value in values if value < 1}
 
@@ -227,5 +260,5 @@ def _json_object(answer: str) -> dict[str, Any] | None:
     return None
 
 
-def _listed(words: Any) -> str:
+def _listed(words: Iterable[str]) -> str:
     return ", ".join(f'"{word}"' for word in words)

@@ -1,4 +1,9 @@
-"""Left ventricular ejection fraction in the sentences of a report."""
+"""Left ventricular ejection fraction in the sentences of an echo report.
+
+A statement is a mention of the term (`EF_TERM`) with the values that follow it, or stand right
+before it. Each value is of this examination or of an earlier one, which the words around it decide;
+conditions ("ICD if EF < 35 %"), normal ranges and other measures are left out.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from dataclasses import dataclass
 
 from echoing_core.reports.echo_text.sentences import NUMBER, Sentence, number_of
 
+# Values of `Lvef.kind`.
 NUMBER_KIND, RANGE, AT_LEAST, AT_MOST, WORDS = "number", "range", "at least", "at most", "words"
 
 GRADE_LIMITS_PCT: dict[str, tuple[float, float]] = {
@@ -34,7 +40,7 @@ class Lvef:
     pct : float or None
         The number, the middle of a range, or the limit of "> 55 %"; None of words alone.
     low_pct, high_pct : float
-        What it is said to lie between.
+        Limits that the statement gives, 0 and 100 where it gives none.
     kind : str
         ``"number"``, ``"range"``, ``"at least"``, ``"at most"`` or ``"words"``.
     grade : str or None
@@ -42,11 +48,11 @@ class Lvef:
     method : str or None
         ``"3D"``, ``"biplane"``, ``"visual"``.
     past : bool
-        Told of an earlier examination.
+        Stated of an earlier examination.
     start, end : int
-        Place in the report.
+        Place in the report, so that ``report[start:end] == text``.
     text : str
-        What stands there.
+        The words as written.
     """
 
     pct: float | None
@@ -61,9 +67,14 @@ class Lvef:
     text: str
 
     def below(self, threshold_pct: float) -> bool | None:
-        """Whether it lies below; None where what is said does not decide it.
+        """Whether it lies below a threshold; None where the statement does not decide it.
 
         A range counts by its middle, "moderately reduced" (30 to 40) as below 40.
+
+        Parameters
+        ----------
+        threshold_pct : float
+            In percent.
         """
         if self.kind in (NUMBER_KIND, RANGE) and self.pct is not None:
             return self.pct < threshold_pct
@@ -72,6 +83,7 @@ class Lvef:
         return False if self.low_pct >= threshold_pct else None
 
 
+# "ejection fraction" with its misspellings ("ejecton fracton", "egection frxn").
 _EJECTION = r"e[jg]\w{2,8}\s+f(?:r|x)\w{0,8}"
 EF_TERM = re.compile(
     rf"\b(?:(?:lv|l\.v\.)[- ]?e\.?f\b\.?|(?:left\s+ventric\w+\s+|lv\s+)?{_EJECTION}|e\.?f\b\.?"
@@ -82,6 +94,7 @@ _OTHERS = re.compile(
     r"(?:\brv|right\s+ventric\w+(?:\s+\w+)?|\bla|\bra|(?:left|right)\s+atri\w+(?:\s+\w+)?"
     r"|gall\s?bladder|\bgb|atrial|regurgitant)\s*$"
 )
+# Parts of a value: a bound, one or two numbers, their percent signs, a plus behind.
 _PERCENT = r"(?:%|per\s?cent|pct\b|prcnt|pc\b)"
 _BOUND = (
     r"(?P<bound>>\s?/?=|=\s?>|<\s?/?=|=\s?<|>|<|≥|≤|\+/-|(?:no|not)\s+(?:more|greater|higher)\s+than|(?:greater|more|higher|better)\s+than(?:\s+or"
@@ -93,9 +106,11 @@ _VALUE = re.compile(
     rf"(?:\s*(?P<sep>-|to|and|/|~)\s*(?P<b>{NUMBER})(?![\d/]|\.\d)\s*(?P<pb>{_PERCENT})?)?"
     r"(?P<plus>\s?\+(?![/\d]))?"
 )
+# "mid 40s", "low to mid 50's": the range of values in `_value_of`.
 _DECADE = re.compile(
     r"(?P<part>low|mid|upper|high)?(?:dle)?[- ]*(?:to[- ])?(?P<ten>[2-8]0)'?\s?s\b"
 )
+# A number without a percent sign is no percentage before one of these.
 _UNIT_AFTER = re.compile(
     r"\s*(?:mm|cm|m/s|ml|l/min|year|yr|y/?o|bpm|beat|week|wk|day|month|mo\b|kg|g\b|msec|ms\b|pack"
     r"|[a-z]{3,}-?year|°|am\b|pm\b|:\d|x\b|french|mg|hour|hr|frames|d\b|ch\b|chamber|st\b|nd\b|th\b)"
@@ -107,14 +122,17 @@ _OTHER_MEASURE = re.compile(
     r"collaps|variation|infarct\s+size|scar|\bhct\b|hematocrit|predicted|confidence|carotid|"
     r"atrial\s+ej|respiratory|burden|pacing|paced|percentile|target\s+heart|\bmphr\b|max\w*\s+pred"
 )
+# Criteria, goals and questions: the value after these is nobody's.
 _HYPOTHETICAL = re.compile(
     r"\b(?:if|should|unless|criteri\w+|would|threshold|cut-?off|goal|target|indicated\s+(?:for|when|in)"
     r"|defined\s+as|patients\s+with|in\s+case|when\s+(?:the\s+)?(?:lv)?ef\s+(?:falls|drops)|whether"
     r"|eligib\w+|trial|study\s+enroll\w+|guideline\w*|evaluate\s+for)\b"
 )
+# Before the normal value of a table.
 _REFERENCE = re.compile(
     r"\b(?:nl|ref(?:erence)?|normal\s+(?:range|value|limit|is)|normals?|norm|range)\b[\s:=(]*$"
 )
+# Of an earlier time, before a value. De-identified dates are runs of underscores.
 _PAST = re.compile(
     r"\b(?:previous\w*|prior\w*|prev|formerly|former|earlier|old|last|baseline|compared\s+(?:to|with)"
     r"|versus|vs|from|history\s+of|h/o|hx|was\s+once|used\s+to\s+be|in\s+the\s+past|past|known"
@@ -122,21 +140,25 @@ _PAST = re.compile(
     r"|before|(?:in|of|from|since)\s+(?:19|20)\d\d|in\s+_{2,}|(?:19|20)\d\d|ago|pmh\w*)\b"
     r"|[,;(]\s*(?:it\s+)?was\b"
 )
+# Of this examination again: of the last word of either kind before a value, this decides.
 _NOW = re.compile(
     r"\b(?:now|current\w*|today\w*|present(?:ly)?|at\s+present|this\s+(?:study|exam\w*|time)|repeat\w*"
     r"|latest|most\s+recent|(?:improved|increased|decreased|declined|fallen|dropped|risen|recovered|"
     r"reduced|normali[sz]ed|worsened|rose|fell|up|down|gone)\s+(?:up\s+|down\s+)?(?:back\s+)?to|"
     r"has\s+\w+ed|is|post-?\s?(?:op\w*|treatment|crt|tavr|procedure|bypass))\b|->|=>|→"
 )
+# Of an earlier time, after a value: "30 % in 2015"; but not "55 %, unchanged from before".
 _PAST_AFTER = re.compile(
     r"^(?!\W*(?:\w+\s+){0,3}?(?:since|compared|than|from|unchanged|vs|versus|relative|similar)\b)"
     r"\s*\)?\s*(?:\w+\s+){0,3}?\(?(?:previously|prior\b|before\b|earlier|formerly|initially"
     r"|at\s+baseline|in\s+(?:19|20)\d\d|\(?(?:19|20)\d\d|in\s+_{2,}|last\s+(?:year|month|week|\w+)"
     r"|\w+\s+(?:years?|months?|weeks?|days?)\s+ago|on\s+(?:the\s+)?(?:prior|previous|last|outside))"
 )
+# "Compared with the study of ___, LVEF is 55 %": the past ends at the comma.
 _COMPARED = re.compile(
     r"^(?:[^%]*?)\b(?:compared|comparison|since|relative)\b[^,%]*?(?:,|\)|_{2,})(?!\d)"
 )
+# "Prior LVEF is 30 %": the word belongs to the term itself, whatever verb follows.
 _STRONG_PAST = re.compile(
     rf"\b(?:prior|previous|last|old|former|baseline|outside|earlier)(?:\s+[\w']+){{0,3}}?\s+"
     rf"(?:lv)?(?:{_EJECTION}|e\.?f\b)"
@@ -152,7 +174,9 @@ _METHODS = (
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Value:
+    """A value and its place in the sentence."""
+
     pct: float
     low_pct: float
     high_pct: float
@@ -162,12 +186,19 @@ class _Found:
 
 
 def lvef_numbers(sentence: Sentence) -> Iterator[Lvef]:
-    """Statements with a number, in the order of the text; those of an earlier time are marked."""
+    """Statements with a number; those of an earlier time are marked.
+
+    Yields
+    ------
+    Lvef
+        In the order of the text.
+    """
     text = sentence.text
     terms = [t for t in EF_TERM.finditer(text) if not _OTHERS.search(text[: t.start()])]
     done = 0
     for i, term in enumerate(terms):
         end = terms[i + 1].start() if i + 1 < len(terms) else len(text)
+        # Beyond 160 characters a number belongs to something else, and the search stays short.
         values = list(_after(text, term.end(), min(end, term.end() + 160)))
         if not values or re.search(r"[,;]", text[term.end() : values[0].start]):
             values = [*_before(text, term.start(), done), *values]
@@ -178,8 +209,8 @@ def lvef_numbers(sentence: Sentence) -> Iterator[Lvef]:
             if k and _is_reference(text, values[k - 1], value):
                 continue
             following = values[k + 1].start if k + 1 < len(values) else end
-            told_after = _past_after(text[value.end : following], last=following == end)
-            past = bool(told_after) or _is_past(text[opening : value.start])
+            n_past = _past_after(text[value.end : following], last=following == end)
+            past = bool(n_past) or _is_past(text[opening : value.start])
             start = sentence.start + (term.start() if k == 0 else value.start)
             stop = sentence.start + max(value.end, term.end() if k == 0 else 0)
             first = min(start, sentence.start + value.start)
@@ -195,52 +226,48 @@ def lvef_numbers(sentence: Sentence) -> Iterator[Lvef]:
                 stop,
                 sentence.original[first - sentence.start : stop - sentence.start],
             )
-            opening = value.end + told_after
+            opening = value.end + n_past
         done = opening
 
 
-def _after(text: str, start: int, end: int) -> Iterator[_Found]:
+def _after(text: str, start: int, end: int) -> Iterator[_Value]:
     """Values after a mention, until another measure begins."""
     blocked = _OTHER_MEASURE.search(text, start, end)
     end = blocked.start() if blocked else end
     first = True
-    for found in _decades_and_values(text, start, end):
-        value = _value_of(text, found, gap=text[start : found.start()] if first else None)
-        if value:
+    for match in _decades_and_values(text, start, end):
+        values = _values_of(text, match, gap=text[start : match.start()] if first else None)
+        if values:
             first = False
-            yield from value
+            yield from values
 
 
-def _before(text: str, end: int, done: int) -> Iterator[_Found]:
+def _before(text: str, end: int, done: int) -> Iterator[_Value]:
     """A value right before a mention: "a 35 % EF"."""
-    for found in _VALUE.finditer(text, done, end):
-        gap = text[found.end() : end]
-        if (found["pa"] or found["pb"]) and re.fullmatch(
+    for match in _VALUE.finditer(text, done, end):
+        gap = text[match.end() : end]
+        if (match["pa"] or match["pb"]) and re.fullmatch(
             r"[\s(]*(?:(?:left\s+ventricular|lv|calculated|estimated|visual|biplane|systolic)\s*)*",
             gap,
         ):
-            yield from _value_of(text, found, gap=None)
+            yield from _values_of(text, match, gap=None)
 
 
 def _decades_and_values(text: str, start: int, end: int) -> Iterator[re.Match[str]]:
+    """Matches of `_VALUE` and `_DECADE` in the order of the text, none inside another."""
     place = start
     while place < end:
-        found = [
-            m for m in (_VALUE.search(text, place, end), _DECADE.search(text, place, end)) if m
-        ]
-        if not found:
-            return
+        value, decade = _VALUE.search(text, place, end), _DECADE.search(text, place, end)
         # "low 50s" begins before the number in it.
-        decade = [m for m in found if m.re is _DECADE]
-        number = [m for m in found if m.re is _VALUE]
-        if decade and (not number or decade[0].start("ten") <= number[0].start("a")):
-            chosen = decade[0]
-        else:
-            chosen = number[0]
-        yield chosen
-        place = chosen.end()
+        if decade and (value is None or decade.start("ten") <= value.start("a")):
+            value = decade
+        if value is None:
+            return
+        yield value
+        place = value.end()
 
 
+# Words between the term and a number without a percent sign: "EF is estimated at 55".
 _CLOSE = re.compile(
     r"[\s:=~,(\-*>|]*(?:(?:is|was|of|at|about|approx\w*\.?|around|roughly|circa|ca\.?|estimated|est\.?|to|be"
     r"|now|currently|today|the|by|visually|visual|estimate|biplane|simpson'?s?|method|range|in|calculated|"
@@ -248,56 +275,62 @@ _CLOSE = re.compile(
 )
 
 
-def _value_of(text: str, found: re.Match[str], *, gap: str | None) -> list[_Found]:
-    """What a match says; nothing where it is no percentage of an ejection fraction."""
-    if found.re is _DECADE:
-        ten = float(found["ten"])
+def _values_of(text: str, match: re.Match[str], *, gap: str | None) -> list[_Value]:
+    """Values of a match: two of a change, none where it is no ejection fraction.
+
+    ``gap`` is what stands between the term and the match; None where another value stands there.
+    """
+    if match.re is _DECADE:
+        ten = float(match["ten"])
         low, high = {
             "low": (ten, ten + 3),
             "mid": (ten + 4, ten + 6),
             "upper": (ten + 7, ten + 9),
             "high": (ten + 7, ten + 9),
-        }.get(found["part"] or "", (ten, ten + 9))
-        return [_Found((low + high) / 2, low, high, RANGE, found.start(), found.end())]
-    bound, a, b = found["bound"], number_of(found["a"]), found["b"]
-    end = found.end()
-    percent = bool(found["pa"] or found["pb"])
-    if found["sep"] == "and" and "between" not in text[: found.start()][-25:]:
+        }.get(match["part"] or "", (ten, ten + 9))
+        return [_Value((low + high) / 2, low, high, RANGE, match.start(), match.end())]
+    bound, a, b = match["bound"], number_of(match["a"]), match["b"]
+    end = match.end()
+    percent = bool(match["pa"] or match["pb"])
+    # "EF 55 and 60" are two things unless it says "between".
+    if match["sep"] == "and" and "between" not in text[: match.start()][-25:]:
         b = None
-    if b is not None and _UNIT_AFTER.match(text, end) and not found["pb"]:
+    if b is not None and _UNIT_AFTER.match(text, end) and not match["pb"]:
         b = None
     if b is None:
-        end = found.end("pa") if found["pa"] else found.end("a")
-        percent = bool(found["pa"])
+        end = match.end("pa") if match["pa"] else match.end("a")
+        percent = bool(match["pa"])
     bare = not percent and (_UNIT_AFTER.match(text, end) or gap is None)
     if bare or (not percent and not _CLOSE.fullmatch(gap or "")):
         return []
     values = [a] if b is None else [a, number_of(b)]
+    # A share such as 0.35.
     if all(value < 1.0 for value in values):
         values = [round(100 * value, 1) for value in values]
+    # No heart ejects less or more: what lies outside is a grade, a date or a misprint.
     if any(not 4.0 <= value <= 95.0 for value in values):
         return []
-    start = found.start("bound") if bound else found.start("a")
+    start = match.start("bound") if bound else match.start("a")
     if bound == "+/-":
         return []
     if len(values) == 2:
-        if _is_change(text[: found.start()]) or values[0] > values[1]:
-            middle = found.start("b")
+        if _is_change(text[: match.start()]) or values[0] > values[1]:
+            middle = match.start("b")
             return [
-                _Found(values[0], values[0], values[0], NUMBER_KIND, start, found.start("sep")),
-                _Found(values[1], values[1], values[1], NUMBER_KIND, middle, end),
+                _Value(values[0], values[0], values[0], NUMBER_KIND, start, match.start("sep")),
+                _Value(values[1], values[1], values[1], NUMBER_KIND, middle, end),
             ]
-        return [_Found(sum(values) / 2, values[0], values[1], RANGE, start, end)]
+        return [_Value(sum(values) / 2, values[0], values[1], RANGE, start, end)]
     value = values[0]
-    if found["plus"] and b is None:
-        return [_Found(value, value, 100.0, AT_LEAST, start, end)]
+    if match["plus"] and b is None:
+        return [_Value(value, value, 100.0, AT_LEAST, start, end)]
     if (bound and bound[0] in "<≤lbu") or (
         bound and bound.startswith(("at most", "=<", "= <", "no"))
     ):
-        return [_Found(value, 0.0, value, AT_MOST, start, end)]
+        return [_Value(value, 0.0, value, AT_MOST, start, end)]
     if bound:
-        return [_Found(value, value, 100.0, AT_LEAST, start, end)]
-    return [_Found(value, value, value, NUMBER_KIND, start, end)]
+        return [_Value(value, value, 100.0, AT_LEAST, start, end)]
+    return [_Value(value, value, value, NUMBER_KIND, start, end)]
 
 
 def _is_change(before: str) -> bool:
@@ -308,7 +341,7 @@ def _is_change(before: str) -> bool:
     )
 
 
-def _is_reference(text: str, previous: _Found, value: _Found) -> bool:
+def _is_reference(text: str, previous: _Value, value: _Value) -> bool:
     """Whether a value is the normal one, printed beside the patient's."""
     between = text[previous.end : value.start]
     if _REFERENCE.search(between):
@@ -318,18 +351,19 @@ def _is_reference(text: str, previous: _Found, value: _Found) -> bool:
 
 
 def _past_after(after: str, *, last: bool) -> int:
-    """How many letters after a value put it into the past: "30 % in 2015", "25 % -> 45 %"."""
+    """How many characters after a value put it into the past: "30 % in 2015", "25 % -> 45 %"."""
     arrow = re.match(r"\s*(?:=>|→|to\s+\d)", after)
     if arrow and not last:
         return arrow.end()
-    told = _PAST_AFTER.match(after)
-    if told is None:
+    past = _PAST_AFTER.match(after)
+    if past is None:
         return 0
     # "55 % (previously 30 %)": the word belongs to the value that follows it.
-    return told.end() if last or re.search(r"[,;)]|\b(?:now|and|to)\b", after[told.end() :]) else 0
+    return past.end() if last or re.search(r"[,;)]|\b(?:now|and|to)\b", after[past.end() :]) else 0
 
 
 def _is_past(before: str) -> bool:
+    """Whether the words before a value, from the value before it on, put it into the past."""
     strong = _STRONG_PAST.search(before)
     trimmed = _COMPARED.sub("", before)
     strong = strong if strong and strong.start() >= len(before) - len(trimmed) else None
@@ -342,7 +376,8 @@ def _is_past(before: str) -> bool:
     return bool(past)
 
 
-def _method(text: str, start: int, value: _Found, end: int) -> str | None:
+def _method(text: str, start: int, value: _Value, end: int) -> str | None:
+    """Method named in the clause of a value; the most exact one of several."""
     clause = text[start : value.end] + re.split(r"[,;]|\band\b", text[value.end : end])[0]
     for name, pattern in _METHODS:
         if pattern.search(clause):

@@ -1,4 +1,4 @@
-"""The words of echo reports: sentences, numbers and grades, found with their places in the text."""
+"""Sentences, numbers and grades in the text of an echo report, with their places in it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ GRADES: tuple[str, ...] = (
     "moderate to severe",
     "severe",
 )
-"""From nothing to worst. What is there without a grade is `PRESENT`."""
+"""From nothing to worst."""
 
 PRESENT = "present"
+"""Of a finding that is stated without a grade."""
 
+# Grades with the misspellings of dictated reports. Effusions are graded by size, regurgitations by
+# crosses ("2+"). Compound grades come first, so that "mild to moderate" is not read as "mild".
 _MILD = r"(?:mild(?:ly)?|slight(?:ly)?|small|min(?:or|im)\b|mld|midly|midl)"
 _MODERATE = r"(?:moderat\w*|modertat?e(?:ly)?|mod\b\.?|medium)"
 _SEVERE = (
@@ -47,9 +50,9 @@ GRADE_PATTERN = "|".join(rf"(?:(?<![\w+])(?:{p})(?!\w))" for _, p in _GRADE_PATT
 
 
 def grade_in(text: str) -> str | None:
-    """First grade of a text."""
-    found = GRADE.search(text)
-    return None if found is None else grade_of(found)
+    """First grade of a text in lower case; None where there is none."""
+    match = GRADE.search(text)
+    return None if match is None else grade_of(match)
 
 
 def grade_of(match: re.Match[str]) -> str:
@@ -58,7 +61,13 @@ def grade_of(match: re.Match[str]) -> str:
 
 
 def worse(one: str, other: str) -> bool:
-    """Whether ``one`` says more of a finding than ``other``; any grade says more than none."""
+    """Whether a grade is worse than another; `PRESENT` lies between "none" and "trace".
+
+    Parameters
+    ----------
+    one, other : str
+        Of `GRADES`, or `PRESENT`.
+    """
     return _rank(one) > _rank(other)
 
 
@@ -68,15 +77,16 @@ def _rank(grade: str) -> float:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence: small letters, one kind of dash and of space, as long as the original.
+    """A sentence in two forms of equal length, so that a place in one is a place in the other.
 
     Attributes
     ----------
     text : str
+        Lower case, one kind of dash and of space: what patterns are matched with.
     start : int
-        Of its first character in the report.
+        Place of its first character in the report.
     original : str
-        With its capitals.
+        As written.
     """
 
     text: str
@@ -102,6 +112,7 @@ _ABBREVIATION = re.compile(
     r"(?:\b(?:approx|est|dr|mr|mrs|ms|vs|incl|resp|ca|prev|calc|avg|mod|st|no|e\.?g|i\.?e|l\.?v|e\.?f"
     r"|pt|s/p|max|min|sev|dil)|\b[a-z])$"
 )
+# A line that ends like this was wrapped in the middle of a sentence.
 _UNFINISHED = re.compile(
     r"(?:\b(?:ejection|ventricular|left|right|is|are|was|of|the|an?|and|or|with|to|be|at|by|no|mild(?:ly)?"
     r"|moderate(?:ly)?|severe(?:ly)?|trace|systolic|estimated|between|from|in|fraction|approximately"
@@ -111,16 +122,28 @@ _BREAK = re.compile(r"[.!?](?=\s|$|[A-Za-z])|\n\s*\n|\n")
 
 
 def sentences(report: str) -> Iterator[Sentence]:
-    """Cut a report into sentences; a line wrapped in the middle of one is no end."""
+    """Cut a report into sentences; a line wrapped in the middle of one is no end.
+
+    Parameters
+    ----------
+    report : str
+        In any capitals.
+
+    Yields
+    ------
+    Sentence
+        In order; none is blank.
+    """
+    # "İ" has two characters in lower case, and would shift all places after it.
     even = "".join(c.lower() if len(c.lower()) == 1 else c for c in report.translate(_EVEN))
     # An arrow is no dash, and not "greater than".
     even = re.sub(r"-+>", lambda m: "→".ljust(len(m.group())), even)
     start = 0
-    for found in _BREAK.finditer(even):
-        if not _ends(even, start, found, report):
+    for mark in _BREAK.finditer(even):
+        if not _ends(even, start, mark, report):
             continue
-        yield from _sentence(report, even, start, found.start())
-        start = found.end()
+        yield from _sentence(report, even, start, mark.start())
+        start = mark.end()
     yield from _sentence(report, even, start, len(even))
 
 
@@ -129,13 +152,15 @@ def _sentence(report: str, even: str, start: int, end: int) -> Iterator[Sentence
         yield Sentence(even[start:end].replace("\n", " "), start, report[start:end])
 
 
-def _ends(even: str, start: int, found: re.Match[str], report: str) -> bool:
-    mark, before, after = found.group(), even[start : found.start()], even[found.end() :]
+def _ends(even: str, start: int, match: re.Match[str], report: str) -> bool:
+    """Whether a full stop or line end ends the sentence that begins at ``start``."""
+    mark, before, after = match.group(), even[start : match.start()], even[match.end() :]
     if mark == ".":
         # "MR." ends a sentence on mitral regurgitation, "Mr." does not.
-        last = report[: found.start()].rsplit(maxsplit=1)[-1:]
+        last = report[: match.start()].rsplit(maxsplit=1)[-1:]
         if _ABBREVIATION.search(before) and last not in (["MR"], ["mr"], ["MS"]):
             return False
+        # Not in "3.5".
         return not (before[-1:].isdigit() and after[:1].isdigit())
     if mark == "\n":
         # Lines are wrapped at 80 letters or so; short ones are items of a list.
@@ -146,6 +171,7 @@ def _ends(even: str, start: int, found: re.Match[str], report: str) -> bool:
     return True
 
 
+# Spelt from ten to ninety-nine: no report spells a smaller percentage.
 _UNITS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 _TEENS = [
     "ten",
@@ -164,11 +190,18 @@ _SPELT = {word: 10 + i for i, word in enumerate(_TEENS)} | {
     word: 20 + 10 * i for i, word in enumerate(_TENS)
 }
 _SPELT_PATTERN = rf"(?:{'|'.join(_TEENS)}|(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(_UNITS)}))?)"
+# Three digits, with a decimal point or comma; a share such as ".35"; or spelt.
 NUMBER = rf"(?:\d{{1,3}}(?:[.,]\d{{1,2}})?|0?\.\d{{1,2}}|{_SPELT_PATTERN}\b)"
 
 
 def number_of(text: str) -> float:
-    """Value of a match of `NUMBER`: ``"55"``, ``"52,5"``, ``".35"``, ``"fifty five"``."""
+    """Value of a match of `NUMBER`: ``"55"``, ``"52,5"``, ``".35"``, ``"fifty five"``.
+
+    Parameters
+    ----------
+    text : str
+        All of the match; lower case.
+    """
     if text[0].isalpha():
         first, _, last = text.replace("-", " ").partition(" ")
         return float(_SPELT[first] + (_UNITS.index(last) + 1 if last else 0))

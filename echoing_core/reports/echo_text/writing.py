@@ -72,14 +72,30 @@ def ejection_fraction_sentence(lvef_pct: float, rng: np.random.Generator) -> str
 
 
 def function_sentence(lvef_pct: float, rng: np.random.Generator) -> str:
-    """State the grade of systolic function of an ejection fraction in percent."""
+    """State the grade of systolic function, or of wall motion.
+
+    Parameters
+    ----------
+    lvef_pct : float
+        Ejection fraction in percent, whose grade (`lvef_grade`) is stated.
+    rng : numpy Generator
+        Chooses the wording.
+    """
     grade = lvef_grade(lvef_pct)
     return _one((*(text.format(_GRADES[grade]) for text in _FUNCTION), _MOTION[grade]), rng)
 
 
 def wall_sentences(wall_mm: float, rng: np.random.Generator) -> tuple[str, str]:
-    """State the grade of hypertrophy, and the thickness, of the thickest wall in mm."""
-    wordings = _NO_HYPERTROPHY
+    """State the grade of hypertrophy, and the thickness.
+
+    Parameters
+    ----------
+    wall_mm : float
+        Thickest wall in mm.
+    rng : numpy Generator
+        Chooses the wordings.
+    """
+    wordings: tuple[str, ...] = _NO_HYPERTROPHY
     for limit_mm, grade in _WALL_LIMITS_MM:
         if wall_mm >= limit_mm:
             wordings = tuple(text.format(grade) for text in _HYPERTROPHY)

@@ -49,7 +49,7 @@ def test_answer_becomes_the_type_that_the_rules_give() -> None:
     assert REPORT in prompts[0]
     assert not reading.refused
     assert not reading.cut
-    found = reading.found
+    found = reading.findings
     assert (found.lvef_pct, found.lvef_kind) == (32.5, "range")
     assert found.lvef is not None
     assert REPORT[found.lvef.start : found.lvef.end] == "estimated at 30-\n35 %"
@@ -152,7 +152,7 @@ def test_a_local_model_is_asked_and_its_nonsense_refused(tiny_model: Path) -> No
     generate.max_new_tokens = 12
     assert generate("LVEF") == generate("LVEF")
     reading = read_with(generate, REPORT)
-    assert reading.found.lvef is None
+    assert reading.findings.lvef is None
     assert reading.refused == ("the answer holds no JSON object",)
     with pytest.raises(CheckpointError, match="tokens"):
         generate("a" * 3000)
