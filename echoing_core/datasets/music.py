@@ -25,7 +25,7 @@ import numpy as np
 
 from echoing_core.datasets.adapter import LeftOut, Plan
 from echoing_core.errors import ConfigError, DataSetError, RecordError, SignalQualityError
-from echoing_core.io.wfdb.stretch import Extent, read_stretch, record_extent
+from echoing_core.io import Extent, read_stretch, record_extent
 from echoing_core.records import FRANK_LEADS, STANDARD_FS_HZ, WINDOW_S, StandardEcg
 from echoing_core.reports.vocabulary import DLV_LVEDD_MM, SLVH_WALL_MM
 from echoing_core.signals.quality import window_quality_index

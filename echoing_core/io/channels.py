@@ -1,22 +1,45 @@
-"""Channels on their way from a file to a `Recording`: names, clocks, and what to tell of them."""
+"""Channels on their way from a file to a `Recording`: units, names, clocks, doubtful stretches.
+
+Every reader ends in `recording_from`, so that what is doubtful about a recording is noticed and
+said alike for all formats: amplitudes that no ECG has, and the flat or two-valued run with which
+some recorders begin. Recordings of the MUSIC study start with about 10 s in which every channel
+alternates between the digital values 0 and 1; a model that reads the first window would read it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.errors import SignalQualityError, UnreadableRecordError
-from echoing_core.io.calibration import start_pattern_length
+from echoing_core.errors import SignalQualityError, UnitsError, UnreadableRecordError
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
-from echoing_core.io.units import SUSPICIOUS_MV, is_doubtful_amplitude
 from echoing_core.records import Recording
 
 MAX_VALUES = 600_000_000
 """Largest number of sample values in one record: 2.4 GB of float32, 24 h of 12 leads at 500 Hz."""
+
+_MV_PER_UNIT = {
+    "v": 1e3, "volt": 1e3, "volts": 1e3,
+    "mv": 1.0, "millivolt": 1.0, "millivolts": 1.0,
+    "uv": 1e-3, "μv": 1e-3, "microvolt": 1e-3, "microvolts": 1e-3,
+    "nv": 1e-6, "nanovolt": 1e-6, "nanovolts": 1e-6,
+}  # fmt: skip
+
+IMPLAUSIBLE_MV = 1_000.0
+"""No electrode on the skin gives a volt; such values are raw counts or another unit."""
+
+SUSPICIOUS_MV = 50.0
+"""More than any ECG, but amplifiers show it when an electrode comes off."""
+
+_MAX_CHECKED = 200_000
+
+MIN_PATTERN_S = 2.0
+"""A shorter run at the start is left in the recording."""
 
 
 @dataclass(eq=False)
@@ -190,3 +213,94 @@ def recording_from(
         simulated=simulated,
         stated=tuple(c.stated for c in channels),
     )
+
+
+def mv_per_unit(units: str | None) -> float | None:
+    """Millivolts in one ``units``; None where ``units`` is no voltage.
+
+    Parameters
+    ----------
+    units : str or None
+        As the header spells it, upper and lower case alike (real headers hold ``mv``).
+        None means that the header gives none, and then WFDB's default, mV, holds.
+    """
+    if units is None:
+        return 1.0
+    # NFKC turns the micro sign U+00B5 into the Greek mu U+03BC.
+    return _MV_PER_UNIT.get(unicodedata.normalize("NFKC", units).lower())
+
+
+def is_doubtful_amplitude(signal_mv: npt.NDArray[np.float32], lead_name: str) -> bool:
+    """Whether one lead is larger than an ECG should be.
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (n_times,)
+    lead_name : str
+
+    Returns
+    -------
+    bool
+        True if 1 % of the values lie more than ``SUSPICIOUS_MV`` from the median.
+
+    Raises
+    ------
+    UnitsError
+        If 1 % of them lie more than ``IMPLAUSIBLE_MV`` from the median.
+    """
+    part = signal_mv[:: max(1, signal_mv.size // _MAX_CHECKED)]
+    part = part[~np.isnan(part)].astype(np.float64)
+    if part.size == 0:
+        return False
+    largest_mv = float(np.quantile(np.abs(part - np.median(part)), 0.99, method="higher"))
+    if largest_mv > IMPLAUSIBLE_MV:
+        raise UnitsError(
+            f"Lead {shown(lead_name)} would reach {largest_mv:,.0f} mV, which no ECG does; "
+            "the gain or the units in the header are wrong, so export the recording again."
+        )
+    return largest_mv > SUSPICIOUS_MV
+
+
+def start_pattern_length(channels: Iterable[npt.NDArray[np.float32]], fs_hz: float) -> int:
+    """Number of samples at the start in which no channel shows more than two values.
+
+    Parameters
+    ----------
+    channels : iterable of ndarray, shape (n_times,)
+        All leads of a recording. A lead without any measured sample says nothing.
+    fs_hz : float
+
+    Returns
+    -------
+    int
+        0 if the run is shorter than ``MIN_PATTERN_S``.
+    """
+    shortest: int | None = None
+    for channel in channels:
+        # Ordinary ECG leaves the run within a few samples, so most calls end at once.
+        run = _two_valued_run(channel if shortest is None else channel[:shortest])
+        if run is not None and (shortest is None or run < shortest):
+            shortest = run
+        if shortest is not None and shortest < MIN_PATTERN_S * fs_hz:
+            return 0
+    return shortest or 0
+
+
+def _two_valued_run(signal: npt.NDArray[np.float32]) -> int | None:
+    """Length of the longest start with at most two distinct values; None if all is NaN."""
+    step = 4096
+    seen: list[float] = []
+    measured = False
+    for start in range(0, signal.size, step):
+        block = signal[start : start + step]
+        other = ~np.isnan(block)
+        measured = measured or bool(other.any())
+        for value in seen:
+            other &= block != value
+        while other.any():
+            first = int(np.argmax(other))
+            if len(seen) == 2:
+                return start + first
+            seen.append(float(block[first]))
+            other &= block != block[first]
+    return int(signal.size) if measured else None

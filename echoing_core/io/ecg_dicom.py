@@ -29,12 +29,10 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.channels import Channel, Findings, check_size, recording_from
-from echoing_core.io.dicom_damage import damage_told
-from echoing_core.io.echo.frames import needed
+from echoing_core.io.channels import Channel, Findings, check_size, mv_per_unit, recording_from
+from echoing_core.io.decoders import damage_as, import_decoder
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import SourceFile, shown
-from echoing_core.io.units import mv_per_unit
 from echoing_core.io.wfdb.header import MAX_FS_HZ
 from echoing_core.records import LEADS, Recording
 
@@ -81,7 +79,7 @@ class _Group:
     n_channels: int
 
 
-def read_dicom_ecg(file: SourceFile, *, simulated: bool = False) -> Recording:
+def read_dicom_ecg(file: SourceFile) -> Recording:
     """Read one ECG object.
 
     Returns
@@ -101,7 +99,7 @@ def read_dicom_ecg(file: SourceFile, *, simulated: bool = False) -> Recording:
         )
     dataset = _dataset(file, name)
     notes = Findings()
-    with _damage_told(name):
+    with _damage_as_sentence(name):
         kind = str(dataset.get("SOPClassUID", ""))
         if kind not in _ECG_KINDS:
             raise UnreadableRecordError(
@@ -117,18 +115,18 @@ def read_dicom_ecg(file: SourceFile, *, simulated: bool = False) -> Recording:
         channels = _channels(groups, name, notes)
     stem = file.name.rsplit(".", 1)[0]
     form = f"DICOM {_ECG_KINDS[kind]}"
-    return recording_from(channels, stem, form, notes, simulated=simulated)
+    return recording_from(channels, stem, form, notes)
 
 
 def _dataset(file: SourceFile, name: str) -> Any:
-    pydicom = needed("pydicom", "pydicom")
+    pydicom = import_decoder("pydicom", "pydicom")
     from pydicom.errors import InvalidDicomError
     from pydicom.filereader import read_partial
 
     content = file.content()
     stream: Any = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
-        with _damage_told(name):
+        with _damage_as_sentence(name):
             # The file's meta information alone: it is never compressed.
             meta = read_partial(stream, lambda tag, vr, length: tag.group > 2).file_meta
             syntax = str(meta.get("TransferSyntaxUID", ""))
@@ -310,10 +308,10 @@ def _to_mv(
 
 
 @contextmanager
-def _damage_told(name: str) -> Iterator[None]:
+def _damage_as_sentence(name: str) -> Iterator[None]:
     """Damage, and too large a recording, as one sentence."""
     try:
-        with damage_told(f"{name} is damaged or cut short; export or copy it again.", OSError):
+        with damage_as(f"{name} is damaged or cut short; export or copy it again.", OSError):
             yield
     except MemoryError:
         raise UnreadableRecordError(

@@ -27,10 +27,9 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.channels import Channel, Findings, check_size, recording_from
+from echoing_core.io.channels import Channel, Findings, check_size, mv_per_unit, recording_from
 from echoing_core.io.lead_names import canonical_lead_name, is_modified_limb_lead
 from echoing_core.io.sources import SourceFile, shown
-from echoing_core.io.units import mv_per_unit
 from echoing_core.io.wfdb.header import MAX_FS_HZ
 from echoing_core.records import Recording
 
@@ -47,7 +46,6 @@ _BLOCK_VALUES = 1 << 20
 _FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _ONSET = re.compile(rb"([+-]\d{1,12}(?:\.\d{0,12})?)(?:\x15[\d.]*)?\x14")
-_SIMULATED_BY = "simulated by echoingecg"
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,6 @@ class EdfHeader:
     n_records: int
     is_interrupted: bool
     signals: tuple[EdfSignal, ...]
-    simulated: bool
     longer_than_declared: bool
 
 
@@ -159,7 +156,6 @@ def parse_edf_header(data: bytes, size: int, file_name: str) -> EdfHeader:
         n_records=n_records,
         is_interrupted=reserved.startswith(("EDF+D", "BDF+D")),
         signals=signals,
-        simulated=_SIMULATED_BY in text[80:160].lower(),
         longer_than_declared=size - n_bytes > n_records * record_bytes,
     )
 
@@ -237,7 +233,7 @@ def read_edf(file: SourceFile) -> Recording:
             notes.add("There are more interruptions than are listed here.")
             break
     stem = file.name.rsplit(".", 1)[0]
-    return recording_from(channels, stem, header.file_format, notes, simulated=header.simulated)
+    return recording_from(channels, stem, header.file_format, notes)
 
 
 def _wanted(header: EdfHeader, name: str, notes: Findings) -> list[EdfSignal]:

@@ -1,24 +1,70 @@
-"""What kind of recording a file holds, by its first bytes and not by its name."""
+"""The formats that can be read: how a file of each begins, and its reader.
+
+A file is known by its first bytes and not by its name. To add a format whose files are recordings
+by themselves, write a module with a test of the first bytes and a reader, and give it one line in
+`KINDS`. WFDB stands apart: there a recording is a header and the files that it names.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from echoing_core.io.ecg_dicom import is_dicom
-from echoing_core.io.edf import is_edf
+from echoing_core.io.ecg_dicom import is_dicom, read_dicom_ecg
+from echoing_core.io.edf import is_edf, read_edf
 from echoing_core.io.sources import SourceFile
-from echoing_core.io.table.cells import NPY_MARK, PARQUET_MARK, is_table_text
-from echoing_core.io.xml.tree import is_xml
-from echoing_core.io.zipped import ZIP_MARKS
+from echoing_core.io.table import is_binary_table, is_table_text, read_table_as_stated
+from echoing_core.io.xml import is_xml, read_xml
+from echoing_core.io.zipped import is_zip
+from echoing_core.records import Recording
 
-Kind = Literal["edf", "dicom", "zip", "xml", "table"]
-
-_HEAD_BYTES = 1 << 18
+FORMATS = (
+    "WFDB (.hea with .dat or .mat), EDF, EDF+, BDF, DICOM, GE MUSE, Philips or HL7 aECG XML, "
+    "a table (CSV, TSV, Parquet, NPY), or a zip of these"
+)
+"""What can be read, for people."""
 
 WFDB_DATA_ENDINGS = (".dat", ".mat", ".flac", ".xyz")
 WFDB_ENDINGS = (".hea", *WFDB_DATA_ENDINGS)
 
-_FOREIGN: tuple[tuple[bytes, str], ...] = (
+
+@dataclass(frozen=True)
+class Kind:
+    """One format whose files are recordings by themselves.
+
+    Attributes
+    ----------
+    name : str
+        Several lines may have one name, where a format begins in several ways.
+    begins : callable
+        Whether the first bytes of a file are those of this format.
+    read : callable or None
+        The reader; None for an archive, which is unpacked first.
+    is_text : bool
+        Plain text has no mark of its own, so the files of a WFDB record are excepted: they may
+        begin with anything.
+    """
+
+    name: str
+    begins: Callable[[bytes], bool]
+    read: Callable[[SourceFile], Recording] | None
+    is_text: bool = False
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind("edf", is_edf, read_edf),
+    Kind("dicom", is_dicom, read_dicom_ecg),
+    Kind("zip", is_zip, None),
+    Kind("table", is_binary_table, read_table_as_stated),
+    Kind("xml", is_xml, read_xml, is_text=True),
+    Kind("table", is_table_text, read_table_as_stated, is_text=True),
+)
+"""Asked in this order: what has a mark of its own comes before what is guessed from text."""
+
+# A header of a table or XML can be long before anything in it tells the two apart.
+_HEAD_BYTES = 1 << 18
+
+_UNREADABLE: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "a PDF, which holds a picture of an ECG and not its signal"),
     (b"\x89PNG", "a picture"),
     (b"\xff\xd8\xff", "a picture"),
@@ -33,26 +79,41 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
 )
 
 
-def kind_of(file: SourceFile) -> Kind | None:
-    """The kind of a file that holds a recording by itself, or None."""
-    head = file.head(_HEAD_BYTES)
-    if is_edf(head):
-        return "edf"
-    if is_dicom(head):
-        return "dicom"
-    if head.startswith(ZIP_MARKS):
-        return "zip"
-    if head.startswith((NPY_MARK, PARQUET_MARK)):
-        return "table"
-    # What belongs to a WFDB record may begin with anything.
-    if file.name.lower().endswith(WFDB_ENDINGS):
-        return None
-    if is_xml(head):
-        return "xml"
-    return "table" if is_table_text(head) else None
+def kind_of(file: SourceFile) -> str | None:
+    """Name in `KINDS` of the format of a file that is a recording by itself, or None."""
+    kind = _kind(file)
+    return None if kind is None else kind.name
 
 
-def foreign(file: SourceFile) -> str | None:
+def read_file(file: SourceFile) -> Recording:
+    """Read a file that is a recording by itself.
+
+    Parameters
+    ----------
+    file : SourceFile
+        One for which `kind_of` gives neither None nor ``"zip"``.
+
+    Raises
+    ------
+    RecordError
+        One of its children, from the reader of its format.
+    """
+    kind = _kind(file)
+    if kind is None or kind.read is None:
+        raise ValueError(f"{file.name} is no recording by itself")
+    return kind.read(file)
+
+
+def unreadable_kind(file: SourceFile) -> str | None:
     """What a file is that is known and cannot be read, in words, or None."""
     head = file.head(16)
-    return next((words for mark, words in _FOREIGN if head.startswith(mark)), None)
+    return next((words for mark, words in _UNREADABLE if head.startswith(mark)), None)
+
+
+def _kind(file: SourceFile) -> Kind | None:
+    head = file.head(_HEAD_BYTES)
+    of_wfdb = file.name.lower().endswith(WFDB_ENDINGS)
+    for kind in KINDS:
+        if not (kind.is_text and of_wfdb) and kind.begins(head):
+            return kind
+    return None

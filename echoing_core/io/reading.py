@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 from echoing_core.errors import UnreadableRecordError
-from echoing_core.io.ecg_dicom import read_dicom_ecg
-from echoing_core.io.edf import read_edf
 from echoing_core.io.grouping import group_records
-from echoing_core.io.kinds import WFDB_DATA_ENDINGS, foreign, kind_of
+from echoing_core.io.kinds import (
+    FORMATS,
+    WFDB_DATA_ENDINGS,
+    kind_of,
+    read_file,
+    unreadable_kind,
+)
 from echoing_core.io.sources import (
     FileSet,
     Source,
@@ -21,29 +25,12 @@ from echoing_core.io.sources import (
     gather,
     shown,
 )
-from echoing_core.io.table.layout import (
-    SamplesIn,
-    TableLayout,
-    TablePreview,
-    preview_table,
-    read_table,
-    table_needs_words,
-)
-from echoing_core.io.wfdb.record import read_wfdb
-from echoing_core.io.xml import aecg, muse, philips
-from echoing_core.io.xml.tree import parse_xml
+from echoing_core.io.table import SamplesIn, TableLayout, TablePreview, preview_table, read_table
+from echoing_core.io.wfdb import read_wfdb
 from echoing_core.io.zipped import unzip
 from echoing_core.records import Recording
 
 _MAX_NAMED = 8
-_SIMULATED_BY = b"simulated by echoingecg"
-_SIMULATED_WITHIN = 64 * 1024
-
-FORMATS = (
-    "WFDB (.hea with .dat or .mat), EDF, EDF+, BDF, DICOM, GE MUSE, Philips or HL7 aECG XML, "
-    "a table (CSV, TSV, Parquet, NPY), or a zip of these"
-)
-"""What can be read, for people."""
 
 
 def read_recording(
@@ -79,10 +66,15 @@ def read_recording(
     >>> recording.signal_mv.shape, recording.fs_hz  # doctest: +SKIP
     ((3, 1196000), 1000.0)
     """
-    found = _find(source, record_name)
-    if isinstance(found, SourceFile):
-        return _read_one(found, layout)
-    return read_wfdb(*found)
+    record = _find(source, record_name)
+    if not isinstance(record, SourceFile):
+        return read_wfdb(*record)
+    if layout is not None and kind_of(record) == "table":
+        recording = read_table(record, layout)
+    else:
+        recording = read_file(record)
+    # Formats have no common place for it, so the mark is looked for in the raw bytes.
+    return replace(recording, simulated=record.says_simulated())
 
 
 def table_in(source: Source, samples_in: SamplesIn | None = None) -> TablePreview | None:
@@ -100,9 +92,9 @@ def table_in(source: Source, samples_in: SamplesIn | None = None) -> TablePrevie
     RecordError
         The files cannot be read at all.
     """
-    found = _find(source, None)
-    if isinstance(found, SourceFile) and kind_of(found) == "table":
-        return preview_table(found, samples_in)
+    record = _find(source, None)
+    if isinstance(record, SourceFile) and kind_of(record) == "table":
+        return preview_table(record, samples_in)
     return None
 
 
@@ -154,40 +146,6 @@ def _single(files: FileSet, record_name: str | None) -> SourceFile:
     raise UnreadableRecordError(_no_header(files))
 
 
-def _read_one(file: SourceFile, layout: TableLayout | None) -> Recording:
-    kind = kind_of(file)
-    simulated = _SIMULATED_BY in file.head(_SIMULATED_WITHIN).replace(b"\0", b"").lower()
-    if kind == "edf":
-        return read_edf(file)
-    if kind == "dicom":
-        return read_dicom_ecg(file, simulated=simulated)
-    if kind == "xml":
-        return _read_xml(parse_xml(file), file.name, simulated)
-    if layout is None:
-        preview = preview_table(file)
-        layout = preview.stated
-        if layout is None:
-            raise UnreadableRecordError(table_needs_words(preview))
-    return read_table(file, layout, simulated=simulated)
-
-
-def _read_xml(root: ET.Element, file_name: str, simulated: bool) -> Recording:
-    """By the name of the root, which each of the formats has for itself."""
-    readers = {
-        muse.ROOT: muse.read_muse,
-        philips.ROOT: philips.read_philips,
-        aecg.ROOT: aecg.read_aecg,
-    }
-    reader = readers.get(root.tag)
-    if reader is None:
-        kind = "a web page" if root.tag.lower() == "html" else "XML of a kind"
-        raise UnreadableRecordError(
-            f"{shown(file_name)} is {kind} that holds no ECG for this program; GE MUSE, Philips "
-            "Sierra and HL7 aECG are read."
-        )
-    return reader(root, file_name, simulated=simulated)
-
-
 def _choose_header(files: FileSet, record_name: str | None) -> str:
     headers = files.names(".hea")
     if not headers:
@@ -232,7 +190,7 @@ def _no_header(files: FileSet) -> str:
     first = others[0]
     if not first.size:
         return f"{shown(first.name)} is empty; copy or export it again."
-    known = foreign(first)
+    known = unreadable_kind(first)
     if known is not None:
         return f"{shown(first.name)} is {known}; not a recording that can be read here."
     return f"{shown(first.name)} is not a recording that can be read here; choose {FORMATS}."

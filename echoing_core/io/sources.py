@@ -13,6 +13,10 @@ from echoing_core.errors import UnreadableRecordError
 
 Source = str | Path | Sequence[str | Path] | Mapping[str, bytes] | Sequence[tuple[str, bytes]]
 
+SIMULATED_MARK = "simulated by echoingecg"
+"""What our writers put into a file's comments, in lower case."""
+
+_MARK_WITHIN = 64 * 1024
 _MAX_SHOWN = 60
 _MAX_LISTED = 1000
 
@@ -65,6 +69,11 @@ class SourceFile:
             raise UnreadableRecordError(
                 f"{shown(self.name)} cannot be opened; check that you may read it."
             ) from exc
+
+    def says_simulated(self) -> bool:
+        """Whether its first 64 KB hold the mark of a simulated recording, in UTF-8 or UTF-16."""
+        head = self.head(_MARK_WITHIN).replace(b"\0", b"")
+        return SIMULATED_MARK.encode() in head.lower()
 
     def place(self, target: Path) -> None:
         """Put the bytes at ``target``, without copying them where a link will do."""

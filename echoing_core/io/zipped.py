@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.sources import SourceFile, base_name, shown
 
-ZIP_MARKS = (b"PK\x03\x04", b"PK\x05\x06")
+_MARKS = (b"PK\x03\x04", b"PK\x05\x06")
 
 MAX_ENTRIES = 64
 MAX_RATIO = 100
@@ -26,6 +26,11 @@ _SMALL_BYTES = 1024**2
 _NESTED = (b"PK\x03\x04", b"\x1f\x8b", b"Rar!", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CHUNK = 1 << 20
+
+
+def is_zip(head: bytes) -> bool:
+    """Whether a file begins as a zip archive does, be it an empty one."""
+    return head.startswith(_MARKS)
 
 
 def unzip(file: SourceFile) -> list[tuple[str, bytes]]:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echoing_core.io import TablePreview, table_in
-from echoing_core.io.reading import FORMATS
-from echoing_core.io.table.layout import SamplesIn
+from echoing_core.io import FORMATS, SamplesIn, TablePreview, table_in
 from echoing_core.records import FRANK_LEADS, LEADS, Recording, StandardEcg
 
 BAND_HZ = (0.5, 40.0)

@@ -12,7 +12,7 @@ import yaml
 
 from echoing_core.artifacts import replacing_folder
 from echoing_core.errors import ConfigError
-from echoing_core.io.decoders import needed
+from echoing_core.io.decoders import import_decoder
 from echoing_core.io.echo.avi import write_avi
 from echoing_core.io.wfdb.write import write_wfdb
 from echoing_core.progress import SILENT, Progress
@@ -90,7 +90,7 @@ def write_cohort(
             "Choose a new folder, or empty this one."
         )
     if echo:
-        needed("av", "PyAV")  # before anything is written
+        import_decoder("av", "PyAV")  # before anything is written
     records = folder / "records"
     records.mkdir(parents=True)
     (folder / "echo").mkdir()

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from echoing_core.errors import UnreadableRecordError
-from echoing_core.io.echo.frames import MAX_FRAMES, U8, check_size, needed, resized
+from echoing_core.io.decoders import import_decoder
+from echoing_core.io.echo.frames import MAX_FRAMES, U8, check_size, resized
 from echoing_core.io.sources import shown
 from echoing_core.records import EchoClip
 
@@ -49,7 +50,7 @@ def write_avi(path: Path, clip: EchoClip) -> None:
     ConfigError
         PyAV is not installed.
     """
-    av = needed("av", "PyAV")
+    av = import_decoder("av", "PyAV")
 
     frames = clip.frames
     if len(frames) == 0:
@@ -106,7 +107,7 @@ def read_avi(path: Path, *, size: int | None = None, max_frames: int | None = No
     UnreadableRecordError
         Not an AVI video, a damaged or empty one, or too large.
     """
-    av = needed("av", "PyAV")
+    av = import_decoder("av", "PyAV")
 
     name = shown(path.name)
     if not path.is_file():

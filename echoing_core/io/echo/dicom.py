@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import UnreadableRecordError
-from echoing_core.io.dicom_damage import damage_told
-from echoing_core.io.echo.frames import U8, check_size, needed, resized
+from echoing_core.io.decoders import damage_as, import_decoder
+from echoing_core.io.echo.frames import U8, check_size, resized
 from echoing_core.io.sources import shown
 from echoing_core.records import EchoClip
 
@@ -92,7 +92,7 @@ def read_dicom_with_notes(
     region = choose_region(header, height, width)
     wanted = n_frames if max_frames is None else min(n_frames, max_frames)
     frames = []
-    with _damage_told(name):
+    with _damage_as_sentence(name):
         for frame in _pixels(path, header, wanted, name):
             picture = _rgb(frame, header)
             if picture.shape[:2] != (height, width):
@@ -154,7 +154,7 @@ def frames_per_second(header: Any) -> float:
 
 def _read_header(path: Path, name: str) -> Any:
     """Everything but the pixels; refuses what may not be parsed at all."""
-    pydicom = needed("pydicom", "pydicom")
+    pydicom = import_decoder("pydicom", "pydicom")
     from pydicom.errors import InvalidDicomError
     from pydicom.filereader import read_file_meta_info
 
@@ -165,7 +165,7 @@ def _read_header(path: Path, name: str) -> Any:
             f"{name} is larger than {MAX_FILE_BYTES // 1024**3} GiB, the most that is read."
         )
     try:
-        with _damage_told(name):
+        with _damage_as_sentence(name):
             syntax = str(read_file_meta_info(path).get("TransferSyntaxUID", ""))
             if syntax == _DEFLATED:
                 raise UnreadableRecordError(
@@ -185,7 +185,7 @@ def _read_header(path: Path, name: str) -> Any:
 
 def _check_kind(header: Any, name: str) -> tuple[int, int, int]:
     """Frames, height and width of a moving ultrasound object."""
-    with _damage_told(name):
+    with _damage_as_sentence(name):
         kind = str(header.get("SOPClassUID", ""))
         n_frames = int(header.get("NumberOfFrames") or 1)
         height, width = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
@@ -273,8 +273,8 @@ def _rgb(frame: npt.NDArray[Any], header: Any) -> U8:
     raise ValueError("samples do not fit the colours")
 
 
-def _damage_told(name: str) -> AbstractContextManager[None]:
-    return damage_told(
+def _damage_as_sentence(name: str) -> AbstractContextManager[None]:
+    return damage_as(
         f"{name} is damaged or cut short, or its header contradicts its pixels; export or copy it "
         "again."
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.errors import ConfigError, UnreadableRecordError
+from echoing_core.errors import UnreadableRecordError
 
 U8 = npt.NDArray[np.uint8]
 
@@ -20,23 +19,6 @@ MAX_SIDE = 4096
 
 MAX_PIXELS = 400_000_000
 """Pixels of all frames of one clip together: 1.2 GB as RGB, 830 frames of 800 x 600."""
-
-
-def needed(module: str, package: str) -> Any:
-    """Import what reads or writes a format.
-
-    Raises
-    ------
-    ConfigError
-        If it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as exc:
-        raise ConfigError(
-            f"{package} is not installed, and echocardiography clips need it. Install what "
-            "requirements-research.txt lists."
-        ) from exc
 
 
 def check_size(name: str, n_frames: int, height: int, width: int) -> None:

@@ -1,1 +1,26 @@
-"""Recordings in tables: CSV, Parquet, NPY, MAT."""
+"""Tables of samples: CSV, TSV, Parquet and NPY, and what their columns are."""
+
+from __future__ import annotations
+
+from echoing_core.io.table.cells import is_binary_table, is_table_text
+from echoing_core.io.table.layout import (
+    SamplesIn,
+    TableColumn,
+    TableLayout,
+    TablePreview,
+    preview_table,
+    read_table,
+    read_table_as_stated,
+)
+
+__all__ = [
+    "SamplesIn",
+    "TableColumn",
+    "TableLayout",
+    "TablePreview",
+    "is_binary_table",
+    "is_table_text",
+    "preview_table",
+    "read_table",
+    "read_table_as_stated",
+]

@@ -20,8 +20,8 @@ from echoing_core.io.sources import SourceFile, shown
 if TYPE_CHECKING:
     import pandas as pd
 
-NPY_MARK = b"\x93NUMPY"
-PARQUET_MARK = b"PAR1"
+_NPY_MARK = b"\x93NUMPY"
+_PARQUET_MARK = b"PAR1"
 
 MAX_COLUMNS = 256
 MAX_CELLS = 200_000_000
@@ -101,6 +101,11 @@ class Cells(abc.ABC):
         return self.column(index, n)
 
 
+def is_binary_table(head: bytes) -> bool:
+    """Whether a file begins as NPY or Parquet does."""
+    return head.startswith((_NPY_MARK, _PARQUET_MARK))
+
+
 def is_table_text(head: bytes) -> bool:
     """Whether a file begins like a text with columns of numbers."""
     try:
@@ -118,9 +123,9 @@ def open_cells(file: SourceFile, samples_in: Literal["rows", "columns"] | None =
         No table, damaged, or beyond the limits.
     """
     head = file.head(16)
-    if head.startswith(NPY_MARK):
+    if head.startswith(_NPY_MARK):
         return _open_npy(file, samples_in)
-    if head.startswith(PARQUET_MARK):
+    if head.startswith(_PARQUET_MARK):
         return _open_parquet(file, samples_in)
     return _open_text(file, samples_in)
 

@@ -21,7 +21,7 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.channels import Channel, Findings, check_size, recording_from
+from echoing_core.io.channels import Channel, Findings, check_size, mv_per_unit, recording_from
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import SourceFile, shown
 from echoing_core.io.table.cells import (
@@ -31,7 +31,6 @@ from echoing_core.io.table.cells import (
     name_and_unit,
     open_cells,
 )
-from echoing_core.io.units import mv_per_unit
 from echoing_core.io.wfdb.header import MAX_FS_HZ
 from echoing_core.records import Recording
 
@@ -211,7 +210,7 @@ def preview_table(file: SourceFile, samples_in: SamplesIn | None = None) -> Tabl
     )
 
 
-def read_table(file: SourceFile, layout: TableLayout, *, simulated: bool = False) -> Recording:
+def read_table(file: SourceFile, layout: TableLayout) -> Recording:
     """Read a table whose layout is known.
 
     Parameters
@@ -276,10 +275,28 @@ def read_table(file: SourceFile, layout: TableLayout, *, simulated: bool = False
         missing_s = (n_times - cells.n_samples) / fs_hz
         notes.add(f"The time column jumps; {missing_s:.1f} s in all are treated as not measured.")
     stem = file.name.rsplit(".", 1)[0]
-    return recording_from(channels, stem, cells.kind, notes, simulated=simulated)
+    return recording_from(channels, stem, cells.kind, notes)
 
 
-def table_needs_words(preview: TablePreview) -> str:
+def read_table_as_stated(file: SourceFile) -> Recording:
+    """Read a table whose header says all that is needed: leads, units and sampling rate.
+
+    Parameters
+    ----------
+    file : SourceFile
+
+    Raises
+    ------
+    RecordError
+        One of its children; among others, the table does not say so, and a `TableLayout` has to.
+    """
+    preview = preview_table(file)
+    if preview.stated is None:
+        raise UnreadableRecordError(_what_is_not_stated(preview))
+    return read_table(file, preview.stated)
+
+
+def _what_is_not_stated(preview: TablePreview) -> str:
     """One sentence on what a table does not say of itself."""
     missing = []
     if preview.fs_hz is None:

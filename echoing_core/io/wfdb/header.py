@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from echoing_core.errors import MissingLeadError, SamplingRateError, UnreadableRecordError
 from echoing_core.io.channels import MAX_VALUES
-from echoing_core.io.sources import base_name, shown
+from echoing_core.io.sources import SIMULATED_MARK, base_name, shown
 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_SIGNALS = 32
@@ -35,8 +35,6 @@ BITS_PER_SAMPLE = {"16": 16, "24": 24, "32": 32, "80": 8, "160": 16, "212": 12}
 FLAC_FORMATS = ("508", "516", "524")
 NULL_FORMAT = "0"
 _FORMAT_HELP = "16, 24, 32, 80, 160, 212 or FLAC (508, 516, 524)"
-
-_SIMULATED_BY = "simulated by echoingecg"
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _FORMAT = re.compile(r"(\d{1,4})(?:x(\d{1,9}))?(?::(\d{1,12}))?(?:\+(\d{1,12}))?", re.ASCII)
@@ -152,7 +150,7 @@ def parse_header(data: bytes, file_name: str) -> Header:
     for raw in decode_header(data, file_name).splitlines():
         line = raw.replace("\x1a", "").strip()  # some old editors end a file with ^Z
         if line.startswith("#"):
-            simulated = simulated or _SIMULATED_BY in line.lower()
+            simulated = simulated or SIMULATED_MARK in line.lower()
         elif line:
             lines.append(line)
     if not lines:

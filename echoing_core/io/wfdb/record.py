@@ -24,10 +24,9 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.channels import Channel, Findings, recording_from
+from echoing_core.io.channels import Channel, Findings, mv_per_unit, recording_from
 from echoing_core.io.lead_names import canonical_lead_name, is_modified_limb_lead
 from echoing_core.io.sources import FileSet, shown
-from echoing_core.io.units import mv_per_unit
 from echoing_core.io.wfdb.data import checked_layout
 from echoing_core.io.wfdb.header import (
     DEFAULT_GAIN,

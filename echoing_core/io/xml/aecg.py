@@ -27,10 +27,9 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.channels import Channel, Findings, check_size, recording_from
+from echoing_core.io.channels import Channel, Findings, check_size, mv_per_unit, recording_from
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
-from echoing_core.io.units import mv_per_unit
 from echoing_core.io.wfdb.header import MAX_FS_HZ
 from echoing_core.records import Recording
 
@@ -54,7 +53,7 @@ class _Stretch:
     stated: str
 
 
-def read_aecg(root: ET.Element, file_name: str, *, simulated: bool = False) -> Recording:
+def read_aecg(root: ET.Element, file_name: str) -> Recording:
     """Read the rhythm of an annotated ECG.
 
     Parameters
@@ -97,7 +96,7 @@ def read_aecg(root: ET.Element, file_name: str, *, simulated: bool = False) -> R
         )
     channels = _joined(stretches, fs_hz, name, notes)
     stem = file_name.rsplit(".", 1)[0]
-    return recording_from(channels, stem, "HL7 aECG", notes, simulated=simulated)
+    return recording_from(channels, stem, "HL7 aECG", notes)
 
 
 def _rhythm(root: ET.Element, name: str) -> ET.Element:

@@ -24,10 +24,9 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.channels import Channel, Findings, check_size, recording_from
+from echoing_core.io.channels import Channel, Findings, check_size, mv_per_unit, recording_from
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
-from echoing_core.io.units import mv_per_unit
 from echoing_core.io.wfdb.header import MAX_FS_HZ
 from echoing_core.io.xml.tree import text_of
 from echoing_core.records import Recording
@@ -38,7 +37,7 @@ _NOT_MEASURED = -32768
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 
 
-def read_muse(root: ET.Element, file_name: str, *, simulated: bool = False) -> Recording:
+def read_muse(root: ET.Element, file_name: str) -> Recording:
     """Read the rhythm leads of a MUSE file; its median beats are never taken for them.
 
     Parameters
@@ -86,7 +85,7 @@ def read_muse(root: ET.Element, file_name: str, *, simulated: bool = False) -> R
         )
     check_size(channels[0].signal_mv.size, len(channels), fs_hz, name)
     stem = file_name.rsplit(".", 1)[0]
-    return recording_from(channels, stem, "GE MUSE XML", notes, simulated=simulated)
+    return recording_from(channels, stem, "GE MUSE XML", notes)
 
 
 def _sampling_rate(waveform: ET.Element, name: str) -> float:

@@ -49,7 +49,7 @@ _LARGEST_CODE = (1 << _LZW_BITS) - 2
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)", re.ASCII)
 
 
-def read_philips(root: ET.Element, file_name: str, *, simulated: bool = False) -> Recording:
+def read_philips(root: ET.Element, file_name: str) -> Recording:
     """Read the main waveforms of a Philips file; its representative beats are never taken.
 
     Parameters
@@ -112,7 +112,7 @@ def read_philips(root: ET.Element, file_name: str, *, simulated: bool = False) -
             f"{name} does not hold leads I and II, on which the others rest; export it as DICOM."
         )
     stem = file_name.rsplit(".", 1)[0]
-    return recording_from(channels, stem, "Philips XML", notes, simulated=simulated)
+    return recording_from(channels, stem, "Philips XML", notes)
 
 
 def _labels(waveforms: ET.Element, details: ET.Element | None, name: str) -> list[str]:

@@ -14,8 +14,7 @@ from echoing_core.datasets.music import Music
 from echoing_core.datasets.preparing import prepare
 from echoing_core.datasets.registry import build_adapter
 from echoing_core.errors import ConfigError, DataSetError, SignalQualityError
-from echoing_core.io import read_recording
-from echoing_core.io.wfdb.stretch import read_stretch, record_extent
+from echoing_core.io import read_recording, read_stretch, record_extent
 from echoing_core.records import Recording
 from echoing_core.signals import standardise
 from tests.data_trees import music as tree

@@ -8,7 +8,7 @@ import pytest
 
 from echoing_core.errors import UnreadableRecordError
 from echoing_core.io import read_recording
-from echoing_core.io.calibration import start_pattern_length
+from echoing_core.io.channels import start_pattern_length
 from tests.broken_uploads import beats, header
 
 XYZ = ("X", "Y", "Z")

@@ -1,13 +1,15 @@
-"""What pydicom raises on damaged bytes, as one sentence: of ECGs and of echo clips alike."""
+"""Libraries that decode foreign bytes: imported when needed, their errors as one sentence."""
 
 from __future__ import annotations
 
+import importlib
 import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
-from echoing_core.errors import RecordError, UnreadableRecordError
+from echoing_core.errors import ConfigError, RecordError, UnreadableRecordError
 
 # Anything that pydicom and the decoders below it raise on damaged bytes.
 _DAMAGE = (
@@ -24,8 +26,25 @@ _DAMAGE = (
 )
 
 
+def import_decoder(module: str, package: str) -> ModuleType:
+    """Import what reads or writes a format.
+
+    Raises
+    ------
+    ConfigError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as exc:
+        raise ConfigError(
+            f"{package} is not installed, and echocardiography clips need it. Install what "
+            "requirements-research.txt lists."
+        ) from exc
+
+
 @contextmanager
-def damage_told(sentence: str, *others: type[Exception]) -> Iterator[None]:
+def damage_as(sentence: str, *others: type[Exception]) -> Iterator[None]:
     """Turn what damaged bytes raise into one sentence, and silence warnings that quote values.
 
     Parameters
