@@ -22,8 +22,7 @@ import torch
 from echoing_core.models.encoders import build_encoder
 from echoing_core.training.batches import EchoBatch, StepBatch, TextBatch
 from echoing_core.training.distributed import World
-from echoing_core.training.preset_files import load_preset
-from echoing_core.training.settings import RunConfig
+from echoing_core.training.settings import RunConfig, load_preset
 from echoing_core.training.trainer import Trainer
 
 

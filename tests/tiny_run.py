@@ -7,6 +7,7 @@ gradients; started by torchrun, as one of several processes.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,8 @@ from echoing_core.models.config import EcgEncoderConfig, LossConfig, ModelConfig
 from echoing_core.models.encoders import DualEncoder
 from echoing_core.models.tokenizer import train_tokenizer
 from echoing_core.signals.scaling import LeadScaler
-from echoing_core.training.batches import Batches, EchoPairs
+from echoing_core.training.batches import Batches, EchoPairs, Source
 from echoing_core.training.distributed import World, joined
-from echoing_core.training.sampling import Source
 from echoing_core.training.settings import (
     ObjectiveConfig,
     OptimiserConfig,
@@ -42,12 +42,12 @@ def source(n: int = 48, name: str = "waves", share: float = 1.0, seed: int = 0) 
     t = np.arange(1000) / 100
     rate = rng.uniform(0.5, 6.0, (n, 1, 1))
     signal = 0.3 * np.sin(2 * np.pi * rate * t + rng.uniform(0, 6, (n, 12, 1)))
-    said = texts()
+    reports = texts()
     return Source(
         name,
         signal.astype(np.float32),
         np.ones(signal.shape, bool),
-        lambda row, _: said[row % len(said)],
+        lambda row, _: reports[row % len(reports)],
         share,
     )
 
@@ -93,6 +93,19 @@ def config(**changes: object) -> RunConfig:
         "model": model,
     }
     return RunConfig(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def with_dropout(settings: RunConfig, share: float) -> RunConfig:
+    """The same run with dropout in both encoders."""
+    model = settings.model
+    return replace(
+        settings,
+        model=replace(
+            model,
+            ecg=replace(model.ecg, dropout=share),
+            text=replace(model.text, dropout=share),
+        ),
+    )
 
 
 def trainer(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,9 +32,7 @@ from echoing_core.errors import ConfigError
 from echoing_core.export.track import DISCLAIMER
 
 if TYPE_CHECKING:
-    from echoing_core.evaluate.uncertainty.part import Part
-    from echoing_core.evaluate.uncertainty.quality import QualityStudy
-    from echoing_core.evaluate.uncertainty.report import UncertaintyReport
+    from echoing_core.metrics.results import Experiment
     from echoing_core.services import Model
 
 MarkdownOption = Annotated[
@@ -98,23 +95,22 @@ def train_demo(
     """Train the demo model on simulated ECGs, and on PTB-XL where a folder of it is given."""
     from echoing_core import services
     from echoing_core.datasets.simulated import CohortConfig
-    from echoing_core.training.settings import DEMO_TRAINING
+    from echoing_core.training.settings import demo_recipe
 
-    given = {
-        "steps": steps,
-        "where_steps": where_steps,
-        "variance_steps": variance_steps,
-        "text_variance_steps": text_variance_steps,
-        "batch_size": batch_size,
-        "seed": seed,
-    }
-    chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    config = demo_recipe(
+        steps=steps,
+        batch_size=batch_size,
+        seed=seed,
+        where_steps=where_steps,
+        variance_steps=variance_steps,
+        text_variance_steps=text_variance_steps,
+    )
     cohort = CohortConfig() if patients is None else CohortConfig(n_patients=patients)
     with stage_bars() as progress:
         model = services.train_demo(
             out,
             ptbxl=ptbxl,
-            config=replace(DEMO_TRAINING, **chosen),
+            config=config,
             cohort=cohort,
             space=space,
             log_path=log,
@@ -250,7 +246,6 @@ def evaluate_uncertainty(
         raise ConfigError(
             "Either --recordings and --labels, or the folders of the whole benchmark; not both."
         )
-    study: QualityStudy | UncertaintyReport
     if graded:
         if recordings is None or labels is None:
             raise ConfigError("Graded recordings need both --recordings DIR and --labels CSV.")
@@ -275,7 +270,7 @@ def evaluate_uncertainty(
 
 
 def _deliver_study(
-    study: Part | QualityStudy | UncertaintyReport,
+    study: Experiment,
     loaded: Model,
     json_out: str | None,
     markdown_out: str | None,

@@ -65,8 +65,9 @@ def _train(
     with_second_stage: bool = False,
 ) -> None:
     from echoing_core import services
+    from echoing_core.training.settings import load_preset
 
-    config = services.preset(name, changes or ())
+    config = load_preset(name, changes or ())
     with stage_bars() as progress:
         model = services.train_preset(
             config,

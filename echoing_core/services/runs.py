@@ -12,7 +12,7 @@ from echoing_core.progress import SILENT, Progress
 from echoing_core.services.models import Model, load_model, prompt_sets
 
 if TYPE_CHECKING:
-    from echoing_core.evaluate.protocols.ablation import AblationReport
+    from echoing_core.metrics.results import Experiment
     from echoing_core.training.settings import RunConfig
 
 
@@ -121,7 +121,7 @@ def evaluate_ablation(
     methods: Sequence[str] | None = None,
     n_resamples: int = 1000,
     progress: Progress = SILENT,
-) -> AblationReport:
+) -> Experiment:
     """Train and compare the four rows of Table 5, with several seeds each.
 
     Parameters
@@ -139,7 +139,7 @@ def evaluate_ablation(
     echo_in_report : float
         Share of the simulated reports that tell the echocardiogram, too.
     methods : sequence of str, optional
-        Keys of `recipes.ablation.KNOWN`; the four rows of Table 5 without.
+        Keys of `evaluate.protocols.ablation.KNOWN`; the four rows of Table 5 without.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def evaluate_ablation(
         METHODS,
         AblationConfig,
         cohort_of,
-        report_ablation,
+        measure_ablation,
         run_ablation,
         teacher_sides,
         with_echo,
@@ -215,4 +215,4 @@ def evaluate_ablation(
         methods=chosen,
         progress=progress,
     )
-    return report_ablation(found, studies_set, config, n_resamples=n_resamples)
+    return measure_ablation(found, studies_set, config, n_resamples=n_resamples)

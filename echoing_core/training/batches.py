@@ -8,7 +8,8 @@ be made ahead in another thread.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,14 +22,41 @@ from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.models.tokenizer import ReportTokenizer
 from echoing_core.records import BoolArray
 from echoing_core.signals.scaling import LeadScaler
-from echoing_core.training.augmentation import degrade, rescale
+from echoing_core.training.augmentation import view_of
 from echoing_core.training.distributed import World, share_of
-from echoing_core.training.sampling import Source, sentences_of
-from echoing_core.training.settings import RunConfig, ViewConfig
-from echoing_core.training.warps import raghu_view
+from echoing_core.training.settings import RunConfig
 
 # First words of the seeds of independent streams.
 _ORDER, _VIEW, _WORDS, _PLAN = 1, 2, 3, 4
+
+_SENTENCE_END = re.compile(r"(?<=\.)\s+")
+
+ReportSource = Callable[[int, np.random.Generator], str]
+"""Row number and generator -> one wording of that study's report."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Studies of one origin.
+
+    Attributes
+    ----------
+    signal_mv : ndarray, shape (n, 12, 1000)
+    valid : ndarray of bool, same shape
+    report : ReportSource
+        May word the same findings differently at every call.
+    share : float
+        Share of every batch that comes from here; the shares of all sources sum to 1.
+    """
+
+    name: str
+    signal_mv: npt.NDArray[np.float32]
+    valid: BoolArray
+    report: ReportSource
+    share: float
+
+    def __len__(self) -> int:
+        return len(self.signal_mv)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +174,7 @@ class Batches:
                 f"A batch of {size} cannot be shared by {self.world.size} processes. Choose a "
                 "multiple."
             )
-        self._counts = _counts(size, [source.share for source in self.sources])
+        self._counts = rows_per_source(size, [source.share for source in self.sources])
         for source, n in zip(self.sources, self._counts, strict=True):
             if len(source) < n:
                 raise ConfigError(
@@ -320,39 +348,47 @@ class Batches:
         signals, masks = [], []
         for signal_mv, valid, slot in windows:
             rng = np.random.default_rng((*stream, slot))
-            view, measured = _viewed(
+            view, measured = view_of(
                 np.asarray(signal_mv), np.asarray(valid), self.config.views, rng
             )
             signals.append(view)
             masks.append(measured)
-        measured = np.stack(masks)
-        scaled = np.where(measured, self.scaler.apply(np.stack(signals)), 0.0)
-        return (
-            torch.from_numpy(scaled.astype(np.float32)),
-            torch.from_numpy(measured.astype(np.float32)),
-        )
+        return scaled_tensors(self.scaler, signals, masks)
 
 
-def _viewed(
-    signal_mv: npt.NDArray[np.float32],
-    valid: BoolArray,
-    views: ViewConfig,
-    rng: np.random.Generator,
-) -> tuple[npt.NDArray[np.float32], BoolArray]:
-    if views.kind == "device":
-        return degrade(
-            rescale(signal_mv, rng),
-            valid,
-            rng,
-            corrupt_share=views.corrupt_share,
-            lead_subset_share=views.lead_subset_share,
-        )
-    if views.kind == "raghu":
-        return raghu_view(signal_mv, valid, rng, views.probability)
-    return signal_mv, valid
+def sentences_of(report: str) -> list[str]:
+    """The sentences of a report, each with its full stop; a number's point ends none."""
+    return [sentence for sentence in _SENTENCE_END.split(report.strip()) if sentence]
 
 
-def _counts(size: int, shares: Sequence[float]) -> list[int]:
+def scaled_tensors(
+    scaler: LeadScaler,
+    signals: Sequence[npt.NDArray[np.float32]],
+    masks: Sequence[BoolArray],
+) -> tuple[Tensor, Tensor]:
+    """Windows as an ECG encoder takes them.
+
+    Parameters
+    ----------
+    scaler : LeadScaler
+    signals : sequence of ndarray, shape (12, n_times)
+        In mV.
+    masks : sequence of ndarray of bool, same shape
+
+    Returns
+    -------
+    scaled, valid : Tensor, shape (n, 12, n_times)
+        float32; ``scaled`` is 0 where not valid.
+    """
+    valid = np.stack(masks)
+    scaled = np.where(valid, scaler.apply(np.stack(signals)), 0.0)
+    return (
+        torch.from_numpy(scaled.astype(np.float32)),
+        torch.from_numpy(valid.astype(np.float32)),
+    )
+
+
+def rows_per_source(size: int, shares: Sequence[float]) -> list[int]:
     """How many of ``size`` come from each source; the last takes what rounding leaves."""
     counts: list[int] = []
     for i, share in enumerate(shares):

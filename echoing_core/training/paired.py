@@ -1,19 +1,17 @@
-"""One run from a preset: data, vocabulary, both encoders, validation, and the model folder."""
+"""One run on a prepared data set: vocabulary, pairs, both encoders, and the model folder."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
-from torch import nn
 
 from echoing_core.config import to_mapping
 from echoing_core.datasets.study_set import StudySet
@@ -21,25 +19,23 @@ from echoing_core.echo.store import EchoEmbeddings
 from echoing_core.embed.encode import encode_batch
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.models.checkpoint import Checkpoint, save_checkpoint
-from echoing_core.models.encoders import build_encoder
-from echoing_core.models.tokenizer import ReportTokenizer, train_tokenizer
+from echoing_core.models.encoders import DualEncoder, EcgEncoder, Encoder, build_encoder
+from echoing_core.models.losses import logit_scale
+from echoing_core.models.tokenizer import ReportTokenizer, read_bert_tokenizer, train_tokenizer
 from echoing_core.progress import SILENT, Progress
 from echoing_core.signals.scaling import LeadScaler
-from echoing_core.training.batches import Batches, EchoPairs
+from echoing_core.training.batches import Batches, EchoPairs, Source
 from echoing_core.training.distributed import World
-from echoing_core.training.run import TrainedPair, Validate, train
-from echoing_core.training.sampling import Sampler, Source
-from echoing_core.training.settings import RunConfig, TrainingConfig
+from echoing_core.training.run import Log, TrainedPair, Validate, train
+from echoing_core.training.settings import RunConfig
 from echoing_core.training.text_cache import TextStates
-from echoing_core.training.variance_stage import train_variance
+from echoing_core.training.variance_stage import learn_variance
 from echoing_core.uncertainty.reference import Reference
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """What a run needs beside its settings.
+class TrainingInputs:
+    """What a run starts from, with its settings.
 
     Attributes
     ----------
@@ -60,26 +56,31 @@ class Prepared:
     tokenizer: ReportTokenizer
     scaler: LeadScaler
     config: RunConfig
-    encoder: Any
+    encoder: Encoder
 
 
-def prepare(
+def build_inputs(
     config: RunConfig,
     studies: StudySet,
     *,
     echo: EchoEmbeddings | None = None,
     text_model: str | None = None,
-) -> Prepared:
-    """Split, scale, pair and build.
+) -> TrainingInputs:
+    """Split the studies, fit vocabulary and scale, pair with echocardiograms, build the encoders.
 
     Parameters
     ----------
+    config : RunConfig
     studies : StudySet
         With train and valid patients; test patients are not touched.
     echo : EchoEmbeddings, optional
         Paired by the table's column ``echo_study_id`` where it has one, else by ``study_id``.
     text_model : str, optional
         Folder or hub name of a BERT with its vocabulary, for the released architecture.
+
+    Returns
+    -------
+    TrainingInputs
 
     Raises
     ------
@@ -89,19 +90,19 @@ def prepare(
         The teacher's dimension cannot be brought to the model's.
     """
     split = studies.table["split"]
-    told = (studies.table["report"].fillna("").str.strip() != "").to_numpy()
-    train_set = studies.where(np.asarray((split == "train").to_numpy() & told))
-    valid_set = studies.where(np.asarray((split == "valid").to_numpy() & told))
+    has_report = (studies.table["report"].fillna("").str.strip() != "").to_numpy()
+    train_set = studies.where(np.asarray((split == "train").to_numpy() & has_report))
+    valid_set = studies.where(np.asarray((split == "valid").to_numpy() & has_report))
     if not len(train_set):
         raise DataSetError("The data set has no training studies with a report. Prepare others.")
     pairs = None if echo is None else pair_with_echo(train_set, echo, config.model.dim)
     torch.manual_seed(config.seed)
     tokenizer, config = _tokenizer(config, train_set, text_model)
-    encoder: Any = build_encoder(config.model)
-    if text_model is not None and config.model.architecture == "released":
+    encoder = build_encoder(config.model)
+    if text_model is not None and not isinstance(encoder, DualEncoder):
         encoder.text.load_pretrained(text_model)
     scaler = LeadScaler.fit(train_set.signal_mv, train_set.valid)
-    return Prepared(train_set, valid_set, pairs, tokenizer, scaler, config, encoder)
+    return TrainingInputs(train_set, valid_set, pairs, tokenizer, scaler, config, encoder)
 
 
 def pair_with_echo(studies: StudySet, echo: EchoEmbeddings, dim: int) -> EchoPairs:
@@ -109,6 +110,19 @@ def pair_with_echo(studies: StudySet, echo: EchoEmbeddings, dim: int) -> EchoPai
 
     Where rows of ``echo`` are clips, an ECG stands once for each clip. A teacher of more
     dimensions than ``dim`` is projected, see `project_echo`.
+
+    Parameters
+    ----------
+    studies : StudySet
+        Of training patients; joined by ``echo_study_id`` where the table has it, else by
+        ``study_id``.
+    echo : EchoEmbeddings
+    dim : int
+        Dimensions of the model's space.
+
+    Returns
+    -------
+    EchoPairs
 
     Raises
     ------
@@ -121,9 +135,9 @@ def pair_with_echo(studies: StudySet, echo: EchoEmbeddings, dim: int) -> EchoPai
         rows_of.setdefault(study, []).append(row)
     ecg, clip = [], []
     for row, study in enumerate(studies.table[column].astype(str)):
-        for found in rows_of.get(study, ()):
-            ecg.append(row)
-            clip.append(found)
+        clips = rows_of.get(study, [])
+        ecg += [row] * len(clips)
+        clip += clips
     if not ecg:
         raise DataSetError(
             f"None of the {len(studies)} training studies has its echocardiogram among the "
@@ -147,6 +161,16 @@ def project_echo(
     without anything learnt; means are normalised again, and variances follow exactly if the
     Gaussian is diagonal: sigma^2' = (P * P)^T sigma^2.
 
+    Parameters
+    ----------
+    mu, log_var : ndarray, shape (n_echoes, teacher_dim)
+        Unit-norm means, and log variances.
+    dim : int
+
+    Returns
+    -------
+    mu, log_var : ndarray, shape (n_echoes, dim)
+
     Raises
     ------
     ConfigError
@@ -169,7 +193,7 @@ def project_echo(
 
 
 def train_paired(
-    prepared: Prepared,
+    inputs: TrainingInputs,
     *,
     run: Path | None = None,
     resume: bool = False,
@@ -177,22 +201,40 @@ def train_paired(
     states_folder: Path | None = None,
     validate: Validate | None = None,
     tensorboard: Path | None = None,
-    log: Callable[[int, Mapping[str, float]], None] | None = None,
+    log: Log | None = None,
     progress: Progress = SILENT,
 ) -> TrainedPair:
-    """The run itself; see `training.run.train`."""
-    config, world = prepared.config, world or World()
+    """Train both encoders on pairs of ECG and report, and of ECG and echocardiogram.
+
+    Parameters
+    ----------
+    inputs : TrainingInputs
+    states_folder : Path, optional
+        Where the states of a frozen text model go.
+    run, resume, world, validate, tensorboard, log
+        See `training.run.train`.
+    progress : Progress
+
+    Returns
+    -------
+    TrainedPair
+
+    Raises
+    ------
+    ConfigError
+        The settings do not go together, or the run cannot be resumed.
+    """
+    config, world = inputs.config, world or World()
     if config.freeze_text and config.views.partial_report_share:
         raise ConfigError(
             "A frozen text model needs whole reports. Set views.partial_report_share to 0."
         )
-    reports = [str(text) for text in prepared.train.table["report"]]
     batches = Batches(
-        [_source(prepared.train, reports)],
-        prepared.scaler,
-        prepared.tokenizer,
+        [_source_of(inputs.train)],
+        inputs.scaler,
+        inputs.tokenizer,
         config,
-        echo=prepared.echo,
+        echo=inputs.echo,
         world=world,
     )
     states = None
@@ -201,15 +243,15 @@ def train_paired(
             raise ConfigError("A frozen text model needs a folder for its states: --text-cache.")
         states = TextStates(
             states_folder,
-            prepared.encoder.text.to(world.device),
-            prepared.tokenizer,
+            inputs.encoder.text.to(world.device),
+            inputs.tokenizer,
             # The words as a batch puts them together.
             batches.texts_in_use(),
             device=world.device,
             progress=progress.stage("read the reports"),
         )
     return train(
-        prepared.encoder,
+        inputs.encoder,
         batches,
         config,
         run=run,
@@ -223,165 +265,216 @@ def train_paired(
     )
 
 
-def finish(
+def write_model(
     out: Path,
-    prepared: Prepared,
+    inputs: TrainingInputs,
     trained: TrainedPair,
     *,
-    origin: Mapping[str, Any],
+    origin: Mapping[str, str | None],
     minutes: float,
-    second_stage: TrainingConfig | None = None,
+    with_second_stage: bool = False,
     progress: Progress = SILENT,
 ) -> str:
-    """Teach sigma^2 where it is asked for, fit the reference, write the model folder.
+    """Learn sigma^2 anew where it is asked for, fit the reference, write the model folder.
 
     Parameters
     ----------
+    out : Path
+    inputs : TrainingInputs
+    trained : TrainedPair
     origin : mapping
         Where the data come from, for the training record.
-    second_stage : TrainingConfig, optional
-        Steps of the variance's own stage (`training.variance_stage`), for the compact encoder.
-        Without it sigma^2 is what the matching loss made of it.
+    minutes : float
+        What training took so far.
+    with_second_stage : bool
+        Use `training.variance_stage`, for the compact encoder. Without it sigma^2 is what the
+        matching loss made of it.
+    progress : Progress
 
     Returns
     -------
     str
         The model's hash.
+
+    Raises
+    ------
+    ConfigError
+        A second stage is asked for an encoder that has none.
     """
-    checkpoint = in_memory(prepared, trained)
-    encoder: Any = checkpoint.encoder
-    if second_stage is not None:
-        if prepared.config.model.architecture != "compact":
+    checkpoint = as_checkpoint(inputs, trained)
+    encoder, config = checkpoint.encoder, inputs.config
+    if with_second_stage:
+        if not isinstance(encoder, DualEncoder):
             raise ConfigError("Only the compact encoder has a second stage for sigma^2.")
-        learn_variance(prepared, encoder, second_stage, progress=progress)
-    reference_set = prepared.valid if len(prepared.valid) else prepared.train
-    sigma2 = encode_batch(
-        encoder.ecg, prepared.scaler, reference_set.signal_mv, reference_set.valid
-    ).uncertainty
-    which = "validation" if len(prepared.valid) else "training"
-    table = prepared.train.table
-    simulated = table["simulated"].to_numpy(dtype=bool)
+        learn_variance(
+            encoder,
+            [_source_of(_well_recorded(inputs.train))],
+            inputs.scaler,
+            inputs.tokenizer,
+            config.variance,
+            seed=config.seed,
+            progress=progress.stage("train the variance"),
+        )
+    cohort, which = (
+        (inputs.valid, "validation") if len(inputs.valid) else (inputs.train, "training")
+    )
+    reference = fit_reference(
+        encoder.ecg, inputs.scaler, [cohort], f"{len(cohort)} {which} ECGs of the training data"
+    )
+    real = inputs.train.table[~inputs.train.table["simulated"].to_numpy(dtype=bool)]
     return save_checkpoint(
         out,
         encoder=encoder,
-        tokenizer=prepared.tokenizer,
-        scaler=prepared.scaler,
+        tokenizer=inputs.tokenizer,
+        scaler=inputs.scaler,
         logit_scale=checkpoint.logit_scale,
-        reference=Reference.from_values(
-            sigma2, name=f"{len(sigma2)} {which} ECGs of the training data"
-        ).to_dict(),
+        reference=reference.to_dict(),
         training={
-            "simulated_ecgs": int(simulated.sum()),
-            "simulated_patients": int(table.loc[simulated, "patient_id"].nunique()),
-            "real_ecgs": int((~simulated).sum()),
-            "real_patients": int(table.loc[~simulated, "patient_id"].nunique()),
-            "real_source": ", ".join(sorted(set(table.loc[~simulated, "source"]))) or None,
-            "echo_pairs": 0 if prepared.echo is None else len(prepared.echo),
-            "config": to_mapping(prepared.config),
-            "second_stage": None if second_stage is None else to_mapping(second_stage),
+            **training_record([inputs.train.table], encoder, config, minutes),
+            "real_source": ", ".join(sorted(set(real["source"]))) or None,
+            "echo_pairs": 0 if inputs.echo is None else len(inputs.echo),
+            "second_stage": to_mapping(config.variance) if with_second_stage else None,
             "learnt_scale": trained.scale,
             "learnt_shift": trained.shift,
-            "torch": str(torch.__version__),
-            "threads": torch.get_num_threads(),
-            "minutes": round(minutes, 1),
-            "ecg_parameters": sum(p.numel() for p in encoder.ecg.parameters()),
-            "text_parameters": sum(p.numel() for p in encoder.text.parameters()),
             **origin,
         },
-        card=_card(prepared, trained, out.name),
+        card=_card(inputs, trained, out.name),
     )
 
 
-def learn_variance(
-    prepared: Prepared, encoder: Any, settings: TrainingConfig, *, progress: Progress = SILENT
-) -> None:
-    """The second stage on frozen means, in place, for the compact encoder."""
-    torch.manual_seed(settings.seed + 1)
-    encoder.renew_variance()
-    table = prepared.train.table
-    # Studies that were simulated with noise are no clean originals; of real ones nothing is known.
-    clean = ((table["quality"] == "clean") | ~table["simulated"].astype(bool)).to_numpy()
-    chosen = prepared.train.where(np.asarray(clean, dtype=np.bool_))
-    sampler = Sampler(
-        [_source(chosen, [str(text) for text in chosen.table["report"]])],
-        prepared.scaler,
-        prepared.tokenizer,
-        np.random.default_rng(settings.seed + 1),
-    )
-    train_variance(
-        encoder,
-        sampler,
-        dataclasses.replace(settings, model=encoder.config),
-        progress=progress.stage("train the variance"),
-    )
+def fit_reference(
+    ecg_encoder: EcgEncoder, scaler: LeadScaler, cohorts: Sequence[StudySet], name: str
+) -> Reference:
+    """Summarise sigma^2 over all ECGs of some sets, as they are.
+
+    Parameters
+    ----------
+    ecg_encoder : nn.Module
+        With its final sigma^2.
+    scaler : LeadScaler
+    cohorts : sequence of StudySet
+    name : str
+        What the ECGs are, for a person.
+    """
+    sums = [
+        encode_batch(ecg_encoder, scaler, studies.signal_mv, studies.valid).uncertainty
+        for studies in cohorts
+    ]
+    return Reference.from_values(np.concatenate(sums), name=name)
 
 
-def in_memory(
-    prepared: Prepared, trained: TrainedPair, encoder: nn.Module | None = None
-) -> Checkpoint:
+def training_record(
+    tables: Sequence[pd.DataFrame], encoder: Encoder, config: RunConfig, minutes: float
+) -> dict[str, Any]:
+    """What a model folder says of its training, whatever the data were.
+
+    Parameters
+    ----------
+    tables : sequence of DataFrame
+        Of the training studies, with ``simulated`` and ``patient_id``.
+    encoder : nn.Module
+    config : RunConfig
+        With the sizes that the model really has.
+    minutes : float
+
+    Returns
+    -------
+    dict
+        For training.json.
+    """
+    ecgs = pd.concat([table[["simulated", "patient_id"]] for table in tables], ignore_index=True)
+    simulated = ecgs["simulated"].to_numpy(dtype=bool)
+    return {
+        "simulated_ecgs": int(simulated.sum()),
+        "simulated_patients": int(ecgs.loc[simulated, "patient_id"].nunique()),
+        "real_ecgs": int((~simulated).sum()),
+        "real_patients": int(ecgs.loc[~simulated, "patient_id"].nunique()),
+        "config": to_mapping(config),
+        "torch": str(torch.__version__),
+        "threads": torch.get_num_threads(),
+        "minutes": round(minutes, 1),
+        "ecg_parameters": sum(p.numel() for p in encoder.ecg.parameters()),
+        "text_parameters": sum(p.numel() for p in encoder.text.parameters()),
+    }
+
+
+def as_checkpoint(inputs: TrainingInputs, trained: TrainedPair) -> Checkpoint:
     """The model as a checkpoint that lies on no disk, for measuring it."""
-    softmax_cosine = prepared.config.loss.name == "infonce"
+    config = inputs.config
     return Checkpoint(
-        name=prepared.config.preset or "run",
-        encoder=encoder if encoder is not None else trained.encoder,  # type: ignore[arg-type]
-        tokenizer=prepared.tokenizer,
-        scaler=prepared.scaler,
-        logit_scale=trained.scale * (1.0 if softmax_cosine else 2.0),
+        name=config.preset or "run",
+        encoder=trained.encoder,
+        tokenizer=inputs.tokenizer,
+        scaler=inputs.scaler,
+        logit_scale=logit_scale(config.loss.name, trained.scale),
         reference={},
-        training={"config": to_mapping(prepared.config)},
+        training={"config": to_mapping(config)},
         card="",
         hash="",
     )
 
 
-class Stopwatch:
-    """Minutes since it was made."""
+def fit_vocabulary(reports: Sequence[str], config: RunConfig) -> tuple[ReportTokenizer, RunConfig]:
+    """Learn a vocabulary for the compact text encoder.
 
-    def __init__(self) -> None:
-        self._started = time.monotonic()
+    Parameters
+    ----------
+    reports : sequence of str
+        Of training patients.
+    config : RunConfig
 
-    @property
-    def minutes(self) -> float:
-        return (time.monotonic() - self._started) / 60.0
+    Returns
+    -------
+    tokenizer : ReportTokenizer
+    config : RunConfig
+        With the size that the vocabulary came to: a small corpus may not fill what was asked for.
+    """
+    model = config.model
+    tokenizer = train_tokenizer(list(reports), model.text.vocab_size, model.text.max_tokens)
+    text = dataclasses.replace(model.text, vocab_size=tokenizer.tokenizer.get_vocab_size())
+    return tokenizer, dataclasses.replace(config, model=dataclasses.replace(model, text=text))
 
 
 def _tokenizer(
     config: RunConfig, train_set: StudySet, text_model: str | None
 ) -> tuple[ReportTokenizer, RunConfig]:
-    model = config.model
-    if model.architecture == "released":
-        from echoing_core.models.tokenizer import read_bert_tokenizer
-
+    """The vocabulary of the architecture, and the settings with its size."""
+    if config.model.architecture == "released":
         if text_model is None:
             raise ConfigError(
                 "The published text encoder starts from a BERT. Name its folder, or a name on the "
                 "Hugging Face hub, with --text-model."
             )
-        return read_bert_tokenizer(text_model, model.released_text.max_tokens), config
-    reports = [str(text) for text in train_set.table["report"]]
-    tokenizer = train_tokenizer(reports, model.text.vocab_size, model.text.max_tokens)
-    # A small corpus may not fill the vocabulary that was asked for.
-    fitted = dataclasses.replace(model.text, vocab_size=tokenizer.tokenizer.get_vocab_size())
-    return tokenizer, dataclasses.replace(config, model=dataclasses.replace(model, text=fitted))
+        return read_bert_tokenizer(text_model, config.model.released_text.max_tokens), config
+    return fit_vocabulary([str(text) for text in train_set.table["report"]], config)
 
 
-def _source(studies: StudySet, reports: list[str]) -> Source:
+def _source_of(studies: StudySet) -> Source:
+    """A prepared set as the only source of its batches."""
+    reports = [str(text) for text in studies.table["report"]]
     name = ", ".join(sorted(set(studies.table["source"].astype(str))))
     return Source(name, studies.signal_mv, studies.valid, lambda row, _: reports[row], 1.0)
 
 
-def _card(prepared: Prepared, trained: TrainedPair, name: str) -> str:
-    config, table = prepared.config, prepared.train.table
+def _well_recorded(studies: StudySet) -> StudySet:
+    """Without what was simulated with noise; of the quality of real ECGs nothing is known."""
+    table = studies.table
+    clean = ((table["quality"] == "clean") | ~table["simulated"].astype(bool)).to_numpy()
+    return studies.where(np.asarray(clean, dtype=np.bool_))
+
+
+def _card(inputs: TrainingInputs, trained: TrainedPair, name: str) -> str:
+    config, table = inputs.config, inputs.train.table
     simulated = bool(table["simulated"].all())
-    told = "simulated ECGs; no real patient stands behind them" if simulated else "ECGs"
+    which = "simulated ECGs; no real patient stands behind them" if simulated else "ECGs"
     echo = (
         "no echocardiograms"
-        if prepared.echo is None
-        else f"{len(prepared.echo)} ECGs paired with {len(prepared.echo.mu)} echocardiograms"
+        if inputs.echo is None
+        else f"{len(inputs.echo)} ECGs paired with {len(inputs.echo.mu)} echocardiograms"
     )
     return (
         f"# {name}\n\nResearch use only; not a medical device.\n\n"
         f"Preset `{config.preset}`, loss `{config.loss.name}`, {trained.steps} steps of "
         f"{config.batch_size}, seed {config.seed}.\n\n"
-        f"Trained on {len(table)} {told}, of {table['patient_id'].nunique()} patients; {echo}.\n"
+        f"Trained on {len(table)} {which}, of {table['patient_id'].nunique()} patients; {echo}.\n"
     )

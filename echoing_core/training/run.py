@@ -7,7 +7,9 @@ ends with the same bits on the same processor with as many threads.
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,22 +19,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from echoing_core.artifacts import replacing_folder, sha256_of_file, write_text_atomically
 from echoing_core.config import to_mapping
-from echoing_core.errors import ConfigError
+from echoing_core.errors import CheckpointError, ConfigError
+from echoing_core.models.encoders import Encoder
 from echoing_core.progress import SILENT, Progress
 from echoing_core.training.batches import Batches, StepBatch
 from echoing_core.training.distributed import World, wait_for_all
-from echoing_core.training.run_state import MetricsLog, load_state, save_state
 from echoing_core.training.settings import RunConfig
 from echoing_core.training.text_cache import TextStates
 from echoing_core.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
+Log = Callable[[int, Mapping[str, float]], None]
+"""Called with the number of the step, from 0, and its figures."""
+
 Validate = Callable[[nn.Module, int], Mapping[str, float]]
 """Called with the encoder in evaluation mode and the number of steps done."""
+
+_STATES_KEPT = 2
+"""The newest may be damaged by whatever killed the run; the one before it then serves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +57,7 @@ class TrainedPair:
         Learnt constants of the ECG-text loss.
     """
 
-    encoder: Any
+    encoder: Encoder
     scale: float
     shift: float
     steps: int
@@ -71,7 +80,7 @@ def flushed_denormals() -> Iterator[None]:
 
 @flushed_denormals()
 def train(
-    encoder: nn.Module,
+    encoder: Encoder,
     batches: Batches,
     config: RunConfig,
     *,
@@ -80,7 +89,7 @@ def train(
     world: World | None = None,
     states: TextStates | None = None,
     validate: Validate | None = None,
-    log: Callable[[int, Mapping[str, float]], None] | None = None,
+    log: Log | None = None,
     tensorboard: Path | None = None,
     progress: Progress = SILENT,
 ) -> TrainedPair:
@@ -175,10 +184,11 @@ def _begin(trainer: Trainer, run: Path, facts: dict[str, Any], resume: bool) -> 
 
 def _facts(trainer: Trainer, world: World) -> dict[str, Any]:
     """What must be the same for a resumed run to end as one that was never cut off."""
-    # How often it is saved or validated changes no weight.
-    plain = replace(trainer.config, save_every=0, validate_every=0)
+    # How often it is saved or validated changes no weight, nor does the stage that follows.
+    settings = to_mapping(replace(trainer.config, save_every=0, validate_every=0))
+    del settings["variance"]
     return {
-        "settings": to_mapping(plain),
+        "settings": settings,
         "steps": trainer.n_steps,
         "data": trainer.batches.fingerprint(),
         "processes": world.size,
@@ -204,3 +214,137 @@ def _ahead(
             if step + 2 < n_steps:
                 coming.append(pool.submit(drawn, step + 2))
             yield ready
+
+
+def save_state(
+    run: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> Path:
+    """Write ``run/steps/<step>`` whole or not at all, and drop all but the last two.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+    facts : mapping
+        What must be equal when the run is resumed, as JSON.
+    """
+    from safetensors.torch import save_file
+
+    folder = run / "steps" / f"{step:08d}"
+    with replacing_folder(folder) as draft:
+        save_file(
+            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
+            str(draft / "state.safetensors"),
+        )
+        content = {
+            "step": step,
+            "facts": dict(facts),
+            "sha256": sha256_of_file(draft / "state.safetensors"),
+        }
+        (draft / "state.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    for old in _saved_steps(run)[:-_STATES_KEPT]:
+        shutil.rmtree(old)
+    return folder
+
+
+def load_state(run: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
+    """Step, tensors and facts of the newest state, or None where there is none.
+
+    Raises
+    ------
+    CheckpointError
+        The newest state is damaged.
+    """
+    from safetensors.torch import load_file
+
+    saved = _saved_steps(run)
+    if not saved:
+        return None
+    folder = saved[-1]
+    try:
+        content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        path = folder / "state.safetensors"
+        if sha256_of_file(path) != content["sha256"]:
+            raise ValueError("hash")
+        return int(content["step"]), load_file(str(path)), content["facts"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"The state of step {folder.name} is damaged. Remove the folder {folder.name} under "
+            "steps/, and the run resumes from the state before it."
+        ) from error
+
+
+def _saved_steps(run: Path) -> list[Path]:
+    """Complete states, oldest first. Half-written ones have names that begin with a dot."""
+    folder = run / "steps"
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.name.isdigit())
+
+
+class MetricsLog:
+    """``metrics.jsonl`` of a run, and TensorBoard events where a folder for them is given.
+
+    Parameters
+    ----------
+    path : Path or None
+        None keeps no file.
+    first_step : int
+        Lines of this step and later ones are left over from a run that was killed after its
+        last saved state, and are dropped, as is a last line that was cut short.
+    tensorboard : Path, optional
+    """
+
+    def __init__(
+        self, path: Path | None, *, first_step: int = 0, tensorboard: Path | None = None
+    ) -> None:
+        self.path = path
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            earlier = [
+                line for line in _complete_lines(path) if json.loads(line)["step"] < first_step
+            ]
+            write_text_atomically(path, "".join(line + "\n" for line in earlier))
+        self._writer: Any = None
+        if tensorboard is not None:
+            self._writer = _summary_writer(tensorboard, first_step)
+
+    def write(self, step: int, values: Mapping[str, float], *, stage: str = "") -> None:
+        """Append one JSON object a line, on disk when this returns.
+
+        Parameters
+        ----------
+        step : int
+        values : mapping of str to float
+        stage : str
+            Stands in the line, too, unless it is empty.
+        """
+        if self.path is not None:
+            line = {**({"stage": stage} if stage else {}), "step": step, **values}
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        if self._writer is not None:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Let TensorBoard's last events reach the disk."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _complete_lines(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [line for line in lines[:-1] if line]
+
+
+def _summary_writer(folder: Path, first_step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise CheckpointError(
+            "TensorBoard is not installed. Install requirements-research.txt, or leave out "
+            "--tensorboard: the same figures are in metrics.jsonl."
+        ) from error
+    return SummaryWriter(str(folder), purge_step=first_step or None)

@@ -1,12 +1,16 @@
-"""Settings of a training run; presets are YAML files with the same names (``recipes/presets``)."""
+"""Settings of a training run, and the presets: YAML files with the same names (``presets/``)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from importlib import resources
 
+from echoing_core.config import apply_changes, from_mapping, read_settings
 from echoing_core.errors import ConfigError
 from echoing_core.models.config import LossConfig, ModelConfig
 
+PRESETS = ("paper", "release", "demo")
 OBJECTIVES = ("joint", "alternate")
 DRAWS = ("uniform", "proportional")
 VIEWS = ("none", "device", "raghu")
@@ -93,6 +97,32 @@ class ViewConfig:
 
 
 @dataclass(frozen=True)
+class VarianceConfig:
+    """The second stage of the compact encoder: sigma^2 alone, on the frozen space.
+
+    Attributes
+    ----------
+    where_steps : int
+        Steps in which the ECG's head learns only where in a window the signal is lost.
+    steps, text_steps : int
+        Steps of the ECG's and of the text's variance head.
+    batch_size, text_batch_size : int
+        ECGs and reports of a step.
+    lr, weight_decay, clip_norm : float
+        As in `OptimiserConfig`; the averages of AdamW decay as torch has it.
+    """
+
+    where_steps: int = 6000
+    steps: int = 1500
+    text_steps: int = 300
+    batch_size: int = 64
+    text_batch_size: int = 128
+    lr: float = 2.0e-3
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One training run of both encoders.
 
@@ -116,6 +146,8 @@ class RunConfig:
         them: a third more time for a fraction of its memory, and the same gradients.
     validate_every, save_every : int
         Steps; 0 for never.
+    variance : VarianceConfig
+        Used where a run has a second stage for sigma^2.
     """
 
     preset: str = ""
@@ -134,6 +166,7 @@ class RunConfig:
     views: ViewConfig = field(default_factory=ViewConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    variance: VarianceConfig = field(default_factory=VarianceConfig)
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -156,39 +189,74 @@ class RunConfig:
             )
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """One training run: first the space, then both variance heads on the frozen space."""
+def load_preset(name: str, changes: Iterable[str] = ()) -> RunConfig:
+    """Read a preset, or a YAML file of the same form, with single settings changed.
 
-    seed: int = 20261121
-    steps: int = 1200
-    batch_size: int = 128
-    real_share: float = 0.4
-    lr: float = 1.0e-3
-    weight_decay: float = 0.05
-    warmup_steps: int = 60
-    clip_norm: float = 1.0
-    ema_decay: float = 0.995
-    corrupt_share: float = 0.4
-    lead_subset_share: float = 0.25
-    partial_report_share: float = 0.0
-    where_steps: int = 6000
-    variance_steps: int = 1500
-    variance_batch_size: int = 64
-    variance_lr: float = 2.0e-3
-    text_variance_steps: int = 300
-    loss: LossConfig = field(default_factory=LossConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
+    Parameters
+    ----------
+    name : str
+        One of `PRESETS`, or the path of a YAML file.
+    changes : iterable of str
+        ``"optimiser.lr=1e-4"``: the value is read as YAML.
+
+    Returns
+    -------
+    RunConfig
+
+    Raises
+    ------
+    ConfigError
+        There is no such preset, or a setting is unknown or of a wrong type.
+    """
+    folder = resources.files("echoing_core.training").joinpath("presets")
+    values = read_settings(name, folder, PRESETS)
+    apply_changes(values, changes)
+    return from_mapping(RunConfig, values)
 
 
-DEMO_TRAINING = TrainingConfig(
-    steps=1400,
-    lr=1.2e-3,
-    warmup_steps=100,
-    real_share=0.35,
-    corrupt_share=0.3,
-    partial_report_share=0.25,
-    loss=LossConfig(name="csd_infonce", scale_init=10.0),
-)
-"""The shipped model's run. The paper's own wording of the loss, CSD inside a softmax, learnt the
-rarer findings sooner than `pcmepp` in as many steps (docs/experiments.md)."""
+def demo_recipe(
+    *,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    where_steps: int | None = None,
+    variance_steps: int | None = None,
+    text_variance_steps: int | None = None,
+) -> RunConfig:
+    """The demo preset with what the command ``echoing train demo`` lets a user change.
+
+    Parameters
+    ----------
+    steps : int, optional
+        Of the first stage. The warm-up stays as many steps long as the full recipe's, so that a
+        run that was shortened for a trial begins as the full one does.
+    batch_size : int, optional
+        Of the first stage and of the texts of the second.
+    seed, where_steps, variance_steps, text_variance_steps : int, optional
+        None keeps the preset's.
+
+    Returns
+    -------
+    RunConfig
+    """
+
+    def chosen(value: int | None, default: int) -> int:
+        return default if value is None else value
+
+    full = load_preset("demo")
+    n_steps = chosen(steps, full.steps)
+    n_warmup = round(full.optimiser.warmup_share * full.steps)
+    return replace(
+        full,
+        steps=n_steps,
+        batch_size=chosen(batch_size, full.batch_size),
+        seed=chosen(seed, full.seed),
+        optimiser=replace(full.optimiser, warmup_share=n_warmup / n_steps),
+        variance=replace(
+            full.variance,
+            where_steps=chosen(where_steps, full.variance.where_steps),
+            steps=chosen(variance_steps, full.variance.steps),
+            text_steps=chosen(text_variance_steps, full.variance.text_steps),
+            text_batch_size=chosen(batch_size, full.variance.text_batch_size),
+        ),
+    )

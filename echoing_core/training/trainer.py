@@ -6,13 +6,13 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from echoing_core.errors import ConfigError
+from echoing_core.models.encoders import Encoder
 from echoing_core.models.losses import MatchingLoss
 from echoing_core.training.batches import Batches, EchoBatch, StepBatch, TextBatch
 from echoing_core.training.distributed import (
@@ -45,7 +45,7 @@ class Trainer:
 
     def __init__(
         self,
-        encoder: Any,
+        encoder: Encoder,
         batches: Batches,
         config: RunConfig,
         *,
@@ -68,17 +68,17 @@ class Trainer:
             {"encoder": encoder, "text_loss": self.text_loss, "echo_loss": self.echo_loss}
         )
         self.modules.to(self.world.device)
-        self.average: Any = None
+        self.average: Encoder | None = None
         if config.optimiser.average_decay > 0:
             self.average = copy.deepcopy(encoder)
             self.average.requires_grad_(False)
-        self.optimiser = _adamw(self.modules, config.optimiser)
+        self.optimiser = build_optimiser(self.modules, config.optimiser)
         self.done = 0
         self._dtype = next(encoder.parameters()).dtype
         self._autocast = _is_bfloat16(config.precision, self.world.device)
 
     @property
-    def result(self) -> Any:
+    def result(self) -> Encoder:
         """The encoder that the run is for: the average where one is kept."""
         return self.encoder if self.average is None else self.average
 
@@ -91,14 +91,14 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         logged: dict[str, float] = {"lr": rate}
         with joined_statistics(self.encoder, self.world):
-            for part, batch in enumerate(batches):
+            for number, batch in enumerate(batches):
                 # Dropout follows from the step, too, so that a resumed run drops the same.
-                torch.manual_seed(self._mixed_seed(part))
+                torch.manual_seed(self._dropout_seed(number))
                 # Term by term: the gradients add up, and only one term's activations are held.
                 for weight, term in self._terms(batch):
-                    value, told = term()
+                    value, figures = term()
                     torch.autograd.backward(weight * value / len(batches))
-                    for name, number in (*told.items(), ("loss", weight * value.item())):
+                    for name, number in (*figures.items(), ("loss", weight * value.item())):
                         logged[name] = logged.get(name, 0.0) + number / len(batches)
         parameters = [p for p in self.modules.parameters() if p.requires_grad]
         average_gradients(parameters, self.world)
@@ -127,12 +127,12 @@ class Trainer:
 
     def _terms(self, batch: StepBatch) -> list[tuple[float, Term]]:
         weight = self.config.objective.text_weight if self.batches.echo is not None else 1.0
-        found: list[tuple[float, Term]] = []
+        terms: list[tuple[float, Term]] = []
         if batch.text is not None:
-            found.append((weight, partial(self._text_term, batch.text)))
+            terms.append((weight, partial(self._text_term, batch.text)))
         if batch.echo is not None:
-            found.append((1.0 - weight, partial(self._echo_term, batch.echo)))
-        return found
+            terms.append((1.0 - weight, partial(self._echo_term, batch.echo)))
+        return terms
 
     def _text_term(self, batch: TextBatch) -> tuple[Tensor, dict[str, float]]:
         device, n_ecgs = self.world.device, batch.match.shape[0]
@@ -218,8 +218,9 @@ class Trainer:
         )
         self.done = step
 
-    def _mixed_seed(self, part: int) -> int:
-        mixed = np.random.SeedSequence((self.config.seed, self.done, part, self.world.rank))
+    def _dropout_seed(self, number: int) -> int:
+        """Of batch ``number`` of this step, in this process: processes drop different units."""
+        mixed = np.random.SeedSequence((self.config.seed, self.done, number, self.world.rank))
         return int(mixed.generate_state(1, np.uint64)[0])
 
     def _set_rate(self) -> float:
@@ -239,8 +240,9 @@ class Trainer:
                 self.average.parameters(), self.encoder.parameters(), strict=True
             ):
                 slow.lerp_(fast, 1.0 - decay)
-            for kept, current in zip(self.average.buffers(), self.encoder.buffers(), strict=True):
-                kept.copy_(current)
+            # Statistics of BatchNorm are averages already.
+            for buffer, current in zip(self.average.buffers(), self.encoder.buffers(), strict=True):
+                buffer.copy_(current)
 
 
 def rate_factor(step: int, n_steps: int, settings: OptimiserConfig) -> float:
@@ -251,7 +253,7 @@ def rate_factor(step: int, n_steps: int, settings: OptimiserConfig) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, n_steps - warmup)))
 
 
-def _adamw(modules: nn.Module, settings: OptimiserConfig) -> torch.optim.AdamW:
+def build_optimiser(modules: nn.Module, settings: OptimiserConfig) -> torch.optim.AdamW:
     """Weight decay on matrices only, unless asked otherwise: elsewhere it has no meaning."""
     parameters = [p for p in modules.parameters() if p.requires_grad]
     decayed = [p for p in parameters if settings.decay_vectors or p.ndim > 1]

@@ -6,10 +6,12 @@ itself, or it shrinks its own target.
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,25 +19,67 @@ from torch.nn import functional
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.models.encoders import DualEncoder
 from echoing_core.models.losses import displacement_nll, lost_share, sum_nll
+from echoing_core.models.tokenizer import ReportTokenizer
 from echoing_core.models.variance_head import HOP, lead_statistics
 from echoing_core.progress import SILENT, Progress
-from echoing_core.training.sampling import Sampler, ViewBatch
-from echoing_core.training.settings import TrainingConfig
-
-logger = logging.getLogger(__name__)
-
-Log = Callable[[int, Mapping[str, float]], None]
-"""Called with step and figures."""
+from echoing_core.signals.scaling import LeadScaler
+from echoing_core.training.augmentation import rescale, spoil
+from echoing_core.training.batches import (
+    Source,
+    rows_per_source,
+    scaled_tensors,
+    sentences_of,
+)
+from echoing_core.training.run import Log
+from echoing_core.training.settings import OptimiserConfig, VarianceConfig
+from echoing_core.training.trainer import build_optimiser
 
 _WHERE_WEIGHT = 3.0
+"""Of the cross-entropy of where the signal is lost, beside the likelihoods of sigma^2."""
+
+_WARMUP_STEPS = 50
 _BATCHES_FOR_AXES = 40
-_BATCHES_FOR_FAMILIARITY = 60
+_BATCHES_FOR_NOVELTY = 60
+
+
+def learn_variance(
+    encoder: DualEncoder,
+    sources: Sequence[Source],
+    scaler: LeadScaler,
+    tokenizer: ReportTokenizer,
+    config: VarianceConfig,
+    *,
+    seed: int,
+    progress: Progress = SILENT,
+    log: Log | None = None,
+) -> None:
+    """Learn sigma^2 anew, in place, whatever the variance heads had learnt before.
+
+    Parameters
+    ----------
+    encoder : DualEncoder
+        Its means stay as they are, up to a rotation of the space.
+    sources : sequence of Source
+        Well recorded ECGs: what is done to them must be all that is wrong with them.
+    scaler : LeadScaler
+    tokenizer : ReportTokenizer
+    config : VarianceConfig
+    seed : int
+        Of the run. The stage draws from generators of its own, so it is the same with a space
+        just trained and with one read from a folder.
+    progress : Progress
+    log : callable, optional
+    """
+    torch.manual_seed(seed + 1)
+    encoder.renew_variance()
+    sampler = Sampler(sources, scaler, tokenizer, np.random.default_rng(seed + 1))
+    train_variance(encoder, sampler, config, progress=progress, log=log)
 
 
 def train_variance(
     encoder: DualEncoder,
     sampler: Sampler,
-    config: TrainingConfig,
+    config: VarianceConfig,
     *,
     progress: Progress = SILENT,
     log: Log | None = None,
@@ -50,23 +94,32 @@ def train_variance(
     a mean that has learnt to live without leads, and yet misleads whoever looks at it. `sum_nll`
     holds the sum. The text's head learns how far the mean of what is left of a report lies from
     the whole's.
+
+    Parameters
+    ----------
+    encoder : DualEncoder
+    sampler : Sampler
+    config : VarianceConfig
+    progress : Progress
+    log : callable, optional
+        Called with the step, counted over all heads, and its figures.
     """
     encoder.eval()
     encoder.requires_grad_(False)
-    axes, variances = _error_axes(encoder.ecg, sampler, config.variance_batch_size)
+    axes, variances = _error_axes(encoder.ecg, sampler, config.batch_size)
     encoder.rotate(axes)
     encoder.ecg.variance_head.start_from(variances)
     ecg_head, text_head = encoder.ecg.variance_head, encoder.text.variance_head
 
     def where_loss() -> tuple[Tensor, dict[str, float]]:
-        batch = sampler.views(config.variance_batch_size)
+        batch = sampler.views(config.batch_size)
         lost = lost_share(batch.clean, batch.seen, HOP)
         _, logit = ecg_head.look(ecg_head.frames(*batch.seen), lead_statistics(*batch.seen))
         where = functional.binary_cross_entropy_with_logits(logit, lost)
         return where, {"where": where.item()}
 
     def ecg_loss() -> tuple[Tensor, dict[str, float]]:
-        batch = sampler.views(config.variance_batch_size)
+        batch = sampler.views(config.batch_size)
         lost = lost_share(batch.clean, batch.seen, HOP)
         with torch.no_grad():
             squared = _reading_errors(encoder.ecg, batch, lost)
@@ -80,7 +133,7 @@ def train_variance(
         return nll + whole + _WHERE_WEIGHT * where, {**terms, "moved": moved, "sigma2": sigma2}
 
     def text_loss() -> tuple[Tensor, dict[str, float]]:
-        batch = sampler.text_views(config.batch_size)
+        batch = sampler.text_views(config.text_batch_size)
         with torch.no_grad():
             whole, _ = encoder.text(*batch.whole)
         left, log_var = encoder.text(*batch.left)
@@ -96,8 +149,8 @@ def train_variance(
 
     stages = (
         (ecg_head, where_loss, config.where_steps),
-        (ecg_head, ecg_loss, config.variance_steps),
-        (text_head, text_loss, config.text_variance_steps),
+        (ecg_head, ecg_loss, config.steps),
+        (text_head, text_loss, config.text_steps),
     )
     total, done = sum(steps for _, _, steps in stages), 0
     for head, loss_of_batch, steps in stages:
@@ -107,13 +160,13 @@ def train_variance(
             progress(done + step + 1, total)
         done += steps
     encoder.requires_grad_(False)
-    _learn_what_is_familiar(encoder.ecg, sampler, config.variance_batch_size)
+    _fit_novelty(encoder.ecg, sampler, config.batch_size)
 
 
-def _learn_what_is_familiar(ecg: CompactEcgEncoder, sampler: Sampler, batch_size: int) -> None:
+def _fit_novelty(ecg: CompactEcgEncoder, sampler: Sampler, batch_size: int) -> None:
     trunks = []
     with torch.no_grad():
-        for _ in range(_BATCHES_FOR_FAMILIARITY):
+        for _ in range(_BATCHES_FOR_NOVELTY):
             batch = sampler.views(batch_size)
             trunks.append(ecg.trunk_of(ecg.frame_maps(*batch.seen)))
     ecg.novelty.fit(torch.cat(trunks))
@@ -123,15 +176,15 @@ def _fitting(
     head: nn.Module,
     loss_of_batch: Callable[[], tuple[Tensor, dict[str, float]]],
     steps: int,
-    config: TrainingConfig,
+    config: VarianceConfig,
 ) -> Iterator[dict[str, float]]:
     """Fit a head in place, and give what each step is to log."""
     head.requires_grad_(True)
-    optimiser = torch.optim.AdamW(
-        _parameter_groups([head], config.weight_decay), lr=config.variance_lr
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warmup_cosine(50, steps))
-    for _ in range(steps):
+    settings = OptimiserConfig(lr=config.lr, weight_decay=config.weight_decay, beta2=0.999)
+    optimiser = build_optimiser(head, settings)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = config.lr * _rate_factor(step, steps)
         # Only the head's own normalisation learns; the trunk's statistics stay as they are.
         head.train()
         loss, terms = loss_of_batch()
@@ -139,9 +192,16 @@ def _fitting(
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(head.parameters(), config.clip_norm)
         optimiser.step()
-        schedule.step()
         head.eval()
         yield terms
+
+
+def _rate_factor(step: int, n_steps: int) -> float:
+    """Share of the learning rate: linear over the first steps, then half a cosine to 0."""
+    if step < _WARMUP_STEPS:
+        return (step + 1) / _WARMUP_STEPS
+    # Not `trainer.rate_factor`: its warm-up starts elsewhere, and it rounds in another order.
+    return 0.5 * (1.0 + math.cos(math.pi * ((step - _WARMUP_STEPS) / (n_steps - _WARMUP_STEPS))))
 
 
 def _reading_errors(ecg: CompactEcgEncoder, batch: ViewBatch, lost: Tensor) -> Tensor:
@@ -173,19 +233,100 @@ def _error_axes(ecg: CompactEcgEncoder, sampler: Sampler, batch_size: int) -> tu
     return axes.flip(1).to(kind), values.flip(0).clamp_min(0.0).to(kind)
 
 
-def _parameter_groups(modules: Iterable[nn.Module], weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay on matrices only: on biases, norms and scales it has no meaning."""
-    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+@dataclass(frozen=True)
+class ViewBatch:
+    """The same windows twice: as recorded, and degraded."""
+
+    clean: tuple[Tensor, Tensor]
+    seen: tuple[Tensor, Tensor]
 
 
-def _warmup_cosine(warmup: int, steps: int) -> Callable[[int], float]:
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+@dataclass(frozen=True)
+class TextViewBatch:
+    """The same reports twice, as (token_ids, token_mask): whole, and what is left of them."""
 
-    return factor
+    whole: tuple[Tensor, Tensor]
+    left: tuple[Tensor, Tensor]
+
+
+class Sampler:
+    """Draws batches; every source is walked through in shuffled order before it repeats."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        scaler: LeadScaler,
+        tokenizer: ReportTokenizer,
+        rng: np.random.Generator,
+    ) -> None:
+        self.sources = [source for source in sources if len(source)]
+        self.scaler = scaler
+        self.tokenizer = tokenizer
+        self.rng = rng
+        self._queues = [np.zeros(0, dtype=np.int64) for _ in self.sources]
+
+    def views(self, batch_size: int) -> ViewBatch:
+        """One batch for the variance of ECGs."""
+        clean_signals, clean_masks, signals, masks = [], [], [], []
+        for source, row in self._draw(batch_size):
+            base = rescale(source.signal_mv[row], self.rng)
+            signal, mask = spoil(base, source.valid[row], self.rng)
+            clean_signals.append(base)
+            clean_masks.append(source.valid[row])
+            signals.append(signal)
+            masks.append(mask)
+        return ViewBatch(
+            scaled_tensors(self.scaler, clean_signals, clean_masks),
+            scaled_tensors(self.scaler, signals, masks),
+        )
+
+    def text_views(self, batch_size: int) -> TextViewBatch:
+        """One batch for the variance of texts: reports, and what is left of them."""
+        whole, left = [], []
+        for source, row in self._draw(batch_size):
+            report = source.report(row, self.rng)
+            whole.append(report)
+            left.append(self._garbled(report))
+        return TextViewBatch(self._tokens(whole), self._tokens(left))
+
+    def _garbled(self, report: str) -> str:
+        """A report of which sentences are missing, or words nobody knows; at times as it is."""
+        rng = self.rng
+        sentences = sentences_of(report)
+        if len(sentences) > 1 and rng.random() < 0.6:
+            kept = np.sort(rng.permutation(len(sentences))[: int(rng.integers(1, len(sentences)))])
+            sentences = [sentences[i] for i in kept]
+        words = " ".join(sentences).split()
+        if rng.random() < 0.15:
+            first = int(rng.integers(len(words)))
+            words = words[first : first + int(rng.integers(1, 3))]
+        if rng.random() < 0.4:
+            strange = rng.random(len(words)) < rng.random()
+            words = [
+                _made_up_word(rng) if is_strange else word
+                for word, is_strange in zip(words, strange, strict=True)
+            ]
+        return " ".join(words)
+
+    def _tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        ids, mask = self.tokenizer.encode(texts)
+        return torch.from_numpy(ids), torch.from_numpy(mask)
+
+    def _draw(self, batch_size: int) -> list[tuple[Source, int]]:
+        drawn: list[tuple[Source, int]] = []
+        counts = rows_per_source(batch_size, [source.share for source in self.sources])
+        for i, (source, n) in enumerate(zip(self.sources, counts, strict=True)):
+            drawn.extend((source, int(row)) for row in self._next_rows(i, n))
+        return drawn
+
+    def _next_rows(self, i: int, n: int) -> npt.NDArray[np.int64]:
+        while len(self._queues[i]) < n:
+            shuffled = self.rng.permutation(len(self.sources[i]))
+            self._queues[i] = np.concatenate([self._queues[i], shuffled])
+        rows, self._queues[i] = self._queues[i][:n], self._queues[i][n:]
+        return rows
+
+
+def _made_up_word(rng: np.random.Generator) -> str:
+    letters = rng.integers(ord("a"), ord("z") + 1, size=int(rng.integers(3, 11)))
+    return "".join(chr(letter) for letter in letters)

@@ -1,7 +1,7 @@
-"""Table 5 of the paper: four ways to train, alike in all else, several seeds each.
+"""Table 5 of the article: four ways to train, alike in all else, several seeds each.
 
 InfoNCE on ECG-text pairs, the same with the echo teacher, PCME++, and PCME++ with the teacher.
-PCME++ is trained as the paper words it, its distance (CSD) inside InfoNCE; PCME++'s own loss, which
+PCME++ is trained as the article words it, its distance (CSD) inside InfoNCE; PCME++'s own loss, which
 the published configuration names, stands by as two rows more.
 Data, split, steps, batch size, views, encoder sizes and test patients are the same for all; a seed
 changes first weights, order and views. Each run's raw scores are kept, one file a run, so that a
@@ -31,22 +31,35 @@ from echoing_core.echo.measuring import BINARY_PROMPTS
 from echoing_core.echo.store import EchoEmbeddings
 from echoing_core.echo.teacher import EchoTeacher
 from echoing_core.embed.encode import encode_batch, encode_texts
+from echoing_core.embed.questions import question_margins
 from echoing_core.errors import ConfigError
-from echoing_core.evaluate.protocols.data import questions_of
-from echoing_core.evaluate.protocols.over_seeds import (
-    Ablation,
-    SeedScores,
+from echoing_core.evaluate.protocols.ablation_tables import (
+    PAIR,
+    RunScores,
     TestSet,
     over_seeds,
     paired_over_seeds,
     table_5,
 )
-from echoing_core.evaluate.protocols.tables import percent
+from echoing_core.evaluate.protocols.data import questions_of
 from echoing_core.metrics.bootstrap import Estimate
-from echoing_core.metrics.distances import cosine, csd
-from echoing_core.metrics.scores import auroc, pair_ranks, same_text_ranks
-from echoing_core.models.config import EcgEncoderConfig, LossConfig, ModelConfig, TextEncoderConfig
+from echoing_core.metrics.results import Experiment, Table, with_interval
+from echoing_core.metrics.scores import (
+    COSINE,
+    CSD,
+    EXACT_PAIR,
+    SAME_TEXT,
+    auroc,
+    text_to_ecg_ranks,
+)
+from echoing_core.models.config import (
+    EcgEncoderConfig,
+    LossConfig,
+    ModelConfig,
+    TextEncoderConfig,
+)
 from echoing_core.progress import SILENT, Progress
+from echoing_core.records import BoolArray
 from echoing_core.simulate import SimulationConfig
 from echoing_core.training.paired import (
     TrainingInputs,
@@ -61,7 +74,6 @@ from echoing_core.training.settings import (
     RunConfig,
     ViewConfig,
 )
-from echoing_core.zeroshot.closed_form import margins
 from echoing_core.zeroshot.prompts import PromptSet
 
 logger = logging.getLogger(__name__)
@@ -112,6 +124,18 @@ OWN_LOSS = (
 
 KNOWN = METHODS + OWN_LOSS
 
+ACROSS_LOSSES = ("pcmepp", "infonce")
+COMPARED = (
+    ("infonce_echo", "infonce"),
+    ("pcmepp_echo", "pcmepp"),
+    ("pcmepp_bce_echo", "pcmepp_bce"),
+    ACROSS_LOSSES,
+)
+"""Methods that are subtracted from each other: with and without the teacher, and two losses."""
+
+OWN_WORDS, TEACHERS_WORDS = "its own words", "the teacher's"
+"""In which an echo label is asked."""
+
 
 @dataclass(frozen=True)
 class AblationConfig:
@@ -123,7 +147,7 @@ class AblationConfig:
     ecg, text : configs
         Smaller than the demo's: twelve runs are to end within an hour or two on two cores.
     echo_share : float
-        Share of the training patients who had an echocardiogram (in the paper 814 of some 88,000
+        Share of the training patients who had an echocardiogram (in the article 814 of some 88,000
         ECGs).
     infonce_scale, csd_scale, pcmepp_scale, pcmepp_shift : float
         Where the learnt constants of the losses begin.
@@ -174,27 +198,6 @@ class AblationConfig:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class RunScores:
-    """What one trained model says of the test patients.
-
-    Attributes
-    ----------
-    margins : mapping of str to ndarray, shape (n_test,)
-        By label, with prompts in the model's own words; ``"teacher:<label>"`` with the echo
-        teacher's sentences, through its text encoder, against the ECG's mu.
-    ranks : mapping of str to ndarray of int, shape (n_gallery,)
-        Of each report's ECG in the gallery, the first `GALLERY_N` test ECGs: ``"pair"`` and
-        ``"same text"`` by the distance that the loss uses (CSD, or cosine for InfoNCE).
-    sigma2 : ndarray, shape (n_test,)
-    """
-
-    margins: Mapping[str, Floats]
-    ranks: Mapping[str, npt.NDArray[np.int64]]
-    sigma2: Floats
-    minutes: float
-
-
 def run_ablation(
     folder: Path,
     studies: StudySet,
@@ -214,8 +217,17 @@ def run_ablation(
         Holds ``<method>-<seed>.npz``, one a run.
     studies : StudySet
         All splits.
+    echo : EchoEmbeddings
+        Of the training studies; which of them a method sees, `with_echo` chooses.
+    prompts : sequence of PromptSet
+        Those whose label the test patients know with both answers.
+    config : AblationConfig
     sides : mapping of label to (yes, no), optional
         As `teacher_sides` gives them.
+
+    methods : sequence of Method
+    progress : Progress, optional
+        Counts runs.
 
     Returns
     -------
@@ -225,7 +237,7 @@ def run_ablation(
     _check_same_study(folder, studies, echo, config)
     test = studies.where((studies.table["split"] == "test").to_numpy())
     prompts = questions_of(test, prompts)
-    found: dict[str, list[RunScores]] = {}
+    runs: dict[str, list[RunScores]] = {}
     total, done = len(methods) * len(config.seeds), 0
     # Seed by seed, so that a study cut off early has all rows for the first seeds.
     for seed in config.seeds:
@@ -236,10 +248,10 @@ def run_ablation(
                     path,
                     _one_run(method, seed, studies, test, echo, prompts, config, sides or {}),
                 )
-            found.setdefault(method.key, []).append(_load(path))
+            runs.setdefault(method.key, []).append(_load(path))
             done += 1
             progress.stage("runs")(done, total)
-    return found
+    return runs
 
 
 def cohort_of(
@@ -292,54 +304,28 @@ def teacher_sides(teacher: EchoTeacher) -> dict[str, tuple[Floats, Floats]]:
     }
 
 
-@dataclass(frozen=True, eq=False)
-class AblationReport:
-    """The four rows by the model's own words, and those with a teacher by the teacher's."""
-
-    tables: Ablation
-    gains: Mapping[tuple[str, str, str], Estimate]
-    minutes: Mapping[str, float]
-    settings: Mapping[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return {
-            **self.tables.to_dict(),
-            "echo_labels": [
-                {"question": label, "words": words, "figure": name} | dataclasses.asdict(estimate)
-                for (label, words, name), estimate in self.gains.items()
-            ],
-            "minutes_a_run": dict(self.minutes),
-            "settings": dict(self.settings),
-        }
-
-    def to_markdown(self) -> str:
-        """Table 5, and what the teacher adds by question."""
-        lines = ["| Question | Asked in | Figure | Percent |", "|---|---|---|---|"]
-        for (label, words, name), estimate in self.gains.items():
-            signed = " minus " in name
-            lines.append(f"| {label} | {words} | {name} | {percent(estimate, signed=signed)} |")
-        return (
-            self.tables.to_markdown()
-            + "\n### What the echo teacher adds, by question (AUROC)\n\n"
-            + "\n".join(lines)
-            + "\n"
-        )
-
-
-def report_ablation(
-    found: Mapping[str, Sequence[RunScores]],
+def measure_ablation(
+    runs: Mapping[str, Sequence[RunScores]],
     studies: StudySet,
     config: AblationConfig,
     *,
     n_resamples: int = 1000,
-) -> AblationReport:
-    """Tables of what `run_ablation` found.
+) -> Experiment:
+    """Make tables of what `run_ablation` returned.
 
     Parameters
     ----------
+    runs : mapping of method key to sequence of RunScores
     studies : StudySet
         The same as there.
+    config : AblationConfig
+    n_resamples : int
+
+    Returns
+    -------
+    Experiment
+        Table 5, and what the echo teacher adds to each echo label, asked in the model's own words
+        and in the teacher's.
     """
     test = studies.where((studies.table["split"] == "test").to_numpy())
     table, gallery = test.table, test.table["patient_id"][:GALLERY_N]
@@ -349,19 +335,9 @@ def report_ablation(
         for name in test.label_columns
     }
     names = {method.key: method.name for method in KNOWN}
-    rows = {
-        names[key]: [SeedScores(run.margins, run.ranks["pair"]) for run in runs]
-        for key, runs in found.items()
-    }
-    pairs = [
-        ("infonce_echo", "infonce"),
-        ("pcmepp_echo", "pcmepp"),
-        ("pcmepp_bce_echo", "pcmepp_bce"),
-        ("pcmepp", "infonce"),
-    ]
-    compare = [(names[a], names[b]) for a, b in pairs if a in found and b in found]
-    tables = table_5(
-        rows,
+    pairs = [(a, b) for a, b in COMPARED if a in runs and b in runs]
+    table_of_5 = table_5(
+        {names[key]: of_method for key, of_method in runs.items()},
         TestSet(
             truth=truth,
             patients=patients,
@@ -369,47 +345,91 @@ def report_ablation(
             source=str(table["source"].iloc[0]),
             simulated=bool(table["simulated"].all()),
         ),
-        compare=compare,
+        compare=[(names[a], names[b]) for a, b in pairs],
         probabilistic={method.name: method.loss != "infonce" for method in KNOWN},
         n_resamples=n_resamples,
     )
+    gains = _echo_gains(runs, names, pairs, truth, patients, n_resamples)
+    of_teacher = Table(
+        "What the echo teacher adds, by question (AUROC)",
+        ["Question", "Asked in", "Figure", "Percent"],
+        [
+            [label, words, name, with_interval(e, percent=True, signed=" minus " in name)]
+            for (label, words, name), e in gains.items()
+        ],
+        [
+            {"question": label, "words": words, "figure": name} | dataclasses.asdict(e)
+            for (label, words, name), e in gains.items()
+        ],
+        rule="---",
+    )
+    further = {
+        "echo_labels": of_teacher.records,
+        "minutes_a_run": {
+            names[key]: float(np.mean([run.minutes for run in of_method]))
+            for key, of_method in runs.items()
+        },
+        "settings": to_mapping(config),
+    }
+    return dataclasses.replace(
+        table_of_5,
+        tables=(*table_of_5.tables, of_teacher),
+        content=table_of_5.to_dict() | further,
+    )
+
+
+def _echo_gains(
+    runs: Mapping[str, Sequence[RunScores]],
+    names: Mapping[str, str],
+    pairs: Sequence[tuple[str, str]],
+    truth: Mapping[str, Floats],
+    patients: npt.NDArray[np.str_],
+    n_resamples: int,
+) -> dict[tuple[str, str, str], Estimate]:
+    """AUROC of each echo label by (label, whose words, method or difference)."""
     gains: dict[tuple[str, str, str], Estimate] = {}
     for label in TEACHER_NO:
         known = np.isfinite(truth[label])
-        yes, people = truth[label][known] > 0.5, patients[known]
+        yes, people, teacher = truth[label][known] > 0.5, patients[known], f"teacher:{label}"
 
-        def of(key: str, name: str, known: npt.NDArray[np.bool_] = known) -> list[Floats]:
-            return [run.margins[name][known] for run in found[key]]
+        def of(key: str, name: str, known: BoolArray = known) -> list[Floats]:
+            return [run.margins[name][known] for run in runs[key]]
 
-        for key, runs in found.items():
-            for name, words in ((label, "its own words"), (f"teacher:{label}", "the teacher's")):
-                if name in runs[0].margins:
+        for key in runs:
+            for name, words in ((label, OWN_WORDS), (teacher, TEACHERS_WORDS)):
+                if name in runs[key][0].margins:
                     gains[label, words, names[key]] = over_seeds(
                         auroc, yes, of(key, name), people, n_resamples=n_resamples
                     )
-        for a, b in pairs[:3]:
-            if a in found and b in found:
-                gains[label, "its own words", f"{names[a]} minus {names[b]}"] = paired_over_seeds(
-                    auroc, yes, of(a, label), of(b, label), people, n_resamples=n_resamples
+        for a, b in pairs:
+            # A teacher is what tells the two of a pair apart; the losses are compared in Table 5.
+            if (a, b) == ACROSS_LOSSES:
+                continue
+            difference = f"{names[a]} minus {names[b]}"
+            gains[label, OWN_WORDS, difference] = paired_over_seeds(
+                auroc, yes, of(a, label), of(b, label), people, n_resamples=n_resamples
+            )
+            if teacher in runs[a][0].margins:
+                gains[label, TEACHERS_WORDS, f"{difference} in its own"] = paired_over_seeds(
+                    auroc, yes, of(a, teacher), of(b, label), people, n_resamples=n_resamples
                 )
-                teacher_said = f"teacher:{label}"
-                if teacher_said in found[a][0].margins:
-                    gains[label, "the teacher's", f"{names[a]} minus {names[b]} in its own"] = (
-                        paired_over_seeds(
-                            auroc,
-                            yes,
-                            of(a, teacher_said),
-                            of(b, label),
-                            people,
-                            n_resamples=n_resamples,
-                        )
-                    )
-    minutes = {names[k]: float(np.mean([run.minutes for run in v])) for k, v in found.items()}
-    return AblationReport(tables, gains, minutes, to_mapping(config))
+    return gains
 
 
 def with_echo(studies: StudySet, share: float) -> list[str]:
-    """Training studies of a share of the patients, chosen by a hash of the patient's name."""
+    """Choose the training studies of a share of the patients, by a hash of the patient's name.
+
+    Parameters
+    ----------
+    studies : StudySet
+    share : float
+        0..1.
+
+    Returns
+    -------
+    list of str
+        Their ``study_id``.
+    """
     table = studies.table[studies.table["split"] == "train"]
     pairs = zip(table["study_id"], table["patient_id"], strict=True)
     return [str(study) for study, patient in pairs if _unit_hash(str(patient)) < share]
@@ -459,26 +479,41 @@ def scores_of(
     sides: Mapping[str, tuple[Floats, Floats]],
     minutes: float,
 ) -> RunScores:
-    """Score a trained model on test patients."""
+    """Score a trained model on test patients.
+
+    Parameters
+    ----------
+    inputs : TrainingInputs
+        What the model was trained from.
+    trained : TrainedPair
+    test : StudySet
+    prompts : sequence of PromptSet
+    sides : mapping of label to (yes, no)
+        As `teacher_sides` gives them; empty for a model that saw no teacher.
+    minutes : float
+        Of training.
+
+    Returns
+    -------
+    RunScores
+    """
     model = as_checkpoint(inputs, trained)
     ecg = encode_batch(model.encoder.ecg, model.scaler, test.signal_mv, test.valid)
     reports = [str(text) for text in test.table["report"][:GALLERY_N]]
     text, gallery = encode_texts(model, reports), ecg[:GALLERY_N]
-    deterministic = inputs.config.loss.name == "infonce"
-    distance = (
-        1.0 - cosine(text.mu, gallery.mu)
-        if deterministic
-        else csd(text.mu, text.log_var, gallery.mu, gallery.log_var)
-    )
-    said: dict[str, Floats] = {}
-    for item in prompts:
-        yes, no = (encode_texts(model, side) for side in (item.positive, item.negative))
-        said[str(item.label)] = np.asarray(margins(ecg, yes, no)[0], dtype=np.float64)
+    # A model is searched by the distance that it was trained with.
+    order = COSINE if inputs.config.loss.name == "infonce" else CSD
+    margins = {
+        str(question.label): question_margins(model, ecg, question)[0] for question in prompts
+    }
     for label, (yes_mu, no_mu) in sides.items():
         direction = _unit(yes_mu.mean(0)) - _unit(no_mu.mean(0))
-        said[f"teacher:{label}"] = ecg.mu.astype(np.float64) @ direction
-    ranks = {"pair": pair_ranks(distance), "same text": same_text_ranks(distance, reports, reports)}
-    return RunScores(said, ranks, ecg.uncertainty, minutes)
+        margins[f"teacher:{label}"] = ecg.mu.astype(np.float64) @ direction
+    ranks = {
+        key: text_to_ecg_ranks(text, gallery, reports, order=order, hit=hit)
+        for key, hit in ((PAIR, EXACT_PAIR), (SAME_TEXT, SAME_TEXT))
+    }
+    return RunScores(margins, ranks, ecg.uncertainty, minutes)
 
 
 def _check_same_study(

@@ -23,7 +23,7 @@ from echoing_core.echo.store import EchoEmbeddings, save_echo_embeddings
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.models.checkpoint import load_checkpoint
 from echoing_core.training.paired import pair_with_echo, project_echo
-from echoing_core.training.preset_files import PRESETS, load_preset
+from echoing_core.training.settings import PRESETS, load_preset
 from tests.conftest import ROOT
 
 SMALL = [

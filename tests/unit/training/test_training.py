@@ -21,12 +21,18 @@ from echoing_core.training.augmentation import (
     drop_leads,
     lose_contact,
 )
-from echoing_core.training.batches import Batches, TextBatch
-from echoing_core.training.demo import first_stage
+from echoing_core.training.batches import Batches, Source, TextBatch, sentences_of
 from echoing_core.training.run import TrainedPair, train
-from echoing_core.training.sampling import Sampler, Source, sentences_of
-from echoing_core.training.settings import TrainingConfig
-from echoing_core.training.variance_stage import train_variance
+from echoing_core.training.settings import (
+    OptimiserConfig,
+    RunConfig,
+    VarianceConfig,
+    ViewConfig,
+    demo_recipe,
+    load_preset,
+)
+from echoing_core.training.trainer import rate_factor
+from echoing_core.training.variance_stage import Sampler, train_variance
 
 SLOW, FAST = "sinus bradycardia", "sinus tachycardia"
 
@@ -53,10 +59,10 @@ def _sampler(*sources: Source) -> Sampler:
     return Sampler(sources, scaler, tokenizer, np.random.default_rng(0))
 
 
-def _batches(config: TrainingConfig, *sources: Source) -> Batches:
+def _batches(config: RunConfig, *sources: Source) -> Batches:
     scaler = LeadScaler(np.zeros(12), np.full(12, 0.3))
     tokenizer = train_tokenizer([SLOW, FAST] * 2, 80, 12)
-    return Batches(sources, scaler, tokenizer, first_stage(config))
+    return Batches(sources, scaler, tokenizer, config)
 
 
 def _texts(batches: Batches, number: int = 0) -> TextBatch:
@@ -65,13 +71,12 @@ def _texts(batches: Batches, number: int = 0) -> TextBatch:
     return batch
 
 
-def _space(config: TrainingConfig, *sources: Source, **kwargs: object) -> TrainedPair:
-    settings = first_stage(config)
+def _space(config: RunConfig, *sources: Source, **kwargs: object) -> TrainedPair:
     batches = _batches(config, *sources)
-    return train(DualEncoder(config.model), batches, settings, **kwargs)  # type: ignore[arg-type]
+    return train(DualEncoder(config.model), batches, config, **kwargs)  # type: ignore[arg-type]
 
 
-def _config(steps: int) -> TrainingConfig:
+def _config(steps: int) -> RunConfig:
     model = ModelConfig(
         dim=8,
         ecg=EcgEncoderConfig(
@@ -87,18 +92,25 @@ def _config(steps: int) -> TrainingConfig:
             hidden=16, n_layers=1, n_heads=2, ffn=16, vocab_size=80, max_tokens=12, dropout=0.0
         ),
     )
-    return TrainingConfig(
+    return RunConfig(
+        seed=20261121,
         steps=steps,
         batch_size=16,
-        lr=3e-3,
-        warmup_steps=2,
-        where_steps=steps,
-        variance_steps=steps,
-        variance_batch_size=8,
-        text_variance_steps=steps,
+        precision="float32",
+        optimiser=OptimiserConfig(
+            lr=3e-3, warmup_share=2 / steps, warmup_start=0.5, average_decay=0.995
+        ),
+        views=ViewConfig(kind="device", corrupt_share=0.4, lead_subset_share=0.25),
         loss=LossConfig("pcmepp"),
         model=model,
+        variance=VarianceConfig(
+            where_steps=steps, steps=steps, text_steps=steps, batch_size=8, text_batch_size=16
+        ),
     )
+
+
+def _with_views(config: RunConfig, **changes: float) -> RunConfig:
+    return dataclasses.replace(config, views=dataclasses.replace(config.views, **changes))  # type: ignore[arg-type]
 
 
 def test_equal_texts_are_one_column_with_all_their_matches() -> None:
@@ -112,7 +124,7 @@ def test_a_part_of_a_report_matches_every_report_that_says_it() -> None:
     reports = ["sinus rhythm. normal ecg.", "sinus rhythm. lbbb. abnormal ecg."]
     plain = _source(2)
     source = Source("s", plain.signal_mv, plain.valid, lambda i, _: reports[i], 1.0)
-    config = dataclasses.replace(_config(1), batch_size=2, partial_report_share=1.0)
+    config = _with_views(dataclasses.replace(_config(1), batch_size=2), partial_report_share=1.0)
     batches = _batches(config, source)
     both_matched = 0
     for number in range(20):
@@ -143,11 +155,14 @@ def test_sources_keep_their_shares() -> None:
 def test_the_space_learns_to_tell_slow_from_fast() -> None:
     torch.manual_seed(0)
     # A shorter memory than in earnest: the average must have left its random beginning.
-    config = dataclasses.replace(_config(60), batch_size=32, ema_decay=0.9)
+    config = dataclasses.replace(_config(60), batch_size=32)
+    config = dataclasses.replace(
+        config, optimiser=dataclasses.replace(config.optimiser, average_decay=0.9)
+    )
     losses: list[float] = []
     space = _space(config, _source(64), log=lambda _, row: losses.append(row["loss"]))
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
-    batch = _texts(_batches(dataclasses.replace(config, corrupt_share=0.0), _source(64)))
+    batch = _texts(_batches(_with_views(config, corrupt_share=0.0), _source(64)))
     with torch.inference_mode():
         mu, _ = space.encoder.ecg(batch.scaled, batch.valid)
         text, _ = space.encoder.text(batch.token_ids, batch.token_mask)
@@ -171,7 +186,7 @@ def test_the_second_stage_leaves_every_angle_between_means() -> None:
 
     before, weights = cosines(), {k: v.clone() for k, v in encoder.state_dict().items()}
     rows: list[dict[str, float]] = []
-    train_variance(encoder, sampler, config, log=lambda _, row: rows.append(dict(row)))
+    train_variance(encoder, sampler, config.variance, log=lambda _, row: rows.append(dict(row)))
     assert torch.allclose(cosines(), before, atol=1e-5)
     moved = {k for k, v in encoder.state_dict().items() if not torch.equal(v, weights[k])}
     rotated = ("ecg.mean_head.out.", "text.mean.")
@@ -212,14 +227,7 @@ def test_garbled_reports_lose_sentences_or_words() -> None:
 def test_same_seed_same_weights(loss: str) -> None:
     def run() -> dict[str, torch.Tensor]:
         torch.manual_seed(4)
-        config = TrainingConfig(
-            steps=3,
-            batch_size=8,
-            warmup_steps=1,
-            corrupt_share=0.5,
-            loss=LossConfig(loss),
-            model=_config(1).model,
-        )
+        config = dataclasses.replace(_config(3), batch_size=8, loss=LossConfig(loss))
         return _space(config, _source(16)).encoder.state_dict()
 
     first, second = run(), run()
@@ -261,8 +269,24 @@ def test_no_share_no_change() -> None:
 
 def test_config_round_trip_and_typos() -> None:
     config = _config(3)
-    assert from_mapping(TrainingConfig, to_mapping(config)) == config
+    assert from_mapping(RunConfig, to_mapping(config)) == config
     with pytest.raises(ConfigError, match=r"loss\.nmae"):
-        from_mapping(TrainingConfig, {"loss": {"nmae": "pcmepp"}})
+        from_mapping(RunConfig, {"loss": {"nmae": "pcmepp"}})
     with pytest.raises(ConfigError, match="steps must be int"):
-        from_mapping(TrainingConfig, {"steps": "many"})
+        from_mapping(RunConfig, {"steps": "many"})
+
+
+def test_the_demo_recipe_is_its_preset_and_a_short_one_warms_up_as_the_full_one() -> None:
+    assert to_mapping(demo_recipe()) == {
+        **to_mapping(load_preset("demo")),
+        "optimiser": {**to_mapping(load_preset("demo").optimiser), "warmup_share": 100 / 1400},
+    }
+    short = demo_recipe(steps=20, batch_size=32, seed=3, where_steps=4, variance_steps=5)
+    assert (short.steps, short.batch_size, short.seed) == (20, 32, 3)
+    assert (short.variance.where_steps, short.variance.steps) == (4, 5)
+    assert short.variance.text_batch_size == 32
+    for step in range(20):
+        # 1.2e-5 at the first step, 1.2e-3 at the hundredth.
+        expected = 0.01 + 0.99 * step / 100
+        assert rate_factor(step, short.steps, short.optimiser) == pytest.approx(expected)
+        assert rate_factor(step, 1400, demo_recipe().optimiser) == pytest.approx(expected)

@@ -19,8 +19,9 @@ import torch
 from echoing_core.config import from_mapping, to_mapping
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.progress import Progress
+from echoing_core.training.augmentation import raghu_view
 from echoing_core.training.batches import Batches, StepBatch
-from echoing_core.training.distributed import World
+from echoing_core.training.distributed import World, joined_statistics
 from echoing_core.training.run import flushed_denormals, train
 from echoing_core.training.settings import (
     ObjectiveConfig,
@@ -30,7 +31,6 @@ from echoing_core.training.settings import (
 )
 from echoing_core.training.text_cache import TextStates
 from echoing_core.training.trainer import rate_factor
-from echoing_core.training.warps import raghu_view
 from tests import tiny_run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -228,6 +228,22 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
     assert max(factors) == 1.0
     assert factors[100] == pytest.approx(0.0)
     assert all(a > b for a, b in itertools.pairwise(factors[10:]))
+    # A straight line from the start to the full rate: 0.001 + 0.999 * step / 10.
+    for step, expected in ((1, 0.1009), (2, 0.2008), (5, 0.5005), (9, 0.9001)):
+        assert factors[step] == pytest.approx(expected, rel=1e-12)
+    # Half a cosine: half the rate in the middle of what is left.
+    assert factors[55] == pytest.approx(0.5)
+
+
+def test_each_step_of_the_warm_up_is_taken_at_its_own_rate() -> None:
+    settings = tiny_run.config(
+        steps=10, optimiser=OptimiserConfig(lr=2e-3, warmup_share=0.4, warmup_start=0.2)
+    )
+    run = tiny_run.trainer(settings)
+    for expected in (4e-4, 8e-4, 1.2e-3, 1.6e-3, 2e-3):
+        logged = run.step([run.batches.at(run.done)])["lr"]
+        assert logged == pytest.approx(expected, rel=1e-12)
+        assert {group["lr"] for group in run.optimiser.param_groups} == {logged}
 
 
 def test_bfloat16_gives_nearly_the_same_loss() -> None:
@@ -252,11 +268,12 @@ def test_training_lowers_both_terms() -> None:
 # Resuming
 
 
-@pytest.mark.parametrize("mode", ["joint", "alternate"])
-def test_a_resumed_run_ends_with_the_same_bits(mode: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mode", "dropout"), [("joint", 0.3), ("alternate", 0.0)])
+def test_a_resumed_run_ends_with_the_same_bits(mode: str, dropout: float, tmp_path: Path) -> None:
     settings = tiny_run.config(
         objective=ObjectiveConfig(text_weight=0.7, mode=mode), save_every=2, steps=7
     )
+    settings = tiny_run.with_dropout(settings, dropout)
     whole = _run(settings)
 
     class KilledError(Exception):
@@ -278,6 +295,31 @@ def test_a_resumed_run_ends_with_the_same_bits(mode: str, tmp_path: Path) -> Non
         "00000006",
         "00000007",
     ]
+
+
+def test_dropout_is_a_function_of_seed_and_step() -> None:
+    """Nothing that was drawn before decides which units a step drops."""
+    settings = tiny_run.with_dropout(tiny_run.config(), 0.5)
+
+    def after(n_steps: int, *, seed: int = 5, drawn_before: int = 0) -> torch.Tensor:
+        run = tiny_run.trainer(replace(settings, seed=seed))
+        if seed != settings.seed:
+            run.batches = tiny_run.trainer(settings).batches
+            run.encoder.load_state_dict(tiny_run.trainer(settings).encoder.state_dict())
+        batch = run.batches.at(0)
+        torch.manual_seed(drawn_before)
+        # Weights stay as they are, so steps differ by what they drop alone.
+        run.optimiser.step = lambda: None  # type: ignore[method-assign, assignment]
+        for _ in range(n_steps):
+            run.step([batch])
+        gradient = run.encoder.text.mean.weight.grad
+        assert gradient is not None
+        return gradient
+
+    assert torch.equal(after(1), after(1, drawn_before=99))
+    assert torch.equal(after(2), after(2, drawn_before=99))
+    assert not torch.equal(after(1), after(2)), "each step drops other units"
+    assert not torch.equal(after(1), after(1, seed=6)), "and each seed"
 
 
 def test_a_run_is_only_resumed_as_it_was_begun(tmp_path: Path) -> None:
@@ -314,6 +356,7 @@ def test_validation_is_logged_and_tensorboard_written(tmp_path: Path) -> None:
 # Several processes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "loss"), [("joint", "pcmepp"), ("alternate", "csd_infonce")])
 def test_two_processes_are_one_with_the_joined_batch(mode: str, loss: str, tmp_path: Path) -> None:
     from safetensors.torch import load_file
@@ -343,6 +386,33 @@ def test_two_processes_are_one_with_the_joined_batch(mode: str, loss: str, tmp_p
             one[name].double(), two[name].double(), rtol=1e-9, atol=1e-9 * largest
         )
         assert close, name
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed.nn.functional:FutureWarning")
+def test_joined_batch_statistics_are_those_of_torch_in_one_process(tmp_path: Path) -> None:
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1
+    )
+    try:
+        torch.manual_seed(0)
+        plain, joined = (torch.nn.BatchNorm1d(5) for _ in "ab")
+        inputs = 3.0 * torch.randn(4, 5, 7) + 1.0
+        x, y = (inputs.clone().requires_grad_() for _ in "ab")
+        expected = plain(x)
+        # Two processes, of which the group of this test has only one.
+        with joined_statistics(joined, World(0, 2)):
+            actual = joined(y)
+        assert type(joined) is torch.nn.BatchNorm1d
+        assert torch.allclose(actual, expected, atol=1e-6)
+        weights = torch.randn(4, 5, 7)
+        for normed in (actual, expected):
+            (normed * weights).sum().backward()
+        assert x.grad is not None and y.grad is not None
+        assert torch.allclose(y.grad, x.grad, atol=1e-6)
+        for name, buffer in plain.named_buffers():
+            assert torch.allclose(joined.get_buffer(name), buffer, atol=1e-6), name
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def _environment() -> dict[str, str]:

@@ -8,7 +8,7 @@ from echoing_core.config import to_mapping
 from echoing_core.evaluate.shipped.card import side_by_side, write_card
 from echoing_core.metrics.bootstrap import Estimate
 from echoing_core.metrics.results import Result
-from echoing_core.training.settings import DEMO_TRAINING
+from echoing_core.training.settings import demo_recipe
 
 
 def _estimate(value: float) -> Estimate:
@@ -31,7 +31,7 @@ def _training(real: int) -> dict[str, Any]:
         "real_source": "PTB-XL folds 1-8" if real else None,
         "ecg_parameters": 2_000_000,
         "text_parameters": 500_000,
-        "config": to_mapping(DEMO_TRAINING),
+        "config": to_mapping(demo_recipe()),
     }
 
 
