@@ -20,13 +20,13 @@ from echoing_core import load_model
 from echoing_core.embed.encode import encode_batch
 from echoing_core.embed.questions import encode_sides
 from echoing_core.evaluate.shipped.held_out import HeldOut, held_out_sets
-from echoing_core.evaluate.uncertainty.dose import with_noise
-from echoing_core.evaluate.uncertainty.selective_tasks import LABELS
-from echoing_core.evaluate.uncertainty.stress_noise import (
+from echoing_core.evaluate.uncertainty.added_noise import (
     StressNoise,
     lead_noise,
     read_stress_noise,
+    with_noise,
 )
+from echoing_core.evaluate.uncertainty.selective_tasks import LABELS
 from echoing_core.metrics.scores import balanced_accuracy
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.records import GaussianEmbedding

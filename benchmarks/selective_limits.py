@@ -25,8 +25,7 @@ from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch
 from echoing_core.embed.questions import encode_sides
 from echoing_core.evaluate.shipped.held_out import PTBXL, SIMULATED, held_out_sets
-from echoing_core.evaluate.uncertainty.conditions import N_DRAWS, mixed_quality
-from echoing_core.evaluate.uncertainty.selective_tasks import LABELS
+from echoing_core.evaluate.uncertainty.selective_tasks import LABELS, N_DRAWS, mixed_quality
 from echoing_core.metrics.scores import aurc, balanced_weights
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.records import GaussianEmbedding

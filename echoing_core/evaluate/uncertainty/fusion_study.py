@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from echoing_core.config import from_mapping
 from echoing_core.datasets.simulated import CohortConfig
-from echoing_core.embed.encode import encode_dense, encode_texts
+from echoing_core.embed.encode import encode_dense
+from echoing_core.embed.questions import question_margins
 from echoing_core.errors import ConfigError
-from echoing_core.evaluate.uncertainty.part import Floats, Part
+from echoing_core.evaluate.uncertainty.scores import Floats, section
 from echoing_core.metrics.bootstrap import patient_bootstrap_all
-from echoing_core.metrics.results import Result
+from echoing_core.metrics.results import Experiment, Result
 from echoing_core.metrics.scores import auroc, balanced_accuracy
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
@@ -24,7 +25,6 @@ from echoing_core.signals.windows import stride_to_samples, window_starts
 from echoing_core.simulate import NoiseEpisode, patient_id, simulate_long, split_of
 from echoing_core.simulate.noise.spans import add_noise
 from echoing_core.uncertainty.fusion import RULES, fuse
-from echoing_core.zeroshot import closed_form
 from echoing_core.zeroshot.prompts import PromptSet
 
 N_PATIENTS = 400
@@ -99,21 +99,23 @@ def fusion_study(
     n_patients: int = N_PATIENTS,
     n_resamples: int = 1000,
     progress: Progress = SILENT,
-) -> Part:
+) -> Experiment:
     """Compare the rules of `uncertainty.fusion` at three qualities of recording.
 
     Parameters
     ----------
+    checkpoint : Checkpoint
     prompts : sequence of PromptSet
         Those with a label of `QUESTIONS` are asked.
     n_patients : int
         Test patients of the cohort that the model was trained on, the first ones.
-    progress : Progress, optional
+    n_resamples : int
+    progress : Progress
         Counts patients.
 
     Returns
     -------
-    Part
+    Experiment
         ``model`` of a result is a rule, or ``"precision - start"`` for a paired gap.
 
     Raises
@@ -133,17 +135,17 @@ def fusion_study(
     asked = [item for item in prompts if item.label in QUESTIONS]
     truths = {q.question: np.array([bool(heart[str(q.label)]) for heart in labels]) for q in asked}
     results: list[Result] = []
-    for name, parts in rows.items():
-        fused_rows = _stacked(parts)
+    for name, patient_rows in rows.items():
+        fused_rows = _stacked(patient_rows)
         margins = _margins(checkpoint, asked, fused_rows.embedding)
         results += _distances(name, fused_rows, n_resamples)
         results += _answers(name, truths, margins, n_resamples)
-    return Part(
-        name="fusion",
-        title="Long recordings: one window, or all of them",
-        method=_METHOD,
-        results=tuple(results),
-        counts={"patients": len(patients)}
+    return section(
+        "fusion",
+        "Long recordings: one window, or all of them",
+        _METHOD,
+        results,
+        {"patients": len(patients)}
         | {f"with {question}": int(truth.sum()) for question, truth in truths.items()},
     )
 
@@ -151,7 +153,19 @@ def fusion_study(
 def draw_schedule(
     quality: Quality, duration_s: float, rng: np.random.Generator
 ) -> list[NoiseEpisode]:
-    """Where the noise lies in one recording of this quality."""
+    """Where the noise lies in one recording of this quality.
+
+    Parameters
+    ----------
+    quality : Quality
+    duration_s : float
+    rng : Generator
+
+    Returns
+    -------
+    list of NoiseEpisode
+        In the order of time; those of one stretch share start and end.
+    """
     if quality.disturbed_s == 0:
         return []
     episodes: list[NoiseEpisode] = []
@@ -195,6 +209,12 @@ def windows_of_patient(
 ) -> tuple[Mapping[str, float | bool | str], dict[str, tuple[GaussianEmbedding, Floats]]]:
     """Simulate and embed the recordings of one patient.
 
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    seed, patient : int
+        Of the simulated cohort, and the patient's number in it.
+
     Returns
     -------
     labels : mapping
@@ -224,24 +244,24 @@ def _patient(
     labels, windows = windows_of_patient(checkpoint, seed, patient)
     without_noise, _ = windows[QUALITIES[0].name]
     truth = without_noise.mu.mean(axis=0, dtype=np.float64)
-    found = {}
+    fused_by_quality = {}
     for name, (embedding, start_s) in windows.items():
         fused = {rule: fuse(embedding, start_s, WINDOW_S, rule).embedding for rule in RULES}
         distance = {rule: ((one.mu - truth) ** 2).sum(axis=1) for rule, one in fused.items()}
-        found[name] = _Fused(fused, distance)
-    return labels, found
+        fused_by_quality[name] = _Fused(fused, distance)
+    return labels, fused_by_quality
 
 
-def _stacked(parts: Sequence[_Fused]) -> _Fused:
+def _stacked(rows: Sequence[_Fused]) -> _Fused:
     embedding = {
         rule: GaussianEmbedding(
-            np.concatenate([part.embedding[rule].mu for part in parts]),
-            np.concatenate([part.embedding[rule].log_var for part in parts]),
+            np.concatenate([row.embedding[rule].mu for row in rows]),
+            np.concatenate([row.embedding[rule].log_var for row in rows]),
         )
         for rule in RULES
     }
     distance = {
-        rule: np.concatenate([part.squared_distance[rule] for part in parts]) for rule in RULES
+        rule: np.concatenate([row.squared_distance[rule] for row in rows]) for rule in RULES
     }
     return _Fused(embedding, distance)
 
@@ -254,9 +274,7 @@ def _margins(
     """Margins of each question, shape (n_patients, n_rules)."""
     margins = {}
     for question in asked:
-        positive = encode_texts(checkpoint, question.positive)
-        negative = encode_texts(checkpoint, question.negative)
-        columns = [closed_form.margins(embedding[rule], positive, negative)[0] for rule in RULES]
+        columns = [question_margins(checkpoint, embedding[rule], question)[0] for rule in RULES]
         margins[question.question] = np.stack(columns, axis=1)
     return margins
 

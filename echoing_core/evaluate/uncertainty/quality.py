@@ -1,26 +1,37 @@
-"""Does sigma^2 tell bad recordings from good ones, as people graded them?"""
+"""Does sigma^2 agree with people: graded recordings, and the notes of PTB-XL's annotators?"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from echoing_core.datasets.ptbxl import NOTES
+from echoing_core.datasets.study_set import StudySet
 from echoing_core.evaluate.uncertainty.annotations import find_records, read_grades, read_judged
-from echoing_core.evaluate.uncertainty.part import Floats, scores_table
-from echoing_core.evaluate.uncertainty.scores import PLAIN, RANDOM, SCORES, SIGMA2, Scorer
+from echoing_core.evaluate.uncertainty.scores import (
+    PLAIN,
+    RANDOM,
+    SCORES,
+    SIGMA2,
+    Floats,
+    Scorer,
+    measure_scores,
+    section,
+)
 from echoing_core.metrics.bootstrap import Estimate, patient_bootstrap_all
-from echoing_core.metrics.results import Result
+from echoing_core.metrics.results import Experiment, Result, json_number, side_by_side
 from echoing_core.metrics.scores import auroc, average_precision, midranks
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray
 from echoing_core.signals.quality import lead_quality, rail_samples
 from echoing_core.signals.windows import WINDOW_N, window_starts
+from echoing_core.training.demo import PTBXL_TEST_FOLDS
 
 FLAT_SHARE = 0.5
 """A lead counts as flat when more of it than this is flat."""
@@ -33,9 +44,10 @@ WORST = {SIGMA2: np.inf, PLAIN: 1.0, RANDOM: np.inf}
 
 WHOLE, NO_FLAT, NEITHER = "all", "no_flat_lead", "no_flat_and_no_saturated_lead"
 
+# How JSON calls the scores and the sets; the names are part of the format.
 _KEYS = {SIGMA2: "sigma2", PLAIN: "plain_index", RANDOM: "random_weights"}
 
-_METHOD = (
+_GRADES_METHOD = (
     "Recordings graded by people; no grade is used in training. Scores are means over windows of "
     "10 s. A recording that the reader refuses because nothing in it moves counts as the worst in "
     "every score. Intervals: 95 %, bootstrap over recordings. A lead is flat when more than half "
@@ -43,14 +55,23 @@ _METHOD = (
     "5 mV."
 )
 
+_NOTES_METHOD = (
+    "ECGs with a note against ECGs without any, among those whose metadata are complete (in the "
+    "others an empty note says nothing). A note names the leads concerned, often a single one, "
+    "and was made on the raw signal, wander below 0.5 Hz included. On the folds that the model "
+    "was trained on, an ECG without notes may have served as a clean original; no note was a "
+    "target. Intervals: 95 %, bootstrap over patients."
+)
+
 
 @dataclass(frozen=True)
-class GradedSet:
+class _GradedSet:
     """How well each score tells bad from good in one set of recordings.
 
     Attributes
     ----------
     name : str
+        One of `WHOLE`, `NO_FLAT` and `NEITHER`.
     n, n_bad : int
     auroc, average_precision : mapping of score to Estimate
         NaN where there is only one grade.
@@ -69,9 +90,9 @@ class GradedSet:
         """One object a score, and the difference; what is not defined is null."""
         figures: dict[str, Any] = {
             _KEYS[score]: {
-                "auroc": _number(self.auroc[score].value),
+                "auroc": json_number(self.auroc[score].value),
                 "auroc_ci": _interval(self.auroc[score]),
-                "average_precision": _number(self.average_precision[score].value),
+                "average_precision": json_number(self.average_precision[score].value),
                 "average_precision_ci": _interval(self.average_precision[score]),
                 "n": self.n,
                 "n_bad": self.n_bad,
@@ -80,71 +101,23 @@ class GradedSet:
         }
         figures["auroc_difference"] = {
             "of": "sigma2 - plain_index",
-            "value": _number(self.difference.value),
+            "value": json_number(self.difference.value),
             "ci": _interval(self.difference),
         }
         return figures
 
-
-@dataclass(frozen=True)
-class QualityStudy:
-    """Figures of one folder of graded recordings.
-
-    Attributes
-    ----------
-    data : str
-        Name of the folder.
-    sets : tuple of GradedSet
-        All recordings, those without a flat lead, those also without a saturated one.
-    n_refused, n_refused_bad : int
-        Recordings in which nothing moves, and how many of them are graded bad.
-    model, model_hash : str
-    """
-
-    name = "quality"
-
-    data: str
-    sets: tuple[GradedSet, ...]
-    n_refused: int
-    n_refused_bad: int
-    model: str
-    model_hash: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """``auroc``, ``auroc_ci`` and ``n`` of sigma^2, then every score and every part."""
-        whole, *parts = (graded.to_dict() for graded in self.sets)
-        first = whole["sigma2"]
-        return {
-            **{key: first[key] for key in ("auroc", "auroc_ci", "n", "n_bad")},
-            **whole,
-            "refused": {"n": self.n_refused, "n_bad": self.n_refused_bad},
-            "parts": {graded.name: part for graded, part in zip(self.sets[1:], parts, strict=True)},
-            "model": self.model,
-            "model_hash": self.model_hash,
-            "method": _METHOD,
-        }
-
-    def to_markdown(self) -> str:
-        """A section with a table."""
-        results = []
-        for graded in self.sets:
-            data = f"{self.data}: {graded.name.replace('_', ' ')} ({graded.n_bad} bad)"
-            for metric, figures in (
-                ("AUROC", graded.auroc),
-                ("average precision", graded.average_precision),
-                ("AUROC minus that of the plain index", {SIGMA2: graded.difference}),
-            ):
-                results += [
-                    Result(data, "bad recordings", metric, score, estimate, simulated=False)
-                    for score, estimate in figures.items()
-                ]
-        told = (
-            f"Refused as flat: {self.n_refused}, of which {self.n_refused_bad} are graded bad. "
-            f"Model: {self.model}, hash {self.model_hash[:16]}."
-        )
-        return "\n".join(
-            ["## Graded recordings", "", _METHOD, "", told, "", scores_table(results), ""]
-        )
+    def results(self, data: str) -> list[Result]:
+        """The figures with their place; ``data`` is the name of the folder."""
+        place = f"{data}: {self.name.replace('_', ' ')} ({self.n_bad} bad)"
+        return [
+            Result(place, "bad recordings", metric, score, estimate, simulated=False)
+            for metric, by_score in (
+                ("AUROC", self.auroc),
+                ("average precision", self.average_precision),
+                ("AUROC minus that of the plain index", {SIGMA2: self.difference}),
+            )
+            for score, estimate in by_score.items()
+        ]
 
 
 @dataclass(frozen=True)
@@ -161,15 +134,24 @@ def quality_of_recordings(
     *,
     n_resamples: int = 1000,
     progress: Progress = SILENT,
-) -> QualityStudy:
+) -> Experiment:
     """AUROC and average precision of sigma^2, plain index and random weights for bad grades.
 
     Parameters
     ----------
+    checkpoint : Checkpoint
     folder : path
         Recordings that `read_recording` reads, anywhere below it.
     labels : path
         CSV with the columns ``record`` and ``quality``, see `annotations.read_grades`.
+    n_resamples : int
+    progress : Progress
+        Counts recordings.
+
+    Returns
+    -------
+    Experiment
+        All recordings, those without a flat lead, and those also without a saturated one.
 
     Raises
     ------
@@ -201,13 +183,31 @@ def quality_of_recordings(
         )
         if rows_in.any()
     ]
-    return QualityStudy(
-        data=folder.resolve().name,
-        sets=tuple(sets),
-        n_refused=int(refused.sum()),
-        n_refused_bad=int((refused & bad).sum()),
-        model=checkpoint.name,
-        model_hash=checkpoint.hash,
+    data = folder.resolve().name
+    results = [result for graded in sets for result in graded.results(data)]
+    n_refused, n_refused_bad = int(refused.sum()), int((refused & bad).sum())
+    refused_words = (
+        f"Refused as flat: {n_refused}, of which {n_refused_bad} are graded bad. "
+        f"Model: {checkpoint.name}, hash {checkpoint.hash[:16]}."
+    )
+    whole, *subsets = (graded.to_dict() for graded in sets)
+    # The figures of sigma^2 on all recordings stand in front, too: they are what is asked first.
+    content = {
+        **{key: whole["sigma2"][key] for key in ("auroc", "auroc_ci", "n", "n_bad")},
+        **whole,
+        "refused": {"n": n_refused, "n_bad": n_refused_bad},
+        "parts": {graded.name: part for graded, part in zip(sets[1:], subsets, strict=True)},
+        "model": checkpoint.name,
+        "model_hash": checkpoint.hash,
+        "method": _GRADES_METHOD,
+    }
+    return Experiment(
+        "quality",
+        "Graded recordings",
+        f"{_GRADES_METHOD}\n\n{refused_words}",
+        tuple(results),
+        (side_by_side(results),),
+        content=content,
     )
 
 
@@ -234,14 +234,14 @@ def _graded(
     scores: Mapping[str, Floats],
     rows: BoolArray,
     n_resamples: int,
-) -> GradedSet:
+) -> _GradedSet:
     label = bad[rows]
     # Ranks say the same to every metric here, and the worst has no finite value.
     ranks = tuple(midranks(scores[score][rows]) for score in SCORES)
     estimates = patient_bootstrap_all(
         _figures, (label, *ranks), np.arange(label.size), n_resamples=n_resamples
     )
-    return GradedSet(
+    return _GradedSet(
         name=name,
         n=int(label.size),
         n_bad=int(label.sum()),
@@ -253,17 +253,75 @@ def _graded(
 
 def _figures(label: BoolArray, *ranks: Floats) -> dict[str, float]:
     """All figures of one resample; ``ranks`` are those of `SCORES`."""
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for score, values in zip(SCORES, ranks, strict=True):
-        found[f"auroc {score}"] = auroc(label, values)
-        found[f"precision {score}"] = average_precision(label, values)
-    found["difference"] = found[f"auroc {SIGMA2}"] - found[f"auroc {PLAIN}"]
-    return found
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+        figures[f"auroc {score}"] = auroc(label, values)
+        figures[f"precision {score}"] = average_precision(label, values)
+    figures["difference"] = figures[f"auroc {SIGMA2}"] - figures[f"auroc {PLAIN}"]
+    return figures
 
 
 def _interval(estimate: Estimate) -> list[float | None]:
-    return [_number(estimate.low), _number(estimate.high)]
+    return [json_number(estimate.low), json_number(estimate.high)]
+
+
+def notes_study(
+    checkpoint: Checkpoint,
+    studies: StudySet,
+    *,
+    n_resamples: int = 1000,
+    progress: Progress = SILENT,
+) -> Experiment:
+    """AUROC of each score for each kind of note and for any, on the held-out fold and on all.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    studies : StudySet
+        PTB-XL, from `load_ptbxl`.
+    n_resamples : int
+    progress : Progress
+        Counts ECGs.
+
+    Returns
+    -------
+    Experiment
+    """
+    known = studies.where(studies.table["quality"] != "unknown")
+    table = known.table
+    scores = Scorer.of(checkpoint).windows(known.signal_mv, known.valid, progress=progress)
+    patients = np.asarray(table["patient_id"].astype(str))
+    noted = {name: _has(table[name]) for name in NOTES}
+    clean = ~np.logical_or.reduce(list(noted.values()))
+    held_out = np.isin(table["fold"].to_numpy(), PTBXL_TEST_FOLDS)
+    results: list[Result] = []
+    for data, rows in (
+        ("PTB-XL fold 9", held_out),
+        ("PTB-XL folds 1-9 (1-8 were in training)", np.ones_like(held_out)),
+    ):
+        for task, positive in {"any note": ~clean, **noted}.items():
+            compared = rows & (positive | clean)
+            label = positive[compared]
+            if label.all() or not label.any():
+                continue
+            results += measure_scores(
+                (data, f"{task.replace('_', ' ')} ({int(label.sum())})", "AUROC"),
+                auroc,
+                {name: values[compared] for name, values in scores.items()},
+                patients[compared],
+                given=(label,),
+                simulated=False,
+                n_resamples=n_resamples,
+            )
+    return section(
+        "ptbxl_notes",
+        "PTB-XL's own notes",
+        _NOTES_METHOD,
+        results,
+        {"ECGs": len(known), "left out, notes unknown": len(studies) - len(known)},
+    )
+
+
+def _has(note: pd.Series) -> BoolArray:
+    # Some notes are commas and spaces only.
+    return np.asarray(note.fillna("").astype(str).str.strip(" ,") != "")

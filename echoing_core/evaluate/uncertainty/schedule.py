@@ -10,17 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import DataSetError, RecordError
-from echoing_core.evaluate.uncertainty.part import Floats, Part, measured
-from echoing_core.evaluate.uncertainty.scores import SCORES, Scorer
-from echoing_core.evaluate.uncertainty.stress_noise import (
+from echoing_core.evaluate.uncertainty.added_noise import (
     NOISES,
     StressNoise,
     lead_noise,
     noise_gain,
     read_stress_noise,
 )
+from echoing_core.evaluate.uncertainty.scores import (
+    SCORES,
+    Floats,
+    Scorer,
+    measure_scores,
+    section,
+)
 from echoing_core.io import read_recording
-from echoing_core.metrics.results import Result
+from echoing_core.metrics.results import Experiment, Result
 from echoing_core.metrics.scores import auroc
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
@@ -30,7 +35,7 @@ from echoing_core.signals.windows import WINDOW_N, window_starts
 from echoing_core.simulate import simulate_long
 
 Spans = Sequence[tuple[float, float]]
-"""Start and end in seconds of stretches with noise, in order, apart from each other."""
+"""Start and end in seconds of spans with noise, in order, apart from each other."""
 
 SNR_DB = (12, 6, 0)
 STRIDE_S = 5.0
@@ -87,11 +92,12 @@ def schedule_study(
     n_simulated: int = N_SIMULATED,
     n_resamples: int = 1000,
     progress: Progress = SILENT,
-) -> Part:
+) -> Experiment:
     """AUROC of windows in noise against windows outside it.
 
     Parameters
     ----------
+    checkpoint : Checkpoint
     nstdb : path, optional
         Folder with the real noises and perhaps 118e24. Without it only simulated recordings
         are judged.
@@ -99,6 +105,13 @@ def schedule_study(
         Folders of long recordings with leads II and V1; each folder is one row of the table.
     n_simulated : int
         Simulated recordings of ten minutes, X, Y, Z.
+    n_resamples : int
+    progress : Progress
+        Counts rows of the table.
+
+    Returns
+    -------
+    Experiment
 
     Raises
     ------
@@ -136,7 +149,7 @@ def schedule_study(
         judged = [_judge(scorer, item) for item in group]
         results += _figures((data, task), judged, is_simulated, n_resamples)
         progress(done, len(jobs))
-    return Part("schedule", "Noise that comes and goes", _METHOD, tuple(results), counts)
+    return section("schedule", "Noise that comes and goes", _METHOD, results, counts)
 
 
 def noise_schedule(duration_s: float) -> list[tuple[float, float]]:
@@ -144,6 +157,14 @@ def noise_schedule(duration_s: float) -> list[tuple[float, float]]:
 
     Five minutes quiet, then on for two minutes of every four; where not even one whole turn
     of noise and quiet fits behind the five minutes, on in the middle third.
+
+    Parameters
+    ----------
+    duration_s : float
+
+    Returns
+    -------
+    list of (start_s, end_s)
     """
     if duration_s < LEAD_IN_S + 2 * TURN_S:
         return [(duration_s / 3, 2 * duration_s / 3)]
@@ -157,6 +178,19 @@ def scheduled(
     """Add noise to the measured leads of a recording by `noise_schedule`.
 
     Derived leads would have to carry their sources' noise; there must be none.
+
+    Parameters
+    ----------
+    ecg : StandardEcg
+        Without derived leads.
+    noise : StressNoise
+    snr_db : float
+        Of each lead within 0.5-40 Hz, where the noise is on.
+    rng : Generator
+
+    Returns
+    -------
+    Scheduled
     """
     spans = noise_schedule(ecg.duration_s)
     unit = lead_noise(noise, ecg.signal_mv.shape, rng)
@@ -170,6 +204,12 @@ def judged_windows(
 ) -> tuple[npt.NDArray[np.int64], BoolArray, npt.NDArray[np.int64]]:
     """Windows that lie wholly in noise or wholly outside it.
 
+    Parameters
+    ----------
+    n_times : int
+        Samples of the recording at 100 Hz.
+    noise_spans : sequence of (start_s, end_s)
+
     Returns
     -------
     starts : ndarray of int, shape (n_windows,)
@@ -180,6 +220,7 @@ def judged_windows(
         wherever noise is switched on or off.
     """
     starts = window_starts(n_times, WINDOW_N, round(STRIDE_S * STANDARD_FS_HZ))
+    # Running count of noisy samples: what a window holds is the difference of its ends.
     count = np.concatenate([[0], np.cumsum(_inside(noise_spans, n_times))])
     n_noisy = count[starts + WINDOW_N] - count[starts]
     starts = starts[(n_noisy == 0) | (n_noisy == WINDOW_N)]
@@ -208,7 +249,7 @@ def _figures(
 ) -> list[Result]:
     if len(judged) == 1:
         (only,) = judged
-        return measured(
+        return measure_scores(
             (*place, "AUROC"),
             auroc,
             only.scores,
@@ -221,7 +262,7 @@ def _figures(
         name: np.array([auroc(item.noisy, item.scores[name]) for item in judged]) for name in SCORES
     }
     defined = np.isfinite(values[SCORES[0]])
-    return measured(
+    return measure_scores(
         (*place, "AUROC, mean of recordings"),
         lambda rows: float(rows.mean()),
         {name: rows[defined] for name, rows in values.items()},

@@ -10,16 +10,14 @@ the margin.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from echoing_core.evaluate.uncertainty.conditions import CONDITIONS
-from echoing_core.evaluate.uncertainty.part import Floats
-from echoing_core.evaluate.uncertainty.scores import PLAIN, SIGMA2
+from echoing_core.evaluate.uncertainty.scores import PLAIN, SIGMA2, Floats
 from echoing_core.evaluate.uncertainty.selective_tasks import (
+    CONDITIONS,
     ENTROPY,
     P_WRONG,
     REJECTERS,
@@ -28,7 +26,7 @@ from echoing_core.evaluate.uncertainty.selective_tasks import (
     build_tasks,
 )
 from echoing_core.metrics.bootstrap import Estimate, patient_bootstrap_all
-from echoing_core.metrics.results import Result, to_records
+from echoing_core.metrics.results import Experiment, Result, Table, to_records, with_interval
 from echoing_core.metrics.scores import (
     aurc,
     auroc,
@@ -45,7 +43,7 @@ from echoing_core.records import BoolArray
 from echoing_core.zeroshot.prompts import PromptSet
 
 COVERAGES = tuple(np.linspace(0.05, 1.0, 20).round(2).tolist())
-"""Shares kept at which curves are told."""
+"""Shares kept at which curves are written down."""
 
 N_BINS = 10
 
@@ -54,6 +52,8 @@ SPLIT_METRICS = ("balanced accuracy", "AUROC")
 
 COMPARED = ((SIGMA2, ENTROPY), (SIGMA2, PLAIN), (P_WRONG, ENTROPY), (P_WRONG, PLAIN))
 """What is compared by AURC. Entropy and P(wrong) speak of one question, the others of the ECG."""
+
+_TITLE = "Does it know when the model is wrong?"
 
 _METHOD = (
     "Yes/no questions about held-out ECGs, answered zero-shot (shipped prompts, margin > 0) and by "
@@ -73,55 +73,6 @@ _METHOD = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class SelectiveStudy:
-    """What `selective_study` found.
-
-    Attributes
-    ----------
-    results : tuple of Result
-        ``task`` is question, method and condition; ``model`` what the ECGs were left out by.
-    summary : tuple of mapping
-        For each condition and in all: how many tasks, and on how many of them what holds.
-    curves : tuple of mapping
-        Risk at `COVERAGES`, by task and rejecter.
-    calibration : tuple of mapping
-        Expected calibration error and reliability points, by task and kind of probability
-        (zero-shot only).
-    """
-
-    results: tuple[Result, ...]
-    summary: tuple[Mapping[str, Any], ...]
-    curves: tuple[Mapping[str, Any], ...]
-    calibration: tuple[Mapping[str, Any], ...]
-    name: str = "selective"
-    title: str = "Does it know when the model is wrong?"
-    method: str = _METHOD
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it; a figure that is not defined is null."""
-        return {
-            "title": self.title,
-            "method": self.method,
-            "summary": [dict(row) for row in self.summary],
-            "results": to_records(self.results),
-            "risk_coverage": [dict(row) for row in self.curves],
-            "calibration": [dict(row) for row in self.calibration],
-        }
-
-    def to_markdown(self) -> str:
-        """A section with a table each for the summary, halves, AURC and calibration."""
-        figures = {(r.data, r.task, r.metric, r.model): r.estimate for r in self.results}
-        places = list(dict.fromkeys((r.data, r.task) for r in self.results))
-        lines = [f"## {self.title}", "", self.method, ""]
-        lines += _summary_table(self.summary)
-        lines += _split_table(places, figures)
-        for error in (BALANCED_ERROR, PLAIN_ERROR):
-            lines += _aurc_table(places, figures, error)
-        lines += _calibration_table(self.calibration)
-        return "\n".join(lines)
-
-
 def selective_study(
     checkpoint: Checkpoint,
     ptbxl: Path | None,
@@ -130,36 +81,64 @@ def selective_study(
     nstdb: Path | None = None,
     n_resamples: int = 1000,
     progress: Progress = SILENT,
-) -> SelectiveStudy:
+) -> Experiment:
     """Median split, risk-coverage and calibration on simulated test patients and PTB-XL fold 9.
 
     Parameters
     ----------
+    checkpoint : Checkpoint
     ptbxl : path or None
         Folder of PTB-XL; without it, simulated patients only.
     prompts : sequence of PromptSet
         With the labels of `selective_tasks.LABELS`.
     nstdb : path or None
         Folder with real noise; without it, the condition that adds it is left out.
-    progress : Progress, optional
-        Called with (tasks measured, tasks in all), once all ECGs are embedded.
+    n_resamples : int
+    progress : Progress
+        Counts tasks measured, once all ECGs are embedded.
+
+    Returns
+    -------
+    Experiment
+        ``task`` of a result is question, method and condition, and ``model`` what the ECGs were
+        left out by. JSON holds besides: for each condition and in all, on how many tasks what the
+        product promises holds (``summary``); the risk at `COVERAGES` by task and rejecter
+        (``risk_coverage``); expected calibration error and reliability points by zero-shot task
+        and kind of probability (``calibration``).
     """
     tasks = build_tasks(checkpoint, ptbxl, prompts, nstdb=nstdb)
     results: list[Result] = []
     for done, task in enumerate(tasks, start=1):
         results += measure(task, n_resamples=n_resamples)
         progress(done, len(tasks))
-    return SelectiveStudy(
-        results=tuple(results),
-        summary=summarise(results),
-        curves=tuple(row for task in tasks for row in _curves(task)),
-        calibration=tuple(
-            row for task in tasks if task.method == ZERO_SHOT for row in _calibration(task)
+    summary = summarise(results)
+    calibration = [row for task in tasks if task.method == ZERO_SHOT for row in _calibration(task)]
+    figures = {(r.data, r.task, r.metric, r.model): r.estimate for r in results}
+    places = list(dict.fromkeys((r.data, r.task) for r in results))
+    return Experiment(
+        "selective",
+        _TITLE,
+        _METHOD,
+        tuple(results),
+        (
+            _summary_table(summary),
+            _split_table(places, figures),
+            *(_aurc_table(places, figures, error) for error in (BALANCED_ERROR, PLAIN_ERROR)),
+            _calibration_table(calibration),
         ),
+        content={
+            "title": _TITLE,
+            "method": _METHOD,
+            "summary": [dict(row) for row in summary],
+            "results": to_records(results),
+            "risk_coverage": [row for task in tasks for row in _curves(task)],
+            "calibration": calibration,
+        },
     )
 
 
 def task_name(task: Task) -> str:
+    """A task as tables name it."""
     return f"{task.question}, {task.method}, {task.condition}"
 
 
@@ -167,6 +146,15 @@ def measure(task: Task, *, n_resamples: int) -> list[Result]:
     """Halves, AURC and their paired differences of one task, all on the same resamples.
 
     The halves are those of the whole test set in every resample.
+
+    Parameters
+    ----------
+    task : Task
+    n_resamples : int
+
+    Returns
+    -------
+    list of Result
     """
     unsure = np.stack([task.unsure[name] for name in REJECTERS], axis=1)
     low = np.stack([median_split(column) for column in unsure.T], axis=1)
@@ -183,22 +171,22 @@ def measure(task: Task, *, n_resamples: int) -> list[Result]:
 
 def _figures(truth: BoolArray, score: Floats, unsure: Floats, low: BoolArray) -> dict[str, float]:
     """All figures of one resample, by ``metric|rejecter``, and the differences of `COMPARED`."""
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for column, name in enumerate(REJECTERS):
-        kept = low[:, column]
-        halves = [_quality_of(truth[half], score[half]) for half in (kept, ~kept)]
+        surer_half = low[:, column]
+        halves = [_quality_of(truth[half], score[half]) for half in (surer_half, ~surer_half)]
         for metric, surer, less_sure in zip(SPLIT_METRICS, *halves, strict=True):
-            found[f"{metric}, low half|{name}"] = surer
-            found[f"{metric}, high half|{name}"] = less_sure
-            found[f"{metric}, low - high|{name}"] = surer - less_sure
+            figures[f"{metric}, low half|{name}"] = surer
+            figures[f"{metric}, high half|{name}"] = less_sure
+            figures[f"{metric}, low - high|{name}"] = surer - less_sure
     wrong = (score > 0) != truth
     for error, weights in ((BALANCED_ERROR, balanced_weights(truth)), (PLAIN_ERROR, None)):
         area = {name: aurc(unsure[:, i], wrong, weights) for i, name in enumerate(REJECTERS)}
-        found[f"{error}|all kept"] = float(np.average(wrong, weights=weights))
-        found |= {f"AURC, {error}|{name}": value for name, value in area.items()}
+        figures[f"{error}|all kept"] = float(np.average(wrong, weights=weights))
+        figures |= {f"AURC, {error}|{name}": value for name, value in area.items()}
         for one, other in COMPARED:
-            found[f"AURC, {error}|{one} - {other}"] = area[one] - area[other]
-    return found
+            figures[f"AURC, {error}|{one} - {other}"] = area[one] - area[other]
+    return figures
 
 
 def _quality_of(truth: BoolArray, score: Floats) -> tuple[float, float]:
@@ -208,8 +196,19 @@ def _quality_of(truth: BoolArray, score: Floats) -> tuple[float, float]:
     return balanced_accuracy(truth, score > 0), auroc(truth, score)
 
 
-def summarise(results: Sequence[Result]) -> tuple[Mapping[str, Any], ...]:
-    """On how many tasks what the product promises holds, for each condition and in all."""
+def summarise(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """On how many tasks what the product promises holds.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Of `measure`.
+
+    Returns
+    -------
+    list of dict
+        One for each of `CONDITIONS`, and one for all of them together.
+    """
     by_task: dict[tuple[str, str], dict[tuple[str, str], Estimate]] = {}
     for result in results:
         figures = by_task.setdefault((result.data, result.task), {})
@@ -231,7 +230,7 @@ def summarise(results: Sequence[Result]) -> tuple[Mapping[str, Any], ...]:
             row[f"AURC of {one} below that of {other}"] = sum(gap.value < 0 for gap in gaps)
             row[f"AURC of {one} surely below that of {other}"] = sum(gap.high < 0 for gap in gaps)
         rows.append(row)
-    return tuple(rows)
+    return rows
 
 
 def _curves(task: Task) -> list[dict[str, Any]]:
@@ -282,13 +281,13 @@ def _calibration(task: Task) -> list[dict[str, Any]]:
 Figures = Mapping[tuple[str, str, str, str], Estimate]
 
 
-def _summary_table(summary: Sequence[Mapping[str, Any]]) -> list[str]:
+def _summary_table(summary: Sequence[Mapping[str, Any]]) -> Table:
     names = [key for key in summary[0] if key != "condition"]
     rows = [[name, *(str(row[name]) for row in summary)] for name in names]
-    return _table(["", *(row["condition"] for row in summary)], rows)
+    return Table("", ["", *(row["condition"] for row in summary)], rows)
 
 
-def _split_table(places: Sequence[tuple[str, str]], figures: Figures) -> list[str]:
+def _split_table(places: Sequence[tuple[str, str]], figures: Figures) -> Table:
     header = ["Data", "Task"]
     for metric in SPLIT_METRICS:
         header += [f"{metric}: low sigma^2", "high", "gap"]
@@ -296,16 +295,16 @@ def _split_table(places: Sequence[tuple[str, str]], figures: Figures) -> list[st
     for data, task in places:
         row = [data, task]
         for metric in SPLIT_METRICS:
-            found = [
-                figures[data, task, f"{metric}, {part}", SIGMA2]
-                for part in ("low half", "high half", "low - high")
-            ]
-            row += [f"{found[0].value:.3f}", f"{found[1].value:.3f}", _interval(found[2])]
+            low, high, gap = (
+                figures[data, task, f"{metric}, {which}", SIGMA2]
+                for which in ("low half", "high half", "low - high")
+            )
+            row += [f"{low.value:.3f}", f"{high.value:.3f}", with_interval(gap, signed=True)]
         rows.append(row)
-    return _table(header, rows)
+    return Table("", header, rows)
 
 
-def _aurc_table(places: Sequence[tuple[str, str]], figures: Figures, error: str) -> list[str]:
+def _aurc_table(places: Sequence[tuple[str, str]], figures: Figures, error: str) -> Table:
     metric = f"AURC, {error}"
     pairs = [f"{one} - {other}" for one, other in COMPARED]
     header = ["Data", "Task", f"{error}, all kept", *(f"AURC by {name}" for name in REJECTERS)]
@@ -314,27 +313,16 @@ def _aurc_table(places: Sequence[tuple[str, str]], figures: Figures, error: str)
     for data, task in places:
         row = [data, task, f"{figures[data, task, error, 'all kept'].value:.3f}"]
         row += [f"{figures[data, task, metric, name].value:.3f}" for name in REJECTERS]
-        row += [_interval(figures[data, task, metric, pair]) for pair in pairs]
+        row += [with_interval(figures[data, task, metric, pair], signed=True) for pair in pairs]
         rows.append(row)
-    return _table(header, rows)
+    return Table("", header, rows)
 
 
-def _calibration_table(calibration: Sequence[Mapping[str, Any]]) -> list[str]:
+def _calibration_table(calibration: Sequence[Mapping[str, Any]]) -> Table:
     header = ["Data", "Task", "Probability", "ECE", "Brier", "Mean probability", "Share of yes"]
     keys = ("ece", "brier", "mean_probability", "share_positive")
     rows = [
         [row["data"], row["task"], row["probability"], *(f"{row[key]:.3f}" for key in keys)]
         for row in calibration
     ]
-    return _table(header, rows)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return [*("| " + " | ".join(line) + " |" for line in lines), ""]
-
-
-def _interval(estimate: Estimate) -> str:
-    if np.isnan(estimate.value):
-        return "not defined"
-    return f"{estimate.value:+.3f} ({estimate.low:+.3f} to {estimate.high:+.3f})"
+    return Table("", header, rows)

@@ -11,9 +11,16 @@ import numpy.typing as npt
 
 from echoing_core.errors import DataSetError
 from echoing_core.evaluate.uncertainty.annotations import find_records, read_bad_leads, read_judged
-from echoing_core.evaluate.uncertainty.part import Floats, Part, measured
-from echoing_core.evaluate.uncertainty.scores import PLAIN, RANDOM, SIGMA2, Scorer
-from echoing_core.metrics.results import Result
+from echoing_core.evaluate.uncertainty.scores import (
+    PLAIN,
+    RANDOM,
+    SIGMA2,
+    Floats,
+    Scorer,
+    measure_scores,
+    section,
+)
+from echoing_core.metrics.results import Experiment, Result
 from echoing_core.metrics.scores import auroc
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
@@ -29,7 +36,7 @@ from echoing_core.uncertainty.intervals import noisy_span, time_profile
 LEAD_TABLE = "leadwise_quality.csv"
 
 SHARE = "share of sigma^2"
-"""A lead's part over the sum of its window."""
+"""A lead's terms over the sum of its window."""
 
 KINDS = ("muscle", "electrode_motion", "baseline_wander", "lead_off")
 """Noise that fills its span; a step, a spike or a clipped peak is only somewhere within it."""
@@ -89,15 +96,24 @@ def where_study(
     n_simulated: int = N_SIMULATED,
     n_resamples: int = 1000,
     progress: Progress = SILENT,
-) -> Part:
-    """AUROC of each lead's part of sigma^2 for bad leads, and overlap of spans in time.
+) -> Experiment:
+    """AUROC of each lead's terms of sigma^2 for bad leads, and overlap of spans in time.
 
     Parameters
     ----------
+    checkpoint : Checkpoint
+        A model whose sigma^2 is a sum over leads and moments.
     cinc : path, optional
         Folder with recordings and ``leadwise_quality.csv``, see `annotations.read_bad_leads`.
     n_simulated : int
         Simulated ECGs.
+    n_resamples : int
+    progress : Progress
+        Counts simulated ECGs.
+
+    Returns
+    -------
+    Experiment
 
     Raises
     ------
@@ -135,11 +151,22 @@ def where_study(
             results += _span_figures(
                 data, "clear noise", spans, by_score, rows & clear, n_resamples
             )
-    return Part("where", "Which leads, and when", _METHOD, tuple(results), counts)
+    return section("where", "Which leads, and when", _METHOD, results, counts)
 
 
 def annotated_windows(folder: Path) -> tuple[list[Window], int]:
     """First windows of the recordings whose leads were judged, and how many the reader refused.
+
+    Parameters
+    ----------
+    folder : path
+        With the recordings, anywhere below it, and `LEAD_TABLE`.
+
+    Returns
+    -------
+    windows : list of Window
+    n_refused : int
+        Recordings in which nothing moves.
 
     Raises
     ------
@@ -166,6 +193,18 @@ def simulated_windows(
     """Clean simulated ECGs, each with one stretch of noise that reaches the model's band.
 
     Stretches that do not (slow wander, say) are drawn anew with the next patient.
+
+    Parameters
+    ----------
+    n : int
+    progress : Progress
+        Counts windows.
+
+    Returns
+    -------
+    windows : list of Window
+    spans : list of NoiseSpan
+        The noise of each window.
     """
     windows: list[Window] = []
     spans: list[NoiseSpan] = []
@@ -181,7 +220,13 @@ def simulated_windows(
 
 
 def overlap(first: tuple[float, float], second: tuple[float, float]) -> float:
-    """Intersection over union of two spans."""
+    """Intersection over union of two spans, 0..1.
+
+    Parameters
+    ----------
+    first, second : (float, float)
+        Start and end.
+    """
     both = max(0.0, min(first[1], second[1]) - max(first[0], second[0]))
     either = (first[1] - first[0]) + (second[1] - second[0]) - both
     return both / either if either > 0 else 0.0
@@ -248,7 +293,7 @@ def _lead_figures(
     if doubtful.any():
         tasks["clearly bad leads, pooled"] = ~doubtful
     for task, judged in tasks.items():
-        results += measured(
+        results += measure_scores(
             (data, task, "AUROC"),
             lambda label, taken, values: auroc(label[taken], values[taken]),
             {name: values[rows] for name, values in scores.items()},
@@ -262,10 +307,10 @@ def _lead_figures(
         name: np.array([auroc(bad[i], values[i]) for i in np.flatnonzero(both)])
         for name, values in scores.items()
     }
-    return results + measured(
+    return results + measure_scores(
         (data, "bad leads within a recording", "AUROC, mean of recordings"),
         lambda values: float(values.mean()),
-        # A lead's share orders the leads of one recording as its part does.
+        # A lead's share orders the leads of one recording as its terms do.
         {name: values for name, values in within.items() if name != SHARE},
         np.flatnonzero(both),
         simulated=simulated,
@@ -303,7 +348,7 @@ def _span_figures(
         ((f"span of {what}", "median IoU"), _median, iou),
         ((f"chunks in {what} within a recording", "AUROC, mean of recordings"), _mean, within),
     ):
-        results += measured(
+        results += measure_scores(
             (data, *place), metric, scores, chosen, simulated=True, n_resamples=n_resamples
         )
     return results

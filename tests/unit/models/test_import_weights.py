@@ -23,7 +23,7 @@ from echoing_core import services
 from echoing_core.cli import app
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.evaluate.shipped.gallery import gallery_set
-from echoing_core.evaluate.uncertainty.report import Folders, _left_out
+from echoing_core.evaluate.uncertainty.benchmark import Folders, _left_out
 from echoing_core.io.wfdb.write import write_wfdb
 from echoing_core.models.foreign import read_published, read_published_scaler, suggested_order
 from echoing_core.models.pickled import read_scaler, read_tensors

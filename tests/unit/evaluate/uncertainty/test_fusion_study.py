@@ -13,21 +13,18 @@ from echoing_core.datasets.simulated import CohortConfig
 from echoing_core.errors import ConfigError
 from echoing_core.evaluate.uncertainty import fusion_study
 from echoing_core.evaluate.uncertainty.fusion_study import QUALITIES, draw_schedule
-from echoing_core.models.checkpoint import Checkpoint, load_checkpoint
+from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import Progress
 from echoing_core.simulate.noise.spans import KINDS
 from echoing_core.zeroshot.prompts import PromptSet
-from tests.tiny_model import write_tiny_model
 
 BAD_S = 4000.0
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    folder = tmp_path_factory.mktemp("fusion") / "tiny"
-    write_tiny_model(folder)
+def of_a_cohort(checkpoint: Checkpoint) -> Checkpoint:
     cohort = to_mapping(CohortConfig(n_patients=40, seed=3))
-    return dataclasses.replace(load_checkpoint(folder), training={"cohort": cohort})
+    return dataclasses.replace(checkpoint, training={"cohort": cohort})
 
 
 def noisy_share(name: str, at_s: float, n: int = 1000) -> float:
@@ -53,22 +50,22 @@ def test_schedules_are_made_of_noise_the_simulator_knows() -> None:
 
 
 def test_study_compares_all_rules_at_all_qualities(
-    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+    of_a_cohort: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fusion_study, "DURATION_S", 60.0)
     prompts = [
         PromptSet("af", "AF?", ("atrial fibrillation",), ("sinus rhythm",), "af"),
         PromptSet("paced", "Paced?", ("paced",), ("sinus rhythm",), "paced"),
     ]
-    seen: list[tuple[int, int]] = []
+    counted: list[tuple[int, int]] = []
     study = fusion_study.fusion_study(
-        checkpoint,
+        of_a_cohort,
         prompts,
         n_patients=2,
         n_resamples=10,
-        progress=Progress(lambda _, done, total: seen.append((done, total))),
+        progress=Progress(lambda _, done, total: counted.append((done, total))),
     )
-    assert seen == [(1, 2), (2, 2)]
+    assert counted == [(1, 2), (2, 2)]
     rows = json.loads(json.dumps(study.to_dict(), allow_nan=False))["results"]
     assert all(row["simulated"] for row in rows)
     distance = {
@@ -84,6 +81,6 @@ def test_study_compares_all_rules_at_all_qualities(
     assert "Paced?" not in study.to_markdown()
 
 
-def test_more_patients_than_there_are_is_refused(checkpoint: Checkpoint) -> None:
+def test_more_patients_than_there_are_is_refused(of_a_cohort: Checkpoint) -> None:
     with pytest.raises(ConfigError, match=r"41 patients .* has \d test patients"):
-        fusion_study.fusion_study(checkpoint, [], n_patients=41)
+        fusion_study.fusion_study(of_a_cohort, [], n_patients=41)

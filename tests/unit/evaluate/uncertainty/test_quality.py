@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 from echoing_core.cli import app
 from echoing_core.errors import DataSetError
 from echoing_core.evaluate.uncertainty.annotations import find_records, read_bad_leads, read_grades
-from echoing_core.evaluate.uncertainty.quality import quality_of_recordings
+from echoing_core.evaluate.uncertainty.quality import notes_study, quality_of_recordings
 from echoing_core.io.wfdb.write import write_wfdb
 from echoing_core.models.checkpoint import Checkpoint, load_checkpoint
 from echoing_core.records import LEADS
 from tests.tiny_model import write_tiny_model
+from tests.unit.evaluate.uncertainty.made_up_ecgs import ptbxl_like
 
 FS_HZ = 250.0
 
@@ -110,9 +111,9 @@ def test_bad_leads_in_the_order_of_the_leads(tmp_path: Path) -> None:
 
 
 def test_records_are_found_at_any_depth_and_only_once(graded: Path, tmp_path: Path) -> None:
-    found = find_records(graded / "ecgs", ["flat", "00"])
-    assert list(found) == ["flat", "00"]
-    assert found["flat"] == graded / "ecgs" / "more" / "flat.hea"
+    headers = find_records(graded / "ecgs", ["flat", "00"])
+    assert list(headers) == ["flat", "00"]
+    assert headers["flat"] == graded / "ecgs" / "more" / "flat.hea"
     with pytest.raises(DataSetError, match=r"1 of 2 graded records have no header .* nobody"):
         find_records(graded / "ecgs", ["00", "nobody"])
     with pytest.raises(DataSetError, match="There is no folder nowhere"):
@@ -159,6 +160,14 @@ def test_a_recording_that_cannot_be_used_is_named(graded: Path, checkpoint: Chec
     table = write_table(graded / "short.csv", "record,quality", "00,good", "short,bad")
     with pytest.raises(DataSetError, match=r"record short cannot be used: .* 2\.00 s long"):
         quality_of_recordings(checkpoint, graded / "ecgs", table)
+
+
+def test_notes_count_only_where_they_are_known(checkpoint: Checkpoint) -> None:
+    study = notes_study(checkpoint, ptbxl_like(16), n_resamples=20)
+    assert study.counts == {"ECGs": 12, "left out, notes unknown": 4}
+    # " , " is no note, and a kind of note that nobody made gives no figure.
+    assert {r.task for r in study.results} == {"any note (4)", "static noise (4)"}
+    assert study.results[0].estimate.n_items == 12
 
 
 def test_the_command_writes_json_and_markdown(graded: Path, tmp_path: Path) -> None:

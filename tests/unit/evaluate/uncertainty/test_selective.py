@@ -12,34 +12,31 @@ import pytest
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.evaluate.shipped.held_out import SIMULATED, HeldOut
 from echoing_core.evaluate.uncertainty import selective, selective_tasks
-from echoing_core.evaluate.uncertainty.conditions import (
+from echoing_core.evaluate.uncertainty.added_noise import QUIET_LEAD_MV, StressNoise
+from echoing_core.evaluate.uncertainty.scores import PLAIN, RANDOM, SIGMA2
+from echoing_core.evaluate.uncertainty.selective_tasks import (
     AS_RECORDED,
     CONDITIONS,
+    ENTROPY,
     LOSS_DB,
     LOST,
     MIXED,
+    P_WRONG,
+    REJECTERS,
+    ZERO_SHOT,
+    Task,
     every_dose,
     in_conditions,
     misplaced,
     mixed_quality,
     until_lost,
 )
-from echoing_core.evaluate.uncertainty.scores import PLAIN, RANDOM, SIGMA2
-from echoing_core.evaluate.uncertainty.selective_tasks import (
-    ENTROPY,
-    P_WRONG,
-    REJECTERS,
-    ZERO_SHOT,
-    Task,
-)
-from echoing_core.evaluate.uncertainty.stress_noise import QUIET_LEAD_MV, StressNoise
 from echoing_core.metrics.probe import LinearProbe
-from echoing_core.models.checkpoint import load_checkpoint
+from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import Progress
 from echoing_core.records import GaussianEmbedding
 from echoing_core.zeroshot import closed_form
 from echoing_core.zeroshot.prompts import PromptSet
-from tests.tiny_model import write_tiny_model
 
 LABELS = selective_tasks.LABELS[SIMULATED]
 
@@ -185,12 +182,10 @@ def test_probe_finds_a_direction_and_spreads_it() -> None:
 
 
 def test_study_covers_labels_methods_and_conditions(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path_factory.mktemp("selective") / "tiny"
-    write_tiny_model(folder)
     cohort = {"cohort": {"n_patients": 10, "seed": 1}}
-    checkpoint = dataclasses.replace(load_checkpoint(folder), training=cohort)
+    checkpoint = dataclasses.replace(checkpoint, training=cohort)
     held_out = HeldOut(SIMULATED, studies(), simulated=True)
     monkeypatch.setattr(selective_tasks, "held_out_sets", lambda *_: [held_out])
     monkeypatch.setattr(selective_tasks, "build_simulated", lambda *_, **__: studies(40))

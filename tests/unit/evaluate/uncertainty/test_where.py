@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from echoing_core.errors import DataSetError
-from echoing_core.evaluate.uncertainty.part import Part
 from echoing_core.evaluate.uncertainty.where import (
     KINDS,
     SEEN_MV,
@@ -18,17 +17,10 @@ from echoing_core.evaluate.uncertainty.where import (
     where_study,
 )
 from echoing_core.io.wfdb.write import write_wfdb
-from echoing_core.models.checkpoint import Checkpoint, load_checkpoint
+from echoing_core.metrics.results import Experiment
+from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.records import LEADS, BoolArray
 from echoing_core.uncertainty.attribution import N_CHUNKS, Attribution
-from tests.tiny_model import write_tiny_model
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    write_tiny_model(folder)
-    return load_checkpoint(folder)
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +45,15 @@ def annotated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def figure(part: Part, data: str, task: str, metric: str, score: str = "sigma^2") -> float:
-    (found,) = (
+def figure(
+    experiment: Experiment, data: str, task: str, metric: str, score: str = "sigma^2"
+) -> float:
+    (value,) = (
         r.estimate.value
-        for r in part.results
+        for r in experiment.results
         if data in r.data and (r.task, r.metric, r.model) == (task, metric, score)
     )
-    return found
+    return value
 
 
 def by_size(_: object, __: object, signal_mv: np.ndarray, valid: BoolArray) -> Attribution:
@@ -127,19 +121,19 @@ def test_parts_that_know_where_score_high(
     annotated: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("echoing_core.evaluate.uncertainty.where.attribute_windows", by_size)
-    part = where_study(checkpoint, cinc=annotated, n_simulated=12, n_resamples=20)
-    clear = part.counts.pop("simulated with a clearly bad lead")
+    study = where_study(checkpoint, cinc=annotated, n_simulated=12, n_resamples=20)
+    clear = study.counts.pop("simulated with a clearly bad lead")
     assert 0 < clear <= 12
-    assert part.counts == {"annotated": 2, "refused as flat and left out": 1, "simulated": 12}
-    assert figure(part, "annotated leads", "bad leads, pooled", "AUROC") == 1.0
+    assert study.counts == {"annotated": 2, "refused as flat and left out": 1, "simulated": 12}
+    assert figure(study, "annotated leads", "bad leads, pooled", "AUROC") == 1.0
     within = ("bad leads within a recording", "AUROC, mean of recordings")
-    assert figure(part, "annotated leads", *within, "plain index") == 1.0
+    assert figure(study, "annotated leads", *within, "plain index") == 1.0
     muscle = "simulated, muscle"
-    assert figure(part, muscle, "span of the noise", "share with IoU >= 0.5") > 0.5
-    assert figure(part, muscle, "chunks in the noise within a recording", within[1]) > 0.7
+    assert figure(study, muscle, "span of the noise", "share with IoU >= 0.5") > 0.5
+    assert figure(study, muscle, "chunks in the noise within a recording", within[1]) > 0.7
 
 
 def test_a_real_model_is_measured_without_real_recordings(checkpoint: Checkpoint) -> None:
-    part = where_study(checkpoint, n_simulated=4, n_resamples=10)
-    assert part.counts["simulated"] == 4
-    assert all("simulated" in result.data and result.simulated for result in part.results)
+    study = where_study(checkpoint, n_simulated=4, n_resamples=10)
+    assert study.counts["simulated"] == 4
+    assert all("simulated" in result.data and result.simulated for result in study.results)

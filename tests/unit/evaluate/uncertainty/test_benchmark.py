@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 from echoing_core.cli import app
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.evaluate.shipped.held_out import HeldOut
-from echoing_core.evaluate.uncertainty import report
-from echoing_core.evaluate.uncertainty.part import Part
-from echoing_core.evaluate.uncertainty.report import Folders, uncertainty_report
+from echoing_core.evaluate.uncertainty import benchmark
+from echoing_core.evaluate.uncertainty.benchmark import Folders, uncertainty_benchmark
+from echoing_core.metrics.results import Experiment
 from echoing_core.progress import SILENT, Progress
 from tests.tiny_model import write_tiny_model
 
-PARTS = {
+SECTIONS = {
     "quality_of_recordings": "quality",
     "schedule_study": "schedule",
     "notes_study": "ptbxl_notes",
@@ -48,40 +48,40 @@ def studies(n: int = 4) -> StudySet:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, Any]]:
-    """Every part measured by a stand-in that notes what it was given."""
+    """Every section measured by a stand-in that notes what it was given."""
     seen: dict[str, tuple[Any, Any]] = {}
 
-    def stand_in(function: str) -> Callable[..., Part]:
-        def measure(*given: Any, **settings: Any) -> Part:
-            seen[PARTS[function]] = (given, settings)
+    def stand_in(function: str) -> Callable[..., Experiment]:
+        def measure(*given: Any, **settings: Any) -> Experiment:
+            seen[SECTIONS[function]] = (given, settings)
             settings.get("progress", SILENT)(1, 1)
-            return Part(PARTS[function], f"Title of {PARTS[function]}", "How.", ())
+            return Experiment(SECTIONS[function], f"Title of {SECTIONS[function]}", "How.", ())
 
         return measure
 
-    for function in PARTS:
-        monkeypatch.setattr(report, function, stand_in(function))
+    for function in SECTIONS:
+        monkeypatch.setattr(benchmark, function, stand_in(function))
     simulated = HeldOut("simulated test patients", studies(), simulated=True)
-    monkeypatch.setattr(report, "held_out_sets", lambda *_, **__: [simulated])
-    monkeypatch.setattr(report, "load_ptbxl", lambda *_, **__: studies())
+    monkeypatch.setattr(benchmark, "held_out_sets", lambda *_, **__: [simulated])
+    monkeypatch.setattr(benchmark, "load_ptbxl", lambda *_, **__: studies())
     return seen
 
 
 def test_without_data_the_simulated_parts_remain(calls: dict[str, tuple[Any, Any]]) -> None:
-    found = uncertainty_report(CHECKPOINT, (), Folders(), n_resamples=10)
-    assert set(found.to_dict()["parts"]) == {
+    experiment = uncertainty_benchmark(CHECKPOINT, (), Folders(), n_resamples=10)
+    assert set(experiment.to_dict()["parts"]) == {
         "schedule",
         "where",
         "missing",
         "text_side",
         "selective",
     }
-    assert len(found.left_out) == 7
+    assert len(experiment.to_dict()["left_out"]) == 7
     assert calls["selective"][1]["nstdb"] is None
     assert calls["schedule"][1]["nstdb"] is None
     assert calls["where"][1]["cinc"] is None
     assert "- graded recordings: no folder of the CinC Challenge 2011 was given." in (
-        found.to_markdown().splitlines()
+        experiment.to_markdown().splitlines()
     )
 
 
@@ -91,15 +91,15 @@ def test_with_all_data_nothing_is_left_out(
     (tmp_path / "leadwise_quality.csv").touch()
     folders = Folders(tmp_path, tmp_path, tmp_path, (tmp_path,))
     stages: list[str] = []
-    found = uncertainty_report(
+    experiment = uncertainty_benchmark(
         CHECKPOINT,
         (),
         folders,
         n_resamples=10,
         progress=Progress(lambda stage, *_: stages.append(stage)),
     )
-    told = found.to_dict()
-    assert set(told["parts"]) == set(PARTS.values())
+    told = experiment.to_dict()
+    assert set(told["parts"]) == set(SECTIONS.values())
     assert told["left_out"] == {}
     assert (told["model"], told["model_hash"]) == ("tiny", "f" * 64)
     assert calls["where"][1]["cinc"] == tmp_path
@@ -109,16 +109,16 @@ def test_with_all_data_nothing_is_left_out(
     # Leads are taken from held-out ECGs only, noise is added to all folds.
     assert [len(held_out.studies) for held_out in calls["missing"][0][1]] == [4, 1]
     assert len(calls["dose"][0][1]) == 4
-    assert len(set(stages)) == len(PARTS)
-    assert "Left out" not in found.to_markdown()
+    assert len(set(stages)) == len(SECTIONS)
+    assert "Left out" not in experiment.to_markdown()
 
 
 def test_long_recordings_need_a_noise_to_put_into_them(
     calls: dict[str, tuple[Any, Any]], tmp_path: Path
 ) -> None:
-    found = uncertainty_report(CHECKPOINT, (), Folders(long_recordings=(tmp_path,)))
+    experiment = uncertainty_benchmark(CHECKPOINT, (), Folders(long_recordings=(tmp_path,)))
     assert calls["schedule"][1]["recordings"] == ()
-    assert "long recordings with noise put into them" in found.left_out
+    assert "long recordings with noise put into them" in experiment.to_dict()["left_out"]
 
 
 def test_the_command_passes_the_folders_on(

@@ -1,39 +1,26 @@
-"""The whole benchmark of uncertainty: every part for which there are data."""
+"""The whole benchmark of uncertainty: every section for which there are data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.evaluate.shipped.held_out import PTBXL, HeldOut, held_out_sets
-from echoing_core.evaluate.uncertainty.dose import dose_study
-from echoing_core.evaluate.uncertainty.missing import missing_study
-from echoing_core.evaluate.uncertainty.ptbxl_notes import notes_study
-from echoing_core.evaluate.uncertainty.quality import quality_of_recordings
+from echoing_core.evaluate.uncertainty.added_noise import dose_study
+from echoing_core.evaluate.uncertainty.information import missing_study, text_study
+from echoing_core.evaluate.uncertainty.quality import notes_study, quality_of_recordings
 from echoing_core.evaluate.uncertainty.schedule import schedule_study
 from echoing_core.evaluate.uncertainty.selective import selective_study
-from echoing_core.evaluate.uncertainty.text_side import text_study
 from echoing_core.evaluate.uncertainty.where import LEAD_TABLE, where_study
+from echoing_core.metrics.results import Experiment
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
 from echoing_core.training.demo import PTBXL_TEST_FOLDS, PTBXL_TRAIN_FOLDS
 from echoing_core.zeroshot.prompts import PromptSet
 
 GRADE_TABLE = "quality_labels.csv"
-
-
-class Section(Protocol):
-    """A part of the benchmark, whatever it holds."""
-
-    @property
-    def name(self) -> str: ...
-
-    def to_dict(self) -> dict[str, Any]: ...
-
-    def to_markdown(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -59,65 +46,31 @@ class Folders:
     long_recordings: Sequence[Path] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class UncertaintyReport:
-    """All parts that were measured, and why others were not.
-
-    Attributes
-    ----------
-    sections : tuple of Section
-    left_out : mapping of str to str
-        What was not measured, and why.
-    model, model_hash : str
-    """
-
-    sections: tuple[Section, ...]
-    left_out: Mapping[str, str]
-    model: str
-    model_hash: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return {
-            "model": self.model,
-            "model_hash": self.model_hash,
-            "parts": {section.name: section.to_dict() for section in self.sections},
-            "left_out": dict(self.left_out),
-        }
-
-    def to_markdown(self) -> str:
-        """One document with a section for each part."""
-        lines = [
-            "# May sigma^2 be trusted?",
-            "",
-            f"Model {self.model}, hash `{self.model_hash[:16]}`. In every score higher means "
-            "worse. The encoder with random weights has the model's architecture; the plain index "
-            "knows flat, railed, noisy and irregular leads, and no model.",
-            "",
-        ]
-        lines += [section.to_markdown() for section in self.sections]
-        if self.left_out:
-            lines += ["## Left out", ""]
-            lines += [f"- {what}: {why}." for what, why in self.left_out.items()] + [""]
-        return "\n".join(lines)
-
-
-def uncertainty_report(
+def uncertainty_benchmark(
     checkpoint: Checkpoint,
     prompts: Sequence[PromptSet],
     folders: Folders,
     *,
     n_resamples: int = 1000,
     progress: Progress = SILENT,
-) -> UncertaintyReport:
-    """Measure every part for which there are data; the simulated ones always.
+) -> Experiment:
+    """Measure every section for which there are data; the simulated ones always.
 
     Parameters
     ----------
+    checkpoint : Checkpoint
     prompts : sequence of PromptSet
-        Questions for the study of wrong answers.
-    progress : Progress, optional
-        Told of each stage by its name.
+        Questions for the section on wrong answers.
+    folders : Folders
+    n_resamples : int
+        Of every bootstrap.
+    progress : Progress
+        Told of each section by its name.
+
+    Returns
+    -------
+    Experiment
+        Of sections; the last one lists what was not measured, and why, where there is such.
 
     Raises
     ------
@@ -125,11 +78,25 @@ def uncertainty_report(
         A folder that was named is not as it should be.
     """
     sections = tuple(_sections(checkpoint, prompts, folders, n_resamples, progress))
-    return UncertaintyReport(
+    left_out = _left_out(checkpoint, folders)
+    content = {
+        "model": checkpoint.name,
+        "model_hash": checkpoint.hash,
+        "parts": {section.name: section.to_dict() for section in sections},
+        "left_out": left_out,
+    }
+    if left_out:
+        lines = "\n".join(f"- {what}: {why}." for what, why in left_out.items())
+        # Only in the Markdown: JSON has an entry of its own for it.
+        sections += (Experiment("left_out", "Left out", lines),)
+    return Experiment(
+        "uncertainty",
+        "May sigma^2 be trusted?",
+        f"Model {checkpoint.name}, hash `{checkpoint.hash[:16]}`. In every score higher means "
+        "worse. The encoder with random weights has the model's architecture; the plain index "
+        "knows flat, railed, noisy and irregular leads, and no model.",
         sections=sections,
-        left_out=_left_out(checkpoint, folders),
-        model=checkpoint.name,
-        model_hash=checkpoint.hash,
+        content=content,
     )
 
 
@@ -139,7 +106,7 @@ def _sections(
     folders: Folders,
     n_resamples: int,
     progress: Progress,
-) -> Iterator[Section]:
+) -> Iterator[Experiment]:
     if folders.cinc is not None:
         yield quality_of_recordings(
             checkpoint,
@@ -235,11 +202,11 @@ def _left_out(checkpoint: Checkpoint, folders: Folders) -> dict[str, str]:
             "it needs a folder of long recordings and one of the MIT-BIH Noise Stress Test",
         ),
     }
-    told = {what: why for what, (given, why) in reasons.items() if given is None}
+    left_out = {what: why for what, (given, why) in reasons.items() if given is None}
     if not checkpoint.has_attribution:
-        told["which leads, and when"] = "this model does not tell leads and moments apart"
-        told["leads taken away"] = "this model cannot be told that a lead is missing"
-    return told
+        left_out["which leads, and when"] = "this model does not tell leads and moments apart"
+        left_out["leads taken away"] = "this model cannot be told that a lead is missing"
+    return left_out
 
 
 def _has_lead_table(folders: Folders) -> bool:

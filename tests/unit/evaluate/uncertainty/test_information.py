@@ -1,4 +1,4 @@
-"""Vague texts, made-up words, leads taken away, and how a part is told."""
+"""Vague texts, made-up words, leads taken away, and how a section is written."""
 
 from __future__ import annotations
 
@@ -8,26 +8,21 @@ import pytest
 
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.evaluate.shipped.held_out import HeldOut
-from echoing_core.evaluate.uncertainty.missing import LEAD_SETS, lead_mask, missing_study
-from echoing_core.evaluate.uncertainty.part import Part, measured
-from echoing_core.evaluate.uncertainty.text_side import (
+from echoing_core.evaluate.uncertainty.information import (
+    LEAD_SETS,
     PAIRS,
+    lead_mask,
     made_up_word,
+    missing_study,
     text_study,
     with_made_up_words,
 )
+from echoing_core.evaluate.uncertainty.scores import measure_scores, section
 from echoing_core.metrics.bootstrap import Estimate
 from echoing_core.metrics.results import Result
-from echoing_core.models.checkpoint import Checkpoint, load_checkpoint
+from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.records import LEADS
-from tests.tiny_model import TEXTS, write_tiny_model
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    write_tiny_model(folder)
-    return load_checkpoint(folder)
+from tests.tiny_model import TEXTS
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +66,13 @@ def test_a_made_up_word_is_unknown() -> None:
 
 
 def test_texts_of_a_model(checkpoint: Checkpoint, simulated: HeldOut) -> None:
-    part = text_study(checkpoint, simulated.studies, n_resamples=20)
-    sizes = {r.task: r.estimate.n_items for r in part.results}
+    study = text_study(checkpoint, simulated.studies, n_resamples=20)
+    sizes = {r.task: r.estimate.n_items for r in study.results}
     assert sizes["vague more uncertain than specific"] == len(PAIRS)
     # Half of the texts are one sentence only, and no part of themselves.
     assert sizes["one sentence more uncertain than its report"] == len(TEXTS) // 2
     assert sizes["100% of the words made up: more uncertain"] == len(TEXTS)
-    assert all(0 <= r.estimate.value <= 1 for r in part.results if r.metric == "share")
+    assert all(0 <= r.estimate.value <= 1 for r in study.results if r.metric == "share")
 
 
 def test_lead_sets_shrink() -> None:
@@ -100,17 +95,17 @@ def test_leads_are_taken_away(
         lacking[0] = min(lacking[0], 6.0)
         return Counted(1.0 + lacking)
 
-    monkeypatch.setattr("echoing_core.evaluate.uncertainty.missing.encode_batch", encode)
-    part = missing_study(checkpoint, [simulated], n_resamples=20)
-    found = {(r.task, r.metric): r.estimate.value for r in part.results if r.model == "sigma^2"}
+    monkeypatch.setattr("echoing_core.evaluate.uncertainty.information.encode_batch", encode)
+    study = missing_study(checkpoint, [simulated], n_resamples=20)
+    figures = {(r.task, r.metric): r.estimate.value for r in study.results if r.model == "sigma^2"}
     n = len(TEXTS)
-    assert found["more at every step from 12 to 1", "share of ECGs"] == pytest.approx(1 - 1 / n)
-    assert found["1 lead (I): more than with 12", "share of ECGs"] == 1.0
-    assert found["1 lead (I): sigma^2 over that with 12", "median"] == 12.0
-    assert found["6 leads (limb): sigma^2 over that with 12", "lower quartile"] == 7.0
+    assert figures["more at every step from 12 to 1", "share of ECGs"] == pytest.approx(1 - 1 / n)
+    assert figures["1 lead (I): more than with 12", "share of ECGs"] == 1.0
+    assert figures["1 lead (I): sigma^2 over that with 12", "median"] == 12.0
+    assert figures["6 leads (limb): sigma^2 over that with 12", "lower quartile"] == 7.0
 
 
-def test_a_part_tells_the_same_in_json_and_markdown() -> None:
+def test_a_section_says_the_same_in_json_and_markdown() -> None:
     estimate = Estimate(0.9, 0.8, 1.0, 40, 30, 100, 0, 0)
     undefined = Estimate(float("nan"), float("nan"), float("nan"), 40, 30, 100, 100, 0)
     results = (
@@ -118,9 +113,9 @@ def test_a_part_tells_the_same_in_json_and_markdown() -> None:
         Result("data", "task", "AUROC", "plain index", undefined, False),
         Result("data", "task", "gap", "sigma^2", estimate, False),
     )
-    part = Part("name", "Title", "How.", results, {"ECGs": 1200})
-    assert [row["value"] for row in part.to_dict()["results"]] == [0.9, None, 0.9]
-    lines = part.to_markdown().splitlines()
+    experiment = section("name", "Title", "How.", results, {"ECGs": 1200})
+    assert [row["value"] for row in experiment.to_dict()["results"]] == [0.9, None, 0.9]
+    lines = experiment.to_markdown().splitlines()
     assert lines[0] == "## Title"
     assert "Counts: ECGs 1,200." in lines
     assert "| data | task | AUROC | 0.900 (0.800 to 1.000) | not defined | 40 (30) |" in lines
@@ -130,7 +125,7 @@ def test_a_part_tells_the_same_in_json_and_markdown() -> None:
 def test_scores_are_measured_on_the_same_resamples() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=60)
-    results = measured(
+    results = measure_scores(
         ("data", "task", "mean"),
         lambda given, score: float((given + score).mean()),
         {"a": values, "b": values + 1.0},
