@@ -202,8 +202,22 @@ def test_another_teachers_store_is_refused(tmp_path: Path, made: EchoEmbeddings)
 def test_a_damaged_store_is_refused(tmp_path: Path, made: EchoEmbeddings, name: str) -> None:
     save_echo_embeddings(tmp_path / "echo", made)
     path = tmp_path / "echo" / name
-    path.write_bytes(path.read_bytes()[:-3])
+    content = path.read_bytes()
+    path.write_bytes(content[:-3])
     with pytest.raises(IndexMismatchError, match=name):
+        load_echo_embeddings(tmp_path / "echo")
+
+
+@pytest.mark.parametrize("name", ["mu.npy", "log_var.npy"])
+def test_other_numbers_of_the_same_shape_are_refused(
+    tmp_path: Path, made: EchoEmbeddings, name: str
+) -> None:
+    """They load as well as the right ones: only the hash on the card can tell."""
+    save_echo_embeddings(tmp_path / "echo", made)
+    path = tmp_path / "echo" / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-4] + np.float32(0.25).tobytes())
+    with pytest.raises(IndexMismatchError, match="is not the file that its card"):
         load_echo_embeddings(tmp_path / "echo")
 
 

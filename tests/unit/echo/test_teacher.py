@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from echoing_core.echo import stand_in
+from echoing_core.echo import teacher as teacher_module
 from echoing_core.echo.simulated import FrameBank, simulated_echo_embeddings, spread_patients
 from echoing_core.echo.stand_in import StandInConfig, train_stand_in, train_teacher
 from echoing_core.echo.store import FrameChoice, embed_study
@@ -35,7 +37,7 @@ from echoing_core.records import EchoStudy
 from echoing_core.simulate.echo.clips import study_clips
 from echoing_core.simulate.heart.patients import patient_state
 
-TINY = {
+TINY: dict[str, Any] = {
     "embed_dim": 16,
     "vision_cfg": {"layers": [1, 1, 1, 1], "width": 2, "head_width": 16, "image_size": 32},
     "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
@@ -328,8 +330,14 @@ def test_a_teacher_of_ours_is_replaced_whole(tmp_path: Path) -> None:
 # Training
 
 
-def test_training_lowers_the_loss_and_repeats() -> None:
-    size = stand_in_config()["vision_cfg"]["image_size"]
+@pytest.fixture
+def tiny_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe with a model that takes seconds; tests marked slow train the real one."""
+    for module in (stand_in, teacher_module):
+        monkeypatch.setattr(module, "stand_in_config", lambda: TINY)
+
+
+def check_training(size: int) -> None:
     rng = np.random.default_rng(5)
     states = tuple(patient_state(9, p) for p in range(8))
     # The size of a bright square stands for the heart.
@@ -353,6 +361,16 @@ def test_training_lowers_the_loss_and_repeats() -> None:
     assert not model.training
 
 
+@pytest.mark.usefixtures("tiny_stand_in")
+def test_training_lowers_the_loss_and_repeats() -> None:
+    check_training(TINY["vision_cfg"]["image_size"])
+
+
+@pytest.mark.slow
+def test_training_of_the_real_stand_in_lowers_the_loss_and_repeats() -> None:
+    check_training(stand_in_config()["vision_cfg"]["image_size"])
+
+
 def test_frames_without_states_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="states"):
         FrameBank(np.zeros((2, 1, 8, 8), np.uint8), (patient_state(1, 1),))
@@ -361,7 +379,7 @@ def test_frames_without_states_are_a_mistake() -> None:
 # The recipe
 
 
-def test_the_recipe_writes_a_stand_in_that_says_so(tmp_path: Path) -> None:
+def check_recipe(folder: Path) -> None:
     config = StandInConfig(
         n_studies=10,
         n_held_out=10,
@@ -373,9 +391,9 @@ def test_the_recipe_writes_a_stand_in_that_says_so(tmp_path: Path) -> None:
     )
     stages: set[str] = set()
     measured = train_teacher(
-        tmp_path / "t", config, n_workers=1, progress=Progress(lambda stage, *_: stages.add(stage))
+        folder, config, n_workers=1, progress=Progress(lambda stage, *_: stages.add(stage))
     )
-    card = json.loads((tmp_path / "t" / CARD_FILE).read_text())
+    card = json.loads((folder / CARD_FILE).read_text())
     assert card["simulated"] is True
     assert "simulated" in card["name"]
     assert card["training"]["steps"] == 2
@@ -384,9 +402,19 @@ def test_the_recipe_writes_a_stand_in_that_says_so(tmp_path: Path) -> None:
     assert (content["n_studies"], content["n_frames"]) == (10, 6)
     assert len(card["held_out"]) == len(measured.results) > 10
     assert len(stages) == 3
-    teacher = load_teacher(tmp_path / "t")
+    teacher = load_teacher(folder)
     assert teacher.name == card["name"]
     assert teacher.simulated
+
+
+@pytest.mark.usefixtures("tiny_stand_in")
+def test_the_recipe_writes_a_stand_in_that_says_so(tmp_path: Path) -> None:
+    check_recipe(tmp_path / "t")
+
+
+@pytest.mark.slow
+def test_the_recipe_of_the_real_stand_in(tmp_path: Path) -> None:
+    check_recipe(tmp_path / "t")
 
 
 def test_simulated_embeddings_are_those_of_the_clips(folder: Path) -> None:
