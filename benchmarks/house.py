@@ -62,14 +62,15 @@ class House:
         return seen
 
     def floors(self, arrows: Mapping[str, frozenset[str]]) -> int:
-        """Length of the longest chain of imports; a circle counts once."""
+        """Number of rooms on the longest chain of imports; rooms import in one direction only."""
+        heights: dict[str, int] = {}
 
-        @cache
-        def height(name: str, above: frozenset[str]) -> int:
-            below = arrows[name] - above
-            return 1 + max((height(b, above | {name}) for b in below), default=0)
+        def height(name: str) -> int:
+            if name not in heights:
+                heights[name] = 1 + max((height(below) for below in arrows[name]), default=0)
+            return heights[name]
 
-        return max(height(name, frozenset()) for name in arrows)
+        return max(height(name) for name in arrows)
 
     def room_arrows(self) -> dict[str, frozenset[str]]:
         rooms: dict[str, set[str]] = {}
