@@ -7,12 +7,12 @@ Python, so that the next window, page or session file has it.
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
 
+from echoing_core import figures
 from echoing_core.records import LEADS, WINDOW_S, StandardEcg
 from echoing_core.services import HeartBeats, heart_beats
 from ui import frame, state
@@ -133,7 +133,7 @@ def window_data(
             {"name": lead, "origin": origin}
             for lead, origin in zip(LEADS, ecg.lead_origin, strict=True)
         ],
-        "samples": base64.b64encode(microvolts.tobytes()).decode("ascii"),
+        "samples": figures.packed(microvolts, "<i2"),
         "cells": None if cells is None else [_whole(row) for row in cells],
         "beats": {
             "t": [round(float(t), 4) for t in beats.time_s],

@@ -1,40 +1,24 @@
-"""Results -> Plotly figures. Nothing here knows streamlit, a model or a file.
+"""Results -> Plotly figures, and what the drawings in the browser are made of.
 
-Every figure keeps the number of points near the number of pixels, whatever the length of the
-recording.
+Nothing here knows streamlit, a model or a file. Every figure keeps the number of points near the
+number of pixels, whatever the length of the recording.
 """
 
-from echoing_core.figures.answers import answers_along_figure, answers_figure, reference_figure
-from echoing_core.figures.attribution import lead_percentile
-from echoing_core.figures.overview import (
-    decimate_min_max,
-    first_shown_lead,
-    overview_figure,
-    shown_percentile,
-)
-from echoing_core.figures.paper import FORMATS, GRID_3X4, paper_figure
-from echoing_core.figures.style import SCALE, clock, colour_of
-from echoing_core.figures.table import table_head
-from echoing_core.figures.uncertainty_map import Mark, map_data, trace_points, unrecorded_spans
-
-__all__ = [
-    "FORMATS",
-    "GRID_3X4",
-    "SCALE",
-    "Mark",
-    "answers_along_figure",
-    "answers_figure",
-    "clock",
-    "colour_of",
-    "decimate_min_max",
-    "first_shown_lead",
-    "lead_percentile",
-    "map_data",
-    "overview_figure",
-    "paper_figure",
-    "reference_figure",
-    "shown_percentile",
-    "table_head",
-    "trace_points",
-    "unrecorded_spans",
-]
+from echoing_core.figures.answers import answers_along_figure as answers_along_figure
+from echoing_core.figures.answers import answers_figure as answers_figure
+from echoing_core.figures.answers import reference_figure as reference_figure
+from echoing_core.figures.paper import GRID_3X4 as GRID_3X4
+from echoing_core.figures.paper import paper_figure as paper_figure
+from echoing_core.figures.style import SCALE as SCALE
+from echoing_core.figures.style import clock as clock
+from echoing_core.figures.style import colour_of as colour_of
+from echoing_core.figures.style import packed as packed
+from echoing_core.figures.table import table_head as table_head
+from echoing_core.figures.uncertainty_map import Mark as Mark
+from echoing_core.figures.uncertainty_map import decimate_min_max as decimate_min_max
+from echoing_core.figures.uncertainty_map import first_shown_lead as first_shown_lead
+from echoing_core.figures.uncertainty_map import lead_percentile as lead_percentile
+from echoing_core.figures.uncertainty_map import map_data as map_data
+from echoing_core.figures.uncertainty_map import trace_points as trace_points
+from echoing_core.figures.uncertainty_map import unrecorded_spans as unrecorded_spans
+from echoing_core.uncertainty.intervals import shown_percentile as shown_percentile

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.figures.style import SCALE
+from echoing_core.figures.style import SCALE, packed
 
 MOST_POINTS = 10_000
 """More dots than this cannot be told apart on a screen; hits are always among them."""
@@ -107,11 +106,11 @@ def gallery_map_data(
     rows, number = rows[order], number[order]
     share = np.clip(np.asarray(percentile, dtype=np.float64), 0, 100)
     return {
-        "xy": _packed(xy[rows], "<f4"),
-        "rows": _packed(rows, "<i4"),
-        "colour": _packed(number, "u1"),
-        "percentile": _packed(np.round(share[rows]), "u1"),
-        "passing": _packed(passing[rows], "u1"),
+        "xy": packed(xy[rows], "<f4"),
+        "rows": packed(rows, "<i4"),
+        "colour": packed(number, "u1"),
+        "percentile": packed(np.round(share[rows]), "u1"),
+        "passing": packed(passing[rows], "u1"),
         "legend": [
             {"words": words, "colour": colour, "count": int((colouring.number == i).sum())}
             for i, (words, colour) in enumerate(colouring.legend)
@@ -126,7 +125,3 @@ def gallery_map_data(
         "query": None if query is None else [float(v) for v in query],
         "chosen": -1 if chosen is None else int(chosen),
     }
-
-
-def _packed(values: npt.ArrayLike, kind: str) -> str:
-    return base64.b64encode(np.ascontiguousarray(values, dtype=kind).tobytes()).decode("ascii")

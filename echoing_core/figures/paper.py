@@ -1,4 +1,4 @@
-"""Ten seconds on ECG paper: 25 mm/s, 10 mm/mV, 3x4 leads and a rhythm strip or twelve rows."""
+"""Ten seconds on ECG paper: 25 mm/s, 10 mm/mV, 3x4 leads and a rhythm strip."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from echoing_core.figures.attribution import add_shading
 from echoing_core.figures.style import FONT, GAP, INK, MUTED
 from echoing_core.records import LEADS, WINDOW_S, StandardEcg
 
@@ -21,14 +20,11 @@ GRID_3X4: tuple[tuple[str, ...], ...] = (
 )
 """Rows of the printed page; each column is a quarter of the ten seconds."""
 
-FORMATS: tuple[str, ...] = ("3x4", "12x1")
-"""The printed page, or every lead over the whole ten seconds."""
-
 RHYTHM_LEAD = "II"
 SPEED_MM_S, GAIN_MM_MV = 25.0, 10.0
 PULSE_MV, PULSE_S = 1.0, 0.2
 _NAME_MV = 1.1
-_PULSE_LEFT_S, _NAME_LEFT_S = 0.62, 0.48
+_PULSE_LEFT_S = 0.62
 _SECONDS_MV = 0.35
 _FINE, _BOLD, _PAPER, _TRACE, _DERIVED = "#f9dcdc", "#eeb0b0", "#fffafa", "#16181d", "#3b3f9b"
 
@@ -54,32 +50,22 @@ class _Row:
     rhythm: bool = False
 
 
-def page_rows(ecg: StandardEcg, begin: int, end: int, page: str) -> list[_Row]:
+def page_rows(ecg: StandardEcg, begin: int, end: int) -> list[_Row]:
     """Where the leads of samples ``begin`` to ``end`` go on the page.
 
-    3x4 as on a printed page, the same distance everywhere, but more of it where the complexes of
-    two rows would touch, and at most 4 mV, so that a loose electrode does not stretch the page.
-    Twelve rows are each as far apart as their own complexes need, from 1.2 to 2.5 mV, and next to
-    a lead that was not recorded from 0.6 mV on.
+    As on a printed page, the same distance everywhere, but more of it where the complexes of two
+    rows would touch, and at most 4 mV, so that a loose electrode does not stretch the page.
     """
-    leads = [*GRID_3X4, (_rhythm_lead(ecg),)] if page == "3x4" else [(lead,) for lead in LEADS]
+    leads = [*GRID_3X4, (_rhythm_lead(ecg),)]
     up, down = np.array([_reach(ecg, row, begin, end) for row in leads]).transpose(1, 0, 2)
     touching = down[:-1] + up[1:] + 0.2
-    if page == "3x4":
-        distance = np.full(len(leads) - 1, np.clip(np.ceil(2 * touching.max()) / 2, 2.5, 4.0))
-        owned = np.full(len(leads) - 1, 0.5)
-        above, below = np.clip(up[0].max() + 0.2, 1.5, 4.0), np.clip(down[-1].max() + 0.2, 1.2, 4.0)
-    else:
-        empty = np.array([_origin(ecg, lead) == "missing" for lead in LEADS])
-        distance = np.clip(touching.max(axis=1), np.where(empty[1:] | empty[:-1], 0.6, 1.2), 2.5)
-        # A row owns more of the room under it the further its complexes reach into it.
-        own, other = down[:-1].max(axis=1) + 0.1, up[1:].max(axis=1) + 0.1
-        owned = own / (own + other)
-        above, below = np.clip(up[0].max() + 0.2, 1.2, 2.5), np.clip(down[-1].max() + 0.2, 0.8, 2.5)
+    distance = np.full(len(leads) - 1, np.clip(np.ceil(2 * touching.max()) / 2, 2.5, 4.0))
+    above = np.clip(up[0].max() + 0.2, 1.5, 4.0)
+    below = np.clip(down[-1].max() + 0.2, 1.2, 4.0)
     base = -np.concatenate([[0.0], np.cumsum(distance)])
-    edges = np.concatenate([[above], base[:-1] - owned * distance, [base[-1] - below]])
+    edges = np.concatenate([[above], base[:-1] - 0.5 * distance, [base[-1] - below]])
     return [
-        _Row(row, float(b), (float(low), float(high)), page == "3x4" and i == len(GRID_3X4))
+        _Row(row, float(b), (float(low), float(high)), i == len(GRID_3X4))
         for i, (row, b, low, high) in enumerate(zip(leads, base, edges[1:], edges, strict=False))
     ]
 
@@ -103,8 +89,6 @@ def paper_figure(
     start_s: float,
     length_s: float = WINDOW_S,
     *,
-    page: str = "3x4",
-    cell_percentile: Floats | None = None,
     width_px: int = 1280,
 ) -> go.Figure:
     """The leads of one stretch as they are printed, with a calibration pulse in each row.
@@ -120,38 +104,26 @@ def paper_figure(
     start_s : float
     length_s : float
         Shown length in seconds; each of the four columns gets a quarter.
-    page : {"3x4", "12x1"}
-        3x4 leads and a rhythm strip, or twelve rows of the whole length.
-    cell_percentile : ndarray, shape (12, n_chunks), optional
-        From a `WindowReasons`: colours the paper behind a lead where its sigma^2 is high.
     width_px : int
         Width that the page has for it; it decides the height, never the scale.
     """
-    if page not in FORMATS:
-        raise ValueError(f"page must be one of {FORMATS}, not {page!r}")
     begin = round(start_s * ecg.fs_hz)
     end = min(begin + round(length_s * ecg.fs_hz), ecg.n_times)
-    rows = page_rows(ecg, begin, end, page)
+    rows = page_rows(ecg, begin, end)
     figure = go.Figure()
     for row in rows:
-        if page == "3x4" or _origin(ecg, row.leads[0]) != "missing":
-            _add_pulse(figure, row.base)
+        _add_pulse(figure, row.base)
         share_s = length_s / len(row.leads)
         for column, lead in enumerate(row.leads):
             place = _Place(column * share_s, share_s, row.base)
-            _add_name(figure, ecg, lead, begin, place, beside=page == "12x1")
+            _add_name(figure, ecg, lead, begin, place)
             if _origin(ecg, lead) == "missing":
                 continue
-            if cell_percentile is not None:
-                shown_s = (place.left_s, place.left_s + share_s)
-                cells = cell_percentile[LEADS.index(lead)]
-                add_shading(figure, lead, cells, length_s, shown_s, row.band)
             _add_lead(figure, ecg, lead, begin, end, place, rhythm=row.rhythm)
             if column:
                 _add_separator(figure, column * share_s, row.base)
-    left_s = _PULSE_LEFT_S + (_NAME_LEFT_S if page == "12x1" else 0.0)
     _add_seconds(figure, length_s, rows[-1].band[0])
-    _frame(figure, length_s, left_s, rows[0].band[1], rows[-1].band[0] - _SECONDS_MV, width_px)
+    _frame(figure, length_s, rows[0].band[1], rows[-1].band[0] - _SECONDS_MV, width_px)
     return figure
 
 
@@ -164,10 +136,8 @@ class _Place:
     base: float
 
 
-def _frame(
-    figure: go.Figure, length_s: float, left_s: float, top: float, bottom: float, width_px: int
-) -> None:
-    width_mm = (length_s + left_s + 0.1) * SPEED_MM_S
+def _frame(figure: go.Figure, length_s: float, top: float, bottom: float, width_px: int) -> None:
+    width_mm = (length_s + _PULSE_LEFT_S + 0.1) * SPEED_MM_S
     height_mm = (top - bottom) * GAIN_MM_MV
     hidden = {"showticklabels": False, "zeroline": False, "ticks": "", "showline": False}
     figure.update_layout(
@@ -177,7 +147,7 @@ def _frame(
         paper_bgcolor="white", plot_bgcolor=_PAPER, dragmode="zoom", hovermode="closest",
         hoverlabel={"bgcolor": "white", "font": {"color": INK}},
         xaxis={
-            **hidden, "range": [-left_s, length_s + 0.1], "dtick": 0.2, "tick0": 0,
+            **hidden, "range": [-_PULSE_LEFT_S, length_s + 0.1], "dtick": 0.2, "tick0": 0,
             "gridcolor": _BOLD, "gridwidth": 1, "constrain": "domain", "constraintoward": "left",
             "minor": {"dtick": 0.04, "tick0": 0, "gridcolor": _FINE, "showgrid": True},
         },
@@ -220,20 +190,15 @@ def _add_seconds(figure: go.Figure, length_s: float, bottom: float) -> None:
         )  # fmt: skip
 
 
-def _add_name(
-    figure: go.Figure, ecg: StandardEcg, lead: str, begin: int, place: _Place, *, beside: bool
-) -> None:
-    """The lead's name, left of its row or above its trace, and whether it was recorded."""
+def _add_name(figure: go.Figure, ecg: StandardEcg, lead: str, begin: int, place: _Place) -> None:
+    """The lead's name above its trace, and whether it was recorded."""
     origin = _origin(ecg, lead)
     words = f"<b>{lead}</b>"
     if origin == "derived":
-        words += ("<br>" if beside else " ") + "<i style='font-size:11px'>derived</i>"
-    if beside:
-        x, y = -_PULSE_LEFT_S - _NAME_LEFT_S + 0.05, place.base
-    else:
-        first = begin + round(place.left_s * ecg.fs_hz)
-        x = place.left_s + _free_place(ecg, lead, first, origin == "derived")
-        y = place.base + _NAME_MV
+        words += " <i style='font-size:11px'>derived</i>"
+    first = begin + round(place.left_s * ecg.fs_hz)
+    x = place.left_s + _free_place(ecg, lead, first, origin == "derived")
+    y = place.base + _NAME_MV
     colour = {"measured": INK, "derived": _DERIVED, "missing": MUTED}[origin]
     figure.add_annotation(
         x=x, y=y, text=words, showarrow=False, xanchor="left", align="left", yanchor="middle",

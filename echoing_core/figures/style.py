@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import html
 
 import numpy as np
+import numpy.typing as npt
 
 # Plasma, cut at 0.82: monotone in lightness and safe for the colour-blind like viridis and
 # cividis, but its bright end is an orange that can still be read as a line on white paper,
@@ -27,12 +29,6 @@ def colour_of(percentile: float) -> str:
     return SCALE[min(int(percentile // step), len(SCALE) - 1)]
 
 
-def stepped_scale() -> list[tuple[float, str]]:
-    """`SCALE` as a stepped colour scale of plotly."""
-    n = len(SCALE)
-    return [((i + e) / n, c) for i, c in enumerate(SCALE) for e in (0, 1)]
-
-
 def clock(seconds: float, *, tenths: bool = False) -> str:
     """Seconds from the start as a person reads them, ``"07:31"`` or ``"2:07:31"``."""
     whole, rest = divmod(round(seconds * 10), 10)
@@ -48,6 +44,7 @@ def safe(text: str) -> str:
 
 
 def wrap(text: str, width: int = 20) -> str:
+    """A label in at most three escaped lines of about ``width`` characters."""
     lines = [""]
     for word in text.split():
         if lines[-1] and len(lines[-1]) + len(word) >= width:
@@ -56,3 +53,16 @@ def wrap(text: str, width: int = 20) -> str:
     if len(lines) > 3:
         lines = [*lines[:2], f"{lines[2][: width - 1]}…"]
     return "<br>".join(safe(line[: 2 * width]) for line in lines)
+
+
+def packed(values: npt.ArrayLike, kind: str) -> str:
+    """Numbers for a drawing in the browser: their bytes as Base64.
+
+    Parameters
+    ----------
+    values : array-like
+        Read row by row.
+    kind : str
+        The data type of NumPy that the browser expects, such as ``"<f4"``.
+    """
+    return base64.b64encode(np.ascontiguousarray(values, dtype=kind).tobytes()).decode("ascii")

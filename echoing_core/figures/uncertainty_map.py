@@ -7,7 +7,6 @@ their causes. A day and ten seconds need about the same: some ten thousand numbe
 
 from __future__ import annotations
 
-import base64
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.figures.attribution import lead_percentile
-from echoing_core.figures.overview import decimate_min_max, first_shown_lead
-from echoing_core.figures.style import SCALE, clock
+from echoing_core.figures.style import SCALE, clock, packed
 from echoing_core.records import LEADS, StandardEcg, WindowTrack
 from echoing_core.uncertainty.intervals import (
     UNSURE_PERCENTILE,
@@ -27,6 +24,7 @@ from echoing_core.uncertainty.intervals import (
     shown_percentile,
     uncertain_intervals,
 )
+from echoing_core.uncertainty.reasons import as_if_everywhere
 from echoing_core.uncertainty.reference import Reference
 
 Floats = npt.NDArray[np.float64]
@@ -135,14 +133,14 @@ def map_data(
         "overview": _bytes(overview[:, 0]),
         "begin": begin,
         "end": end,
-        "edges": _base64((columns - begin).astype("<f4")),
+        "edges": packed((columns - begin), "<f4"),
         "percentile": _bytes(detail[:, 0]),
         "leads": None if track.by_lead is None else _bytes(detail[:, 1:].T),
         "leadNames": list(LEADS),
         "missing": [origin == "missing" for origin in ecg.lead_origin],
         "lead": lead,
-        "traceTime": _base64((time_s - begin).astype("<f4")),
-        "trace": _base64(_microvolts(shown_mv)),
+        "traceTime": packed((time_s - begin), "<f4"),
+        "trace": packed(_microvolts(shown_mv), "<i2"),
         "range": _height_mv(time_s, shown_mv),
         "marks": [
             [round(m.start_s, 2), round(m.end_s, 2), m.kind]
@@ -157,6 +155,60 @@ def map_data(
         "scale": list(SCALE),
         "words": map_words(ecg, track, selected, unsure),
     }
+
+
+def lead_percentile(track: WindowTrack, reference: Reference) -> Floats:
+    """Each lead of each window on the scale of whole windows, shape (n_windows, 12).
+
+    `as_if_everywhere`: the percentile of a window whose leads were all like this one. NaN where
+    the lead holds no signal: what a missing lead costs is known beforehand and no news.
+    """
+    assert track.by_lead is not None, "the model of this track does not tell leads apart"
+    rest = track.uncertainty - track.by_lead.sum(axis=1, dtype=np.float64)
+    levels = as_if_everywhere(track.by_lead, rest[:, np.newaxis], len(LEADS), reference)
+    return np.where(track.valid_fraction > 0, levels, np.nan)
+
+
+def decimate_min_max(
+    time_s: Floats, values: npt.NDArray[np.floating], n_bins: int
+) -> tuple[Floats, Floats]:
+    """Lowest and highest value of each of ``n_bins`` stretches, in the order they occur.
+
+    Extremes survive, so that a single spike in 24 hours still shows. NaN are left out of a
+    stretch that has other values; a stretch of nothing but NaN gives NaN.
+
+    Parameters
+    ----------
+    time_s, values : ndarray, shape (n,)
+    n_bins : int
+
+    Returns
+    -------
+    time_s, values : ndarray, shape (n,) unchanged if n <= 2 n_bins, else about (2 n_bins,)
+    """
+    n = len(values)
+    if n_bins < 1:
+        raise ValueError(f"n_bins must be at least 1, not {n_bins}")
+    if n <= 2 * n_bins:
+        return np.asarray(time_s, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    size = -(-n // n_bins)
+    padded = np.full(-(-n // size) * size, np.nan)
+    padded[:n] = values
+    blocks = padded.reshape(-1, size)
+    empty = np.isnan(blocks).all(axis=1)
+    low = np.where(np.isnan(blocks), np.inf, blocks).argmin(axis=1)
+    high = np.where(np.isnan(blocks), -np.inf, blocks).argmax(axis=1)
+    first = np.arange(len(blocks)) * size
+    where = np.sort(np.stack([first + low, first + high], axis=1), axis=1)
+    where[empty] = first[empty, None]
+    rows = np.minimum(where.ravel(), n - 1)
+    return np.asarray(time_s[rows], dtype=np.float64), padded[rows]
+
+
+def first_shown_lead(ecg: StandardEcg) -> str:
+    """Lead I, or the first lead of `LEADS` that was measured or derived."""
+    present = [lead for lead, o in zip(LEADS, ecg.lead_origin, strict=True) if o != "missing"]
+    return present[0] if present else LEADS[0]
 
 
 def trace_points(ecg: StandardEcg, begin_s: float, end_s: float) -> tuple[Floats, Floats]:
@@ -287,11 +339,7 @@ def _microvolts(signal_mv: Floats) -> npt.NDArray[np.int16]:
 
 def _bytes(percentile: Floats) -> str:
     steps = np.clip(np.nan_to_num(percentile) * _STEPS, 0, 250).round()
-    return _base64(np.where(np.isfinite(percentile), steps, _NOTHING).astype(np.uint8))
-
-
-def _base64(values: npt.NDArray[np.generic]) -> str:
-    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode("ascii")
+    return packed(np.where(np.isfinite(percentile), steps, _NOTHING), "u1")
 
 
 def _or_none(value: float) -> float | None:

@@ -124,7 +124,7 @@ def leads_beside(
     model: Model, one: WindowTrack, i: int, other: WindowTrack, j: int
 ) -> tuple[LeadPair, ...]:
     """Lead by lead, in the order of `LEADS`; none where the model does not tell leads apart."""
-    from echoing_core.figures.attribution import lead_percentile
+    from echoing_core.figures import lead_percentile
 
     if one.by_lead is None or other.by_lead is None:
         return ()

@@ -86,7 +86,7 @@ def test_an_entry_in_a_real_session() -> None:
 import streamlit as st
 from ui import state
 st.slider("Hide", 0, 100, key=state.Explore.hide_above.key)
-st.write(state.Explore.hide_above.value)
+st.write(f"{state.Explore.hide_above.value}")
 """).run()
     app.slider(key="hide_above").set_value(70).run()
     assert not app.exception and app.markdown[0].value == "70"

@@ -17,9 +17,9 @@ from echoing_core.figures import (
     lead_percentile,
     shown_percentile,
 )
-from echoing_core.figures.overview import cell_edges
 from echoing_core.figures.style import GAP, INK, MUTED
 from echoing_core.records import LEADS, Answer, StandardEcg, WindowTrack
+from echoing_core.uncertainty.intervals import cell_edges
 from echoing_core.uncertainty.reference import Reference
 
 Floats = npt.NDArray[np.float64]

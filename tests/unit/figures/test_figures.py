@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,8 @@ from echoing_core.figures import (
     colour_of,
     decimate_min_max,
     first_shown_lead,
-    overview_figure,
+    lead_percentile,
+    map_data,
     paper_figure,
     reference_figure,
 )
@@ -54,15 +57,6 @@ def make_track(duration_s: float, stride_s: float) -> WindowTrack:
     )
 
 
-def lines(figure):
-    return [t for t in figure.data if t.type == "scatter" and t.mode == "lines"]
-
-
-def seconds(date_axis):
-    """Back from the date axis, on which a recording starts on 2000-01-01."""
-    return (np.asarray(date_axis, dtype=float) - 946_684_800_000) / 1000
-
-
 def test_decimation_keeps_the_extremes_in_order_of_time():
     rng = np.random.default_rng(1)
     values = rng.normal(size=100_003)
@@ -89,58 +83,27 @@ def test_decimation_leaves_gaps_as_gaps_and_short_signals_alone():
         decimate_min_max(few, few, 0)
 
 
-@pytest.mark.parametrize(("duration_s", "stride_s"), [(10, 1), (38.4, 1), (1196, 1), (86400, 10)])
-def test_the_overview_stays_small_at_any_length(duration_s, stride_s):
-    ecg, track = make_ecg(duration_s), make_track(duration_s, stride_s)
-    figure = overview_figure(ecg, track, REFERENCE, selected=0)
-    assert sum(len(t.x) for t in figure.data) < 18_000
-    heatmap = next(t for t in figure.data if t.type == "heatmap")
-    assert (heatmap.zmin, heatmap.zmax) == (0, 100)
-    # Every stretch of the recording has a colour, from its first second to its last.
-    assert seconds(heatmap.x)[0] == 0 and seconds(heatmap.x)[-1] == pytest.approx(duration_s)
-    assert list(seconds(figure.layout.xaxis.range)) == [0, pytest.approx(duration_s)]
-    places = [place for place, _ in heatmap.colorscale]
-    assert places == sorted(places) and (places[0], places[-1]) == (0, 1)
-
-
-def test_the_least_sure_window_survives_a_24_hour_overview():
-    ecg, track = make_ecg(86400.0), make_track(86400.0, 10.0)
-    track.percentile[5003] = 99.5
-    figure = overview_figure(ecg, track, REFERENCE)
-    heatmap = next(t for t in figure.data if t.type == "heatmap")
-    assert np.nanmax(heatmap.z) == 99.5
-    markers = next(t for t in figure.data if t.type == "scatter" and t.mode == "markers")
-    assert 5003 in markers.customdata
-
-
-def lead_map(figure):
-    return next(t for t in figure.data if t.name == "leads")
-
-
-def test_each_lead_has_one_row_on_the_scale_of_the_model():
-    ecg, track = make_ecg(60.0), make_track(60.0, 10.0)
+def test_each_lead_is_on_the_scale_of_the_model():
+    track = make_track(60.0, 10.0)
     track.uncertainty[:] = 0.3
     track.by_lead[:] = 0.01
     track.by_lead[3, LEADS.index("V5")] = 0.05
-    figure = overview_figure(ecg, track, REFERENCE)
-    rows = lead_map(figure)
-    assert rows.z.shape == (12, 6) and (rows.zmin, rows.zmax) == (0, 100)
-    assert list(figure.layout.yaxis3.ticktext) == list(LEADS)
+    levels = lead_percentile(track, REFERENCE)
+    assert levels.shape == (6, 12)
     # 0.18 belongs to no lead; all leads like this one: 0.18 + 12 * 0.01.
-    assert rows.z[0, 0] == pytest.approx(30)
-    assert rows.z[LEADS.index("V5"), 3] == pytest.approx(100 * (0.3 - 0.16 + 12 * 0.05))
+    assert levels[0, 0] == pytest.approx(30)
+    assert levels[3, LEADS.index("V5")] == pytest.approx(100 * (0.3 - 0.16 + 12 * 0.05))
     # Half of everything in this recording: other numbers, the same scale.
     track.by_lead[:] /= 2
     track.uncertainty[:] /= 2
-    halved = lead_map(overview_figure(ecg, track, REFERENCE))
-    assert halved.z[0, 0] == pytest.approx(15) and (halved.zmin, halved.zmax) == (0, 100)
+    assert lead_percentile(track, REFERENCE)[0, 0] == pytest.approx(15)
 
 
-def test_a_lead_without_signal_is_blank_in_the_map():
-    ecg, track = make_ecg(60.0), make_track(60.0, 10.0)
+def test_a_lead_without_signal_is_blank():
+    track = make_track(60.0, 10.0)
     track.valid_fraction[:, 4] = 0.0
     track.valid_fraction[2, 5] = 0.0
-    blank = np.isnan(lead_map(overview_figure(ecg, track, REFERENCE)).z)
+    blank = np.isnan(lead_percentile(track, REFERENCE)).T
     assert blank[4].all() and list(blank[5]) == [False, False, True, False, False, False]
     assert blank.sum() == 7
 
@@ -150,73 +113,38 @@ def test_the_worst_moment_of_a_lead_survives_a_24_hour_map():
     track.by_lead[:] = 0.001
     track.uncertainty[:] = 0.012
     track.by_lead[5003, 7] = 0.05  # although the window is no less sure than its neighbours
-    rows = lead_map(overview_figure(ecg, track, REFERENCE))
-    assert rows.z.shape[1] <= 1500 and len(rows.x) == rows.z.shape[1] + 1
-    column = int(np.argmax(rows.z[7]))
-    assert rows.z[7, column] > 50 and (np.delete(rows.z[7], column) < 2).all()
-    assert seconds(rows.x)[column] <= 50_035 <= seconds(rows.x)[column + 1]
+    data = map_data(ecg, track, REFERENCE)
+    rows = np.frombuffer(base64.b64decode(data["leads"]), dtype=np.uint8).reshape(12, -1) / 2.5
+    edges = np.frombuffer(base64.b64decode(data["edges"]), dtype="<f4")
+    assert rows.shape[1] <= 1500 and len(edges) == rows.shape[1] + 1
+    column = int(np.argmax(rows[7]))
+    assert rows[7, column] > 50 and (np.delete(rows[7], column) < 2).all()
+    assert edges[column] <= 50_035 <= edges[column + 1]
+    assert (edges[0], edges[-1]) == (0, pytest.approx(86400.0))
 
 
-def test_a_click_on_the_map_chooses_a_window_and_its_label_names_leads():
-    ecg, track = make_ecg(60.0), make_track(60.0, 10.0)
-    track.by_lead[:] = 0.0
-    track.by_lead[2, [10, 11]] = 0.3, 0.1
-    figure = overview_figure(ecg, track, REFERENCE)
-    scatters = [t for t in figure.data if t.type == "scatter" and t.mode == "markers"]
-    (markers,) = [t for t in scatters if t.yaxis == "y3"]
-    assert list(markers.customdata) == [0, 1, 2, 3, 4, 5]
-    assert "most from V5 75 %, V6 25 %" in markers.text[2]
-    assert "most from" not in markers.text[0]
-
-
-def test_the_trace_takes_the_colour_of_the_window_around_it():
-    ecg, track = make_ecg(60.0), make_track(60.0, 10.0)
-    track.percentile[:] = [5, 5, 5, 95, 5, 5]
-    figure = overview_figure(ecg, track, REFERENCE)
-    by_colour = {t.line.color: t for t in lines(figure)}
-    unsure = by_colour[SCALE[9]]
-    x = seconds(unsure.x)
-    assert np.nanmin(x) >= 30.0 and np.nanmax(x) <= 40.1
-    assert np.nanmax(seconds(by_colour[SCALE[0]].x)) > 59
-
-
-def test_a_stretch_without_signal_is_blank_not_coloured():
+def test_a_stretch_without_signal_is_blank_on_the_map():
     ecg, track = make_ecg(60.0), make_track(60.0, 10.0)
     track.valid_fraction[2] = 0.0
-    figure = overview_figure(ecg, track, REFERENCE)
-    heatmap = next(t for t in figure.data if t.type == "heatmap")
-    assert list(np.isnan(heatmap.z[0])) == [False, False, True, False, False, False]
-    markers = next(t for t in figure.data if t.type == "scatter" and t.mode == "markers")
-    assert markers.text[2] == "00:20 to 00:30: nothing recorded"
+    data = map_data(ecg, track, REFERENCE, selected=2)
+    shown = np.frombuffer(base64.b64decode(data["percentile"]), dtype=np.uint8)
+    assert list(shown == 255) == [False, False, True, False, False, False]
+    assert "Chosen: 00:20 to 00:30, nothing recorded." in data["words"]
 
 
-def test_a_loose_electrode_does_not_flatten_the_beats():
-    ecg = make_ecg(300.0)
-    ecg.signal_mv[:, 5000:5600] = 35.0
-    figure = overview_figure(ecg, make_track(300.0, 1.0), REFERENCE)
-    low, high = figure.layout.yaxis.range
-    assert -4 < low < -0.8 and 0.8 < high < 4
-    assert max(np.nanmax(t.y) for t in lines(figure) if t.yaxis is None) == 35.0
-    # Nothing recorded at all: no range to give.
-    empty = make_ecg(20.0, ("missing",) * 12)
-    assert overview_figure(empty, make_track(20.0, 1.0), REFERENCE).layout.yaxis.range is None
-
-
-def test_the_overview_shows_the_first_lead_there_is():
+def test_the_map_shows_the_first_lead_there_is():
     origin = tuple("measured" if lead in ("II", "V1") else "missing" for lead in LEADS)
     ecg = make_ecg(20.0, origin)
     assert first_shown_lead(ecg) == "II"
-    assert (
-        overview_figure(ecg, make_track(20.0, 1.0), REFERENCE).layout.yaxis.title.text == "II (mV)"
-    )
+    assert map_data(ecg, make_track(20.0, 1.0), REFERENCE)["lead"] == "II"
 
 
 def test_a_detail_shows_every_sample():
     ecg = make_ecg(1196.0)
-    figure = overview_figure(ecg, make_track(1196.0, 1.0), REFERENCE, view_s=(300.0, 310.0))
-    seen = np.concatenate([np.asarray(t.x, dtype=float) for t in lines(figure) if t.yaxis is None])
-    assert len(np.unique(seen[np.isfinite(seen)])) == 1000
-    assert list(seconds(figure.layout.xaxis.range)) == [300, 310]
+    data = map_data(ecg, make_track(1196.0, 1.0), REFERENCE, view_s=(300.0, 310.0))
+    times = np.frombuffer(base64.b64decode(data["traceTime"]), dtype="<f4")
+    assert len(np.unique(times)) == 1000
+    assert (data["begin"], data["end"]) == (300.0, 310.0)
 
 
 def test_the_paper_keeps_25_mm_per_s_to_10_mm_per_mv():
@@ -241,52 +169,6 @@ def test_every_lead_is_on_the_paper_exactly_once_with_its_own_samples():
         assert np.ptp(x) == pytest.approx(2.5, abs=0.02)
     (rhythm,) = [t for t in figure.data if t.meta and t.meta["kind"] == "rhythm"]
     assert rhythm.meta["lead"] == "II" and np.ptp(rhythm.x) == pytest.approx(9.99)
-
-
-def test_twelve_rows_show_every_lead_over_the_whole_ten_seconds():
-    ecg = make_ecg(30.0)
-    figure = paper_figure(ecg, 12.0, page="12x1")
-    leads = [t for t in figure.data if t.meta["kind"] == "lead"]
-    assert [t.meta["lead"] for t in leads] == list(LEADS)
-    for i, trace in enumerate(leads):
-        expected = ecg.signal_mv[i, 1200:2200]
-        np.testing.assert_allclose(np.asarray(trace.y) - trace.meta["base_mv"], expected, atol=1e-6)
-    bases = np.array([t.meta["base_mv"] for t in leads])
-    assert ((np.diff(bases) <= -1.2) & (np.diff(bases) >= -2.5)).all()
-    assert 1 / figure.layout.yaxis.scaleratio == pytest.approx(2.5)
-    with pytest.raises(ValueError, match="6x2"):
-        paper_figure(ecg, 0.0, page="6x2")
-
-
-@pytest.mark.parametrize("page", ["12x1", "3x4"])
-def test_the_paper_is_coloured_where_and_only_where_a_lead_is_unsure(page):
-    level = np.full((12, 50), 74.0)
-    level[LEADS.index("V5"), 15:30] = 80.0  # seconds 3 to 6
-    level[LEADS.index("II"), 40:] = 100.0  # seconds 8 to 10
-    figure = paper_figure(make_ecg(10.0), 0.0, page=page, cell_percentile=level)
-    shades = [t for t in figure.data if t.meta["kind"] == "shading"]
-    assert all((t.zmin, t.zmax) == (75, 100) for t in shades)
-    coloured = {
-        (t.meta["lead"], round(float(t.x[i]), 6), round(float(t.x[i + 1]), 6)): float(value)
-        for t in shades
-        for i, value in enumerate(t.z[0])
-        if np.isfinite(value)
-    }
-    # 3x4 shows V5 from 7.5 s on, and II in the rhythm strip.
-    expected = {("II", 8 + i / 5, 8.2 + i / 5): 100.0 for i in range(10)}
-    if page == "12x1":
-        expected |= {("V5", 3 + i / 5, 3.2 + i / 5): 80.0 for i in range(15)}
-    assert coloured == {(lead, round(a, 6), round(b, 6)): v for (lead, a, b), v in expected.items()}
-
-
-def test_rows_that_were_not_recorded_are_named_and_left_bare():
-    origin = tuple("measured" if lead in ("II", "V1") else "missing" for lead in LEADS)
-    figure = paper_figure(
-        make_ecg(10.0, origin), 0.0, page="12x1", cell_percentile=np.full((12, 50), 99.0)
-    )
-    kinds = [t.meta["kind"] for t in figure.data]
-    assert (kinds.count("lead"), kinds.count("shading"), kinds.count("calibration")) == (2, 2, 2)
-    assert sum(a.text == "not recorded" for a in figure.layout.annotations) == 10
 
 
 def test_the_calibration_pulse_is_one_millivolt_for_a_fifth_of_a_second():
