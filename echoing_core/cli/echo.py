@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echoing_core.cli.making import MarkdownOption
 from echoing_core.cli.output import (
     at_most_one_on_stdout,
     bar,
@@ -16,7 +15,7 @@ from echoing_core.cli.output import (
     stage_bars,
     writable,
 )
-from echoing_core.cli.root import JsonOption, SeedOption, teacher_app
+from echoing_core.cli.root import JsonOption, MarkdownOption, SeedOption, teacher_app
 from echoing_core.export.track import DISCLAIMER
 
 if TYPE_CHECKING:

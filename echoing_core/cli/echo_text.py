@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from echoing_core.cli.making import MarkdownOption
 from echoing_core.cli.output import (
     at_most_one_on_stdout,
     deliver,
@@ -15,7 +14,7 @@ from echoing_core.cli.output import (
     stage_bars,
     writable,
 )
-from echoing_core.cli.root import JsonOption, evaluate_app
+from echoing_core.cli.root import JsonOption, MarkdownOption, evaluate_app
 
 
 @evaluate_app.command("echo-text")

@@ -1,47 +1,26 @@
-"""Commands that make and measure things: simulate, train, index, evaluate, samples, app."""
+"""Commands that make things: simulate, train, index, samples, app."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from echoing_core.cli.output import (
-    at_most_one_on_stdout,
-    bar,
-    deliver,
-    json_text,
-    stage_bars,
-    writable,
-)
+from echoing_core.cli.output import bar, stage_bars
 from echoing_core.cli.root import (
-    JsonOption,
     ModelOption,
     PtbxlOption,
     SeedOption,
     app,
-    evaluate_app,
     index_app,
     samples_app,
     train_app,
 )
 from echoing_core.errors import ConfigError
 from echoing_core.export.track import DISCLAIMER
-
-if TYPE_CHECKING:
-    from echoing_core.metrics.results import Experiment
-    from echoing_core.services import Model
-
-MarkdownOption = Annotated[
-    str | None,
-    typer.Option("--markdown", help="Write the table to this file; - for stdout."),
-]
-ResamplesOption = Annotated[
-    int, typer.Option("--resamples", min=10, help="Bootstrap resamples of the patients.")
-]
 
 
 @app.command()
@@ -141,148 +120,6 @@ def index_build(
             folder, loaded, n_items=items, seed=seed, progress=progress
         )
     typer.echo(f"{n_items} simulated items in {folder}, for model {loaded.hash[:16]}")
-
-
-@evaluate_app.command("demo")
-def evaluate_demo(
-    model: ModelOption = None,
-    ptbxl: PtbxlOption = None,
-    json_out: JsonOption = None,
-    markdown_out: MarkdownOption = None,
-    resamples: ResamplesOption = 1000,
-    into_card: Annotated[
-        bool, typer.Option("--write-card", help="Put the figures into the model's card.")
-    ] = False,
-) -> None:
-    """Zero-shot and retrieval figures with intervals, beside those of random weights."""
-    from echoing_core import services
-    from echoing_core.metrics.results import results_table, to_records
-
-    at_most_one_on_stdout(json_out, markdown_out)
-    folder = model if model is not None else services.assets_folder() / "models" / "demo"
-    loaded = services.load_model(folder)
-    with bar("simulate the test patients") as progress:
-        results = services.evaluate_model(
-            loaded,
-            ptbxl=ptbxl,
-            folder=folder if into_card else None,
-            n_resamples=resamples,
-            progress=progress,
-        )
-    table = results_table(results).to_markdown()
-    if json_out is not None:
-        content = {
-            "disclaimer": DISCLAIMER,
-            "model": loaded.name,
-            "model_hash": loaded.hash,
-            "results": to_records(results),
-        }
-        deliver(json_text(content), json_out)
-    if markdown_out is not None:
-        deliver(table, markdown_out)
-    if "-" not in (json_out, markdown_out):
-        typer.echo(table, nl=False)
-
-
-@evaluate_app.command("fusion")
-def evaluate_fusion(
-    model: ModelOption = None,
-    patients: Annotated[
-        int | None,
-        typer.Option("--patients", min=1, help="Simulated test patients; without it, 400."),
-    ] = None,
-    json_out: JsonOption = None,
-    markdown_out: MarkdownOption = None,
-    resamples: ResamplesOption = 1000,
-) -> None:
-    """Fused long recordings against single windows, on simulated recordings with noise."""
-    from echoing_core import services
-
-    at_most_one_on_stdout(json_out, markdown_out)
-    loaded = services.load_model(model)
-    with bar("simulate and embed") as progress:
-        study = services.evaluate_fusion(
-            loaded, n_patients=patients, n_resamples=resamples, progress=progress
-        )
-    _deliver_study(study, loaded, json_out, markdown_out)
-
-
-@evaluate_app.command("uncertainty")
-def evaluate_uncertainty(
-    recordings: Annotated[
-        Path | None,
-        typer.Option("--recordings", help="Only this: a folder of graded recordings."),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option("--labels", help="Their grades: a CSV with the columns record, quality."),
-    ] = None,
-    cinc: Annotated[
-        Path | None,
-        typer.Option("--cinc", help="Folder of the CinC Challenge 2011 with quality_labels.csv."),
-    ] = None,
-    ptbxl: PtbxlOption = None,
-    nstdb: Annotated[
-        Path | None, typer.Option("--nstdb", help="Folder of the MIT-BIH Noise Stress Test.")
-    ] = None,
-    mitdb: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--mitdb", help="Folder of long recordings with leads II and V1; may be repeated."
-        ),
-    ] = None,
-    json_out: JsonOption = None,
-    markdown_out: MarkdownOption = None,
-    resamples: ResamplesOption = 1000,
-    model: ModelOption = None,
-) -> None:
-    """What sigma^2 follows: grades, added noise and its place, lost leads, vague words, errors."""
-    from echoing_core import services
-
-    at_most_one_on_stdout(json_out, markdown_out)
-    writable(json_out, markdown_out)
-    graded = recordings is not None or labels is not None
-    if graded and (cinc or ptbxl or nstdb or mitdb):
-        raise ConfigError(
-            "Either --recordings and --labels, or the folders of the whole benchmark; not both."
-        )
-    if graded:
-        if recordings is None or labels is None:
-            raise ConfigError("Graded recordings need both --recordings DIR and --labels CSV.")
-        loaded = services.load_model(model)
-        with bar("graded recordings") as done:
-            study = services.evaluate_quality(
-                loaded, recordings, labels, n_resamples=resamples, progress=done
-            )
-    else:
-        loaded = services.load_model(model)
-        with stage_bars() as progress:
-            study = services.evaluate_uncertainty(
-                loaded,
-                cinc=cinc,
-                ptbxl=ptbxl,
-                nstdb=nstdb,
-                long_recordings=mitdb or (),
-                n_resamples=resamples,
-                progress=progress,
-            )
-    _deliver_study(study, loaded, json_out, markdown_out)
-
-
-def _deliver_study(
-    study: Experiment,
-    loaded: Model,
-    json_out: str | None,
-    markdown_out: str | None,
-) -> None:
-    """JSON and Markdown where they were asked for, and Markdown on stdout where nothing else is."""
-    if json_out is not None:
-        told = {"disclaimer": DISCLAIMER, "model": loaded.name, "model_hash": loaded.hash}
-        deliver(json_text(told | study.to_dict()), json_out)
-    if markdown_out is not None:
-        deliver(study.to_markdown(), markdown_out)
-    if "-" not in (json_out, markdown_out):
-        typer.echo(study.to_markdown(), nl=False)
 
 
 @samples_app.command("build")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,32 @@ def deliver(text: str, target: str) -> None:
 
 def json_text(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def deliver_both(
+    content: Mapping[str, Any], markdown: str, json_out: str | None, markdown_out: str | None
+) -> None:
+    """JSON and Markdown where they were asked for, and Markdown on stdout where nothing else is.
+
+    Parameters
+    ----------
+    content : mapping
+        What the JSON holds.
+    markdown : str
+    json_out, markdown_out : str or None
+        A file, ``-`` for stdout, or None where it was not asked for.
+
+    Raises
+    ------
+    ConfigError
+        A file cannot be written.
+    """
+    if json_out is not None:
+        deliver(json_text(dict(content)), json_out)
+    if markdown_out is not None:
+        deliver(markdown, markdown_out)
+    if "-" not in (json_out, markdown_out):
+        typer.echo(markdown, nl=False)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

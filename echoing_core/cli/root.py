@@ -59,6 +59,13 @@ JsonOption = Annotated[
     str | None,
     typer.Option("--json", help="Write JSON to this file; - for stdout, instead of the table."),
 ]
+MarkdownOption = Annotated[
+    str | None,
+    typer.Option("--markdown", help="Write the table to this file; - for stdout."),
+]
+ResamplesOption = Annotated[
+    int, typer.Option("--resamples", min=10, help="Bootstrap resamples of the patients.")
+]
 RecordingArgument = Annotated[
     list[Path],
     typer.Argument(

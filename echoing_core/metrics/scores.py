@@ -121,26 +121,6 @@ def balanced_accuracy(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
     return float(np.mean(right / np.bincount(code)))
 
 
-def pair_ranks(distances: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Rank of each query's own partner, the gallery item with the same number.
-
-    Parameters
-    ----------
-    distances : array-like, shape (n, n)
-        Row i: distances of query i; smaller is nearer.
-
-    Returns
-    -------
-    ndarray of int, shape (n,)
-        1 is best. Items as near as the partner count as nearer: a tie is no success.
-    """
-    d = _distances(distances)
-    if d.shape[0] != d.shape[1]:
-        raise ValueError(f"exact pairs need a square matrix, not {d.shape}")
-    own = np.diagonal(d)[:, None]
-    return np.asarray((d <= own).sum(axis=1), dtype=np.int64)
-
-
 def relevant_ranks(distances: npt.ArrayLike, relevant: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Rank of the nearest relevant item of each query.
 
@@ -162,16 +142,6 @@ def relevant_ranks(distances: npt.ArrayLike, relevant: npt.ArrayLike) -> npt.NDA
     before = ((d <= nearest[:, None]) & ~hit).sum(axis=1)
     ranks = np.where(hit.any(axis=1), before + 1, d.shape[1] + 1)
     return np.asarray(ranks, dtype=np.int64)
-
-
-def same_text_ranks(
-    distances: npt.ArrayLike, query_texts: Sequence[str], gallery_texts: Sequence[str]
-) -> npt.NDArray[np.int64]:
-    """`relevant_ranks` where every item with exactly the query's text is relevant."""
-    codes: dict[str, int] = {}
-    query = np.asarray([codes.setdefault(text, len(codes)) for text in query_texts])
-    gallery = np.asarray([codes.setdefault(text, len(codes)) for text in gallery_texts])
-    return relevant_ranks(distances, query[:, None] == gallery[None, :])
 
 
 def text_to_ecg_ranks(

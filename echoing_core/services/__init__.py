@@ -7,6 +7,14 @@ printing a help text costs nothing.
 """
 
 from echoing_core.errors import CheckpointError, EchoingError
+from echoing_core.export.batch_table import (
+    BatchFailure,
+    BatchRow,
+    batch_columns,
+    batch_csv,
+    batch_parquet,
+    failure_kind,
+)
 from echoing_core.export.document import (
     AnswerSection,
     Document,
@@ -24,6 +32,7 @@ from echoing_core.export.wording import (
     percentile_words,
 )
 from echoing_core.io import TableLayout, TablePreview, read_recording
+from echoing_core.io.many import BatchItem, folder_items, group_files
 from echoing_core.records import Answer, Hit
 from echoing_core.retrieve.search import ItemFilter
 from echoing_core.services.asking import (
@@ -35,21 +44,7 @@ from echoing_core.services.asking import (
     check_answer,
     encode_question,
 )
-from echoing_core.services.batch import (
-    BatchFailure,
-    BatchItem,
-    BatchJob,
-    BatchRow,
-    batch,
-    folder_items,
-    group_files,
-)
-from echoing_core.services.batch_table import (
-    batch_columns,
-    batch_csv,
-    batch_parquet,
-    failure_kind,
-)
+from echoing_core.services.batch import BatchJob, batch
 from echoing_core.services.comparing import (
     LEAD_DIFFERENCE,
     AnswerPair,
@@ -69,6 +64,15 @@ from echoing_core.services.echo import (
     train_echo_teacher,
 )
 from echoing_core.services.echo_text import evaluate_echo_text
+from echoing_core.services.evaluate import (
+    evaluate_fusion,
+    evaluate_held_out,
+    evaluate_preset,
+    evaluate_protocol,
+    evaluate_quality,
+    evaluate_uncertainty,
+    evaluation_presets,
+)
 from echoing_core.services.explaining import (
     CLOSE_VIEW_S,
     ExplainJob,
@@ -81,10 +85,7 @@ from echoing_core.services.export import make_document, track_json
 from echoing_core.services.making import (
     build_demo_index,
     build_samples,
-    evaluate_fusion,
-    evaluate_model,
-    evaluate_quality,
-    evaluate_uncertainty,
+    prepare_simulated,
     simulate_cohort,
     train_demo,
 )
@@ -101,14 +102,6 @@ from echoing_core.services.models import (
     unknown_words_mean,
 )
 from echoing_core.services.preparing import data_sets, prepare_data_set
-from echoing_core.services.presets import evaluate_preset, evaluation_presets
-from echoing_core.services.protocols import (
-    evaluate_few_shot,
-    evaluate_fine_tune,
-    evaluate_retrieval,
-    evaluate_zero_shot,
-    prepare_simulated,
-)
 from echoing_core.services.reading import (
     Seen,
     SeenGap,

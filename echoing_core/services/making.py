@@ -1,20 +1,20 @@
-"""Making and measuring: cohorts, models, indexes, samples, benchmarks."""
+"""Making what ships, and simulated data: cohorts, the demo model, its index, sample recordings."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
-from echoing_core.services.models import Model, assets_folder, load_model, prompt_sets
-from echoing_core.services.weights import imported_card
+from echoing_core.services.evaluate import evaluate_held_out
+from echoing_core.services.models import Model, assets_folder, load_model
 from echoing_core.training.settings import RunConfig
 
 if TYPE_CHECKING:
     from echoing_core.datasets.simulated import CohortConfig
-    from echoing_core.metrics.results import Experiment, Result
 
 
 def simulate_cohort(
@@ -25,16 +25,70 @@ def simulate_cohort(
     *,
     echo: bool = False,
 ) -> int:
-    """Write a simulated cohort as WFDB and CSV; returns the number of ECGs written.
+    """Write a simulated cohort as WFDB and CSV.
 
     Parameters
     ----------
+    folder : path
+        To make.
+    n_patients, seed : int
+    progress : Progress, optional
+        Counts patients.
     echo : bool
         Write simulated echocardiography videos too, one folder per study.
+
+    Returns
+    -------
+    int
+        The number of ECGs written.
     """
     from echoing_core.simulate import write_cohort
 
     return write_cohort(Path(folder), n_patients, seed, progress=progress, echo=echo)
+
+
+def prepare_simulated(
+    out: str | os.PathLike[str],
+    n_patients: int,
+    seed: int,
+    *,
+    echo_in_report: float | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Simulate a cohort and write it as a prepared study set.
+
+    Parameters
+    ----------
+    out : path
+        Folder to make.
+    n_patients, seed : int
+    echo_in_report : float, 0..1, optional
+        Share of reports that also tell the echocardiogram; without it, the simulation's default.
+
+    Returns
+    -------
+    dict
+        The set's card.
+
+    Raises
+    ------
+    ConfigError
+        The share is out of range, or ``out`` holds something else.
+    """
+    from echoing_core.datasets.prepared import save_prepared
+    from echoing_core.datasets.simulated import build_simulated
+    from echoing_core.simulate import SimulationConfig
+
+    config = SimulationConfig()
+    if echo_in_report is not None:
+        if not 0.0 <= echo_in_report <= 1.0:
+            raise ConfigError(
+                f"A share of {echo_in_report:g} of the reports is not between 0 and 1."
+            )
+        config = replace(config, echo_in_report=echo_in_report)
+    studies = build_simulated(n_patients, seed, config=config, n_workers=2, progress=progress)
+    card = {"seed": seed, "echo_in_report": config.echo_in_report}
+    return save_prepared(Path(out), studies, card=card)
 
 
 def train_demo(
@@ -93,134 +147,8 @@ def train_demo(
         progress=progress,
     )
     del data
-    evaluate_model(load_model(out), folder=out, ptbxl=ptbxl)
+    evaluate_held_out(load_model(out), folder=out, ptbxl=ptbxl)
     return load_model(out)
-
-
-def evaluate_model(
-    model: Model,
-    *,
-    ptbxl: str | os.PathLike[str] | None = None,
-    folder: str | os.PathLike[str] | None = None,
-    n_resamples: int = 1000,
-    progress: Progress = SILENT,
-) -> list[Result]:
-    """Held-out figures with intervals; with ``folder``, they go into that model's card."""
-    from echoing_core.evaluate.shipped.card import side_by_side, write_card
-    from echoing_core.evaluate.shipped.held_out import evaluate_demo, held_out_sets
-    from echoing_core.models.checkpoint import update_documents
-
-    sets = held_out_sets(
-        model.checkpoint, None if ptbxl is None else Path(ptbxl), progress=progress
-    )
-    results = evaluate_demo(model.checkpoint, sets, prompt_sets(), n_resamples=n_resamples)
-    if folder is not None:
-        card = (
-            imported_card(
-                model.name, model.hash, model.trained_on, side_by_side(results, model.name)
-            )
-            if model.imported
-            else write_card(model.name, model.hash, model.trained_on, model.reference.name, results)
-        )
-        update_documents(Path(folder), card=card)
-    return results
-
-
-def evaluate_fusion(
-    model: Model,
-    *,
-    n_patients: int | None = None,
-    n_resamples: int = 1000,
-    progress: Progress = SILENT,
-) -> Experiment:
-    """Fused recordings against single windows, on simulated 20-minute recordings with noise.
-
-    Parameters
-    ----------
-    n_patients : int, optional
-        Simulated test patients; each costs about a second and a half.
-    """
-    from echoing_core.evaluate.uncertainty.fusion_study import N_PATIENTS, fusion_study
-
-    return fusion_study(
-        model.checkpoint,
-        prompt_sets(),
-        n_patients=N_PATIENTS if n_patients is None else n_patients,
-        n_resamples=n_resamples,
-        progress=progress,
-    )
-
-
-def evaluate_quality(
-    model: Model,
-    recordings: str | os.PathLike[str],
-    labels: str | os.PathLike[str],
-    *,
-    n_resamples: int = 1000,
-    progress: Progress = SILENT,
-) -> Experiment:
-    """How well sigma^2 tells bad recordings from good ones, as people graded them.
-
-    Parameters
-    ----------
-    recordings : path
-        Folder with the recordings, at any depth.
-    labels : path
-        CSV with the columns ``record`` and ``quality`` (acceptable or unacceptable, good or bad,
-        clean or noisy, 0 or 1).
-
-    Raises
-    ------
-    DataSetError
-        The table, the folder or one of the recordings cannot be used.
-    """
-    from echoing_core.evaluate.uncertainty.quality import quality_of_recordings
-
-    return quality_of_recordings(
-        model.checkpoint,
-        Path(recordings),
-        Path(labels),
-        n_resamples=n_resamples,
-        progress=progress,
-    )
-
-
-def evaluate_uncertainty(
-    model: Model,
-    *,
-    cinc: str | os.PathLike[str] | None = None,
-    ptbxl: str | os.PathLike[str] | None = None,
-    nstdb: str | os.PathLike[str] | None = None,
-    long_recordings: Sequence[str | os.PathLike[str]] = (),
-    n_resamples: int = 1000,
-    progress: Progress = SILENT,
-) -> Experiment:
-    """What sigma^2 follows: every section of the benchmark for which there are data.
-
-    Parameters
-    ----------
-    cinc, ptbxl, nstdb : path, optional
-        Folders of the CinC Challenge 2011, of PTB-XL and of the MIT-BIH Noise Stress Test.
-    long_recordings : sequence of path
-        Folders of long recordings with leads II and V1.
-    progress : Progress, optional
-        Told of each stage by its name.
-
-    Raises
-    ------
-    DataSetError
-        A folder that was named is not as it should be.
-    """
-    from echoing_core.evaluate.uncertainty.benchmark import Folders, uncertainty_benchmark
-
-    cinc, ptbxl, nstdb = (None if name is None else Path(name) for name in (cinc, ptbxl, nstdb))
-    return uncertainty_benchmark(
-        model.checkpoint,
-        prompt_sets(),
-        Folders(cinc, ptbxl, nstdb, tuple(Path(name) for name in long_recordings)),
-        n_resamples=n_resamples,
-        progress=progress,
-    )
 
 
 def build_demo_index(
@@ -231,7 +159,25 @@ def build_demo_index(
     seed: int | None = None,
     progress: Progress = SILENT,
 ) -> int:
-    """Simulate a gallery that no training saw, embed it and write the index folder ``out``."""
+    """Simulate a gallery that no training saw, embed it and write an index folder.
+
+    Parameters
+    ----------
+    out : path
+        Folder to write.
+    model : Model
+        Embeds the gallery; the index is bound to it.
+    n_items : int
+    seed : int, optional
+        Of the gallery's cohort; without it, that of the shipped index.
+    progress : Progress, optional
+        Counts simulated patients.
+
+    Returns
+    -------
+    int
+        Number of items.
+    """
     from echoing_core.evaluate.shipped import gallery
 
     return gallery.build_demo_index(

@@ -17,6 +17,7 @@ from echoing_core.records import GaussianEmbedding
 from echoing_core.retrieve.index import build_index, open_index
 from echoing_core.uncertainty.reference import Reference
 from echoing_core.zeroshot import closed_form
+from tests.ranks import pair_ranks, same_text_ranks
 
 finite = st.floats(-10, 10, width=32)
 quick = settings(max_examples=60, deadline=None)
@@ -112,7 +113,7 @@ def test_recall_grows_with_k_and_same_text_never_loses_to_exact_pair(seed: int, 
     rng = np.random.default_rng(seed)
     distances = rng.normal(size=(n, n))
     texts = [str(t) for t in rng.integers(0, max(1, n // 2), n)]
-    exact, same = metrics.pair_ranks(distances), metrics.same_text_ranks(distances, texts, texts)
+    exact, same = pair_ranks(distances), same_text_ranks(distances, texts, texts)
     assert (same <= exact).all()
     recalls = [metrics.recall_at_k(exact, k) for k in range(1, n + 1)]
     assert recalls == sorted(recalls)

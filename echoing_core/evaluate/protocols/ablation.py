@@ -1,8 +1,8 @@
 """Table 5 of the article: four ways to train, alike in all else, several seeds each.
 
 InfoNCE on ECG-text pairs, the same with the echo teacher, PCME++, and PCME++ with the teacher.
-PCME++ is trained as the article words it, its distance (CSD) inside InfoNCE; PCME++'s own loss, which
-the published configuration names, stands by as two rows more.
+PCME++ is trained as the article words it, its distance (CSD) inside InfoNCE; PCME++'s own loss,
+which the published configuration names, stands by as two rows more.
 Data, split, steps, batch size, views, encoder sizes and test patients are the same for all; a seed
 changes first weights, order and views. Each run's raw scores are kept, one file a run, so that a
 study that is cut off goes on, and so that intervals are drawn over patients and seeds together.

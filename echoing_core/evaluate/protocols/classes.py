@@ -12,12 +12,18 @@ import numpy.typing as npt
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_texts
 from echoing_core.errors import DataSetError
-from echoing_core.evaluate.protocols.data import EvaluationData, patients_of, truth_of
-from echoing_core.evaluate.protocols.results import ALL, AUROC, ZERO_SHOT, Figure
-from echoing_core.evaluate.protocols.splits import patient_subset
-from echoing_core.evaluate.protocols.tables import Table, estimate_record, markdown_table, percent
+from echoing_core.evaluate.protocols.answers import AUROC
+from echoing_core.evaluate.protocols.data import (
+    EvaluationData,
+    patient_subset,
+    patients_of,
+    truth_of,
+)
+from echoing_core.evaluate.protocols.settings import ZERO_SHOT
+from echoing_core.evaluate.protocols.tables import grid
 from echoing_core.metrics.bootstrap import patient_bootstrap_over_seeds
 from echoing_core.metrics.probe import LinearProbe
+from echoing_core.metrics.results import Result, Table, estimate_record, with_interval
 from echoing_core.metrics.scores import auroc
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
@@ -69,8 +75,8 @@ def with_classes(
         name: _labelled(studies, classes) if only_labelled else studies
         for name, studies in data.splits.items()
     }
-    kept = EvaluationData(data.name, data.source, data.simulated, splits)
-    test = kept.split("test")
+    counted = EvaluationData(data.name, data.source, data.simulated, splits)
+    test = counted.split("test")
     usable = {}
     for label, prompt in classes.items():
         truth = truth_of(test, label)
@@ -83,7 +89,7 @@ def with_classes(
         raise DataSetError(
             "None of the classes is known with both answers in the test split. Take a larger set."
         )
-    return ClassData(kept, usable, left_out)
+    return ClassData(counted, usable, left_out)
 
 
 def _labelled(studies: StudySet, classes: Mapping[str, str]) -> StudySet:
@@ -94,7 +100,7 @@ def _labelled(studies: StudySet, classes: Mapping[str, str]) -> StudySet:
     return studies if bool(np.all(mask)) else studies.where(np.atleast_1d(mask))
 
 
-def class_figures(
+def class_results(
     checkpoint: Checkpoint,
     name: str,
     known: ClassData,
@@ -105,7 +111,7 @@ def class_figures(
     n_seeds: int,
     n_resamples: int,
     progress: Progress = SILENT,
-) -> list[Figure]:
+) -> list[Result]:
     """AUROC of each class and their mean: by prompts, and by probes from shares of the training.
 
     By prompts the score is mu . p, p the embedding of the class's one prompt. A probe is a
@@ -131,10 +137,10 @@ def class_figures(
             _probe_scores(train_ecg.mu[rows], truth[rows], test_ecg)
         )
     progress(len(jobs), len(jobs))
-    found: list[Figure] = []
+    results: list[Result] = []
     for protocol, scores in scored.items():
-        found += _figures(known, name, protocol, scores, n_resamples)
-    return found
+        results += _results(known, name, protocol, scores, n_resamples)
+    return results
 
 
 def _probe_scores(
@@ -151,21 +157,21 @@ def _probe_scores(
     return np.column_stack(columns)
 
 
-def _figures(
+def _results(
     known: ClassData, name: str, protocol: str, scores: Sequence[Floats], n_resamples: int
-) -> list[Figure]:
+) -> list[Result]:
     test = known.data.split("test")
     truth = known.truth("test")
     labels = tuple(known.classes)
 
     def measured(truth: Floats, score: Floats) -> dict[str, float]:
-        found = {}
+        by_class = {}
         for i, label in enumerate(labels):
             rows = np.isfinite(truth[:, i])
-            found[label] = auroc(truth[rows, i] > 0.5, score[rows, i])
+            by_class[label] = auroc(truth[rows, i] > 0.5, score[rows, i])
         # A resample may lack a rare class; the mean is then that of the others.
-        defined = [value for value in found.values() if np.isfinite(value)]
-        return found | {"": float(np.mean(defined)) if defined else float("nan")}
+        defined = [value for value in by_class.values() if np.isfinite(value)]
+        return by_class | {"": float(np.mean(defined)) if defined else float("nan")}
 
     per_seed = [(truth, score) for score in scores]
     estimates = patient_bootstrap_over_seeds(
@@ -173,62 +179,61 @@ def _figures(
     )
     by_seed = [measured(*arrays) for arrays in per_seed]
     return [
-        Figure(
+        Result(
             known.data.name,
-            name,
             known.classes.get(label, "all classes"),
-            label,
-            protocol,
-            ALL,
             AUROC if label else MACRO,
+            name,
             estimate,
             known.data.simulated,
+            label=label,
+            protocol=protocol,
             n_group=len(test),
             split=NO_SPLIT,
             n_seeds=len(scores),
-            per_seed=tuple(figures[label] for figures in by_seed),
+            per_seed=tuple(one[label] for one in by_seed),
         )
         for label, estimate in estimates.items()
     ]
 
 
-def macro_table(figures: Sequence[Figure]) -> Table:
+def macro_table(results: Sequence[Result]) -> Table:
     """Mean AUROC over classes, one row a model and one column a protocol."""
-    protocols = list(dict.fromkeys(f.protocol for f in figures))
-    rows: dict[str, dict[str, Figure]] = {}
-    for f in figures:
-        if f.metric == MACRO:
-            rows.setdefault(f.model, {})[f.protocol] = f
-    lines = [[m, *(percent(cells[p].estimate) for p in protocols)] for m, cells in rows.items()]
-    records = [
-        {"model": m} | {p: estimate_record(cells[p].estimate) for p in protocols}
-        for m, cells in rows.items()
-    ]
-    return (
+    protocols = list(dict.fromkeys(r.protocol for r in results))
+    rows = grid([r for r in results if r.metric == MACRO], lambda r: r.model, lambda r: r.protocol)
+    return Table(
         "Macro AUROC, percent, with 95 % intervals",
-        markdown_table(["Model", *protocols], lines),
-        records,
+        ["Model", *protocols],
+        [
+            [model, *(with_interval(cells[p].estimate, percent=True) for p in protocols)]
+            for model, cells in rows.items()
+        ],
+        [
+            {"model": model} | {p: estimate_record(cells[p].estimate) for p in protocols}
+            for model, cells in rows.items()
+        ],
     )
 
 
-def class_table(figures: Sequence[Figure], known: ClassData, model: str) -> Table:
+def class_table(results: Sequence[Result], known: ClassData, model: str) -> Table:
     """AUROC of each class of one model, one column a protocol."""
-    protocols = list(dict.fromkeys(f.protocol for f in figures))
+    protocols = list(dict.fromkeys(r.protocol for r in results))
     truth = known.truth("test")
-    rows: dict[str, dict[str, Figure]] = {}
-    for f in figures:
-        if f.model == model and f.metric == AUROC:
-            rows.setdefault(f.label, {})[f.protocol] = f
-    lines, records = [], []
-    for i, label in enumerate(known.classes):
-        cells, positive = rows[label], int((truth[:, i] > 0.5).sum())
-        lines.append(
-            [label, known.classes[label], str(positive)]
-            + [percent(cells[p].estimate) for p in protocols]
+    by_label = grid(
+        [r for r in results if (r.model, r.metric) == (model, AUROC)],
+        lambda r: r.label,
+        lambda r: r.protocol,
+    )
+    rows, records = [], []
+    for i, (label, prompt) in enumerate(known.classes.items()):
+        cells, positive = by_label[label], int((truth[:, i] > 0.5).sum())
+        rows.append(
+            [label, prompt, str(positive)]
+            + [with_interval(cells[p].estimate, percent=True) for p in protocols]
         )
         records.append(
-            {"label": label, "prompt": known.classes[label], "positive": positive}
+            {"label": label, "prompt": prompt, "positive": positive}
             | {p: estimate_record(cells[p].estimate) for p in protocols}
         )
     header = ["Label", "Prompt", "Positive", *protocols]
-    return f"AUROC of each class, {model}", markdown_table(header, lines), records
+    return Table(f"AUROC of each class, {model}", header, rows, records)

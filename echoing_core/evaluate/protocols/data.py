@@ -18,13 +18,12 @@ from echoing_core.datasets.simulated import SOURCE, CohortConfig, build_simulate
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch, to_tensors
 from echoing_core.errors import ConfigError, DataSetError
-from echoing_core.evaluate.uncertainty.selective_tasks import with_either
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.models.encoders import EcgEncoder
 from echoing_core.progress import SILENT, Progress
-from echoing_core.records import GaussianEmbedding
+from echoing_core.records import BoolArray, GaussianEmbedding
 from echoing_core.signals.scaling import LeadScaler
-from echoing_core.zeroshot.prompts import PromptSet
+from echoing_core.zeroshot.prompts import PromptSet, with_either
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +33,6 @@ DEFAULT_LABELS = ("lvef_lt40", "slvh", "dlv", "slvh_or_dlv", "af", "lbbb")
 
 N_TRAIN_PATIENTS = 2500
 """Of a model's own simulated cohort, the first patients train probes and heads."""
-
-RANDOM_WEIGHTS = "random weights"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,24 +101,24 @@ def open_data(
             "a prepared folder with --data."
         )
     cohort = from_mapping(CohortConfig, checkpoint.training["cohort"])
-    found = {}
+    studies = {}
     for split in splits:
         n = cohort.n_patients if split == "test" else min(N_TRAIN_PATIENTS, cohort.n_patients)
-        found[split] = build_simulated(
+        studies[split] = build_simulated(
             n, cohort.seed, splits=(split,), n_workers=2, progress=progress
         )
-    return EvaluationData("simulated patients", SOURCE, True, found)
+    return EvaluationData("simulated patients", SOURCE, True, studies)
 
 
 def _prepared(folder: Path, splits: Collection[str]) -> EvaluationData:
     card = read_card(folder)
-    found = {
+    studies = {
         split: load_prepared(folder, splits=(split,))
         for split in splits
         if split != "valid" or card["splits"]["valid"]["studies"]
     }
     name = f"{folder.name} (simulated)" if card["simulated"] else folder.name
-    return EvaluationData(name, str(card["source"]), bool(card["simulated"]), found)
+    return EvaluationData(name, str(card["source"]), bool(card["simulated"]), studies)
 
 
 def truth_of(studies: StudySet, label: str) -> Floats:
@@ -142,6 +139,55 @@ def patients_of(studies: StudySet) -> npt.NDArray[np.str_]:
     """Patient of each row, unique across sources, shape (n,)."""
     table = studies.table
     return np.asarray(table["source"].astype(str) + "/" + table["patient_id"].astype(str))
+
+
+def reports_of(gallery: StudySet) -> list[str]:
+    """The reports, in order.
+
+    Raises
+    ------
+    DataSetError
+        A study has none.
+    """
+    texts = gallery.table["report"]
+    missing = int((texts.isna() | (texts.astype(str).str.strip() == "")).sum())
+    if missing:
+        raise DataSetError(
+            f"{missing} of {len(texts)} studies have no report, so they cannot be searched by it. "
+            "Choose a set with reports."
+        )
+    return [str(text) for text in texts]
+
+
+def patient_subset(
+    patients: npt.NDArray[np.str_], positive: BoolArray, share: float, rng: np.random.Generator
+) -> BoolArray:
+    """Draw rows of a share of the patients, apart among those with and without the finding.
+
+    Parameters
+    ----------
+    patients : ndarray of str, shape (n,)
+    positive : ndarray of bool, shape (n,)
+        A patient has the finding if any of the patient's ECGs has it.
+    share : float, 0 < share <= 1
+        Of the patients, rounded to whole ones, and at least one of each kind that there is.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        All the rows of the patients drawn.
+    """
+    if not 0.0 < share <= 1.0:
+        raise ValueError(f"a share of the patients lies above 0 and up to 1, not at {share}")
+    names, code = np.unique(patients, return_inverse=True)
+    has_finding = np.bincount(code, weights=positive, minlength=len(names)) > 0
+    drawn = np.zeros(len(names), dtype=bool)
+    for stratum in (np.flatnonzero(has_finding), np.flatnonzero(~has_finding)):
+        if stratum.size:
+            n = max(1, round(share * stratum.size))
+            drawn[rng.permutation(stratum)[:n]] = True
+    return np.asarray(drawn[code])
 
 
 def questions_of(
@@ -167,7 +213,7 @@ def questions_of(
     known = {item.label: item for item in prompts if item.label}
     if {"slvh", "dlv"} <= set(known) and "slvh_or_dlv" not in known:
         known["slvh_or_dlv"] = with_either(prompts)[-1]
-    found = []
+    questions = []
     for label in labels if labels is not None else DEFAULT_LABELS:
         if label not in known:
             if labels is None:
@@ -182,13 +228,13 @@ def questions_of(
         if np.unique(truth[np.isfinite(truth)]).size < 2:
             logger.warning("%s: only one class of it among these ECGs; left out", label)
             continue
-        found.append(known[label])
-    if not found:
+        questions.append(known[label])
+    if not questions:
         raise DataSetError(
             "None of the labels is known with both answers in this set. Take a larger set or "
             "other labels."
         )
-    return tuple(found)
+    return tuple(questions)
 
 
 def embed_ecgs(

@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoing_core.datasets.study_set import StudySet
+from echoing_core.evaluate.protocols.answers import FINE_TUNED, FROZEN_PROBE, Scored
 from echoing_core.evaluate.protocols.data import (
     EvaluationData,
     batch_of,
     embed_ecgs,
+    patient_subset,
     patients_of,
     truth_of,
 )
-from echoing_core.evaluate.protocols.results import FINE_TUNED, FROZEN_PROBE, Place, Scored
-from echoing_core.evaluate.protocols.splits import BY_ENTROPY, BY_SIGMA2, patient_subset
-from echoing_core.evaluate.protocols.zero_shot import halves_among_known
+from echoing_core.evaluate.protocols.settings import FineTuneSettings
 from echoing_core.metrics.probe import LinearProbe
 from echoing_core.metrics.scores import auroc
 from echoing_core.models.checkpoint import Checkpoint
@@ -40,34 +40,6 @@ Floats = npt.NDArray[np.float64]
 
 VALID_SHARE = 0.2
 """Of the training patients, where a set has no valid split of its own (MUSIC)."""
-
-
-@dataclass(frozen=True)
-class FineTuneSettings:
-    """How an encoder is tuned. The paper says only that it was.
-
-    Attributes
-    ----------
-    n_train, n_valid : int
-        About how many ECGs train the weights (MUSIC has 512) and choose the epoch; whole patients.
-    epochs : int
-    batch_size : int
-    lr, head_lr : float
-        Of AdamW, for the encoder and for the head.
-    weight_decay, clip_norm : float
-    n_seeds : int
-        Each draws its own training patients, order and dropout.
-    """
-
-    n_train: int = 512
-    n_valid: int = 256
-    epochs: int = 6
-    batch_size: int = 32
-    lr: float = 1.0e-4
-    head_lr: float = 1.0e-3
-    weight_decay: float = 0.05
-    clip_norm: float = 1.0
-    n_seeds: int = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +82,12 @@ class Tuned:
 
     def logits(self, scaler: LeadScaler, studies: StudySet, *, batch_size: int = 128) -> Floats:
         """Logit of yes for each ECG, shape (n,)."""
-        found = []
+        logits = []
         with torch.inference_mode():
             for first in range(0, len(studies), batch_size):
                 batch = batch_of(scaler, studies, slice(first, first + batch_size))
-                found.append(self.head(self.encoder.mean(*batch))[:, 0].numpy())
-        return np.concatenate(found).astype(np.float64)
+                logits.append(self.head(self.encoder.mean(*batch))[:, 0].numpy())
+        return np.concatenate(logits).astype(np.float64)
 
 
 def tune(
@@ -194,7 +166,8 @@ def fine_tune(
     questions: Sequence[PromptSet],
     settings: FineTuneSettings,
     *,
-    deterministic: bool,
+    n_seeds: int,
+    by_entropy: bool,
     progress: Progress = SILENT,
 ) -> tuple[list[Scored], dict[str, float]]:
     """Fine-tuned logits of the test split, and those of the probe from the same ECGs.
@@ -217,13 +190,12 @@ def fine_tune(
         Training and valid ECGs, and the mean epoch chosen, by label.
     """
     test = data.split("test")
-    patients = patients_of(test)
-    found: list[Scored] = []
+    scored: list[Scored] = []
     counts: dict[str, float] = {}
-    for done, item in enumerate(questions):
-        label = str(item.label)
+    for done, question in enumerate(questions):
+        label = str(question.label)
         runs: list[Tuned] = []
-        for seed in range(settings.n_seeds):
+        for seed in range(n_seeds):
             train, valid = training_ecgs(data, label, settings, seed)
             if train.yes.all() or not train.yes.any():
                 logger.warning("%s: only one class of it among the training ECGs; left out", label)
@@ -231,30 +203,18 @@ def fine_tune(
             runs.append(tune(encoder, checkpoint.scaler, train, valid, settings, seed=seed))
             counts[f"{label} train ECGs"] = len(train.yes)
             counts[f"{label} valid ECGs"] = len(valid.yes)
-            progress(done * settings.n_seeds + seed + 1, len(questions) * settings.n_seeds)
-        if len(runs) < settings.n_seeds:
+            progress(done * n_seeds + seed + 1, len(questions) * n_seeds)
+        if len(runs) < n_seeds:
             continue
         counts[f"{label} mean epoch chosen"] = float(np.mean([run.epoch for run in runs]))
-        truth = truth_of(test, label)
         for protocol, scores in (
             (FROZEN_PROBE, [run.probe.logits(test_ecg)[0] for run in runs]),
             (FINE_TUNED, [run.logits(checkpoint.scaler, test) for run in runs]),
         ):
-            low = [
-                halves_among_known(test_ecg, score, truth, deterministic=deterministic)
-                for score in scores
-            ]
-            place = Place(
-                data.name,
-                name,
-                item.question,
-                label,
-                protocol,
-                data.simulated,
-                BY_ENTROPY if deterministic else BY_SIGMA2,
+            scored.append(
+                Scored.of(data, name, question, protocol, test_ecg, scores, by_entropy=by_entropy)
             )
-            found.append(Scored(place, truth, scores, low, patients))
-    return found, counts
+    return scored, counts
 
 
 def training_ecgs(

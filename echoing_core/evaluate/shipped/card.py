@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from echoing_core.evaluate.shipped.held_out import GALLERY_N
-from echoing_core.metrics.bootstrap import Estimate
-from echoing_core.metrics.results import Result
+from echoing_core.metrics.results import NOT_DEFINED, Result, side_by_side
 
 _PTBXL_CREDIT = (
     "PTB-XL 1.0.3 (Wagner P, Strodthoff N, Bousseljot R-D, et al. PTB-XL, a large publicly "
@@ -97,7 +95,7 @@ def write_card(
             + "The random encoder has the same architecture and the trained text encoder. "
             f"Retrieval is in a gallery of {GALLERY_N} ECGs.",
             "",
-            side_by_side(results, name),
+            encoders_side_by_side(results, name),
         ]
     else:
         lines.append("Not evaluated yet: run `echoing evaluate demo`.")
@@ -126,26 +124,19 @@ def write_card(
     return "\n".join(lines)
 
 
-def side_by_side(results: Sequence[Result], model: str) -> str:
-    """A Markdown table with ``model`` and every other encoder in columns of their own."""
-    others = list(dict.fromkeys(result.model for result in results if result.model != model))
-    found = {
-        (result.data, result.task, result.metric, result.model): result.estimate
-        for result in results
-    }
-    header = ["Data", "Task", "Metric", model, *others, "ECGs (patients)"]
-    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
-    for result in results:
-        if result.model != model:
-            continue
-        figure = (result.data, result.task, result.metric)
-        cells = [_with_interval(found.get((*figure, name))) for name in (model, *others)]
-        size = f"{result.estimate.n_items} ({result.estimate.n_patients})"
-        lines.append("| " + " | ".join([*figure, *cells, size]) + " |")
-    return "\n".join(lines)
+def encoders_side_by_side(results: Sequence[Result], model: str) -> str:
+    """Markdown of a table with ``model`` and every other encoder in columns of their own.
 
+    Parameters
+    ----------
+    results : sequence of Result
+    model : str
+        Its figures have a row each, and the first column.
 
-def _with_interval(estimate: Estimate | None) -> str:
-    if estimate is None or not math.isfinite(estimate.value):
-        return "not defined"
-    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+    Returns
+    -------
+    str
+        Without a line end.
+    """
+    table = side_by_side(results, first=model, sizes="ECGs (patients)", missing=NOT_DEFINED)
+    return table.to_markdown().rstrip()

@@ -20,31 +20,34 @@ from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.datasets.simulated import CohortConfig, build_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch, encode_texts
+from echoing_core.embed.questions import question_margins
 from echoing_core.evaluate.shipped.gallery import GALLERY_SEED, gallery_set
 from echoing_core.metrics.bootstrap import patient_bootstrap
-from echoing_core.metrics.distances import cosine, csd
-from echoing_core.metrics.results import Result
+from echoing_core.metrics.results import Experiment, Result, results_table, to_records
 from echoing_core.metrics.scores import (
+    COSINE,
+    CSD,
+    EXACT_PAIR,
+    SAME_TEXT,
     auroc,
     balanced_accuracy,
     macro_auroc,
-    pair_ranks,
     recall_at_k,
-    same_text_ranks,
+    text_to_ecg_ranks,
 )
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.models.encoders import EcgEncoder, build_ecg_encoder
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import GaussianEmbedding
 from echoing_core.training.demo import PTBXL_TEST_FOLDS
-from echoing_core.zeroshot import closed_form
 from echoing_core.zeroshot.prompts import PromptSet
 
 logger = logging.getLogger(__name__)
 
 SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 GALLERY_N = 1000
-RANDOM_SEED = 0
+
+RANDOM_WEIGHTS, RANDOM_SEED = "random weights", 0
 
 SIMULATED = "simulated test patients"
 PTBXL = "PTB-XL fold 9 (real)"
@@ -71,12 +74,23 @@ class HeldOut:
 
 
 def held_out_sets(
-    checkpoint: Checkpoint,
-    ptbxl: Path | None,
-    *,
-    progress: Progress = SILENT,
+    checkpoint: Checkpoint, ptbxl: Path | None, *, progress: Progress = SILENT
 ) -> list[HeldOut]:
-    """The test patients of the cohort that the model was trained on, and PTB-XL fold 9."""
+    """Give the test patients of the cohort that the model was trained on, and PTB-XL fold 9.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Its training record names the cohort, which is simulated again.
+    ptbxl : path or None
+        Folder of PTB-XL; without it, simulated patients alone.
+    progress : Progress, optional
+        Counts simulated patients.
+
+    Returns
+    -------
+    list of HeldOut
+    """
     cohort = from_mapping(CohortConfig, checkpoint.training["cohort"])
     simulated = build_simulated(
         cohort.n_patients, cohort.seed, n_workers=2, splits=("test",), progress=progress
@@ -88,26 +102,33 @@ def held_out_sets(
     return sets
 
 
-def evaluate_demo(
+def evaluate_held_out(
     checkpoint: Checkpoint,
     sets: Sequence[HeldOut],
     prompts: Sequence[PromptSet],
     *,
     n_resamples: int = 1000,
-) -> list[Result]:
-    """Zero-shot and retrieval figures of a model and of random weights.
+) -> Experiment:
+    """Measure zero-shot answers and retrieval of a model and of random weights.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    sets : sequence of HeldOut
+        As `held_out_sets` gives them.
+    prompts : sequence of PromptSet
+        Those are asked whose label a set has.
+    n_resamples : int
+        Of the patients.
 
     Returns
     -------
-    list of Result
-        One per set, task, metric and encoder.
+    Experiment
+        One result per set, task, metric and encoder; retrieval is in a simulated gallery.
     """
     results: list[Result] = []
     gallery = gallery_set(GALLERY_N, GALLERY_SEED)
-    for encoder_name, encoder in (
-        (checkpoint.name, checkpoint.encoder.ecg),
-        ("random weights", random_encoder(checkpoint)),
-    ):
+    for encoder_name, encoder in encoders_of(checkpoint).items():
         for held_out in sets:
             embedding = encode_batch(
                 encoder, checkpoint.scaler, held_out.studies.signal_mv, held_out.studies.valid
@@ -116,16 +137,41 @@ def evaluate_demo(
                 checkpoint, encoder_name, held_out, embedding, prompts, n_resamples
             )
         results += _retrieval(checkpoint, encoder_name, encoder, gallery, n_resamples)
-    return results
+    return Experiment(
+        "held_out",
+        "",
+        "",
+        tuple(results),
+        (results_table(results),),
+        content={"results": to_records(results)},
+    )
 
 
 def random_encoder(checkpoint: Checkpoint, seed: int = RANDOM_SEED) -> EcgEncoder:
-    """The same architecture with random weights: what the prompts find without training."""
+    """Build the model's ECG encoder with random weights: what the prompts find without training.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Gives the architecture.
+    seed : int
+        Of torch's generator, which is as it was afterwards.
+
+    Returns
+    -------
+    EcgEncoder
+        In evaluation mode.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder = build_ecg_encoder(checkpoint.encoder.config)
     encoder.eval()
     return encoder
+
+
+def encoders_of(checkpoint: Checkpoint) -> dict[str, EcgEncoder]:
+    """Return the model's ECG encoder and that with random weights, as tables call them."""
+    return {checkpoint.name: checkpoint.encoder.ecg, RANDOM_WEIGHTS: random_encoder(checkpoint)}
 
 
 def _zero_shot(
@@ -144,11 +190,7 @@ def _zero_shot(
         truth = held_out.labels(label) if label else None
         if truth is None or not label:
             continue
-        margin, _ = closed_form.margins(
-            embedding,
-            encode_texts(checkpoint, prompt_set.positive),
-            encode_texts(checkpoint, prompt_set.negative),
-        )
+        margin, _ = question_margins(checkpoint, embedding, prompt_set)
         margins[label], truths[label] = margin, truth
         known = np.isfinite(truth)
         if len(np.unique(truth[known])) < 2:
@@ -209,14 +251,9 @@ def _retrieval(
     ecg = encode_batch(encoder, checkpoint.scaler, gallery.signal_mv, gallery.valid)
     query = encode_texts(checkpoint, texts)
     results = []
-    for order, distance in (
-        ("csd", csd(query.mu, query.log_var, ecg.mu, ecg.log_var)),
-        ("cosine", 1.0 - cosine(query.mu, ecg.mu)),
-    ):
-        for hit, ranks in (
-            ("same text", same_text_ranks(distance, texts, texts)),
-            ("exact pair", pair_ranks(distance)),
-        ):
+    for order in (CSD, COSINE):
+        for hit in (SAME_TEXT, EXACT_PAIR):
+            ranks = text_to_ecg_ranks(query, ecg, texts, order=order, hit=hit)
             for k in (1, 10):
                 estimate = patient_bootstrap(
                     _recall(k), (ranks,), patients, n_resamples=n_resamples

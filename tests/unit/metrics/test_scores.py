@@ -10,7 +10,10 @@ import pytest
 
 from echoing_core.metrics import scores as metrics
 from echoing_core.metrics.bootstrap import Estimate, patient_bootstrap, patient_bootstrap_all
+from echoing_core.metrics.distances import cosine, csd
 from echoing_core.metrics.results import Result, results_table, to_records
+from echoing_core.records import GaussianEmbedding
+from tests.ranks import pair_ranks, same_text_ranks
 
 # Four queries and four gallery items; query i belongs to item i.
 DISTANCES = np.array(
@@ -24,7 +27,7 @@ DISTANCES = np.array(
 
 
 def test_pair_ranks_and_recall():
-    ranks = metrics.pair_ranks(DISTANCES)
+    ranks = pair_ranks(DISTANCES)
     assert ranks.tolist() == [1, 3, 3, 4]
     assert metrics.recall_at_k(ranks, 1) == 0.25
     assert metrics.recall_at_k(ranks, 3) == 0.75
@@ -37,9 +40,33 @@ def test_same_text_ranks():
     #   "a" 0.5 tied with item 1 (b): rank 2.   "a" item 0 at 0.1: rank 1, though its own is last.
     #   "z" is nowhere: n_gallery + 1 = 5.
     distances = np.vstack([DISTANCES, DISTANCES[:1]])
-    ranks = metrics.same_text_ranks(distances, ["a", "b", "a", "a", "z"], ["a", "b", "a", "c"])
+    ranks = same_text_ranks(distances, ["a", "b", "a", "a", "z"], ["a", "b", "a", "c"])
     assert ranks.tolist() == [1, 3, 2, 1, 5]
     assert metrics.recall_at_k(ranks, 4) == 0.8
+
+
+def test_ranks_in_pieces_are_those_of_the_whole_matrix(monkeypatch):
+    """Twelve queries in pieces of five, by both orders and both kinds of hit."""
+    monkeypatch.setattr(metrics, "_QUERIES_AT_ONCE", 5)
+    rng = np.random.default_rng(5)
+    text, ecg = (
+        GaussianEmbedding(
+            rng.normal(size=(12, 4)).astype(np.float32),
+            rng.normal(-1, 1, size=(12, 4)).astype(np.float32),
+        )
+        for _ in range(2)
+    )
+    reports = [f"report {i % 4}" for i in range(12)]
+    for order, distances in (
+        (metrics.CSD, csd(text.mu, text.log_var, ecg.mu, ecg.log_var)),
+        (metrics.COSINE, 1.0 - cosine(text.mu, ecg.mu)),
+    ):
+        exact = metrics.text_to_ecg_ranks(text, ecg, reports, order=order)
+        np.testing.assert_array_equal(exact, pair_ranks(distances))
+        same = metrics.text_to_ecg_ranks(text, ecg, reports, order=order, hit=metrics.SAME_TEXT)
+        np.testing.assert_array_equal(same, same_text_ranks(distances, reports, reports))
+    with pytest.raises(ValueError, match="no ranking"):
+        metrics.text_to_ecg_ranks(text, ecg, reports, order="euclid")
 
 
 def test_auroc_with_a_tie():
@@ -162,8 +189,8 @@ def test_spearman_and_median_split():
         lambda: metrics.auroc([0, 2], [0.1, 0.2]),
         lambda: metrics.auroc([0, 1, 1], [0.1, 0.2]),
         lambda: metrics.auroc([], []),
-        lambda: metrics.pair_ranks(np.zeros((2, 3))),
-        lambda: metrics.pair_ranks(np.array([[np.nan]])),
+        lambda: pair_ranks(np.zeros((2, 3))),
+        lambda: metrics.relevant_ranks(np.array([[np.nan]]), np.array([[True]])),
         lambda: metrics.relevant_ranks(np.zeros((2, 3)), np.zeros((3, 2))),
         lambda: metrics.recall_at_k([], 1),
         lambda: metrics.recall_at_k([1], 0),

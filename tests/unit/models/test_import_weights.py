@@ -541,8 +541,8 @@ def test_figures_of_a_released_model_go_into_its_own_card(
     monkeypatch.setattr(measuring, "held_out_sets", lambda *given, **named: [few])
     monkeypatch.setattr(measuring, "GALLERY_N", 12)
     before = services.load_model(place / "model")
-    results = services.evaluate_model(before, folder=place / "model", n_resamples=20)
-    assert {result.model for result in results} == {"model", "random weights"}
+    measured = services.evaluate_held_out(before, folder=place / "model", n_resamples=20)
+    assert {result.model for result in measured.results} == {"model", "random weights"}
     after = services.load_model(place / "model")
     assert after.hash == before.hash
     assert "CC BY-NC-ND 4.0" in after.card_markdown and "| R@10" in after.card_markdown

@@ -16,7 +16,7 @@ from echoing_core.evaluate.protocols.ablation import (
     METHODS,
     AblationConfig,
     cohort_of,
-    report_ablation,
+    measure_ablation,
     run_ablation,
     with_echo,
 )
@@ -76,8 +76,8 @@ def test_four_rows_several_seeds_one_report(
         margins = found[method.key][0].margins
         assert ("teacher:lvef_lt40" in margins) == method.with_echo
         assert not np.array_equal(margins["lvef_lt40"], found[method.key][1].margins["lvef_lt40"])
-    report = report_ablation(found, studies, CONFIG, n_resamples=20)
-    markdown = report.to_markdown()
+    experiment = measure_ablation(found, studies, CONFIG, n_resamples=20)
+    markdown = experiment.to_markdown()
     for method in KNOWN:
         assert method.name in markdown
     assert "imulated" in markdown

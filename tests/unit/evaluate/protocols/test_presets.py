@@ -17,12 +17,16 @@ from echoing_core.datasets.registry import data_set_names
 from echoing_core.datasets.snomed import CPSC2018_CODES, CSN_CODES
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.errors import ConfigError, DataSetError
+from echoing_core.evaluate.protocols.article import TABLES
 from echoing_core.evaluate.protocols.classes import with_classes
 from echoing_core.evaluate.protocols.data import EvaluationData
-from echoing_core.evaluate.protocols.fine_tune import FineTuneSettings
-from echoing_core.evaluate.protocols.paper import TABLES
-from echoing_core.evaluate.protocols.preset_files import load_evaluation_preset, preset_names
-from echoing_core.evaluate.protocols.preset_runs import run_preset
+from echoing_core.evaluate.protocols.runs import run_preset
+from echoing_core.evaluate.protocols.settings import (
+    EvaluationOptions,
+    FineTuneSettings,
+    load_evaluation_preset,
+    preset_names,
+)
 from echoing_core.models.checkpoint import Checkpoint, load_checkpoint
 from echoing_core.services import prompt_sets
 from tests.tiny_model import write_tiny_model
@@ -108,11 +112,10 @@ def test_music_stands_beside_the_paper(checkpoint: Checkpoint, structure: Path) 
         structure,
         replace(load_evaluation_preset("music-table3"), n_seeds=1),
         prompt_sets(),
-        settings=FineTuneSettings(epochs=1, n_valid=8),
-        n_resamples=5,
+        EvaluationOptions(n_resamples=5, fine_tune=FineTuneSettings(epochs=1, n_valid=8)),
     )
     assert "paper: EchoingECG (low)" in study.to_markdown()
-    assert {figure.label for figure in study.figures} == set(LABELS)
+    assert {result.label for result in study.results} == set(LABELS)
     assert "512/125" not in study.method
     assert "not those of its table" not in study.method
 
@@ -136,7 +139,7 @@ def test_other_data_are_named_and_the_paper_is_left_away(
         structure,
         load_evaluation_preset("mimic-table2"),
         prompt_sets(),
-        n_resamples=5,
+        EvaluationOptions(n_resamples=5),
     )
     assert "these are of music" in study.method
     assert "paper: EchoingECG" not in study.to_markdown()
@@ -145,13 +148,13 @@ def test_other_data_are_named_and_the_paper_is_left_away(
 def test_classes_are_measured_on_ecgs_that_have_one(checkpoint: Checkpoint, tmp_path: Path) -> None:
     preset = load_evaluation_preset("melp-ptbxl-super")
     folder = _folder(tmp_path / "ptbxl", "ptbxl", tuple(preset.classes))
-    study = run_preset(checkpoint, folder, preset, prompt_sets(), n_resamples=5)
-    protocols = {figure.protocol for figure in study.figures}
+    study = run_preset(checkpoint, folder, preset, prompt_sets(), EvaluationOptions(n_resamples=5))
+    protocols = {result.protocol for result in study.results}
     assert protocols == {"zero-shot", "1 % probe", "10 % probe", "100 % probe"}
-    by_key = {(f.model, f.protocol, f.label): f.estimate.value for f in study.figures}
+    by_key = {(f.model, f.protocol, f.label): f.estimate.value for f in study.results}
     # The first class is a wave in the signal; a probe on all patients finds it.
     assert by_key[checkpoint.name, "100 % probe", "NORM"] > 0.9
-    one = [f for f in study.figures if f.model == checkpoint.name and f.protocol == "zero-shot"]
+    one = [f for f in study.results if f.model == checkpoint.name and f.protocol == "zero-shot"]
     values = [f.estimate.value for f in one if f.label]
     (mean,) = [f.estimate.value for f in one if not f.label]
     assert mean == pytest.approx(np.mean(values))

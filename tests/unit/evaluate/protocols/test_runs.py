@@ -14,22 +14,16 @@ from typer.testing import CliRunner
 from echoing_core.cli import app
 from echoing_core.datasets.prepared import save_prepared
 from echoing_core.datasets.study_set import StudySet
-from echoing_core.embed.encode import encode_batch, encode_texts
+from echoing_core.embed.encode import encode_batch
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.evaluate.protocols import retrieval
+from echoing_core.evaluate.protocols.answers import probe_scores
 from echoing_core.evaluate.protocols.data import EvaluationData, open_data, questions_of
-from echoing_core.evaluate.protocols.few_shot import probe_scores
-from echoing_core.evaluate.protocols.fine_tune import (
-    FineTuneSettings,
-    Labelled,
-    training_ecgs,
-    tune,
-)
-from echoing_core.evaluate.protocols.results import ALL
+from echoing_core.evaluate.protocols.fine_tune import Labelled, training_ecgs, tune
 from echoing_core.evaluate.protocols.runs import run_few_shot, run_retrieval
-from echoing_core.evaluate.protocols.zero_shot import zero_shot_scores
-from echoing_core.metrics.distances import csd
-from echoing_core.metrics.scores import pair_ranks, same_text_ranks
+from echoing_core.evaluate.protocols.settings import EvaluationOptions, FineTuneSettings
+from echoing_core.metrics.results import ALL
+from echoing_core.metrics.scores import COSINE, CSD, EXACT_PAIR, text_to_ecg_ranks
 from echoing_core.models.checkpoint import Checkpoint, load_checkpoint
 from echoing_core.models.config import ReleasedEcgConfig
 from echoing_core.models.released import ReleasedEcgEncoder
@@ -91,24 +85,6 @@ def prompts(repo_root: Path) -> tuple:  # type: ignore[type-arg]
     return load_prompt_sets(repo_root / "assets" / "prompts")
 
 
-def test_ranks_are_those_of_the_whole_matrix(
-    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In pieces of five queries, by both kinds of hit."""
-    monkeypatch.setattr(retrieval, "_QUERIES_AT_ONCE", 5)
-    gallery = study_set(12, "test")
-    texts = [str(report) for report in gallery.table["report"]]
-    ecg = encode_batch(checkpoint.encoder.ecg, checkpoint.scaler, gallery.signal_mv, gallery.valid)
-    text = encode_texts(checkpoint, texts)
-    distance = csd(text.mu, text.log_var, ecg.mu, ecg.log_var)
-    exact = retrieval.retrieval_ranks(checkpoint, gallery)
-    np.testing.assert_array_equal(exact, pair_ranks(distance))
-    same = retrieval.retrieval_ranks(checkpoint, gallery, hit=retrieval.SAME_TEXT)
-    np.testing.assert_array_equal(same, same_text_ranks(distance, texts, texts))
-    with pytest.raises(ValueError, match="no ranking"):
-        retrieval.retrieval_ranks(checkpoint, gallery, order="euclid")
-
-
 def test_halves_of_a_gallery_by_hand() -> None:
     """Four ECGs on the axes, each report on its ECG's neighbour of the other half, a bit nearer to
     its own than to the rest of its half: in the full gallery every report is second, in its half's
@@ -119,17 +95,17 @@ def test_halves_of_a_gallery_by_hand() -> None:
     text = GaussianEmbedding(text_mu, np.zeros_like(mu))
     texts = ["a", "b", "c", "d"]
     low = np.array([True, True, False, False])
-    for order in (retrieval.CSD, retrieval.COSINE):
-        full = retrieval.ranks_of(text, ecg, texts, order=order, hit=retrieval.EXACT_PAIR)
-        own = retrieval._ranks_by_half(text, ecg, texts, low, order, retrieval.EXACT_PAIR)
+    for order in (CSD, COSINE):
+        full = text_to_ecg_ranks(text, ecg, texts, order=order, hit=EXACT_PAIR)
+        own = retrieval._ranks_by_half(text, ecg, texts, low, order, EXACT_PAIR)
         assert full.tolist() == [2, 2, 2, 2] and own.tolist() == [1, 1, 1, 1]
 
 
 def test_halves_in_the_full_gallery_average_to_the_whole(
     checkpoint: Checkpoint, data_folder: Path
 ) -> None:
-    study = run_retrieval(checkpoint, data_folder, n_resamples=20)
-    found = {(f.model, f.protocol, f.group, f.metric): f for f in study.figures}
+    study = run_retrieval(checkpoint, data_folder, (), EvaluationOptions(n_resamples=20))
+    found = {(f.model, f.protocol, f.group, f.metric): f for f in study.results}
     key = ("tiny", "by csd, same text, full gallery")
     every, low, high = (found[(*key, group, "R@10")] for group in ("all", "low", "high"))
     n = every.n_group
@@ -159,8 +135,8 @@ def test_few_shot_has_ten_percent_and_all_with_random_weights_beside(
     data_folder: Path,
     prompts: tuple,  # type: ignore[type-arg]
 ) -> None:
-    study = run_few_shot(checkpoint, data_folder, prompts, n_seeds=3, n_resamples=20)
-    seeds = {(f.model, f.protocol): f.n_seeds for f in study.figures}
+    study = run_few_shot(checkpoint, data_folder, prompts, EvaluationOptions(n_resamples=20))
+    seeds = {(f.model, f.protocol): f.n_seeds for f in study.results}
     assert seeds == {
         (model, protocol): n
         for model in ("tiny", "random weights")
@@ -168,16 +144,16 @@ def test_few_shot_has_ten_percent_and_all_with_random_weights_beside(
     }
     probe = next(
         f
-        for f in study.figures
+        for f in study.results
         if (f.model, f.protocol, f.group, f.metric) == ("tiny", "100 % probe", ALL, "AUROC")
     )
     assert probe.estimate.value == 1.0 and probe.simulated
-    assert {f.label for f in study.figures} == {"af"}
+    assert {f.label for f in study.results} == {"af"}
     assert "Table 2 layout" in study.to_markdown()
 
 
 def test_fine_tuning_trains_a_copy_of_every_weight_of_the_mean(checkpoint: Checkpoint) -> None:
-    settings = FineTuneSettings(epochs=2, batch_size=8, lr=1e-2, n_seeds=1)
+    settings = FineTuneSettings(epochs=2, batch_size=8, lr=1e-2)
     train, valid = study_set(24, "train"), study_set(12, "valid")
     before = {k: v.clone() for k, v in checkpoint.encoder.ecg.state_dict().items()}
     answer = [np.asarray(part.table["label_af"]) for part in (train, valid)]
@@ -255,15 +231,6 @@ def test_questions_are_those_with_both_answers(prompts: tuple) -> None:  # type:
     either = questions_of(StudySet(table, studies.signal_mv, studies.valid), prompts)
     assert [item.label for item in either] == ["slvh_or_dlv", "af"]
     assert "severe lvh on echo" in either[0].positive and "dilated lv cavity" in either[0].positive
-
-
-def test_raw_margins_are_given_for_every_label(
-    checkpoint: Checkpoint,
-    prompts: tuple,  # type: ignore[type-arg]
-) -> None:
-    asked = [item for item in prompts if item.label in ("af", "slvh")]
-    scores = zero_shot_scores(checkpoint, study_set(6, "test"), asked)
-    assert set(scores) == {"af", "slvh"} and scores["af"].shape == (6,)
 
 
 def test_a_model_without_a_cohort_needs_a_folder(checkpoint: Checkpoint) -> None:

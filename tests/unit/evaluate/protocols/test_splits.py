@@ -8,8 +8,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from echoing_core.evaluate.protocols.splits import is_deterministic, patient_subset, surer
-from echoing_core.evaluate.protocols.zero_shot import halves_among_known
+from echoing_core.evaluate.protocols.answers import halves_among_known, is_deterministic, surer
+from echoing_core.evaluate.protocols.data import patient_subset
 from echoing_core.records import GaussianEmbedding
 
 
@@ -26,16 +26,16 @@ def logit(p: float) -> float:
 def test_a_model_without_sigma2_is_split_at_half_a_bit() -> None:
     """H(0.11) = 0.4999 is low and H(0.1101) = 0.5001 is high; sigma^2 does not enter."""
     answers = np.array([logit(p) for p in (0.11, 0.1105, 0.5, 0.89, 0.9999)])
-    low = surer(gaussians([9.0, 1.0, 1.0, 9.0, 9.0]), answers, deterministic=True)
+    low = surer(gaussians([9.0, 1.0, 1.0, 9.0, 9.0]), answers, by_entropy=True)
     assert low.tolist() == [True, False, False, True, True]
 
 
 def test_other_models_are_split_at_the_median_of_sigma2_with_ties_low() -> None:
     """Median of 1, 2, 2, 2, 5 is 2: four low, one high. Of 1, 2, 3, 4 it is 2.5: two and two."""
     sure = np.full(5, 9.0)
-    low = surer(gaussians([5.0, 2.0, 1.0, 2.0, 2.0]), sure, deterministic=False)
+    low = surer(gaussians([5.0, 2.0, 1.0, 2.0, 2.0]), sure, by_entropy=False)
     assert low.tolist() == [False, True, True, True, True]
-    low = surer(gaussians([4.0, 1.0, 3.0, 2.0]), sure[:4], deterministic=False)
+    low = surer(gaussians([4.0, 1.0, 3.0, 2.0]), sure[:4], by_entropy=False)
     assert low.tolist() == [False, True, False, True]
 
 
@@ -43,7 +43,7 @@ def test_the_median_is_that_of_the_ecgs_with_a_known_answer() -> None:
     """1 and 3 are known: median 2. With the unknown 10 and 20 it would be 6.5 and both low."""
     truth = np.array([1.0, 0.0, np.nan, np.nan])
     low = halves_among_known(
-        gaussians([1.0, 3.0, 10.0, 20.0]), np.zeros(4), truth, deterministic=False
+        gaussians([1.0, 3.0, 10.0, 20.0]), np.zeros(4), truth, by_entropy=False
     )
     assert low.tolist() == [True, False, False, False]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from echoing_core.config import to_mapping
-from echoing_core.evaluate.shipped.card import side_by_side, write_card
+from echoing_core.evaluate.shipped.card import encoders_side_by_side, write_card
 from echoing_core.metrics.bootstrap import Estimate
 from echoing_core.metrics.results import Result
 from echoing_core.training.settings import demo_recipe
@@ -36,7 +36,7 @@ def _training(real: int) -> dict[str, Any]:
 
 
 def test_encoders_stand_side_by_side() -> None:
-    rows = side_by_side(RESULTS, "demo").splitlines()
+    rows = encoders_side_by_side(RESULTS, "demo").splitlines()
     assert rows[0] == "| Data | Task | Metric | demo | random weights | ECGs (patients) |"
     assert rows[2] == (
         "| test patients | AF | AUROC | 0.900 (0.800 to 1.000) | 0.500 (0.400 to 0.600) | 40 (30) |"

@@ -1,4 +1,7 @@
-"""Evaluation presets: data set, labels, prompts and protocol of a published table, each a YAML."""
+"""Settings of the protocols, and presets: data set, labels and prompts of a published table.
+
+Nothing heavy is imported here, so that a command line can say what there is.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,73 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-from echoing_core.config import from_mapping
+from echoing_core.config import from_mapping, read_settings
 from echoing_core.errors import ConfigError
 
-FEW_SHOT, FINE_TUNE, RETRIEVAL, CLASSES, ZERO_SHOT = (
+ZERO_SHOT, FEW_SHOT, FINE_TUNE, RETRIEVAL, CLASSES = (
+    "zero-shot",
     "few-shot",
     "fine-tune",
     "retrieval",
     "classes",
-    "zero-shot",
 )
 PROTOCOLS = (ZERO_SHOT, FEW_SHOT, FINE_TUNE, RETRIEVAL, CLASSES)
+
+_PRESETS = resources.files("echoing_core.evaluate.protocols").joinpath("presets")
+
+
+@dataclass(frozen=True)
+class FineTuneSettings:
+    """How an encoder is tuned. The article says only that it was.
+
+    Attributes
+    ----------
+    n_train, n_valid : int
+        About how many ECGs train the weights (MUSIC has 512) and choose the epoch; whole patients.
+    epochs : int
+    batch_size : int
+    lr, head_lr : float
+        Of AdamW, for the encoder and for the head.
+    weight_decay, clip_norm : float
+    """
+
+    n_train: int = 512
+    n_valid: int = 256
+    epochs: int = 6
+    batch_size: int = 32
+    lr: float = 1.0e-4
+    head_lr: float = 1.0e-3
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What may be chosen about a protocol, whichever it is.
+
+    Attributes
+    ----------
+    labels : tuple of str or None
+        Without ``label_``; None for all that the protocol has questions for.
+    by_entropy : bool or None
+        Make the halves by the entropy of the answer and not by sigma^2; None: so for models
+        whose sigma^2 nothing ever taught.
+    n_resamples : int
+        Bootstrap resamples of the patients.
+    n_seeds : int
+        Draws of the training ECGs, for probes and fine-tuning.
+    fine_tune : FineTuneSettings
+    """
+
+    labels: tuple[str, ...] | None = None
+    by_entropy: bool | None = None
+    n_resamples: int = 1000
+    n_seeds: int = 3
+    fine_tune: FineTuneSettings = FineTuneSettings()
+
+
+DEFAULTS = EvaluationOptions()
 
 
 @dataclass(frozen=True)
@@ -86,38 +143,27 @@ class EvaluationPreset:
 
 def preset_names() -> tuple[str, ...]:
     """Names of the presets that come with the package, in alphabetical order."""
-    folder = resources.files("echoing_core.evaluate.protocols").joinpath("presets")
-    return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir()))
+    return tuple(sorted(f.name.removesuffix(".yaml") for f in _PRESETS.iterdir()))
 
 
 def load_evaluation_preset(name: str) -> EvaluationPreset:
-    """A preset by name, or a YAML file of the same form.
+    """Read a preset by name, or a YAML file of the same form.
+
+    Parameters
+    ----------
+    name : str
+        One of `preset_names`, or the path of a file.
+
+    Returns
+    -------
+    EvaluationPreset
 
     Raises
     ------
     ConfigError
-        There is no such preset, or a setting in it is unknown or of a wrong type.
+        There is no such preset, or a setting in it is missing, unknown or of a wrong type.
     """
-    import yaml
-
-    if name in preset_names():
-        folder = resources.files("echoing_core.evaluate.protocols").joinpath("presets")
-        text = folder.joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    elif Path(name).is_file():
-        try:
-            text = Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{Path(name).name} cannot be read as text.") from error
-    else:
-        raise ConfigError(
-            f"There is no preset {name!r}. Choose {', '.join(preset_names())}, or name a YAML file."
-        )
-    try:
-        values: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{Path(name).name} is not a YAML file that can be read.") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{Path(name).name} holds no settings.")
+    values = read_settings(name, _PRESETS, preset_names())
     missing = [key for key in ("title", "source", "prepare", "protocol") if key not in values]
     if missing:
         raise ConfigError(f"{Path(name).name} lacks {', '.join(missing)}.")

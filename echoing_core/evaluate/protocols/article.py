@@ -1,16 +1,16 @@
-"""The figures that the EchoingECG paper prints, as data, and what in them is not certain.
+"""The figures that the EchoingECG article prints, as data, and what in them is not certain.
 
 Read from a scan, so a few cells were lost. Each cell is written as the scan has it:
 
 ::
 
     63.2     printed
-    -        the paper gives none
+    -        the article gives none
     ?        printed, but lost in the scan
-    ~62.4    taken from elsewhere in the paper, or from the position of a number in the scan
+    ~62.4    taken from elsewhere in the article, or from the position of a number in the scan
 
 All numbers are percent. Tables 2 and 4 are on MIMIC-IV-ECG, table 3 on MUSIC, table 5 on both.
-The paper gives no intervals, and neither the size of a gallery nor that of table 2's test.
+The article gives no intervals, and neither the size of a gallery nor that of table 2's test.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROVENANCE = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of the paper.
+    """One number of the article.
 
     Attributes
     ----------
@@ -47,8 +47,8 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class PaperTable:
-    """One table of the paper.
+class ArticleTable:
+    """One table of the article.
 
     Attributes
     ----------
@@ -91,13 +91,13 @@ def parse_cell(text: str) -> Cell:
 
 def _table(
     number: int, title: str, sources: tuple[str, ...], columns: str, rows: str, note: str
-) -> PaperTable:
+) -> ArticleTable:
     names = tuple(name.strip() for name in columns.split("|"))
-    found: dict[str, Mapping[str, Cell]] = {}
+    rows_by_model: dict[str, Mapping[str, Cell]] = {}
     for line in rows.strip().splitlines():
         model, *cells = line.split("|")
-        found[model.strip()] = dict(zip(names, map(parse_cell, cells), strict=True))
-    return PaperTable(number, title, sources, names, found, note)
+        rows_by_model[model.strip()] = dict(zip(names, map(parse_cell, cells), strict=True))
+    return ArticleTable(number, title, sources, names, rows_by_model, note)
 
 
 TABLE_2 = _table(
@@ -163,12 +163,12 @@ TABLE_5 = _table(
     "LVEF < 40 % on MIMIC, SLVH or DLV on MUSIC (start window), retrieval on MIMIC-IV-ECG.",
 )
 
-TABLES: Mapping[int, PaperTable] = {
+TABLES: Mapping[int, ArticleTable] = {
     table.number: table for table in (TABLE_2, TABLE_3, TABLE_4, TABLE_5)
 }
 
 
-def beside(number: int, source: str) -> PaperTable | None:
-    """The paper's table where a data set of this source may stand beside it; None otherwise."""
+def beside(number: int, source: str) -> ArticleTable | None:
+    """The article's table where a data set of this source may stand beside it; None otherwise."""
     table = TABLES[number]
     return table if source in table.sources else None

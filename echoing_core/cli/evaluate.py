@@ -1,0 +1,330 @@
+"""``echoing evaluate``: measuring a model, by one command each or by a published evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from echoing_core.cli.output import (
+    at_most_one_on_stdout,
+    bar,
+    deliver_both,
+    stage_bars,
+    table,
+    writable,
+)
+from echoing_core.cli.root import (
+    JsonOption,
+    MarkdownOption,
+    ModelOption,
+    PtbxlOption,
+    ResamplesOption,
+    evaluate_app,
+)
+from echoing_core.errors import ConfigError
+from echoing_core.evaluate.protocols.settings import EvaluationOptions, FineTuneSettings
+from echoing_core.export.track import DISCLAIMER
+
+if TYPE_CHECKING:
+    from echoing_core.metrics.results import Experiment
+    from echoing_core.services import Model
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Folder that `echoing prepare` made; without it, simulated patients.",
+    ),
+]
+LabelsOption = Annotated[
+    list[str] | None,
+    typer.Option("--labels", help="A label such as lvef_lt40; may be repeated. Without, all."),
+]
+EntropyOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--by-entropy/--by-sigma2",
+        help="What the halves are made by; without, entropy where nothing taught sigma^2.",
+        show_default=False,
+    ),
+]
+SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How many draws of the training.")]
+
+
+@evaluate_app.callback(invoke_without_command=True)
+def evaluate(
+    context: typer.Context,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="A published evaluation, or a YAML file; list for all."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder that `echoing prepare` made.")
+    ] = None,
+    model: ModelOption = None,
+    json_out: JsonOption = None,
+    markdown_out: MarkdownOption = None,
+    resamples: ResamplesOption = 1000,
+    by_entropy: EntropyOption = None,
+) -> None:
+    """Measure a model on data it was not trained on: by a command below, or by --preset."""
+    from echoing_core import services
+
+    if context.invoked_subcommand is not None:
+        if preset is not None or data is not None:
+            raise ConfigError(
+                f"--preset and --data before {context.invoked_subcommand} do nothing. Give its "
+                "options after it, or a preset alone."
+            )
+        return
+    if preset is None:
+        typer.echo(context.get_help())
+        return
+    if preset == "list":
+        rows = [
+            (name, found.title, found.protocol, found.prepare)
+            for name, found in services.evaluation_presets().items()
+        ]
+        typer.echo(table(("preset", "what", "protocol", "made ready by"), rows))
+        return
+    _check(json_out, markdown_out)
+    if data is None:
+        raise ConfigError(f"Preset {preset} needs a prepared set: name its folder with --data.")
+    loaded = services.load_model(model)
+    options = EvaluationOptions(by_entropy=by_entropy, n_resamples=resamples)
+    with stage_bars() as progress:
+        experiment = services.evaluate_preset(
+            loaded, preset, data, options=options, progress=progress
+        )
+    _deliver(experiment, loaded, json_out, markdown_out, preset=preset)
+
+
+@evaluate_app.command("demo")
+def evaluate_demo(
+    model: ModelOption = None,
+    ptbxl: PtbxlOption = None,
+    json_out: JsonOption = None,
+    markdown_out: MarkdownOption = None,
+    resamples: ResamplesOption = 1000,
+    into_card: Annotated[
+        bool, typer.Option("--write-card", help="Put the figures into the model's card.")
+    ] = False,
+) -> None:
+    """Zero-shot and retrieval figures with intervals, beside those of random weights."""
+    from echoing_core import services
+
+    at_most_one_on_stdout(json_out, markdown_out)
+    folder = model if model is not None else services.assets_folder() / "models" / "demo"
+    loaded = services.load_model(folder)
+    with bar("simulate the test patients") as progress:
+        experiment = services.evaluate_held_out(
+            loaded,
+            ptbxl=ptbxl,
+            folder=folder if into_card else None,
+            n_resamples=resamples,
+            progress=progress,
+        )
+    _deliver(experiment, loaded, json_out, markdown_out)
+
+
+@evaluate_app.command("fusion")
+def evaluate_fusion(
+    model: ModelOption = None,
+    patients: Annotated[
+        int | None,
+        typer.Option("--patients", min=1, help="Simulated test patients; without it, 400."),
+    ] = None,
+    json_out: JsonOption = None,
+    markdown_out: MarkdownOption = None,
+    resamples: ResamplesOption = 1000,
+) -> None:
+    """Fused long recordings against single windows, on simulated recordings with noise."""
+    from echoing_core import services
+
+    at_most_one_on_stdout(json_out, markdown_out)
+    loaded = services.load_model(model)
+    with bar("simulate and embed") as progress:
+        experiment = services.evaluate_fusion(
+            loaded, n_patients=patients, n_resamples=resamples, progress=progress
+        )
+    _deliver(experiment, loaded, json_out, markdown_out)
+
+
+@evaluate_app.command("uncertainty")
+def evaluate_uncertainty(
+    recordings: Annotated[
+        Path | None,
+        typer.Option("--recordings", help="Only this: a folder of graded recordings."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="Their grades: a CSV with the columns record, quality."),
+    ] = None,
+    cinc: Annotated[
+        Path | None,
+        typer.Option("--cinc", help="Folder of the CinC Challenge 2011 with quality_labels.csv."),
+    ] = None,
+    ptbxl: PtbxlOption = None,
+    nstdb: Annotated[
+        Path | None, typer.Option("--nstdb", help="Folder of the MIT-BIH Noise Stress Test.")
+    ] = None,
+    mitdb: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--mitdb", help="Folder of long recordings with leads II and V1; may be repeated."
+        ),
+    ] = None,
+    json_out: JsonOption = None,
+    markdown_out: MarkdownOption = None,
+    resamples: ResamplesOption = 1000,
+    model: ModelOption = None,
+) -> None:
+    """What sigma^2 follows: grades, added noise and its place, lost leads, vague words, errors."""
+    from echoing_core import services
+
+    at_most_one_on_stdout(json_out, markdown_out)
+    writable(json_out, markdown_out)
+    graded = recordings is not None or labels is not None
+    if graded and (cinc or ptbxl or nstdb or mitdb):
+        raise ConfigError(
+            "Either --recordings and --labels, or the folders of the whole benchmark; not both."
+        )
+    if graded:
+        if recordings is None or labels is None:
+            raise ConfigError("Graded recordings need both --recordings DIR and --labels CSV.")
+        loaded = services.load_model(model)
+        with bar("graded recordings") as done:
+            experiment = services.evaluate_quality(
+                loaded, recordings, labels, n_resamples=resamples, progress=done
+            )
+    else:
+        loaded = services.load_model(model)
+        with stage_bars() as progress:
+            experiment = services.evaluate_uncertainty(
+                loaded,
+                cinc=cinc,
+                ptbxl=ptbxl,
+                nstdb=nstdb,
+                long_recordings=mitdb or (),
+                n_resamples=resamples,
+                progress=progress,
+            )
+    _deliver(experiment, loaded, json_out, markdown_out)
+
+
+@evaluate_app.command("zero-shot")
+def evaluate_zero_shot(
+    model: ModelOption = None,
+    data: DataOption = None,
+    labels: LabelsOption = None,
+    json_out: JsonOption = None,
+    markdown_out: MarkdownOption = None,
+    resamples: ResamplesOption = 1000,
+    by_entropy: EntropyOption = None,
+) -> None:
+    """Questions answered by prompts alone; halves by sigma^2, other wordings, random weights."""
+    options = EvaluationOptions(_labels(labels), by_entropy, resamples)
+    _run("zero-shot", model, data, options, json_out, markdown_out)
+
+
+@evaluate_app.command("few-shot")
+def evaluate_few_shot(
+    model: ModelOption = None,
+    data: DataOption = None,
+    labels: LabelsOption = None,
+    seeds: SeedsOption = 3,
+    json_out: JsonOption = None,
+    markdown_out: MarkdownOption = None,
+    resamples: ResamplesOption = 1000,
+    by_entropy: EntropyOption = None,
+) -> None:
+    """A linear probe from 10 % and 100 % of the training patients, beside random weights."""
+    options = EvaluationOptions(_labels(labels), by_entropy, resamples, seeds)
+    _run("few-shot", model, data, options, json_out, markdown_out)
+
+
+@evaluate_app.command("fine-tune")
+def evaluate_fine_tune(
+    model: ModelOption = None,
+    data: DataOption = None,
+    labels: LabelsOption = None,
+    seeds: SeedsOption = 3,
+    train_ecgs: Annotated[
+        int, typer.Option("--train-ecgs", min=8, help="About how many ECGs to train on.")
+    ] = 512,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1)] = None,
+    json_out: JsonOption = None,
+    markdown_out: MarkdownOption = None,
+    resamples: ResamplesOption = 1000,
+    by_entropy: EntropyOption = None,
+) -> None:
+    """The whole ECG encoder trained for each label, beside a frozen probe and random weights."""
+    settings = FineTuneSettings(n_train=train_ecgs)
+    if epochs is not None:
+        settings = replace(settings, epochs=epochs)
+    options = EvaluationOptions(_labels(labels), by_entropy, resamples, seeds, settings)
+    _run("fine-tune", model, data, options, json_out, markdown_out)
+
+
+@evaluate_app.command("retrieval")
+def evaluate_retrieval(
+    model: ModelOption = None,
+    data: DataOption = None,
+    json_out: JsonOption = None,
+    markdown_out: MarkdownOption = None,
+    resamples: ResamplesOption = 1000,
+    by_entropy: EntropyOption = None,
+) -> None:
+    """From each report to its ECG: recall at 1, 5 and 10, and in halves by sigma^2."""
+    options = EvaluationOptions(by_entropy=by_entropy, n_resamples=resamples)
+    _run("retrieval", model, data, options, json_out, markdown_out)
+
+
+def _run(
+    protocol: str,
+    model: Path | None,
+    data: Path | None,
+    options: EvaluationOptions,
+    json_out: str | None,
+    markdown_out: str | None,
+) -> None:
+    """One of the article's protocols, from the model's folder to what is printed."""
+    from echoing_core import services
+
+    _check(json_out, markdown_out)
+    loaded = services.load_model(model)
+    with stage_bars() as progress:
+        experiment = services.evaluate_protocol(
+            loaded, protocol, data=data, options=options, progress=progress
+        )
+    _deliver(experiment, loaded, json_out, markdown_out)
+
+
+def _labels(labels: list[str] | None) -> tuple[str, ...] | None:
+    return None if labels is None else tuple(labels)
+
+
+def _check(json_out: str | None, markdown_out: str | None) -> None:
+    at_most_one_on_stdout(json_out, markdown_out)
+    writable(json_out, markdown_out)
+
+
+def _deliver(
+    experiment: Experiment,
+    loaded: Model,
+    json_out: str | None,
+    markdown_out: str | None,
+    **further: str,
+) -> None:
+    """What an experiment found, under the model that it was made with."""
+    named = {
+        "disclaimer": DISCLAIMER,
+        **further,
+        "model": loaded.name,
+        "model_hash": loaded.hash,
+    }
+    content = named | experiment.to_dict()
+    deliver_both(content, experiment.to_markdown(), json_out, markdown_out)

@@ -1,0 +1,282 @@
+"""Measuring a model: held-out figures, the protocols, presets, and the benchmark of sigma^2."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from echoing_core.evaluate.protocols.settings import (
+    DEFAULTS,
+    EvaluationOptions,
+    EvaluationPreset,
+    load_evaluation_preset,
+    preset_names,
+)
+from echoing_core.progress import SILENT, Progress
+from echoing_core.services.models import Model, prompt_sets
+from echoing_core.services.weights import imported_card
+
+if TYPE_CHECKING:
+    from echoing_core.metrics.results import Experiment
+
+
+def evaluate_held_out(
+    model: Model,
+    *,
+    ptbxl: str | os.PathLike[str] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    n_resamples: int = 1000,
+    progress: Progress = SILENT,
+) -> Experiment:
+    """Measure a model on simulated test patients, and on PTB-XL fold 9.
+
+    Parameters
+    ----------
+    model : Model
+    ptbxl : path, optional
+        Folder of PTB-XL; without it, simulated patients alone.
+    folder : path, optional
+        Model folder into whose card the figures go.
+    n_resamples : int
+        Of the patients.
+    progress : Progress, optional
+        Counts simulated patients.
+
+    Returns
+    -------
+    Experiment
+    """
+    from echoing_core.evaluate.shipped import card, held_out
+    from echoing_core.models.checkpoint import update_documents
+
+    sets = held_out.held_out_sets(
+        model.checkpoint, None if ptbxl is None else Path(ptbxl), progress=progress
+    )
+    experiment = held_out.evaluate_held_out(
+        model.checkpoint, sets, prompt_sets(), n_resamples=n_resamples
+    )
+    if folder is not None:
+        results = experiment.results
+        figures = card.encoders_side_by_side(results, model.name)
+        update_documents(
+            Path(folder),
+            card=imported_card(model.name, model.hash, model.trained_on, figures)
+            if model.imported
+            else card.write_card(
+                model.name, model.hash, model.trained_on, model.reference.name, results
+            ),
+        )
+    return experiment
+
+
+def evaluate_protocol(
+    model: Model,
+    protocol: str,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    options: EvaluationOptions = DEFAULTS,
+    progress: Progress = SILENT,
+) -> Experiment:
+    """Run one of the article's protocols, with random weights beside the model.
+
+    Parameters
+    ----------
+    model : Model
+        It stays as it is, in fine-tuning too.
+    protocol : {"zero-shot", "few-shot", "fine-tune", "retrieval"}
+        Questions answered by prompts alone; by probes from 10 % and 100 % of the training
+        patients; by all weights trained for each label; from each report to its ECG.
+    data : path, optional
+        A prepared set; without it, the simulated cohort that the model was trained on, and for
+        retrieval a simulated gallery of new patients.
+    options : EvaluationOptions
+    progress : Progress, optional
+        Told of each stage by its name.
+
+    Returns
+    -------
+    Experiment
+
+    Raises
+    ------
+    DataSetError, ConfigError
+        The set cannot be used, or a label is not known.
+    """
+    from echoing_core.evaluate.protocols.runs import RUNS
+
+    folder = None if data is None else Path(data)
+    return RUNS[protocol](model.checkpoint, folder, prompt_sets(), options, progress=progress)
+
+
+def evaluation_presets() -> dict[str, EvaluationPreset]:
+    """Return the presets that come with the package, by name."""
+    return {name: load_evaluation_preset(name) for name in preset_names()}
+
+
+def evaluate_preset(
+    model: Model,
+    name: str,
+    data: str | os.PathLike[str],
+    *,
+    options: EvaluationOptions = DEFAULTS,
+    progress: Progress = SILENT,
+) -> Experiment:
+    """Run a preset, or a YAML file of its form, on a prepared set.
+
+    Parameters
+    ----------
+    model : Model
+    name : str
+        One of `evaluation_presets`, or the path of a file.
+    data : path
+        A prepared set.
+    options : EvaluationOptions
+        Labels and the numbers of seeds and training ECGs are the preset's.
+    progress : Progress, optional
+        Told of each stage by its name.
+
+    Returns
+    -------
+    Experiment
+
+    Raises
+    ------
+    ConfigError
+        There is no such preset.
+    DataSetError
+        The set cannot be used, or lacks a label that the preset needs.
+    """
+    from echoing_core.evaluate.protocols.runs import run_preset
+
+    return run_preset(
+        model.checkpoint,
+        Path(data),
+        load_evaluation_preset(name),
+        prompt_sets(),
+        options,
+        progress=progress,
+    )
+
+
+def evaluate_fusion(
+    model: Model,
+    *,
+    n_patients: int | None = None,
+    n_resamples: int = 1000,
+    progress: Progress = SILENT,
+) -> Experiment:
+    """Compare fused recordings with single windows, on simulated 20-minute recordings with noise.
+
+    Parameters
+    ----------
+    model : Model
+    n_patients : int, optional
+        Simulated test patients; each costs about a second and a half.
+    n_resamples : int
+        Of the patients.
+    progress : Progress, optional
+        Counts patients.
+
+    Returns
+    -------
+    Experiment
+    """
+    from echoing_core.evaluate.uncertainty.fusion_study import N_PATIENTS, fusion_study
+
+    return fusion_study(
+        model.checkpoint,
+        prompt_sets(),
+        n_patients=N_PATIENTS if n_patients is None else n_patients,
+        n_resamples=n_resamples,
+        progress=progress,
+    )
+
+
+def evaluate_quality(
+    model: Model,
+    recordings: str | os.PathLike[str],
+    labels: str | os.PathLike[str],
+    *,
+    n_resamples: int = 1000,
+    progress: Progress = SILENT,
+) -> Experiment:
+    """Measure how well sigma^2 tells bad recordings from good ones, as people graded them.
+
+    Parameters
+    ----------
+    model : Model
+    recordings : path
+        Folder with the recordings, at any depth.
+    labels : path
+        CSV with the columns ``record`` and ``quality`` (acceptable or unacceptable, good or bad,
+        clean or noisy, 0 or 1).
+    n_resamples : int
+        Of the recordings.
+    progress : Progress, optional
+        Counts recordings.
+
+    Returns
+    -------
+    Experiment
+
+    Raises
+    ------
+    DataSetError
+        The table, the folder or one of the recordings cannot be used.
+    """
+    from echoing_core.evaluate.uncertainty.quality import quality_of_recordings
+
+    return quality_of_recordings(
+        model.checkpoint,
+        Path(recordings),
+        Path(labels),
+        n_resamples=n_resamples,
+        progress=progress,
+    )
+
+
+def evaluate_uncertainty(
+    model: Model,
+    *,
+    cinc: str | os.PathLike[str] | None = None,
+    ptbxl: str | os.PathLike[str] | None = None,
+    nstdb: str | os.PathLike[str] | None = None,
+    long_recordings: Sequence[str | os.PathLike[str]] = (),
+    n_resamples: int = 1000,
+    progress: Progress = SILENT,
+) -> Experiment:
+    """Measure what sigma^2 follows: every section of the benchmark for which there are data.
+
+    Parameters
+    ----------
+    model : Model
+    cinc, ptbxl, nstdb : path, optional
+        Folders of the CinC Challenge 2011, of PTB-XL and of the MIT-BIH Noise Stress Test.
+    long_recordings : sequence of path
+        Folders of long recordings with leads II and V1.
+    n_resamples : int
+        Of patients or recordings.
+    progress : Progress, optional
+        Told of each stage by its name.
+
+    Returns
+    -------
+    Experiment
+
+    Raises
+    ------
+    DataSetError
+        A folder that was named is not as it should be.
+    """
+    from echoing_core.evaluate.uncertainty.benchmark import Folders, uncertainty_benchmark
+
+    cinc, ptbxl, nstdb = (None if name is None else Path(name) for name in (cinc, ptbxl, nstdb))
+    return uncertainty_benchmark(
+        model.checkpoint,
+        prompt_sets(),
+        Folders(cinc, ptbxl, nstdb, tuple(Path(name) for name in long_recordings)),
+        n_resamples=n_resamples,
+        progress=progress,
+    )
