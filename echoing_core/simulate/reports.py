@@ -64,52 +64,60 @@ def write_report(
     omission: float,
     wrong: float,
 ) -> str:
-    """Write the report of one study.
+    """Write the report of one study's ECG, with its echocardiogram in some.
 
     A machine report states every finding, so that the same findings give the same text. A free
     one leaves some out, denies some that are absent, and is now and then mistaken.
 
     Parameters
     ----------
+    state : HeartState
+        For ejection fraction, rate, and how marked an infarct or ischaemia is.
+    findings, echo_findings : tuple of str
+        As `ecg.reading` finds them.
+    rng : Generator
     style : {"machine", "free"}
     echo_in_report, omission, wrong : float
         See `study.SimulationConfig`.
     """
-    tells_echo = rng.random() < echo_in_report
+    with_echo = rng.random() < echo_in_report
     if style == "machine":
-        told = (*findings, *(echo_findings if tells_echo else ()))
-        return compose_report(told, rng, style=style)
+        stated = (*findings, *(echo_findings if with_echo else ()))
+        return compose_report(stated, rng, style=style)
 
-    told_ecg = [f for f in findings if f in _LEADING or rng.random() >= omission]
+    stated_ecg = [f for f in findings if f in _LEADING or rng.random() >= omission]
+    # "Abnormal ECG" says nothing that the findings do not.
     if rng.random() < 0.6:
-        told_ecg = [f for f in told_ecg if f != "abnormal_ecg"]
-    told_ecg = told_ecg or [findings[0]]
+        stated_ecg = [f for f in stated_ecg if f != "abnormal_ecg"]
+    stated_ecg = stated_ecg or [findings[0]]
     if rng.random() < wrong:
-        told_ecg = [_MISTAKEN.get(f, f) for f in told_ecg]
+        stated_ecg = [_MISTAKEN.get(f, f) for f in stated_ecg]
+    # A quarter of the reports deny one or two things, none of them akin to what is there.
     absent: list[str] = []
     if rng.random() < 0.25:
-        seen = {f.split("_")[0] for f in findings}
-        options = [f for f in _DENIED_ECG if f not in findings and f.split("_")[0] not in seen]
+        families = {f.split("_")[0] for f in findings}
+        options = [f for f in _DENIED_ECG if f.split("_")[0] not in families]
         count = min(int(rng.integers(1, 3)), len(options))
         absent += [options[int(i)] for i in rng.permutation(len(options))[:count]]
-    told_echo: list[str] = []
-    if tells_echo:
-        # The ejection fraction is nearly always told, the rest less often.
-        told_echo = [
+    stated_echo: list[str] = []
+    if with_echo:
+        # The ejection fraction is nearly always stated, the rest less often.
+        stated_echo = [
             f for f in echo_findings if rng.random() < (0.95 if f.startswith("lvef") else 0.65)
         ]
         if rng.random() < 0.15:
             absent += [f for f in _DENIED_ECHO if f not in echo_findings][:1]
-    gives_number = any(f.startswith("lvef") for f in told_echo) and rng.random() < 0.75
+    gives_number = any(f.startswith("lvef") for f in stated_echo) and rng.random() < 0.75
+    # What is hardly visible may be called possible.
     doubtful = [
         f
-        for f in told_ecg
+        for f in stated_ecg
         if f in ("lvh_voltage", "lae", "abnormal_qrs")
         or (f.startswith("mi_") and state.infarct_size < 0.42)
         or (f.startswith("ischemia") and state.st_t_size < 0.35)
     ]
     return compose_report(
-        [*told_ecg, *told_echo],
+        [*stated_ecg, *stated_echo],
         rng,
         style=style,
         absent=absent,
@@ -120,13 +128,32 @@ def write_report(
 
 
 def ejection_fraction_sentence(state: HeartState, rng: np.random.Generator) -> str:
-    """State the ejection fraction as one reader would, with the reader's error."""
+    """State the ejection fraction as one reader would, with the reader's error.
+
+    Parameters
+    ----------
+    state : HeartState
+    rng : Generator
+        Draws the error and the wording.
+    """
     read_pct = state.lvef_pct + READER_SD_POINTS * rng.normal()
     return writing.ejection_fraction_sentence(read_pct, rng)
 
 
 def echo_sentences(state: HeartState, rng: np.random.Generator) -> tuple[str, ...]:
-    """State a heart's ejection fraction, function, walls and size, in six sentences."""
+    """State a heart's ejection fraction, function, walls and size.
+
+    Parameters
+    ----------
+    state : HeartState
+    rng : Generator
+        Draws the reader's error and the wordings.
+
+    Returns
+    -------
+    tuple of str
+        Six sentences.
+    """
     return (
         ejection_fraction_sentence(state, rng),
         writing.function_sentence(state.lvef_pct, rng),

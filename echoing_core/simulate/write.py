@@ -27,6 +27,7 @@ from echoing_core.simulate.ecg.study import (
 from echoing_core.simulate.echo.clips import study_clips
 from echoing_core.simulate.heart.patients import ecg_count, parse_record_id, split_of
 
+# A cohort of its own: no shipped recording is of a patient that a model was trained on.
 _SAMPLES_SEED = 30_001
 _SEARCHED_PATIENTS = 400
 
@@ -46,6 +47,7 @@ echo/           {echo}
 Research use only; not for diagnosis.
 """
 
+# Lines of the README on ``echo/``.
 _ECHO_THERE = "SIMULATED echocardiography videos (AVI), one folder per study (column echo_path)"
 _ECHO_ABSENT = "the place of echocardiography videos; empty here (column echo_path too)"
 
@@ -65,6 +67,9 @@ def write_cohort(
     ----------
     folder : path
         Made if absent; must hold nothing.
+    n_patients, seed : int
+        The patients are numbers 0 to ``n_patients`` - 1 of the cohort ``seed``.
+    config : SimulationConfig
     progress : Progress, optional
         Counts patients.
     echo : bool
@@ -95,6 +100,7 @@ def write_cohort(
     records.mkdir(parents=True)
     (folder / "echo").mkdir()
     n_ecgs = 0
+    # Row by row: a cohort may be larger than memory.
     with (
         (folder / "studies.csv").open("w", newline="", encoding="utf-8") as studies_file,
         (folder / "noise_spans.csv").open("w", newline="", encoding="utf-8") as spans_file,
@@ -152,7 +158,17 @@ def _write_echo(folder: Path, study: SimulatedStudy) -> str:
 
 
 def study_row(study: SimulatedStudy) -> dict[str, Any]:
-    """Return one row of ``studies.csv``."""
+    """Return one row of ``studies.csv``.
+
+    Parameters
+    ----------
+    study : SimulatedStudy
+
+    Returns
+    -------
+    dict of str to object
+        Columns in their order; the truth in ``label_*``.
+    """
     row: dict[str, Any] = {
         "patient_id": study.patient_id,
         "study_id": study.study_id,

@@ -22,7 +22,18 @@ from echoing_core.simulate.heart.state import HeartState
 
 
 def conducted_beat(state: HeartState, build: Build) -> Waves:
-    """Return the waves of a beat that starts in the atria (or is paced from the ventricle)."""
+    """Return the waves of a beat that starts in the atria (or is paced from the ventricle).
+
+    Parameters
+    ----------
+    state : HeartState
+    build : Build
+
+    Returns
+    -------
+    Waves
+        P (in sinus rhythm), QRS, ST and T, in the order of their drawing.
+    """
     waves = WaveList()
     if state.rhythm == "sinus" or (state.rhythm == "paced" and state.paced_atrium == "sinus"):
         _add_p(waves, state, build)
@@ -37,7 +48,14 @@ def conducted_beat(state: HeartState, build: Build) -> Waves:
 
 
 def premature_atrial_beat(conducted: Waves, build: Build) -> Waves:
-    """Return ``conducted`` with a P wave from elsewhere in the atria."""
+    """Return a beat with its P wave from elsewhere in the atria.
+
+    Parameters
+    ----------
+    conducted : Waves
+        As `conducted_beat` gives it.
+    build : Build
+    """
     is_p = conducted.group == P
     vector = conducted.vector_mv.copy()
     factor = np.array([0.9, 0.2 + 0.5 * build.ectopic[0], 1.3])
@@ -53,7 +71,15 @@ def premature_atrial_beat(conducted: Waves, build: Build) -> Waves:
 
 
 def premature_ventricular_beat(state: HeartState, build: Build) -> Waves:
-    """Return a wide ventricular beat without P wave, T wave opposite to it."""
+    """Return a wide ventricular beat without P wave, T wave opposite to it.
+
+    Parameters
+    ----------
+    state : HeartState
+        Its QT interval and voltage count.
+    build : Build
+        Decides where in the ventricles the beats arise: one person's look alike.
+    """
     # Outflow tract and right ventricle (to the left, down or up, back) are the usual origins;
     # beats from the left ventricle point to the right and forwards.
     u = build.uniform[0]
@@ -65,6 +91,7 @@ def premature_ventricular_beat(state: HeartState, build: Build) -> Waves:
         direction = np.array([-0.7, 0.5 if u < 0.88 else -0.7, -0.9])
     direction = direction + 0.25 * build.ectopic[:3]
     direction /= np.linalg.norm(direction)
+    # The vector bows out to one side on its way, so that no lead sees a plain hump.
     side = np.cross(direction, np.array([0.3, -0.5, 0.8]))
     duration = 150.0 + 12.0 * build.ectopic[3]
     gain = 1.75 * np.exp(0.22 * build.ectopic[4]) * state.voltage**0.5
@@ -86,6 +113,7 @@ def premature_ventricular_beat(state: HeartState, build: Build) -> Waves:
 
 
 def _add_p(waves: WaveList, state: HeartState, build: Build) -> None:
+    """Add the P wave: the right atrium, then the left one."""
     onset = -state.pr_ms
     sd = 17.0 * np.exp(0.10 * build.p_shape[0])
     gap = (30.0 + 6.0 * build.p_shape[1]) * (1.0 + 0.35 * (state.p_terminal - 1.0))
@@ -95,6 +123,7 @@ def _add_p(waves: WaveList, state: HeartState, build: Build) -> None:
     sd, gap = sd * squeeze, gap * squeeze
     right = np.array([0.035, 0.055, -0.028]) + np.array([0.018, 0.026, 0.014]) * build.p[0]
     left = np.array([0.066, 0.042, 0.010]) + np.array([0.016, 0.022, 0.010]) * build.p[1]
+    # A large right atrium makes P tall in II and V1; a loaded left one, late and negative in V1.
     if state.rae:
         right = right * np.array([1.0, 2.6, 2.0])
     grown = state.p_terminal - 1.0
@@ -141,15 +170,18 @@ def _add_qrs(waves: WaveList, state: HeartState, build: Build) -> None:
     for k in range(4):
         v[k] = turned(v[k], swing, (0, 2))
 
+    # Lost anterior forces: Z is positive to the back.
     loss = state.anterior_loss
     v[0, 2] *= 1.0 - 0.9 * loss
     v[1, 2] += 0.34 * loss
     v[2, 2] += 0.15 * loss
 
+    # Left ventricular muscle adds to the main forces, most to the left.
     grown = min(state.hypertrophy, 5.0)
     v[1] *= 1.0 + 0.17 * grown
     v[2] *= np.array([1.0 + 0.27 * grown, 1.0 + 0.12 * grown, 1.0 + 0.12 * grown])
     v[3, 2] *= 1.0 + 0.12 * grown
+    # The right ventricle's muscle pulls to the right and forwards (tall R in V1, deep S in V6).
     if state.rvh:
         v[1] = np.array([0.25 * v[1, 0], v[1, 1], -0.45])
         v[2] = np.array([-0.45, 0.8, -0.55 + 0.15 * build.qrs[2, 2]])
@@ -182,9 +214,11 @@ def _add_qrs(waves: WaveList, state: HeartState, build: Build) -> None:
         t = state.qrs_ms
         waves.add(QRS, centre * t, sd * t, sd * t * 1.1, late * gain**0.5)
     elif state.conduction == "wpw":
+        # The delta wave: slow activation through muscle before the usual pathway sets in.
         delta = 0.28 * turned(np.array([1.0, 0.0, 0.2 + 0.5 * build.qrs[4, 2]]), 30.0, (0, 1))
         t = state.qrs_ms
         waves.add(QRS, 0.27 * t, 0.12 * t, 0.10 * t, delta * gain)
+    # A notch is a narrow dent in the main force.
     notch = state.notching + (0.5 if state.conduction == "ivcd" else 0.0)
     if notch > 0.05:
         t = state.qrs_ms
@@ -262,6 +296,7 @@ def _add_left_block(waves: WaveList, state: HeartState, build: Build, *, paced: 
         plateau = turned(plateau, axis, (0, 1))
         late = turned(late, axis * 1.1, (0, 1))
     swing = 10.0 * build.turn[0]
+    # Whatever R progression there was, the block hides most of its loss.
     loss = np.array([0.0, 0.0, 0.10 * state.anterior_loss])
     wobble = 1.0 + 0.06 * build.qrs_time
     chest = build.qrs_chest * _CHEST_SPREAD * 1.2
@@ -314,12 +349,15 @@ def _add_st_t(waves: WaveList, state: HeartState, build: Build) -> None:
     After abnormal conduction the T vector turns against the QRS vector, such that the ventricular
     gradient (the area of QRS and T together) stays about normal.
     """
+    # ``early`` and ``late`` are the two Gaussians of the T wave, ``st`` that of the ST segment.
     t, qt = state.qrs_ms, state.qt_ms
     qrs_area = waves.area(QRS)
     n = build.t
+    # Men have higher ST segments and T waves in front.
     men = 1.0 if state.sex == "m" else 0.72
     early = np.array([0.14, 0.050, -0.19 * men]) + np.array([0.06, 0.030, 0.10]) * n[0]
     late = np.array([0.22, 0.130, -0.035]) + np.array([0.07, 0.04, 0.07]) * n[1]
+    # T waves get lower as the rate rises.
     rate = np.clip(1.0 - 0.006 * (state.heart_rate_bpm - 70.0), 0.6, 1.2)
     gain = state.t_gain * rate * state.voltage**0.4
     st = np.array([0.008, 0.006, -0.055 * men]) + np.array([0.016, 0.014, 0.025]) * build.st
@@ -370,6 +408,7 @@ def _add_st_t(waves: WaveList, state: HeartState, build: Build) -> None:
         late = late * (0.55 - 0.55 * size)
         early = early * (0.7 - 0.4 * size)
         st = st + np.array([-0.045, -0.03, 0.015]) * size
+    # An old infarct inverts T over it in some people, and leaves ST raised in a few (aneurysm).
     if state.infarct:
         away = _AWAY[_INFARCT_AREA[state.infarct]] * (0.1 + 0.9 * build.uniform[5] ** 2)
         if state.infarct in ("posterior", "inferoposterior"):
@@ -378,6 +417,7 @@ def _add_st_t(waves: WaveList, state: HeartState, build: Build) -> None:
         chest = chest + _AWAY_CHEST[_INFARCT_AREA[state.infarct]] * build.uniform[5] ** 2
         if state.infarct in ("anteroseptal", "anterior") and build.uniform[6] < 0.25:
             st = st + np.array([0.02, 0.0, -0.10]) * state.infarct_size
+    # Strain of the right ventricle: T negative in V1-V3.
     if state.rvh:
         late = late + np.array([0.05, -0.10, 0.24])
 
@@ -391,5 +431,6 @@ def _add_st_t(waves: WaveList, state: HeartState, build: Build) -> None:
     waves.add(ST_T, j, 0.16 * t, max((peak - j) / 1.8, 20.0), st, st_chest)
     waves.add(ST_T, peak - before, rise, fall, early, 0.5 * chest)
     waves.add(ST_T, peak, 0.75 * rise, fall, late, 0.7 * chest)
+    # A U wave, where the next P wave or f waves would not cover it.
     if state.rhythm not in ("af", "flutter") and state.heart_rate_bpm < 95:
         waves.add(ST_T, qt + 65.0, 28.0, 32.0, 0.07 * (np.abs(late) + np.abs(early)) * (1, 1, -1))

@@ -82,7 +82,15 @@ class Torso:
 
 
 def sample_torso(rng: np.random.Generator, spread: float = 1.0) -> Torso:
-    """Draw one person's torso; ``spread`` 0 gives exactly Dower's."""
+    """Draw one person's torso.
+
+    Parameters
+    ----------
+    rng : Generator
+    spread : float
+        How much bodies differ; 0 gives exactly Dower's matrix.
+    """
+    # Three quarters of the measured spread.
     own = _MEAN_SHIFT + 0.75 * _SPREAD * rng.normal(size=(8, 3))
     return Torso(DOWER + spread * own, spread)
 
@@ -102,10 +110,17 @@ def render(
 
     Parameters
     ----------
+    state : HeartState
+    build : Build
     torso : Torso or None
         None leaves the eight leads out.
+    train : BeatTrain
+        May reach beyond the stretch; beats at its edges are drawn as far as they lie inside.
     start_s : float
         Time of the first sample on the clock of ``train``.
+    n_times : int
+    fs_hz : float
+        Sampling rate in Hz.
     rng : Generator
         For atrial waves and pacing spikes. Atrial waves are functions of the clock, so pieces
         drawn with equal generators fit together.
@@ -123,6 +138,7 @@ def render(
         kinds[PVC] = premature_ventricular_beat(state, build)
     if (train.kind == PAC).any():
         kinds[PAC] = premature_atrial_beat(conducted, build)
+    # Channels are X, Y, Z and, with a torso, I, II, V1...V6: all drawn by one matrix product.
     to_channels = np.eye(3) if torso is None else np.vstack([np.eye(3), torso.matrix])
     near = 0.0 if torso is None else torso.near
     out = np.zeros((to_channels.shape[0], n_times), dtype=np.float32)
@@ -130,6 +146,7 @@ def render(
     for kind, waves in kinds.items():
         chosen = np.flatnonzero(train.kind == kind)
         amplitude = _channel_amplitudes(waves.vector_mv, waves.chest_mv * near, to_channels)
+        # A small frontal turn of (x, y) adds its angle times (-y, x).
         swung = waves.vector_mv[:, [1, 0, 2]] * np.array([-1.0, 1.0, 0.0])
         swung_amplitude = _channel_amplitudes(swung, waves.chest_mv * 0.0, to_channels)
         late_ms = _repolarisation_shift_ms(state, train.rr_s)
@@ -153,7 +170,17 @@ def render(
 
 
 def twelve_leads(eight: npt.NDArray[np.floating]) -> F32:
-    """I, II, V1...V6 to all 12 leads in the order of `LEADS`, shape (12, n_times)."""
+    """All 12 leads from I, II and V1...V6.
+
+    Parameters
+    ----------
+    eight : ndarray, shape (8, n_times)
+
+    Returns
+    -------
+    ndarray, shape (12, n_times), float32
+        In the order of `LEADS`.
+    """
     leads = np.concatenate([_LIMB_FROM_I_II @ eight[:2], eight[2:]])
     return leads.astype(np.float32, copy=False)
 
@@ -161,6 +188,7 @@ def twelve_leads(eight: npt.NDArray[np.floating]) -> F32:
 def _channel_amplitudes(vector: F64, chest: F64, to_channels: F64) -> F64:
     """Amplitude of every wave in every channel, shape (n_waves, n_channels)."""
     amplitude = vector @ to_channels.T
+    # Beyond X, Y, Z, I and II come the six chest leads.
     if to_channels.shape[0] > 3:
         amplitude[:, 5:] += chest
     return np.asarray(amplitude)
@@ -181,6 +209,7 @@ def _place(
     """Add beats to ``out``; ``amplitude`` has shape (n_beats, n_waves, n_channels)."""
     centre = waves.centre_ms / 1000.0 + (waves.group == ST_T) * late_ms[:, None] / 1000.0
     rise, fall = waves.rise_ms / 1000.0, waves.fall_ms / 1000.0
+    # At 3.6 SDs a Gaussian has fallen to 0.15 % of its peak, a few microvolts at most.
     early = float((centre - 3.6 * rise).min())
     late = float((centre + 3.6 * fall).max())
     length = int(np.ceil((late - early) * fs_hz)) + 1
@@ -244,6 +273,7 @@ def _atrial_waves(
             )
     wave = np.zeros((3, n_times))
     for order, share in harmonics:
+        # f waves of several circuits: each harmonic has a direction of its own.
         own = direction + 0.3 * rng.normal(size=3) * (wander > 0)
         loud = np.ones(n_times)
         if wander:
@@ -266,6 +296,7 @@ def _add_spikes(
     A pulse lasts about 0.5 ms; below 1000 Hz the recorder's filter spreads it over a sample or
     two and takes some of its height.
     """
+    # The two electrodes of a bipolar lead lie close together: their spike is small.
     bipolar = build.uniform[1] < 0.7
     size = (0.15 + 0.35 * build.uniform[4]) if bipolar else (1.0 + 1.8 * build.uniform[4])
     direction = np.array([-0.5, -0.75, 0.25]) + 0.15 * build.ectopic[:3]

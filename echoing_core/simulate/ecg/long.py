@@ -95,6 +95,10 @@ def simulate_long(
 
     Parameters
     ----------
+    seed, patient : int
+        The cohort, and the number of the patient in it, from 0.
+    duration_s, fs_hz : float
+        Length in s; sampling rate in Hz, at least 90.
     leads : {"xyz", "12"}
         Frank leads, or the 12 leads.
     schedule : sequence of RhythmEpisode, optional
@@ -119,7 +123,9 @@ def simulate_long(
     stretches = _stretches(base, schedule or (), duration_s)
     signal = np.zeros((3 if leads == "xyz" else 12, n_times), dtype=np.float32)
     trains: list[BeatTrain] = []
+    # Each stretch of one rhythm has a train of beats of its own, which is drawn in pieces.
     for number, (state, start, stop) in enumerate(stretches):
+        # Circuits and pacemakers keep their rate.
         drift = 0.0 if state.rhythm in ("flutter", "paced", "svt") else 0.05
         train = beat_train(state, start, stop, rng, rate_drift=drift)
         # A pause at each change of rhythm: the last T wave ends, then the next P wave begins.
@@ -139,6 +145,7 @@ def simulate_long(
                 start_s=lo / fs_hz,
                 n_times=hi - lo,
                 fs_hz=fs_hz,
+                # Anew for each piece: atrial waves depend on the clock and meet at the seams.
                 rng=stream(LONG, seed, patient, number + 1),
             )
             signal[:, lo:hi] = xyz if leads == "xyz" else twelve_leads(eight)
@@ -149,6 +156,7 @@ def simulate_long(
     notes = [SIMULATED_NOTE]
     if test_pattern_s > 0:
         n_pattern = min(round(test_pattern_s * fs_hz), n_times)
+        # Four samples of 0, four of 1, and so on; noise under the pattern is none.
         signal[:, :n_pattern] = 0.001 * (np.arange(n_pattern) // 4 % 2)
         spans = tuple(
             replace(span, start_s=max(span.start_s, test_pattern_s))
@@ -156,7 +164,8 @@ def simulate_long(
             if span.end_s > test_pattern_s
         )
         notes.append(f"A test pattern of 0 and 1 fills the first {test_pattern_s:g} s.")
-    first = find_in_ecg(
+    # Labels are those of the heart at the start; ectopy counts wherever it occurs.
+    first_findings = find_in_ecg(
         base, measure_beat(base, build, torso), np.concatenate([t.kind for t in trains])
     )
     name = f"{patient_id(seed, patient)}-long"
@@ -174,7 +183,7 @@ def simulate_long(
         state=base,
         episodes=tuple((start, stop, state.rhythm) for state, start, stop in stretches),
         onset_s=np.concatenate([train.onset_s for train in trains]),
-        labels=true_labels(base, first),
+        labels=true_labels(base, first_findings),
     )
 
 
@@ -202,6 +211,7 @@ def _check(duration_s: float, fs_hz: float, leads: str, schedule: Sequence[Rhyth
 def _stretches(
     base: HeartState, schedule: Sequence[RhythmEpisode], duration_s: float
 ) -> list[tuple[HeartState, float, float]]:
+    """The heart of each stretch, with its start and end; changes are those of the base heart."""
     ordered = sorted(schedule, key=lambda e: e.start_s)
     if not ordered or ordered[0].start_s > 0:
         ordered = [RhythmEpisode(0.0), *ordered]
@@ -223,6 +233,7 @@ def _come_and_go(duration_s: float, rng: np.random.Generator) -> list[NoiseEpiso
         length = float(np.clip(rng.exponential(35.0), 6.0, 240.0))
         end = min(t + length, duration_s)
         severity = float(rng.uniform(0.15, 1.0))
+        # One kind of disturbance, often a second, sometimes a fault within it.
         kinds = [str(rng.choice(usual, p=(0.3, 0.35, 0.25, 0.1)))]
         if rng.random() < 0.45:
             kinds.append(str(rng.choice(usual)))

@@ -30,11 +30,13 @@ from echoing_core.simulate.heart.state import HeartState
 
 F64 = npt.NDArray[np.float64]
 
+# Leads that look at neighbouring muscle: a change counts in two of them.
 _ROW = {lead: i for i, lead in enumerate(LEADS)}
 _NEIGHBOURS = ("I", "aVL"), ("II", "III"), ("III", "aVF"), ("II", "aVF")
 _CHEST = LEADS[6:]
 _PAIRS = (*_NEIGHBOURS, *itertools.pairwise(_CHEST), ("V6", "I"))
 
+# Findings of infarcts and injuries, by their site.
 _SITES = {
     "anteroseptal": "mi_anteroseptal",
     "anterior": "mi_anterior",
@@ -70,13 +72,31 @@ class BeatMeasures:
     t_mv: F64
     axis_deg: float
 
-    def any_pair(self, seen: npt.NDArray[np.bool_]) -> bool:
-        """Whether ``seen`` (12,) holds in two neighbouring leads."""
-        return any(seen[_ROW[a]] and seen[_ROW[b]] for a, b in _PAIRS)
+    def any_pair(self, holds: npt.NDArray[np.bool_]) -> bool:
+        """Whether something holds in two neighbouring leads.
+
+        Parameters
+        ----------
+        holds : ndarray, shape (12,), bool
+            In the order of `LEADS`.
+        """
+        return any(holds[_ROW[a]] and holds[_ROW[b]] for a, b in _PAIRS)
 
 
 def measure_beat(state: HeartState, build: Build, torso: Torso) -> BeatMeasures:
-    """Draw one clean conducted beat and measure it."""
+    """Draw one clean conducted beat and measure it.
+
+    Parameters
+    ----------
+    state : HeartState
+    build : Build
+    torso : Torso
+
+    Returns
+    -------
+    BeatMeasures
+    """
+    # Sampled every 4 ms (250 Hz), from QRS onset to behind the T wave.
     waves = conducted_beat(state, build)
     t = np.arange(-10.0, state.qt_ms + 120.0, 4.0)
     qrs = _leads(waves, QRS, t, torso)
@@ -102,44 +122,76 @@ def measure_beat(state: HeartState, build: Build, torso: Torso) -> BeatMeasures:
 def find_in_ecg(
     state: HeartState, measures: BeatMeasures, beat_kinds: npt.NDArray[np.int8]
 ) -> tuple[str, ...]:
-    """Return the keys of the findings that the ECG shows.
+    """Return the findings that the ECG shows.
 
     Parameters
     ----------
-    beat_kinds : ndarray
+    state : HeartState
+    measures : BeatMeasures
+        Of a clean beat of that heart.
+    beat_kinds : ndarray, shape (n_beats,)
         Kinds of the beats inside the recording.
+
+    Returns
+    -------
+    tuple of str
+        Keys of `reports.vocabulary.FINDINGS`; the last is "normal_ecg" or "abnormal_ecg".
     """
-    found = [*_rhythm(state), *_ectopy(state, beat_kinds), *_conduction(state)]
+    findings = [*_rhythm(state), *_ectopy(state, beat_kinds), *_conduction(state)]
     if state.infarct:
-        found.append(_SITES[state.infarct])
-    found += _repolarisation(state, measures)
-    found += _chambers(state, measures)
+        findings.append(_SITES[state.infarct])
+    findings += _repolarisation(state, measures)
+    findings += _chambers(state, measures)
+    # A fascicular block or pacing says by itself where the axis is.
     if measures.axis_deg < -30.0 and state.fascicle != "lafb" and state.rhythm != "paced":
-        found.append("left_axis")
+        findings.append("left_axis")
     elif measures.axis_deg > 100.0 and state.fascicle != "lpfb" and state.rhythm != "paced":
-        found.append("right_axis")
+        findings.append("right_axis")
     if state.notching > 0.55 and state.conduction == "normal" and not state.wide_secondary:
-        found.append("abnormal_qrs")
+        findings.append("abnormal_qrs")
     harmless = {"sinus_rhythm", "sinus_bradycardia", "sinus_arrhythmia"}
-    found.append("normal_ecg" if set(found) <= harmless else "abnormal_ecg")
-    return tuple(found)
+    findings.append("normal_ecg" if set(findings) <= harmless else "abnormal_ecg")
+    return tuple(findings)
 
 
 def find_in_echo(state: HeartState) -> tuple[str, ...]:
-    """Return the keys of what an echocardiogram of this heart shows."""
-    found = [lvef_grade(state.lvef_pct)]
+    """Return what an echocardiogram of this heart shows.
+
+    Parameters
+    ----------
+    state : HeartState
+
+    Returns
+    -------
+    tuple of str
+        Keys of `reports.vocabulary.FINDINGS`.
+    """
+    findings = [lvef_grade(state.lvef_pct)]
+    # Walls between 11 and 15 mm are neither normal nor severely thick: nothing is said of them.
     if state.wall_mm >= SLVH_WALL_MM:
-        found.append("wall_severely_thick")
+        findings.append("wall_severely_thick")
     elif state.wall_mm < 11.0:
-        found.append("wall_thickness_normal")
+        findings.append("wall_thickness_normal")
     dilated = state.lvedd_mm > DLV_LVEDD_MM[state.sex]
-    found.append("lv_dilated" if dilated else "lv_size_normal")
-    return tuple(found)
+    findings.append("lv_dilated" if dilated else "lv_size_normal")
+    return tuple(findings)
 
 
 def true_labels(state: HeartState, findings: tuple[str, ...]) -> dict[str, float | bool | str]:
-    """Return the truth about one ECG: its heart, and what its clean trace shows."""
-    seen = set(findings)
+    """Return the truth about one ECG: its heart, and what its clean trace shows.
+
+    Parameters
+    ----------
+    state : HeartState
+    findings : tuple of str
+        As `find_in_ecg` gives them.
+
+    Returns
+    -------
+    dict of str to float, bool or str
+        Columns ``label_*`` of a cohort's table; the five superclasses are those of PTB-XL.
+    """
+    shown = set(findings)
     classes = superclasses_of(findings)
     slvh = state.wall_mm >= SLVH_WALL_MM
     dlv = state.lvedd_mm > DLV_LVEDD_MM[state.sex]
@@ -156,17 +208,17 @@ def true_labels(state: HeartState, findings: tuple[str, ...]) -> dict[str, float
         "rhythm": state.rhythm,
         "heart_rate_bpm": round(state.heart_rate_bpm, 1),
         "qrs_ms": round(state.qrs_ms, 1),
-        "af": "atrial_fibrillation" in seen,
-        "flutter": "atrial_flutter" in seen,
+        "af": "atrial_fibrillation" in shown,
+        "flutter": "atrial_flutter" in shown,
         "paced": state.rhythm == "paced",
-        "lbbb": "lbbb" in seen,
-        "rbbb": "rbbb" in seen,
-        "lafb": "lafb" in seen,
-        "av_block_1": "av_block_1" in seen,
+        "lbbb": "lbbb" in shown,
+        "rbbb": "rbbb" in shown,
+        "lafb": "lafb" in shown,
+        "av_block_1": "av_block_1" in shown,
         "mi": bool(state.infarct),
-        "pvc": "pvc" in seen,
-        "pac": "pac" in seen,
-        "lvh": "lvh" in seen,
+        "pvc": "pvc" in shown,
+        "pac": "pac" in shown,
+        "lvh": "lvh" in shown,
     }
     labels.update({name: name in classes for name in ("NORM", "MI", "STTC", "CD", "HYP")})
     return labels
@@ -199,38 +251,40 @@ def _rhythm(state: HeartState) -> list[str]:
 
 
 def _ectopy(state: HeartState, beat_kinds: npt.NDArray[np.int8]) -> list[str]:
-    found = []
+    findings = []
     if (beat_kinds == PVC).any():
-        found.append("pvc")
+        findings.append("pvc")
         if state.bigeminy:
-            found.append("bigeminy")
+            findings.append("bigeminy")
     if (beat_kinds == PAC).any():
-        found.append("pac")
-    return found
+        findings.append("pac")
+    return findings
 
 
 def _conduction(state: HeartState) -> list[str]:
     if state.rhythm == "paced":
         return []
-    found = [] if state.conduction == "normal" else [state.conduction]
+    findings = [] if state.conduction == "normal" else [state.conduction]
     if state.fascicle:
-        found.append(state.fascicle)
+        findings.append(state.fascicle)
     if state.rhythm == "sinus" and state.pr_ms > 200.0:
-        found.append("av_block_1")
-    return found
+        findings.append("av_block_1")
+    return findings
 
 
 def _repolarisation(state: HeartState, measures: BeatMeasures) -> list[str]:
+    # After abnormal conduction nobody reads ST and T.
     if state.wide_secondary or state.conduction == "wpw":
         return []
-    found = []
+    findings = []
     if state.st_t == "ischemia":
-        found.append(f"ischemia_{state.st_t_area}")
+        findings.append(f"ischemia_{state.st_t_area}")
     elif state.st_t == "injury":
-        found.append(f"injury_{_INJURY[state.st_t_area]}")
+        findings.append(f"injury_{_INJURY[state.st_t_area]}")
     elif state.st_t == "digitalis":
-        found.append("digitalis_effect")
+        findings.append("digitalis_effect")
     usually_up = np.array([lead not in ("III", "aVR", "aVL", "V1", "V2") for lead in LEADS])
+    # ST more than 0.1 mV below, T inverted or under a twenty-fifth of R.
     depressed = measures.any_pair((measures.st_mv < -0.10) & usually_up)
     # Up to 0.25 mV are normal in V2 and V3 of men.
     limit = np.array([0.28 if lead in ("V2", "V3", "V4") else 0.13 for lead in LEADS])
@@ -239,37 +293,40 @@ def _repolarisation(state: HeartState, measures: BeatMeasures) -> list[str]:
     inverted = measures.any_pair((measures.t_mv < -0.10) & usually_up)
     flat = measures.any_pair((np.abs(measures.t_mv) < 0.04 * tall + 0.015) & usually_up)
     if depressed and state.st_t != "digitalis":
-        found.append("st_depression")
+        findings.append("st_depression")
     if raised:
-        found.append("st_elevation")
+        findings.append("st_elevation")
     if inverted and state.conduction != "rbbb":
-        found.append("t_inversion")
+        findings.append("t_inversion")
     elif flat:
-        found.append("t_flat")
+        findings.append("t_flat")
     if state.st_t == "nonspecific":
-        found += ["nonspecific_st"] * (not depressed) + ["nonspecific_t"] * (not inverted)
+        findings += ["nonspecific_st"] * (not depressed) + ["nonspecific_t"] * (not inverted)
+    # A wide QRS lengthens the QT by itself.
     if state.qtc_ms - 0.5 * max(state.qrs_ms - 110.0, 0.0) > 475.0 and state.rhythm == "sinus":
-        found.append("long_qt")
-    return found
+        findings.append("long_qt")
+    return findings
 
 
 def _chambers(state: HeartState, measures: BeatMeasures) -> list[str]:
-    found = []
+    findings = []
     r, s = measures.r_mv, measures.s_mv
+    # Sokolow-Lyon and Cornell voltage; conduction defects change both.
     if not state.wide_secondary and state.conduction not in ("wpw", "rbbb"):
         sokolow = -s[_ROW["V1"]] + max(r[_ROW["V5"]], r[_ROW["V6"]])
         cornell = r[_ROW["aVL"]] - s[_ROW["V3"]]
         high = sokolow >= 3.5 or cornell >= (2.8 if state.sex == "m" else 2.0)
         young = state.age_years < 40.0
         if high and (state.hypertrophy > 2.2 or state.st_t == "strain"):
-            found.append("lvh")
+            findings.append("lvh")
         elif high and (sokolow >= 4.2 or cornell >= 3.2) and not young:
-            found.append("lvh_voltage")
+            findings.append("lvh_voltage")
         elif state.st_t == "strain":
-            found.append("lvh")
+            findings.append("lvh")
     if state.rvh:
-        found.append("rvh")
-    found += ["lae"] * state.lae + ["rae"] * state.rae
+        findings.append("rvh")
+    findings += ["lae"] * state.lae + ["rae"] * state.rae
+    # Under 0.5 mV from peak to peak in all limb leads.
     if (r - s)[:6].max() < 0.5:
-        found.append("low_voltage")
-    return found
+        findings.append("low_voltage")
+    return findings

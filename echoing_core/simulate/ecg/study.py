@@ -92,9 +92,11 @@ class SimulatedStudy:
     findings, echo_findings : tuple of str
         Keys of `reports.vocabulary.FINDINGS`.
     report, report_style : str
-    labels : dict
-    onset_s : ndarray
-        QRS onsets inside the recording.
+        The text, and ``"machine"`` or ``"free"``.
+    labels : dict of str to float, bool or str
+        The truth (`reading.true_labels`).
+    onset_s : ndarray, shape (n_beats,)
+        QRS onsets inside the recording, in s.
     simulated : bool
         Always True.
     """
@@ -118,7 +120,7 @@ class SimulatedStudy:
 
     @functools.cached_property
     def recording_xyz(self) -> Recording:
-        """The same heart in X, Y, Z with a noise floor of its own."""
+        """The same heart in X, Y, Z with a noise floor of its own; record id with ``-xyz``."""
         rng = stream(VCG_NOISE, *parse_record_id(self.record_id))
         fs_hz = self.recording_12.fs_hz
         noise = noise_floor(3, self.clean_xyz.shape[1], fs_hz, rng)
@@ -134,7 +136,21 @@ class SimulatedStudy:
 
 
 def patient_body(seed: int, patient: int, torso_spread: float = 1.0) -> tuple[Build, Torso]:
-    """Return what shapes all ECGs of a patient: the waves' build and the torso."""
+    """Return what shapes all ECGs of a patient, apart from the heart's state.
+
+    Parameters
+    ----------
+    seed, patient : int
+        As in `simulate_study`.
+    torso_spread : float
+        As in `SimulationConfig`.
+
+    Returns
+    -------
+    build : Build
+    torso : Torso
+    """
+    # One stream for both: the torso comes second, so its spread does not move the build.
     rng = stream(BUILD, seed, patient)
     return sample_build(rng), sample_torso(rng, torso_spread)
 
@@ -151,8 +167,8 @@ def simulate_study(
     patient : int
         Number of the patient in the cohort, from 0.
     ecg : int
-        Number of the ECG of this patient, from 0; `ecg_count` says how many there are
-        in a cohort.
+        Number of the ECG of this patient, from 0; `ecg_count` says how many there are in a cohort.
+    config : SimulationConfig
 
     Raises
     ------
@@ -170,6 +186,7 @@ def simulate_study(
     clean = twelve_leads(eight)
     noisy, spans, quality = _with_noise(clean, fs_hz, config, seed, patient, ecg)
 
+    # A premature beat counts when its QRS complex fits into the recording.
     inside = (train.onset_s > 0.0) & (train.onset_s < config.duration_s - 0.15)
     findings = find_in_ecg(state, measure_beat(state, build, torso), train.kind[inside])
     echo_findings = find_in_echo(state)
@@ -214,7 +231,13 @@ def simulate_study(
 
 
 def redraw(record_id: str, config: SimulationConfig = DEFAULT_CONFIG) -> SimulatedStudy:
-    """Draw a study again from its record's name; ``config`` must be that of its cohort.
+    """Draw a study again from its record's name.
+
+    Parameters
+    ----------
+    record_id : str
+    config : SimulationConfig
+        Must be that of its cohort.
 
     Raises
     ------
@@ -227,6 +250,7 @@ def redraw(record_id: str, config: SimulationConfig = DEFAULT_CONFIG) -> Simulat
 def _with_noise(
     clean: F32, fs_hz: float, config: SimulationConfig, seed: int, patient: int, ecg: int
 ) -> tuple[F32, tuple[NoiseSpan, ...], str]:
+    """The leads with noise, its spans, and the quality that was drawn."""
     rng = stream(NOISE, seed, patient, ecg)
     floor = noise_floor(12, clean.shape[1], fs_hz, rng, size_mv=rng.uniform(0.003, 0.013))
     u = rng.random()

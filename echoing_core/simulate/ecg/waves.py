@@ -1,4 +1,7 @@
-"""What a beat is made of: waves, how one person's differ, and how they are put together."""
+"""What a beat is made of: waves, how one person's differ, and how they are put together.
+
+Axes are Frank's: X to the left, Y down, Z to the back.
+"""
 
 from __future__ import annotations
 
@@ -36,43 +39,62 @@ class Waves:
     chest_mv: F64
     group: npt.NDArray[np.int8]
 
-    def without(self, group: int) -> Waves:
-        """Return the beat without its waves of ``group``."""
-        keep = self.group != group
-        return Waves(
-            self.centre_ms[keep],
-            self.rise_ms[keep],
-            self.fall_ms[keep],
-            self.vector_mv[keep],
-            self.chest_mv[keep],
-            self.group[keep],
-        )
-
 
 @dataclass(frozen=True, eq=False)
 class Build:
     """What makes one person's waves differ from another's, apart from disease.
 
-    Standard normal numbers unless said otherwise; they belong to the patient, so all ECGs of a
+    Standard normal numbers unless noted otherwise; they belong to the patient, so all ECGs of a
     patient share them.
+
+    Attributes
+    ----------
+    qrs : ndarray, shape (5, 3)
+        Forces of the QRS complex in X, Y, Z, in the order of their time.
+    qrs_chest : ndarray, shape (5, 6)
+        The same as V1-V6 see them beyond the dipole.
+    qrs_time : ndarray, shape (5,)
+        Widths, and a shift of the main forces.
+    turn : ndarray, shape (3,)
+        Horizontal turn of the QRS, frontal and horizontal turn of the T wave.
+    t : ndarray, shape (2, 3)
+        Early and late forces of the T wave.
+    t_chest : ndarray, shape (6,)
+    t_shape : ndarray, shape (3,)
+        Fall, rise and distance of the two.
+    p : ndarray, shape (2, 3)
+        Right and left atrium.
+    p_shape : ndarray, shape (2,)
+        Width, and distance of the two.
+    st : ndarray, shape (3,)
+    ectopic : ndarray, shape (6,)
+        Premature beats and pacing.
+    uniform : ndarray, shape (8,)
+        Uniform from 0 to 1: choices between forms.
     """
 
-    qrs: F64  # (5, 3)
-    qrs_chest: F64  # (5, 6)
-    qrs_time: F64  # (5,)
-    turn: F64  # (3,) horizontal turn, T in the frontal and in the horizontal plane
-    t: F64  # (2, 3)
-    t_chest: F64  # (6,)
-    t_shape: F64  # (3,)
-    p: F64  # (2, 3)
-    p_shape: F64  # (2,)
-    st: F64  # (3,)
-    ectopic: F64  # (6,)
-    uniform: F64  # (8,) uniform from 0 to 1
+    qrs: F64
+    qrs_chest: F64
+    qrs_time: F64
+    turn: F64
+    t: F64
+    t_chest: F64
+    t_shape: F64
+    p: F64
+    p_shape: F64
+    st: F64
+    ectopic: F64
+    uniform: F64
 
 
 def sample_build(rng: np.random.Generator) -> Build:
-    """Draw one person's build."""
+    """Draw one person's build.
+
+    Parameters
+    ----------
+    rng : Generator
+        Drawn from in the order of the fields, which must stay as it is.
+    """
     return Build(
         qrs=rng.normal(size=(5, 3)),
         qrs_chest=rng.normal(size=(5, 6)),
@@ -104,19 +126,38 @@ class WaveList:
         vector_mv: npt.ArrayLike,
         chest_mv: npt.ArrayLike | None = None,
     ) -> None:
+        """Add one wave.
+
+        Parameters
+        ----------
+        group, centre_ms, rise_ms, fall_ms, vector_mv, chest_mv
+            As in `Waves`, of one wave; by default the chest leads see the dipole alone.
+        """
         chest = np.zeros(6) if chest_mv is None else np.asarray(chest_mv, dtype=np.float64)
         vector = np.asarray(vector_mv, dtype=np.float64)
         self.rows.append((centre_ms, rise_ms, fall_ms, vector, chest, group))
 
     def area(self, group: int) -> F64:
-        """Time integral of the vectors of ``group`` in mV ms, shape (3,)."""
+        """Time integral of the vectors of a group.
+
+        Parameters
+        ----------
+        group : int
+
+        Returns
+        -------
+        ndarray, shape (3,)
+            In mV ms.
+        """
         total = np.zeros(3)
         for _, rise, fall, vector, _, g in self.rows:
             if g == group:
+                # Half a Gaussian has the area sqrt(pi / 2) times its SD.
                 total += vector * (rise + fall) * 1.2533
         return total
 
     def freeze(self) -> Waves:
+        """Return the waves as arrays."""
         centre, rise, fall, vector, chest, group = zip(*self.rows, strict=True)
         return Waves(
             np.array(centre),
@@ -129,7 +170,21 @@ class WaveList:
 
 
 def turned(vector: F64, angle_deg: float, axes: tuple[int, int]) -> F64:
-    """Turn ``vector`` in the plane of two of its axes, the first towards the second."""
+    """Turn a vector in the plane of two of its axes, the first towards the second.
+
+    Parameters
+    ----------
+    vector : ndarray, shape (3,)
+        Not changed.
+    angle_deg : float
+        In degrees.
+    axes : tuple of int
+        (0, 1) is the frontal plane, (0, 2) the horizontal one.
+
+    Returns
+    -------
+    ndarray, shape (3,)
+    """
     a, b = axes
     c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
     out = np.array(vector, dtype=np.float64)

@@ -33,6 +33,7 @@ WIDTH_POWER = (1 - LENGTH_POWER) / 2
 BASE_CUT = 0.7
 """Where the mitral plane cuts the ellipsoid, in long semi-axes below its centre."""
 
+# Stroke volume of a PVC against a usual one: the ventricle has hardly filled.
 _PVC_STROKE = 0.6
 
 
@@ -54,16 +55,28 @@ class Pump:
 
     @property
     def length(self) -> F64:
-        """Share of the end-diastolic length."""
+        """Share of the end-diastolic length, shape (n_frames,)."""
         return self.volume**LENGTH_POWER
 
     @property
     def width(self) -> F64:
-        """Share of the end-diastolic width."""
+        """Share of the end-diastolic width, shape (n_frames,)."""
         return self.volume**WIDTH_POWER
 
     def wall_mm(self, radius_mm: float, wall_mm: float) -> F64:
-        """Thickness that keeps the wall's volume, for an end-diastolic radius and thickness."""
+        """Thickness that keeps the wall's volume.
+
+        Parameters
+        ----------
+        radius_mm, wall_mm : float
+            Radius of the cavity and thickness of the wall at end-diastole.
+
+        Returns
+        -------
+        ndarray, shape (n_frames,)
+            In mm.
+        """
+        # Volume goes with the area of the ring times the length.
         ring = (radius_mm + wall_mm) ** 2 - radius_mm**2
         radius = radius_mm * self.width
         return np.asarray(np.sqrt(radius**2 + ring / self.length) - radius)
@@ -82,6 +95,11 @@ def pump(state: HeartState, train: BeatTrain, times_s: F64) -> Pump:
     train : BeatTrain
         Must hold the beat before the first of ``times_s`` and the one after the last.
     times_s : ndarray, shape (n_frames,)
+        On the clock of the train.
+
+    Returns
+    -------
+    Pump
     """
     onset = train.onset_s
     beat = np.clip(np.searchsorted(onset, times_s, side="right") - 1, 0, len(onset) - 2)
@@ -90,12 +108,14 @@ def pump(state: HeartState, train: BeatTrain, times_s: F64) -> Pump:
     # The beat before sets the rate; a pause after this one cannot lengthen its systole.
     before = np.maximum(train.rr_s[beat], 0.25)
     systole = np.clip(0.546 - 0.126 / before, 0.13, 0.44)
+    # However early the next beat comes, some time is left for filling.
     systole = np.minimum(systole, 0.62 * cycle)
     filling = np.maximum(cycle - systole, 1e-3)
 
     # Isovolumic contraction and relaxation hold the volume for a tenth of systole at each end.
     ejected = _smooth_step((since / systole - 0.12) / 0.74)
     atrial = state.rhythm == "sinus" or (state.rhythm == "paced" and state.paced_atrium == "sinus")
+    # Three quarters of the filling are early, the rest is the atrium's.
     phase = (since - systole) / filling
     early = _smooth_step((phase - 0.06) / 0.42)
     late = _smooth_step((phase - 0.70) / 0.22)
@@ -117,6 +137,11 @@ def length_mm(lvedd_mm: float) -> float:
     """End-diastolic length of the cavity; dilated hearts are more spherical.
 
     About 87 mm at 48 mm, 101 mm at 65 mm and 111 mm at 85 mm.
+
+    Parameters
+    ----------
+    lvedd_mm : float
+        End-diastolic diameter in mm.
     """
     return lvedd_mm * float(np.clip(1.84 - 0.0150 * (lvedd_mm - 46.0), 1.30, 1.95))
 
@@ -164,6 +189,12 @@ def side_motion(state: HeartState, view: str) -> tuple[float, float]:
     """Share of the mean inward motion of the first and of the second wall; they add up to 2.
 
     The healthy wall makes up for the other, so that the volume keeps the ejection fraction.
+
+    Parameters
+    ----------
+    state : HeartState
+        Its infarct counts.
+    view : {"a4c", "plax"}
     """
     first, second = _SIDES[view].get(state.infarct, (0.0, 0.0))
     loss = (first - second) * state.infarct_size
@@ -172,6 +203,12 @@ def side_motion(state: HeartState, view: str) -> tuple[float, float]:
 
 def clock_motion(state: HeartState, n_angles: int) -> F64:
     """Share of the mean inward motion at each angle of the short axis, mean 1.
+
+    Parameters
+    ----------
+    state : HeartState
+        Its infarct counts.
+    n_angles : int
 
     Returns
     -------

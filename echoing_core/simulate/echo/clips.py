@@ -1,4 +1,8 @@
-"""Echocardiography clips of a simulated heart, with its ejection fraction, size and wall."""
+"""Echocardiography clips of a simulated heart, with its ejection fraction, size and wall.
+
+A clip is a view of the heart (`views`), which moves as `anatomy` says, seen through a machine: a
+sector, speckle that moves with the tissue, gain, shadows and noise.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +42,7 @@ DEPTH_MM = 168.0
 PIXEL_MM = DEPTH_MM / 112
 """Pixel spacing of the usual picture of 112 x 112 pixels: 1.5 mm."""
 
+# The probe lies this far below the upper edge of the picture.
 _PROBE_MM = 3.0
 
 # Texels per pixel and per side of the speckle texture, which repeats: a side must be a power of
@@ -53,7 +58,13 @@ _DRAW: dict[str, Callable[[HeartState, Pump, Canvas, np.random.Generator], Scene
 
 
 def pixel_mm(size: int) -> float:
-    """Pixel spacing of a picture of ``size`` x ``size`` pixels."""
+    """Pixel spacing in mm of a square picture.
+
+    Parameters
+    ----------
+    size : int
+        Height and width in pixels.
+    """
     return DEPTH_MM / size
 
 
@@ -76,6 +87,7 @@ def echo_clip(
         Its ``lvef_pct``, ``lvedd_mm``, ``wall_mm``, rhythm, rate and infarct show.
     view : str
         One of `VIEWS`.
+    rng : Generator
     size : int
         Height and width in pixels; the picture is always `DEPTH_MM` deep.
     n_frames : int
@@ -108,6 +120,7 @@ def echo_clip(
     if not 0 < fps < 1000:
         raise ConfigError(f"Frames per second must lie between 0 and 1000, not {fps:g}.")
 
+    # Streams of their own, so that more draws for one never change the others.
     beats, look, machine = rng.spawn(3)
     motion = _motion(state, n_frames, fps, beats)
     spacing = pixel_mm(size)
@@ -139,7 +152,10 @@ def study_clips(
 
     Parameters
     ----------
+    seed, patient, ecg : int
+        As in `simulate_study`.
     views : sequence of str
+        Of `VIEWS`.
     **settings
         Of `echo_clip`: ``size``, ``n_frames``, ``fps``, ``n_beats``.
 
@@ -150,6 +166,7 @@ def study_clips(
     """
     state = patient_state(seed, patient, ecg)
     name = record_id(seed, patient, ecg)
+    # One stream for each view there is, asked for or not.
     streams = stream(ECHO, seed, patient, ecg).spawn(len(VIEWS))
     rngs = dict(zip(VIEWS, streams, strict=True))
     clips = []
@@ -163,7 +180,15 @@ def study_clips(
 
 
 def simulate_echo(seed: int, patient: int, ecg: int = 0, **settings: Any) -> EchoStudy:
-    """Return `study_clips` as a study, named as the ECG's study."""
+    """Return `study_clips` as a study, named as the ECG's study.
+
+    Parameters
+    ----------
+    seed, patient, ecg : int
+        As in `simulate_study`.
+    **settings
+        Of `study_clips`.
+    """
     return EchoStudy(
         study_id=study_id(seed, patient, ecg),
         clips=study_clips(seed, patient, ecg, **settings),
@@ -242,6 +267,7 @@ def _draw_beam(x_mm: F32, depth_mm: F32, rng: np.random.Generator) -> _Beam:
     # The time-gain compensation undoes most of the loss with depth, not all of it.
     gain = rng.uniform(0.85, 1.2) * np.exp(-rng.uniform(0.0, 0.0028) * radius)
     gain *= np.exp(rng.uniform(0.05, 0.22) * patches.ravel()[inside])
+    # Up to three shadows of ribs or lung, each along a line from the probe.
     for _ in range(int(rng.integers(0, 4))):
         middle, width = rng.uniform(-half, half), rng.uniform(0.04, 0.16)
         gain *= 1.0 - rng.uniform(0.1, 0.45) * np.exp(-(((angle - middle) / width) ** 2))
@@ -271,6 +297,7 @@ def _speckle_texture(rng: np.random.Generator) -> F32:
 def _sample_texture(texture: F32, x_px: Pixels, y_px: Pixels) -> F32:
     """Look the texture up at tissue coordinates, given in pixels."""
     last = _TEXTURE - 1
+    # Indices wrap by a bit mask: the texture repeats.
     column = (x_px * _TEXELS_PER_PIXEL).astype(np.int32)
     row = (y_px * _TEXELS_PER_PIXEL).astype(np.int32)
     column &= last
@@ -293,9 +320,11 @@ def _to_screen(
     -------
     ndarray, shape (n_frames, size, size, 3), uint8
     """
+    # In place throughout: a clip has half a million pixels in single precision.
     picture = tissue
     picture *= speckle
     picture *= beam.gain
+    # Frames differ a little in brightness as a whole.
     flicker = 1.0 + 0.02 * rng.standard_normal((len(picture), 1), dtype=np.float32)
     picture *= flicker
     picture += beam.haze

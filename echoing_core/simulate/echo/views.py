@@ -29,7 +29,9 @@ Pixels = npt.NDArray[Any]
 # Brightness on the screen, 0 to 1, before gain and speckle.
 BLOOD, MUSCLE, AROUND, LINING, VALVE = 0.07, 0.50, 0.24, 0.68, 0.80
 
+# Chest wall between probe and heart.
 _CHEST_MM = 12.0
+# Steps of the boundary in the short axis.
 _N_ANGLES = 72
 
 
@@ -72,14 +74,40 @@ class Canvas:
     turn_rad: F64
 
     def around(self, x_mm: float, depth_mm: float | F64) -> tuple[Pixels, Pixels]:
-        """Coordinates right of and below a place that moves and turns with the heart."""
+        """Coordinates right of and below a place that moves and turns with the heart.
+
+        Parameters
+        ----------
+        x_mm : float
+            Of the place, right of the picture's middle.
+        depth_mm : float or ndarray, shape (n_frames,)
+            Of the place, below the probe.
+
+        Returns
+        -------
+        x, y : ndarray, shape (n_frames, n_pixels), float32
+            In mm.
+        """
         cos, sin = _frames(np.cos(self.turn_rad)), _frames(np.sin(self.turn_rad))
         x = self.x_mm - _frames(x_mm + self.shift_mm[:, 0])
         y = self.depth_mm - _frames(depth_mm + self.shift_mm[:, 1])
         return cos * x + sin * y, cos * y - sin * x
 
     def within(self, q: Pixels, radius_mm: Pixels | np.float32 | float) -> Pixels:
-        """Soft mask of ``q`` < 1, one pixel wide, for a shape of about that radius."""
+        """Soft mask of ``q`` < 1, one pixel wide at its edge.
+
+        Parameters
+        ----------
+        q : ndarray, shape (n_frames, n_pixels)
+            Distance from the shape's middle in units of its radius (`_radius`).
+        radius_mm : ndarray or float
+            About the radius, which says how wide a pixel is in units of ``q``.
+
+        Returns
+        -------
+        ndarray, shape (n_frames, n_pixels)
+            0 outside to 1 inside.
+        """
         mask = 1.0 - q
         mask *= radius_mm / np.float32(self.pixel_mm)
         mask += 0.5
@@ -87,7 +115,13 @@ class Canvas:
         return mask
 
     def below(self, distance_mm: Pixels) -> Pixels:
-        """Soft mask of ``distance_mm`` < 0."""
+        """Soft mask of a distance below zero, one pixel wide at its edge.
+
+        Parameters
+        ----------
+        distance_mm : ndarray, shape (n_frames, n_pixels)
+            From a line or a curve, negative on the inner side.
+        """
         mask = distance_mm * np.float32(-1.0 / self.pixel_mm)
         mask += 0.5
         np.clip(mask, 0.0, 1.0, out=mask)
@@ -96,7 +130,16 @@ class Canvas:
     def segment(
         self, x: Pixels, y: Pixels, start: tuple[Pixels, Pixels], stop: tuple[Pixels, Pixels]
     ) -> Pixels:
-        """Soft mask of a leaflet: a line 3 mm thick between two moving points."""
+        """Soft mask of a leaflet: a line 3 mm thick between two moving points.
+
+        Parameters
+        ----------
+        x, y : ndarray, shape (n_frames, n_pixels)
+            Coordinates as `around` gives them.
+        start, stop : tuple of ndarray, shape (n_frames, 1)
+            The two points in the same coordinates.
+        """
+        # Distance from the nearest point between the two.
         (x0, y0), (x1, y1) = start, stop
         dx, dy = x1 - x0, y1 - y0
         px, py = x - x0, y - y0
@@ -115,7 +158,21 @@ class Canvas:
 
 
 def draw_a4c(state: HeartState, pump: Pump, canvas: Canvas, rng: np.random.Generator) -> Scene:
-    """Four chambers seen from the apex: apex on top, right heart on the left."""
+    """Four chambers seen from the apex: apex on top, right heart on the left.
+
+    Parameters
+    ----------
+    state : HeartState
+    pump : Pump
+        The left ventricle in each frame.
+    canvas : Canvas
+    rng : Generator
+        Chooses how the view was got: its cut and its place.
+
+    Returns
+    -------
+    Scene
+    """
     width = 0.5 * state.lvedd_mm * rng.uniform(0.95, 1.03)
     # Most four-chamber views miss the true apex by a little.
     long_mm = length_mm(state.lvedd_mm) * rng.uniform(0.92, 1.02)
@@ -144,6 +201,7 @@ def draw_a4c(state: HeartState, pump: Pump, canvas: Canvas, rng: np.random.Gener
     )
     _cover(tissue, canvas.within(rv_q * np.float32(0.78), rv) * in_ventricle, MUSCLE)
     _cover(tissue, canvas.within(rv_q, rv) * in_ventricle, BLOOD)
+    # The atria fill while the ventricle empties; they are large in fibrillation.
     atrial = 1.0 + 0.35 * (1.0 - pump.volume)
     big = 1.25 if state.rhythm in ("af", "flutter") or state.lae else 1.0
     la_wide, la_long = 19.0 * big * rng.uniform(0.9, 1.1), 19.0 * big
@@ -165,6 +223,7 @@ def draw_a4c(state: HeartState, pump: Pump, canvas: Canvas, rng: np.random.Gener
     # Blood goes through the annulus only between the leaflets.
     _cover(tissue, canvas.below(np.abs(y - base - 1.0) - 2.0) * canvas.within(q, mean), BLOOD)
 
+    # Mitral leaflets: from the annulus towards the middle, and down into the ventricle when open.
     opening = _frames(pump.mitral)
     for side, sign in ((left, -1.0), (right, 1.0)):
         hinge = _frames(sign * side) * annulus
@@ -175,7 +234,17 @@ def draw_a4c(state: HeartState, pump: Pump, canvas: Canvas, rng: np.random.Gener
 
 
 def draw_plax(state: HeartState, pump: Pump, canvas: Canvas, rng: np.random.Generator) -> Scene:
-    """Long axis seen from beside the sternum: septum on top, apex on the left."""
+    """Long axis seen from beside the sternum: septum on top, apex on the left.
+
+    Parameters
+    ----------
+    state, pump, canvas, rng
+        As in `draw_a4c`.
+
+    Returns
+    -------
+    Scene
+    """
     half = 0.5 * state.lvedd_mm * rng.uniform(0.97, 1.03)
     semi = length_mm(state.lvedd_mm) * rng.uniform(0.95, 1.0) / (1 + BASE_CUT) * pump.length
     top, bottom = _sides(state, "plax", pump, half)
@@ -228,6 +297,7 @@ def draw_plax(state: HeartState, pump: Pump, canvas: Canvas, rng: np.random.Gene
     _cover(tissue, canvas.below(root_y - root - 1.5) * beyond, LINING)
     _cover(tissue, canvas.below(root_y - root + 1.5) * beyond, BLOOD)
 
+    # The wall ends 2 mm beyond the mitral plane, as the annulus.
     in_wall = canvas.below(x - base - 2.0)
     _cover(tissue, canvas.within(outer, mean + wall) * in_wall, LINING)
     inner = _radius(x, y, a + wall - 2.0, b + wall - 2.0)
@@ -236,6 +306,7 @@ def draw_plax(state: HeartState, pump: Pump, canvas: Canvas, rng: np.random.Gene
     through = canvas.below(np.abs(x - base - 1.0) - 2.0)
     _cover(tissue, through * canvas.below(root_y - root + 1.5), BLOOD)
 
+    # The two mitral leaflets meet behind the aortic root and part when the valve opens.
     opening = _frames(pump.mitral)
     hinge = hinge_top + 2 * root
     meet = 0.5 * (hinge + hinge_bottom)
@@ -243,6 +314,7 @@ def draw_plax(state: HeartState, pump: Pump, canvas: Canvas, rng: np.random.Gene
     back = (base - 3.0 - 9.0 * opening, meet + (0.9 * hinge_bottom - meet) * opening)
     _cover(tissue, canvas.segment(x, y, (base, hinge), front), VALVE)
     _cover(tissue, canvas.segment(x, y, (base, hinge_bottom), back), VALVE)
+    # Closed aortic cusps are a line across the root.
     shut = _frames(1.0 - pump.aortic)
     cusp = canvas.below(np.abs(x - base - 5.0) - 1.2) * canvas.below(root_y - root) * shut
     _cover(tissue, cusp, VALVE)
@@ -250,7 +322,17 @@ def draw_plax(state: HeartState, pump: Pump, canvas: Canvas, rng: np.random.Gene
 
 
 def draw_psax(state: HeartState, pump: Pump, canvas: Canvas, rng: np.random.Generator) -> Scene:
-    """Short axis at the papillary muscles: anterior wall on top, septum on the left."""
+    """Short axis at the papillary muscles: anterior wall on top, septum on the left.
+
+    Parameters
+    ----------
+    state, pump, canvas, rng
+        As in `draw_a4c`.
+
+    Returns
+    -------
+    Scene
+    """
     half = 0.5 * state.lvedd_mm * rng.uniform(0.96, 1.02)
     depth = _CHEST_MM + 10.0 + state.wall_mm + half + rng.uniform(-3.0, 5.0)
     x, y = canvas.around(rng.uniform(0.0, 10.0), depth)

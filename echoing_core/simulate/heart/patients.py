@@ -18,7 +18,8 @@ from echoing_core.simulate.heart.state import HeartState
 
 SIMULATED_NOTE = "Simulated by EchoingECG; no person stands behind it."
 
-# Purposes start at one: SeedSequence pads its words with zeros.
+# Purposes start at one: SeedSequence pads its words with zeros. Numbers are never used anew, or
+# every cohort that was drawn before would change.
 HEART, BUILD, DRIFT, BEATS, NOISE, REPORT, VCG_NOISE, LONG, ECHO = range(1, 10)
 
 _RECORD_ID = re.compile(r"sim-(\d+)-(\d{6,})-(\d+)")
@@ -26,6 +27,19 @@ _RECORD_ID = re.compile(r"sim-(\d+)-(\d{6,})-(\d+)")
 
 def stream(purpose: int, seed: int, patient: int, ecg: int = 0) -> np.random.Generator:
     """Random numbers of one purpose.
+
+    Parameters
+    ----------
+    purpose : int
+        One of `HEART` to `ECHO`.
+    seed, patient, ecg : int
+        The cohort, the patient in it and the ECG of the patient, from 0. What belongs to all ECGs
+        of a patient is drawn with ``ecg`` 0.
+
+    Returns
+    -------
+    Generator
+        The same draws for the same arguments, whatever else was drawn.
 
     Raises
     ------
@@ -40,22 +54,45 @@ def stream(purpose: int, seed: int, patient: int, ecg: int = 0) -> np.random.Gen
 
 
 def patient_id(seed: int, patient: int) -> str:
-    """Name of a simulated patient."""
+    """Name of a simulated patient.
+
+    Parameters
+    ----------
+    seed, patient : int
+        The cohort, and the number of the patient in it, from 0.
+    """
     return f"sim-{seed}-{patient:06d}"
 
 
 def record_id(seed: int, patient: int, ecg: int = 0) -> str:
-    """Name of a simulated ECG."""
+    """Name of a simulated ECG, from which it can be drawn again.
+
+    Parameters
+    ----------
+    seed, patient, ecg : int
+        As in `stream`.
+    """
     return f"{patient_id(seed, patient)}-{ecg}"
 
 
 def study_id(seed: int, patient: int, ecg: int = 0) -> str:
-    """Name of a simulated examination: the ECG, its report and its echocardiogram."""
+    """Name of a simulated examination: the ECG, its report and its echocardiogram.
+
+    Parameters
+    ----------
+    seed, patient, ecg : int
+        As in `stream`.
+    """
     return f"{patient_id(seed, patient)}-s{ecg}"
 
 
 def parse_record_id(name: str) -> tuple[int, int, int]:
     """Return seed, patient and ECG of a record's name.
+
+    Parameters
+    ----------
+    name : str
+        As `record_id` makes it.
 
     Raises
     ------
@@ -72,13 +109,31 @@ def parse_record_id(name: str) -> tuple[int, int, int]:
 
 
 def ecg_count(seed: int, patient: int) -> int:
-    """How many ECGs a patient has: one for two thirds, else two or three."""
+    """How many ECGs a patient has: one for two thirds, else two or three.
+
+    Parameters
+    ----------
+    seed, patient : int
+        As in `patient_id`.
+    """
     u = stream(DRIFT, seed, patient).random()
     return 1 if u < 0.67 else 2 if u < 0.89 else 3
 
 
 def split_of(patient: str) -> str:
-    """Split of a patient's name: 80 % train, 10 % valid, 10 % test, by SHA-256."""
+    """Split of a patient: 80 % train, 10 % valid, 10 % test.
+
+    Parameters
+    ----------
+    patient : str
+        Name of the patient, of any data set.
+
+    Returns
+    -------
+    str
+        ``"train"``, ``"valid"`` or ``"test"``.
+    """
+    # A hash of the name: the split of a patient never depends on who else is in the data.
     tenth = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big") % 10
     return {8: "valid", 9: "test"}.get(tenth, "train")
 

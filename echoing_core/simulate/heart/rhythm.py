@@ -22,6 +22,7 @@ F64 = npt.NDArray[np.float64]
 CONDUCTED, PVC, PAC = 0, 1, 2
 """Values of `BeatTrain.kind`."""
 
+# Beats this far outside are kept: a T wave of a slow rhythm is over by then.
 _MARGIN_S = 1.5
 
 
@@ -51,7 +52,13 @@ class BeatTrain:
     turn: F64
 
     def within(self, start_s: float, stop_s: float) -> BeatTrain:
-        """Return the beats with ``start_s <= onset_s < stop_s``."""
+        """Return the beats with ``start_s <= onset_s < stop_s``.
+
+        Parameters
+        ----------
+        start_s, stop_s : float
+            On the clock of the train, in s.
+        """
         keep = (self.onset_s >= start_s) & (self.onset_s < stop_s)
         return BeatTrain(*(getattr(self, field.name)[keep] for field in dataclasses.fields(self)))
 
@@ -67,14 +74,29 @@ def beat_train(
     """Draw the beats of one stretch.
 
     Without ectopy the mean interval over the stretch is exactly that of
-    ``state.heart_rate_bpm``; ``rate_drift`` is the SD of its slow changes, over minutes, as a
-    share.
+    ``state.heart_rate_bpm``.
+
+    Parameters
+    ----------
+    state : HeartState
+    start_s, stop_s : float
+        The stretch, in s.
+    rng : Generator
+    rate_drift : float
+        SD of the slow changes of the rate over minutes, as a share of it.
+
+    Returns
+    -------
+    BeatTrain
+        With the beats within 1.5 s of either end.
     """
     mean_s = 60.0 / state.heart_rate_bpm
     lead_in = int(np.ceil(_MARGIN_S / mean_s)) + 1
     n = int(np.ceil((stop_s - start_s) / mean_s)) + 2 * lead_in
+    # 11 to 19 breaths a minute.
     breath_hz = float(rng.uniform(0.19, 0.32))
     phase = float(rng.uniform(0.0, 2 * np.pi))
+    # A paced ventricle that follows fibrillating atria is irregular, too.
     if state.rhythm == "af" or (state.rhythm == "paced" and state.hrv > 0.05):
         rr = _irregular(state, mean_s, n, rng)
     elif state.rhythm == "flutter":
@@ -83,11 +105,12 @@ def beat_train(
         rr = mean_s * (1.0 + state.hrv * _sinus_wave(n, mean_s, breath_hz, phase, rng))
     if rate_drift > 0.0:
         t = np.arange(n) * mean_s
+        # Three slow waves that do not repeat together within a recording.
         for period_s in (150.0, 420.0, 1500.0):
             period_s *= float(rng.uniform(0.7, 1.4))
             slow = np.sin(2 * np.pi * t / period_s + rng.uniform(0, 2 * np.pi))
             rr = rr * (1.0 + 0.8 * rate_drift * slow)
-    # The intervals inside the stretch average to the state's rate.
+    # The intervals inside the stretch average to the state's rate; none is under 0.24 s (250/min).
     inside = slice(lead_in, max(n - lead_in, lead_in + 1))
     rr = np.maximum(rr * (mean_s / rr[inside].mean()), 0.24)
     first = start_s - float(rr[:lead_in].sum()) + mean_s * rng.random()
@@ -95,6 +118,7 @@ def beat_train(
     _add_ectopy(state, rr, kind, rng)
     onset = first + np.cumsum(rr)
     near = (onset > start_s - _MARGIN_S) & (onset < stop_s + _MARGIN_S)
+    # The same breath moves intervals, amplitude and axis.
     breath = np.sin(2 * np.pi * breath_hz * onset + phase)
     gain = 1.0 + rng.uniform(0.01, 0.07) * breath + 0.008 * rng.normal(size=n)
     turn = rng.uniform(0.0, 0.06) * breath + 0.008 * rng.normal(size=n)
@@ -109,17 +133,20 @@ def _sinus_wave(
     share_breath = rng.uniform(0.35, 0.85)
     breath = np.sqrt(2.0) * np.sin(2 * np.pi * breath_hz * t + phase)
     slow = np.sqrt(2.0) * np.sin(2 * np.pi * 0.1 * t + rng.uniform(0, 2 * np.pi))
+    # White noise whose power falls as 1/f.
     spectrum = np.fft.rfft(rng.normal(size=n))
     spectrum[1:] /= np.sqrt(np.arange(1, spectrum.size))
     spectrum[0] = 0.0
     pink = np.fft.irfft(spectrum, n)
     pink /= max(float(pink.std()), 1e-9)
+    # The squares of all three shares add up to one, so the SD does, too.
     rest = np.sqrt(1.0 - share_breath**2)
     return np.asarray(share_breath * breath + rest * (0.6 * slow + 0.8 * pink))
 
 
 def _irregular(state: HeartState, mean_s: float, n: int, rng: np.random.Generator) -> F64:
-    # Gamma above a shortest interval, with the state's SD.
+    """Independent intervals: a gamma distribution above a shortest one, with the state's SD."""
+    # The AV node's refractory time: no interval is shorter.
     shortest = max(0.55 * mean_s, 0.28) if mean_s > 0.4 else 0.7 * mean_s
     excess = mean_s - shortest
     sd = state.hrv * mean_s
@@ -138,7 +165,18 @@ def _flutter(state: HeartState, mean_s: float, n: int, rng: np.random.Generator)
 
 
 def flutter_ratio(state: HeartState) -> int:
-    """Atrial cycles per ventricular beat, such that the atria beat near 300/min."""
+    """Atrial cycles per ventricular beat, such that the atria beat near 300/min.
+
+    Parameters
+    ----------
+    state : HeartState
+        Its ventricular rate decides.
+
+    Returns
+    -------
+    int
+        1 to 5.
+    """
     return int(np.clip(round(292.0 / state.heart_rate_bpm), 1, 5))
 
 
@@ -150,6 +188,7 @@ def _add_ectopy(
     p_pac = state.pac_per_min / state.heart_rate_bpm
     if not state.bigeminy and p_pvc + p_pac == 0.0:
         return
+    # PVCs from one focus come at one distance after the beat before them.
     coupling = rng.uniform(0.52, 0.70)
     draws = rng.random(rr.size)
     i = 1
@@ -163,6 +202,7 @@ def _add_ectopy(
             kind[i] = PVC
             i += 2
         elif draws[i] < p_pvc + p_pac:
+            # A PAC resets the sinus node: the pause is hardly longer than a usual interval.
             rr[i] *= rng.uniform(0.60, 0.76)
             rr[i + 1] *= 1.06
             kind[i] = PAC

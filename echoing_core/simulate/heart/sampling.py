@@ -45,15 +45,26 @@ HYPERTROPHY_NOISE = 1.2
 
 
 def sample_heart_state(rng: np.random.Generator) -> HeartState:
-    """Draw one heart: first the ventricle, then what of it the ECG shows."""
+    """Draw one heart: first the ventricle, then what of it the ECG shows.
+
+    Parameters
+    ----------
+    rng : Generator
+
+    Returns
+    -------
+    HeartState
+    """
     sex = "m" if rng.random() < 0.53 else "f"
     age = float(np.clip(rng.normal(62.0, 16.0), 18.0, 97.0))
     lvef = _sample_lvef(rng)
     wall = _sample_wall(rng, sex, age)
     deficit = deficit_of(lvef)
+    # A ventricle dilates as it fails, but not every one, and not only then.
     dilation = rng.normal(0.0, 1.0) + 2.2 * max(deficit - 0.2, 0.0) ** 0.7
     lvedd = float(np.clip((49.5 if sex == "m" else 45.5) + 4.2 * dilation, 34.0, 85.0))
 
+    # The three noisy numbers that the ECG sees in the place of LVEF, wall and diameter.
     severity = deficit + SEVERITY_NOISE * rng.normal()
     seen = max(severity, 0.0)
     hypertrophy = max(
@@ -69,6 +80,7 @@ def sample_heart_state(rng: np.random.Generator) -> HeartState:
         rng, severity, hypertrophy, rhythm, conduction, infarct, age
     )
     axis = _sample_axis(rng, age, fascicle, conduction, rhythm)
+    # The right ventricle's hypertrophy has nothing to do with the left one's state.
     rvh = conduction == "normal" and rhythm != "paced" and rng.random() < 0.012
     if rvh:
         axis = float(rng.uniform(95.0, 140.0))
@@ -77,6 +89,7 @@ def sample_heart_state(rng: np.random.Generator) -> HeartState:
     qtc = (408.0 if sex == "m" else 418.0) + 15.0 * rng.normal() + 0.15 * (age - 60) + 5.0 * seen
     if rng.random() < 0.025 + 0.03 * _sigmoid(2 * (severity - 1.2)):
         qtc += rng.uniform(55.0, 110.0)
+    # Digitalis shortens the QT.
     qtc -= 25.0 if st_t == "digitalis" else 0.0
     qt = qtc * (60.0 / rate) ** (1 / 3) + 0.5 * (qrs - 92.0)
 
@@ -90,6 +103,7 @@ def sample_heart_state(rng: np.random.Generator) -> HeartState:
     # The PQ-U of a fast rhythm has no room for a long PR.
     pr = min(pr, 0.42 * 60_000.0 / rate)
 
+    # Left atrial load follows the ventricle's stiffness and failure.
     p_terminal = float(np.exp(0.25 * rng.normal() + 0.32 * seen + 0.10 * hypertrophy - 0.08))
     bigeminy = rhythm in ("sinus", "af") and rate < 105 and rng.random() < 0.006 + 0.006 * seen
     return HeartState(
@@ -133,14 +147,21 @@ def drift(state: HeartState, rng: np.random.Generator) -> HeartState:
     """Return the same heart some weeks later: rate, intervals and T waves move a little.
 
     Rhythm, conduction and infarcts stay, so that a patient's labels stay one patient's.
+
+    Parameters
+    ----------
+    state : HeartState
+    rng : Generator
     """
     rate = float(np.clip(state.heart_rate_bpm * np.exp(0.07 * rng.normal()), 34.0, 185.0))
     if state.rhythm == "sinus":
         # Stay in the same rhythm name: brady-, normo- or tachycardia.
         low, high = _rate_band(state.heart_rate_bpm)
         rate = float(np.clip(rate, low, high))
+    # A machine or a circuit sets these rates.
     if state.rhythm in ("flutter", "paced", "svt"):
         rate = state.heart_rate_bpm
+    # First-degree AV block stays, and does not come.
     long_pr = state.pr_ms > 200.0
     pr = state.pr_ms + 5.0 * rng.normal()
     pr = min(max(pr, 203.0), 0.42 * 60_000.0 / rate) if long_pr else min(pr, 198.0)
@@ -161,7 +182,18 @@ def drift(state: HeartState, rng: np.random.Generator) -> HeartState:
 
 
 def deficit_of(lvef_pct: float) -> float:
-    """How far an ejection fraction is below 53 %, in units of 15 points, within limits."""
+    """How far an ejection fraction is below 53 %, in units of 15 points.
+
+    Parameters
+    ----------
+    lvef_pct : float
+        In percent.
+
+    Returns
+    -------
+    float
+        From -0.8 (LVEF of 65 % and more) to 2.6 (14 % and less).
+    """
     return min(max((53.0 - lvef_pct) / 15.0, -0.8), 2.6)
 
 
@@ -170,12 +202,14 @@ def _sigmoid(x: float) -> float:
 
 
 def _rate_band(rate_bpm: float) -> tuple[float, float]:
+    """Rates of sinus brady-, normo- or tachycardia, away from the limits at 60 and 100."""
     if rate_bpm < 60.0:
         return 36.0, 59.4
     return (60.6, 99.4) if rate_bpm <= 100.0 else (100.6, 150.0)
 
 
 def _sample_lvef(rng: np.random.Generator) -> float:
+    # 70 % normal, 10 % mildly reduced, 20 % clearly reduced.
     u = rng.random()
     if u < 0.70:
         lvef = rng.normal(60.5, 5.0)
@@ -187,6 +221,7 @@ def _sample_lvef(rng: np.random.Generator) -> float:
 
 
 def _sample_wall(rng: np.random.Generator, sex: str, age: float) -> float:
+    # A quarter is thickened, about half of these severely.
     wall = (9.9 if sex == "m" else 9.2) + 0.012 * (age - 60) + 1.1 * rng.normal()
     u = rng.random()
     if u < 0.12:
@@ -197,6 +232,7 @@ def _sample_wall(rng: np.random.Generator, sex: str, age: float) -> float:
 
 
 def _sample_rhythm(rng: np.random.Generator, age: float, seen: float) -> tuple[str, str, float]:
+    # One draw goes through the rhythms in turn, so that their shares add up.
     old = max(age - 50.0, 0.0) / 40.0
     p_af = 0.015 + 0.13 * old + 0.045 * min(seen, 2.0)
     p_paced = 0.008 + 0.02 * old + 0.012 * min(seen, 2.0)
@@ -242,6 +278,7 @@ def _sample_conduction(
             conduction = name
             break
         u -= share
+    # With a left block no fascicle is left to be blocked; with a right one it often is.
     fascicle = ""
     if conduction in ("normal", "rbbb", "irbbb"):
         v = rng.random()
@@ -257,6 +294,7 @@ def _sample_infarct(
 ) -> tuple[str, float]:
     visible = _sigmoid(2.2 * (severity - 1.0))
     share = 0.03 + 0.03 * (sex == "m") + 0.03 * (age > 60) + 0.42 * visible
+    # All is drawn whether or not there is an infarct: the streams stay in step.
     hit = rng.random() < share
     anterior = rng.random() < 0.30 + 0.40 * visible
     site = str(rng.choice(ANTERIOR_SITES if anterior else INFERIOR_SITES))
@@ -292,6 +330,7 @@ def _sample_qrs_ms(
         return float(rng.uniform(100.0, 117.0))
     if conduction == "wpw":
         return float(rng.uniform(112.0, 150.0))
+    # Under 118 ms: wider is a conduction defect, which has a name of its own.
     base = (92.0 if sex == "m" else 86.0) + 7.0 * seen + 2.5 * dilated_seen + 6.0 * rng.normal()
     return float(np.clip(base, 68.0, 117.0))
 
@@ -308,6 +347,7 @@ def _sample_st_t(
     size = float(np.clip(0.55 + 0.22 * rng.normal(), 0.2, 1.0))
     u, v = rng.random(), rng.random()
     area = str(rng.choice(("anterior", "lateral", "lateral", "inferior")))
+    # Abnormal conduction hides what repolarisation would show.
     if conduction in ("lbbb", "wpw") or rhythm == "paced":
         return "", "", 0.0
     if v < 0.75 * _sigmoid(2.5 * (hypertrophy - 2.7)):
@@ -344,6 +384,7 @@ def _sample_axis(
 def _sample_voltage(rng: np.random.Generator, sex: str, age: float) -> float:
     voltage = 1.08 * np.exp(0.25 * rng.normal()) * (1.05 if sex == "m" else 0.95)
     voltage *= 1.0 - 0.003 * (age - 60.0)
+    # Effusion, obesity, emphysema: low voltage.
     if rng.random() < 0.03:
         voltage *= rng.uniform(0.35, 0.6)
     return float(voltage)
@@ -355,7 +396,9 @@ def _sample_hrv(rng: np.random.Generator, rhythm: str, age: float, seen: float) 
     if rhythm in ("paced", "svt", "flutter"):
         return 0.004
     young = max(60.0 - age, 0.0) / 40.0
+    # Log-normal about 2 %; falls with age and disease.
     usual = float(np.exp(rng.normal(np.log(0.022), 0.5)) * (1.0 + 0.8 * young) / (1 + 0.4 * seen))
+    # Sinus arrhythmia.
     if rng.random() < 0.03 + 0.06 * young:
         usual = float(rng.uniform(0.08, 0.15))
     return min(usual, 0.15)

@@ -36,7 +36,7 @@ class HeartState:
     axis_deg : float
         Intended frontal QRS axis, 0 to the left and 90 downwards.
     infarct : str
-        One of `heart_sampling.INFARCT_SITES`, or empty.
+        One of `sampling.INFARCT_SITES`, or empty.
     infarct_size : float
         0 to 1.
     st_t : str
@@ -67,11 +67,13 @@ class HeartState:
         Every second beat is a PVC.
     """
 
+    # The truth that no wave is drawn from.
     age_years: float
     sex: str
     lvef_pct: float
     wall_mm: float
     lvedd_mm: float
+    # Rhythm and conduction.
     rhythm: str
     paced_atrium: str
     heart_rate_bpm: float
@@ -82,6 +84,7 @@ class HeartState:
     qrs_ms: float
     qt_ms: float
     axis_deg: float
+    # Muscle and repolarisation.
     infarct: str
     infarct_size: float
     st_t: str
@@ -91,6 +94,7 @@ class HeartState:
     t_turn_deg: float
     voltage: float
     anterior_loss: float
+    # Chambers, and beats that do not belong.
     hypertrophy: float
     rvh: bool
     lae: bool
@@ -103,7 +107,12 @@ class HeartState:
 
     @property
     def qtc_ms(self) -> float:
-        """QT corrected for rate by Fridericia's cube root."""
+        """QT corrected for rate by Fridericia's cube root, in ms.
+
+        References
+        ----------
+        Fridericia, Acta Med Scand 1920;53:469.
+        """
         return float(self.qt_ms / (60.0 / self.heart_rate_bpm) ** (1 / 3))
 
     @property

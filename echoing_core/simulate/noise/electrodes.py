@@ -18,14 +18,9 @@ ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 def _leads_from_electrodes() -> F64:
     matrix = np.zeros((12, 9))
     # I, II, III (Einthoven); aVR, aVL, aVF (Goldberger: against the mean of the other two).
-    matrix[:6, :3] = [
-        [-1, 1, 0],
-        [-1, 0, 1],
-        [0, -1, 1],
-        [1, -0.5, -0.5],
-        [-0.5, 1, -0.5],
-        [-0.5, -0.5, 1],
-    ]
+    matrix[:6, :3] = np.array(
+        [[-1, 1, 0], [-1, 0, 1], [0, -1, 1], [1, -0.5, -0.5], [-0.5, 1, -0.5], [-0.5, -0.5, 1]]
+    )
     # V1-V6 against Wilson's central terminal, the mean of the three limb electrodes.
     matrix[6:, :3] = -1 / 3
     matrix[6:, 3:] = np.eye(6)

@@ -59,7 +59,17 @@ class NoiseSpan:
 
 @dataclass(frozen=True)
 class NoiseEpisode:
-    """A disturbance that is to be drawn."""
+    """A disturbance that is to be drawn.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    severity : float
+        0 (mild) to 1 (strong).
+    start_s, end_s : float
+        Place in the recording, in s.
+    """
 
     kind: str
     severity: float
@@ -73,6 +83,19 @@ def noise_floor(
     """What every recording has: a little wide-band noise and slow wander.
 
     Twelve leads get it at the electrodes, so that the limb leads stay consistent.
+
+    Parameters
+    ----------
+    n_leads, n_times : int
+    fs_hz : float
+        Sampling rate in Hz.
+    rng : Generator
+    size_mv : float
+        SD in mV of the wide-band noise at 500 Hz; the wander has three times as much.
+
+    Returns
+    -------
+    ndarray, shape (n_leads, n_times), float32
     """
     channels = 9 if n_leads == 12 else n_leads
     # The same noise density at every rate: a wider band holds more of it.
@@ -80,6 +103,7 @@ def noise_floor(
     noise = rng.standard_normal((channels, n_times), dtype=np.float32) * sd.astype(np.float32)
     noise += wander(channels, n_times, fs_hz, rng) * np.float32(3.0 * size_mv)
     if n_leads == 12:
+        # A lead is a difference of two electrodes or so: 0.7 keeps its SD near ``size_mv``.
         return np.asarray(LEADS_FROM_ELECTRODES.astype(np.float32) @ (noise * 0.7))
     return np.asarray(noise)
 
@@ -124,8 +148,22 @@ def corrupt(
 def draw_episodes(
     duration_s: float, rng: np.random.Generator, severity: float
 ) -> list[NoiseEpisode]:
-    """Choose disturbances for a recording of some seconds."""
-    # Faults that hide the signal become likely with severity only.
+    """Choose disturbances for a recording of some seconds.
+
+    Parameters
+    ----------
+    duration_s : float
+        In s.
+    rng : Generator
+    severity : float
+        0 to 1; decides how many there are, of which kinds and how strong.
+
+    Returns
+    -------
+    list of NoiseEpisode
+        At least one.
+    """
+    # In the order of `KINDS`. Faults that hide the signal become likely with severity only.
     weights = np.array(
         [
             1.0,
@@ -142,10 +180,11 @@ def draw_episodes(
     episodes = []
     for kind in rng.choice(len(KINDS), size=n, p=weights / weights.sum()):
         own = float(np.clip(severity + 0.15 * rng.normal(), 0.0, 1.0))
-        whole = rng.random() < (0.55 if KINDS[kind] in ("baseline_wander", "mains") else 0.3)
-        if whole:
+        throughout = rng.random() < (0.55 if KINDS[kind] in ("baseline_wander", "mains") else 0.3)
+        if throughout:
             start, end = 0.0, duration_s
         else:
+            # An episode may have begun before the recording, or end after it.
             length = duration_s * float(rng.uniform(0.12, 0.7))
             start = float(rng.uniform(-0.3 * length, duration_s - 0.7 * length))
             start, end = max(start, 0.0), min(start + length, duration_s)
@@ -165,6 +204,23 @@ def add_noise(
     Additive noise comes first, then steps and spikes, then lost signals, then clipping, as in a
     recorder. Twelve leads in the order of `LEADS` are disturbed through their electrodes; any
     other set lead by lead.
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (n_leads, n_times)
+        Millivolts. Not changed.
+    fs_hz : float
+        Sampling rate in Hz.
+    lead_names : tuple of str
+    episodes : list of NoiseEpisode
+        In any order; those under three samples are left out.
+    rng : Generator
+
+    Returns
+    -------
+    signal_mv : ndarray, shape (n_leads, n_times), float32
+    spans : tuple of NoiseSpan
+        Of the episodes that changed a lead by more than the floor.
     """
     noisy = np.array(signal_mv, dtype=np.float32)
     spans: list[NoiseSpan] = []
@@ -174,6 +230,7 @@ def add_noise(
         if hi - lo < 3:
             continue
         clean = np.asarray(signal_mv[:, lo:hi], dtype=np.float32)
+        # A view: what is drawn into it is in ``noisy``.
         part = noisy[:, lo:hi]
         before = part.copy()
         if episode.kind in _ADDITIVE:
@@ -192,7 +249,7 @@ _ADDITIVE = ("baseline_wander", "muscle", "mains", "electrode_motion", "step", "
 _ORDER = {kind: i for i, kind in enumerate((*_ADDITIVE, "lead_off", "saturation"))}
 
 # A lead counts as disturbed when its RMS change is beyond this, in mV.
-_SEEN_MV = 0.012
+_FLOOR_MV = 0.012
 
 
 def _span(
@@ -203,8 +260,9 @@ def _span(
     fs_hz: float,
     lead_names: tuple[str, ...],
 ) -> NoiseSpan | None:
+    """Where an episode is and how strong; None where no lead shows it."""
     power = np.square(change).mean(axis=1)
-    touched = np.flatnonzero(power > _SEEN_MV**2)
+    touched = np.flatnonzero(power > _FLOOR_MV**2)
     if touched.size == 0:
         return None
     signal = (clean[touched] - clean[touched].mean(axis=1, keepdims=True)).var(axis=1).mean()
@@ -234,6 +292,7 @@ def _additive(
         # The amplifier settles anew: every lead jumps by itself.
         electrodes, n_sources = False, n_leads
     sources = source_sizes(episode.kind, n_sources, severity, rng)
+    # Only the sources that make noise are drawn: motion costs most of the time.
     shape = np.zeros((n_sources, n_times), dtype=np.float32)
     used = np.flatnonzero(sources)
     shape[used] = DRAW[episode.kind](used.size, n_times, fs_hz, rng)
@@ -242,8 +301,10 @@ def _additive(
     if episode.kind in ("baseline_wander", "muscle", "electrode_motion"):
         # Set the strength by SNR in the worst lead's terms: 14 dB (mild) to -12 dB.
         rms = float(np.sqrt(np.square(noise).mean(axis=1).max()))
+        # Against an ECG of usual size where the lead is flat or huge.
         body = float(np.clip(clean.std(axis=1).mean(), 0.08, 0.35))
         snr_db = 14.0 - 24.0 * severity + 3.0 * float(rng.normal())
+        # Wide-band noise at half the power.
         if episode.kind == "muscle":
             snr_db += 3.0
         noise *= np.float32(body * 10 ** (-snr_db / 20) / max(rms, 1e-6))
