@@ -41,13 +41,13 @@ def collections() -> dict[str, Collection]:
 
     A folder that cannot be used is told in a sentence and left out.
     """
-    found: dict[str, Collection] = {}
+    searchable: dict[str, Collection] = {}
     with frame.guarded():
-        found["demo"] = _shipped()
+        searchable["demo"] = _shipped()
     for number, path in enumerate(index_folders()):
         with frame.guarded():
-            found[f"folder_{number}"] = _folder(str(path))
-    return found
+            searchable[f"folder_{number}"] = _folder(str(path))
+    return searchable
 
 
 @st.cache_resource(show_spinner=False)

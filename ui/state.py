@@ -321,7 +321,7 @@ class Compare:
     kind = Entry("compare_kind", "recordings")
     second: Entry[Explanation | None] = Entry("compare_second", None)
     round = Round("compare_round")
-    seen: Entry[tuple[str, ...]] = Entry("compare_seen", ())
+    uploads_seen: Entry[tuple[str, ...]] = Entry("compare_seen", ())
     error: Entry[str | None] = Entry("compare_error", None)
     questions: Entry[list[str]] = Entry("compare_questions", [])
 

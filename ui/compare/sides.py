@@ -101,10 +101,10 @@ def _choices(model: Model, current: OpenRecord) -> None:
             frame.simulated_badge("the samples are simulated")
     identity = tuple(file.file_id for file in uploads or [])
     if not identity:
-        if state.Compare.seen.take():
+        if state.Compare.uploads_seen.take():
             state.Compare.error.clear()
-    elif identity != state.Compare.seen.value:
-        state.Compare.seen.value = identity
+    elif identity != state.Compare.uploads_seen.value:
+        state.Compare.uploads_seen.value = identity
         files = [(file.name, file.getvalue()) for file in uploads or []]
         _take(model, lambda: services.read_recording(files))
 
@@ -135,7 +135,7 @@ def _take(model: Model, read: Callable[[], Recording]) -> None:
         place.empty()
     _keep(job.explanation())
     state.Compare.round.begin_anew()
-    state.Compare.seen.clear()
+    state.Compare.uploads_seen.clear()
     st.rerun()
 
 

@@ -80,7 +80,7 @@ def _mark(item_id: str) -> None:
     state.Find.marked.value = None if state.Find.marked.value == item_id else item_id
 
 
-def show_map(collection: Collection, found: Search, where: ItemFilter, query_words: str) -> None:
+def show_map(collection: Collection, result: Search, where: ItemFilter, query_words: str) -> None:
     """The collection from above, with the hits, the query and the marked item."""
     index = collection.index
     plane = collection.map
@@ -108,8 +108,8 @@ def show_map(collection: Collection, found: Search, where: ItemFilter, query_wor
         _colouring(collection, picked or "uncertainty", options),
         explained=plane.explained,
         passing=passing,
-        hits=[collection.row(hit.item_id) for hit in found.hits],
-        query=plane.place(found.query.mu)[0],
+        hits=[collection.row(hit.item_id) for hit in result.hits],
+        query=plane.place(result.query.mu)[0],
         chosen=None if marked is None else collection.row(marked),
     )
     # Dots are named by row, so a late click on the map of another collection must not count.
@@ -145,14 +145,14 @@ def _take(collection: Collection, identity: str) -> None:
         state.Find.marked.value = str(collection.index.items["item_id"].iloc[row])
 
 
-def show_list(collection: Collection, found: Search) -> None:
+def show_list(collection: Collection, result: Search) -> None:
     """The marked item if it is elsewhere, then the neighbours, nearest first."""
-    hits = found.hits
+    hits = result.hits
     # The item searched from is neither found nor filtered away.
-    others = found.n_compared - bool(state.Find.trail.value)
+    others = result.n_compared - bool(state.Find.trail.value)
     words = f"**{len(hits)} of {others:,} items, nearest first**"
-    if found.n_passing < others:
-        words += f" ({found.n_passing:,} pass the filters)"
+    if result.n_passing < others:
+        words += f" ({result.n_passing:,} pass the filters)"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(words, width="content")
         if collection.simulated:
@@ -163,24 +163,24 @@ def show_list(collection: Collection, found: Search) -> None:
     if marked is not None and marked not in {hit.item_id for hit in hits}:
         st.markdown("**Chosen on the map**, not among those listed")
         with frame.guarded():
-            _hit(collection, found, collection.as_hit(found, marked), True)
+            _hit(collection, result, collection.as_hit(result, marked), True)
     elif marked is not None:
         place = next(hit.rank for hit in hits if hit.item_id == marked)
         st.markdown(f"Marked: number **{place}** of the list")
     for hit in hits:
         with frame.guarded():
-            _hit(collection, found, hit, hit.item_id == marked)
+            _hit(collection, result, hit, hit.item_id == marked)
 
 
-def distance_words(found: Search, hit: Hit) -> str:
+def distance_words(result: Search, hit: Hit) -> str:
     """What a distance means, as far as the collection can tell."""
-    closer = found.closer_than_known_pct(hit.distance)
-    if closer is None or found.yardstick.size < _FEW:
-        return f"nearer than {_share(found.nearer_than_pct(hit.distance))} of the collection"
+    closer = result.closer_than_known_pct(hit.distance)
+    if closer is None or result.yardstick.size < _FEW:
+        return f"nearer than {_share(result.nearer_than_pct(hit.distance))} of the collection"
     if closer < 0.5:
-        partner = "its own report" if found.by_pairs else "its nearest neighbour"
+        partner = "its own report" if result.by_pairs else "its nearest neighbour"
         return f"farther than nearly every ECG is from {partner}"
-    if found.by_pairs:
+    if result.by_pairs:
         return f"closer than {_share(closer)} of ECGs are to their own report"
     return f"closer than {_share(closer)} of ECGs are to their nearest neighbour"
 
@@ -191,10 +191,10 @@ def _share(percent: float) -> str:
     return f"{percent:.0f} %"
 
 
-def _hit(collection: Collection, found: Search, hit: Hit, marked: bool) -> None:
+def _hit(collection: Collection, result: Search, hit: Hit, marked: bool) -> None:
     key = f"hit_marked_{hit.item_id}" if marked else None
     with st.container(border=True, key=key):
-        _facts(collection, found, hit)
+        _facts(collection, result, hit)
         st.markdown(frame.literal(hit.report) or "_no report_")
         labels = search.labels_of(hit)
         if labels:
@@ -215,12 +215,12 @@ def _hit(collection: Collection, found: Search, hit: Hit, marked: bool) -> None:
             _trace(collection, hit)
 
 
-def _facts(collection: Collection, found: Search, hit: Hit) -> None:
+def _facts(collection: Collection, result: Search, hit: Hit) -> None:
     kind = "CSD" if hit.order == "csd" else "1 − cosine"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{hit.rank or '–'}**", width="content")
         if np.isfinite(hit.distance):
-            st.badge(distance_words(found, hit), color="blue")
+            st.badge(distance_words(result, hit), color="blue")
         st.badge(f"its uncertainty percentile {hit.percentile:.0f}", color="gray")
         if hit.simulated and not collection.simulated:
             frame.simulated_badge()
@@ -228,7 +228,7 @@ def _facts(collection: Collection, found: Search, hit: Hit) -> None:
             row = collection.row(hit.item_id)
             st.badge(frame.literal(str(collection.index.items["source"].iloc[row])), color="gray")
     where = f"Distance {hit.distance:.3f} ({kind}), nearer than "
-    where += f"{_share(found.nearer_than_pct(hit.distance))} of the collection"
+    where += f"{_share(result.nearer_than_pct(hit.distance))} of the collection"
     st.caption(f"{where} · {frame.literal(hit.record_id)}")
 
 
