@@ -22,6 +22,7 @@ from echoing_core.errors import ConfigError, IndexMismatchError
 
 CARD = "card.json"
 FORMAT_VERSION = 1
+# A card lists a dozen files; what is longer is not one, and is not parsed.
 MAX_CARD_BYTES = 4_000_000
 
 _REQUIRED: Mapping[str, type] = {
@@ -36,13 +37,33 @@ _REQUIRED: Mapping[str, type] = {
 
 
 def sha256_of_file(path: Path) -> str:
-    """Hexadecimal sha256 of a file, read in pieces."""
+    """Hexadecimal sha256 of a file, read in pieces.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        64 digits.
+    """
+    # In pieces, since an index of a whole archive does not fit into memory.
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it into place."""
+    """Write a text file under a temporary name and rename it into place.
+
+    Parameters
+    ----------
+    path : Path
+        An older file of that name is replaced.
+    text : str
+        Written as UTF-8.
+    """
+    # Beside the target: a rename is only atomic within one file system.
     draft = path.with_name(f".{path.name}.draft")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -57,6 +78,16 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
     An older folder of that name is replaced whole. On an error nothing of the new one stays
     behind and the old one is as it was.
+
+    Parameters
+    ----------
+    folder : Path
+        Its parents are made.
+
+    Yields
+    ------
+    Path
+        On the same file system as ``folder``.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target: a rename is only atomic within one file system.
@@ -66,6 +97,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         temporary.chmod(0o755)
         yield temporary
         if folder.exists():
+            # A folder that holds files cannot be renamed over, so the old one steps aside first.
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
             folder.replace(old)
             temporary.replace(folder)
@@ -83,6 +115,17 @@ def writing_folder(folder: Path, *, kind: str) -> Iterator[Path]:
 
     A sealed folder of the same kind that is already there is replaced; anything else is left
     alone. On an error nothing of the new folder stays behind.
+
+    Parameters
+    ----------
+    folder : Path
+    kind : str
+        As the card names it.
+
+    Yields
+    ------
+    Path
+        Where to write before `seal`.
 
     Raises
     ------
@@ -106,9 +149,23 @@ def seal(
 
     Parameters
     ----------
+    folder : Path
+        Holds the files and nothing else.
+    kind : str
+        Such as ``"echo embedding store"``.
+    checkpoint_hash : str
+        Of the model behind the content.
+    n, dim : int
+        Rows, and numbers in each.
     extra : mapping
         Further entries of the card; may not use the names of the standard ones.
+
+    Returns
+    -------
+    dict
+        As `read_card` gives it.
     """
+    # The card itself is written after this, so it is not among the files that it lists.
     hashes = {path.name: sha256_of_file(path) for path in sorted(folder.iterdir())}
     card = make_card(hashes, kind=kind, checkpoint_hash=checkpoint_hash, n=n, dim=dim, extra=extra)
     (folder / CARD).write_bytes(card_bytes(card))
@@ -124,7 +181,19 @@ def make_card(
     dim: int,
     extra: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What ``card.json`` says of files with these hashes; see `seal`."""
+    """What ``card.json`` says of files with these hashes; other arguments as in `seal`.
+
+    Parameters
+    ----------
+    hashes : mapping of str to str
+        sha256 by file name.
+
+    Raises
+    ------
+    ValueError
+        If ``extra`` uses the name of a standard entry.
+    """
+    # An entry of the caller's would otherwise hide a check's own without a word.
     taken = sorted(set(extra) & set(_REQUIRED))
     if taken:
         raise ValueError(f"these entries of the card are written by seal itself: {taken}")
@@ -135,6 +204,7 @@ def make_card(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "n": n,
         "dim": dim,
+        # Before the files, so that a person who opens the card reads its facts first.
         **extra,
         "files": dict(hashes),
     }
@@ -177,6 +247,7 @@ def read_card(
         raise IndexMismatchError(
             f"{folder} holds no {CARD}, so it is not {_a(kind)}. Build it first or choose another."
         )
+    # Asked before the file is read: a card may come from anywhere.
     if path.stat().st_size > MAX_CARD_BYTES:
         raise _damaged(path, f"is {path.stat().st_size} bytes long, too much for a card")
     return parse_card(
@@ -198,28 +269,47 @@ def parse_card(
     checkpoint_hash: str | None,
     optional: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
-    """As `read_card`, of a card that is in memory; ``folder`` only names it in messages."""
+    """As `read_card`, of a card that is in memory.
+
+    Parameters
+    ----------
+    content : bytes
+        Of ``card.json``.
+    folder : Path
+        Names it in messages; nothing is read there.
+    kind, files, checkpoint_hash, optional
+        As in `read_card`.
+
+    Raises
+    ------
+    IndexMismatchError
+        Naming what is damaged or does not belong.
+    """
     path = Path(folder) / CARD
     if len(content) > MAX_CARD_BYTES:
         raise _damaged(path, f"is {len(content)} bytes long, too much for a card")
     try:
         card = json.loads(content.decode("utf-8"))
+    # RecursionError: thousands of nested brackets are valid JSON and no card.
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _damaged(path, "is not readable JSON") from error
     if not isinstance(card, dict):
         raise _damaged(path, "is not a JSON object")
     for name, wanted in _REQUIRED.items():
+        # Not isinstance: True would pass for an int.
         if type(card.get(name)) is not wanted:
             raise _damaged(path, f"has no proper entry {name!r}")
     if card["kind"] != kind:
         raise IndexMismatchError(
             f"{folder} is {_a(str(card['kind'])[:40])}, not {_a(kind)}. Choose another folder."
         )
+    # After the kind: another kind of folder counts its versions by itself.
     if card["format_version"] != FORMAT_VERSION:
         raise IndexMismatchError(
             f"{folder} has format version {card['format_version']}, and this program reads "
             f"version {FORMAT_VERSION}. Build it again."
         )
+    # Exactly these files: one that no hash covers would be read unchecked.
     listed = set(card["files"])
     proper = all(isinstance(h, str) for h in card["files"].values())
     if listed - optional != files - optional or not proper:
@@ -237,6 +327,18 @@ def parse_card(
 def read_checked(folder: Path, name: str, card: Mapping[str, Any]) -> bytes:
     """Bytes of a file of a sealed folder, after comparing their hash with the card's.
 
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        One of the card's files.
+    card : mapping
+        As `read_card` gives it.
+
+    Returns
+    -------
+    bytes
+
     Raises
     ------
     IndexMismatchError
@@ -245,13 +347,22 @@ def read_checked(folder: Path, name: str, card: Mapping[str, Any]) -> bytes:
     path = Path(folder) / name
     if not path.is_file():
         raise _damaged(path, "is missing")
+    # Read once: the bytes that are hashed are those that the caller parses.
     content = path.read_bytes()
     check_bytes(content, path, card)
     return content
 
 
 def check_bytes(content: bytes, path: Path, card: Mapping[str, Any]) -> None:
-    """Compare the hash of a file's bytes with the card's; ``path`` names the file.
+    """Compare the hash of a file's bytes with the card's.
+
+    Parameters
+    ----------
+    content : bytes
+    path : Path
+        Its last part is the file's name on the card.
+    card : mapping
+        As `read_card` gives it.
 
     Raises
     ------
@@ -269,6 +380,7 @@ def _may_replace(folder: Path, kind: str) -> bool:
     if not any(folder.iterdir()):
         return True
     card = folder / CARD
+    # Without a card of its own it is somebody's folder, and is never deleted.
     if not card.is_file() or card.stat().st_size > MAX_CARD_BYTES:
         return False
     try:

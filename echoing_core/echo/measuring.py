@@ -60,12 +60,14 @@ BINARY_PROMPTS: Mapping[str, tuple[str, ...]] = {
 }
 """Prompts of ours in the same style; the keys are those of the simulated truth."""
 
+# ECHO-CLIP's own.
 _TOP_SHARE = 0.2
 
 _LOW_BELOW_PCT = 40.0
 _MIN_FRAMES = 2
 _TASKS = {"lvef_lt40": "LVEF < 40 %", "slvh": "SLVH", "dlv": "DLV"}
 _STATES = {"lvef_pct": "LVEF, points", "wall_mm": "wall, mm", "lvedd_mm": "LVEDD, mm"}
+# Six decades, since the spread of the embedding's dimensions differs between teachers.
 _RIDGE_PENALTIES = np.logspace(-1, 5, 13)
 _FOLDS = 5
 
@@ -157,11 +159,13 @@ def measure_on_videos(
         try:
             study = known.read()
             vectors = np.concatenate([teacher.embed_frames(choice.of(c)) for c in study.clips])
+            # A still picture has no motion, and so no ejection fraction to read.
             if len(vectors) < _MIN_FRAMES:
                 raise RecordError(f"Study {known.study_id} has fewer than {_MIN_FRAMES} frames.")
         except RecordError as error:
             failures[known.study_id] = str(error)
         else:
+            # One simulated video makes the figure one of simulation.
             simulated |= any(clip.simulated for clip in study.clips)
             readings.append(
                 Reading(
@@ -177,6 +181,7 @@ def measure_on_videos(
         why = next(iter(failures.values()), "There are none.")
         raise DataSetError(f"None of {len(studies)} echo studies could be used. {why}")
 
+    # A patient's videos are drawn together, since they are not independent.
     patients = np.array([one.patient_id for one in readings])
     truth = np.array([one.lvef_pct for one in readings])
     read_pct = np.array([one.read_pct for one in readings])
@@ -191,6 +196,7 @@ def measure_on_videos(
         return Result(data, task, name, way, estimate, simulated=simulated)
 
     lvef, low_lvef = _STATES["lvef_pct"], _TASKS["lvef_lt40"]
+    # What somebody reaches who has never seen a video.
     median = np.full_like(truth, float(np.median(truth)))
     results = [
         result(lvef, "MAE", "prompts", mean_absolute_error, truth, read_pct),
@@ -243,6 +249,7 @@ def measure_teacher(
     scores: dict[str, Floats] = {task: np.empty(n_studies) for task in _TASKS}
     mu, log_var = [], []
     for i, frames in enumerate(bank.frames):
+        # One study at a time: all vectors of 400 studies are not needed together.
         vectors = teacher.embed_frames(rgb_of(frames))
         read_pct[i], near_pct[i] = prompts.lvef_pct(vectors)
         for task, score in scores.items():
@@ -277,6 +284,7 @@ def measure_teacher(
     low = positive["lvef_lt40"]
     results.append(result(_TASKS["lvef_lt40"], "AUROC", "prompts, number", auroc, low, -read_pct))
     inputs = {"mean": np.stack(mu), "log variance": np.stack(log_var)}
+    # Together they show whether the variance adds what the mean does not hold.
     inputs["mean and log variance"] = np.hstack(list(inputs.values()))
     for source, values in inputs.items():
         for name, task in _STATES.items():
@@ -304,12 +312,33 @@ def _experiment(figures: Sequence[Result], **content: object) -> Experiment:
 
 
 def mean_absolute_error(truth: Floats, predicted: Floats) -> float:
-    """Mean size of the differences, in the unit of both."""
+    """Mean size of the differences.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray, shape (n,)
+
+    Returns
+    -------
+    float
+        In the unit of both.
+    """
     return float(np.abs(truth - predicted).mean())
 
 
 def correlation(truth: Floats, predicted: Floats) -> float:
-    """Pearson's r, NaN where one of the two does not vary."""
+    """Pearson's correlation.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray, shape (n,)
+
+    Returns
+    -------
+    float
+        NaN where one of the two does not vary.
+    """
+    # corrcoef would divide by zero and warn.
     if min(truth.std(), predicted.std()) == 0.0:
         return float("nan")
     return float(np.corrcoef(truth, predicted)[0, 1])
@@ -322,7 +351,9 @@ def _cross_fitted(inputs: Floats, targets: Floats) -> Floats:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    # Scaled within each fold: spreads of held-out rows must not be known.
     model = make_pipeline(StandardScaler(), RidgeCV(_RIDGE_PENALTIES))
+    # Shuffled, since patients stand in the order of their numbers.
     folds = KFold(_FOLDS, shuffle=True, random_state=0)
     return np.asarray(cross_val_predict(model, inputs, targets, cv=folds))
 
@@ -336,6 +367,7 @@ class _ZeroShot:
     def __init__(self, teacher: EchoTeacher, findings: Sequence[str]) -> None:
         texts, self.values = filled()
         self.numbers = teacher.embed_text(texts)
+        # Of all candidates: texts far from any heart only catch frames that fit nothing.
         self.living = (self.values >= LIVING_PCT[0]) & (self.values <= LIVING_PCT[1])
         self.findings = {key: teacher.embed_text(BINARY_PROMPTS[key]) for key in findings}
 
@@ -382,13 +414,24 @@ def regression_reading(similarity: npt.ArrayLike, values: npt.ArrayLike) -> floa
     -------
     float
         Equal similarities keep the candidates' order.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or a similarity is not finite.
+
+    References
+    ----------
+    Christensen et al., Nat Med 30 (2024) 1481: zero-shot regression.
     """
-    scores, said = _frames_by_texts(similarity), np.asarray(values, dtype=np.float64)
-    if said.shape != (scores.shape[1],):
-        raise ValueError(f"{said.shape} values do not fit {scores.shape[1]} candidates")
+    scores, numbers = _frames_by_texts(similarity), np.asarray(values, dtype=np.float64)
+    if numbers.shape != (scores.shape[1],):
+        raise ValueError(f"{numbers.shape} values do not fit {scores.shape[1]} candidates")
+    # Stable, so that equal similarities keep the candidates' order on every machine.
     order = np.argsort(-scores, axis=1, kind="stable")
-    by_rank = said[order].mean(axis=0)
-    n_top = max(int(_TOP_SHARE * said.size), 1)
+    by_rank = numbers[order].mean(axis=0)
+    # Rounded down as the released code does, but never to nothing.
+    n_top = max(int(_TOP_SHARE * numbers.size), 1)
     return float(np.median(by_rank[:n_top]))
 
 
@@ -400,6 +443,15 @@ def binary_reading(similarity: npt.ArrayLike) -> float:
     Parameters
     ----------
     similarity : array-like, shape (n_frames, n_prompts)
+
+    Returns
+    -------
+    float
+        From -1 to 1.
+
+    References
+    ----------
+    Christensen et al., Nat Med 30 (2024) 1481: binary zero-shot classification.
     """
     return float(_frames_by_texts(similarity).mean())
 

@@ -78,6 +78,7 @@ def spread_patients(seed: int, n: int, n_pool: int) -> list[int]:
         raise ValueError(f"{n} patients cannot be chosen out of {n_pool}")
     bins: dict[int, list[int]] = {}
     for patient in range(n_pool):
+        # The state alone costs microseconds; nothing is drawn for patients that are not chosen.
         lvef_pct = patient_state(seed, patient).lvef_pct
         bins.setdefault(int(lvef_pct // _BIN_POINTS), []).append(patient)
     chosen: list[int] = []
@@ -121,11 +122,13 @@ def simulated_echo_embeddings(
     numbers = [_numbers(item) for item in items]
     mu, log_var, counts = [], [], []
     for done, frames in enumerate(_drawn(numbers, teacher.image_size, n_frames, n_workers), 1):
+        # All views of a study are pooled, as `store.embed_study` does.
         gaussian = echo_gaussian(teacher.embed_frames(rgb_of(frames)))
         mu.append(gaussian[0])
         log_var.append(gaussian[1])
         counts.append(len(frames))
         progress(done, len(items))
+    # np.stack refuses an empty list.
     empty = np.empty((0, teacher.dim), np.float32)
     return EchoEmbeddings(
         study_ids=tuple(
@@ -155,6 +158,22 @@ def draw_frames(
     ----------
     items : sequence of (seed, patient, ecg)
     size : (int, int)
+        Height and width.
+    n_frames : int
+        Of each view.
+    n_workers : int
+        Processes that simulate; the result does not depend on it.
+    progress : Progress, optional
+        Counts studies.
+
+    Returns
+    -------
+    FrameBank
+
+    Raises
+    ------
+    ConfigError
+        If ``n_workers`` is less than one.
     """
     frames = []
     for done, drawn in enumerate(_drawn(items, size, n_frames, n_workers), start=1):
@@ -173,8 +192,10 @@ def _drawn(
     """Grey frames of one study after the other, shape (n_views * n_frames, *size)."""
     if n_workers < 1:
         raise ConfigError(f"{n_workers} workers cannot simulate anything. Use at least 1.")
+    # Pieces of fixed size, so that the number of workers changes no draw.
     pieces = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
     draw = partial(_draw_piece, size=size, n_frames=n_frames)
+    # A process of its own takes seconds to import what it needs.
     if n_workers == 1 or len(pieces) <= 1:
         for piece in pieces:
             yield from draw(piece)
@@ -193,17 +214,20 @@ def _draw_piece(
         clips = study_clips(*item, n_frames=n_frames)
         # Simulated frames are grey, so one of the three channels is all of them.
         grey = np.concatenate([clip.frames[..., 0] for clip in clips])
+        # At the model's size at once: the full frames of 1500 studies take 2.7 GB.
         small = resized_by_area(torch.from_numpy(grey).float(), size)
         drawn.append(small.round().to(torch.uint8).numpy())
     return drawn
 
 
 def rgb_of(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Grey frames of shape (n, height, width) as the three equal channels that a teacher reads."""
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
 def _numbers(item: Item) -> tuple[int, int, int]:
     if not isinstance(item, str):
         return item
+    # Ids of studies and of records name the same patient and ECG.
     match = _STUDY_ID.fullmatch(item)
     return parse_record_id(item if match is None else f"{match[1]}-{match[2]}")

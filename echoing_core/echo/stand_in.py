@@ -46,8 +46,10 @@ from echoing_core.simulate.heart.state import HeartState
 from echoing_core.simulate.reports import echo_report, ejection_fraction_sentence
 
 _CLIP_NORM = 1.0
+# Neighbouring frames look alike; a third of them says what all do at a third of the cost.
 _BANK_STRIDE = 3
 _MAX_LOGIT_SCALE = math.log(100.0)
+# Patients to choose one training patient from, so that rare ejection fractions have enough.
 _POOL_FACTOR = 8
 
 
@@ -114,6 +116,11 @@ def train_teacher(
     progress : Progress, optional
         Told of each stage by its name.
 
+    Returns
+    -------
+    Experiment
+        As `measuring.measure_teacher` gives it, of the held-out patients.
+
     Raises
     ------
     CheckpointError
@@ -122,6 +129,7 @@ def train_teacher(
     config = config or StandInConfig()
     check_replaceable(out)
     size = int(stand_in_config()["vision_cfg"]["image_size"])
+    # Held-out patients have numbers beyond the pool, so none is trained on.
     first_held_out = _POOL_FACTOR * config.n_studies
     patients = [
         *spread_patients(config.cohort_seed, config.n_studies, first_held_out),
@@ -134,12 +142,13 @@ def train_teacher(
         n_workers=n_workers,
         progress=progress.stage("simulate echo"),
     )
-    seen = FrameBank(bank.frames[: config.n_studies], bank.states[: config.n_studies])
+    learnt_from = FrameBank(bank.frames[: config.n_studies], bank.states[: config.n_studies])
     held_out = FrameBank(bank.frames[config.n_studies :], bank.states[config.n_studies :])
+    # Only the last ones are written; the course of a loss is not comparable between settings.
     losses: list[float] = []
     started = time.monotonic()
     model = train_stand_in(
-        seen,
+        learnt_from,
         config,
         log=lambda _, loss: losses.append(loss),
         progress=progress.stage("train the stand-in"),
@@ -153,6 +162,7 @@ def train_teacher(
         "last_loss": round(float(np.mean(losses[-20:])), 4),
     }
     save_teacher(out, model, stand_in_config(), card)
+    # As written and read again: half-precision weights are what will be used.
     measured = measure_teacher(
         load_teacher(out), held_out, progress=progress.stage("measure the stand-in")
     )
@@ -217,9 +227,11 @@ class _Stages:
             config.batch_size,
             config.frames_per_study,
             self.bank.frames.shape[1],
+            # Both towers learn: every step embeds its frames anew.
             self._of_pixels,
         )
         self.model.eval()
+        # Locked, as in LiT: from here on the texts follow the frames.
         self.model.visual.requires_grad_(False)
         if config.text_steps:
             self.vectors = self._embedded_bank()
@@ -249,15 +261,19 @@ class _Stages:
         n_studies = len(bank.states)
         for _ in range(n_steps):
             rows = self.rng.choice(n_studies, min(batch_size, n_studies), replace=False)
+            # With replacement: a frame drawn twice only weighs twice in the mean.
             columns = self.rng.integers(n_bank_frames, size=(len(rows), n_frames))
+            # The mean over frames before the loss: it holds variation, one frame does not.
             of_studies = functional.normalize(embed(rows, columns).mean(dim=1), dim=-1)
             reports = _drawn_reports([bank.states[int(i)] for i in rows], config, self.rng)
             of_reports = self._of_texts(reports).unflatten(0, (-1, len(rows)))
+            # Learnt as its logarithm, so that it stays positive.
             scale = model.logit_scale.exp()
             losses = [self.loss_of(of_studies, texts, scale) for texts in of_reports]
             loss = torch.stack(losses).mean()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            # A batch of hearts that are all alike gives gradients many times the usual ones.
             torch.nn.utils.clip_grad_norm_(model.parameters(), _CLIP_NORM)
             optimiser.step()
             schedule.step()
@@ -303,6 +319,7 @@ def _prepared(grey: npt.NDArray[np.uint8]) -> torch.Tensor:
     """Grey frames, shape (..., size, size), as the model reads them: (..., 3, size, size)."""
     frames = torch.from_numpy(grey)
     lead, size = frames.shape[:-2], (frames.shape[-2], frames.shape[-1])
+    # A view, not a copy: the three channels are the same numbers.
     rgb = frames.reshape(-1, *size, 1).expand(-1, -1, -1, 3)
     return prepare_frames(rgb, size, MEAN, STD).reshape(*lead, 3, *size)
 
@@ -320,6 +337,7 @@ def _drawn_reports(
 def _parameter_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay for matrices and kernels only, as CLIP."""
     learnt = [p for p in model.parameters() if p.requires_grad]
+    # Gains, biases and the logit scale have one axis or none.
     decayed = [p for p in learnt if p.ndim > 1]
     plain = [p for p in learnt if p.ndim <= 1]
     return [
@@ -331,5 +349,6 @@ def _parameter_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
 def _lr_factor(step: int, n_steps: int, n_warmup: int) -> float:
     if step < n_warmup:
         return (step + 1) / n_warmup
+    # A run that is all warm-up would divide by zero.
     done = (step - n_warmup) / max(n_steps - n_warmup, 1)
     return 0.5 * (1.0 + math.cos(math.pi * done))

@@ -36,6 +36,7 @@ _FILES = frozenset({"mu.npy", "log_var.npy", "items.parquet"})
 F32 = npt.NDArray[np.float32]
 Pool = Literal["study", "clip"]
 
+# Part of every cached file's name: raised when the same inputs give other numbers.
 _FORMAT = 1
 
 
@@ -93,6 +94,11 @@ def save_echo_embeddings(folder: Path, embeddings: EchoEmbeddings) -> dict[str, 
     embeddings : EchoEmbeddings
         At least one row.
 
+    Returns
+    -------
+    dict
+        Names the teacher, its hash, and whether rows are studies or clips.
+
     Raises
     ------
     ConfigError
@@ -102,8 +108,10 @@ def save_echo_embeddings(folder: Path, embeddings: EchoEmbeddings) -> dict[str, 
 
     if not len(embeddings):
         raise ValueError("there is nothing to write")
+    # One NaN among the targets would make every loss of a training NaN.
     if not (np.isfinite(embeddings.mu).all() and np.isfinite(embeddings.log_var).all()):
         raise ValueError("echo embeddings must be finite")
+    # Both kinds of rows have the same columns, so that one reader serves.
     clips = embeddings.clip_ids or ("",) * len(embeddings)
     items = pd.DataFrame(
         {
@@ -148,9 +156,11 @@ def load_echo_embeddings(folder: Path, *, teacher_hash: str | None = None) -> Ec
 
     folder = Path(folder)
     card = read_card(folder, kind=KIND, files=_FILES, checkpoint_hash=teacher_hash)
+    # Whether echo is simulated must be known wherever its figures are shown.
     if type(card.get("teacher")) is not str or type(card.get("simulated")) is not bool:
         raise _unfit(folder, "does not name its teacher")
     mu, log_var = (_array(folder, f"{name}.npy", card) for name in ("mu", "log_var"))
+    # From the checked bytes and not from the path, which may change meanwhile.
     items = pd.read_parquet(io.BytesIO(read_checked(folder, "items.parquet", card)))
     if len(items) != card["n"] or list(items.columns) != ["study_id", "clip_id", "n_frames"]:
         raise _unfit(folder, "has a table of items that does not fit its arrays")
@@ -170,6 +180,7 @@ def load_echo_embeddings(folder: Path, *, teacher_hash: str | None = None) -> Ec
 def _array(folder: Path, name: str, card: dict[str, Any]) -> npt.NDArray[np.float32]:
     content = io.BytesIO(read_checked(folder, name, card))
     try:
+        # A pickle could run code; an array of numbers needs none.
         array = np.load(content, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise _unfit(folder, f"holds a {name} that is not a NumPy array file") from error
@@ -201,7 +212,17 @@ class FrameChoice:
     max_frames: int = 20
 
     def of(self, clip: EchoClip) -> npt.NDArray[np.uint8]:
-        """The chosen frames of a clip, in their order."""
+        """Choose frames of a clip.
+
+        Parameters
+        ----------
+        clip : EchoClip
+
+        Returns
+        -------
+        ndarray, shape (n, height, width, 3), uint8
+            In their order.
+        """
         return clip.frames[: self.stride * self.max_frames : self.stride]
 
 
@@ -263,8 +284,15 @@ def embed_study(
 ) -> tuple[F32, F32, int]:
     """One Gaussian of all chosen frames of all clips of a study.
 
-    The paper keeps one vector a study and does not say how clips are brought together; here
+    The article keeps one vector a study and does not say how clips are brought together; here
     their frames are pooled.
+
+    Parameters
+    ----------
+    teacher : EchoTeacher
+    study : EchoStudy
+    choice : FrameChoice
+        Which frames of each clip.
 
     Returns
     -------
@@ -303,45 +331,51 @@ def embed_studies(
     pool : {"study", "clip"}
         One row a study, or one a clip of at least two frames.
     progress : Progress, optional
-        Told how much is done.
+        Counts studies.
 
     Raises
     ------
     DataSetError
         If no study could be used. A single one that cannot is in ``failures``.
+    ValueError
+        If a study id is given twice.
     """
+    # Two studies of one name would share a row of the store and a file of the cache.
     if len({s.study_id for s in studies}) != len(studies):
         raise ValueError("every study id may be given once")
     if cache_folder is not None:
         cache_folder.mkdir(parents=True, exist_ok=True)
-    kept: list[tuple[str, _Rows]] = []
+    embedded: list[tuple[str, _Rows]] = []
     failures: dict[str, str] = {}
     n_cached = 0
     for done, source in enumerate(studies, start=1):
         path = None
         if cache_folder is not None:
+            # The name holds all that the content depends on: what is there is what is wanted.
             path = cache_folder / f"{_key(teacher, source, choice, pool)}.npz"
         rows = None if path is None else _read_rows(path, teacher.dim)
         if rows is not None:
             n_cached += 1
-            kept.append((source.study_id, rows))
+            embedded.append((source.study_id, rows))
         else:
             try:
                 rows = _rows_of(teacher, source.read(), choice, pool)
+            # One study that cannot be read must not cost the days spent on the others.
             except EchoingError as error:
                 failures[source.study_id] = str(error)
             else:
                 if path is not None:
                     _write_rows(path, rows)
-                kept.append((source.study_id, rows))
+                embedded.append((source.study_id, rows))
         progress(done, len(studies))
-    if not kept:
+    if not embedded:
+        # The first reason stands for all: it is most often the same.
         why = next(iter(failures.values()), "There are none.")
         raise DataSetError(f"None of {len(studies)} echo studies could be used. {why}")
     return EchoRun(
-        embeddings=_joined(teacher, kept, pool),
+        embeddings=_joined(teacher, embedded, pool),
         failures=failures,
-        n_computed=len(kept) - n_cached,
+        n_computed=len(embedded) - n_cached,
         n_cached=n_cached,
     )
 
@@ -354,6 +388,7 @@ def _rows_of(teacher: EchoTeacher, study: EchoStudy, choice: FrameChoice, pool: 
         joined = [v for _, v in vectors] or [np.empty((0, teacher.dim), np.float32)]
         vectors = [("", np.concatenate(joined))]
     else:
+        # A still picture of a study is left out by itself; only a study without any clip fails.
         vectors = [(name, v) for name, v in vectors if len(v) >= 2]
         if not vectors:
             raise RecordError(
@@ -370,22 +405,24 @@ def _rows_of(teacher: EchoTeacher, study: EchoStudy, choice: FrameChoice, pool: 
     )
 
 
-def _joined(teacher: EchoTeacher, kept: list[tuple[str, _Rows]], pool: Pool) -> EchoEmbeddings:
-    rows = [r for _, r in kept]
+def _joined(teacher: EchoTeacher, studies: list[tuple[str, _Rows]], pool: Pool) -> EchoEmbeddings:
+    rows = [r for _, r in studies]
     return EchoEmbeddings(
-        study_ids=tuple(name for name, r in kept for _ in r.clip_ids),
+        # A study's id stands once for each of its rows.
+        study_ids=tuple(name for name, r in studies for _ in r.clip_ids),
         mu=np.concatenate([r.mu for r in rows]),
         log_var=np.concatenate([r.log_var for r in rows]),
         n_frames=np.concatenate([r.n_frames for r in rows]),
         teacher=teacher.name,
         teacher_hash=teacher.hash,
+        # Either makes the numbers unfit to be shown as real.
         simulated=teacher.simulated or any(r.simulated for r in rows),
         clip_ids=() if pool == "study" else tuple(c for r in rows for c in r.clip_ids),
     )
 
 
 def _key(teacher: EchoTeacher, source: EchoSource, choice: FrameChoice, pool: Pool) -> str:
-    told = {
+    dependencies = {
         "format": _FORMAT,
         "teacher": teacher.hash,
         "study": source.study_id,
@@ -393,7 +430,7 @@ def _key(teacher: EchoTeacher, source: EchoSource, choice: FrameChoice, pool: Po
         "pool": pool,
         **asdict(choice),
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(dependencies, sort_keys=True).encode()).hexdigest()
 
 
 def _write_rows(path: Path, rows: _Rows) -> None:
@@ -430,8 +467,10 @@ def _read_rows(path: Path, dim: int) -> _Rows | None:
                 n_frames=content["n_frames"],
                 simulated=bool(content["simulated"]),
             )
+    # What a kill leaves behind: a file cut short, or one of another kind.
     except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile):
         return None
+    # No hash covers the cache, so at least shapes and types are checked.
     shape = (len(rows.clip_ids), dim)
     fits = rows.mu.shape == shape == rows.log_var.shape and rows.n_frames.shape == shape[:1]
     return rows if fits and rows.mu.dtype == rows.log_var.dtype == np.float32 else None

@@ -96,11 +96,17 @@ class EchoTeacher:
         self.mean = mean
         self.std = std
         self._tokenizer = tokenizer
+        # Asked of the model itself: configurations name the width in several ways.
         self.dim = int(self.embed_text(["LEFT VENTRICLE"]).shape[1])
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """Where the model computes.
+
+        Returns
+        -------
+        torch.device
+        """
         device: torch.device = next(self.model.parameters()).device
         return device
 
@@ -120,7 +126,7 @@ class EchoTeacher:
         batch_size : int
             Changes results by rounding only.
         progress : Progress, optional
-            Told how much is done.
+            Counts frames.
 
         Returns
         -------
@@ -132,8 +138,10 @@ class EchoTeacher:
                 f"frames must be uint8 of shape (n, height, width, 3), not {frames.dtype} "
                 f"of {frames.shape}"
             )
+        # No frames give no rows, of the right width.
         parts = [np.empty((0, self.dim), np.float32)]
         for start in range(0, len(frames), batch_size):
+            # A strided choice of frames is a view, which torch would not take as it is.
             batch = torch.from_numpy(np.ascontiguousarray(frames[start : start + batch_size]))
             with torch.inference_mode():
                 pixels = prepare_frames(batch.to(self.device), self.image_size, self.mean, self.std)
@@ -143,10 +151,21 @@ class EchoTeacher:
         return np.concatenate(parts)
 
     def embed_text(self, texts: Sequence[str], *, batch_size: int = 256) -> F32:
-        """Embed texts; returns unit vectors of shape (n, dim), float32.
+        """Embed texts.
 
         open_clip's tokenizer writes everything small and cuts what is too long, so capitals and
         trailing spaces of prompts change nothing.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        batch_size : int
+            Changes results by rounding only.
+
+        Returns
+        -------
+        ndarray, shape (n, dim), float32
+            Unit vectors.
         """
         parts = []
         for start in range(0, len(texts), batch_size):
@@ -172,11 +191,16 @@ def prepare_frames(
     Parameters
     ----------
     frames : Tensor, shape (n, height, width, 3), uint8
+    image_size : (int, int)
+        Height and width that the model reads.
+    mean, std : (float, float, float)
+        Of red, green and blue in [0, 1].
 
     Returns
     -------
     Tensor, shape (n, 3, *image_size), float32
     """
+    # In [0, 1] first: the model's mean and spread are of that scale.
     pixels = resized_by_area(frames.permute(0, 3, 1, 2).float() / 255.0, image_size)
     shift = torch.tensor(mean, device=pixels.device)[:, None, None]
     scale = torch.tensor(std, device=pixels.device)[:, None, None]
@@ -184,7 +208,18 @@ def prepare_frames(
 
 
 def resized_by_area(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Resize the last two axes of ``pixels`` to ``size``; see `prepare_frames`."""
+    """Resize the last two axes; see `prepare_frames`.
+
+    Parameters
+    ----------
+    pixels : Tensor, shape (..., height, width)
+    size : (int, int)
+        New height and width.
+
+    Returns
+    -------
+    Tensor, shape (..., *size)
+    """
     rows = torch.from_numpy(_resizing(pixels.shape[-2], size[0])).to(pixels.device)
     columns = torch.from_numpy(_resizing(pixels.shape[-1], size[1])).to(pixels.device)
     return rows @ pixels @ columns.T
@@ -193,12 +228,14 @@ def resized_by_area(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor
 def _resizing(n_old: int, n_new: int) -> F32:
     """Weights of old pixels in new ones along one axis, shape (n_new, n_old), rows sum to 1."""
     if n_new <= n_old:
+        # Borders of new pixels, in old pixels.
         edges = np.arange(n_new + 1) * (n_old / n_new)
         old = np.arange(n_old)
         # Overlap of new pixel [e_i, e_i+1] with old pixel [j, j+1].
         overlap = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)
         weights = np.maximum(overlap, 0.0)
     else:
+        # Centres of new pixels among the old ones; beyond the outermost the edge goes on.
         centre = np.clip((np.arange(n_new) + 0.5) * (n_old / n_new) - 0.5, 0.0, n_old - 1.0)
         weights = np.maximum(1.0 - np.abs(centre[:, None] - np.arange(n_old)), 0.0)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
@@ -231,6 +268,7 @@ def echo_gaussian(frame_embeddings: npt.ArrayLike) -> tuple[F32, F32]:
     ----------
     EchoingECG's echo teacher: mean over frames, variance as the Gaussian's.
     """
+    # In 64 bits: the variances of a still heart are near the rounding of 32.
     frames = np.asarray(frame_embeddings, dtype=np.float64)
     if frames.ndim != 2:
         raise ValueError(f"frame embeddings must be (n_frames, dim), not {frames.shape}")
@@ -239,6 +277,7 @@ def echo_gaussian(frame_embeddings: npt.ArrayLike) -> tuple[F32, F32]:
             f"The echo has {len(frames)} usable frames, and a Gaussian needs at least 2. "
             "Choose a moving picture."
         )
+    # Of other vectors the variances would say something about length, not about motion.
     if np.abs(np.linalg.norm(frames, axis=1) - 1.0).max() > _UNIT_TOLERANCE:
         raise ValueError("frame embeddings must be unit vectors")
     mean = frames.mean(axis=0)
@@ -276,6 +315,7 @@ def load_teacher(
     ConfigError
         If ``device`` is a GPU and there is none.
     """
+    # Said at once; torch would say it only after the weights are read.
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError("There is no CUDA device here. Choose the device cpu.")
     if str(source).startswith(_HUB):
@@ -302,26 +342,49 @@ def new_stand_in(seed: int, config: Mapping[str, Any] | None = None) -> Any:
         Another ``model_cfg``, in open_clip's form.
     """
     open_clip = _open_clip()
+    # open_clip draws weights from the global generator, which belongs to the caller.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return open_clip.CLIP(**(stand_in_config() if config is None else config))
 
 
 def stand_in_config() -> dict[str, Any]:
-    """``model_cfg`` of the stand-in, in open_clip's form."""
+    """``model_cfg`` of the stand-in, in open_clip's form.
+
+    Returns
+    -------
+    dict
+        With ``embed_dim``, ``vision_cfg`` and ``text_cfg``.
+    """
     place = files("echoing_core.echo") / "open_clip_configs" / "echo_stand_in.json"
     config: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
     return config
 
 
 def tokenizer_of(config: Mapping[str, Any]) -> Any:
-    """open_clip's tokenizer with the context length of a ``model_cfg``."""
+    """open_clip's tokenizer with the context length of a ``model_cfg``.
+
+    Returns
+    -------
+    callable
+        Texts to ids, shape (n, context_length), int64.
+    """
     length = int(config["text_cfg"].get("context_length", 77))
     return _open_clip().SimpleTokenizer(context_length=length)
 
 
 def clip_loss() -> Any:
-    """open_clip's own contrastive loss."""
+    """open_clip's own contrastive loss.
+
+    Returns
+    -------
+    callable
+        Takes unit vectors of images and of texts, both (n, dim), and the logit scale.
+
+    References
+    ----------
+    Radford et al., ICML 2021: the symmetric cross-entropy of Fig. 3.
+    """
     return _open_clip().ClipLoss()
 
 
@@ -354,6 +417,7 @@ def save_teacher(
         for key, value in model.state_dict().items()
     }
     with replacing_folder(folder) as temporary:
+        # safetensors: whoever opens the folder runs no code of ours.
         save_file(state, temporary / WEIGHTS_FILE)
         _write(
             temporary / CONFIG_FILE,
@@ -368,9 +432,11 @@ def check_replaceable(folder: Path) -> None:
     Raises
     ------
     CheckpointError
+        Naming the folder.
     """
     if not folder.exists() or (folder / CARD_FILE).is_file():
         return
+    # An empty folder may be one that somebody made for this.
     if not folder.is_dir() or any(folder.iterdir()):
         raise CheckpointError(
             f"{folder} already holds something that is not an echo teacher of ours. "
@@ -379,12 +445,26 @@ def check_replaceable(folder: Path) -> None:
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
-    """Replace ``teacher.json``; the teacher's hash does not cover it."""
+    """Replace ``teacher.json``; the teacher's hash does not cover it.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a teacher of ours.
+    card : mapping
+        As in `save_teacher`.
+    """
     write_text_atomically(folder / CARD_FILE, _json(card))
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """What ``teacher.json`` says; empty where there is none."""
+    """What ``teacher.json`` says; empty where there is none.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged.
+    """
     path = folder / CARD_FILE
     return _read(path) if path.is_file() else {}
 
@@ -402,6 +482,7 @@ def _from_folder(folder: Path, device: str, name: str | None = None) -> EchoTeac
             f"{folder} holds no weights ({', '.join(_FOLDER_WEIGHTS)}). Copy the file of the "
             f"model's weights beside {CONFIG_FILE}."
         )
+    # Only folders of ours have one; of others the folder's name has to do.
     card = read_card(folder)
     with _unusable_where_it_fails(folder):
         # resolve(): open_clip takes whatever follows the prefix as it stands.
@@ -422,12 +503,14 @@ def _from_file(path: Path, architecture: str, device: str) -> EchoTeacher:
             f"{path} is not a file of weights that can be read. Needed is one of "
             f"{', '.join(_FILE_WEIGHTS)}."
         )
+    # A name with a colon makes open_clip ask the hub.
     config = open_clip.get_model_config(architecture) if ":" not in architecture else None
     if config is None:
         raise CheckpointError(
             f"open_clip knows no model {architecture!r}. ECHO-CLIP is {ECHO_CLIP_ARCHITECTURE}; "
             f"for another model give a folder with {CONFIG_FILE}."
         )
+    # An architecture of open_clip's own list may still name parts to fetch.
     _checked_config({"model_cfg": config}, path)
     with _unusable_where_it_fails(path):
         model = open_clip.create_model(architecture, pretrained=str(path), device=device)
@@ -440,8 +523,9 @@ def _from_file(path: Path, architecture: str, device: str) -> EchoTeacher:
     )
 
 
-def _teacher(model: Any, tokenizer: Any, **told: Any) -> EchoTeacher:
+def _teacher(model: Any, tokenizer: Any, **facts: Any) -> EchoTeacher:
     visual = model.visual
+    # open_clip gives one number for a square and a pair for a rectangle.
     size = visual.image_size
     height, width = size if isinstance(size, tuple | list) else (size, size)
     return EchoTeacher(
@@ -450,7 +534,7 @@ def _teacher(model: Any, tokenizer: Any, **told: Any) -> EchoTeacher:
         image_size=(int(height), int(width)),
         mean=tuple(visual.image_mean),
         std=tuple(visual.image_std),
-        **told,
+        **facts,
     )
 
 
@@ -458,6 +542,7 @@ def _downloaded(source: str) -> Path:
     """Folder of a model of the hub, from the cache or over the network."""
     from huggingface_hub import snapshot_download
 
+    # Only the two kinds of files that are read; a repository may hold gigabytes besides.
     repository = source.removeprefix(_HUB)
     try:
         folder = snapshot_download(
@@ -484,6 +569,7 @@ def _checked_config(content: Mapping[str, Any], place: Path) -> dict[str, Any]:
             f"{CONFIG_FILE} of {place} has no model_cfg with vision_cfg and text_cfg. Take the "
             "file that belongs to the weights."
         )
+    # Such a model would fetch weights over the network, whatever the folder holds.
     named = [key for key in config["text_cfg"] if key.startswith("hf_")]
     if named or ":" in str(config["vision_cfg"].get("timm_model_name", "")):
         raise CheckpointError(
@@ -506,8 +592,8 @@ def _unusable_where_it_fails(place: Path) -> Iterator[None]:
         ) from error
 
 
-def _joint_hash(paths: list[Path], said: str = "") -> str:
-    lines = [f"{said or p.name} {sha256_of_file(p)}" for p in paths]
+def _joint_hash(paths: list[Path], name: str = "") -> str:
+    lines = [f"{name or p.name} {sha256_of_file(p)}" for p in paths]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
