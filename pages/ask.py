@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import frame, record, report_parts, resources, summary
+from ui import document_parts, frame, record, resources, summary
 from ui.ask import answers, questions
 
 frame.title("Ask about the recording")
@@ -28,7 +28,7 @@ with right, frame.guarded():
         spreads = [q.wording_spread(embedding) for q in asked]
         notes = answers.show_answers(model, asked, answered, spreads)
         frame.training_note(model)
-        report_parts.add_answers(current, answered, place.about, notes)
+        document_parts.add_answers(current, answered, place.about, notes)
     else:
         st.info("Choose at least one question, or add your own.", icon=":material/help:")
 if asked and place is not None and len(current.explanation.track) > 1:

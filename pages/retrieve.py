@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from echoing_core.services import query_embedding
-from ui import frame, record, report_parts, resources, state, summary
+from ui import document_parts, frame, record, resources, state, summary
 from ui.retrieve import collection, neighbours, search
 
 frame.title("Find similar ECGs and reports")
@@ -49,4 +49,4 @@ with frame.guarded():
         neighbours.show_map(searched, result, where, words)
     with right, frame.guarded():
         neighbours.show_list(searched, result)
-        report_parts.add_hits(current, searched.index, result.hits, words)
+        document_parts.add_hits(current, searched.index, result.hits, words)

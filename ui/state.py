@@ -4,7 +4,8 @@ Streamlit gives a session one mapping from text to anything, where the values of
 what the app puts there itself. This module alone touches it: an `Entry` names one value, and the
 classes below gather the entries of one concern. A widget takes the ``key`` of its entry.
 
-A widget's value is gone on another page unless the widget has ``persist_state="session"``.
+A widget whose value is read only where it is drawn needs no entry. A widget's value is gone on
+another page unless the widget has ``persist_state="session"``.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
         Session,
     )
     from echoing_core.services.own_index import OwnItem, Told
+    from ui.document_parts import DocumentParts
     from ui.record import OpenRecord
-    from ui.report_parts import ReportParts
 
 T = TypeVar("T")
 
@@ -236,19 +237,17 @@ class Explore:
     map_view: Entry[MapView | None] = Entry("map_state", None)
     flagged: Entry[tuple[WindowTrack, StandardEcg, tuple[FlaggedInterval, ...]] | None]
     flagged = Entry("map_told", None)
-    window_start = "window_start"
-    """Key of the slider, which follows the chosen window."""
     hide_above = Entry("hide_above", 100)
     listed_kind = Entry("listed_kind", "least")
     paper_settings: Entry[dict[str, Any]] = Entry("paper_settings", {})
     paper_round = Round("paper_round")
 
 
-class Report:
-    """The report that is made of the open recording."""
+class Document:
+    """The document that is made of the open recording; "report" on the screen."""
 
     name = Entry("report_name", "")
-    parts: Entry[ReportParts | None] = Entry("report_parts", None)
+    parts: Entry[DocumentParts | None] = Entry("report_parts", None)
 
 
 class SavedSession:

@@ -123,7 +123,7 @@ def test_answers_and_hits_go_into_the_report_of_their_recording(
 
 
 def test_an_ecg_of_a_collection_is_not_named(open_app: OpenApp) -> None:
-    from ui import report_parts
+    from ui import document_parts
 
     app = upload(open_app(), sound_upload())
     seen: list[object] = []
@@ -133,9 +133,9 @@ def test_an_ecg_of_a_collection_is_not_named(open_app: OpenApp) -> None:
     )
     index_like = type("Index", (SimpleNamespace,), {"__len__": lambda _: 2})(**vars(index))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report_parts, "_add_button", lambda *given: seen.append(given[2].query))
+        patch.setattr(document_parts, "_add_button", lambda *given: seen.append(given[2].query))
         for words in (f"ECG {NAME}", "ECG b", "the words “paced”"):
-            report_parts.add_hits(app.session_state["record"], index_like, [], words)
+            document_parts.add_hits(app.session_state["record"], index_like, [], words)
     assert seen == ["an ECG of the collection", "ECG b", "the words “paced”"]
 
 

@@ -12,12 +12,12 @@ import streamlit as st
 from echoing_core import services
 from echoing_core.export.wording import span_words
 from echoing_core.services import Document, Explanation
-from ui import ecg_paper, frame, record, report_parts, state, windows
+from ui import document_parts, ecg_paper, frame, record, state, windows
 from ui.explore import session
 
 if TYPE_CHECKING:
     from echoing_core.services import Model
-    from ui.report_parts import ReportParts
+    from ui.document_parts import DocumentParts
 
 
 def section(model: Model, current: record.OpenRecord, explanation: Explanation) -> None:
@@ -45,13 +45,13 @@ def _report(model: Model, current: record.OpenRecord, explanation: Explanation) 
                 "Name in the report",
                 value="recording",
                 max_chars=60,
-                key=state.Report.name.key,
+                key=state.Document.name.key,
                 persist_state="session",
                 help="The name of the file is not used, since it is often a person's.",
             )
         )
         chosen = _windows_to_print(explanation)
-    parts = report_parts.of(current.recording)
+    parts = document_parts.of(current.recording)
     with right:
         _listed_parts(parts)
         real_texts = False
@@ -125,7 +125,7 @@ def _settings_words() -> dict[str, str]:
     return {} if hidden >= 100 else {"Hidden on screen": f"windows above percentile {hidden:.0f}"}
 
 
-def _listed_parts(parts: ReportParts) -> None:
+def _listed_parts(parts: DocumentParts) -> None:
     st.markdown("**Added to the report**")
     listed: list[tuple[str, Literal["asked", "found"], int]] = [
         *((f"{len(a.answers)} answers about {a.about}", "asked", i)
@@ -148,7 +148,7 @@ def _listed_parts(parts: ReportParts) -> None:
 
 
 def _track(model: Model, current: record.OpenRecord, explanation: Explanation) -> None:
-    name = services.clean_name(state.Report.name.value)
+    name = services.clean_name(state.Document.name.value)
     stem = f"{_stem(name)}_uncertainty"
     shown = kept_explanation(explanation)
     n_hidden = len(explanation.track) - len(shown.track)

@@ -21,7 +21,7 @@ _ITEM, _SHOWN = "ECG ", 40
 
 
 @dataclass
-class ReportParts:
+class DocumentParts:
     """What was added to the report of one recording, oldest first."""
 
     recording: Recording
@@ -33,11 +33,11 @@ class ReportParts:
         return self.asked if kind == "asked" else self.found
 
 
-def of(recording: Recording) -> ReportParts:
+def of(recording: Recording) -> DocumentParts:
     """What was added to the report of this recording; another one starts without."""
-    parts = state.Report.parts.value
+    parts = state.Document.parts.value
     if parts is None or parts.recording is not recording:
-        parts = state.Report.parts.value = ReportParts(recording)
+        parts = state.Document.parts.value = DocumentParts(recording)
     return parts
 
 
