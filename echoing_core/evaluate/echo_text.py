@@ -1,4 +1,4 @@
-"""How often `datasets.echo_text` is right, on sentences whose truth is known."""
+"""How often `reports.echo_text` is right, on sentences whose truth is known."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from echoing_core.errors import DataSetError
+from echoing_core.metrics.results import Experiment, Table
 from echoing_core.progress import SILENT, Progress
 from echoing_core.reports.echo_text.lvef import WORDS, Lvef
 from echoing_core.reports.echo_text.reading import FINDINGS, EchoFindings, Finding, echo_findings
@@ -106,24 +107,29 @@ class EchoTextReport:
 
     def to_markdown(self) -> str:
         """A section with a table, and the failures below it."""
-        lines = [
-            f"## Sentences {self.half}",
-            "",
-            f"{self.n_right} of {self.n_sentences} sentences are right in every respect.",
-            "",
-            "| kind | right | wrongly said | missed | precision | recall |",
-            "| --- | --- | --- | --- | --- | --- |",
+        rows = [
+            [
+                score.kind.replace("_", " "),
+                *(str(count) for count in (score.right, score.wrong, score.missed)),
+                _percent(score.precision),
+                _percent(score.recall),
+            ]
+            for score in self.scores
         ]
-        for score in self.scores:
-            lines.append(
-                f"| {score.kind.replace('_', ' ')} | {score.right} | {score.wrong} "
-                f"| {score.missed} | {_percent(score.precision)} | {_percent(score.recall)} |"
-            )
-        lines += ["", "What is not right:" if self.failures else "Nothing is wrong.", ""]
+        failures = []
         for text, truth, said in self.failures:
-            told = text.replace("\n", " ⏎ ")
-            lines.append(f'- "{told}": true is {truth or "nothing"}; said was {said or "nothing"}')
-        return "\n".join(lines).rstrip() + "\n"
+            one_line = text.replace("\n", " ⏎ ")
+            failures.append(
+                f'- "{one_line}": true is {truth or "nothing"}; said was {said or "nothing"}'
+            )
+        notes = "What is not right:\n\n" if failures else "Nothing is wrong."
+        header = ["kind", "right", "wrongly said", "missed", "precision", "recall"]
+        return Experiment(
+            "echo_text",
+            f"Sentences {self.half}",
+            f"{self.n_right} of {self.n_sentences} sentences are right in every respect.",
+            tables=(Table("", header, rows, note=notes + "\n".join(failures)),),
+        ).to_markdown()
 
 
 def read_sentences(path: Path) -> tuple[TrueSentence, ...]:
@@ -131,6 +137,14 @@ def read_sentences(path: Path) -> tuple[TrueSentence, ...]:
 
     ``truth`` is ``kind=value`` joined by semicolons: ``lvef_range=57.5; mitral_regurgitation=mild;
     pericardial_effusion=none``. A line end within a text is written ``\n``.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    tuple of TrueSentence
 
     Raises
     ------
@@ -145,23 +159,23 @@ def read_sentences(path: Path) -> tuple[TrueSentence, ...]:
                     f"{path.name} needs the columns {', '.join(COLUMNS)}; it has "
                     f"{', '.join(rows.fieldnames or ()) or 'none'}."
                 )
-            found = tuple(_sentence_of(path, row) for row in rows)
+            sentences = tuple(_sentence_of(path, row) for row in rows)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataSetError(f"{path.name} cannot be read as a CSV in UTF-8.") from error
-    if not found:
+    if not sentences:
         raise DataSetError(f"{path.name} has no sentence.")
-    return found
+    return sentences
 
 
 def _sentence_of(path: Path, row: Mapping[str, str]) -> TrueSentence:
     truth = {}
-    for part in filter(None, (part.strip() for part in (row["truth"] or "").split(";"))):
-        kind, _, value = (piece.strip() for piece in part.partition("="))
+    for item in filter(None, (item.strip() for item in (row["truth"] or "").split(";"))):
+        kind, _, value = (piece.strip() for piece in item.partition("="))
         if kind not in KINDS or not value:
             raise DataSetError(
-                f"{path.name}: {part!r} is no kind with its value. Kinds are {', '.join(KINDS)}."
+                f"{path.name}: {item!r} is no kind with its value. Kinds are {', '.join(KINDS)}."
             )
-        truth[kind] = _even(value)
+        truth[kind] = _canonical(value)
     return TrueSentence(row["half"], row["text"].replace("\\n", "\n"), truth)
 
 
@@ -176,15 +190,24 @@ def score_echo_text(
 
     Parameters
     ----------
+    sentences : sequence of TrueSentence
+    half : str
+        Which of them count.
     read : callable
-        Without it, the rules.
+        Gives what a text says; without it, the rules.
+    progress : Progress, optional
+        Counts sentences.
+
+    Returns
+    -------
+    EchoTextReport
     """
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in (*KINDS, "all")}
     failures = []
     chosen = [sentence for sentence in sentences if sentence.half == half]
     for done, sentence in enumerate(chosen):
         progress(done, len(chosen))
-        said = said_of(read(sentence.text))
+        said = readings_of(read(sentence.text))
         for kind in said.keys() | sentence.truth.keys():
             one, other = said.get(kind), sentence.truth.get(kind)
             if one == other:
@@ -195,7 +218,7 @@ def score_echo_text(
                 counts[kind][outcome] += 1
                 counts["all"][outcome] += 1
         if said != dict(sentence.truth):
-            failures.append((sentence.text, _told(sentence.truth), _told(said)))
+            failures.append((sentence.text, _in_words(sentence.truth), _in_words(said)))
     return EchoTextReport(
         half,
         len(chosen),
@@ -208,16 +231,16 @@ def score_echo_text(
     )
 
 
-def said_of(found: EchoFindings) -> dict[str, str]:
-    """What was found, as a `TrueSentence` has it."""
-    said: dict[str, str] = {}
-    if found.lvef is not None:
-        kind, value = _lvef(found.lvef)
-        said[kind] = value
-    if found.lvef_past is not None and found.lvef_past.pct is not None:
-        said["lvef_past_pct"] = f"{found.lvef_past.pct:g}"
-    said |= {name: _finding(one) for name, one in found.findings.items()}
-    return said | {name: f"{value:g}" for name, value in found.measures.items()}
+def readings_of(echo: EchoFindings) -> dict[str, str]:
+    """What was read, by kind and in the words of `TrueSentence`."""
+    readings: dict[str, str] = {}
+    if echo.lvef is not None:
+        kind, value = _lvef(echo.lvef)
+        readings[kind] = value
+    if echo.lvef_past is not None and echo.lvef_past.pct is not None:
+        readings["lvef_past_pct"] = f"{echo.lvef_past.pct:g}"
+    readings |= {name: _finding(one) for name, one in echo.findings.items()}
+    return readings | {name: f"{value:g}" for name, value in echo.measures.items()}
 
 
 def _lvef(one: Lvef) -> tuple[str, str]:
@@ -229,15 +252,15 @@ def _finding(one: Finding) -> str:
     return one.grade if one.certain else "possible"
 
 
-def _even(value: str) -> str:
+def _canonical(value: str) -> str:
     try:
         return f"{float(value):g}"
     except ValueError:
         return value
 
 
-def _told(said: Mapping[str, str]) -> str:
-    return ", ".join(f"{kind} {value}".replace("_", " ") for kind, value in sorted(said.items()))
+def _in_words(by_kind: Mapping[str, str]) -> str:
+    return ", ".join(f"{kind} {value}".replace("_", " ") for kind, value in sorted(by_kind.items()))
 
 
 def _percent(share: float | None) -> str:

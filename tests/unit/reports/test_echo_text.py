@@ -13,7 +13,7 @@ from echoing_core.errors import DataSetError
 from echoing_core.evaluate.echo_text import (
     TrueSentence,
     read_sentences,
-    said_of,
+    readings_of,
     score_echo_text,
 )
 from echoing_core.reports.echo_text.reading import FINDINGS, echo_findings
@@ -150,7 +150,7 @@ def test_score_counts_a_wrong_value_twice() -> None:
 
 
 def test_what_is_said_uses_only_known_kinds() -> None:
-    assert set(said_of(echo_findings("Mild MR. EF 30-35%. FS 20%."))) == {
+    assert set(readings_of(echo_findings("Mild MR. EF 30-35%. FS 20%."))) == {
         "mitral_regurgitation",
         "lvef_range",
         "fractional_shortening_pct",
