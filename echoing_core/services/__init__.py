@@ -10,10 +10,8 @@ from echoing_core.errors import CheckpointError, EchoingError
 from echoing_core.export.batch_table import (
     BatchFailure,
     BatchRow,
-    batch_columns,
     batch_csv,
     batch_parquet,
-    failure_kind,
 )
 from echoing_core.export.document import (
     AnswerSection,

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from echoing_core.errors import EchoingError
+from echoing_core.export.batch_table import BatchFailure, BatchResult, BatchRow
+from echoing_core.io.many import BatchItem
 from echoing_core.io.sources import SourceFile
 from echoing_core.progress import SILENT, Progress
-from echoing_core.records import Answer, BoolArray, WindowTrack
+from echoing_core.records import BoolArray, WindowTrack
 from echoing_core.services.asking import EncodedQuestion, as_prompt_sets, encode_question
-from echoing_core.services.batch_files import BatchItem, folder_items, group_files
 from echoing_core.services.explaining import ExplainJob
 from echoing_core.services.models import Model
 from echoing_core.services.windows import extreme_windows, most_sure_window, window_reasons
@@ -26,16 +27,6 @@ from echoing_core.signals.heart_beats import heart_beats
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
 from echoing_core.uncertainty.intervals import UNSURE_PERCENTILE
 from echoing_core.zeroshot.prompts import PromptSet
-
-__all__ = [
-    "BatchFailure",
-    "BatchItem",
-    "BatchJob",
-    "BatchRow",
-    "batch",
-    "folder_items",
-    "group_files",
-]
 
 logger = logging.getLogger(__name__)
 
@@ -52,83 +43,6 @@ _UNEXPECTED = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class BatchRow:
-    """What the model says of one recording.
-
-    Attributes
-    ----------
-    name : str
-        As in `BatchItem`.
-    item : BatchItem
-        To read it again.
-    file_format : str
-    simulated : bool
-    duration_s, fs_hz : float
-    measured, derived, missing : tuple of str
-        Leads.
-    n_windows : int
-    best_start_s : float
-        Start of the window with the lowest sigma^2; rate and answers are of this one.
-    best_percentile, median_percentile : float
-        Of sigma^2 in the reference cohort.
-    unsure_share : float
-        Share of the windows that hold signal at `UNSURE_PERCENTILE` or above, 0..1.
-    reason : str
-        What the least sure window is unsure of.
-    heart_rate_bpm : float or None
-        None where no beats can be told.
-    answers : tuple of Answer
-    cautions : tuple of str
-        Why the model should not be believed on this recording as a whole.
-    seconds : float
-        That it took.
-    """
-
-    name: str
-    item: BatchItem
-    file_format: str
-    simulated: bool
-    duration_s: float
-    fs_hz: float
-    measured: tuple[str, ...]
-    derived: tuple[str, ...]
-    missing: tuple[str, ...]
-    n_windows: int
-    best_start_s: float
-    best_percentile: float
-    median_percentile: float
-    unsure_share: float
-    reason: str
-    heart_rate_bpm: float | None
-    answers: tuple[Answer, ...]
-    cautions: tuple[str, ...]
-    seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class BatchFailure:
-    """A recording of which there is no row, and why.
-
-    Attributes
-    ----------
-    name : str
-    item : BatchItem
-    kind : str
-        Name of the error's class, which holds no text of the file.
-    reason : str
-        A sentence or two; may name files.
-    """
-
-    name: str
-    item: BatchItem
-    kind: str
-    reason: str
-
-
-Result = BatchRow | BatchFailure
-
-
 def batch(
     model: Model,
     recordings: Iterable[BatchItem | str | Path],
@@ -138,7 +52,7 @@ def batch(
     turn: Turn = contextlib.nullcontext,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress = SILENT,
-) -> Iterator[Result]:
+) -> Iterator[BatchResult]:
     """Look at recordings one after another; none stops the rest.
 
     Parameters
@@ -204,7 +118,7 @@ def _at(path: Path) -> BatchItem:
     return BatchItem(path.name, (SourceFile(path.name, size, path=path),))
 
 
-def _results(run: _Run, item: BatchItem) -> Iterator[Result | None]:
+def _results(run: _Run, item: BatchItem) -> Iterator[BatchResult | None]:
     """One result, or those of an archive; None as soon as the batch is to stop."""
     opened: list[tuple[BatchItem, tuple[SourceFile, ...] | None]] = [(item, None)]
     if item.files and item.is_archive:
@@ -222,7 +136,7 @@ def _results(run: _Run, item: BatchItem) -> Iterator[Result | None]:
             return
         inner, files = opened.pop(0)
         try:
-            result: Result | None = _row(run, inner, files)
+            result: BatchResult | None = _row(run, inner, files)
         except Exception as error:  # noqa: BLE001 - one file never stops the rest
             result = _failure(inner, error)
         yield result
@@ -291,7 +205,7 @@ class _Work:
 
     items: list[BatchItem]
     stop: threading.Event = field(default_factory=threading.Event)
-    results: list[Result] = field(default_factory=list)
+    results: list[BatchResult] = field(default_factory=list)
     done: int = 0
     share: float = 0.0
     begun: float = field(default_factory=time.monotonic)
@@ -335,7 +249,7 @@ class BatchJob:
         self._thread.start()
 
     @property
-    def results(self) -> tuple[Result, ...]:
+    def results(self) -> tuple[BatchResult, ...]:
         """What there is so far."""
         return tuple(self._work.results)
 

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from echoing_core import services
 from echoing_core.cli import app
 from echoing_core.errors import ConfigError
+from echoing_core.io import many as files_module
 from echoing_core.progress import Progress
 from echoing_core.services import BatchFailure, BatchJob, BatchRow, Model
-from echoing_core.services import batch_files as files_module
 from tests import broken_uploads as broken
 from tests import ecg_files as made
 from tests.tiny_model import write_tiny_model

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from echoing_core.errors import ConfigError, EchoingError, UnreadableRecordError
-from echoing_core.io import read_recording
+from echoing_core.errors import ConfigError, UnreadableRecordError
+from echoing_core.io.grouping import group_records
 from echoing_core.io.kinds import WFDB_ENDINGS, kind_of
-from echoing_core.io.sources import SourceFile, base_name, file_at, shown
-from echoing_core.io.wfdb.header import MAX_HEADER_BYTES, parse_header
+from echoing_core.io.reading import read_recording
+from echoing_core.io.sources import SourceFile, base_name, file_at
 from echoing_core.io.zipped import unzip
 from echoing_core.records import Recording
 
@@ -82,7 +82,7 @@ class BatchItem:
         ]
 
     def read(self, unpacked: Sequence[SourceFile] | None = None) -> Recording:
-        """Read it, as `read_recording` does.
+        """Read the recording, as `read_recording` does.
 
         Parameters
         ----------
@@ -92,6 +92,7 @@ class BatchItem:
         Raises
         ------
         RecordError
+            The files hold no recording that can be read.
         """
         if self.refusal:
             raise UnreadableRecordError(self.refusal)
@@ -129,6 +130,16 @@ def folder_items(folder: str | Path) -> tuple[list[BatchItem], int]:
     Links and hidden files are left alone. A text, a picture or a list is no recording and is
     counted only; what has the name of a recording is given to the reader, who says what is wrong.
 
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    items : list of BatchItem
+        In the order of their names.
+    n_others : int
+
     Raises
     ------
     ConfigError
@@ -164,60 +175,9 @@ def _folder(name: str) -> str:
 
 
 def _grouped(placed: Sequence[tuple[str, SourceFile]]) -> list[BatchItem]:
-    items = []
-    for place in sorted({place for place, _ in placed}):
-        prefix = f"{place}/" if place else ""
-        items += [
-            replace(item, name=prefix + item.name)
-            for item in _in_one_folder([file for other, file in placed if other == place])
-        ]
-    return items
-
-
-def _in_one_folder(files: Sequence[SourceFile]) -> list[BatchItem]:
-    by_name: dict[str, SourceFile] = {}
-    items = []
-    for file in files:
-        if file.name.lower() not in by_name:
-            by_name[file.name.lower()] = file
-            continue
-        refusal = f"Another file is called {shown(file.name)} too; give it another name."
-        items.append(BatchItem(file.name, (file,), refusal=refusal))
-    needs = {name: _needed(f, by_name) for name, f in by_name.items() if name.endswith(".hea")}
-    segments = {need for name, wanted in needs.items() for need in wanted if need != name}
-    taken: set[str] = set()
-    for name in needs:
-        if name in segments:
-            continue
-        mine = _with_segments(name, needs) & set(by_name)
-        taken |= mine
-        stem = name.removesuffix(".hea")
-        # Annotations and lists beside a record; an EDF of the same name is one of its own.
-        taken |= {n for n in by_name if n.startswith(f"{stem}.") and kind_of(by_name[n]) is None}
-        title = by_name[name].name[: len(stem)]
-        items.append(BatchItem(title, tuple(by_name[n] for n in sorted(mine))))
-    items += [BatchItem(f.name, (f,)) for name, f in by_name.items() if name not in taken]
-    return sorted(items, key=lambda item: item.name.lower())
-
-
-def _needed(header: SourceFile, by_name: dict[str, SourceFile]) -> set[str]:
-    """Files that a header asks for; of a damaged one, those with its name."""
-    name = header.name.lower()
-    try:
-        parsed = parse_header(header.head(MAX_HEADER_BYTES + 1), header.name)
-    except EchoingError:
-        stem = name.removesuffix(".hea")
-        return {n for n in by_name if n.endswith(WFDB_ENDINGS) and n.rsplit(".", 1)[0] == stem}
-    wanted = {signal.file_name.lower() for signal in parsed.signals}
-    wanted |= {f"{segment.name.lower()}.hea" for segment in parsed.segments}
-    return wanted
-
-
-def _with_segments(name: str, needs: dict[str, set[str]]) -> set[str]:
-    """A header, what it asks for, and what that asks for."""
-    found, waiting = {name}, [name]
-    while waiting:
-        for need in needs.get(waiting.pop(), set()) - found:
-            found.add(need)
-            waiting.append(need)
-    return found
+    """Files with the folder that each lies in; those of one folder may belong together."""
+    return [
+        BatchItem(f"{place}/{group.name}" if place else group.name, group.files, (), group.refusal)
+        for place in sorted({place for place, _ in placed})
+        for group in group_records(file for other, file in placed if other == place)
+    ]

@@ -1,4 +1,4 @@
-"""The results of a batch as a table to take away."""
+"""The results of a batch as a table: a row for each recording, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Protocol
 
 from echoing_core.export.track import DISCLAIMER
-from echoing_core.services.batch import BatchFailure, BatchRow, Result
-from echoing_core.services.models import Model
+from echoing_core.io.many import BatchItem
+from echoing_core.records import Answer
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -23,29 +24,120 @@ _KINDS = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class BatchRow:
+    """What the model says of one recording.
+
+    Attributes
+    ----------
+    name : str
+        As in `BatchItem`.
+    item : BatchItem
+        To read it again.
+    file_format : str
+    simulated : bool
+    duration_s, fs_hz : float
+    measured, derived, missing : tuple of str
+        Leads.
+    n_windows : int
+    best_start_s : float
+        Start of the window with the lowest sigma^2; rate and answers are of this one.
+    best_percentile, median_percentile : float
+        Of sigma^2 in the reference cohort.
+    unsure_share : float
+        Share of the windows that hold signal at `UNSURE_PERCENTILE` or above, 0..1.
+    reason : str
+        What the least sure window is unsure of.
+    heart_rate_bpm : float or None
+        None where no beats can be told.
+    answers : tuple of Answer
+    cautions : tuple of str
+        Why the model should not be believed on this recording as a whole.
+    seconds : float
+        That it took.
+    """
+
+    name: str
+    item: BatchItem
+    file_format: str
+    simulated: bool
+    duration_s: float
+    fs_hz: float
+    measured: tuple[str, ...]
+    derived: tuple[str, ...]
+    missing: tuple[str, ...]
+    n_windows: int
+    best_start_s: float
+    best_percentile: float
+    median_percentile: float
+    unsure_share: float
+    reason: str
+    heart_rate_bpm: float | None
+    answers: tuple[Answer, ...]
+    cautions: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class BatchFailure:
+    """A recording of which there is no row, and why.
+
+    Attributes
+    ----------
+    name : str
+    item : BatchItem
+    kind : str
+        Name of the error's class, which holds no text of the file.
+    reason : str
+        A sentence or two; may name files.
+    """
+
+    name: str
+    item: BatchItem
+    kind: str
+    reason: str
+
+
+BatchResult = BatchRow | BatchFailure
+Cell = str | float | bool | None
+
+
+class NamedModel(Protocol):
+    """What a table says of the model."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def hash(self) -> str: ...
+
+
 def failure_kind(failure: BatchFailure) -> str:
     """Why, in words that hold nothing of the file."""
     return _KINDS.get(failure.kind, "could not be read")
 
 
 def batch_columns(
-    model: Model, results: Sequence[Result], *, names: bool = True
-) -> dict[str, list[Any]]:
+    model: NamedModel, results: Sequence[BatchResult], *, names: bool = True
+) -> dict[str, list[Cell]]:
     """One value for each recording, failures included; None where there is none.
 
     Parameters
     ----------
+    model : Model
+        That the results are of.
+    results : sequence of BatchRow or BatchFailure
     names : bool
         Without, recordings are numbered as they came and reasons hold no name of a file.
     """
-    columns: dict[str, list[Any]] = {
+    columns: dict[str, list[Cell]] = {
         "recording": [r.name if names else f"recording {i}" for i, r in enumerate(results, 1)],
         "status": ["failed" if isinstance(r, BatchFailure) else "read" for r in results],
         "failure": [_failure(r, names) for r in results],
     }
     rows = [r if isinstance(r, BatchRow) else None for r in results]
 
-    def add(name: str, values: Iterable[Any]) -> None:
+    def add(name: str, values: Iterable[Cell]) -> None:
         columns[name] = list(values)
 
     add("simulated", (r and r.simulated for r in rows))
@@ -64,11 +156,11 @@ def batch_columns(
     rates = [None if r is None else r.heart_rate_bpm for r in rows]
     add("heart_rate_bpm", (None if rate is None else round(rate, 1) for rate in rates))
     questions = next((r.answers for r in rows if r is not None), ())
-    seen: set[str] = set()
-    for i, asked in enumerate(questions):
-        stem = _stem(asked.question)
-        stem = stem if stem not in seen else f"{stem}_{i + 1}"
-        seen.add(stem)
+    stems: set[str] = set()
+    for i, first in enumerate(questions):
+        stem = _stem(first.question)
+        stem = stem if stem not in stems else f"{stem}_{i + 1}"
+        stems.add(stem)
         answers = [None if r is None else r.answers[i] for r in rows]
         add(f"{stem}_question", (a and a.question for a in answers))
         add(f"{stem}_probability", (a and round(a.probability, 4) for a in answers))
@@ -80,7 +172,7 @@ def batch_columns(
     return columns
 
 
-def batch_csv(model: Model, results: Sequence[Result], *, names: bool = True) -> str:
+def batch_csv(model: NamedModel, results: Sequence[BatchResult], *, names: bool = True) -> str:
     """`batch_columns` as CSV. What a spreadsheet would take for a formula begins with ``'``."""
     columns = batch_columns(model, results, names=names)
     out = io.StringIO()
@@ -91,7 +183,9 @@ def batch_csv(model: Model, results: Sequence[Result], *, names: bool = True) ->
     return out.getvalue()
 
 
-def batch_parquet(model: Model, results: Sequence[Result], *, names: bool = True) -> bytes:
+def batch_parquet(
+    model: NamedModel, results: Sequence[BatchResult], *, names: bool = True
+) -> bytes:
     """`batch_columns` as a Parquet file whose metadata say what made it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -103,7 +197,7 @@ def batch_parquet(model: Model, results: Sequence[Result], *, names: bool = True
     return out.getvalue()
 
 
-def _failure(result: Result, names: bool) -> str | None:
+def _failure(result: BatchResult, names: bool) -> str | None:
     if isinstance(result, BatchRow):
         return None
     return result.reason if names else failure_kind(result)
@@ -114,7 +208,7 @@ def _stem(question: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", words).strip("_") or "question"
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: Cell) -> Cell:
     if isinstance(value, str) and value.startswith(_FORMULA):
         return f"'{value}"
     return "" if value is None else value
