@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from echoing_core.artifacts import replacing_folder, sha256_of_file, write_text_atomically
 from echoing_core.config import to_mapping
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 Log = Callable[[int, Mapping[str, float]], None]
 """Called with the number of the step, from 0, and its figures."""
 
-Validate = Callable[[nn.Module, int], Mapping[str, float]]
+Validate = Callable[[Encoder, int], Mapping[str, float]]
 """Called with the encoder in evaluation mode and the number of steps done."""
 
 _STATES_KEPT = 2

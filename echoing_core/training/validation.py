@@ -6,25 +6,27 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from torch import nn
 
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch, encode_texts
-from echoing_core.metrics.distances import cosine, csd
+from echoing_core.embed.questions import question_margins
 from echoing_core.metrics.scores import (
+    COSINE,
+    CSD,
+    EXACT_PAIR,
+    SAME_TEXT,
     auroc,
     balanced_accuracy,
-    pair_ranks,
     recall_at_k,
-    same_text_ranks,
+    text_to_ecg_ranks,
 )
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.models.encoders import Encoder
 from echoing_core.training.augmentation import disturb
-from echoing_core.zeroshot import closed_form
 from echoing_core.zeroshot.prompts import PromptSet
 
-_MOST = 1000
-_DISTURBED = 200
+_MAX_ECGS = 1000
+_MAX_DISTURBED = 200
 
 
 class Validation:
@@ -45,36 +47,44 @@ class Validation:
     ) -> None:
         rng = np.random.default_rng(0)
         chosen = np.zeros(len(studies), dtype=np.bool_)
-        chosen[rng.permutation(len(studies))[:_MOST]] = True
+        chosen[rng.permutation(len(studies))[:_MAX_ECGS]] = True
         self.studies = studies.where(chosen)
         self.checkpoint = checkpoint
         self.prompts = [p for p in prompts if f"label_{p.label}" in self.studies.label_columns]
-        few = self.studies.signal_mv[:_DISTURBED]
+        first = self.studies.signal_mv[:_MAX_DISTURBED]
         # One severity in the middle, and the same faults every time, so that steps compare.
-        self._disturbed = np.stack([disturb(np.asarray(window), rng, 0.5) for window in few])
+        self._disturbed = np.stack([disturb(np.asarray(window), rng, 0.5) for window in first])
 
-    def __call__(self, encoder: nn.Module, step: int) -> dict[str, float]:
-        """Figures by name; a question is ``<label> BA`` and ``<label> AUROC``."""
-        model = dataclasses.replace(self.checkpoint, encoder=encoder)  # type: ignore[arg-type]
+    def __call__(self, encoder: Encoder, step: int) -> dict[str, float]:
+        """Measure an encoder in evaluation mode.
+
+        Parameters
+        ----------
+        encoder : nn.Module
+        step : int
+            Not read: the figures of all steps are on the same ECGs.
+
+        Returns
+        -------
+        dict
+            Figures by name; a question is ``<label> BA`` and ``<label> AUROC``.
+        """
+        model = dataclasses.replace(self.checkpoint, encoder=encoder)
         studies = self.studies
         ecg = encode_batch(model.encoder.ecg, model.scaler, studies.signal_mv, studies.valid)
         reports = [str(text) for text in studies.table["report"]]
         text = encode_texts(model, reports)
         figures: dict[str, float] = {}
-        for name, distance in (
-            ("csd", csd(text.mu, text.log_var, ecg.mu, ecg.log_var)),
-            ("cosine", 1.0 - cosine(text.mu, ecg.mu)),
-        ):
-            same = same_text_ranks(distance, reports, reports)
-            figures[f"R@10 same text {name}"] = recall_at_k(same, 10)
-            figures[f"R@10 pair {name}"] = recall_at_k(pair_ranks(distance), 10)
+        for order in (CSD, COSINE):
+            for hit, name in ((SAME_TEXT, "same text"), (EXACT_PAIR, "pair")):
+                ranks = text_to_ecg_ranks(text, ecg, reports, order=order, hit=hit)
+                figures[f"R@10 {name} {order}"] = recall_at_k(ranks, 10)
         for item in self.prompts:
             truth = studies.table[f"label_{item.label}"].to_numpy(dtype=np.float64)
             known = np.isfinite(truth)
             if len(set(truth[known])) < 2:
                 continue
-            yes, no = (encode_texts(model, side) for side in (item.positive, item.negative))
-            margin = closed_form.margins(ecg, yes, no)[0]
+            margin, _ = question_margins(model, ecg, item)
             figures[f"{item.label} AUROC"] = auroc(truth[known], margin[known])
             figures[f"{item.label} BA"] = balanced_accuracy(truth[known] > 0, margin[known] > 0)
         n = len(self._disturbed)
