@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from echoing_core.io import read_recording
-from echoing_core.records import LEADS
 from echoing_core.signals.filters import bandpass
-from echoing_core.signals.leads import EIGHT_LEADS, KORS, generalised_inverse, reorder
+from echoing_core.signals.leads import EIGHT_LEADS, KORS, generalised_inverse
 
 MAX_AMPLITUDE_MV = 5.0
 LAST_FOLD = 8
@@ -34,9 +33,7 @@ def lead_covariance(folder: Path) -> tuple[np.ndarray, int, int]:
         if not header.exists():
             continue
         recording = read_recording(header)
-        eight = reorder(
-            reorder(recording.signal_mv, recording.lead_names, LEADS), LEADS, EIGHT_LEADS
-        )
+        eight = recording.signal_mv[[recording.lead_names.index(lead) for lead in EIGHT_LEADS]]
         x = bandpass(eight, recording.fs_hz)
         if np.abs(x).max() > MAX_AMPLITUDE_MV:
             n_left_out += 1

@@ -20,14 +20,19 @@ from echoing_core.io import read_recording
 from echoing_core.records import FRANK_LEADS, LEADS, Recording, StandardEcg
 from echoing_core.signals import standardise
 from echoing_core.signals.filters import bandpass, fill_gaps
-from echoing_core.signals.leads import EIGHT_LEADS, KORS, VCG_METHODS, reorder
+from echoing_core.signals.leads import EIGHT_LEADS, KORS, VCG_METHODS
+
+
+def rows_of(recording: Recording, names: tuple[str, ...]) -> np.ndarray:
+    """Leads by name, shape (n_names, n_times), mV."""
+    return recording.signal_mv[[recording.lead_names.index(name) for name in names]]
 
 
 def frank_only(recording: Recording) -> Recording:
     """The same recording with X, Y, Z alone."""
     return replace(
         recording,
-        signal_mv=reorder(recording.signal_mv, recording.lead_names, FRANK_LEADS),
+        signal_mv=rows_of(recording, FRANK_LEADS),
         lead_names=FRANK_LEADS,
         source_names=(),
     )
@@ -49,7 +54,7 @@ def kors_check(recording: Recording) -> np.ndarray:
     """Correlation of Kors's X, Y, Z with the measured ones, shape (3,)."""
 
     def filtered(names: tuple[str, ...]) -> np.ndarray:
-        rows = reorder(recording.signal_mv, recording.lead_names, names)
+        rows = rows_of(recording, names)
         return bandpass(np.stack([fill_gaps(r, recording.fs_hz) for r in rows]), recording.fs_hz)
 
     made, measured = KORS @ filtered(EIGHT_LEADS), filtered(FRANK_LEADS)

@@ -23,6 +23,7 @@ from echoing_core.models.variance_head import HOP
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, BoolArray, GaussianEmbedding, StandardEcg
 from echoing_core.signals.scaling import LeadScaler
+from echoing_core.signals.windows import cut_windows
 
 # One pass is cut into stretches of about five minutes so that the early maps of a 24-hour
 # Holter never have to be in memory together. Stretches overlap by what a window needs.
@@ -239,11 +240,7 @@ def encode_dense_terms(
 def _cut_in_batches(ecg: StandardEcg, starts: npt.NDArray[np.int64], size: int) -> Iterator[Batch]:
     """Windows cut out of a recording, each batch when it is its turn."""
     for first in range(0, len(starts), size):
-        cuts = [slice(start, start + WINDOW_N) for start in starts[first : first + size].tolist()]
-        yield (
-            np.stack([ecg.signal_mv[:, cut] for cut in cuts]),
-            np.stack([ecg.valid[:, cut] for cut in cuts]),
-        )
+        yield cut_windows(ecg, starts[first : first + size])
 
 
 def _encode_batches(

@@ -20,7 +20,7 @@ from echoing_core.records import (
 from echoing_core.services.explaining import as_standard_ecg, explain
 from echoing_core.services.models import Model
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
-from echoing_core.signals.windows import WINDOW_N
+from echoing_core.signals.windows import WINDOW_N, cut_windows
 from echoing_core.uncertainty.fusion import Fused, fuse
 from echoing_core.uncertainty.intervals import (
     UNSURE_PERCENTILE,
@@ -178,8 +178,7 @@ def window_reasons(
     if not len(indices):
         return {}
     cuts = [round(float(track.start_s[i]) * ecg.fs_hz) for i in indices]
-    signal_mv = np.array([ecg.signal_mv[:, cut : cut + WINDOW_N] for cut in cuts])
-    valid = np.array([ecg.valid[:, cut : cut + WINDOW_N] for cut in cuts])
+    signal_mv, valid = cut_windows(ecg, cuts)
     novelty = track.novelty
     if novelty is None:
         return {

@@ -1,4 +1,6 @@
-"""Band-pass filter and gaps: zero phase, over the whole recording, lead by lead.
+"""From any sampling rate to 0.5-40 Hz at 100 Hz: gaps, band-pass filter, resampling.
+
+All of it goes over the whole recording, lead by lead.
 
 A zero-phase filter spreads one NaN over a whole lead. So gaps are bridged before filtering
 and masked afterwards, with a small guard, because what lies beside a gap was filtered
@@ -8,6 +10,7 @@ together with invented samples.
 from __future__ import annotations
 
 import functools
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -35,11 +38,26 @@ ANCHOR_S = 0.4
 GUARD_S = 0.1
 """Largest margin masked on each side of a gap; a short gap gets a margin of its own length."""
 
+KAISER_BETA = 5.0
+
+MAX_DRIFT_SAMPLES = 0.05
+"""How far the clock of a resampled recording may be off at its end, in output samples."""
+
+_DENOMINATORS = (1_000, 10_000, 100_000, 1_000_000)
+
 
 def band_hz(target_hz: float = STANDARD_FS_HZ) -> tuple[float, float]:
     """Pass band in Hz for signals that will be resampled to ``target_hz``.
 
     The upper edge stays below the new Nyquist frequency: min(40, 0.45 target).
+
+    Parameters
+    ----------
+    target_hz : float
+
+    Returns
+    -------
+    low_hz, high_hz : float
     """
     return LOW_HZ, min(HIGH_HZ, 0.45 * target_hz)
 
@@ -54,6 +72,11 @@ def _sections(fs_hz: float, low_hz: float, high_hz: float) -> npt.NDArray[np.flo
 
 def check_fs(fs_hz: float) -> None:
     """Refuse sampling rates from which 0.5-40 Hz cannot be had.
+
+    Parameters
+    ----------
+    fs_hz : float
+        Sampling rate in Hz.
 
     Raises
     ------
@@ -202,7 +225,71 @@ def valid_after_resampling(
     guard_s = np.clip((stops - starts) / fs_hz, 1.0 / out_hz, GUARD_S)
     first = np.floor((starts / fs_hz - guard_s) * out_hz).astype(np.intp)
     last = np.ceil(((stops - 1) / fs_hz + guard_s) * out_hz).astype(np.intp)
+    # Running sum of +1 where a gap begins and -1 behind its end: 0 where no gap reaches.
     depth = np.zeros(n_out + 1, dtype=np.int32)
     np.add.at(depth, np.clip(first, 0, n_out), 1)
     np.add.at(depth, np.clip(last + 1, 0, n_out), -1)
     return np.asarray(np.cumsum(depth[:-1]) == 0)
+
+
+def resampling_ratio(
+    fs_hz: float, target_hz: float = STANDARD_FS_HZ, *, n_times: int = 17_280_000
+) -> Fraction:
+    """Ratio up/down that turns ``fs_hz`` into ``target_hz``.
+
+    The simplest ratio that stays within `MAX_DRIFT_SAMPLES` at the end of ``n_times``
+    samples: 100/257 for 257 Hz, 10000/36001 for 360.01 Hz. Very fine ratios need very long
+    filters, so the denominator is at most a million.
+
+    Parameters
+    ----------
+    fs_hz, target_hz : float
+        Old and new rate in Hz, both positive.
+    n_times : int
+        Number of samples at ``fs_hz``; the default is 24 hours at 200 Hz.
+
+    Returns
+    -------
+    Fraction
+    """
+    # A float such as 360.01 is not 36001/100 exactly; to a millionth of a hertz it is.
+    exact = Fraction(target_hz).limit_denominator(10**6) / Fraction(fs_hz).limit_denominator(10**6)
+    allowed = MAX_DRIFT_SAMPLES / max(1, n_times)
+    for denominator in _DENOMINATORS:
+        ratio = exact.limit_denominator(denominator)
+        if ratio > 0 and abs(ratio - exact) <= allowed:
+            return ratio
+    return ratio
+
+
+def resampled_length(n_times: int, ratio: Fraction) -> int:
+    """Number of samples after resampling: ceil(n_times * ratio)."""
+    return -(-n_times * ratio.numerator // ratio.denominator)
+
+
+def resample(signal_mv: FloatArray, ratio: Fraction) -> npt.NDArray[np.float64]:
+    """Resample along the last axis by polyphase filtering (Kaiser window, beta 5).
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (..., n_times)
+        Finite values in mV, already band-limited below half the new rate.
+    ratio : Fraction
+        New rate over old rate (`resampling_ratio`). A ratio of 1 leaves the values untouched.
+
+    Returns
+    -------
+    ndarray, shape (..., ceil(n_times * ratio)), float64
+    """
+    if ratio == 1:
+        return np.asarray(signal_mv, dtype=np.float64)
+    resampled = scipy.signal.resample_poly(
+        np.asarray(signal_mv, dtype=np.float64),
+        ratio.numerator,
+        ratio.denominator,
+        axis=-1,
+        window=("kaiser", KAISER_BETA),
+        # The lead's median continues it at both ends, so an offset makes no step there.
+        padtype="median",
+    )
+    return np.asarray(resampled, dtype=np.float64)

@@ -33,7 +33,7 @@ import numpy.typing as npt
 import scipy  # its parts load when they are used, after the first page
 
 from echoing_core.records import STANDARD_FS_HZ, WINDOW_S, BoolArray, FloatArray, StandardEcg
-from echoing_core.signals.quality import MIN_BEATS
+from echoing_core.signals.quality import MIN_BEATS, cut_beats
 
 F64 = npt.NDArray[np.float64]
 
@@ -93,11 +93,16 @@ def heart_beats(ecg: StandardEcg, start_s: float, length_s: float = WINDOW_S) ->
     ecg : StandardEcg
     start_s, length_s : float
         The stretch in seconds.
+
+    Returns
+    -------
+    HeartBeats
     """
     begin = round(start_s * ecg.fs_hz)
     end = min(begin + round(length_s * ecg.fs_hz), ecg.n_times)
     first = max(begin - round(CONTEXT_S * ecg.fs_hz), 0)
     last = min(end + round(CONTEXT_S * ecg.fs_hz), ecg.n_times)
+    # A lead that was not recorded has no level of its own to be scaled by.
     there = np.array([origin != "missing" for origin in ecg.lead_origin])
     signal_mv, valid = ecg.signal_mv[there, first:last], ecg.valid[there, first:last]
     recorded = np.asarray(valid.any(axis=0))[begin - first : end - first]
@@ -128,12 +133,11 @@ def heart_beats(ecg: StandardEcg, start_s: float, length_s: float = WINDOW_S) ->
 def _likeness(band: F64, beats: npt.NDArray[np.intp], fs_hz: float) -> float:
     """Whether beats come in kinds: of noise, no two pieces are alike."""
     before, after = round(_BEFORE_S * fs_hz), round(_AFTER_S * fs_hz)
-    whole = beats[(beats >= before) & (beats + after <= band.shape[1])]
-    if whole.size < MIN_BEATS:
+    cuts = cut_beats(band, beats, before, after)
+    if cuts.shape[1] < MIN_BEATS:
         return 0.0
     best = 0.0
-    for lead in band:
-        cut = lead[whole[:, np.newaxis] + np.arange(-before, after)]
+    for cut in cuts:
         cut = cut - cut.mean(axis=1, keepdims=True)
         cut /= np.maximum(np.sqrt((cut**2).sum(axis=1, keepdims=True)), 1e-9)
         alike = cut @ cut.T
@@ -185,8 +189,7 @@ def find_heart_beats(signal_mv: FloatArray, valid: BoolArray, fs_hz: float = STA
     energy, weight = _energy(band, np.asarray(valid, dtype=np.bool_), fs_hz)
     if not weight.any():
         return np.empty(0)
-    found = _accept(energy, fs_hz)
-    return _peaks(band, weight, found, fs_hz)
+    return _peaks(band, weight, _accept(energy, fs_hz), fs_hz)
 
 
 def _band(x: F64, fs_hz: float) -> F64:
@@ -200,6 +203,7 @@ def _energy(band: F64, valid: BoolArray, fs_hz: float) -> tuple[F64, F64]:
     # A filter rings where a gap begins and ends.
     near_gap = scipy.ndimage.binary_dilation(~valid, np.ones((1, max(3, round(0.1 * fs_hz)))))
     slope[near_gap] = 0.0
+    # Each lead on its own scale: a tall lead must not outvote a small one.
     level = np.stack([_level(row, fs_hz) for row in slope])
     typical = np.quantile(level, 0.75, axis=1)  # so that a lead may be off half of the time
     alive = typical > 0.2  # mV/s; the smallest QRS anyone can see is steeper
@@ -254,6 +258,7 @@ def _look_again(
     if len(taken) < 3:
         return taken
     rr = np.diff(taken)
+    # Against the rhythm around it, not the whole recording: rates change.
     usual = scipy.ndimage.median_filter(rr, 9, mode="nearest")
     added = []
     for i in np.flatnonzero(rr > _OVERDUE * usual).tolist():
@@ -264,17 +269,17 @@ def _look_again(
     return np.sort(np.concatenate([taken, np.array(added, dtype=np.intp)]))
 
 
-def _peaks(band: F64, weight: F64, found: npt.NDArray[np.intp], fs_hz: float) -> F64:
+def _peaks(band: F64, weight: F64, beats: npt.NDArray[np.intp], fs_hz: float) -> F64:
     """The R (or S) peak of each beat in the lead that shows it best, between samples.
 
     One lead and one direction for all beats, so that intervals compare like with like. A beat
     that hardly shows there, as an ectopic one of the other direction, is placed where all leads
     together are largest.
     """
-    if not found.size:
+    if not beats.size:
         return np.empty(0)
     reach = round(_PEAK_S * fs_hz)
-    around = np.clip(found[:, np.newaxis] + np.arange(-reach, reach + 1), 0, band.shape[1] - 1)
+    around = np.clip(beats[:, np.newaxis] + np.arange(-reach, reach + 1), 0, band.shape[1] - 1)
     near = band[:, around]  # (n_leads, n_beats, n_samples)
     up, down = np.median(near.max(axis=2), axis=1), np.median(-near.min(axis=2), axis=1)
     lead = int(np.argmax(weight * np.maximum(up, down)))

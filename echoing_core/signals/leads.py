@@ -24,20 +24,18 @@ Kors et al. 1990, Eur Heart J 11:1083 (8 leads to XYZ). Dower et al. 1980, Clin 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.errors import ConfigError, MissingLeadError
-from echoing_core.records import FRANK_LEADS, LEADS, FloatArray
+from echoing_core.errors import ConfigError
+from echoing_core.records import LEADS, FloatArray
 
 EIGHT_LEADS: tuple[str, ...] = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 """The independent leads, in the order of all matrices here."""
 
 LIMB_LEADS: tuple[str, ...] = LEADS[:6]
-
-CHEST_LEADS: tuple[str, ...] = LEADS[6:]
 
 
 def _constant(rows: Sequence[Sequence[float]]) -> npt.NDArray[np.float64]:
@@ -98,6 +96,17 @@ def generalised_inverse(
     Without a covariance the Moore-Penrose inverse (smallest leads); with the covariance C of
     the leads, C K^T (K C K^T)^-1: the best linear guess of leads whose VCG is given exactly
     (generalised least squares).
+
+    Parameters
+    ----------
+    forward : ndarray, shape (3, 8)
+        K, from 8 leads to X, Y, Z.
+    covariance : ndarray, shape (8, 8), optional
+        C, mean of x x^T of the leads.
+
+    Returns
+    -------
+    ndarray, shape (8, 3)
     """
     c = np.eye(forward.shape[1]) if covariance is None else covariance
     return np.asarray(c @ forward.T @ np.linalg.inv(forward @ c @ forward.T), dtype=np.float64)
@@ -136,7 +145,17 @@ _LIMB_FROM_I_II: dict[str, tuple[float, float]] = {
 
 
 def vcg_matrix(method: str = DEFAULT_VCG_METHOD) -> npt.NDArray[np.float64]:
-    """Matrix from X, Y, Z to the 12 leads in the order of `LEADS`, shape (12, 3).
+    """Matrix from X, Y, Z to the 12 leads, for ``vcg_matrix(method) @ xyz_mv``.
+
+    Parameters
+    ----------
+    method : str
+        A key of `VCG_METHODS`; see the module's description.
+
+    Returns
+    -------
+    ndarray, shape (12, 3)
+        In the order of `LEADS`. III = II - I and aVR + aVL + aVF = 0 hold by construction.
 
     Raises
     ------
@@ -153,37 +172,23 @@ def vcg_matrix(method: str = DEFAULT_VCG_METHOD) -> npt.NDArray[np.float64]:
     return np.vstack([limb, eight[2:]])
 
 
-def vcg_to_12_lead(xyz: FloatArray, method: str = DEFAULT_VCG_METHOD) -> npt.NDArray[np.float64]:
-    """The 12 leads of a VCG.
-
-    Parameters
-    ----------
-    xyz : ndarray, shape (..., 3, n_times)
-        Frank's X, Y, Z in mV.
-    method : str
-        ``"dower"``, ``"kors_pinv"`` or ``"kors_gls"``; see the module's description.
-
-    Returns
-    -------
-    ndarray, shape (..., 12, n_times)
-        mV, in the order of `LEADS`. III = II - I and aVR + aVL + aVF = 0 hold by construction.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such method.
-    """
-    if xyz.ndim < 2 or xyz.shape[-2] != len(FRANK_LEADS):
-        raise ValueError(f"xyz must have shape (..., 3, n_times), not {xyz.shape}")
-    return np.asarray(vcg_matrix(method) @ xyz, dtype=np.float64)
-
-
 def limb_lead_sources(names: Collection[str]) -> tuple[str, str] | None:
     """The two measured limb leads from which the others are best computed.
 
-    I and II if both are there, else the first pair in the order I, II, III, aVF, aVL, aVR.
-    None with fewer than two limb leads. Any two limb leads determine the other four.
+    Any two limb leads determine the other four.
+
+    Parameters
+    ----------
+    names : collection of str
+        The leads that were measured.
+
+    Returns
+    -------
+    (str, str) or None
+        I and II if both are there, else the first pair in the order I, II, III, aVF, aVL, aVR.
+        None with fewer than two limb leads.
     """
+    # The augmented leads come last: they are smaller, and so noisier once scaled up again.
     order = ("I", "II", "III", "aVF", "aVL", "aVR")
     present = [lead for lead in order if lead in names]
     return next(itertools.combinations(present, 2), None)
@@ -194,6 +199,16 @@ def limb_weights(sources: tuple[str, str]) -> dict[str, tuple[float, float]]:
 
     With sources I and II these are Einthoven's and Goldberger's equations: III = II - I,
     aVR = -(I + II)/2, aVL = I - II/2, aVF = II - I/2.
+
+    Parameters
+    ----------
+    sources : (str, str)
+        From `limb_lead_sources`.
+
+    Returns
+    -------
+    dict of lead to (float, float)
+        The lead is the first weight times the first source plus the second times the second.
     """
     basis = np.array([_LIMB_FROM_I_II[lead] for lead in sources])
     inverse = np.linalg.inv(basis)
@@ -202,65 +217,3 @@ def limb_weights(sources: tuple[str, str]) -> dict[str, tuple[float, float]]:
         first, second = np.array(row) @ inverse
         weights[lead] = (float(first), float(second))
     return weights
-
-
-def limb_leads_from(leads: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """The limb leads that are not given, from two that are.
-
-    Parameters
-    ----------
-    leads : mapping of lead name to ndarray, shape (n_times,)
-        mV. Leads other than limb leads are ignored.
-
-    Returns
-    -------
-    dict of lead name to ndarray
-        Only the limb leads that ``leads`` does not hold.
-
-    Raises
-    ------
-    MissingLeadError
-        If fewer than two limb leads are given.
-    """
-    sources = limb_lead_sources(leads)
-    if sources is None:
-        found = ", ".join(leads) or "no lead"
-        raise MissingLeadError(
-            f"The recording holds {found}; two limb leads are needed to compute the others."
-        )
-    a, b = leads[sources[0]], leads[sources[1]]
-    return {
-        lead: np.asarray(weight_a * a + weight_b * b)
-        for lead, (weight_a, weight_b) in limb_weights(sources).items()
-        if lead not in leads
-    }
-
-
-def reorder(
-    signal_mv: FloatArray, lead_names: Sequence[str], order: Sequence[str] = LEADS
-) -> FloatArray:
-    """Rows in the order asked for, by name.
-
-    Parameters
-    ----------
-    signal_mv : ndarray, shape (n_leads, n_times)
-    lead_names : sequence of str
-        Name of each row, each once.
-    order : sequence of str
-        Names of the rows wanted; further rows are left out.
-
-    Raises
-    ------
-    MissingLeadError
-        If a lead of ``order`` is not there.
-    """
-    if len(lead_names) != signal_mv.shape[0] or len(set(lead_names)) != len(lead_names):
-        raise ValueError(f"lead_names {tuple(lead_names)} do not fit shape {signal_mv.shape}")
-    missing = [lead for lead in order if lead not in lead_names]
-    if missing:
-        raise MissingLeadError(
-            f"The recording has no lead {', '.join(missing)} "
-            f"({len(order) - len(missing)} of {len(order)} found)."
-        )
-    position = {lead: row for row, lead in enumerate(lead_names)}
-    return np.asarray(signal_mv[[position[lead] for lead in order]])

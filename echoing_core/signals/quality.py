@@ -25,7 +25,6 @@ from echoing_core.records import (
     Recording,
     StandardEcg,
 )
-from echoing_core.signals.filters import LOW_HZ, fill_gaps
 from echoing_core.signals.leads import LIMB_LEADS, limb_lead_sources
 from echoing_core.signals.windows import WINDOW_N
 
@@ -103,6 +102,10 @@ def lead_quality(
         Samples known to be at a rail (`rail_samples`).
     fs_hz : float
         Sampling rate in Hz.
+
+    Returns
+    -------
+    LeadQuality
     """
     x = np.asarray(signal_mv, dtype=np.float64)
     if present is None:
@@ -129,7 +132,16 @@ def quality_index(quality: LeadQuality) -> float:
 
     Root mean square of `lead_penalty` over the present leads, so that one useless lead weighs
     more than twelve slightly imperfect ones. Missing leads do not count: not having a lead is
-    not noise. 1 if no lead is present.
+    not noise.
+
+    Parameters
+    ----------
+    quality : LeadQuality
+
+    Returns
+    -------
+    float
+        1 if no lead is present.
     """
     if not quality.present.any():
         return 1.0
@@ -137,10 +149,19 @@ def quality_index(quality: LeadQuality) -> float:
 
 
 def lead_penalty(quality: LeadQuality) -> npt.NDArray[np.float64]:
-    """How bad each lead is, from 0 (clean) to 1 (useless), shape (12,).
+    """How bad each lead is, from 0 (clean) to 1 (useless).
 
     The worst of: share of samples in gaps or flat, share saturated, noise power / (noise power +
     (0.05 mV)^2), and 1 minus the agreement of its beats.
+
+    Parameters
+    ----------
+    quality : LeadQuality
+
+    Returns
+    -------
+    ndarray, shape (12,)
+        Also of leads that are not present, where it means nothing.
     """
     noise_power = quality.noise_mv**2
     penalties = np.stack(
@@ -231,23 +252,6 @@ def rail_samples(recording: Recording, ecg: StandardEcg) -> BoolArray:
     return result
 
 
-def wander_mv(recording: Recording) -> npt.NDArray[np.float64]:
-    """Robust standard deviation of what lies below 0.5 Hz in each raw lead.
-
-    Returns
-    -------
-    ndarray, shape (n_leads,)
-        mV, for every channel of the recording; NaN for one that holds only gaps.
-    """
-    sections = scipy.signal.butter(2, LOW_HZ, btype="lowpass", fs=recording.fs_hz, output="sos")
-    result = np.full(recording.signal_mv.shape[0], np.nan)
-    for row, lead_mv in enumerate(recording.signal_mv):
-        if np.isfinite(lead_mv).any():
-            slow = scipy.signal.sosfiltfilt(sections, fill_gaps(lead_mv, recording.fs_hz))
-            result[row] = _robust_std(slow)
-    return result
-
-
 def find_beats(signal_mv: FloatArray, fs_hz: float = STANDARD_FS_HZ) -> npt.NDArray[np.intp]:
     """Beats, as peaks of the steepness of all leads together.
 
@@ -285,7 +289,7 @@ def find_beats(signal_mv: FloatArray, fs_hz: float = STANDARD_FS_HZ) -> npt.NDAr
 def cut_beats(
     signal_mv: npt.NDArray[FloatT], beats: npt.NDArray[np.intp], before: int, after: int
 ) -> npt.NDArray[FloatT]:
-    """Every whole beat of each lead, shape (n_leads, n_whole, before + after).
+    """Every whole beat of each lead.
 
     Parameters
     ----------
@@ -294,6 +298,10 @@ def cut_beats(
         From `find_beats`; beats cut off by an end of the signal are left out.
     before, after : int
         Samples of a beat.
+
+    Returns
+    -------
+    ndarray, shape (n_leads, n_whole, before + after)
     """
     whole = beats[(beats >= before) & (beats + after <= signal_mv.shape[1])]
     return signal_mv[:, whole[:, np.newaxis] + np.arange(-before, after)]
@@ -354,10 +362,6 @@ def _noise_mv(signal_mv: FloatArray, fs_hz: float) -> npt.NDArray[np.float64]:
         return np.zeros(signal_mv.shape[0])
     seconds = second[:, : second.shape[1] // n * n].reshape(signal_mv.shape[0], -1, n)
     return np.asarray(1.4826 / np.sqrt(6.0) * np.median(seconds, axis=2).mean(axis=1))
-
-
-def _robust_std(values: FloatArray) -> float:
-    return float(1.4826 * np.median(np.abs(values - np.median(values))))
 
 
 def _at_rail(lead_mv: FloatArray, fs_hz: float, n_out: int, out_hz: float) -> BoolArray:

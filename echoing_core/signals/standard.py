@@ -17,7 +17,15 @@ from echoing_core.records import (
     Recording,
     StandardEcg,
 )
-from echoing_core.signals.filters import bandpass, check_fs, fill_gaps, valid_after_resampling
+from echoing_core.signals.filters import (
+    bandpass,
+    check_fs,
+    fill_gaps,
+    resample,
+    resampled_length,
+    resampling_ratio,
+    valid_after_resampling,
+)
 from echoing_core.signals.leads import (
     DEFAULT_VCG_METHOD,
     LIMB_LEADS,
@@ -26,7 +34,6 @@ from echoing_core.signals.leads import (
     limb_weights,
     vcg_matrix,
 )
-from echoing_core.signals.resample import resample, resampled_length, resampling_ratio
 from echoing_core.signals.windows import WINDOW_N
 
 logger = logging.getLogger(__name__)

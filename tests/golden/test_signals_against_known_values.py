@@ -15,7 +15,7 @@ from scipy import signal as scipy_signal
 
 from echoing_core.records import FRANK_LEADS, LEADS, Recording
 from echoing_core.signals import standardise
-from echoing_core.signals.filters import bandpass
+from echoing_core.signals.filters import bandpass, resample, resampled_length, resampling_ratio
 from echoing_core.signals.leads import (
     DOWER,
     KORS,
@@ -24,7 +24,6 @@ from echoing_core.signals.leads import (
     vcg_matrix,
 )
 from echoing_core.signals.quality import lead_quality, quality_index
-from echoing_core.signals.resample import resample, resampled_length, resampling_ratio
 
 # Edenbrandt & Pahlm 1988, over I, II, V1...V6.
 INVERSE_DOWER = np.array(

@@ -8,8 +8,13 @@ from hypothesis import strategies as st
 
 from echoing_core.records import FRANK_LEADS, LEADS, Recording
 from echoing_core.signals import cut_windows, standardise, stride_to_samples, window_starts
-from echoing_core.signals.filters import fill_gaps, valid_after_resampling
-from echoing_core.signals.resample import resample, resampled_length, resampling_ratio
+from echoing_core.signals.filters import (
+    fill_gaps,
+    resample,
+    resampled_length,
+    resampling_ratio,
+    valid_after_resampling,
+)
 
 rates = st.one_of(
     st.sampled_from([100.0, 128.0, 200.0, 250.0, 257.0, 360.0, 500.0, 512.0, 1000.0]),

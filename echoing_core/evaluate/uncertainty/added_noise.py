@@ -35,8 +35,7 @@ from echoing_core.metrics.scores import auroc, spearman
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import STANDARD_FS_HZ, BoolArray, FloatArray
-from echoing_core.signals.filters import bandpass
-from echoing_core.signals.resample import resample, resampling_ratio
+from echoing_core.signals.filters import bandpass, resample, resampling_ratio
 from echoing_core.training.demo import PTBXL_TEST_FOLDS
 
 NOISES = {"BW": "baseline wander", "EM": "electrode motion", "MA": "muscle artefact"}

@@ -134,6 +134,21 @@ def test_rate_and_its_range() -> None:
     assert low < beats.rate_bpm < high
 
 
+def test_the_rate_is_the_mean_and_not_the_median() -> None:
+    # Three short intervals to one long: mean 0.75 s, so 80 a minute; median 0.6 s, which is 100.
+    times_s = 0.4 + np.concatenate([[0.0], np.cumsum(np.tile([0.6, 0.6, 0.6, 1.2], 6))])
+    beats = heart_beats(peaks_ecg(times_s, 19.0), 3.2, 12.4)  # from 3.4 to 15.4 s
+    assert beats.rr_ms.size == 16
+    assert np.median(beats.rr_ms) == pytest.approx(600.0, abs=3.0)
+    assert beats.rate_bpm == pytest.approx(80.0, abs=0.1)
+
+
+def test_a_stretch_holds_the_beats_from_its_start_to_before_its_end() -> None:
+    # Peaks at whole samples: the one at the start belongs to the stretch, the one at its end not.
+    beats = heart_beats(peaks_ecg(np.arange(1.0, 39.0, 1.0), 40.0), 10.0, 8.0)
+    np.testing.assert_allclose(beats.time_s, np.arange(0.0, 8.0), atol=1e-6)
+
+
 def test_no_interval_across_a_gap() -> None:
     ecg = peaks_ecg(np.arange(0.5, 20.0, 0.8), 20.0, gap=(8.0, 10.5))
     beats = heart_beats(ecg, 5.0)

@@ -13,7 +13,6 @@ from echoing_core.signals.quality import (
     lead_quality,
     quality_index,
     rail_samples,
-    wander_mv,
     window_quality_index,
 )
 
@@ -118,17 +117,6 @@ def test_rails_are_found_in_the_raw_recording_and_followed_into_derived_leads() 
     assert not rails[[LEADS.index("I"), LEADS.index("V1")]].any()
     vcg = _raw(signal, ("X", "Y", "Z"))
     assert rail_samples(vcg, standardise(vcg))[:, 400:600].all()
-
-
-def test_wander_is_measured_below_half_a_hertz() -> None:
-    t = np.arange(0, 60, 1 / 500.0)
-    slow, fast = np.sin(2 * np.pi * 0.1 * t), np.sin(2 * np.pi * 5 * t)
-    gaps = np.full_like(t, np.nan)
-    wander = wander_mv(_raw(np.stack([slow, fast, gaps]), ("I", "II", "V1")))
-    # Robust standard deviation of a sine: 1.4826 / sqrt(2).
-    assert wander[0] == pytest.approx(1.4826 / np.sqrt(2), rel=0.05)
-    assert wander[1] < 0.05
-    assert np.isnan(wander[2])
 
 
 def test_windows_point_at_the_noisy_stretch_and_at_a_gap() -> None:

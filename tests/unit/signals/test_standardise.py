@@ -13,7 +13,7 @@ from echoing_core.errors import (
 )
 from echoing_core.records import FRANK_LEADS, LEADS, Recording
 from echoing_core.signals import standardise
-from echoing_core.signals.leads import vcg_to_12_lead
+from echoing_core.signals.leads import vcg_matrix
 
 
 def make(
@@ -103,7 +103,7 @@ def test_frank_leads_become_twelve_derived_ones(method: str, says: str) -> None:
     # The same as converting first and filtering afterwards: both are linear, but for the
     # median with which resampling continues each lead at its ends (a tenth of a second).
     xyz = make(FRANK_LEADS, fs_hz=1000.0).signal_mv
-    first = Recording(vcg_to_12_lead(xyz, method).astype(np.float32), 1000.0, LEADS, "r")
+    first = Recording((vcg_matrix(method) @ xyz).astype(np.float32), 1000.0, LEADS, "r")
     inner = slice(15, -15)
     np.testing.assert_allclose(
         ecg.signal_mv[:, inner], standardise(first).signal_mv[:, inner], atol=1e-5
