@@ -42,6 +42,7 @@ class LinearProbe:
 
         x = mu.astype(np.float64)
         mean, scale = x.mean(axis=0), x.std(axis=0)
+        # A dimension that never varies says nothing, and must not divide by 0.
         scale[scale == 0] = 1.0
         model = LogisticRegression(C=C, class_weight="balanced", max_iter=1000)
         model.fit((x - mean) / scale, labels)
@@ -49,7 +50,16 @@ class LinearProbe:
         return cls(weights, float(model.intercept_[0] - mean @ weights))
 
     def logits(self, ecg: GaussianEmbedding) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the logit of each ECG's Gaussian, shape (n,) each."""
+        """Mean and standard deviation of the logit of each ECG's Gaussian.
+
+        Parameters
+        ----------
+        ecg : GaussianEmbedding, n rows
+
+        Returns
+        -------
+        mean, std : ndarray, shape (n,)
+        """
         mean = ecg.mu.astype(np.float64) @ self.weights + self.bias
         variance = np.exp(ecg.log_var.astype(np.float64)) @ self.weights**2
         return np.asarray(mean), np.asarray(np.sqrt(variance))

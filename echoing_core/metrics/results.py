@@ -198,7 +198,17 @@ def to_records(
 
 
 def estimate_record(estimate: Estimate) -> dict[str, float | None]:
-    """Value and both ends of the interval as JSON holds them, in the unit of the figure."""
+    """Value and both ends of the interval as JSON holds them.
+
+    Parameters
+    ----------
+    estimate : Estimate
+
+    Returns
+    -------
+    dict
+        ``value``, ``low`` and ``high``, in the unit of the figure; None where one is not defined.
+    """
     return {
         "value": json_number(estimate.value),
         "low": json_number(estimate.low),
@@ -212,7 +222,18 @@ def json_number(value: float) -> float | None:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A figure without its interval, or ``"not defined"``."""
+    """A figure without its interval, or ``"not defined"``.
+
+    Parameters
+    ----------
+    value : float
+    digits : int
+        After the point.
+
+    Returns
+    -------
+    str
+    """
     return f"{value:.{digits}f}" if math.isfinite(value) else NOT_DEFINED
 
 
@@ -243,7 +264,17 @@ def with_interval(estimate: Estimate, *, percent: bool = False, signed: bool = F
 
 
 def results_table(results: Sequence[Result]) -> Table:
-    """One row a figure, with interval and sizes; simulated data are marked in the first column."""
+    """One row a figure, with interval and sizes; simulated data are marked in the first column.
+
+    Parameters
+    ----------
+    results : sequence of Result
+
+    Returns
+    -------
+    Table
+        Without a title.
+    """
     rows = []
     for result in results:
         e = result.estimate

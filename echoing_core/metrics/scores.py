@@ -188,7 +188,19 @@ def text_to_ecg_ranks(
 
 
 def recall_at_k(ranks: npt.ArrayLike, k: int) -> float:
-    """Share of queries whose rank is at most k; the ranks come from the functions above."""
+    """Share of queries whose rank is at most k.
+
+    Parameters
+    ----------
+    ranks : array-like of int, shape (n_queries,)
+        Of the functions above; 1 is best.
+    k : int
+        At least 1.
+
+    Returns
+    -------
+    float
+    """
     rank = np.asarray(ranks)
     if rank.ndim != 1 or rank.size == 0:
         raise ValueError(f"recall needs the ranks of at least one query, not {rank.shape}")
@@ -347,7 +359,17 @@ def aurc(
 
 
 def median_split(uncertainty: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """True for the less uncertain half: values up to and including the median."""
+    """True for the less uncertain half: values up to and including the median.
+
+    Parameters
+    ----------
+    uncertainty : array-like, shape (n,)
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        With ties at the median more than half.
+    """
     u = np.asarray(uncertainty, dtype=np.float64)
     if u.ndim != 1 or u.size == 0 or not np.isfinite(u).all():
         raise ValueError("a median split needs a vector of finite uncertainties")
@@ -356,6 +378,10 @@ def median_split(uncertainty: npt.ArrayLike) -> npt.NDArray[np.bool_]:
 
 def spearman(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     """Spearman's rank correlation, ties at their mean rank.
+
+    Parameters
+    ----------
+    a, b : array-like, shape (n,)
 
     Returns
     -------
@@ -369,7 +395,16 @@ def spearman(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
 
 
 def midranks(values: npt.ArrayLike) -> Floats:
-    """Ranks 1..n, equal values sharing the mean of their ranks."""
+    """Ranks 1..n, equal values sharing the mean of their ranks.
+
+    Parameters
+    ----------
+    values : array-like, shape (n,)
+
+    Returns
+    -------
+    ndarray, shape (n,)
+    """
     _, code, count = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
     last = np.cumsum(count)
     return np.asarray((last - (count - 1) / 2.0)[code], dtype=np.float64)

@@ -132,6 +132,12 @@ def intervals(margin: Floats, margin_std: Floats, *, logit_scale: float) -> Floa
     Exact, as the sigmoid is monotone: sigmoid(k (m +- 1.645 s)). The mean of a skewed
     distribution may lie outside it; this happens only with probabilities close to 0 or 1.
 
+    Parameters
+    ----------
+    margin, margin_std : ndarray, shape (...)
+    logit_scale : float
+        k > 0.
+
     Returns
     -------
     ndarray, shape (..., 2)
@@ -144,7 +150,17 @@ def intervals(margin: Floats, margin_std: Floats, *, logit_scale: float) -> Floa
 
 
 def p_margin_positive(margin: Floats, margin_std: Floats) -> Floats:
-    """P(z > 0) = Phi(m / s) for z ~ N(margin, margin_std^2); 0.5 where both are 0."""
+    """P(z > 0) = Phi(m / s) for z ~ N(margin, margin_std^2).
+
+    Parameters
+    ----------
+    margin, margin_std : ndarray, shape (...)
+
+    Returns
+    -------
+    ndarray, shape (...)
+        0.5 where both are 0.
+    """
     from scipy.special import ndtr
 
     m, s = np.asarray(margin, dtype=np.float64), np.asarray(margin_std, dtype=np.float64)
@@ -155,7 +171,18 @@ def p_margin_positive(margin: Floats, margin_std: Floats) -> Floats:
 
 
 def verdict(interval: tuple[float, float]) -> str:
-    """``"yes"``, ``"no"``, or ``"not sure enough"`` when the interval holds 0.5."""
+    """Put an interval of the probability of yes into words.
+
+    Parameters
+    ----------
+    interval : (float, float)
+        Low and high end, 0..1.
+
+    Returns
+    -------
+    {"yes", "no", "not sure enough"}
+        The last when the interval holds 0.5.
+    """
     low, high = interval
     if low > 0.5:
         return "yes"
@@ -185,6 +212,10 @@ def answer(
     logit_scale : float
     unknown_words : sequence of str
         Words of the prompts that the text model never saw.
+
+    Returns
+    -------
+    Answer
 
     Raises
     ------

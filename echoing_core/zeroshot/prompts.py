@@ -72,6 +72,14 @@ class PromptSet:
 def load_prompt_sets(path: str | Path) -> tuple[PromptSet, ...]:
     """Read one YAML file, or every ``*.yaml`` of a folder in the order of their names.
 
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    tuple of PromptSet
+
     Raises
     ------
     ConfigError
@@ -102,7 +110,17 @@ def _refuse_repeated(sets: Sequence[PromptSet]) -> None:
 
 
 def prompt_sets_text(sets: Iterable[PromptSet]) -> str:
-    """The text of a file that `load_prompt_sets` and `parse_prompt_sets` read back."""
+    """Write the text of a file that `load_prompt_sets` and `parse_prompt_sets` read back.
+
+    Parameters
+    ----------
+    sets : iterable of PromptSet
+
+    Returns
+    -------
+    str
+        YAML.
+    """
     entries = []
     for item in sets:
         entry: dict[str, Any] = {key: asdict(item)[key] for key in _KEYS}
@@ -112,17 +130,28 @@ def prompt_sets_text(sets: Iterable[PromptSet]) -> str:
 
 
 def save_prompt_sets(sets: Iterable[PromptSet], path: str | Path) -> None:
-    """Write one YAML file that `load_prompt_sets` reads back, replacing it in one step."""
+    """Write one YAML file that `load_prompt_sets` reads back, replacing it in one step.
+
+    Parameters
+    ----------
+    sets : iterable of PromptSet
+    path : path
+    """
     write_text_atomically(Path(path), prompt_sets_text(sets))
 
 
 def parse_prompt_sets(content: bytes, name: str) -> tuple[PromptSet, ...]:
-    """Prompt sets from the bytes of a file that somebody sent.
+    """Read prompt sets from the bytes of a file that somebody sent.
 
     Parameters
     ----------
+    content : bytes
     name : str
         What to call the file in messages.
+
+    Returns
+    -------
+    tuple of PromptSet
 
     Raises
     ------
@@ -148,6 +177,15 @@ def parse_prompt_sets(content: bytes, name: str) -> tuple[PromptSet, ...]:
 
 def prompt_set_from_text(text: str) -> PromptSet:
     """Make a yes/no question of one free text, for example ``"atrial fibrillation"``.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    PromptSet
+        The text says yes; its negations and a normal ECG say no.
 
     Raises
     ------

@@ -100,7 +100,19 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Method:
-    """One row of Table 5."""
+    """One row of Table 5.
+
+    Attributes
+    ----------
+    key : str
+        As a command line names it.
+    name : str
+        As the table names it.
+    loss : str
+        One of `LossConfig`.
+    with_echo : bool
+        Whether ECGs with an echo are drawn to the teacher's Gaussian, too.
+    """
 
     key: str
     name: str
@@ -267,6 +279,20 @@ def cohort_of(
 
     Train and valid patients are those among the first ``n_patients`` of the cohort; test patients
     those among the first ten times ``n_test_patients``, since one in ten is one.
+
+    Parameters
+    ----------
+    n_patients, n_test_patients, seed : int
+    echo_in_report : float
+        Share of the reports that tell the echocardiogram, too.
+    n_workers : int
+        Processes.
+    progress : Progress, optional
+
+    Returns
+    -------
+    StudySet
+        All splits.
     """
     config = SimulationConfig(echo_in_report=echo_in_report)
 
@@ -294,6 +320,15 @@ def teacher_sides(teacher: EchoTeacher) -> dict[str, tuple[Floats, Floats]]:
 
     An ECG encoder that has learnt to meet the teacher's means can be asked in the teacher's own
     words, and need never have read a report that tells of an echocardiogram.
+
+    Parameters
+    ----------
+    teacher : EchoTeacher
+
+    Returns
+    -------
+    dict of label to (yes, no)
+        Each an ndarray, shape (n_sentences, dim).
     """
     return {
         label: (
@@ -438,13 +473,13 @@ def with_echo(studies: StudySet, share: float) -> list[str]:
 def _only(echo: EchoEmbeddings, wanted: set[str]) -> EchoEmbeddings:
     keep = np.array([study in wanted for study in echo.study_ids], dtype=np.bool_)
 
-    def kept(names: tuple[str, ...]) -> tuple[str, ...]:
+    def chosen(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name for name, k in zip(names, keep, strict=True) if k) if names else ()
 
     return dataclasses.replace(
         echo,
-        study_ids=kept(echo.study_ids),
-        clip_ids=kept(echo.clip_ids),
+        study_ids=chosen(echo.study_ids),
+        clip_ids=chosen(echo.clip_ids),
         mu=echo.mu[keep],
         log_var=echo.log_var[keep],
         n_frames=echo.n_frames[keep],

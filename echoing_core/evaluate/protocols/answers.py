@@ -53,6 +53,15 @@ def is_deterministic(checkpoint: Checkpoint) -> bool:
     """Whether nothing ever taught the model's sigma^2.
 
     The loss ``infonce`` knows means alone; a second stage may have taught the variance after it.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Its training record says so.
+
+    Returns
+    -------
+    bool
     """
     training = checkpoint.training
     config = training.get("config", {})
@@ -91,7 +100,20 @@ def surer(ecg: GaussianEmbedding, logit: Floats, *, by_entropy: bool) -> BoolArr
 def halves_among_known(
     ecg: GaussianEmbedding, logit: Floats, truth: Floats, *, by_entropy: bool
 ) -> BoolArray:
-    """`surer`, with the median taken over the ECGs whose true answer is known; False elsewhere."""
+    """`surer`, with the median taken over the ECGs whose true answer is known.
+
+    Parameters
+    ----------
+    ecg, logit, by_entropy
+        As in `surer`.
+    truth : ndarray, shape (n,)
+        NaN where the answer is not known.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        False where the answer is not known.
+    """
     known = np.isfinite(truth)
     low = np.zeros(len(ecg), dtype=bool)
     low[known] = surer(ecg[known], logit[known], by_entropy=by_entropy)
@@ -100,7 +122,13 @@ def halves_among_known(
 
 @dataclass(frozen=True)
 class Place:
-    """Where figures belong; the fields are those of `Result`."""
+    """Where figures belong.
+
+    Attributes
+    ----------
+    data, model, task, label, protocol, simulated, split
+        As in `Result`.
+    """
 
     data: str
     model: str

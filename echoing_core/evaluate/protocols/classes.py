@@ -56,7 +56,17 @@ class ClassData:
     left_out: tuple[str, ...]
 
     def truth(self, split: str) -> Floats:
-        """1, 0, or NaN where unknown, shape (n, classes)."""
+        """True answers of a split.
+
+        Parameters
+        ----------
+        split : str
+
+        Returns
+        -------
+        ndarray, shape (n, n_classes)
+            1, 0, or NaN where unknown.
+        """
         studies = self.data.split(split)
         return np.column_stack([truth_of(studies, label) for label in self.classes])
 
@@ -65,6 +75,18 @@ def with_classes(
     data: EvaluationData, classes: Mapping[str, str], *, only_labelled: bool
 ) -> ClassData:
     """Keep the ECGs that count, and the classes that can be measured on them.
+
+    Parameters
+    ----------
+    data : EvaluationData
+    classes : mapping of str to str
+        Label to prompt.
+    only_labelled : bool
+        Leave out ECGs that have none of the classes.
+
+    Returns
+    -------
+    ClassData
 
     Raises
     ------
@@ -123,6 +145,19 @@ def class_results(
     ----------
     name : str
         How tables call the encoder that made the embeddings.
+    known : ClassData
+    test_ecg, train_ecg : GaussianEmbedding
+        The splits, by one encoder.
+    shares : sequence of float
+        Of the training patients, 0 < share <= 1.
+    n_seeds, n_resamples : int
+    progress : Progress, optional
+        Counts probes.
+
+    Returns
+    -------
+    list of Result
+        ``label`` is the class, and empty for the mean over classes.
     """
     text = encode_texts(checkpoint, tuple(known.classes.values())).mu.astype(np.float64)
     scored: dict[str, list[Floats]] = {ZERO_SHOT: [test_ecg.mu.astype(np.float64) @ text.T]}

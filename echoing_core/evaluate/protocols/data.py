@@ -122,7 +122,18 @@ def _prepared(folder: Path, splits: Collection[str]) -> EvaluationData:
 
 
 def truth_of(studies: StudySet, label: str) -> Floats:
-    """0 and 1, NaN where unknown, shape (n,).
+    """Read the true answers of a set.
+
+    Parameters
+    ----------
+    studies : StudySet, n rows
+    label : str
+        Without ``label_``.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        0 and 1, NaN where unknown.
 
     Raises
     ------
@@ -136,13 +147,30 @@ def truth_of(studies: StudySet, label: str) -> Floats:
 
 
 def patients_of(studies: StudySet) -> npt.NDArray[np.str_]:
-    """Patient of each row, unique across sources, shape (n,)."""
+    """Name the patient of each row so that it is unique across sources.
+
+    Parameters
+    ----------
+    studies : StudySet, n rows
+
+    Returns
+    -------
+    ndarray of str, shape (n,)
+    """
     table = studies.table
     return np.asarray(table["source"].astype(str) + "/" + table["patient_id"].astype(str))
 
 
 def reports_of(gallery: StudySet) -> list[str]:
-    """The reports, in order.
+    """Read the reports of a set, in order.
+
+    Parameters
+    ----------
+    gallery : StudySet
+
+    Returns
+    -------
+    list of str
 
     Raises
     ------
@@ -244,10 +272,35 @@ def embed_ecgs(
     *,
     progress: Progress = SILENT,
 ) -> GaussianEmbedding:
-    """`encode_batch` of a whole set."""
+    """Embed a whole set, window by window.
+
+    Parameters
+    ----------
+    encoder : EcgEncoder
+    scaler : LeadScaler
+        The model's own, also for an encoder with random weights.
+    studies : StudySet, n rows
+    progress : Progress, optional
+        Counts ECGs.
+
+    Returns
+    -------
+    GaussianEmbedding, n rows
+    """
     return encode_batch(encoder, scaler, studies.signal_mv, studies.valid, progress=progress)
 
 
 def batch_of(scaler: LeadScaler, studies: StudySet, rows: Any) -> tuple[Tensor, Tensor]:
-    """Rows as an encoder takes them."""
+    """Rows as an encoder takes them.
+
+    Parameters
+    ----------
+    scaler : LeadScaler
+    studies : StudySet
+    rows : slice or ndarray of int
+
+    Returns
+    -------
+    scaled, mask : Tensor, shape (n_rows, 12, 1000)
+    """
     return to_tensors(scaler, studies.signal_mv[rows], studies.valid[rows])

@@ -81,7 +81,18 @@ class Tuned:
     valid_auroc: tuple[float, ...] = field(default=())
 
     def logits(self, scaler: LeadScaler, studies: StudySet, *, batch_size: int = 128) -> Floats:
-        """Logit of yes for each ECG, shape (n,)."""
+        """Logit of yes for each ECG.
+
+        Parameters
+        ----------
+        scaler : LeadScaler
+        studies : StudySet, n rows
+        batch_size : int
+
+        Returns
+        -------
+        ndarray, shape (n,)
+        """
         logits = []
         with torch.inference_mode():
             for first in range(0, len(studies), batch_size):
@@ -112,6 +123,18 @@ def tune(
     ----------
     encoder : EcgEncoder
         It is not changed.
+    scaler : LeadScaler
+    train, valid : Labelled
+        ECGs of different patients.
+    settings : FineTuneSettings
+    seed : int
+        Of order and dropout.
+    progress : Progress, optional
+        Counts epochs.
+
+    Returns
+    -------
+    Tuned
 
     References
     ----------
@@ -178,8 +201,18 @@ def fine_tune(
         Gives the scaler; its own encoder is not touched.
     name : str
         How tables call ``encoder``.
+    encoder : EcgEncoder
+        Where tuning begins; it is not changed.
     test_ecg : GaussianEmbedding
         The test split by ``encoder`` before tuning: sigma^2 for the halves.
+    data : EvaluationData
+    questions : sequence of PromptSet
+        Each with a label; their prompts are not used.
+    settings : FineTuneSettings
+    n_seeds : int
+        Each draws its own training patients, order and dropout.
+    by_entropy : bool
+        As in `surer`.
     progress : Progress, optional
         Counts runs.
 
@@ -224,6 +257,19 @@ def training_ecgs(
 
     The valid ECGs come from the set's valid split, or where it has none from `VALID_SHARE` of the
     training patients, who then do not train.
+
+    Parameters
+    ----------
+    data : EvaluationData
+    label : str
+        ECGs whose answer is not known are left out.
+    settings : FineTuneSettings
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    train, valid : Labelled
     """
     rng = np.random.default_rng([seed, 0])
     train = _labelled(data.split("train"), label)

@@ -56,7 +56,21 @@ def build_demo_index(
 
 
 def gallery_set(n_items: int, seed: int, *, progress: Progress = SILENT) -> StudySet:
-    """The first ``n_items`` studies of a simulated cohort with this seed."""
+    """Simulate the first studies of a cohort.
+
+    Parameters
+    ----------
+    n_items : int
+        Studies.
+    seed : int
+        Of the cohort.
+    progress : Progress, optional
+        Counts patients.
+
+    Returns
+    -------
+    StudySet, n_items rows
+    """
     # Every patient has at least one ECG, so as many patients are certainly enough.
     cohort = build_simulated(n_items, seed, n_workers=2, progress=progress)
     first = np.zeros(len(cohort.table), dtype=bool)
@@ -70,7 +84,20 @@ def items_of(
     text_uncertainty: np.ndarray,
     checkpoint: Checkpoint,
 ) -> pd.DataFrame:
-    """The table that stands beside the vectors, one row an item."""
+    """Make the table that stands beside the vectors of an index.
+
+    Parameters
+    ----------
+    gallery : StudySet, n rows
+    uncertainty, text_uncertainty : ndarray, shape (n,)
+        Sums of sigma^2 of ECGs and of reports.
+    checkpoint : Checkpoint
+        Its reference cohort gives the percentiles of the ECGs.
+
+    Returns
+    -------
+    DataFrame, n rows
+    """
     table = gallery.table
     reference = Reference.from_dict(checkpoint.reference)
     items = pd.DataFrame(

@@ -55,14 +55,33 @@ PTBXL = "PTB-XL fold 9 (real)"
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """A test set and how it is called in tables."""
+    """A test set and how it is called in tables.
+
+    Attributes
+    ----------
+    name : str
+        `SIMULATED` or `PTBXL`.
+    studies : StudySet
+    simulated : bool
+    """
 
     name: str
     studies: StudySet
     simulated: bool
 
     def labels(self, label: str) -> npt.NDArray[np.float64] | None:
-        """0/1 with NaN for unknown, or None where the set does not have this label."""
+        """True answers.
+
+        Parameters
+        ----------
+        label : str
+            Without ``label_``.
+
+        Returns
+        -------
+        ndarray, shape (n,), or None
+            0 and 1, NaN where unknown; None where the set does not have this label.
+        """
         column = f"label_{label}"
         if column not in self.studies.table.columns:
             return None
