@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         PromptSet,
         Session,
     )
-    from echoing_core.services.own_index import OwnItem, Told
+    from echoing_core.services.own_index import Metadata, OwnItem
     from ui.document_parts import DocumentParts
     from ui.record import OpenRecord
 
@@ -198,7 +198,7 @@ class Gathered:
     """What a session has gathered for a collection of its own."""
 
     items: list[OwnItem] = field(default_factory=list)
-    told: dict[str, Told] = field(default_factory=dict)
+    metadata: dict[str, Metadata] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
 

@@ -10,8 +10,7 @@ import typer
 from echoing_core.cli.output import (
     at_most_one_on_stdout,
     bar,
-    deliver,
-    json_text,
+    deliver_both,
     stage_bars,
     writable,
 )
@@ -152,10 +151,5 @@ def _deliver(
     content = experiment.to_dict()
     for study, why in content.get("left_out", {}).items():
         typer.echo(f"left out {study}: {why}", err=True)
-    table = experiment.to_markdown()
-    if json_out is not None:
-        deliver(json_text({"disclaimer": DISCLAIMER, "teacher": teacher, **content}), json_out)
-    if markdown_out is not None:
-        deliver(table, markdown_out)
-    if "-" not in (json_out, markdown_out):
-        typer.echo(table, nl=False)
+    named = {"disclaimer": DISCLAIMER, "teacher": teacher, **content}
+    deliver_both(named, experiment.to_markdown(), json_out, markdown_out)

@@ -9,8 +9,7 @@ import typer
 
 from echoing_core.cli.output import (
     at_most_one_on_stdout,
-    deliver,
-    json_text,
+    deliver_both,
     stage_bars,
     writable,
 )
@@ -46,10 +45,6 @@ def evaluate_echo_text(
         reports = services.evaluate_echo_text(
             sentences, half, language_model=language_model, progress=progress
         )
-    told = "\n".join(report.to_markdown() for report in reports)
-    if json_out is not None:
-        deliver(json_text({"reports": [report.to_dict() for report in reports]}), json_out)
-    if markdown_out is not None:
-        deliver(told, markdown_out)
-    if "-" not in (json_out, markdown_out):
-        typer.echo(told, nl=False)
+    text = "\n".join(report.to_markdown() for report in reports)
+    content = {"reports": [report.to_dict() for report in reports]}
+    deliver_both(content, text, json_out, markdown_out)

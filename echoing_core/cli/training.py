@@ -9,8 +9,7 @@ import typer
 
 from echoing_core.cli.output import (
     at_most_one_on_stdout,
-    deliver,
-    json_text,
+    deliver_both,
     stage_bars,
     writable,
 )
@@ -208,9 +207,5 @@ def evaluate_ablation(
             n_resamples=resamples,
             progress=progress,
         )
-    if json_out is not None:
-        deliver(json_text({"disclaimer": DISCLAIMER} | report.to_dict()), json_out)
-    if markdown_out is not None:
-        deliver(report.to_markdown(), markdown_out)
-    if "-" not in (json_out, markdown_out):
-        typer.echo(report.to_markdown(), nl=False)
+    content = {"disclaimer": DISCLAIMER} | report.to_dict()
+    deliver_both(content, report.to_markdown(), json_out, markdown_out)

@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import ConfigError, IndexMismatchError, UnreadableRecordError
-from echoing_core.io import read_recording
-from echoing_core.records import WINDOW_S, GaussianEmbedding, Recording
+from echoing_core.io import group_records, read_recording
+from echoing_core.io.sources import SourceFile, base_name
+from echoing_core.io.zipped import unzip
+from echoing_core.records import WINDOW_S, GaussianEmbedding
 from echoing_core.services.explaining import explain
 from echoing_core.services.models import Model
 from echoing_core.services.searching import Collection
@@ -61,67 +63,57 @@ class OwnItem:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a table says of a recording."""
+class Metadata:
+    """What a table says of a recording.
+
+    Attributes
+    ----------
+    report, patient : str
+        Empty where it does not say.
+    labels : mapping of str to float
+        1 for yes and 0 for no; without those that are not known.
+    """
 
     report: str = ""
     patient: str = ""
     labels: Mapping[str, float] = field(default_factory=dict)
 
 
-def grouped(files: Files) -> tuple[list[list[tuple[str, bytes]]], dict[str, Told]]:
+def grouped(files: Files) -> tuple[list[list[tuple[str, bytes]]], dict[str, Metadata]]:
     """Files of several recordings, those of one recording together; and what a table says of them.
 
-    A WFDB header takes the files that it names. A CSV file with a column ``record`` and one of
-    ``report``, ``patient`` and ``label_...`` is no recording but a table about recordings.
+    Parameters
+    ----------
+    files : sequence of (name, bytes)
+        A CSV file with a column ``record`` and one of ``report``, ``patient`` and ``label_...`` is
+        no recording but a table about recordings.
+
+    Returns
+    -------
+    groups : list of list of (name, bytes)
+        See `io.group_records`; those with a header come first.
+    metadata : dict
+        By the name of the record.
 
     Raises
     ------
     ConfigError
-        Such a table cannot be used.
+        Such a table cannot be used, or two files have one name.
     """
-    told: dict[str, Told] = {}
-    left: dict[str, tuple[str, bytes]] = {}
+    metadata: dict[str, Metadata] = {}
+    others = []
     for name, content in files:
-        base = name.replace("\\", "/").rsplit("/", 1)[-1]
+        base = base_name(name)
         if base.lower().endswith(".csv") and _is_table(content):
-            told |= _table(content)
-        elif base.lower() in left:
-            raise ConfigError(f"Two files are called {base}. Add them one after the other.")
+            metadata |= _table(content)
         else:
-            left[base.lower()] = (base, content)
-    groups = []
-    # Headers of many segments first: they take the headers of their segments.
-    headers = [n for n in left if n.endswith(".hea")]
-    headers.sort(key=lambda n: (not _is_master(left[n][1]), n))
-    for name in headers:
-        if name in left:
-            groups.append(_take(name, left))
-    groups += [[file] for _, file in sorted(left.items())]
-    return groups, told
-
-
-def _is_master(header: bytes) -> bool:
-    first = _lines(header)[:1]
-    return bool(first) and "/" in first[0].split()[0]
-
-
-def _take(name: str, left: dict[str, tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-    """The header with this name and all that belongs to it, out of ``left``."""
-    header = left.pop(name)
-    taken = [header]
-    for line in _lines(header[1])[1:]:
-        wanted = line.split()[0].lower()
-        if wanted in left:
-            taken.append(left.pop(wanted))
-        elif f"{wanted}.hea" in left:
-            taken += _take(f"{wanted}.hea", left)
-    return taken
-
-
-def _lines(header: bytes) -> list[str]:
-    text = header[:100_000].decode("latin-1")
-    return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+            others.append(SourceFile(base, len(content), data=content))
+    groups = group_records(others)
+    for group in groups:
+        if group.refusal:
+            raise ConfigError(f"Two files are called {group.name}. Add them one after the other.")
+    groups.sort(key=lambda group: group.header_name is None)
+    return [[(file.name, file.data or b"") for file in group.files] for group in groups], metadata
 
 
 def _is_table(content: bytes) -> bool:
@@ -132,7 +124,7 @@ def _is_table(content: bytes) -> bool:
     )
 
 
-def _table(content: bytes) -> dict[str, Told]:
+def _table(content: bytes) -> dict[str, Metadata]:
     try:
         rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig")), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
@@ -141,7 +133,7 @@ def _table(content: bytes) -> dict[str, Told]:
         ) from error
     if len(rows) > _MOST_ROWS:
         raise ConfigError(f"The table of reports has {len(rows):,} rows. Give {_MOST_ROWS:,}.")
-    told = {}
+    metadata = {}
     for number, row in enumerate(rows, start=2):
         values = {str(k).strip().lower(): str(v or "").strip() for k, v in row.items() if k}
         report = values.get("report", "")
@@ -155,8 +147,8 @@ def _table(content: bytes) -> dict[str, Told]:
             for name, value in values.items()
             if name.startswith("label_") and value
         }
-        told[values["record"]] = Told(report, values.get("patient", ""), labels)
-    return told
+        metadata[values["record"]] = Metadata(report, values.get("patient", ""), labels)
+    return metadata
 
 
 def _flag(value: str, name: str, number: int) -> float:
@@ -173,6 +165,9 @@ def own_items(model: Model, files: Files, *, windows: int = 1) -> list[OwnItem]:
 
     Parameters
     ----------
+    model : Model
+    files : sequence of (name, bytes)
+        Of one recording, see `grouped`.
     windows : int
         How many at most, not overlapping; 1 to 5.
 
@@ -181,18 +176,13 @@ def own_items(model: Model, files: Files, *, windows: int = 1) -> list[OwnItem]:
     EchoingError
         The files hold no recording that can be read.
     """
+    from echoing_core.retrieve.index import GAP
+
     if not 1 <= windows <= MOST_WINDOWS_EACH:
         raise ConfigError(
             f"{windows} windows of a recording are not possible; 1 to {MOST_WINDOWS_EACH} are."
         )
     recording = read_recording(list(files))
-    return items_of_recording(model, recording, windows=windows)
-
-
-def items_of_recording(model: Model, recording: Recording, *, windows: int = 1) -> list[OwnItem]:
-    """As `own_items`, of a recording that was read already."""
-    from echoing_core.retrieve.index import GAP
-
     explanation = explain(model, recording, WINDOW_S)
     ecg, track = explanation.ecg, explanation.track
     items = []
@@ -216,9 +206,23 @@ def items_of_recording(model: Model, recording: Recording, *, windows: int = 1) 
 
 
 def own_files(
-    model: Model, items: Sequence[OwnItem], told: Mapping[str, Told], name: str
+    model: Model, items: Sequence[OwnItem], metadata: Mapping[str, Metadata], name: str
 ) -> dict[str, bytes]:
     """The files of an index folder with these items, with their traces.
+
+    Parameters
+    ----------
+    model : Model
+    items : sequence of OwnItem
+    metadata : mapping of str to Metadata
+        By the name of the record, from `grouped`.
+    name : str
+        Of the collection, as a person reads it.
+
+    Returns
+    -------
+    dict of str to bytes
+        By the name of the file.
 
     Raises
     ------
@@ -234,8 +238,8 @@ def own_files(
             f"A collection built here has at most {MOST_ITEMS:,} items, and these are "
             f"{len(items):,}. Build a larger one from the command line."
         )
-    of_each = [told.get(item.record, Told()) for item in items]
-    text = _report_gaussians(model, [t.report for t in of_each])
+    of_each = [metadata.get(item.record, Metadata()) for item in items]
+    text = _report_gaussians(model, [m.report for m in of_each])
     ecg = GaussianEmbedding(
         np.concatenate([i.embedding.mu for i in items]),
         np.concatenate([i.embedding.log_var for i in items]),
@@ -265,14 +269,14 @@ def _report_gaussians(model: Model, reports: Sequence[str]) -> GaussianEmbedding
     mu[:, 0] = 1.0
     log_var = np.zeros_like(mu)
     if there:
-        made = encode_texts(model.checkpoint, [reports[i] for i in there])
-        mu[there], log_var[there] = made.mu, made.log_var
+        encoded = encode_texts(model.checkpoint, [reports[i] for i in there])
+        mu[there], log_var[there] = encoded.mu, encoded.log_var
     return GaussianEmbedding(mu, log_var)
 
 
 def _own_table(
     items: Sequence[OwnItem],
-    told: Sequence[Told],
+    metadata: Sequence[Metadata],
     ecg: GaussianEmbedding,
     text: GaussianEmbedding,
 ) -> pd.DataFrame:
@@ -281,9 +285,9 @@ def _own_table(
     table = pd.DataFrame(
         {
             "item_id": [f"own-{number:04d}" for number in range(1, len(items) + 1)],
-            "patient_id": [t.patient or i.record for t, i in zip(told, items, strict=True)],
+            "patient_id": [m.patient or i.record for m, i in zip(metadata, items, strict=True)],
             "record_id": [f"{i.record} at {i.start_s:.0f} s" for i in items],
-            "report": [t.report for t in told],
+            "report": [m.report for m in metadata],
             "uncertainty": ecg.uncertainty,
             "percentile": [i.percentile for i in items],
             "text_uncertainty": text.uncertainty,
@@ -291,8 +295,8 @@ def _own_table(
             "source": SOURCE,
         }
     )
-    for name in dict.fromkeys(n for t in told for n in t.labels):
-        table[f"label_{name}"] = [t.labels.get(name, float("nan")) for t in told]
+    for name in dict.fromkeys(n for m in metadata for n in m.labels):
+        table[f"label_{name}"] = [m.labels.get(name, float("nan")) for m in metadata]
     texts = ["item_id", "patient_id", "record_id", "report", "source"]
     return table.astype(dict.fromkeys(texts, object))
 
@@ -306,7 +310,7 @@ def own_collection(model: Model, files: Mapping[str, bytes]) -> Collection:
 
 
 def zipped(files: Mapping[str, bytes], folder: str) -> bytes:
-    """An index folder as a zip archive, for taking away."""
+    """An index folder as a zip archive."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
@@ -317,13 +321,20 @@ def zipped(files: Mapping[str, bytes], folder: str) -> bytes:
 def zip_collection(content: bytes, name: str, model: Model) -> Collection:
     """The index folder in a zip archive, checked as `load_index` checks one; nothing on disk.
 
+    Parameters
+    ----------
+    content : bytes
+        Of the archive.
+    name : str
+        Of the uploaded file.
+    model : Model
+        That is used to search.
+
     Raises
     ------
     IndexMismatchError
         It is no archive of an index folder, too large, damaged, or of another model.
     """
-    from echoing_core.io.sources import SourceFile
-    from echoing_core.io.zipped import unzip
     from echoing_core.retrieve.index import open_index_files
 
     if len(content) > MAX_ZIP_BYTES:

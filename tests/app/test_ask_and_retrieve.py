@@ -9,7 +9,7 @@ from broken_uploads import sound_upload
 from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
-from echoing_core.services import collection, own_index
+from echoing_core.services import own_index, searching
 from echoing_core.zeroshot.prompts import prompt_sets_text
 
 OpenApp = Callable[[], AppTest]
@@ -136,7 +136,7 @@ def test_a_collection_of_ones_own_is_built_and_opened_again(open_app: OpenApp) -
 
 def test_a_folder_of_this_machine_is_offered(open_app: OpenApp, monkeypatch, tmp_path) -> None:
     shipped = services.indexes_folder() / "demo"
-    monkeypatch.setenv(collection.INDEX_VARIABLE, f"{shipped}{os.pathsep}{tmp_path / 'none'}")
+    monkeypatch.setenv(searching.INDEX_VARIABLE, f"{shipped}{os.pathsep}{tmp_path / 'none'}")
     app = open_app().switch_page("pages/retrieve.py").run()
     assert not app.exception and len(app.error) == 1 and "card.json" in words(app)
     app.radio(key="find_collection").set_value("folder_0").run()

@@ -118,9 +118,9 @@ def _build(model: Model) -> None:
 def _gather(
     model: Model, own: state.Gathered, files: list[tuple[str, bytes]], windows: int
 ) -> None:
-    groups, told = grouped(files)
+    groups, metadata = grouped(files)
     own.failed.clear()
-    own.told |= told
+    own.metadata |= metadata
     began, added = time.monotonic(), 0
     with st.container(horizontal=True, vertical_alignment="center", key="own_progress"):
         bar = st.progress(0.0, text="Reading", width="stretch")
@@ -143,7 +143,7 @@ def _gather(
         added += len(new)
     # What was read before a cancel is kept, and joins the collection with the next addition.
     if own.items:
-        own.files = own_files(model, own.items, own.told, "My collection")
+        own.files = own_files(model, own.items, own.metadata, "My collection")
         state.Own.collections.value[BUILT] = own_collection(model, own.files)
         state.Find.collection.value = BUILT
     state.Own.note.value = (

@@ -52,11 +52,11 @@ def mine(model: services.Model, tmp_path: Path) -> Callable[..., dict[str, bytes
 
     def build(table: bytes = b"record,report,label_af\na,atrial fibrillation,1\nb,,0\n"):
         paths = [*recorded("a", 1, tmp_path), *recorded("b", 2, tmp_path, ("II", "V1"))]
-        groups, told = own_index.grouped(
+        groups, metadata = own_index.grouped(
             [*((p.name, p.read_bytes()) for p in paths), ("reports.csv", table)]
         )
         items = [item for group in groups for item in own_index.own_items(model, group)]
-        return own_index.own_files(model, items, told, "mine")
+        return own_index.own_files(model, items, metadata, "mine")
 
     return build
 
@@ -187,14 +187,14 @@ def test_recordings_of_several_files_are_put_together() -> None:
         ("other.edf", b""),
         ("samples.csv", b"I,II\n1,2\n"),
     ]
-    groups, told = own_index.grouped(files)
+    groups, metadata = own_index.grouped(files)
     assert [sorted(n for n, _ in group) for group in groups] == [
         ["long.hea", "long_1.dat", "long_1.hea", "long_2.dat", "long_2.hea"],
         ["PTB.dat", "PTB.hea"],
         ["other.edf"],
         ["samples.csv"],
     ]
-    assert told == {}
+    assert metadata == {}
 
 
 @pytest.mark.parametrize(
