@@ -73,6 +73,7 @@ def evaluate(
     """Measure a model on data it was not trained on: by a command below, or by --preset."""
     from echoing_core import services
 
+    # The callback runs before every subcommand, which has options of the same names.
     if context.invoked_subcommand is not None:
         if preset is not None or data is not None:
             raise ConfigError(
@@ -263,6 +264,7 @@ def evaluate_fine_tune(
 ) -> None:
     """The whole ECG encoder trained for each label, beside a frozen probe and random weights."""
     settings = FineTuneSettings(n_train=train_ecgs)
+    # Without it, the default of the settings, which stands in one place.
     if epochs is not None:
         settings = replace(settings, epochs=epochs)
     options = EvaluationOptions(_labels(labels), by_entropy, resamples, seeds, settings)

@@ -213,6 +213,7 @@ def score_echo_text(
             if one == other:
                 outcomes = ["right"]
             else:
+                # A wrong value is both: said without truth, and the true value missed.
                 outcomes = ["wrong"] * (one is not None) + ["missed"] * (other is not None)
             for outcome in outcomes:
                 counts[kind][outcome] += 1
@@ -225,6 +226,7 @@ def score_echo_text(
         tuple(
             Score(kind, count["right"], count["wrong"], count["missed"])
             for kind, count in counts.items()
+            # Kinds that neither the truth nor the reading ever names have no row.
             if count.total()
         ),
         tuple(failures),
@@ -244,6 +246,7 @@ def readings_of(echo: EchoFindings) -> dict[str, str]:
 
 
 def _lvef(one: Lvef) -> tuple[str, str]:
+    # Words give a grade ("mildly reduced"), all other kinds a percentage.
     value = one.grade if one.kind == WORDS else f"{one.pct:g}"
     return f"lvef_{one.kind.replace(' ', '_')}", str(value)
 

@@ -155,6 +155,7 @@ def patient_bootstrap_over_seeds(
     n = lengths[0]
     if n == 0 or patients.shape != (n,) or any(length != n for length in lengths):
         raise ValueError(f"{lengths} rows do not fit {patients.shape} patients")
+    # Patients as 0..n_patients-1: counting draws is then a bincount.
     _, code = np.unique(patients, return_inverse=True)
     n_patients, n_seeds = int(code.max()) + 1, len(per_seed)
     rng = np.random.default_rng(seed)
@@ -186,6 +187,7 @@ def _mean_figures(
             continue
         cut = arrays if rows is None else tuple(array[rows] for array in arrays)
         for name, value in metrics(*cut).items():
+            # NaN of one seed stays in the sum: a figure that one seed lacks is not defined.
             total[name] = total.get(name, 0.0) + int(count) * float(value)
     return {name: value / int(times.sum()) for name, value in total.items()}
 
@@ -200,6 +202,7 @@ def _estimate(
 ) -> Estimate:
     defined = resampled[~np.isnan(resampled)]
     low = high = float("nan")
+    # Fewer, and the quantiles would be those of the lucky resamples.
     if 2 * defined.size >= resampled.size:
         tail = (1.0 - level) / 2.0
         low, high = (float(q) for q in np.quantile(defined, (tail, 1.0 - tail)))

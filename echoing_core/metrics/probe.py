@@ -46,6 +46,7 @@ class LinearProbe:
         scale[scale == 0] = 1.0
         model = LogisticRegression(C=C, class_weight="balanced", max_iter=1000)
         model.fit((x - mean) / scale, labels)
+        # Standardisation is folded into the weights, so that the probe takes mu as it is.
         weights = model.coef_[0] / scale
         return cls(weights, float(model.intercept_[0] - mean @ weights))
 
@@ -61,5 +62,6 @@ class LinearProbe:
         mean, std : ndarray, shape (n,)
         """
         mean = ecg.mu.astype(np.float64) @ self.weights + self.bias
+        # A linear function of a Gaussian is Gaussian: variances add with squared weights.
         variance = np.exp(ecg.log_var.astype(np.float64)) @ self.weights**2
         return np.asarray(mean), np.asarray(np.sqrt(variance))

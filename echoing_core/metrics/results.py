@@ -163,11 +163,13 @@ class Experiment:
             lines += [f"{'#' if self.sections else '##'} {self.title}", "", self.method, ""]
         if self.counts:
             counts = ", ".join(
+                # `g` would write a whole number above a million as a power of ten.
                 f"{name} {count:,}" if isinstance(count, int) else f"{name} {count:,g}"
                 for name, count in self.counts.items()
             )
             lines += [f"Counts: {counts}.", ""]
         for table in self.tables:
+            # A table that says all of its section needs no heading of its own.
             lines += [f"### {table.title}", ""] if table.title else []
             lines += [table.to_markdown()]
         lines += [section.to_markdown() for section in self.sections]
@@ -282,6 +284,7 @@ def results_table(results: Sequence[Result]) -> Table:
         if result.gallery_size is not None:
             size += f", gallery {result.gallery_size}"
         data = result.data
+        # Whatever was simulated says so, once.
         if result.simulated and "simulated" not in data.lower():
             data += " (simulated)"
         interval = f"{number(e.low)} to {number(e.high)} ({100 * e.level:g} %)"
@@ -326,6 +329,7 @@ def side_by_side(
         if first is not None and first not in by_model:
             continue
         cells = [with_interval(by_model[m]) if m in by_model else missing for m in models]
+        # All models of a row were measured on the same items.
         size = next(iter(by_model.values()))
         rows.append([*place, *cells, f"{size.n_items} ({size.n_patients})"])
     return Table("", ["Data", "Task", "Metric", *models, sizes], rows, rule="---")

@@ -49,6 +49,7 @@ def auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     if n_positive == 0 or n_negative == 0:
         return float("nan")
     ranks = midranks(score)
+    # Mann-Whitney: pairs won by a positive, ties counted half by the mid-ranks.
     u = ranks[positive].sum() - n_positive * (n_positive + 1) / 2.0
     return float(u / (n_positive * n_negative))
 
@@ -138,6 +139,7 @@ def relevant_ranks(distances: npt.ArrayLike, relevant: npt.ArrayLike) -> npt.NDA
     d, hit = _distances(distances), np.asarray(relevant, dtype=bool)
     if hit.shape != d.shape:
         raise ValueError(f"relevant {hit.shape} must have the shape of distances {d.shape}")
+    # Shape (n_queries,); infinite where nothing is relevant.
     nearest = np.where(hit, d, np.inf).min(axis=1)
     before = ((d <= nearest[:, None]) & ~hit).sum(axis=1)
     ranks = np.where(hit.any(axis=1), before + 1, d.shape[1] + 1)
@@ -256,8 +258,10 @@ def reliability(
         raise ValueError("probabilities must lie between 0 and 1")
     if n_bins < 1:
         raise ValueError(f"n_bins must be at least 1, not {n_bins}")
+    # The last bin is closed above: a probability of 1 belongs to it.
     bins = np.minimum((p * n_bins).astype(np.int64), n_bins - 1)
     count = np.bincount(bins, minlength=n_bins)
+    # An empty bin has no mean; 0 would draw a point.
     n = np.where(count > 0, count, np.nan)
     return (
         np.bincount(bins, weights=p, minlength=n_bins) / n,

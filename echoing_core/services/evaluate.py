@@ -60,6 +60,7 @@ def evaluate_held_out(
     if folder is not None:
         results = experiment.results
         figures = card.encoders_side_by_side(results, model.name)
+        # The card is no part of what the model's hash covers, so it may change.
         update_documents(
             Path(folder),
             card=imported_card(model.name, model.hash, model.trained_on, figures)

@@ -52,8 +52,10 @@ def prototype(prompts: GaussianEmbedding) -> Floats:
         raise ConfigError(
             "A question needs at least one prompt for yes and one for no. Add the missing one."
         )
+    # In float64: the difference of two nearly equal directions is what answers.
     mean = prompts.mu.astype(np.float64).sum(axis=0) / len(prompts)
     norm = float(np.linalg.norm(mean))
+    # Rounding of float32 means leaves about 1e-7 of two opposite prompts.
     if norm < 1e-6:
         raise ConfigError(
             f"The {len(prompts)} prompts of one side point in opposite directions and cancel "
@@ -161,6 +163,7 @@ def p_margin_positive(margin: Floats, margin_std: Floats) -> Floats:
     ndarray, shape (...)
         0.5 where both are 0.
     """
+    # Loaded when a question is asked, so that reading prompts costs no SciPy.
     from scipy.special import ndtr
 
     m, s = np.asarray(margin, dtype=np.float64), np.asarray(margin_std, dtype=np.float64)

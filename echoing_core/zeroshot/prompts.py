@@ -62,6 +62,7 @@ class PromptSet:
                         f"Prompt set {self.name} has a {side} prompt of {len(prompt.strip())} "
                         f"characters. Prompts need 1 to {_MAX_TEXT}."
                     )
+        # A prompt on both sides cancels itself and weakens the rest.
         both = sorted(set(self.positive) & set(self.negative))
         if both:
             raise ConfigError(
@@ -196,6 +197,7 @@ def prompt_set_from_text(text: str) -> PromptSet:
     if not words:
         raise ConfigError("The question is empty. Type what to look for, such as a finding.")
     negative = [f"no {words}", f"no evidence of {words}", "normal ecg"]
+    # Its own negation cannot hold "normal ecg".
     if words == "normal ecg":
         negative = ["abnormal ecg", "not a normal ecg"]
     name = re.sub(r"[^a-z0-9]+", "_", words).strip("_") or "question"
@@ -248,6 +250,7 @@ def _parsed(content: bytes, name: str) -> list[PromptSet]:
 def _prompt_set(entry: object, where: str) -> PromptSet:
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{where}: a prompt set has the keys {', '.join(_KEYS)}.")
+    # A misspelt key would silently drop a side or a label.
     unknown = [str(key) for key in entry if key not in _KEYS]
     missing = [key for key in _KEYS if key not in entry and key != "label"]
     if unknown or missing:

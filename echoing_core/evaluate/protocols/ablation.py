@@ -248,6 +248,7 @@ def run_ablation(
     folder.mkdir(parents=True, exist_ok=True)
     _check_same_study(folder, studies, echo, config)
     test = studies.where((studies.table["split"] == "test").to_numpy())
+    # Asked of the test patients once, so that every run answers the same questions.
     prompts = questions_of(test, prompts)
     runs: dict[str, list[RunScores]] = {}
     total, done = len(methods) * len(config.seeds), 0
@@ -497,6 +498,7 @@ def _one_run(
     sides: Mapping[str, tuple[Floats, Floats]],
 ) -> RunScores:
     started = time.monotonic()
+    # All methods train on all ECGs; those without a teacher never see the echo of any.
     wanted = set(with_echo(studies, config.echo_share))
     paired = _only(echo, wanted) if method.with_echo else None
     inputs = build_inputs(config.run_of(method, seed), studies, echo=paired)
@@ -542,6 +544,7 @@ def scores_of(
         str(question.label): question_margins(model, ecg, question)[0] for question in prompts
     }
     for label, (yes_mu, no_mu) in sides.items():
+        # As `zeroshot.closed_form.prototype`, of sentences that another encoder embedded.
         direction = _unit(yes_mu.mean(0)) - _unit(no_mu.mean(0))
         margins[f"teacher:{label}"] = ecg.mu.astype(np.float64) @ direction
     ranks = {
@@ -555,10 +558,12 @@ def _check_same_study(
     folder: Path, studies: StudySet, echo: EchoEmbeddings, config: AblationConfig
 ) -> None:
     """Runs of another study must not be mixed in."""
+    # Every 50th ECG tells two cohorts apart at a fiftieth of the reading.
     digest = hashlib.sha256(np.ascontiguousarray(studies.signal_mv[::50]).tobytes())
     for report in studies.table["report"]:
         digest.update(str(report).encode())
     facts: dict[str, Any] = {
+        # More seeds may be added to a study later.
         "config": {k: v for k, v in to_mapping(config).items() if k != "seeds"},
         "data": digest.hexdigest(),
         "teacher": echo.teacher_hash,
@@ -576,6 +581,7 @@ def _check_same_study(
 def _save(path: Path, scores: RunScores) -> None:
     arrays: dict[str, npt.NDArray[Any]] = {f"margin|{k}": v for k, v in scores.margins.items()}
     arrays |= {f"rank|{k}": v for k, v in scores.ranks.items()}
+    # Renamed into place: a run that was cut off leaves no half-written scores to read.
     draft = path.with_suffix(".draft.npz")
     np.savez(draft, sigma2=scores.sigma2, minutes=np.array(scores.minutes), **arrays)  # type: ignore[arg-type]
     draft.replace(path)
@@ -596,4 +602,5 @@ def _unit(vector: Floats) -> Floats:
 
 
 def _unit_hash(text: str) -> float:
+    # Even in 0..1 and the same in every process, unlike Python's own hash.
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2.0**64

@@ -144,6 +144,7 @@ def table_5(
     results: list[Result] = []
     for column, (metric, yes, people) in columns.items():
         of_rows = scores[column]
+        # Rows first, then their differences: the order of the tables.
         estimates = {
             row: over_seeds(metric, yes, of_runs, people, n_resamples=n_resamples)
             for row, of_runs in of_rows.items()
@@ -162,6 +163,7 @@ def table_5(
                 estimate,
                 test.simulated,
                 gallery_size=len(test.gallery_patients),
+                # A difference has no run of its own.
                 per_seed=tuple(metric(yes, one) for one in of_rows.get(row, ())),
             )
             for row, estimate in estimates.items()
@@ -271,6 +273,7 @@ def _experiment(
         table("Table 5 layout: ablation, zero-shot", rows, COLUMNS, False),
         table("Threshold-free, and R@10", rows, FURTHER, False),
     ]
+    # The article's rows stand in the layout only; it prints no threshold-free figure.
     tables[0] = replace(tables[0], rows=[*tables[0].rows, *beside])
     if differences:
         tables.append(table("Paired differences", differences, (*COLUMNS, *FURTHER), True))

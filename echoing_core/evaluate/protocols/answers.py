@@ -66,6 +66,7 @@ def is_deterministic(checkpoint: Checkpoint) -> bool:
     training = checkpoint.training
     config = training.get("config", {})
     means_alone = config.get("loss", {}).get("name") == "infonce"
+    # `train from` notes its second stage, `train demo` the steps of it.
     second_stage = training.get("second_stage") is not None or config.get("variance_steps", 0) > 0
     return bool(means_alone and not second_stage)
 
@@ -230,6 +231,7 @@ class Scored:
             (yes, score[known], low[known])
             for score, low in zip(self.scores, self.low, strict=True)
         ]
+        # A probe's halves by entropy differ from seed to seed, so their size is a mean.
         n_low = round(float(np.mean([low.sum() for _, _, low in per_seed])))
         sizes = {ALL: yes.size, LOW: n_low, HIGH: yes.size - n_low, GAP: yes.size}
         estimates = patient_bootstrap_over_seeds(
@@ -238,6 +240,7 @@ class Scored:
         by_seed = [_by_group(*arrays) for arrays in per_seed]
         results = []
         for name, estimate in estimates.items():
+            # The bootstrap knows flat names only.
             metric, group = name.split("|")
             results.append(
                 Result(
@@ -309,6 +312,7 @@ def differences(
     list of Result
         ``protocol`` tells what is subtracted from what.
     """
+    # One way of answering stands once for each encoder, so its partner is found by name.
     by_place = {(s.place.label, s.place.protocol, s.place.model): s for s in scored}
     gains: list[Result] = []
     for (label, protocol, name), one in by_place.items():
@@ -405,6 +409,7 @@ def few_shot(
     scored: list[Scored] = []
     for question in questions:
         answers = truth_of(train, str(question.label))
+        # An unknown answer is not a no.
         usable = np.isfinite(answers)
         if np.unique(answers[usable]).size < 2:
             logger.warning(
@@ -415,6 +420,7 @@ def few_shot(
         for protocol, share in SHARES.items():
             scores = [
                 probe_scores(mu, yes, people, test_ecg, share=share, seed=seed)
+                # All patients: nothing to draw, and one solution.
                 for seed in range(n_seeds if share < 1.0 else 1)
             ]
             scored.append(
@@ -510,8 +516,10 @@ def prompt_spread(
         truth = truth_of(test, str(question.label))
         known = np.isfinite(truth)
         label = truth[known] > 0.5
+        # Single prompts are unit vectors as they are; only their mean would need its norm restored.
         mu = ecg.mu[known].astype(np.float64)
         yes, no = (mu @ side.mu.astype(np.float64).T for side in encode_sides(checkpoint, question))
+        # Shape (n_known,) each: mu . (p - n) for one wording of yes and one of no.
         pairs = [p - n for p in yes.T for n in no.T]
         for metric, values in (
             (BALANCED_ACCURACY, [balanced_accuracy(label, margin > 0) for margin in pairs]),

@@ -83,6 +83,7 @@ def parse_cell(text: str) -> Cell:
         return Cell(None, NOT_GIVEN)
     if text == "?":
         return Cell(None, LOST)
+    # ~ stands before a number only.
     percent = float(text.removeprefix("~"))
     if not 0.0 <= percent <= 100.0:
         raise ValueError(f"{text} is no percentage")

@@ -99,6 +99,7 @@ def with_classes(
     }
     counted = EvaluationData(data.name, data.source, data.simulated, splits)
     test = counted.split("test")
+    # AUROC needs both answers; a class without one is named in the method, never averaged in.
     usable = {}
     for label, prompt in classes.items():
         truth = truth_of(test, label)
@@ -119,6 +120,7 @@ def _labelled(studies: StudySet, classes: Mapping[str, str]) -> StudySet:
     mask = np.asarray((truth > 0.5).any(axis=1), dtype=np.bool_)
     if not mask.any():
         raise DataSetError("No ECG of a split has any of the classes. Take a larger set.")
+    # A cut copies; a memory-mapped set that is used whole stays on disk.
     return studies if bool(np.all(mask)) else studies.where(np.atleast_1d(mask))
 
 
@@ -159,6 +161,7 @@ def class_results(
     list of Result
         ``label`` is the class, and empty for the mean over classes.
     """
+    # mu is of unit norm on both sides, so the product is the cosine. Shape (n_test, n_classes).
     text = encode_texts(checkpoint, tuple(known.classes.values())).mu.astype(np.float64)
     scored: dict[str, list[Floats]] = {ZERO_SHOT: [test_ecg.mu.astype(np.float64) @ text.T]}
     truth = known.truth("train")
@@ -166,6 +169,7 @@ def class_results(
     jobs = [(share, seed) for share in shares for seed in range(n_seeds if share < 1.0 else 1)]
     for done, (share, seed) in enumerate(jobs):
         progress(done, len(jobs))
+        # Many labels at once cannot be stratified; every class sees the same patients.
         nobody = np.zeros(len(people), dtype=bool)
         rows = patient_subset(people, nobody, share, np.random.default_rng(seed))
         scored.setdefault(f"{share:.0%} probe".replace("%", " %"), []).append(
@@ -188,6 +192,7 @@ def _probe_scores(
         if yes.size and yes.any() and not yes.all():
             columns.append(LinearProbe.fit(mu[rows], yes).logits(test_ecg)[0])
         else:
+            # Nothing to learn from: all alike, which is an AUROC of one half.
             columns.append(np.zeros(len(test_ecg)))
     return np.column_stack(columns)
 

@@ -103,6 +103,7 @@ def open_data(
     cohort = from_mapping(CohortConfig, checkpoint.training["cohort"])
     studies = {}
     for split in splits:
+        # Test patients are all used; probes need no more than some of the others.
         n = cohort.n_patients if split == "test" else min(N_TRAIN_PATIENTS, cohort.n_patients)
         studies[split] = build_simulated(
             n, cohort.seed, splits=(split,), n_workers=2, progress=progress
@@ -117,6 +118,7 @@ def _prepared(folder: Path, splits: Collection[str]) -> EvaluationData:
         for split in splits
         if split != "valid" or card["splits"]["valid"]["studies"]
     }
+    # What was simulated says so in every table.
     name = f"{folder.name} (simulated)" if card["simulated"] else folder.name
     return EvaluationData(name, str(card["source"]), bool(card["simulated"]), studies)
 
@@ -214,6 +216,7 @@ def patient_subset(
     for stratum in (np.flatnonzero(has_finding), np.flatnonzero(~has_finding)):
         if stratum.size:
             n = max(1, round(share * stratum.size))
+            # Permuted first, so that a larger share of one seed holds the smaller one.
             drawn[rng.permutation(stratum)[:n]] = True
     return np.asarray(drawn[code])
 
@@ -239,6 +242,7 @@ def questions_of(
         The set lacks a label that was asked for, or has no label with both classes.
     """
     known = {item.label: item for item in prompts if item.label}
+    # The article asks for either; no prompt file needs to hold the joined question.
     if {"slvh", "dlv"} <= set(known) and "slvh_or_dlv" not in known:
         known["slvh_or_dlv"] = with_either(prompts)[-1]
     questions = []
@@ -253,6 +257,7 @@ def questions_of(
         if labels is None and f"label_{label}" not in studies.table.columns:
             continue
         truth = truth_of(studies, label)
+        # Neither metric is defined for one class.
         if np.unique(truth[np.isfinite(truth)]).size < 2:
             logger.warning("%s: only one class of it among these ECGs; left out", label)
             continue

@@ -140,10 +140,12 @@ def tune(
     ----------
     Kumar et al., ICLR 2022, "Fine-Tuning can Distort Pretrained Features" (probe, then tune).
     """
+    # A stream of its own: the order does not hang on how many draws chose the ECGs ([seed, 0]).
     rng = np.random.default_rng([seed, 1])
     frozen = embed_ecgs(encoder, scaler, train.studies)
     probe = LinearProbe.fit(frozen.mu, train.yes)
     tuned = copy.deepcopy(encoder)
+    # A loaded checkpoint is frozen; its copy is not to be.
     for parameter in tuned.parameters():
         parameter.requires_grad_(True)
     head = _head_of(probe)
@@ -158,6 +160,7 @@ def tune(
     weight = torch.tensor(float((~train.yes).sum()) / float(train.yes.sum()))
     scores = [_valid_auroc(tuned, head, scaler, valid)]
     best, chosen = _state(tuned, head), 0
+    # Dropout takes torch's generator, which others use after us.
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         for epoch in range(1, settings.epochs + 1):
@@ -171,6 +174,7 @@ def tune(
                 _step(loss, optimiser, [*tuned.parameters(), *head.parameters()], settings)
             tuned.eval()
             scores.append(_valid_auroc(tuned, head, scaler, valid))
+            # NaN: one class only among the valid ECGs, so nothing to choose by: the last one stays.
             if np.isnan(scores[-1]) or scores[-1] > scores[chosen]:
                 best, chosen = _state(tuned, head), epoch
             progress(epoch, settings.epochs)
@@ -228,6 +232,7 @@ def fine_tune(
     for done, question in enumerate(questions):
         label = str(question.label)
         runs: list[Tuned] = []
+        # The same seed draws the same patients for the model and for random weights, so they pair.
         for seed in range(n_seeds):
             train, valid = training_ecgs(data, label, settings, seed)
             if train.yes.all() or not train.yes.any():
@@ -237,6 +242,7 @@ def fine_tune(
             counts[f"{label} train ECGs"] = len(train.yes)
             counts[f"{label} valid ECGs"] = len(valid.yes)
             progress(done * n_seeds + seed + 1, len(questions) * n_seeds)
+        # Fewer seeds than the other questions have could not be paired or averaged alike.
         if len(runs) < n_seeds:
             continue
         counts[f"{label} mean epoch chosen"] = float(np.mean([run.epoch for run in runs]))
@@ -292,6 +298,7 @@ def _labelled(studies: StudySet, label: str) -> Labelled:
 def _about(ecgs: Labelled, n: int, rng: np.random.Generator) -> Labelled:
     if len(ecgs.yes) <= n:
         return ecgs
+    # By patient: as many ECGs as asked for only on average.
     share = n / len(ecgs.yes)
     return _rows(ecgs, patient_subset(patients_of(ecgs.studies), ecgs.yes, share, rng))
 
@@ -328,6 +335,7 @@ def _step(
 
 
 def _valid_auroc(encoder: EcgEncoder, head: nn.Linear, scaler: LeadScaler, ecgs: Labelled) -> float:
+    # The probe of this passing object is never asked.
     scores = Tuned(encoder, head, LinearProbe(np.zeros(1), 0.0), 0).logits(scaler, ecgs.studies)
     return auroc(ecgs.yes, scores)
 

@@ -72,6 +72,7 @@ def retrieval(
     gallery = data.split("test")
     texts, patients = reports_of(gallery), patients_of(gallery)
     text = encode_texts(checkpoint, texts)
+    # Halves are by the ECG searched for, not by the report that searches: the article splits ECGs.
     low = np.ones(len(texts), dtype=bool) if by_entropy else median_split(ecg.uncertainty)
     results: list[Result] = []
     for order in (CSD, COSINE):
@@ -92,6 +93,7 @@ def retrieval(
                         group=group,
                         n_group=n_group,
                         split=BY_SIGMA2,
+                        # Nothing is drawn in training here, so the one seed is the figure itself.
                         per_seed=(estimate.value,),
                         gallery_size=len(texts) if place == FULL_GALLERY else n_group,
                     )
@@ -139,6 +141,7 @@ def _recalls(
     """(group, metric, estimate, queries of the group)."""
     everyone = np.ones(len(low), dtype=bool)
     for group, rows in ((ALL, everyone), (LOW, low), (HIGH, ~low)):
+        # With equal sigma^2 everywhere all are low, and there is no high half to measure.
         if group not in groups or not rows.any():
             continue
         estimates = patient_bootstrap_all(

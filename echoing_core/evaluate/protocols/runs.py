@@ -208,6 +208,7 @@ def run_fine_tune(
     scored: list[Scored] = []
     counts: dict[str, float] = {"test ECGs": len(test)}
     for name, encoder in encoders.items():
+        # Before tuning: sigma^2 for the halves, and the zero-shot row beside.
         ecg = embed_ecgs(encoder, checkpoint.scaler, test)
         scored += zero_shot(checkpoint, name, ecg, data, questions, by_entropy=by_entropy)
         tuned, of_training = fine_tune(
@@ -279,6 +280,7 @@ def run_retrieval(
         gallery = gallery_set(
             GALLERY_N, GALLERY_SEED, progress=progress.stage("simulate the gallery")
         )
+        # Another seed than any cohort's, so no training saw these people.
         data = EvaluationData("simulated gallery", "simulated", True, {"test": gallery})
     else:
         data = open_data(checkpoint, folder, ("test",))
@@ -355,6 +357,7 @@ def run_preset(
     """
     source = str(read_card(folder)["source"])
     questions = _questions(preset, prompts)
+    # A published table fixes these; the command line chooses the rest.
     options = replace(
         options,
         labels=tuple(preset.labels),
@@ -369,6 +372,7 @@ def run_preset(
         measured = RUNS[preset.protocol](checkpoint, folder, questions, options, progress=progress)
     notes = list(preset.notes)
     if source != preset.source:
+        # First, since it decides whether any of the other notes matters.
         notes.insert(
             0,
             f"The preset is for data of the source {preset.source} ({preset.prepare}); these are "
@@ -482,6 +486,7 @@ def _experiment(
         "title": title,
         "method": method,
         "counts": dict(counts),
+        # Apart from the differences, since a difference is no figure of a model.
         "figures": to_records(results, PROTOCOL_KEYS),
         "differences": to_records(gains, PROTOCOL_KEYS),
         "prompt_spread": [asdict(spread) for spread in spreads],

@@ -132,10 +132,12 @@ class EvaluationPreset:
             raise ConfigError("The protocol classes needs classes: each label with its prompt.")
         if self.protocol in (ZERO_SHOT, FEW_SHOT, FINE_TUNE) and not self.labels:
             raise ConfigError(f"The protocol {self.protocol} needs labels.")
+        # `from_mapping` checks the type of a list, not those of its items.
         if any(not isinstance(share, float) or not 0 < share <= 1 for share in self.shares):
             raise ConfigError(f"Shares {self.shares} must be numbers above 0 and up to 1.")
         if self.n_seeds < 1 or self.n_train < 1:
             raise ConfigError("n_seeds and n_train must be at least 1.")
+        # YAML reads an unquoted no as false, which is no prompt.
         for name, words in self.classes.items():
             if not isinstance(words, str) or not words.strip():
                 raise ConfigError(f"Class {name} has no prompt.")

@@ -65,6 +65,7 @@ def table_2(results: Sequence[Result], *, source: str, label: str = LVEF) -> Tab
     chosen = [r for r in results if r.label == label and r.metric == BALANCED_ACCURACY]
     rows: dict[str, dict[str, Estimate]] = {}
     for result in chosen:
+        # The gap of the halves has no column in the article.
         column = columns.get((result.protocol, result.group))
         if column:
             rows.setdefault(result.model, {})[column] = result.estimate
@@ -125,6 +126,7 @@ def table_4(results: Sequence[Result], *, source: str, order: str = CSD) -> Tabl
     rows: dict[str, dict[str, Estimate]] = {}
     sizes: dict[str, set[int]] = {}
     for result in results:
+        # As `retrieval` names it.
         by, hit, place = result.protocol.split(", ")
         if by != f"by {order}" or result.metric not in ("R@1", "R@10"):
             continue
@@ -144,6 +146,7 @@ def table_4(results: Sequence[Result], *, source: str, order: str = CSD) -> Tabl
 def answers_table(results: Sequence[Result]) -> Table:
     """Every question: balanced accuracy and AUROC of all, low, high and the gap, one row each."""
     groups = (ALL, LOW, HIGH, GAP)
+    # Without macro AUROC and recalls, which have no halves.
     answers = [r for r in results if r.metric in (BALANCED_ACCURACY, AUROC)]
     rows, records = [], []
     for place, row in grid(
@@ -269,6 +272,7 @@ def _layout(
         | {c: estimate_record(cells[c]) for c in columns if c in cells}
         for name, cells in rows.items()
     ]
+    # Figures of other data beside the article's would invite a comparison that means nothing.
     printed = None if simulated else beside(number, source)
     notes = [note] if note else []
     if printed is None:

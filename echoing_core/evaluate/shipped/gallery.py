@@ -113,5 +113,6 @@ def items_of(
             "source": table["source"].astype(str).to_numpy(),
         }
     )
+    # The truth of simulated hearts goes along, so that a search can be judged.
     labels = [column for column in table.columns if column.startswith("label_")]
     return pd.concat([items, table[labels].reset_index(drop=True)], axis=1)

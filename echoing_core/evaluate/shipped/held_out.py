@@ -110,6 +110,7 @@ def held_out_sets(
     -------
     list of HeldOut
     """
+    # Simulation is a function of the seed: no test set needs to be stored.
     cohort = from_mapping(CohortConfig, checkpoint.training["cohort"])
     simulated = build_simulated(
         cohort.n_patients, cohort.seed, n_workers=2, splits=("test",), progress=progress
@@ -146,6 +147,7 @@ def evaluate_held_out(
         One result per set, task, metric and encoder; retrieval is in a simulated gallery.
     """
     results: list[Result] = []
+    # Made once: both encoders are searched in the same gallery.
     gallery = gallery_set(GALLERY_N, GALLERY_SEED)
     for encoder_name, encoder in encoders_of(checkpoint).items():
         for held_out in sets:
@@ -181,6 +183,7 @@ def random_encoder(checkpoint: Checkpoint, seed: int = RANDOM_SEED) -> EcgEncode
     EcgEncoder
         In evaluation mode.
     """
+    # Whoever trains in this process keeps their own stream of random numbers.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder = build_ecg_encoder(checkpoint.encoder.config)
@@ -209,8 +212,10 @@ def _zero_shot(
         truth = held_out.labels(label) if label else None
         if truth is None or not label:
             continue
+        # Random weights are asked through the trained text encoder: the ECG's side is compared.
         margin, _ = question_margins(checkpoint, embedding, prompt_set)
         margins[label], truths[label] = margin, truth
+        # The macro figure below still takes the margins of a class that is left out here.
         known = np.isfinite(truth)
         if len(np.unique(truth[known])) < 2:
             logger.warning("%s has only one class of %s", held_out.name, label)
@@ -238,6 +243,7 @@ def _zero_shot(
     if all(name in margins for name in SUPERCLASSES):
         all_truths = np.stack([truths[name] for name in SUPERCLASSES], axis=1)
         all_margins = np.stack([margins[name] for name in SUPERCLASSES], axis=1)
+        # A row counts if all five labels are known, so that the classes are measured on one set.
         complete = np.flatnonzero(np.isfinite(all_truths).all(axis=1))
         estimate = patient_bootstrap(
             macro_auroc,
@@ -265,6 +271,7 @@ def _retrieval(
     gallery: StudySet,
     n_resamples: int,
 ) -> list[Result]:
+    # Every report is a query for its own ECG.
     texts = [str(report) for report in gallery.table["report"]]
     patients = np.asarray(gallery.table["patient_id"].astype(str))
     ecg = encode_batch(encoder, checkpoint.scaler, gallery.signal_mv, gallery.valid)
