@@ -98,6 +98,7 @@ def heart_beats(ecg: StandardEcg, start_s: float, length_s: float = WINDOW_S) ->
     -------
     HeartBeats
     """
+    # Filters and thresholds need signal on both sides; beats are cut back to the stretch below.
     begin = round(start_s * ecg.fs_hz)
     end = min(begin + round(length_s * ecg.fs_hz), ecg.n_times)
     first = max(begin - round(CONTEXT_S * ecg.fs_hz), 0)
@@ -111,12 +112,14 @@ def heart_beats(ecg: StandardEcg, start_s: float, length_s: float = WINDOW_S) ->
     around_s = find_heart_beats(signal_mv, valid, ecg.fs_hz)
     samples = np.round(around_s * ecg.fs_hz).astype(np.intp)
     alike = _likeness(_band(signal_mv.astype(np.float64), ecg.fs_hz), samples, ecg.fs_hz)
+    # From the clock of the context to that of the stretch.
     time_s = around_s + (first - begin) / ecg.fs_hz
     time_s = time_s[(time_s >= 0) & (time_s < (end - begin) / ecg.fs_hz)]
     if time_s.size < 2 or alike < _ALIKE:
         return _none("Heart beats could not be found reliably here: count them on the paper.")
     rr_ms = 1000.0 * np.diff(time_s)
     index = np.round(time_s * ecg.fs_hz).astype(np.intp).clip(0, recorded.size - 1)
+    # Running count of unrecorded samples: the difference at two beats is the gap between them.
     holes = np.cumsum(~recorded)
     rr_ms[holes[index[1:]] - holes[index[:-1]] > _GAP_S * ecg.fs_hz] = np.nan
     if np.isnan(rr_ms).all():
@@ -139,8 +142,10 @@ def _likeness(band: F64, beats: npt.NDArray[np.intp], fs_hz: float) -> float:
     best = 0.0
     for cut in cuts:
         cut = cut - cut.mean(axis=1, keepdims=True)
+        # Unit length, so that the product of two beats is their correlation.
         cut /= np.maximum(np.sqrt((cut**2).sum(axis=1, keepdims=True)), 1e-9)
         alike = cut @ cut.T
+        # A beat is no evidence for itself.
         np.fill_diagonal(alike, -1.0)
         best = max(best, float(np.median(alike.max(axis=1))))
     return best
@@ -154,6 +159,7 @@ def _caution(time_s: F64, rr_ms: F64, length_s: float) -> str | None:
     """What to know about the intervals."""
     edges = np.concatenate([[0.0], time_s, [length_s]])
     silent = np.diff(edges)
+    # A gap in the recording is no pause of the heart.
     silent[1:-1][np.isnan(rr_ms)] = 0.0
     longest = int(np.argmax(silent))
     if silent[longest] > _LONGEST_PAUSE_S:
@@ -193,6 +199,7 @@ def find_heart_beats(signal_mv: FloatArray, valid: BoolArray, fs_hz: float = STA
 
 
 def _band(x: F64, fs_hz: float) -> F64:
+    # 5-20 Hz holds the QRS and little of P, T and muscle noise.
     sections = scipy.signal.butter(2, QRS_BAND_HZ, btype="bandpass", fs=fs_hz, output="sos")
     return np.asarray(scipy.signal.sosfiltfilt(sections, x, axis=1))
 
@@ -212,6 +219,7 @@ def _energy(band: F64, valid: BoolArray, fs_hz: float) -> tuple[F64, F64]:
     weight = np.where(alive, np.clip((typical / rest - 2.5) / 5.0, 0.02, 1.0), 0.0)
     if not alive.any():
         return np.zeros(band.shape[1]), weight
+    # Capped, so that a spike counts no more than a QRS.
     scaled = np.minimum(slope / np.maximum(level, 1e-9), 1.5)
     here = weight[:, np.newaxis] * ~near_gap
     energy = (scaled * here).sum(axis=0) / np.maximum(here.sum(axis=0), 1e-9)
@@ -221,6 +229,7 @@ def _energy(band: F64, valid: BoolArray, fs_hz: float) -> tuple[F64, F64]:
 
 def _level(values: F64, fs_hz: float) -> F64:
     """The usual height of peaks around each sample: the median of the maxima of seconds."""
+    # 1.2 s holds a beat at 50 a minute, so that every maximum is one of a QRS.
     step = round(1.2 * fs_hz)
     n = max(1, len(values) // step)
     maxima = np.array([part.max() for part in np.array_split(values, n)])
@@ -241,6 +250,7 @@ def _accept(energy: F64, fs_hz: float) -> npt.NDArray[np.intp]:
     share = energy[low] / level[low]
     taken: list[int] = []
     for i, peak in enumerate(low.tolist()):
+        # Lower peaks are spare: `_look_again` takes them where a beat is overdue.
         if share[i] < _HIGH:
             continue
         # A T wave follows soon and is less steep than its QRS.
@@ -281,6 +291,7 @@ def _peaks(band: F64, weight: F64, beats: npt.NDArray[np.intp], fs_hz: float) ->
     reach = round(_PEAK_S * fs_hz)
     around = np.clip(beats[:, np.newaxis] + np.arange(-reach, reach + 1), 0, band.shape[1] - 1)
     near = band[:, around]  # (n_leads, n_beats, n_samples)
+    # R or S, whichever is larger in the typical beat.
     up, down = np.median(near.max(axis=2), axis=1), np.median(-near.min(axis=2), axis=1)
     lead = int(np.argmax(weight * np.maximum(up, down)))
     sign, usual = (1.0, up[lead]) if up[lead] >= down[lead] else (-1.0, down[lead])

@@ -44,6 +44,7 @@ def _constant(rows: Sequence[Sequence[float]]) -> npt.NDArray[np.float64]:
     return matrix
 
 
+# Rows X, Y, Z; columns as `EIGHT_LEADS` (Kors 1990, regression).
 KORS = _constant(
     [
         [0.38, -0.07, -0.13, 0.05, -0.01, 0.14, 0.06, 0.54],
@@ -53,6 +54,7 @@ KORS = _constant(
 )
 """Kors regression, shape (3, 8): 8 leads to X, Y, Z."""
 
+# Rows as `EIGHT_LEADS`; columns X, Y, Z (Dower 1980).
 DOWER = _constant(
     [
         [0.632, -0.235, 0.059],
@@ -167,6 +169,7 @@ def vcg_matrix(method: str = DEFAULT_VCG_METHOD) -> npt.NDArray[np.float64]:
             f"There is no VCG to 12-lead method {method!r}. Choose one of: "
             f"{', '.join(VCG_METHODS)}."
         )
+    # The matrices hold I and II only; the other limb leads are sums of these.
     eight = VCG_METHODS[method]
     limb = np.array([_LIMB_FROM_I_II[lead] for lead in LIMB_LEADS]) @ eight[:2]
     return np.vstack([limb, eight[2:]])
@@ -210,6 +213,7 @@ def limb_weights(sources: tuple[str, str]) -> dict[str, tuple[float, float]]:
     dict of lead to (float, float)
         The lead is the first weight times the first source plus the second times the second.
     """
+    # sources = basis (I, II), so any limb lead is its row times the inverse.
     basis = np.array([_LIMB_FROM_I_II[lead] for lead in sources])
     inverse = np.linalg.inv(basis)
     weights = {}

@@ -110,10 +110,12 @@ def lead_quality(
     x = np.asarray(signal_mv, dtype=np.float64)
     if present is None:
         present = np.asarray(valid.any(axis=1))
+    # Filtering turns a rail into a clean line, so rails of the raw recording are handed in.
     huge = np.abs(x) > HUGE_MV
     if saturated is not None:
         huge |= saturated
     beats = find_beats(x[present], fs_hz)
+    # Beats are those of all present leads; each lead is then compared with itself.
     agreement = np.zeros(x.shape[0])
     agreement[present] = beat_agreement(x[present], beats, fs_hz)
     return LeadQuality(
@@ -236,6 +238,7 @@ def rail_samples(recording: Recording, ecg: StandardEcg) -> BoolArray:
         for row, name in enumerate(recording.lead_names)
         if name in LEADS or name in FRANK_LEADS
     }
+    # A derived lead is as bad as what it was derived from.
     measured = ecg.leads_with("measured")
     limb_sources = limb_lead_sources(measured)
     result = np.zeros((len(LEADS), ecg.n_times), dtype=np.bool_)
@@ -272,6 +275,7 @@ def find_beats(signal_mv: FloatArray, fs_hz: float = STANDARD_FS_HZ) -> npt.NDAr
     """
     if signal_mv.shape[0] == 0 or signal_mv.shape[1] < 3:
         return np.empty(0, dtype=np.intp)
+    # The steepest points of a beat lie close together in all leads.
     slope = np.abs(np.gradient(np.asarray(signal_mv, dtype=np.float64), axis=1))
     top = np.quantile(slope, 0.98, axis=1, keepdims=True)
     alive = top[:, 0] > 1e-6  # a flat lead has no slope to scale by
@@ -279,6 +283,7 @@ def find_beats(signal_mv: FloatArray, fs_hz: float = STANDARD_FS_HZ) -> npt.NDAr
         return np.empty(0, dtype=np.intp)
     energy = np.minimum(slope[alive] / top[alive], 1.5).mean(axis=0)
     energy = scipy.ndimage.uniform_filter1d(energy, max(1, round(0.08 * fs_hz)))
+    # Half of a usual peak: premature beats are often lower.
     height = 0.5 * float(np.quantile(energy, 0.98))
     peaks, _ = scipy.signal.find_peaks(
         energy, height=height, distance=max(1, round(_REFRACTORY_S * fs_hz))
@@ -329,11 +334,13 @@ def beat_agreement(
     cut = cut_beats(signal_mv, beats, before, after)
     if cut.shape[1] < MIN_BEATS:
         return np.zeros(signal_mv.shape[0])
+    # The median beat is hardly changed by one ectopic beat or one artefact.
     template = np.median(cut, axis=1, keepdims=True)
     cut = cut - cut.mean(axis=2, keepdims=True)
     template = template - template.mean(axis=2, keepdims=True)
     power = np.sqrt((cut**2).sum(axis=2) * (template**2).sum(axis=2))
     product = (cut * template).sum(axis=2)
+    # A lead that does not vary agrees with nothing.
     correlation = np.divide(product, power, out=np.zeros_like(product), where=power > 1e-9)
     return np.asarray(correlation.mean(axis=1))
 
@@ -369,6 +376,7 @@ def _at_rail(lead_mv: FloatArray, fs_hz: float, n_out: int, out_hz: float) -> Bo
     result = np.zeros(n_out, dtype=np.bool_)
     if not np.isfinite(lead_mv).any():
         return result
+    # Three samples at least: two equal samples at an extreme are common at low rates.
     n_rail = max(3, round(RAIL_S * fs_hz))
     for rail in (np.nanmin(lead_mv), np.nanmax(lead_mv)):
         edges = np.flatnonzero(np.diff((lead_mv == rail).astype(np.int8), prepend=0, append=0))

@@ -57,6 +57,7 @@ class LeadScaler:
             raise ValueError(f"valid has shape {valid.shape}, not {signal_mv.shape}")
         means, scales = [], []
         for row, lead in enumerate(LEADS):
+            # float64: a sum over millions of float32 samples would drift.
             values = signal_mv[:, row][valid[:, row]].astype(np.float64)
             scale = float(values.std()) if values.size else 0.0
             if not math.isfinite(scale) or scale <= 0.0:
@@ -124,6 +125,7 @@ class LeadScaler:
                 f"The lead scaler is for the leads {values['lead_names']}, not "
                 f"{', '.join(LEADS)}. Restore the checkpoint."
             )
+        # The file may have been edited by hand, and True is an int to Python.
         numbers: dict[str, tuple[float, ...]] = {}
         for key in ("mean_mv", "scale_mv"):
             column = values[key]

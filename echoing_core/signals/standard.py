@@ -73,6 +73,7 @@ def standardise(recording: Recording, *, vcg_method: str = DEFAULT_VCG_METHOD) -
     ConfigError
         If ``vcg_method`` does not exist.
     """
+    # Everything that can be refused is refused before anything is filtered.
     from_xyz = vcg_matrix(vcg_method)
     check_fs(recording.fs_hz)
     ratio = resampling_ratio(recording.fs_hz, STANDARD_FS_HZ, n_times=recording.n_times)
@@ -93,6 +94,7 @@ def standardise(recording: Recording, *, vcg_method: str = DEFAULT_VCG_METHOD) -
     valid = np.zeros((len(LEADS), n_out), dtype=np.bool_)
     origin = ["missing"] * len(LEADS)
 
+    # One lead at a time: a day of 12 leads in float64 would be many gigabytes.
     def standard_row(name: str) -> tuple[npt.NDArray[np.float32], BoolArray]:
         lead_mv = recording.signal_mv[measured[name]]
         row_valid = valid_after_resampling(lead_mv, recording.fs_hz, n_out)
@@ -105,6 +107,7 @@ def standardise(recording: Recording, *, vcg_method: str = DEFAULT_VCG_METHOD) -
             signal_mv[row], valid[row] = standard_row(lead)
             origin[row] = "measured"
 
+    # Limb leads first: two measured leads give the others exactly, a VCG only by a model.
     derivations = []
     sources = limb_lead_sources(measured)
     if sources is not None and not all(lead in measured for lead in LIMB_LEADS):
@@ -119,6 +122,7 @@ def standardise(recording: Recording, *, vcg_method: str = DEFAULT_VCG_METHOD) -
 
     if all(axis in measured for axis in FRANK_LEADS):
         if "missing" in origin:
+            # Every derived lead has a share of X, Y and Z, and is valid where all three are.
             all_valid = np.ones(n_out, dtype=np.bool_)
             wanted = [row for row in range(len(LEADS)) if origin[row] == "missing"]
             for axis, name in enumerate(FRANK_LEADS):
@@ -134,6 +138,7 @@ def standardise(recording: Recording, *, vcg_method: str = DEFAULT_VCG_METHOD) -
             notes.append("X, Y and Z are in the recording too; the 12 leads are used.")
 
     for row in range(len(LEADS)):
+        # What the filter made of bridged gaps is no signal.
         signal_mv[row, ~valid[row]] = 0.0
     logger.debug("%s: %s", recording.record_id, dict(zip(LEADS, origin, strict=True)))
     return StandardEcg(

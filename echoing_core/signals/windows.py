@@ -103,6 +103,7 @@ def cut_windows(
     n_leads = ecg.signal_mv.shape[0]
     signal_mv = np.empty((first.size, n_leads, window_n), dtype=np.float32)
     valid = np.empty((first.size, n_leads, window_n), dtype=np.bool_)
+    # Copies, not views: a view would keep a whole day in memory.
     for i, start in enumerate(first.tolist()):
         signal_mv[i] = ecg.signal_mv[:, start : start + window_n]
         valid[i] = ecg.valid[:, start : start + window_n]

@@ -163,6 +163,8 @@ def beat_residual(signal_mv: FloatArray, recorded: BoolArray) -> Floats:
     beats = find_beats(x[recorded])
     cut = cut_beats(x, beats, _BEFORE, _AFTER)
     if cut.shape[1] >= MIN_BEATS:
+        # The median over beats is what the heart repeats; ectopic beats and noise are what is left
+        # over.
         template = np.median(cut, axis=1)
         for beat in beats.tolist():
             begin, end = max(beat - _BEFORE, 0), min(beat + _AFTER, n_times)
@@ -244,6 +246,7 @@ def _median_beat(signal_mv: Floats) -> Floats | None:
 
 
 def _arms_swapped(beat: Floats) -> bool:
+    # Swapped arms turn lead I over; the P wave too, which an infarct would not do.
     one, right, lateral = (beat[LEADS.index(lead)] for lead in ("I", "aVR", "V6"))
     return bool(
         _correlation(one[_QRS], lateral[_QRS]) < OPPOSED
@@ -256,6 +259,7 @@ def _ground_swapped(beat: Floats) -> bool:
     limb = beat[:3]  # I, II, III
     span_mv = np.ptp(limb, axis=1)
     largest = float(span_mv.max())
+    # A channel that is off breaks Einthoven, II = I + III; a swap does not.
     lawful = np.abs(limb[0] + limb[2] - limb[1]).max() < LAW_SHARE * largest
     least = float(span_mv[1:].min())
     return bool(lawful and least < FLAT_LIMB_MV and least < FLAT_LIMB_SHARE * largest)
@@ -266,6 +270,7 @@ def _chest_reversed(beat: Floats) -> bool:
     up, down = np.maximum(qrs.max(axis=1), 0.0), np.maximum(-qrs.min(axis=1), 0.0)
     if not (up + down > 0).all():
         return False
+    # R / (R + S), which is free of how large a lead is.
     share = up / (up + down)
     return bool(
         _correlation(np.arange(6.0) - 2.5, share - share.mean()) < FALLING

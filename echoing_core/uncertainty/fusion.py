@@ -111,6 +111,7 @@ def fuse(embedding: GaussianEmbedding, start_s: npt.ArrayLike, window_s: float, 
         weights = np.zeros(len(embedding))
         weights[np.lexsort(keys)[0]] = 1.0
         return Fused(embedding[weights > 0], weights, weights > 0, rule)
+    # Windows that overlap share signal and so errors; see `overlap_weights`.
     own = overlap_weights(starts, window_s)
     used = np.ones(len(embedding), dtype=bool) if rule == "precision" else _trusted(embedding, own)
     # Left-out windows are gone: what they shared with others now belongs to the others.
@@ -149,6 +150,7 @@ def overlap_weights(start_s: npt.ArrayLike, window_s: float) -> Floats:
         np.sort(end), edge[:-1], side="right"
     )
     share_s = np.diff(edge) / np.maximum(covering, 1)
+    # Share of time up to each edge: a window has the difference of its two ends.
     until = np.concatenate([[0.0], np.cumsum(share_s)])
     return np.asarray(
         (until[np.searchsorted(edge, end)] - until[np.searchsorted(edge, start)]) / window_s
@@ -160,6 +162,7 @@ def _trusted(embedding: GaussianEmbedding, own: Floats) -> BoolArray:
     unsure = embedding.uncertainty
     # The lower quartile, not the median: most of a recording may be noisy.
     sure = unsure <= TOO_UNSURE * _weighted_quantile(unsure, own, 0.25)
+    # Distances from the precision-weighted centre of the sure windows.
     mu = embedding.mu.astype(np.float64)
     weights = np.where(sure, own / unsure, 0.0)
     distance = ((mu - weights @ mu / weights.sum()) ** 2).sum(axis=1)

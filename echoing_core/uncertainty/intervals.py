@@ -133,6 +133,7 @@ def cell_edges(track: WindowTrack, duration_s: float) -> Floats:
     ndarray, shape (n_windows + 1,)
         Seconds, ascending, from 0 to ``duration_s``.
     """
+    # Half way between the middles of two neighbours.
     centre = track.start_s + track.window_s / 2
     inner = (centre[1:] + centre[:-1]) / 2
     return np.concatenate([[0.0], inner, [duration_s]])
@@ -176,6 +177,7 @@ def uncertain_intervals(
     # Windows without signal have no percentile and end an interval.
     percentile = np.nan_to_num(shown_percentile(track), nan=-1.0)
     edges = cell_edges(track, duration_s)
+    # Edges of the runs of unsure windows: first, stop, first, stop, ...
     changes = np.diff(np.concatenate([[False], percentile >= above, [False]]).astype(np.int8))
     runs = np.flatnonzero(changes).reshape(-1, 2).tolist()
     intervals = []
@@ -229,6 +231,7 @@ def summarise_span(
     if not rows.size:
         rows = np.array([int(np.abs(centre - (start_s + end_s) / 2).argmin())])
     percentile = shown_percentile(track)[rows]
+    # Windows without any signal count for the recorded share only.
     known = np.isfinite(percentile)
     weight = np.maximum(length[rows], 0.0)
     total = float(weight.sum())
@@ -276,6 +279,7 @@ def time_profile(cells: npt.ArrayLike) -> Floats:
         For `noisy_span`.
     """
     terms = np.asarray(cells, dtype=np.float64)
+    # A low quantile, not the minimum: single chunks are quiet by chance.
     quiet = np.quantile(terms, QUIET_SHARE, axis=1, keepdims=True)
     return np.asarray(np.maximum(terms - quiet, 0.0).sum(axis=0))
 

@@ -174,6 +174,7 @@ def reasons_from_cells(
     WindowReasons
     """
     terms = np.asarray(cells, dtype=np.float64)
+    # The rest belongs to no lead and takes no part in shares.
     by_lead = terms.sum(axis=1)
     total = float(by_lead.sum())
     draft = _Draft(
@@ -188,6 +189,8 @@ def reasons_from_cells(
         draft.sentences.append(_calm_words(novelty > 1, misplaced=bool(misplacements)))
     else:
         _blame_missing(draft)
+        # On the scale of whole windows: would a window be unsure if all its leads were like this
+        # one?
         high = as_if_everywhere(by_lead, rest, len(LEADS), reference) >= CALM_PERCENTILE
         _blame_recorded(draft, terms, high, signal_mv, valid)
         if novelty > 1:
@@ -258,7 +261,9 @@ def _blame_missing(draft: _Draft) -> None:
 def _blame_recorded(
     draft: _Draft, terms: Floats, high: BoolArray, signal_mv: FloatArray, valid: BoolArray
 ) -> None:
+    # Beside missing leads, a recorded one must be high by itself to be worth a word.
     after_missing = bool(draft.reasons)
+    # What was not recorded has been named; it cannot be noisy.
     blamed = leads_to_blame(np.where(draft.recorded, draft.by_lead, 0.0))
     if after_missing:
         blamed &= high & (draft.share >= WORTH_NAMING)
@@ -271,6 +276,7 @@ def _blame_recorded(
     }
     for kind, leads in by_kind.items():
         draft.add(kind, leads)
+    # Missing leads stay first: their sentence comes first, too.
     draft.reasons.sort(key=lambda reason: (reason.kind != MISSING, -reason.share))
     share_words = f" ({100 * draft.share[blamed].sum():.0f} %)"
     if after_missing:
@@ -368,6 +374,7 @@ def _calm_words(novel: bool, *, misplaced: bool) -> str:
 
 def _missing_words(missing: BoolArray, share: float) -> str:
     n = int(missing.sum())
+    # Name the smaller group: the leads that are there, or those that are not.
     if 2 * n > len(LEADS):
         recorded = _names(~missing)
         were = "was" if len(recorded) == 1 else "were"

@@ -110,6 +110,7 @@ class Reference:
         # Over a step next to nothing the share overflows to infinity and is clipped.
         with np.errstate(invalid="ignore", over="ignore"):
             share = np.where(step > 0, (x - q[below]) / np.where(step > 0, step, 1.0), 0.0)
+        # Linear between two quantiles, as NumPy computed them.
         between = below + np.clip(share, 0.0, 1.0)
         rank = np.where(after > first, tied, between)
         rank = np.where(x < q[0], 0.0, np.where(x > q[-1], N_QUANTILES - 1.0, rank))

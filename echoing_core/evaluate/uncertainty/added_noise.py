@@ -117,13 +117,16 @@ def lead_noise(noise: StressNoise, shape: tuple[int, int], rng: np.random.Genera
     -------
     ndarray of that shape
     """
+    # Forwards and backwards, so that the end meets its own mirror image.
     there_and_back = np.concatenate([noise.signal, noise.signal[:, ::-1]], axis=1)
     period = there_and_back.shape[1]
     rows = np.empty(shape)
     for row in rows:
         start = int(rng.integers(period))
         channel = there_and_back[rng.integers(len(there_and_back))]
+        # Half of the leads upside down: the two channels would else be alike in six leads each.
         row[:] = rng.choice((-1.0, 1.0)) * channel[(start + np.arange(shape[1])) % period]
+    # Unit RMS per lead, after the cut: noise comes in bursts.
     return np.asarray(rows / np.sqrt(np.square(rows).mean(axis=1, keepdims=True)))
 
 
@@ -143,6 +146,7 @@ def noise_gain(signal_mv: FloatArray, valid: BoolArray, snr_db: float) -> Floats
         Power of the clean lead over power of the noise is ``snr_db``, with at least
         `QUIET_LEAD_MV` for the lead.
     """
+    # Over valid samples only: gaps are 0 and no signal.
     power = (np.square(signal_mv, dtype=np.float64) * valid).sum(axis=1, keepdims=True)
     rms = np.sqrt(power / np.maximum(valid.sum(axis=1, keepdims=True), 1))
     return np.asarray(np.maximum(rms, QUIET_LEAD_MV) * 10.0 ** (-snr_db / 20.0))
@@ -188,11 +192,13 @@ def _raw(folder: Path, name: str) -> tuple[Floats, float]:
 
 
 def _in_band(raw: Floats, fs_hz: float, name: str) -> StressNoise:
+    # Leads get stretches of their own; of less than two windows these would be nearly the same.
     if raw.shape[1] < 20 * fs_hz:
         raise DataSetError(f"The noise {name} lasts {raw.shape[1] / fs_hz:.1f} s; 20 s are needed.")
     if not raw.std(axis=1).all():
         raise DataSetError(f"A channel of the noise {name} never moves.")
     ratio = resampling_ratio(fs_hz, STANDARD_FS_HZ, n_times=raw.shape[1])
+    # Filtered before resampling, as `standardise` does.
     band = bandpass(raw, fs_hz)
     return StressNoise(resample(band, ratio), float((band.var(axis=1) / raw.var(axis=1)).mean()))
 
@@ -240,6 +246,7 @@ def dose_study(
     clean = scorer.windows(signal_mv, valid)
     results: list[Result] = []
     for done, (name, noise) in enumerate(noises.items()):
+        # One generator a noise: what is drawn for one does not depend on the others.
         rng = np.random.default_rng([SEED, done])
         stretches = np.stack([lead_noise(noise, signal_mv.shape[1:], rng) for _ in signal_mv])
         noisy = []
@@ -296,6 +303,7 @@ def clean_rows(studies: StudySet, n_ecgs: int) -> npt.NDArray[np.int64]:
             "No ECG of this PTB-XL is known to be clean: its quality notes are missing. Use the "
             "published table."
         )
+    # A stable sort by fold keeps the shuffled order within both groups.
     shuffled = rng.permutation(clean)
     others = ~np.isin(studies.table["fold"].to_numpy()[shuffled], PTBXL_TEST_FOLDS)
     return np.asarray(shuffled[np.argsort(others, kind="stable")][:n_ecgs], dtype=np.int64)
@@ -329,6 +337,7 @@ def with_noise(
 def _dose_figures(
     data: str, ladders: Mapping[str, Floats], patients: npt.NDArray[np.str_], n_resamples: int
 ) -> list[Result]:
+    # Ranks alone matter, so the steps of 6 dB may be 0, 1, 2, ...
     level = np.arange(1 + len(SNR_DB), dtype=np.float64)
     correlation = {
         score: np.array([spearman(level, ladder) for ladder in rows])
@@ -341,6 +350,7 @@ def _dose_figures(
         simulated=False,
         n_resamples=n_resamples,
     )
+    # Each ECG is in it twice, clean and noisy; both are drawn together with its patient.
     label = np.repeat([False, True], len(patients))
     for step, snr_db in enumerate(SNR_DB, start=1):
         results += measure_scores(

@@ -53,8 +53,10 @@ def read_grades(path: Path) -> dict[str, bool]:
                 f"{path.name} grades record {record!r} as {row['quality']!r}. Write acceptable "
                 "or unacceptable, good or bad, clean or noisy, or 0 or 1 (1 = bad)."
             )
+        # Two grades of one recording cannot both hold, and neither is the better one.
         _once(record, grades, path)
         grades[record] = _GRADES[word]
+    # An AUROC of one class is not defined, and the user should know why.
     if len(set(grades.values())) < 2:
         kind = "bad" if any(grades.values()) else "good"
         raise DataSetError(
@@ -103,6 +105,7 @@ def find_records(folder: Path, names: Iterable[str]) -> dict[str, Path]:
         raise DataSetError(f"There is no folder {folder.name or folder}. Name one with recordings.")
     headers: dict[str, list[Path]] = {}
     for header in sorted(folder.rglob("*.hea")):
+        # By name anywhere below: challenge sets come in folders of their own making.
         headers.setdefault(header.stem, []).append(header)
     wanted = list(names)
     missing = [name for name in wanted if name not in headers]
@@ -132,6 +135,7 @@ def read_judged(header: Path) -> tuple[Recording, StandardEcg] | None:
     try:
         try:
             recording = read_recording(header)
+        # Nothing moves in it. That is a judgement too, and the worst one.
         except SignalQualityError:
             return None
         return recording, standardise(recording)
@@ -149,6 +153,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     try:
         # Spreadsheets put a byte-order mark in front.
         with path.open(encoding="utf-8-sig", newline="") as table:
+            # strict: a stray quote would otherwise swallow the rest of the file.
             reader = csv.reader(table, strict=True)
             header = [name.strip() for name in next(reader, [])]
             lines = [(reader.line_num, line) for line in reader if "".join(line).strip()]

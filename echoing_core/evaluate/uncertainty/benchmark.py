@@ -131,6 +131,7 @@ def _sections(
             folds=(*PTBXL_TRAIN_FOLDS, *PTBXL_TEST_FOLDS),
             progress=progress.stage("read PTB-XL"),
         )
+        # Leads are taken away from ECGs that no training saw; noise and notes may use all folds.
         fold_9 = real.where(real.table["fold"].isin(PTBXL_TEST_FOLDS))
         if len(fold_9):
             held_out.append(HeldOut(PTBXL, fold_9, simulated=False))
@@ -148,6 +149,7 @@ def _sections(
                 n_resamples=n_resamples,
                 progress=progress.stage("added noise"),
             )
+    # The published network has no mask for missing leads, and its sigma^2 no terms.
     if checkpoint.has_attribution:
         yield where_study(
             checkpoint,
@@ -175,6 +177,7 @@ def _sections(
 
 
 def _left_out(checkpoint: Checkpoint, folders: Folders) -> dict[str, str]:
+    # What each row needs, and what is said if it is not there.
     reasons = {
         "graded recordings": (folders.cinc, "no folder of the CinC Challenge 2011 was given"),
         "bad leads of real ECGs": (

@@ -124,6 +124,7 @@ def fusion_study(
         Fewer test patients are there than asked for.
     """
     seed, patients = _test_patients(checkpoint, n_patients)
+    # Of a recording only fused Gaussians are kept: 239 windows times 400 patients times 3.
     labels: list[Mapping[str, float | bool | str]] = []
     rows: dict[str, list[_Fused]] = {quality.name: [] for quality in QUALITIES}
     for done, patient in enumerate(patients, start=1):
@@ -133,6 +134,7 @@ def fusion_study(
             rows[name].append(one)
         progress(done, len(patients))
     asked = [item for item in prompts if item.label in QUESTIONS]
+    # Labels of the simulated heart, so nothing is unknown.
     truths = {q.question: np.array([bool(heart[str(q.label)]) for heart in labels]) for q in asked}
     results: list[Result] = []
     for name, patient_rows in rows.items():
@@ -222,11 +224,13 @@ def windows_of_patient(
     windows : dict of str to (GaussianEmbedding, ndarray)
         For each of `QUALITIES`, in their order: the windows and their starts in seconds.
     """
+    # One heart without noise; the three qualities differ in what is added to it.
     simulated = simulate_long(
         seed, patient, duration_s=DURATION_S, fs_hz=FS_HZ, leads="xyz", noise=()
     )
     windows = {}
     for number, quality in enumerate(QUALITIES):
+        # The noise of one recording does not depend on which others are simulated.
         rng = np.random.default_rng([NOISE_SEED, seed, patient, number])
         episodes = draw_schedule(quality, DURATION_S, rng)
         signal_mv, _ = add_noise(simulated.recording.signal_mv, FS_HZ, FRANK_LEADS, episodes, rng)
@@ -243,6 +247,7 @@ def _patient(
     """Labels of a patient, and the recording of each quality by each rule (one row)."""
     labels, windows = windows_of_patient(checkpoint, seed, patient)
     without_noise, _ = windows[QUALITIES[0].name]
+    # The truth is where the model puts this heart without noise, not where it ought to.
     truth = without_noise.mu.mean(axis=0, dtype=np.float64)
     fused_by_quality = {}
     for name, (embedding, start_s) in windows.items():
@@ -349,6 +354,7 @@ def _compared(
 
     def metrics(*rows: npt.NDArray[np.generic]) -> dict[str, float]:
         value = dict(zip(RULES, by_rule(*rows).tolist(), strict=True))
+        # Paired: both rules on the same patients of a resample.
         gaps = {f"{fused} - {single}": value[fused] - value[single] for fused, single in GAPS}
         return value | gaps
 

@@ -26,6 +26,7 @@ from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, BoolArray
 from echoing_core.training.batches import sentences_of
 
+# Sets that recorders use, from the standard ECG to a watch.
 LEAD_SETS: dict[str, tuple[str, ...]] = {
     "12 leads": LEADS,
     "8 leads (I, II, V1-V6)": ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"),
@@ -98,6 +99,7 @@ def missing_study(
     Experiment
     """
     scorer = Scorer.of(checkpoint)
+    # The plain index has no column: a lead that is not there is no noise to it.
     encoders = {SIGMA2: scorer.trained, RANDOM: scorer.random}
     results: list[Result] = []
     for done, held_out in enumerate(sets):
@@ -129,6 +131,7 @@ def _lead_set_figures(
 ) -> list[Result]:
     patients = held_out.patients[:N_ECGS]
     results: list[Result] = []
+    # The first column is all leads, which the others are compared with.
     for column, name in list(enumerate(LEAD_SETS))[1:]:
         results += measure_quartiles(
             (held_out.name, f"{name}: sigma^2 over that with 12"),
@@ -206,6 +209,7 @@ def with_made_up_words(
     str
     """
     words = text.split(" ")
+    # Numbers stay: made-up digits would still be known word pieces.
     places = [i for i, word in enumerate(words) if any(c.isalpha() for c in word)]
     n = max(1, round(share * len(places))) if share > 0 and places else 0
     for i in rng.permutation(places)[:n]:
@@ -242,6 +246,7 @@ def _single_sentences(
     rng: np.random.Generator,
     n_resamples: int,
 ) -> list[Result]:
+    # A report of one sentence has no smaller part.
     several = [i for i, report in enumerate(reports) if len(sentences_of(report)) > 1]
     single = [str(rng.choice(sentences_of(reports[i]))) for i in several]
     more = _sigma2(checkpoint, single) > _sigma2(checkpoint, [reports[i] for i in several])
@@ -262,6 +267,7 @@ def _unknown_words(
     n_resamples: int,
     progress: Progress,
 ) -> list[Result]:
+    # What the model has never read depends on its own vocabulary.
     known = checkpoint.tokenizer.known_words
     columns = []
     for done, share in enumerate(SHARES, start=1):
@@ -278,6 +284,7 @@ def _unknown_words(
             simulated=True,
             n_resamples=n_resamples,
         )
+    # One correlation a report, over the five shares.
     correlation = np.array([spearman(SHARES, row) for row in sigma2])
     results += measure_scores(
         (SIMULATED, "rank correlation with the share of made-up words", "median"),

@@ -164,9 +164,11 @@ def quality_of_recordings(
     scorer = Scorer.of(checkpoint)
     rows: list[_Row | None] = []
     for done, header in enumerate(headers.values(), start=1):
+        # One recording at a time: a set of a thousand would not fit into memory.
         rows.append(_row_of(header, scorer))
         progress(done, len(headers))
     bad = np.array(list(grades.values()))
+    # A flat recording has no scores; it gets the worst of each.
     refused = np.array([row is None for row in rows])
     scores = {
         name: np.array([WORST[name] if row is None else row.scores[name] for row in rows])
@@ -174,6 +176,7 @@ def quality_of_recordings(
     }
     flat = np.array([row is None or row.flat for row in rows])
     saturated = np.array([row is None or row.saturated for row in rows])
+    # The subsets show whether a score knows more than flat and saturated leads.
     sets = [
         _graded(name, bad, scores, rows_in, n_resamples)
         for name, rows_in in (
@@ -217,7 +220,9 @@ def _row_of(header: Path, scorer: Scorer) -> _Row | None:
     if judged is None:
         return None
     recording, ecg = judged
+    # Windows side by side, so that every second counts once.
     starts = window_starts(ecg.n_times, WINDOW_N, WINDOW_N)
+    # The plain index is given the raw recording's rails, to be as strong a rival as it can be.
     rails = rail_samples(recording, ecg)
     scores = scorer.recording(ecg, starts, saturated=rails)
     quality = lead_quality(ecg.signal_mv, ecg.valid, saturated=rails)
@@ -292,6 +297,7 @@ def notes_study(
     scores = Scorer.of(checkpoint).windows(known.signal_mv, known.valid, progress=progress)
     patients = np.asarray(table["patient_id"].astype(str))
     noted = {name: _has(table[name]) for name in NOTES}
+    # Compared with ECGs without any note, not with all that lack this one.
     clean = ~np.logical_or.reduce(list(noted.values()))
     held_out = np.isin(table["fold"].to_numpy(), PTBXL_TEST_FOLDS)
     results: list[Result] = []
@@ -302,6 +308,7 @@ def notes_study(
         for task, positive in {"any note": ~clean, **noted}.items():
             compared = rows & (positive | clean)
             label = positive[compared]
+            # A note that nobody made gives no figure.
             if label.all() or not label.any():
                 continue
             results += measure_scores(

@@ -122,11 +122,13 @@ def schedule_study(
     counts = {"simulated recordings": n_simulated}
     jobs: list[tuple[str, str, bool, list[Scheduled]]] = []
     if nstdb is not None:
+        # Recordings that are quiet by themselves, into which noise is put.
         quiet, left_out = _quiet_recordings(recordings)
         ready_made = nstdb / f"{READY_MADE}.hea"
         if ready_made.is_file():
             ecg = _two_leads(ready_made)
             jobs.append((READY_MADE, "as recorded, 24 dB", False, [_ready_made(ecg)]))
+            # Its first five minutes carry no noise, and so serve as one more quiet recording.
             quiet[f"{READY_MADE}, first five minutes"] = [_first(ecg, LEAD_IN_S)]
         counts |= {
             "real recordings": sum(len(group) for group in quiet.values()),
@@ -194,6 +196,7 @@ def scheduled(
     """
     spans = noise_schedule(ecg.duration_s)
     unit = lead_noise(noise, ecg.signal_mv.shape, rng)
+    # Nothing is added where nothing was measured, or outside the spans.
     unit *= ecg.valid * _inside(spans, ecg.n_times)
     noisy = ecg.signal_mv + noise_gain(ecg.signal_mv, ecg.valid, snr_db) * unit
     return Scheduled(replace(ecg, signal_mv=noisy.astype(np.float32)), spans)
@@ -223,8 +226,10 @@ def judged_windows(
     # Running count of noisy samples: what a window holds is the difference of its ends.
     count = np.concatenate([[0], np.cumsum(_inside(noise_spans, n_times))])
     n_noisy = count[starts + WINDOW_N] - count[starts]
+    # A window that is noisy in part has no label.
     starts = starts[(n_noisy == 0) | (n_noisy == WINDOW_N)]
     noisy = (count[starts + 1] - count[starts]) > 0
+    # Blocks are what a single recording is resampled by: neighbouring windows overlap.
     edges_s = np.unique([0.0, *(edge for span in noise_spans for edge in span)])
     segment = np.searchsorted(edges_s, starts / STANDARD_FS_HZ, side="right") - 1
     in_segment = ((starts / STANDARD_FS_HZ - edges_s[segment]) // BLOCK_S).astype(np.int64)
@@ -247,6 +252,7 @@ def _judge(scorer: Scorer, item: Scheduled) -> _Judged:
 def _figures(
     place: tuple[str, str], judged: Sequence[_Judged], simulated: bool, n_resamples: int
 ) -> list[Result]:
+    # A single recording is resampled by blocks, several by recording.
     if len(judged) == 1:
         (only,) = judged
         return measure_scores(
@@ -261,6 +267,7 @@ def _figures(
     values = {
         name: np.array([auroc(item.noisy, item.scores[name]) for item in judged]) for name in SCORES
     }
+    # A recording without both kinds of window has no AUROC, whatever the score.
     defined = np.isfinite(values[SCORES[0]])
     return measure_scores(
         (*place, "AUROC, mean of recordings"),
@@ -282,6 +289,7 @@ def _quiet_recordings(folders: Sequence[Path]) -> tuple[dict[str, list[StandardE
         for header in headers:
             try:
                 ecg = _two_leads(header)
+            # A folder of long recordings holds others, too; they are counted, not refused.
             except DataSetError:
                 left_out += 1
                 continue
@@ -329,6 +337,7 @@ def _first(ecg: StandardEcg, seconds: float) -> StandardEcg:
 
 def _simulated(patient: int) -> Scheduled:
     study = simulate_long(SEED, patient, duration_s=SIMULATED_S, fs_hz=SIMULATED_FS_HZ, leads="xyz")
+    # Spans of different noises overlap; together they are where the recording is noisy.
     spans = sorted((span.start_s, span.end_s) for span in study.noise_spans)
     return Scheduled(standardise(study.recording), _joined(spans))
 

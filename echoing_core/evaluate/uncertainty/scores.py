@@ -80,7 +80,18 @@ class Scorer:
         return {SIGMA2: sigma2.uncertainty, **self.baselines(signal_mv, valid)}
 
     def baselines(self, signal_mv: npt.NDArray[np.float32], valid: BoolArray) -> dict[str, Floats]:
-        """`windows` without sigma^2, for windows whose embedding is at hand."""
+        """`windows` without sigma^2, for windows whose embedding is at hand.
+
+        Parameters
+        ----------
+        signal_mv, valid : ndarray, shape (n, 12, 1000)
+
+        Returns
+        -------
+        dict of score to ndarray, shape (n,)
+            Of `PLAIN` and `RANDOM`.
+        """
+        # One window at a time: the index finds the beats of each.
         plain = [
             quality_index(lead_quality(x, known)) for x, known in zip(signal_mv, valid, strict=True)
         ]
@@ -150,6 +161,7 @@ def measure_scores(
     """
     data, task, name = place
     names, columns = list(scores), tuple(scores.values())
+    # No row, no figure: a bootstrap of nothing is not defined.
     if not len(columns[0]):
         return []
 
@@ -157,6 +169,7 @@ def measure_scores(
         labels, values = rows[: len(given)], rows[len(given) :]
         return {n: metric(*labels, column) for n, column in zip(names, values, strict=True)}
 
+    # All scores on the same resamples, so that they can be compared.
     estimates = patient_bootstrap_all(all_scores, (*given, *columns), ids, n_resamples=n_resamples)
     return [
         Result(data, task, name, score, estimate, simulated)

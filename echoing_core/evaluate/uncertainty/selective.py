@@ -156,6 +156,7 @@ def measure(task: Task, *, n_resamples: int) -> list[Result]:
     -------
     list of Result
     """
+    # Columns as `REJECTERS`; the halves are settled before any resampling.
     unsure = np.stack([task.unsure[name] for name in REJECTERS], axis=1)
     low = np.stack([median_split(column) for column in unsure.T], axis=1)
     estimates = patient_bootstrap_all(
@@ -179,6 +180,7 @@ def _figures(truth: BoolArray, score: Floats, unsure: Floats, low: BoolArray) ->
             figures[f"{metric}, low half|{name}"] = surer
             figures[f"{metric}, high half|{name}"] = less_sure
             figures[f"{metric}, low - high|{name}"] = surer - less_sure
+    # 0/1 error as it is, and with both classes of equal weight.
     wrong = (score > 0) != truth
     for error, weights in ((BALANCED_ERROR, balanced_weights(truth)), (PLAIN_ERROR, None)):
         area = {name: aurc(unsure[:, i], wrong, weights) for i, name in enumerate(REJECTERS)}
@@ -224,6 +226,7 @@ def summarise(results: Sequence[Result]) -> list[dict[str, Any]]:
         for metric in SPLIT_METRICS:
             gaps = [figures[f"{metric}, low - high", SIGMA2] for figures in tasks]
             row[f"low half better, {metric}"] = sum(gap.value > 0 for gap in gaps)
+            # Surely: the whole interval of the paired gap is above 0.
             row[f"low half surely better, {metric}"] = sum(gap.low > 0 for gap in gaps)
         for one, other in COMPARED:
             gaps = [figures[f"AURC, {BALANCED_ERROR}", f"{one} - {other}"] for figures in tasks]
@@ -240,6 +243,7 @@ def _curves(task: Task) -> list[dict[str, Any]]:
     rows = []
     for name in REJECTERS:
         coverage, risk = risk_coverage(task.unsure[name], wrong, weights)
+        # The first point of the curve that keeps at least this share.
         at = np.minimum(np.searchsorted(coverage, np.array(COVERAGES) - 1e-9), len(risk) - 1)
         rows.append(
             {
@@ -257,6 +261,7 @@ def _calibration(task: Task) -> list[dict[str, Any]]:
     rows = []
     for kind, probability in (("with sigma^2", task.closed), ("without sigma^2", task.plain)):
         predicted, observed, count = reliability(task.truth, probability, n_bins=N_BINS)
+        # Empty bins have no point.
         filled = count > 0
         rows.append(
             {

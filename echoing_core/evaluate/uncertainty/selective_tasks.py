@@ -162,6 +162,8 @@ def build_tasks(
     questions = {str(item.label): item for item in with_either(prompts)}
     tasks: list[Task] = []
     for held_out in sets:
+        # Probes are trained once per test set, on ECGs as recorded: a condition must not train
+        # them.
         probes = _probes(checkpoint, held_out.name, ptbxl)
         for condition, changed in in_conditions(held_out, noises):
             embedded = _embedded(checkpoint, changed, condition)
@@ -176,6 +178,7 @@ def build_tasks(
 
 def _embedded(checkpoint: Checkpoint, held_out: HeldOut, condition: str) -> _Embedded:
     signal_mv, valid = held_out.studies.signal_mv, held_out.studies.valid
+    # sigma^2 itself comes with the embedding below.
     baselines = Scorer.of(checkpoint).baselines(signal_mv, valid)
     return _Embedded(
         held_out,
@@ -189,9 +192,11 @@ def _embedded(checkpoint: Checkpoint, held_out: HeldOut, condition: str) -> _Emb
 def _probes(checkpoint: Checkpoint, data: str, ptbxl: Path | None) -> dict[str, LinearProbe]:
     """One probe for each label of a test set, from training ECGs as they were recorded."""
     if data == PTBXL and ptbxl is not None:
+        # Folds that no figure is taken from.
         train = load_ptbxl(ptbxl, folds=PTBXL_TRAIN_FOLDS)
     else:
         cohort = from_mapping(CohortConfig, checkpoint.training["cohort"])
+        # The first patients only: a probe needs hundreds of ECGs, not thousands.
         n_patients = min(N_PROBE_PATIENTS, cohort.n_patients)
         train = build_simulated(n_patients, cohort.seed, n_workers=2, splits=("train",))
     mu = encode_batch(checkpoint.encoder.ecg, checkpoint.scaler, train.signal_mv, train.valid).mu
@@ -211,12 +216,14 @@ def _of_label(
     probe: LinearProbe,
     truth: Floats,
 ) -> list[Task]:
+    # An unknown label is no negative.
     known = np.flatnonzero(np.isfinite(truth))
     embedding = embedded.embedding[known]
     answers = {
         ZERO_SHOT: question_margins(checkpoint, embedding, question),
         PROBE: probe.logits(embedding),
     }
+    # The logit of a probe is calibrated already; a margin needs the model's scale.
     scale = {ZERO_SHOT: checkpoint.logit_scale, PROBE: 1.0}
     tasks = []
     for method, (score, score_std) in answers.items():
@@ -278,6 +285,15 @@ def mixed_quality(held_out: HeldOut) -> HeldOut:
     1, and lost leads (`drop_leads`) in a quarter, independent of the faults. So three in eight
     draws are the ECG as it was recorded. Faults and lost leads are drawn by the same functions as
     in training, with other seeds.
+
+    Parameters
+    ----------
+    held_out : HeldOut
+
+    Returns
+    -------
+    HeldOut
+        `N_DRAWS` draws of every ECG in a row.
     """
 
     def change(
@@ -299,9 +315,19 @@ def every_dose(held_out: HeldOut) -> HeldOut:
     doses of the dose study, which takes real noise; here it is simulated, so that nothing but the
     tasks' own data is needed. Every lead has its own noise, at that signal-to-noise ratio within
     the model's band.
+
+    Parameters
+    ----------
+    held_out : HeldOut
+
+    Returns
+    -------
+    HeldOut
+        `N_DRAWS` draws of every ECG in a row.
     """
 
     def noise_of(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
+        # In the model's band, so that the ratio is that of what it sees.
         noise = bandpass(DRAW[kind](*shape, STANDARD_FS_HZ, rng), STANDARD_FS_HZ)
         return np.asarray(noise / np.sqrt(np.square(noise).mean(axis=1, keepdims=True)))
 
@@ -313,6 +339,17 @@ def until_lost(held_out: HeldOut, noises: Mapping[str, StressNoise]) -> HeldOut:
 
     For every draw one of `LOSS_DB` and one of ``noises`` at random, all equally likely. Every lead
     has its own stretch of it.
+
+    Parameters
+    ----------
+    held_out : HeldOut
+    noises : mapping of str to StressNoise
+        Of `read_stress_noise`.
+
+    Returns
+    -------
+    HeldOut
+        `N_DRAWS` draws of every ECG in a row.
     """
 
     def noise_of(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
@@ -325,6 +362,15 @@ def misplaced(held_out: HeldOut) -> HeldOut:
     """Each ECG of a test set several times, half of the draws with electrodes in wrong places.
 
     By the lead equations (`simulate.misplacement`). Training draws no misplacements.
+
+    Parameters
+    ----------
+    held_out : HeldOut
+
+    Returns
+    -------
+    HeldOut
+        `N_DRAWS` draws of every ECG in a row.
     """
 
     def change(
@@ -351,6 +397,7 @@ def _dosed(
     ) -> tuple[FloatArray, BoolArray]:
         dose_db = doses_db[rng.integers(len(doses_db))]
         kind = kinds[rng.integers(len(kinds))]
+        # No noise is one of the doses, so that some draws are the ECG as recorded.
         if dose_db is None:
             return signal_mv, valid
         n_leads, n_times = signal_mv.shape
@@ -365,6 +412,7 @@ def _drawn(held_out: HeldOut, seed: int, change: Change) -> HeldOut:
     studies = held_out.studies
     rows = np.repeat(np.arange(len(studies)), N_DRAWS[held_out.name])
     signal_mv, valid = studies.signal_mv[rows], studies.valid[rows]
+    # One generator for all draws: the set is the same in every run.
     rng = np.random.default_rng(seed)
     for row in range(len(rows)):
         signal_mv[row], valid[row] = change(signal_mv[row], valid[row], rng)

@@ -137,6 +137,7 @@ def where_study(
     disturbed, spans = simulated_windows(n_simulated, progress=progress)
     counts["simulated"] = len(disturbed)
     by_score = _attributed(scorer, disturbed)
+    # Figures for all noises together, and for each kind.
     kinds = np.array([span.kind for span in spans])
     clear = np.array([bool((window.bad & ~window.doubtful).any()) for window in disturbed])
     counts["simulated with a clearly bad lead"] = int(clear.sum())
@@ -180,6 +181,7 @@ def annotated_windows(folder: Path) -> tuple[list[Window], int]:
         if judged is None:
             continue
         recording, ecg = judged
+        # People flagged or did not: nothing is in between.
         sure = np.zeros(len(LEADS), dtype=np.bool_)
         windows.append(_window(ecg, flags[name], sure, rail_samples(recording, ecg)))
     if not windows:
@@ -209,6 +211,7 @@ def simulated_windows(
     windows: list[Window] = []
     spans: list[NoiseSpan] = []
     patient = 0
+    # Kinds in turn, so that all are equally frequent however many are drawn anew.
     while len(windows) < n:
         drawn = _disturbed(patient, KINDS[len(windows) % len(KINDS)])
         patient += 1
@@ -233,6 +236,7 @@ def overlap(first: tuple[float, float], second: tuple[float, float]) -> float:
 
 
 def _disturbed(patient: int, kind: str) -> tuple[Window, NoiseSpan] | None:
+    # One generator a patient, so that a window does not depend on those before it.
     rng = np.random.default_rng([SEED, patient])
     study = simulate_study(SEED, patient, config=_CLEAN)
     recording = study.recording_12
@@ -240,6 +244,7 @@ def _disturbed(patient: int, kind: str) -> tuple[Window, NoiseSpan] | None:
     start_s = float(rng.uniform(0.0, WINDOW_S - length_s))
     episode = NoiseEpisode(kind, float(rng.uniform(*SEVERITY)), start_s, start_s + length_s)
     noisy, spans = add_noise(recording.signal_mv, recording.fs_hz, LEADS, [episode], rng)
+    # Both read as any recording is; what differs within the band is what the model can know.
     clean, ecg = standardise(recording), standardise(replace(recording, signal_mv=noisy))
     inside = slice(round(start_s * STANDARD_FS_HZ), round(episode.end_s * STANDARD_FS_HZ))
     change = np.square(ecg.signal_mv - clean.signal_mv)[:, inside].mean(axis=1)
@@ -279,6 +284,7 @@ def _lead_figures(
     n_resamples: int,
 ) -> list[Result]:
     own = by_score[SIGMA2].by_lead
+    # The whole sum of sigma^2, with what belongs to no lead.
     total = own.sum(axis=1) + by_score[SIGMA2].rest
     scores = {
         SIGMA2: own,
@@ -302,6 +308,7 @@ def _lead_figures(
             simulated=simulated,
             n_resamples=n_resamples,
         )
+    # Within a recording there must be a good and a bad lead.
     both = rows & bad.any(axis=1) & ~bad.all(axis=1)
     within = {
         name: np.array([auroc(bad[i], values[i]) for i in np.flatnonzero(both)])
@@ -336,6 +343,7 @@ def _span_figures(
         name: np.array([overlap(_span_s(v), s) for v, s in zip(values, spans, strict=True)])
         for name, values in by_time.items()
     }
+    # A chunk is in the noise if its middle is.
     middle = (np.arange(N_CHUNKS) + 0.5) * CHUNK_S
     inside = np.stack([(middle >= start) & (middle < end) for start, end in spans])
     within = {
