@@ -26,8 +26,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from echoing_core.datasets.adapter import LeftOut, Plan
-from echoing_core.datasets.first_window import first_window
+from echoing_core.datasets.adapter import NO_FILE, LeftOut, Plan, first_window
 from echoing_core.datasets.ptbxl import ptbxl_patients, split_of_fold
 from echoing_core.datasets.snomed import (
     CPSC2018_CODES,
@@ -47,12 +46,14 @@ CSN: tuple[str, ...] = ("chapman_shaoxing", "ningbo")
 OTHER = "other"
 
 NO_DIAGNOSIS = "no diagnosis in the header"
-NO_DATA_FILE = "file is not there"
 NO_FOLDS = "PTB-XL record without PTB-XL's folds"
 NOT_IN_TABLE = "PTB-XL record not in the table given"
 NOT_LISTED = "not in the lists of splits"
 
+# Records of one patient cannot be told from those of another there, so a split by record would
+# put one patient on both sides.
 _SEVERAL_A_PATIENT = ("ptb", "st_petersburg_incart")
+# The challenges name a record by the letters of its source and a number.
 _NAME = re.compile(r"(A|Q|I|S|HR|E|JS)(\d+)\Z")
 _BY_PREFIX = {
     "A": "cpsc_2018",
@@ -62,8 +63,10 @@ _BY_PREFIX = {
     "HR": "ptb-xl",
     "E": "georgia",
 }
+# CSN numbers its records through: JS00001-JS10646 are Chapman-Shaoxing, the rest Ningbo.
 _LAST_CHAPMAN = 10646
 _COMMENT = re.compile(r"#\s*(age|sex|dx)\s*:\s*(.*?)\s*\Z", re.IGNORECASE)
+# As the reader of headers allows; the comments stand at the end of the header.
 _MAX_HEADER_BYTES = 64_000
 _SPLIT_WORDS = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}
 
@@ -110,7 +113,15 @@ class Cinc:
         return "cinc"
 
     def plan(self, root: Path) -> Plan:
-        """Read the headers' comments; see `Adapter.plan`."""
+        """Read the headers' comments; see `Adapter.plan`.
+
+        Raises
+        ------
+        DataSetError
+            There is no header, or a list of splits contradicts itself.
+        ConfigError
+            There is no such source.
+        """
         wanted = self._wanted()
         headers = sorted(root.rglob("*.hea"))
         if not headers:
@@ -128,19 +139,23 @@ class Cinc:
             if wanted and subset not in wanted:
                 continue
             record = header.stem
-            told, data_name = _read_header(header)
-            codes = _codes(told.get("dx", ""))
+            comments, data_name = _read_header(header)
+            codes = _codes(comments.get("dx", ""))
+            # Relative, without ending: it becomes the column path and stands in the list of what
+            # was left out.
             where = header.relative_to(root).with_suffix("").as_posix()
             if not codes:
                 left_out.append(LeftOut(f"cinc-{record}", NO_DIAGNOSIS, where))
             elif not (header.parent / data_name).is_file():
-                left_out.append(LeftOut(f"cinc-{record}", NO_DATA_FILE, f"{where}: {data_name}"))
+                left_out.append(LeftOut(f"cinc-{record}", NO_FILE, f"{where}: {data_name}"))
             else:
+                # A sentence says why there is no place in any split; otherwise these are further
+                # columns.
                 place = self._place(record, subset, patients, lists)
                 if isinstance(place, str):
                     left_out.append(LeftOut(f"cinc-{record}", place, where))
                     continue
-                rows.append(_row(record, subset, where, told, codes) | place)
+                rows.append(_row(record, subset, where, comments, codes) | place)
                 dx.append(frozenset(codes))
         table = pd.DataFrame(rows)
         if rows:
@@ -149,7 +164,13 @@ class Cinc:
         return Plan(table, tuple(left_out), self._card(table, dx))
 
     def read(self, root: Path, row: Mapping[str, Any]) -> StandardEcg:
-        """Read the first 10 s of one record; see `Adapter.read`."""
+        """Read the first 10 s of one record; see `Adapter.read`.
+
+        Raises
+        ------
+        RecordError
+            It is damaged, or too short and ``shorter`` is ``"leave_out"``.
+        """
         recording = read_recording(root / f"{row['path']}.hea")
         return first_window(recording, pad_shorter=self.shorter == "pad")
 
@@ -173,8 +194,10 @@ class Cinc:
         """Patient and split of a record, or why it cannot have one."""
         place = {"patient_id": f"cinc-{record}", "same_as": "", "leaks_with": ""}
         if subset == "ptb-xl":
-            found = _NAME.match(record)
-            number = int(found.group(2)) if found else -1
+            match = _NAME.match(record)
+            number = int(match.group(2)) if match else -1
+            # The record number is PTB-XL's ecg_id, which makes duplicates across sets findable by
+            # name.
             place["same_as"] = f"ptbxl-{number:05d}"
             if patients is None:
                 if self.ptbxl_without_folds == "leave_out":
@@ -184,8 +207,10 @@ class Cinc:
                 return NOT_IN_TABLE
             patient, fold = patients[number]
             return place | {"patient_id": patient, "split": split_of_fold(fold)}
+        # PTB-XL's own folds stand above any list: its test patients stay test patients.
         if lists is not None:
             return place | {"split": lists[record]} if record in lists else NOT_LISTED
+        # Without published patients a split by record may still leak; by option all go to train.
         unknown = subset not in CSN and self.unknown_patients == "train"
         if subset in _SEVERAL_A_PATIENT or unknown:
             return place | {"split": "train"}
@@ -193,6 +218,7 @@ class Cinc:
 
     def _card(self, table: pd.DataFrame, dx: list[frozenset[int]]) -> dict[str, Any]:
         subsets = [] if table.empty else table["subset"].tolist()
+        # Codes that no table of ours names stay in the column dx; the card counts them.
         unknown = Counter(code for codes in dx for code in codes if code not in DIAGNOSES)
         notes = []
         if self.split_lists is not None:
@@ -229,44 +255,59 @@ class Cinc:
 
 
 def subset_of(path: Path) -> str:
-    """Source of a record: a folder of that name on its way, or else what its own name says."""
+    """Source of a record: a folder of that name on its way, or else what its own name says.
+
+    Parameters
+    ----------
+    path : Path
+        Of the header, relative to the root.
+
+    Returns
+    -------
+    str
+        One of `snomed.SUBSETS`, or `OTHER`.
+    """
     for part in path.parts[:-1]:
         if part.lower() in SUBSETS:
             return part.lower()
-    found = _NAME.match(path.stem)
-    if not found:
+    match = _NAME.match(path.stem)
+    if not match:
         return OTHER
-    if found.group(1) == "JS":
-        return CSN[0] if int(found.group(2)) <= _LAST_CHAPMAN else CSN[1]
-    return _BY_PREFIX[found.group(1)]
+    if match.group(1) == "JS":
+        return CSN[0] if int(match.group(2)) <= _LAST_CHAPMAN else CSN[1]
+    return _BY_PREFIX[match.group(1)]
 
 
 def _read_header(path: Path) -> tuple[dict[str, str], str]:
     """Age, sex and diagnoses as the comments tell them, and the name of the data file."""
+    # Headers are opened as text here, without parsing signals: there are 88,000 of them.
     with path.open("rb") as stream:
         lines = stream.read(_MAX_HEADER_BYTES).decode("latin-1").splitlines()
-    told = {}
+    comments = {}
     for line in lines:
-        found = _COMMENT.match(line.strip())
-        if found:
-            told[found.group(1).lower()] = found.group(2)
+        match = _COMMENT.match(line.strip())
+        if match:
+            comments[match.group(1).lower()] = match.group(2)
+    # The first line of the body is the record, the second its first signal with the file's name.
     body = [line.split() for line in lines if line.strip() and not line.startswith("#")]
-    return told, body[1][0] if len(body) > 1 else f"{path.stem}.mat"
+    return comments, body[1][0] if len(body) > 1 else f"{path.stem}.mat"
 
 
 def _codes(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
+    # Some headers list a code twice, or end in a comma.
     return tuple(dict.fromkeys(int(part) for part in parts if part.isdigit()))
 
 
 def _row(
-    record: str, subset: str, path: str, told: Mapping[str, str], codes: tuple[int, ...]
+    record: str, subset: str, path: str, comments: Mapping[str, str], codes: tuple[int, ...]
 ) -> dict[str, Any]:
     try:
-        age = float(told.get("age", "nan"))
+        age = float(comments.get("age", "nan"))
     except ValueError:
         age = float("nan")
-    sex = {"m": 0.0, "f": 1.0}.get(told.get("sex", "").lower()[:1], float("nan"))
+    # PTB-XL's coding: 0 male, 1 female. Headers write Male, M, male, or Unknown.
+    sex = {"m": 0.0, "f": 1.0}.get(comments.get("sex", "").lower()[:1], float("nan"))
     return {
         "source": "cinc",
         "study_id": f"cinc-{record}",
@@ -291,22 +332,26 @@ def _labels(dx: list[frozenset[int]], subsets: list[str]) -> dict[str, Any]:
     for code, item in DIAGNOSES.items():
         if same(code) == code and (item.scored or code in occurring):
             groups[f"dx_{item.abbreviation}"] = _counted_as(code)
-    found = {}
+    columns = {}
     for name, any_of in groups.items():
         carries = [not any_of.isdisjoint(codes) for codes in dx]
+        # A source that never uses a code did not look for it, so its ECGs are unknown and not
+        # negative. A source in which an ECG carries the code looks for it, whatever the table
+        # says.
         looking = sources_of(any_of) | {s for s, c in zip(subsets, carries, strict=True) if c}
-        found[f"label_{name}"] = _known(carries, [s in looking for s in subsets])
+        columns[f"label_{name}"] = _known(carries, [s in looking for s in subsets])
     for prefix, classes, sources in (
         ("cpsc", CPSC2018_CODES, ("cpsc_2018",)),
         ("csn", CSN_CODES, CSN),
     ):
+        # These class lists are exhaustive within their source: there, not listed is negative.
         inside = [s in sources for s in subsets]
         if any(inside):
             for name, code in classes.items():
                 any_of = _counted_as(code)
                 carries = [not any_of.isdisjoint(codes) for codes in dx]
-                found[f"label_{prefix}_{name}"] = _known(carries, inside)
-    return found
+                columns[f"label_{prefix}_{name}"] = _known(carries, inside)
+    return columns
 
 
 def _counted_as(code: int) -> frozenset[int]:
@@ -316,6 +361,7 @@ def _counted_as(code: int) -> frozenset[int]:
 def _known(carries: list[bool], known: Iterable[bool]) -> Any:
     looked = np.asarray(list(known), dtype=np.bool_)
     values = np.asarray(carries, dtype=np.bool_)
+    # bool where all is known: float with NaN costs eight times the room.
     return values if looked.all() else np.where(looked, values.astype(np.float64), np.nan)
 
 
@@ -325,9 +371,10 @@ def _read_lists(folder: Path) -> dict[str, str]:
     The record is the last part of the path, without ending, in the first of the columns
     ``filename``, ``ecg_path``, ``path`` and ``record``.
     """
-    found: dict[str, str] = {}
+    split_of_record: dict[str, str] = {}
     files = sorted(folder.glob("*.csv")) if folder.is_dir() else []
     for path in files:
+        # For example cpsc_2018_train.csv.
         word = re.split(r"[_\-.]", path.stem.lower())[-1]
         if word not in _SPLIT_WORDS:
             continue
@@ -339,10 +386,11 @@ def _read_lists(folder: Path) -> dict[str, str]:
             )
         for entry in table[columns[0]].dropna():
             record = Path(entry.replace("\\", "/")).name.removesuffix(".mat").removesuffix(".hea")
-            if found.setdefault(record, _SPLIT_WORDS[word]) != _SPLIT_WORDS[word]:
+            split = _SPLIT_WORDS[word]
+            if split_of_record.setdefault(record, split) != split:
                 raise DataSetError(f"The lists put {record} into two splits.")
-    if not found:
+    if not split_of_record:
         raise DataSetError(
             f"{folder.name} holds no list called *_train.csv, *_val.csv or *_test.csv."
         )
-    return found
+    return split_of_record

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echoing_core.datasets.adapter import LeftOut, Plan
+from echoing_core.datasets.adapter import NO_FILE, LeftOut, Plan
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.records import StandardEcg
 
@@ -25,6 +25,7 @@ SPLITS = {"train": "TRAIN", "valid": "VAL", "test": "TEST"}
 
 _NEEDED = ("FileName", "EF", "Split")
 _ENDING = ".avi"
+# In percent; a fraction (0.55) or a blank is no EF.
 _EF_PCT = (1.0, 100.0)
 
 
@@ -62,7 +63,14 @@ class EchoNetVideo:
 
 @dataclass(frozen=True)
 class EchoNetVideos:
-    """What a folder of EchoNet-Dynamic holds, in the order of its list."""
+    """What a folder of EchoNet-Dynamic holds, in the order of its list.
+
+    Attributes
+    ----------
+    videos : tuple of EchoNetVideo
+    left_out : tuple of LeftOut
+        Videos that cannot be used, and why.
+    """
 
     videos: tuple[EchoNetVideo, ...]
     left_out: tuple[LeftOut, ...]
@@ -75,7 +83,7 @@ class EchoNetVideos:
 
 @dataclass(frozen=True)
 class EchoNetDynamic:
-    """Stands in the registry so that who asks for it is told what it is for."""
+    """Stands in the registry so that a person who asks for it learns what it is for."""
 
     @property
     def name(self) -> str:
@@ -89,15 +97,21 @@ class EchoNetDynamic:
         DataSetError
             Always.
         """
-        found = read_echonet(root)
+        data_set = read_echonet(root)
         raise DataSetError(
-            f"EchoNet-Dynamic holds {len(found.videos)} echo videos here and no ECG, so there is "
-            "nothing to prepare. Use it as it is: echoing teacher measure --echonet, or echoing "
+            f"EchoNet-Dynamic holds {len(data_set.videos)} echo videos here and no ECG, so there "
+            "is nothing to prepare. Use it as it is: echoing teacher measure --echonet, or echoing "
             "teacher embed."
         )
 
     def read(self, root: Path, row: Mapping[str, Any]) -> StandardEcg:
-        """There is none."""
+        """Refuse: there is no ECG.
+
+        Raises
+        ------
+        DataSetError
+            Always.
+        """
         raise DataSetError("EchoNet-Dynamic holds no ECG.")
 
 
@@ -140,26 +154,29 @@ def read_echonet(root: Path, *, split: str | None = None) -> EchoNetVideos:
     traced = _traced(root)
     # As published, names end in .avi on disk and in the tracings, and not in the list.
     there = {path.stem: path for path in sorted((root / VIDEOS).iterdir()) if _is_video(path)}
+    # The list writes TRAIN, VAL and TEST.
     ours = {theirs: name for name, theirs in SPLITS.items()}
     videos: list[EchoNetVideo] = []
     left_out: list[LeftOut] = []
-    seen: set[str] = set()
+    listed: set[str] = set()
     for row in rows:
         name = _stem(row["FileName"])
-        if name in seen:
+        if name in listed:
             raise DataSetError(f"{LIST} lists {name} twice. Use the published file.")
-        seen.add(name)
+        listed.add(name)
         own = ours.get(row["Split"].upper())
+        # Of another split: neither taken nor counted as left out. An unknown split is counted.
         if split is not None and own is not None and own != split:
             continue
         lvef_pct = _number(row["EF"])
         if own is None:
             left_out.append(LeftOut(name, "unknown split", row["Split"]))
         elif name not in there:
-            left_out.append(LeftOut(name, "file is not there", f"{VIDEOS}/{name}{_ENDING}"))
+            left_out.append(LeftOut(name, NO_FILE, f"{VIDEOS}/{name}{_ENDING}"))
         elif not _EF_PCT[0] <= lvef_pct <= _EF_PCT[1]:
             left_out.append(LeftOut(name, "no EF", row["EF"]))
         else:
+            # Only the EF is needed to measure a teacher; everything else may be blank.
             n_frames = _number(row.get("NumberOfFrames", ""))
             videos.append(
                 EchoNetVideo(
@@ -174,8 +191,9 @@ def read_echonet(root: Path, *, split: str | None = None) -> EchoNetVideos:
                     traced=name in traced,
                 )
             )
+    # Videos beside the list belong to no split, so they are named only where all splits are read.
     if split is None:
-        left_out += [LeftOut(n, f"not in {LIST}") for n in there if n not in seen]
+        left_out += [LeftOut(n, f"not in {LIST}") for n in there if n not in listed]
     if not videos:
         of_split = f" of the split {split}" if split else ""
         why = f" The first: {left_out[0].reason} ({left_out[0].detail})." if left_out else ""

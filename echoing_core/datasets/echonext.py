@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.datasets.adapter import LeftOut, Plan
+from echoing_core.datasets.adapter import NO_FILE, LeftOut, Plan
 from echoing_core.errors import DataSetError, SignalQualityError, UnreadableRecordError
 from echoing_core.records import LEADS, Recording, StandardEcg
 from echoing_core.reports.vocabulary import SLVH_WALL_MM
@@ -52,7 +52,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "pasp_gte_45_flag": ("pasp_value",),
     "tr_max_gte_32_flag": ("tr_max_velocity_value",),
 }
-"""The eleven findings, and the columns that tell whether each was looked at."""
+"""The eleven findings, and the columns that show whether each was looked at."""
 
 COMPOSITE = "shd_moderate_or_greater_flag"
 
@@ -80,9 +80,12 @@ _GRADED = tuple(
 )
 _BLANK = ("", "nan", "na", "n/a", "null")
 _SEXES = {"male": "m", "m": "m", "female": "f", "f": "f"}
+# Ranges outside of which a value is a slip of the pen or of the unit.
 _LVEF_PCT = (1.0, 100.0)
 _WALL_CM = (0.2, 6.0)
+# De-identified tables write all ages above 89 as one value.
 _OLDEST = 90.0
+# Enough for two digits of a standard deviation; the whole train array has 70,000 ECGs.
 _N_SAMPLED = 256
 _MIN_VALID_SHARE = 0.8
 
@@ -121,6 +124,11 @@ class EchoNext:
         """Pair the table with the arrays; see `Adapter.plan`.
 
         Some hundred ECGs are opened, for the standard deviation of each lead.
+
+        Raises
+        ------
+        DataSetError
+            The table or all arrays are missing, are not as published, or do not fit each other.
         """
         import pandas as pd
 
@@ -128,6 +136,8 @@ class EchoNext:
         left_out: list[LeftOut] = []
         parts: list[pd.DataFrame] = []
         arrays: list[npt.NDArray[np.floating]] = []
+        # Splits that are published but have no arrays of their own come last, to be left out with
+        # a reason.
         splits = [*_SPLITS, *sorted(set(metadata["split"]) - set(_SPLITS))]
         for split in splits:
             rows = metadata[metadata["split"] == split]
@@ -139,9 +149,11 @@ class EchoNext:
                 reason = "no_split" if split == "no_split" else "unknown split"
                 left_out += [LeftOut(i, reason, f"split {split}") for i in ids]
             elif not (root / name).is_file():
-                left_out += [LeftOut(i, "file is not there", name) for i in ids]
+                left_out += [LeftOut(i, NO_FILE, name) for i in ids]
             else:
                 array = _waveforms(root / name)
+                # Rows of the table and of the array belong together by their order alone: a count
+                # is all that can be checked.
                 if len(array) != len(rows):
                     raise DataSetError(
                         f"{name} holds {len(array)} ECGs, and {METADATA} lists {len(rows)} of the "
@@ -163,14 +175,24 @@ class EchoNext:
         _check_patients(table)
         # Train comes first in the set; whichever is there stands for the whole.
         scale = self._mv_per_unit(arrays[0])
+        # In the table, so that a worker needs no more than its row; Parquet has no tuple.
         table["mv_per_unit"] = " ".join(f"{value:.6g}" for value in scale)
         return Plan(table, tuple(left_out), self._card(metadata, scale))
 
     def read(self, root: Path, row: Mapping[str, Any]) -> StandardEcg:
-        """Read one ECG; see `Adapter.read`."""
+        """Read one ECG; see `Adapter.read`.
+
+        Raises
+        ------
+        UnreadableRecordError
+            The array has changed since the plan was made.
+        SignalQualityError
+            Less than 80 % of it was measured.
+        """
         name = str(row["path"])
         try:
             array = _waveforms(root / name)
+            # (1, 2500, 12) to 12 rows of 2500 samples.
             unitless = np.array(array[int(row["row"]), 0], dtype=np.float64).T
         except (OSError, IndexError, DataSetError) as error:
             raise UnreadableRecordError(
@@ -188,6 +210,7 @@ class EchoNext:
             file_format="NumPy",
         )
         ecg = standardise(recording)
+        # Nothing of it is flagged by the publisher, so gaps are judged here.
         if ecg.valid.mean() < _MIN_VALID_SHARE:
             raise SignalQualityError(
                 f"Of {ecg.record_id}, {ecg.valid.mean():.0%} was measured; {_MIN_VALID_SHARE:.0%} "
@@ -196,9 +219,10 @@ class EchoNext:
         return ecg
 
     def _rows(self, rows: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
-        """Table rows of one split, without what tells where their waveforms are."""
+        """Table rows of one split, without the place of their waveforms."""
         import pandas as pd
 
+        # Ejection fraction in percent, walls from cm to mm.
         lvef_pct = _number(rows, "lvef_value", *_LVEF_PCT)
         wall_mm = {
             name: 10.0 * _number(rows, name, *_WALL_CM)
@@ -209,7 +233,7 @@ class EchoNext:
         thickest = pd.Series(np.fmax(septum_mm, posterior_mm), index=rows.index)
         both_known = septum_mm.notna() & posterior_mm.notna()
         slvh = (thickest >= self.slvh_wall_mm).astype(float)
-        made: dict[str, Any] = {
+        columns: dict[str, Any] = {
             "source": self.name,
             "patient_id": [f"echonext-p{key}" for key in rows["patient_key"]],
             "study_id": ids,
@@ -223,28 +247,30 @@ class EchoNext:
         }
         for name in _FURTHER:
             if name in rows.columns:
-                made[name] = rows[name] if name in _WORDS else _number(rows, name)
-        made["septum_mm"], made["posterior_wall_mm"] = septum_mm, posterior_mm
-        made["label_lvef_pct"] = lvef_pct
-        made["label_wall_mm"] = thickest.where(both_known)
-        made[f"label_lvef_lt{self.lvef_below_pct:g}"] = (
+                columns[name] = rows[name] if name in _WORDS else _number(rows, name)
+        columns["septum_mm"], columns["posterior_wall_mm"] = septum_mm, posterior_mm
+        columns["label_lvef_pct"] = lvef_pct
+        columns["label_wall_mm"] = thickest.where(both_known)
+        columns[f"label_lvef_lt{self.lvef_below_pct:g}"] = (
             (lvef_pct < self.lvef_below_pct).astype(float).where(lvef_pct.notna())
         )
         # One thick wall decides; that none is thick needs both.
-        made["label_slvh"] = slvh.where(both_known | (slvh == 1.0))
+        columns["label_slvh"] = slvh.where(both_known | (slvh == 1.0))
         for flag, looked_at in FLAGS.items():
+            # Published flags are 0 both for "not found" and for "not looked at".
             value = _flag(rows, flag)
             there = [name for name in looked_at if name in rows.columns]
             if there and self.not_measured == "unknown":
-                told = np.any([_is_told(rows, name) for name in there], axis=0)
-                value = value.where(told | (value == 1.0))
-            made[f"label_{flag.removesuffix('_flag')}"] = value
-        made[f"label_{COMPOSITE.removesuffix('_flag')}"] = _flag(rows, COMPOSITE)
-        return pd.DataFrame(made, index=rows.index)
+                measured = np.any([_has_value(rows, name) for name in there], axis=0)
+                value = value.where(measured | (value == 1.0))
+            columns[f"label_{flag.removesuffix('_flag')}"] = value
+        columns[f"label_{COMPOSITE.removesuffix('_flag')}"] = _flag(rows, COMPOSITE)
+        return pd.DataFrame(columns, index=rows.index)
 
     def _mv_per_unit(self, array: npt.NDArray[np.floating]) -> tuple[float, ...]:
         if self.amplitudes == "published":
             return (1.0,) * len(LEADS)
+        # Evenly spread over the file, so that the scale depends on nothing but the data.
         rows = np.unique(np.linspace(0, len(array) - 1, _N_SAMPLED).round().astype(int))
         sample = np.asarray(array[rows], dtype=np.float64)
         sample[~np.isfinite(sample)] = np.nan
@@ -257,6 +283,7 @@ class EchoNext:
         return tuple(float(mv / own) for mv, own in zip(PTBXL_SD_MV, sd, strict=True))
 
     def _card(self, metadata: pd.DataFrame, scale: tuple[float, ...]) -> dict[str, Any]:
+        # 1.1.1 added this column.
         newer = "most_recent_ecg" in metadata.columns
         valued = [flag for flag, names in FLAGS.items() if names[0] in metadata.columns]
         if self.not_measured == "negative" or not valued:
@@ -327,8 +354,8 @@ def _waveforms(path: Path) -> npt.NDArray[np.floating]:
             f"{path.name} holds {array.dtype} of shape {shape}; EchoNext publishes numbers with a "
             f"point of shape (n, 1, {N_TIMES}, {len(LEADS)})."
         )
-    found: npt.NDArray[np.floating] = array
-    return found
+    waveforms: npt.NDArray[np.floating] = array
+    return waveforms
 
 
 def _check_patients(table: pd.DataFrame) -> None:
@@ -352,7 +379,7 @@ def _number(
     return value.where((value >= low) & (value <= high))
 
 
-def _is_told(rows: pd.DataFrame, name: str) -> npt.NDArray[np.bool_]:
+def _has_value(rows: pd.DataFrame, name: str) -> npt.NDArray[np.bool_]:
     """Whether a measurement has a value; of a grade, "none" is one."""
     if name in _GRADED:
         return ~rows[name].str.strip().str.lower().isin(_BLANK).to_numpy(dtype=np.bool_)
@@ -362,6 +389,7 @@ def _is_told(rows: pd.DataFrame, name: str) -> npt.NDArray[np.bool_]:
 def _flag(rows: pd.DataFrame, name: str) -> pd.Series[float]:
     import pandas as pd
 
+    # Releases write 1, 1.0 or True.
     words = rows[name].str.strip().str.lower().replace({"true": "1", "false": "0"})
     value = pd.to_numeric(words, errors="coerce").astype(np.float64)
     return value.where(value.isin((0.0, 1.0)))
@@ -372,5 +400,6 @@ def _ages(cells: pd.Series[str]) -> pd.Series[float]:
 
     text = cells.str.strip()
     value = pd.to_numeric(text.str.lstrip(">").str.rstrip("+"), errors="coerce")
+    # ">89" and "90+" both mean the oldest group.
     older = text.str.startswith(">") | text.str.endswith("+")
     return value.where(~older, _OLDEST).astype(np.float64)

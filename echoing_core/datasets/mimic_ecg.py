@@ -23,8 +23,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from echoing_core.datasets.adapter import LeftOut, Plan
-from echoing_core.datasets.first_window import first_window
+from echoing_core.datasets.adapter import NO_FILE, LeftOut, Plan, first_window
 from echoing_core.datasets.mimic_echo import (
     TEST_TYPES,
     has_measurements,
@@ -55,8 +54,8 @@ from echoing_core.reports.cleaning import (
     report_of,
 )
 
+# Lines of the machine: report_0 to report_17.
 N_REPORTS = 18
-NO_FILE = "file is not there"
 MEASURED, DISCHARGE = "measured", "discharge note"
 LVEF_BELOW_PCT = 40.0
 """Positive class of the paper's test on MIMIC."""
@@ -65,6 +64,7 @@ _MEASURES = (
     "rr_interval", "p_onset", "p_end", "qrs_onset", "qrs_end", "t_end", "p_axis", "qrs_axis",
     "t_axis",
 )  # fmt: skip
+# The machine writes this number for a point that it could not find.
 _NOT_MEASURED = 29999.0
 # Their note_id never belongs to an ECG, and they are the large ones.
 _OTHER_NOTES = ("discharge", "discharge_detail", "radiology", "radiology_detail")
@@ -154,6 +154,8 @@ class MimicEcg:
         listed, left_out = _listed(root)
         n_listed = len(listed)
         if self.max_ecgs is not None:
+            # Before files are looked for: of a partial download the sample stays the same
+            # patients.
             listed = _sample(listed, self.max_ecgs)
         listed, no_file = _with_files(listed, root)
         left_out += no_file
@@ -170,6 +172,7 @@ class MimicEcg:
                 one: int((ecgs["lvef_source"] == one).sum()) for one in (MEASURED, DISCHARGE)
             },
         }
+        # Nothing to train on and nothing to test: such an ECG would only cost room.
         useless = (
             (ecgs["report"] == "") & (ecgs["echo_study_id"] == "") & (ecgs["lvef_source"] == "")
         )
@@ -209,6 +212,7 @@ class MimicEcg:
         missing = [lead for lead in LEADS if lead not in recording.lead_names]
         if missing:
             raise MissingLeadError(f"{recording.record_id} lacks the leads {', '.join(missing)}.")
+        # Share of all samples of all leads.
         gaps = float(np.isnan(recording.signal_mv).mean())
         if gaps > self.max_gap_share:
             raise SignalQualityError(f"{100 * gaps:.2g} % of {recording.record_id} are missing.")
@@ -218,6 +222,7 @@ class MimicEcg:
         if self.hosp is None:
             return ecgs.assign(hadm_id="", age=np.nan, sex=""), None
         admissions = read_admissions(self.hosp)
+        # Half a million stays, of which a sample of ECGs needs few.
         admissions = admissions[admissions["subject_id"].isin(set(ecgs["subject_id"]))]
         ecgs = ecgs.assign(hadm_id=admission_of(ecgs[["subject_id", "time"]], admissions))
         return _with_people(ecgs, self.hosp), admissions
@@ -228,11 +233,13 @@ class MimicEcg:
         ecgs = ecgs.assign(echo_study_id="", echo_hours=np.nan)
         if self.echo is None:
             return ecgs
+        # Both rules were checked when the adapter was made, so a mistake costs no reading.
         rule = PairingRule(self.echo_same_admission, self.echo_window_days)
         studies = read_echo_study_list(self.echo)
         if self.echo_for == "every-ecg":
             pairs = pair(ecgs, studies, rule, admissions)
         else:
+            # Turned around: left are the echocardiograms, and each finds its nearest ECG.
             turned = pair(studies, ecgs, rule, admissions)
             # Of two echocardiograms whose nearest ECG is the same, the nearer keeps it.
             turned = turned.assign(distance=turned["hours"].astype(float).abs()).sort_values(
@@ -242,13 +249,14 @@ class MimicEcg:
                 {
                     "left_id": turned["right_id"],
                     "right_id": turned["left_id"],
+                    # The sign turns with the sides: hours is always echo minus ECG.
                     "hours": -turned["hours"].astype(float),
                 }
             ).drop_duplicates("left_id")
-        found = pairs.set_index("left_id")
+        by_ecg = pairs.set_index("left_id")
         rows = ecgs["id"]
-        ecgs["echo_study_id"] = rows.map(found["right_id"]).fillna("").astype(str)
-        ecgs["echo_hours"] = rows.map(found["hours"]).astype(np.float64)
+        ecgs["echo_study_id"] = rows.map(by_ecg["right_id"]).fillna("").astype(str)
+        ecgs["echo_hours"] = rows.map(by_ecg["hours"]).astype(np.float64)
         notes.append(f"echo: {rule.in_words()}; {self.echo_for}")
         return ecgs
 
@@ -259,23 +267,25 @@ class MimicEcg:
         if self.echo is not None and has_measurements(self.echo):
             rule = PairingRule(self.lvef_same_admission, self.lvef_window_days)
             measured = read_lvef(self.echo, self.lvef_tests)
-            found = pair(ecgs, measured, rule, admissions).set_index("left_id")
-            value = found["right_id"].map(measured.set_index("id")["lvef_pct"])
+            pairs = pair(ecgs, measured, rule, admissions).set_index("left_id")
+            value = pairs["right_id"].map(measured.set_index("id")["lvef_pct"])
             ecgs["lvef_pct"] = ecgs["id"].map(value).astype(np.float64)
-            ecgs["lvef_hours"] = ecgs["id"].map(found["hours"]).astype(np.float64)
+            ecgs["lvef_hours"] = ecgs["id"].map(pairs["hours"]).astype(np.float64)
             kinds = ", ".join(self.lvef_tests)
             notes.append(f"LVEF: {rule.in_words()}; measured in {kinds}")
         measured_pct = ecgs["lvef_pct"]
         ecgs.loc[measured_pct.notna(), "lvef_source"] = MEASURED
+        # float with NaN where it is unknown, as labels are.
         low = (measured_pct < LVEF_BELOW_PCT).astype(np.float64).where(measured_pct.notna())
         if self.note is not None:
+            # A measurement stands above a letter, and a letter tells of its own stay only.
             wanted = set(ecgs.loc[ecgs["lvef_pct"].isna() & (ecgs["hadm_id"] != ""), "hadm_id"])
-            told = _lvef_of_discharges(self.note, wanted)
-            from_note = ecgs["lvef_pct"].isna() & ecgs["hadm_id"].isin(set(told.index))
+            letters = _lvef_of_discharges(self.note, wanted)
+            from_note = ecgs["lvef_pct"].isna() & ecgs["hadm_id"].isin(set(letters.index))
             stay = ecgs.loc[from_note, "hadm_id"]
-            ecgs.loc[from_note, "lvef_pct"] = stay.map(told["lvef_pct"]).astype(np.float64)
+            ecgs.loc[from_note, "lvef_pct"] = stay.map(letters["lvef_pct"]).astype(np.float64)
             ecgs.loc[from_note, "lvef_source"] = DISCHARGE
-            low[from_note] = stay.map(told["below"]).astype(np.float64)
+            low[from_note] = stay.map(letters["below"]).astype(np.float64)
             notes.append("LVEF without a measurement: from the discharge letter of the same stay")
         return ecgs.assign(label_lvef_lt40=low)
 
@@ -287,6 +297,7 @@ def _listed(root: Path) -> tuple[pd.DataFrame, list[LeftOut]]:
     table["record_id"] = [f"{SOURCE}-{study}" for study in table["study_id"]]
     # The ending belongs to the file, not to the record; some tools put it into the list.
     table["path"] = table["path"].str.removesuffix(".hea").str.removesuffix(".dat")
+    # The first of two rows stays.
     again = table.duplicated("study_id")
     outside = [Path(name).is_absolute() or ".." in Path(name).parts for name in table["path"]]
     bad = np.asarray(outside) | (table["path"] == "")
@@ -296,6 +307,7 @@ def _listed(root: Path) -> tuple[pd.DataFrame, list[LeftOut]]:
 
 
 def _with_files(table: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, list[LeftOut]]:
+    # 800,000 look-ups take minutes, but a missing file found while reading would take hours.
     there = np.array(
         [
             (root / f"{name}.hea").is_file() and (root / f"{name}.dat").is_file()
@@ -313,6 +325,8 @@ def _sample(table: pd.DataFrame, n_ecgs: int) -> pd.DataFrame:
     order = sorted(
         counts.index, key=lambda who: hashlib.sha256(f"sample {who}".encode()).hexdigest()
     )
+    # ECGs of the patients before this one; the patient who crosses the limit is still taken
+    # whole.
     before = counts.loc[order].cumsum() - counts.loc[order]
     chosen = set(before.index[(before < n_ecgs).to_numpy()])
     return table[table["subject_id"].isin(chosen)].reset_index(drop=True)
@@ -322,8 +336,8 @@ def _described(listed: pd.DataFrame, root: Path, note: Path | None) -> pd.DataFr
     """The common columns, with texts and the machine's measures."""
     machine = _machine(root, set(listed["study_id"]))
     notes = {} if note is None else _ecg_notes(root, note)
-    found = machine.reindex(listed["study_id"])
-    texts = [str(text) for text in found["text"].fillna("")]
+    measures = machine.reindex(listed["study_id"])
+    texts = [str(text) for text in measures["text"].fillna("")]
     reports: list[Report] = [
         report_of(notes.get(study), text)
         for study, text in zip(listed["study_id"], texts, strict=True)
@@ -337,14 +351,15 @@ def _described(listed: pd.DataFrame, root: Path, note: Path | None) -> pd.DataFr
         "split": [patient_split(patient) for patient in patients],
         "report": [report.text for report in reports],
         "simulated": False,
-        "quality": np.where(found["noisy"].eq(True), "noisy", "unknown"),
+        "quality": np.where(measures["noisy"].eq(True), "noisy", "unknown"),
         "path": listed["path"],
         "report_source": [report.source for report in reports],
         "report_machine": texts,
         "ecg_time": listed["ecg_time"],
     }
     for name in ("heart_rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qrs_axis_deg"):
-        columns[name] = found[name].to_numpy(np.float64)
+        columns[name] = measures[name].to_numpy(np.float64)
+    # Helpers for stays and pairs, dropped at the end of the plan.
     columns["subject_id"] = listed["subject_id"]
     columns["id"] = listed["study_id"]
     columns["time"] = times(listed["ecg_time"])
@@ -358,33 +373,36 @@ def _machine(root: Path, studies: set[str]) -> pd.DataFrame:
     parts = [pd.DataFrame(columns=["text", "noisy", *_MEASURES, "study_id"])]
     for part in read_table(path, ("study_id", lines[0]), (*lines[1:], *_MEASURES)):
         part = part[part["study_id"].isin(studies)]
-        said = [[line for line in row if line] for row in part[lines].to_numpy()]
+        statements = [[line for line in row if line] for row in part[lines].to_numpy()]
         measures = {name: numbers(part[name]) for name in _MEASURES}
         parts.append(
             pd.DataFrame(
                 {
                     "study_id": part["study_id"],
-                    "text": [machine_report(row) for row in said],
-                    "noisy": [any(is_about_quality(line) for line in row) for row in said],
+                    "text": [machine_report(row) for row in statements],
+                    "noisy": [any(is_about_quality(line) for line in row) for row in statements],
                     **{name: v.where(v != _NOT_MEASURED) for name, v in measures.items()},
                 }
             )
         )
+    # Empty parts would turn the columns of the others into objects, and warn of it.
     table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
     table = table.drop_duplicates("study_id").set_index("study_id")
+    # Intervals are in ms since the start of the beat.
     rr_ms = table["rr_interval"].where(table["rr_interval"] > 0)
     spans = {
         "pr_ms": ("p_onset", "qrs_onset"),
         "qrs_ms": ("qrs_onset", "qrs_end"),
         "qt_ms": ("qrs_onset", "t_end"),
     }
-    made = table[["text", "noisy"]].assign(
+    by_study = table[["text", "noisy"]].assign(
         heart_rate_bpm=60_000.0 / rr_ms, qrs_axis_deg=table["qrs_axis"]
     )
     for name, (start, end) in spans.items():
+        # Points in the wrong order are a slip of the machine, not a negative interval.
         span = table[end] - table[start]
-        made[name] = span.where(span > 0)
-    return made
+        by_study[name] = span.where(span > 0)
+    return by_study
 
 
 def _ecg_notes(root: Path, note: Path) -> dict[str, str]:
@@ -396,6 +414,7 @@ def _ecg_notes(root: Path, note: Path) -> dict[str, str]:
     if path is None:
         return {}
     links = whole_table(path, ("subject_id", "study_id", "note_id"))
+    # By note and person, so that a wrong link cannot bring in the text of somebody else.
     texts: dict[tuple[str, str], str] = {}
     wanted = set(links["note_id"]) - {""}
     for table in _ecg_note_tables(note):
@@ -403,21 +422,22 @@ def _ecg_notes(root: Path, note: Path) -> dict[str, str]:
             own = part[part["note_id"].isin(wanted)]
             for note_id, subject, text in own.itertuples(index=False):
                 texts.setdefault((note_id, subject), clean_note(text))
-    found: dict[str, str] = {}
+    text_of_study: dict[str, str] = {}
     for subject, study, note_id in links[["subject_id", "study_id", "note_id"]].itertuples(
         index=False
     ):
         # A link to a note of somebody else is a slip of the table, not a report of this ECG.
         text = texts.get((note_id, subject), "")
         if text:
-            found.setdefault(study, text)
-    return found
+            text_of_study.setdefault(study, text)
+    return text_of_study
 
 
 def _ecg_note_tables(note: Path) -> Iterator[Path]:
     for place in (note, note / "note"):
         for path in sorted((*place.glob("*.csv"), *place.glob("*.csv.gz"))):
             stem = path.name.removesuffix(".gz").removesuffix(".csv")
+            # The name of the table is not published, so its columns decide.
             if stem not in _OTHER_NOTES and {"note_id", "subject_id", "text"} <= set(
                 header_of(path)
             ):
@@ -436,17 +456,20 @@ def _lvef_of_discharges(note: Path, stays: set[str]) -> pd.DataFrame:
     from echoing_core.reports.echo_text.reading import echo_findings
 
     path = need_table(note, "discharge", of="MIMIC-IV-Note", below=("note",))
-    found: dict[str, tuple[float, float]] = {}
+    lvef_of_stay: dict[str, tuple[float, float]] = {}
     for part in read_table(path, ("hadm_id", "text")):
         own = part[part["hadm_id"].isin(stays)]
         for stay, text in zip(own["hadm_id"], own["text"], strict=True):
-            told = echo_findings(text)
-            below = told.lvef_below(LVEF_BELOW_PCT)
-            value = np.nan if told.lvef_pct is None else float(told.lvef_pct)
-            if below is not None or told.lvef_pct is not None:
-                found.setdefault(stay, (value, np.nan if below is None else float(below)))
+            findings = echo_findings(text)
+            below = findings.lvef_below(LVEF_BELOW_PCT)
+            value = np.nan if findings.lvef_pct is None else float(findings.lvef_pct)
+            if below is not None or findings.lvef_pct is not None:
+                lvef_of_stay.setdefault(stay, (value, np.nan if below is None else float(below)))
     return pd.DataFrame(
-        list(found.values()), index=list(found), columns=["lvef_pct", "below"], dtype=np.float64
+        list(lvef_of_stay.values()),
+        index=list(lvef_of_stay),
+        columns=["lvef_pct", "below"],
+        dtype=np.float64,
     )
 
 
@@ -458,6 +481,7 @@ def _with_people(ecgs: pd.DataFrame, hosp: Path) -> pd.DataFrame:
     table = whole_table(path, ("subject_id", "gender", "anchor_age", "anchor_year"))
     people = table.drop_duplicates("subject_id").set_index("subject_id")
     subject = ecgs["subject_id"]
+    # Years are shifted for each patient, but alike in all tables, so the age is true.
     born = numbers(people["anchor_year"]) - numbers(people["anchor_age"])
     sex = people["gender"].map({"M": "male", "F": "female"})
     return ecgs.assign(

@@ -55,6 +55,7 @@ MEASUREMENT_STEMS = ("structured-measurement", "structured_measurement")
 
 _RANGE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*%?\s*(?:-|–|to)\s*(\d+(?:\.\d+)?)\s*%?\s*$")
 _ONE = re.compile(r"^\s*(<|>|<=|>=|≤|≥|=|~)?\s*(\d+(?:\.\d+)?)\s*%?\s*$")
+# The bounds with "or equal" count as their own value.
 _BEYOND_PCT = {"<": -0.5, ">": 0.5}
 
 
@@ -87,7 +88,13 @@ class EchoFiles:
 
 
 def echo_study_name(study_id: object) -> str:
-    """Name of a study: that of its folder."""
+    """Name of a study: that of its folder.
+
+    Parameters
+    ----------
+    study_id : int or str
+        As the tables spell it.
+    """
     return f"s{study_id}"
 
 
@@ -130,12 +137,15 @@ def echo_studies(root: str | Path) -> Iterator[EchoFiles]:
     listed: dict[str, list[Path]] = {}
     for subject, number, name in records.itertuples(index=False):
         study = echo_study_name(number)
+        # Mixed-up patients would leak between splits, so this is an error and no reason to leave
+        # out.
         if owner.get(study, subject) != subject:
             raise DataSetError(
                 f"Study {study} is of one patient in echo-study-list and of another in "
                 "echo-record-list. Use the published tables."
             )
         file = root / name.lstrip("/")
+        # A table must not reach for files outside of the data set.
         if ".." in Path(name).parts:
             raise DataSetError("echo-record-list names a file outside of its folder.")
         listed.setdefault(study, []).append(file)
@@ -143,6 +153,7 @@ def echo_studies(root: str | Path) -> Iterator[EchoFiles]:
     for study, subject, time in zip(
         studies["id"], studies["subject_id"], studies["time_text"], strict=True
     ):
+        # By name, so that frames come in the same order on every file system.
         files = sorted(set(listed.get(study, ())), key=lambda file: file.name)
         there = tuple(file for file in files if file.is_file())
         if there:
@@ -190,6 +201,7 @@ def read_lvef(root: Path, test_types: tuple[str, ...] = TEST_TYPES) -> pd.DataFr
         "result",
     )  # fmt: skip
     for part in read_table(path, columns):
+        # Filtered part by part: the table has tens of millions of rows, of which few are LVEF.
         chosen = part["measurement"].str.lower().isin(wanted)
         parts.append(part[chosen & part["test_type"].str.lower().isin(test_types)])
     empty = pd.DataFrame({name: pd.Series(dtype=str) for name in columns})
@@ -203,24 +215,32 @@ def read_lvef(root: Path, test_types: tuple[str, ...] = TEST_TYPES) -> pd.DataFr
     values = single.set_index([*key, "measurement"])["value"].unstack("measurement")
     lvef_pct = pd.Series(np.nan, index=values.index)
     for name, other in LVEF_NAMES:
+        # All NaN where this release has no such measurement.
         low = values[name] if name in values else lvef_pct * np.nan
         # An upper end below the lower one is a slip; the lower end alone is what was read.
         high = values[other].where(values[other] >= low) if other in values else low
         lvef_pct = lvef_pct.fillna((low + high.fillna(low)) / 2)
+    # The time of a study is that of its first measurement.
     first = table.groupby(key)["measurement_datetime"].min()
-    made = pd.DataFrame({"time": times(first.astype(str)), "lvef_pct": lvef_pct}).dropna(
-        subset="lvef_pct"
-    )
-    made = made.reset_index().rename(columns={"measurement_id": "id"})
-    return made.drop_duplicates("id").reset_index(drop=True)
+    studies = pd.DataFrame({"time": times(first.astype(str)), "lvef_pct": lvef_pct})
+    studies = studies.dropna(subset="lvef_pct").reset_index()
+    studies = studies.rename(columns={"measurement_id": "id"})
+    return studies.drop_duplicates("id").reset_index(drop=True)
 
 
 def percent(result: str) -> float:
-    """Percentage of a result as it is written, NaN where it is none.
+    """Percentage of a result as it is written.
 
-    ``"55"``, ``"55.0 %"``; the middle of ``"50-55"``; half a point beyond the bound of ``">55"``
-    and ``"<40"``, so that the latter is below 40. Words and what no ejection fraction can be are
-    NaN, not guessed at.
+    Parameters
+    ----------
+    result : str
+        ``"55"``, ``"55.0 %"``, ``"50-55"``, ``">55"``.
+
+    Returns
+    -------
+    float
+        The middle of a range; half a point beyond a bound, so that ``"<40"`` is below 40. NaN for
+        words and for what no ejection fraction can be: it is not guessed at.
     """
     low, high = LVEF_PLAUSIBLE_PCT
     both, one = _RANGE.match(result), _ONE.match(result)

@@ -15,11 +15,17 @@ SOURCE = "mimic-iv"
 """One name for all modules: their ``subject_id`` are the same people."""
 
 _TIME = "%Y-%m-%d %H:%M:%S"
+# Half a gigabyte of discharge notes, the longest rows of all tables.
 _ROWS_AT_ONCE = 50_000
 
 
 def patient_name(subject_id: object) -> str:
-    """``patient_id`` of a subject, the same in every module."""
+    """``patient_id`` of a subject, the same in every module.
+
+    Parameters
+    ----------
+    subject_id : int or str
+    """
     return f"{SOURCE}-{subject_id}"
 
 
@@ -50,13 +56,13 @@ def need_table(folder: Path, *stems: str, of: str, below: Sequence[str] = ()) ->
     DataSetError
         It is not there.
     """
-    found = find_table(folder, *stems, below=below)
-    if found is None:
+    path = find_table(folder, *stems, below=below)
+    if path is None:
         raise DataSetError(
             f"There is no {stems[0]}.csv or {stems[0]}.csv.gz in {folder.name or folder}, so it is "
             f"not {of} as it is published. Name the folder that holds it."
         )
-    return found
+    return path
 
 
 def header_of(path: Path) -> list[str]:
@@ -107,6 +113,7 @@ def read_table(
             header=0,
             names=names,
             usecols=wanted,
+            # Text: numbers with leading zeros and ids that overflow float64 must survive.
             dtype=str,
             keep_default_na=False,
             chunksize=_ROWS_AT_ONCE,
@@ -122,7 +129,18 @@ def read_table(
 
 
 def whole_table(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
-    """All of a table that fits into memory; see `read_table`."""
+    """All of a table that fits into memory; see `read_table`.
+
+    Parameters
+    ----------
+    path, needed, optional
+        As for `read_table`.
+
+    Raises
+    ------
+    DataSetError
+        A needed column is not there, or the file is damaged.
+    """
     parts = list(read_table(path, needed, optional))
     if not parts:
         return pd.DataFrame({name: pd.Series(dtype=str) for name in (*needed, *optional)})
@@ -130,7 +148,18 @@ def whole_table(path: Path, needed: Sequence[str], optional: Sequence[str] = ())
 
 
 def times(column: pd.Series[str]) -> pd.Series[pd.Timestamp]:
-    """Times such as ``2180-07-23 08:44:00``; NaT where there is none."""
+    """Read times such as ``2180-07-23 08:44:00``.
+
+    Parameters
+    ----------
+    column : Series of str
+
+    Returns
+    -------
+    Series of Timestamp
+        NaT where there is none.
+    """
+    # Some releases add fractions of a second.
     return pd.to_datetime(column.str.slice(0, 19), format=_TIME, errors="coerce")
 
 

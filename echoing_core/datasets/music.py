@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from echoing_core.datasets.adapter import LeftOut, Plan
+from echoing_core.datasets.adapter import NO_FILE, LeftOut, Plan
 from echoing_core.errors import ConfigError, DataSetError, RecordError, SignalQualityError
 from echoing_core.io import Extent, read_stretch, record_extent
 from echoing_core.records import FRANK_LEADS, STANDARD_FS_HZ, WINDOW_S, StandardEcg
@@ -49,6 +49,7 @@ _HEADS_S = (60.0, 600.0, math.inf)
 """How much of a record is looked at for its first measured window, one after the other."""
 
 _FOLDERS = {"high_resolution": ("High-resolution_ECG", "_H"), "holter": ("Holter_ECG", "")}
+# Names as published, but for spaces and capitals, see `_plain`.
 _COLUMNS = {
     "patient": "Patient ID",
     "age": "Age",
@@ -69,14 +70,17 @@ _FURTHER = {
     "high_resolution_there": "Hig-resolution ECG available",
     "holter_there": "Holter available",
 }
+# Beyond these a value is a slip of the pen: a wall of 1.1 is in cm, an EF of 0.4 a fraction.
 _POSSIBLE = {
     "lvef_pct": (1.0, 100.0),
     "posterior_wall_mm": (2.0, 60.0),
     "septum_mm": (2.0, 60.0),
     "lvedd_mm": (15.0, 150.0),
 }
+# Codes of the columns "ECG rhythm" and "Holter rhythm".
 _RHYTHMS = {"sinus_rhythm": 0, "af": 1, "flutter": 2, "paced": 3}
 _PATIENT = re.compile(r"P\d{4}")
+# The table writes ">89" for all who are older.
 _OLDEST = 90.0
 
 
@@ -151,6 +155,11 @@ class Music:
 
         The start of each record is opened, and where the least noisy window is asked for, each
         candidate: where a record begins to be measured stands in no table.
+
+        Raises
+        ------
+        DataSetError
+            The table or a folder is missing, or nothing can be taken.
         """
         import pandas as pd
 
@@ -181,7 +190,13 @@ class Music:
         return Plan(pd.DataFrame(rows), tuple(left_out), self._card(subjects, kinds))
 
     def read(self, root: Path, row: Mapping[str, Any]) -> StandardEcg:
-        """Read one window; see `Adapter.read`."""
+        """Read one window; see `Adapter.read`.
+
+        Raises
+        ------
+        RecordError
+            It is damaged, or less than 80 % of it was measured.
+        """
         ecg = self._window(root / str(row["path"]), float(row["start_s"]))
         if ecg.valid.mean() < MIN_VALID_SHARE:
             raise SignalQualityError(
@@ -198,10 +213,10 @@ class Music:
         record_id = f"music-{stem}"
         path = f"{folder}/{stem}.hea"
         if not (root / path).is_file():
+            # The table says which recordings were made; one that it promises is a gap in the
+            # download.
             there = subject[f"{kind}_there"] == 1.0
-            reason = (
-                "file is not there" if there else f"no {_words(kind)} recording of this patient"
-            )
+            reason = NO_FILE if there else f"no {_words(kind)} recording of this patient"
             return LeftOut(record_id, reason, path if there else "")
         try:
             extent = record_extent(root / path)
@@ -227,8 +242,9 @@ class Music:
             "recording": kind,
             "fs_hz": extent.fs_hz,
             "duration_s": extent.duration_s,
-            **self._told(subject, kind),
+            **self._labels(subject, kind),
         }
+        # record_id is unique in a prepared set, study_id may repeat.
         several = self.windows == "every"
         return [
             {
@@ -248,6 +264,7 @@ class Music:
             return [first_s]
         spacing_s = self.spacing_s or SPACING_S[kind]
         last_s = extent.duration_s - WINDOW_S
+        # 1e-9: a spacing that divides the duration must not lose the last window to rounding.
         count = int((last_s - first_s) / spacing_s + 1e-9) + 1
         starts = [round(first_s + i * spacing_s, 2) for i in range(count)]
         if self.windows == "every":
@@ -271,16 +288,19 @@ class Music:
                 if head_s >= extent.duration_s:
                     raise
                 continue
+            # Cumulative counts: a window is measured throughout if its two ends differ by its
+            # length.
             measured = np.concatenate([[0], np.cumsum(ecg.valid.all(axis=0))])
             starts = window_starts(ecg.n_times, stride_n=1)
-            whole = measured[starts + WINDOW_N] - measured[starts] == WINDOW_N
-            if whole.any():
-                return float(starts[whole.argmax()] / STANDARD_FS_HZ)
+            complete = measured[starts + WINDOW_N] - measured[starts] == WINDOW_N
+            if complete.any():
+                return float(starts[complete.argmax()] / STANDARD_FS_HZ)
             if head_s >= extent.duration_s:
                 break
         return None
 
     def _window(self, path: Path, start_s: float) -> StandardEcg:
+        # Only as much as the filter needs around the window is read: a day at 200 Hz is 200 MB.
         before_s = min(start_s, MARGIN_S)
         around = self._standard(path, start_s - before_s, start_s + WINDOW_S + MARGIN_S)
         first = round(before_s * STANDARD_FS_HZ)
@@ -303,25 +323,27 @@ class Music:
         return standardise(read_stretch(path, start_s, stop_s), vcg_method=self.vcg_method)
 
     def _split(self, patient: str) -> str:
+        # By hash of the patient alone, so that a larger or smaller part of the set splits alike.
         digest = hashlib.sha256(f"music {self.split_seed} {patient}".encode()).digest()
         at_pct = int.from_bytes(digest[:8], "big") / 2**64 * 100
         if at_pct < self.test_pct:
             return "test"
         return "valid" if at_pct < self.test_pct + self.valid_pct else "train"
 
-    def _told(self, subject: Mapping[str, float | str], kind: str) -> dict[str, Any]:
+    def _labels(self, subject: Mapping[str, float | str], kind: str) -> dict[str, Any]:
         """Labels and further columns of a patient; what is not known is NaN."""
         value = {n: float(v) for n, v in subject.items() if n != "patient"}
         lvef_pct, lvedd_mm = value["lvef_pct"], value["lvedd_mm"]
         walls = (value["septum_mm"], value["posterior_wall_mm"])
+        # One thick wall decides; that none is thick needs both.
         slvh = _any_known([_at_least(wall, self.slvh_wall_mm) for wall in walls])
         limits = {1.0: [self.dlv_men_mm], 0.0: [self.dlv_women_mm]}.get(
             value["male"], [self.dlv_men_mm, self.dlv_women_mm]
         )
         # Of unknown sex, what is above both limits is dilated, and what is below both is not.
-        told = [float(lvedd_mm > limit) for limit in limits]
-        known = not math.isnan(lvedd_mm) and len(set(told)) == 1
-        dlv = told[0] if known else math.nan
+        dilated = [float(lvedd_mm > limit) for limit in limits]
+        known = not math.isnan(lvedd_mm) and len(set(dilated)) == 1
+        dlv = dilated[0] if known else math.nan
         rhythm = value[f"{kind}_rhythm"]
         return {
             "age": value["age"],
@@ -332,6 +354,7 @@ class Music:
             "label_lvef_pct": lvef_pct,
             "label_wall_mm": float(np.maximum(*walls)),  # NaN where one of them is
             "label_lvedd_mm": lvedd_mm,
+            # The threshold stands in the name, so that two preparations are not confused.
             f"label_lvef_lt{self.lvef_below_pct:g}": (
                 math.nan if math.isnan(lvef_pct) else float(lvef_pct < self.lvef_below_pct)
             ),
@@ -399,6 +422,7 @@ def _read_subjects(path: Path) -> _Subjects:
             f"{TABLE} is not separated by semicolons, as MUSIC {VERSION} publishes it. Use the "
             "published file."
         )
+    # Reversed: of two columns of one name the first counts.
     position = {name: column for column, name in reversed(list(enumerate(header)))}
     missing = [name for name in _COLUMNS.values() if _plain(name) not in position]
     if missing:
@@ -408,7 +432,7 @@ def _read_subjects(path: Path) -> _Subjects:
     wanted = {key: position.get(_plain(name)) for key, name in (_COLUMNS | _FURTHER).items()}
     rows: list[dict[str, float | str]] = []
     unread: Counter[str] = Counter()
-    seen: set[str] = set()
+    listed: set[str] = set()
     for cells in lines:
         if not any(cell.strip() for cell in cells):
             continue
@@ -418,9 +442,9 @@ def _read_subjects(path: Path) -> _Subjects:
                 f"Row {lines.line_num} of {TABLE} begins with no patient id such as P0001. Use "
                 "the published file."
             )
-        if patient in seen:
+        if patient in listed:
             raise DataSetError(f"{TABLE} lists patient {patient} twice. Use the published file.")
-        seen.add(patient)
+        listed.add(patient)
         row: dict[str, float | str] = {"patient": patient}
         for key, column in wanted.items():
             if key != "patient":
@@ -456,13 +480,13 @@ def _plain(name: str) -> str:
 
 
 def _unlisted(root: Path, kinds: list[str], listed: set[str]) -> list[LeftOut]:
-    found = []
+    left_out = []
     for kind in kinds:
         folder, ending = _FOLDERS[kind]
         for header in sorted((root / folder).glob("*.hea")):
             if header.stem.removesuffix(ending) not in listed:
-                found.append(LeftOut(f"music-{header.stem}", f"patient is not in {TABLE}"))
-    return found
+                left_out.append(LeftOut(f"music-{header.stem}", f"patient is not in {TABLE}"))
+    return left_out
 
 
 def _words(kind: str) -> str:
@@ -473,8 +497,8 @@ def _at_least(value: float, limit: float) -> float:
     return math.nan if math.isnan(value) else float(value >= limit)
 
 
-def _any_known(parts: list[float]) -> float:
+def _any_known(answers: list[float]) -> float:
     """Or of answers some of which may be NaN: one yes decides, a no needs all."""
-    if 1.0 in parts:
+    if 1.0 in answers:
         return 1.0
-    return math.nan if any(math.isnan(part) for part in parts) else 0.0
+    return math.nan if any(math.isnan(answer) for answer in answers) else 0.0

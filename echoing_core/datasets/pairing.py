@@ -34,15 +34,18 @@ from echoing_core.records import LEADS
 MIMIC_SHARES: tuple[float, float, float] = (0.7, 0.1, 0.2)
 """Of train, valid and test patients: the paper has 71, 10 and 20 % of ECGs."""
 
+# A patient may have hundreds of both, and all pairs of a person stand in memory at once.
 _EVENTS_AT_ONCE = 20_000
 _ROWS_AT_ONCE = 4096
+# Midway between what one ECG in two files shows and what two ECGs show; see `shared_between`.
 _SAME_WAVE = 0.8
+# Two leads by matrix product rule out nearly all pairs; the 12 leads are compared for the rest.
 _SCREENING_LEADS = (LEADS.index("II"), LEADS.index("V2"))
 
 
 @dataclass(frozen=True)
 class PairingRule:
-    """What may be a pair; see the module's text.
+    """What may be a pair; see the rules at the top of this module.
 
     Attributes
     ----------
@@ -109,6 +112,7 @@ def pair(
             "or switch same_admission off and give a window in days."
         )
     right = right[right["time"].notna()]
+    # Whoever has no partner at all is dropped before the merge, which multiplies rows.
     left = left[left["time"].notna() & left["subject_id"].isin(set(right["subject_id"]))]
     parts = [
         _best(left.iloc[first : first + _EVENTS_AT_ONCE], right, rule, admissions)
@@ -132,13 +136,13 @@ def admission_of(events: pd.DataFrame, admissions: pd.DataFrame) -> pd.Series[st
     admissions : DataFrame
         As for `pair`.
     """
-    told = pd.Series("", index=events.index, dtype=object)
+    stays = pd.Series("", index=events.index, dtype=object)
     for first in range(0, len(events), _EVENTS_AT_ONCE):
-        part = events.iloc[first : first + _EVENTS_AT_ONCE]
-        lies = _stays(part.assign(row=part.index), admissions, "time")
+        some = events.iloc[first : first + _EVENTS_AT_ONCE]
+        lies = _stays(some.assign(row=some.index), admissions, "time")
         lies = _latest_stay_first(lies).drop_duplicates("row")
-        told.loc[lies["row"]] = lies["hadm_id"].to_numpy()
-    return told
+        stays.loc[lies["row"]] = lies["hadm_id"].to_numpy()
+    return stays
 
 
 def patient_split(patient_id: str, shares: tuple[float, float, float] = MIMIC_SHARES) -> str:
@@ -156,6 +160,7 @@ def patient_split(patient_id: str, shares: tuple[float, float, float] = MIMIC_SH
     """
     if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
         raise ConfigError(f"The shares of the splits are {shares}; they must be 0 to 1, 1 in all.")
+    # Uniform in [0, 1): the first 8 bytes as a fraction of 2^64.
     number = int.from_bytes(hashlib.sha256(patient_id.encode()).digest()[:8], "big") / 2.0**64
     for split, end in zip(SPLITS, itertools.accumulate(shares), strict=True):
         if number < end:
@@ -170,6 +175,7 @@ def _stays(events: pd.DataFrame, admissions: pd.DataFrame, time: str) -> pd.Data
 
 
 def _latest_stay_first(lies: pd.DataFrame) -> pd.DataFrame:
+    # By value first: as text "100" would come before "99".
     number = pd.to_numeric(lies["hadm_id"], errors="coerce")
     return lies.assign(hadm_number=number).sort_values(
         ["start", "hadm_number", "hadm_id"], ascending=[False, True, True], kind="stable"
@@ -182,23 +188,25 @@ def _best(
     one = left[["subject_id", "id", "time"]].assign(row=np.arange(len(left)))
     two = right[right["subject_id"].isin(set(one["subject_id"]))]
     two = two[["subject_id", "id", "time"]]
-    found = one.merge(two, on="subject_id", suffixes=("_left", "_right"))
-    found["hours"] = (found["time_right"] - found["time_left"]).dt.total_seconds() / 3600.0
+    pairs = one.merge(two, on="subject_id", suffixes=("_left", "_right"))
+    pairs["hours"] = (pairs["time_right"] - pairs["time_left"]).dt.total_seconds() / 3600.0
     if rule.window_days is not None:
-        found = found[found["hours"].abs() <= rule.window_days * 24.0]
-    found["number"] = pd.to_numeric(found["id_right"].astype(str), errors="coerce")
-    found["name"] = found["id_right"].astype(str)
-    found["distance"] = found["hours"].abs()
+        pairs = pairs[pairs["hours"].abs() <= rule.window_days * 24.0]
+    pairs["number"] = pd.to_numeric(pairs["id_right"].astype(str), errors="coerce")
+    pairs["name"] = pairs["id_right"].astype(str)
+    pairs["distance"] = pairs["hours"].abs()
     if admissions is not None:
-        both = _stays(found.assign(pairing=found.index), admissions, "time_left")
+        # One row for each pair and each stay that holds the left event; then the right one, too.
+        both = _stays(pairs.assign(pairing=pairs.index), admissions, "time_left")
         both = both[(both["start"] <= both["time_right"]) & (both["time_right"] <= both["end"])]
         stay = _latest_stay_first(both).drop_duplicates("pairing").set_index("pairing")["hadm_id"]
-        found["hadm_id"] = stay.reindex(found.index).fillna("")
+        pairs["hadm_id"] = stay.reindex(pairs.index).fillna("")
         if rule.same_admission:
-            found = found[found["hadm_id"] != ""]
+            pairs = pairs[pairs["hadm_id"] != ""]
     else:
-        found["hadm_id"] = ""
-    best = found.sort_values(
+        pairs["hadm_id"] = ""
+    # hours before number: of two equally near, the earlier has the smaller (negative) value.
+    best = pairs.sort_values(
         ["row", "distance", "hours", "number", "name"], kind="stable"
     ).drop_duplicates("row")
     return best.rename(columns={"id_left": "left_id", "id_right": "right_id"})
@@ -238,7 +246,7 @@ class Shared(NamedTuple):
 def shared_between(folders: Sequence[str | Path], *, signals: bool = True) -> list[Shared]:
     """People and recordings that several prepared sets have in common.
 
-    People and records are found by name (sets of one origin use one name, as MIMIC's modules do),
+    People and records are shared by name (sets of one origin use one name, as MIMIC's modules do),
     and, with ``signals``, by what was recorded: CinC 2021 holds PTB-XL under other names and at
     another rate. Two ECGs are one where II, V2 and the median of the 12 leads correlate above 0.8
     over their whole length. (Of 10 ECGs in PTB-XL's 100-Hz files and in CinC 2021's at 500 Hz all
@@ -268,19 +276,20 @@ def shared_between(folders: Sequence[str | Path], *, signals: bool = True) -> li
     if len({path.resolve() for path in paths}) < max(len(paths), 2):
         raise ConfigError("Give two or more different prepared sets to compare.")
     sets = [(path.name, load_prepared(path)) for path in paths]
-    found: list[Shared] = []
+    shared: list[Shared] = []
     for (name_a, a), (name_b, b) in itertools.combinations(sets, 2):
-        found += _by_name("patient", "patient_id", name_a, a, name_b, b)
+        shared += _by_name("patient", "patient_id", name_a, a, name_b, b)
         records = _by_name("record", "record_id", name_a, a, name_b, b)
-        found += records
+        shared += records
         if signals:
+            # What is shared by name is not listed again by signal.
             known = {(one.first_id, one.second_id) for one in records}
-            found += [
+            shared += [
                 one
                 for one in _by_signal(name_a, a, name_b, b)
                 if (one.first_id, one.second_id) not in known
             ]
-    return found
+    return shared
 
 
 def check_no_leak(folders: Sequence[str | Path], *, signals: bool = True) -> list[Shared]:
@@ -291,8 +300,8 @@ def check_no_leak(folders: Sequence[str | Path], *, signals: bool = True) -> lis
     DataSetError
         Somebody or something stands in different splits of two sets.
     """
-    found = shared_between(folders, signals=signals)
-    bad = [one for one in found if one.leaks]
+    shared = shared_between(folders, signals=signals)
+    bad = [one for one in shared if one.leaks]
     if bad:
         one = bad[0]
         raise DataSetError(
@@ -300,7 +309,7 @@ def check_no_leak(folders: Sequence[str | Path], *, signals: bool = True) -> lis
             f"{one.kind} {one.first_id}: {one.first_split} in {one.first}, {one.second_split} in "
             f"{one.second}. Split both sets by the same rule, or leave one of them out."
         )
-    return found
+    return shared
 
 
 def _by_name(
@@ -323,9 +332,12 @@ def _by_signal(name_a: str, a: StudySet, name_b: str, b: StudySet) -> Iterator[S
         waves_a = [_unit_waves(a, start_a, lead, n_times) for lead in _SCREENING_LEADS]
         for start_b in range(0, len(b), _ROWS_AT_ONCE):
             waves_b = [_unit_waves(b, start_b, lead, n_times) for lead in _SCREENING_LEADS]
+            # Correlations of all pairs of two blocks, the smaller of both leads: (rows of a, rows
+            # of b).
             alike = np.minimum(*(one @ two.T for one, two in zip(waves_a, waves_b, strict=True)))
             rows = np.argwhere(alike > _SAME_WAVE) + np.array([start_a, start_b])
             pairs += [(int(row_a), int(row_b)) for row_a, row_b in rows]
+        # Sorted, so that the list does not depend on the size of the blocks.
         for row_a, row_b in sorted(pairs):
             if _alike(a, row_a, b, row_b, n_times) > _SAME_WAVE:
                 yield Shared(

@@ -18,8 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from echoing_core.datasets.adapter import LeftOut, Plan
-from echoing_core.datasets.first_window import first_window
+from echoing_core.datasets.adapter import LeftOut, Plan, first_window
 from echoing_core.datasets.study_set import SPLITS
 from echoing_core.errors import DataSetError
 from echoing_core.io import read_recording
@@ -39,6 +38,7 @@ _SPLITS = {
     "dev": "valid",
     "testing": "test",
 }
+# What spreadsheets and pandas write for bools.
 _TRUTH = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 _UNKNOWN = {"", "nan", "na", "n/a", "none", "null", "unknown", "?"}
 
@@ -69,19 +69,27 @@ class Plain:
         return "plain"
 
     def plan(self, root: Path) -> Plan:
-        """Read the CSV; see `Adapter.plan`."""
+        """Read the CSV; see `Adapter.plan`.
+
+        Raises
+        ------
+        DataSetError
+            There is no such table, or a column or cell cannot be used.
+        """
         given, decimal_comma = _read_csv(root / self.table)
         column = self._record_column(given)
         named = given[column].str.replace("\\", "/", regex=False).str.strip()
         paths = named.str.removesuffix(".hea").str.removesuffix(".dat").str.removesuffix(".mat")
         inside = np.asarray([_is_inside(path) for path in paths], dtype=np.bool_)
         left_out = tuple(
+            # Row 1 of the file holds the names, so the first record is row 2.
             LeftOut(path or f"row {number + 2}", OUTSIDE if path else NO_RECORD)
             for number, (path, good) in enumerate(zip(paths, inside, strict=True))
             if not good
         )
         given = given[inside].reset_index(drop=True)
         paths = paths[inside].reset_index(drop=True)
+        # A record without an id is called by its path; slashes would read as folders.
         records = _column(given, "record_id", paths.str.replace("/", "_", regex=False))
         text = next((name for name in _TEXT_COLUMNS if name in given.columns), None)
         patients = _column(given, "patient_id", records)
@@ -109,7 +117,13 @@ class Plain:
         return Plan(pd.DataFrame(columns, index=given.index), left_out, {"notes": notes})
 
     def read(self, root: Path, row: Mapping[str, Any]) -> StandardEcg:
-        """Read the first 10 s of one record; see `Adapter.read`."""
+        """Read the first 10 s of one record; see `Adapter.read`.
+
+        Raises
+        ------
+        RecordError
+            It is damaged, or too short and ``shorter`` is ``"leave_out"``.
+        """
         recording = read_recording(root / str(row["path"]))
         return first_window(recording, pad_shorter=self.shorter == "pad")
 
@@ -136,6 +150,7 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, bool]:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = raw.decode("cp1252", errors="replace")
+    # The commonest of the three in the row of names; quoted text comes only below.
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     try:
@@ -154,6 +169,7 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, bool]:
             f"Line {odd[0]} of {path.name} has another number of cells than the names above it."
         )
     cells = [[cell.strip() for cell in row] for row in rows[1:]]
+    # Spreadsheets that separate by semicolons do so because the comma is their decimal point.
     return pd.DataFrame(cells, columns=names, dtype=str), delimiter == ";"
 
 
@@ -172,6 +188,7 @@ def _column(given: pd.DataFrame, name: str, otherwise: pd.Series[Any]) -> pd.Ser
 def _splits(given: pd.DataFrame, patients: pd.Series[Any], table: str) -> list[str]:
     if "split" not in given.columns:
         return [split_of(str(patient)) for patient in patients]
+    # One row that names a split decides for all rows of the patient.
     known: dict[str, str] = {}
     for patient, word in zip(patients, given["split"].str.lower(), strict=True):
         if not word:
@@ -211,5 +228,6 @@ def _numbers(cells: pd.Series[Any], name: str, table: str, decimal_comma: bool) 
                 "empty where not known."
             ) from error
 
+    # A label that is nowhere unknown is a bool, as evaluations of classes expect.
     values = cells.map(number).astype(np.float64)
     return values.astype(np.bool_) if values.isin((0.0, 1.0)).all() else values

@@ -8,7 +8,7 @@
     card.json         what it is, where it comes from, counts, and the sha256 of the files above
 
 The arrays are memory-mapped when read, so a set may be larger than memory. Rows stand in the
-order of the splits (train, valid, test), so that a split is one stretch of the file and reading
+order of the splits (train, valid, test), so that a split is one slice of the file and reading
 it copies nothing. Reading is strict: hashes, shapes and types must fit, and nothing is repaired.
 """
 
@@ -48,6 +48,7 @@ _OWN_ENTRIES = (
     "labels",
     "files",
 )
+# 60 MB of signals.
 _ROWS_AT_ONCE = 1024
 _MAX_CARD_BYTES = 4_000_000
 
@@ -110,7 +111,17 @@ def may_become_prepared(folder: Path) -> None:
 
 
 def order_of_splits(table: pd.DataFrame) -> npt.NDArray[np.intp]:
-    """Row numbers in the order train, valid, test, and within a split as they stand."""
+    """Row numbers in the order train, valid, test, and within a split as they stand.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With a column ``split``.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+    """
     rank = table["split"].map(SPLITS.index).to_numpy()
     return np.argsort(rank, kind="stable")
 
@@ -150,6 +161,7 @@ def write_draft(
     taken = sorted(set(card or {}) & set(_OWN_ENTRIES))
     if taken:
         raise ValueError(f"these entries of the card are written here and not given: {taken}")
+    # Written first: it is small, and a table that Parquet refuses should fail early.
     table.to_parquet(draft / "studies.parquet", engine="pyarrow")
     shape = (len(table), len(LEADS), n_times)
     # Plain writing, not a memory map: mapped pages count as memory of this process.
@@ -211,6 +223,7 @@ def load_prepared(folder: str | Path, *, splits: Collection[str] | None = None) 
     for name in FILES:
         if not (root / name).is_file():
             raise _damaged(root, f"lacks {name}")
+        # Hashing reads the signals once from end to end; a silent bit error would cost far more.
         if sha256_of_file(root / name) != card["files"][name]:
             raise _damaged(root, f"has a {name} that is not the file its card describes")
     try:
@@ -219,19 +232,20 @@ def load_prepared(folder: str | Path, *, splits: Collection[str] | None = None) 
         valid = np.load(root / "valid.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise _damaged(root, "cannot be read") from error
-    whole = StudySet(table, signal_mv, valid)
+    all_splits = StudySet(table, signal_mv, valid)
     if splits is None:
-        return whole
+        return all_splits
+    # Splits stand one after the other, so one split, or neighbours, are one slice.
     rows = np.flatnonzero(table["split"].isin(list(splits)).to_numpy())
     if not rows.size:
         raise DataSetError(
             f"{root.name} has no study in {' or '.join(sorted(splits))}. Prepare a larger set."
         )
-    part = table.iloc[rows].reset_index(drop=True)
+    chosen = table.iloc[rows].reset_index(drop=True)
     first, last = int(rows[0]), int(rows[-1]) + 1
     if last - first == rows.size:
-        return StudySet(part, signal_mv[first:last], valid[first:last])
-    return StudySet(part, signal_mv[rows], valid[rows])
+        return StudySet(chosen, signal_mv[first:last], valid[first:last])
+    return StudySet(chosen, signal_mv[rows], valid[rows])
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:
@@ -267,14 +281,15 @@ def read_card(folder: str | Path) -> dict[str, Any]:
 
 
 def _facts_of(table: pd.DataFrame) -> dict[str, Any]:
-    """What the card tells of the table: source, counts, and how often each label is known."""
+    """What the card says of the table: source, counts, and how often each label is known."""
     labels: dict[str, dict[str, int]] = {}
     for name in (str(column) for column in table.columns if str(column).startswith("label_")):
         known = table[name].dropna().astype(np.float64)
-        told = {"known": len(known)}
+        counts = {"known": len(known)}
         if known.isin((0.0, 1.0)).all():
-            told["positive"] = int(known.sum())
-        labels[name.removeprefix("label_")] = told
+            counts["positive"] = int(known.sum())
+        labels[name.removeprefix("label_")] = counts
+    # Ids are unique within a source only.
     people = table[["source", "patient_id"]].astype(str)
     return {
         "source": ", ".join(sorted(set(table["source"].astype(str)))),
@@ -295,6 +310,7 @@ def _facts_of(table: pd.DataFrame) -> dict[str, Any]:
 
 def _start_array(stream: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     described = np.lib.format.dtype_to_descr(dtype)
+    # Version 1.0 has a fixed header for a given shape, so that the bytes are the same each time.
     header = {"descr": described, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, header)
 

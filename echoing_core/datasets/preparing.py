@@ -1,9 +1,9 @@
-"""From an adapter's plan to a prepared folder: in parts, resumable, the same bytes every time.
+"""From an adapter's plan to a prepared folder: in shards, resumable, the same bytes every time.
 
-The planned rows, in the order of the splits, are cut into parts of `ROWS_A_PART`. Each part is
-read by one worker and written to ``<out>-parts`` under its final name only when it is whole, so
-that after a kill whatever has a name is finished and the rest is read again. In the end the parts
-are joined to the folder, and removed. Nothing in the files depends on the time, the number of
+The planned rows, in the order of the splits, are cut into shards of `ROWS_PER_SHARD`. Each is read
+by one worker and written to ``<out>-parts`` under its final name only when it is complete, so that
+after a kill whatever has a name is finished and the rest is read again. In the end the shards are
+joined to the folder, and removed. Nothing in the files depends on the time, the number of
 workers, or how often the work was interrupted.
 """
 
@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.artifacts import replacing_folder, write_text_atomically
-from echoing_core.datasets.adapter import Adapter, LeftOut
+from echoing_core.datasets.adapter import NO_FILE, Adapter, LeftOut
 from echoing_core.datasets.prepared import may_become_prepared, order_of_splits, write_draft
 from echoing_core.datasets.study_set import COLUMNS, SPLITS
 from echoing_core.errors import (
@@ -52,10 +52,12 @@ from echoing_core.version import __version__
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS_A_PART = 256
+# 13 MB of signals: minutes of reading lost to a kill, and few enough files.
+ROWS_PER_SHARD = 256
 PLAN_NAME = "plan.json"
 
 _FORMAT = 1
+# Reasons that are the same for many records, so that they can be counted; most special first.
 _REASONS: tuple[tuple[type[RecordError], str], ...] = (
     (MissingLeadError, "leads are missing"),
     (SamplingRateError, "sampling rate cannot be used"),
@@ -64,7 +66,6 @@ _REASONS: tuple[tuple[type[RecordError], str], ...] = (
     (UnreadableRecordError, "file cannot be read"),
     (RecordError, "record cannot be used"),
 )
-NO_FILE = "file is not there"
 
 _MAX_EXAMPLES = 3
 
@@ -82,7 +83,7 @@ class PrepareReport:
     n_planned : int
         Rows of the plan, that is, without what the tables alone ruled out.
     n_resumed : int
-        Rows whose parts an earlier, interrupted run had finished.
+        Rows whose shards an earlier, interrupted run had finished.
     reasons : mapping of str to int
         Why records were left out -> how many, the most frequent first.
     markdown : str
@@ -103,7 +104,7 @@ def prepare(
     *,
     n_workers: int = 2,
     restart: bool = False,
-    rows_a_part: int = ROWS_A_PART,
+    rows_per_shard: int = ROWS_PER_SHARD,
     progress: Progress = SILENT,
 ) -> PrepareReport:
     """Read a data set into a prepared folder.
@@ -120,7 +121,7 @@ def prepare(
         Processes that read; the result does not depend on it.
     restart : bool
         Throw away unfinished work on other data or with other options; without, it is an error.
-    rows_a_part : int
+    rows_per_shard : int
         So many rows are read before they are safe from a kill. The result does not depend on it.
     progress : Progress, optional
         Counts rows. The first call tells what was finished before.
@@ -142,33 +143,40 @@ def prepare(
         raise ConfigError(f"{n_workers} workers cannot read anything. Use at least 1.")
     if not root.is_dir():
         raise DataSetError(f"There is no folder {root}. Name the folder of the data set.")
+    # Refused before hours of reading, not after.
     may_become_prepared(out)
     plan = adapter.plan(root)
     if plan.table.empty:
         raise DataSetError(_nothing(adapter.name, plan.left_out))
     _check(plan.table, adapter.name)
     table = plan.table.iloc[order_of_splits(plan.table)].reset_index(drop=True)
-    pieces = [range(i, min(i + rows_a_part, len(table))) for i in range(0, len(table), rows_a_part)]
-    parts = out.with_name(out.name + "-parts")
-    with _locked(parts):
-        _agree(parts, _fingerprint(adapter, table, rows_a_part), restart=restart)
-        todo = [i for i in range(len(pieces)) if not (parts / _name(i)).is_file()]
+    pieces = [
+        range(i, min(i + rows_per_shard, len(table))) for i in range(0, len(table), rows_per_shard)
+    ]
+    work = out.with_name(out.name + "-parts")
+    with _locked(work):
+        _agree(work, _fingerprint(adapter, table, rows_per_shard), restart=restart)
+        todo = [i for i in range(len(pieces)) if not (work / _name(i)).is_file()]
+        # Rows, not shards: the last shard may be short.
         n_resumed = len(table) - sum(len(pieces[i]) for i in todo)
-        _read_all(adapter, root, table, pieces, todo, parts, n_workers, n_resumed, progress)
-        kept: list[int] = []
+        _read_all(adapter, root, table, pieces, todo, work, n_workers, n_resumed, progress)
+        taken_rows: list[int] = []
         left_out = list(plan.left_out)
+        # np.asarray may give a read-only view of the table.
         simulated = np.asarray(table["simulated"], dtype=np.bool_).copy()
         for number, piece in enumerate(pieces):
-            part = _read_part(parts / _name(number), with_signals=False)
-            rows = piece.start + part.rows
-            kept += rows.tolist()
-            simulated[rows] |= part.simulated
-            left_out += part.left_out
-        if not kept:
+            # First the facts of all shards, then signals one shard at a time: memory holds one
+            # block.
+            shard = _read_shard(work / _name(number), with_signals=False)
+            rows = piece.start + shard.rows
+            taken_rows += rows.tolist()
+            simulated[rows] |= shard.simulated
+            left_out += shard.left_out
+        if not taken_rows:
             raise DataSetError(_nothing(adapter.name, left_out))
         # A file that says it was simulated is believed, whatever the table says.
         table = table.assign(simulated=simulated)
-        taken = table.iloc[kept].reset_index(drop=True)
+        taken = table.iloc[taken_rows].reset_index(drop=True)
         reasons = dict(Counter(item.reason for item in left_out).most_common())
         card = {
             "data_set": adapter.name,
@@ -177,9 +185,9 @@ def prepare(
             **plan.card,
         }
         blocks = (
-            (part.signal_mv, part.valid)
-            for part in (
-                _read_part(parts / _name(number), with_signals=True)
+            (shard.signal_mv, shard.valid)
+            for shard in (
+                _read_shard(work / _name(number), with_signals=True)
                 for number in range(len(pieces))
             )
         )
@@ -188,12 +196,19 @@ def prepare(
             markdown = report_text(card, left_out)
             (draft / "report.md").write_text(markdown, encoding="utf-8")
             (draft / "left_out.csv").write_text(_left_out_text(left_out), encoding="utf-8")
-    shutil.rmtree(parts)
+    shutil.rmtree(work)
     return PrepareReport(card, len(plan.table), n_resumed, reasons, markdown)
 
 
 def report_text(card: Mapping[str, Any], left_out: list[LeftOut] | tuple[LeftOut, ...]) -> str:
-    """Markdown: what was taken, what was left out and why, and the labels."""
+    """Write as Markdown what was taken, what was left out and why, and the labels.
+
+    Parameters
+    ----------
+    card : mapping
+        Of the prepared folder.
+    left_out : sequence of LeftOut
+    """
     n_left = len(left_out)
     simulated = " (holds simulated ECGs)" if card["simulated"] else ""
     lines = [
@@ -221,8 +236,8 @@ def report_text(card: Mapping[str, Any], left_out: list[LeftOut] | tuple[LeftOut
         lines += [*(f"- {note}" for note in notes), ""]
     if card["labels"]:
         lines += ["| label | known | positive |", "|---|---|---|"]
-        for name, told in card["labels"].items():
-            lines.append(f"| {_cell(name)} | {told['known']} | {told.get('positive', '')} |")
+        for name, counts in card["labels"].items():
+            lines.append(f"| {_cell(name)} | {counts['known']} | {counts.get('positive', '')} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -272,12 +287,12 @@ def _check(table: pd.DataFrame, name: str) -> None:
         )
 
 
-# Parts
+# Shards
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
-    """Rows of one part that were taken, counted from its first, and what was left out."""
+class _Shard:
+    """Rows of one shard that were taken, counted from its first, and what was left out."""
 
     rows: npt.NDArray[np.int64]
     simulated: BoolArray
@@ -296,12 +311,12 @@ def _read_all(
     table: pd.DataFrame,
     pieces: list[range],
     todo: list[int],
-    parts: Path,
+    work: Path,
     n_workers: int,
     n_done: int,
     progress: Progress,
 ) -> None:
-    """Read the parts that are still to do; a few are under way at a time, not all."""
+    """Read the shards that are still to do; a few are under way at a time, not all."""
 
     def tell() -> None:
         progress(n_done, len(table))
@@ -311,9 +326,10 @@ def _read_all(
         return [{str(k): value for k, value in row.items()} for row in piece.to_dict("records")]
 
     tell()
+    # Without processes mistakes of an adapter can be followed in a debugger.
     if n_workers == 1 or len(todo) < 2:
         for number in todo:
-            make_part(adapter, root, rows_of(number), parts / _name(number))
+            write_shard(adapter, root, rows_of(number), work / _name(number))
             n_done += len(pieces[number])
             tell()
         return
@@ -329,9 +345,11 @@ def _read_all(
         try:
             while True:
                 for number in waiting:
-                    path = parts / _name(number)
-                    job = pool.submit(make_part, adapter, root, rows_of(number), path)
+                    path = work / _name(number)
+                    job = pool.submit(write_shard, adapter, root, rows_of(number), path)
                     running[job] = number
+                    # One more than workers, so that none waits; not all, because rows are copied
+                    # into each job.
                     if len(running) > n_workers:
                         break
                 if not running:
@@ -341,6 +359,7 @@ def _read_all(
                     n_done += len(pieces[running.pop(job)])
                     job.result()
                     tell()
+        # Also on Ctrl-C: finished shards stay, jobs that wait are dropped.
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -355,14 +374,30 @@ def _end_with_parent() -> None:
 
     def watch() -> None:
         connection.wait([sentinel])
+        # Not sys.exit, which in a thread ends that thread alone.
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def make_part(adapter: Adapter, root: Path, rows: list[Row], path: Path) -> None:
-    """Read the ECGs of some rows and write them as one file, whole or not at all."""
-    kept: list[int] = []
+def write_shard(adapter: Adapter, root: Path, rows: list[Row], path: Path) -> None:
+    """Read the ECGs of some rows and write them as one file, complete or not at all.
+
+    Parameters
+    ----------
+    adapter : Adapter
+    root : Path
+    rows : list of dict
+        Of the plan's table.
+    path : Path
+        Of the shard.
+
+    Raises
+    ------
+    ValueError
+        The adapter gave an ECG of another shape than (12, 1000).
+    """
+    taken: list[int] = []
     simulated: list[bool] = []
     left_out: list[tuple[str, str, str]] = []
     signal_mv = np.zeros((len(rows), len(LEADS), WINDOW_N), dtype=np.float32)
@@ -378,19 +413,20 @@ def make_part(adapter: Adapter, root: Path, rows: list[Row], path: Path) -> None
                 f"adapter {adapter.name} gave {row['record_id']} the shape {ecg.signal_mv.shape}, "
                 f"not {signal_mv.shape[1:]}"
             )
-        signal_mv[len(kept)], valid[len(kept)] = ecg.signal_mv, ecg.valid
-        kept.append(number)
+        signal_mv[len(taken)], valid[len(taken)] = ecg.signal_mv, ecg.valid
+        taken.append(number)
         simulated.append(ecg.simulated)
-    told = json.dumps({"rows": kept, "simulated": simulated, "left_out": left_out})
+    facts = json.dumps({"rows": taken, "simulated": simulated, "left_out": left_out})
     draft = path.with_name(f".{path.name}.draft")
     with draft.open("wb") as stream:
         np.savez(
             stream,
-            told=np.frombuffer(told.encode(), dtype=np.uint8),
-            signal_mv=signal_mv[: len(kept)],
-            # Bits: a byte for each sample would make the parts a fifth larger than they need be.
-            valid=np.packbits(valid[: len(kept)], axis=2),
+            told=np.frombuffer(facts.encode(), dtype=np.uint8),
+            signal_mv=signal_mv[: len(taken)],
+            # Bits: a byte for each sample would make the shards a fifth larger than they need be.
+            valid=np.packbits(valid[: len(taken)], axis=2),
         )
+        # On disk before the rename: after a power cut a name must not stand for an empty file.
         stream.flush()
         os.fsync(stream.fileno())
     draft.replace(path)
@@ -399,18 +435,19 @@ def make_part(adapter: Adapter, root: Path, rows: list[Row], path: Path) -> None
 def _reason(error: RecordError, root: Path, row: Row) -> str:
     stem = root / str(row["path"])
     if isinstance(error, UnreadableRecordError):
+        # Tables name the header, the stem, or a file with all rows.
         header = stem.with_name(stem.name.removesuffix(".hea") + ".hea")
         if not stem.is_file() and not header.is_file():
             return NO_FILE
     return next(words for kind, words in _REASONS if isinstance(error, kind))
 
 
-def _read_part(path: Path, *, with_signals: bool) -> _Part:
-    """Read a part; one that is damaged is removed, so that the next run reads its rows again."""
+def _read_shard(path: Path, *, with_signals: bool) -> _Shard:
+    """Read a shard; a damaged one is removed, so that the next run reads its rows again."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            told = json.loads(file["told"].tobytes())
-            rows = np.asarray(told["rows"], dtype=np.int64)
+            facts = json.loads(file["told"].tobytes())
+            rows = np.asarray(facts["rows"], dtype=np.int64)
             n = len(rows) if with_signals else 0
             signal_mv = file["signal_mv"] if n else np.zeros((0, len(LEADS), WINDOW_N), np.float32)
             packed = file["valid"] if n else np.zeros((0, len(LEADS), 0), np.uint8)
@@ -421,34 +458,34 @@ def _read_part(path: Path, *, with_signals: bool) -> _Part:
             "again: only that part is read anew."
         ) from error
     valid = np.unpackbits(packed, axis=2, count=WINDOW_N) if n else packed
-    return _Part(
+    return _Shard(
         rows,
-        np.asarray(told["simulated"], dtype=np.bool_),
-        tuple(LeftOut(*item) for item in told["left_out"]),
+        np.asarray(facts["simulated"], dtype=np.bool_),
+        tuple(LeftOut(*item) for item in facts["left_out"]),
         signal_mv,
         valid.astype(np.bool_),
     )
 
 
-# What parts belong to
+# What shards belong to
 
 
 @contextlib.contextmanager
-def _locked(parts: Path) -> Iterator[None]:
-    """Lock the folder of parts for this process; the OS frees the lock when it ends."""
-    parts.mkdir(parents=True, exist_ok=True)
+def _locked(work: Path) -> Iterator[None]:
+    """Lock the folder of shards for this process; the OS frees the lock when it ends."""
+    work.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl
     except ImportError:  # systems without it: two runs at once then only do work twice
         yield
         return
-    handle = os.open(parts, os.O_RDONLY)
+    handle = os.open(work, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ConfigError(
-                f"Another process is preparing {parts.name.removesuffix('-parts')} right now. "
+                f"Another process is preparing {work.name.removesuffix('-parts')} right now. "
                 "Wait for it, or choose another folder."
             ) from error
         yield
@@ -456,42 +493,44 @@ def _locked(parts: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _agree(parts: Path, fingerprint: str, *, restart: bool) -> None:
+def _agree(work: Path, fingerprint: str, *, restart: bool) -> None:
     """Begin, or go on with, the work that ``fingerprint`` names."""
-    path = parts / PLAN_NAME
-    found: object = None
+    # A damaged plan counts as none: then the names below decide.
+    path = work / PLAN_NAME
+    stored: object = None
     if path.is_file():
         with contextlib.suppress(ValueError):
-            found = json.loads(path.read_text(encoding="utf-8")).get("fingerprint")
-    if found == fingerprint:
-        for draft in parts.glob(".part-*.draft"):
+            stored = json.loads(path.read_text(encoding="utf-8")).get("fingerprint")
+    if stored == fingerprint:
+        for draft in work.glob(".part-*.draft"):
             draft.unlink()
         return
-    names = [item.name for item in parts.iterdir()]
+    names = [item.name for item in work.iterdir()]
     if names and not restart:
         raise ConfigError(
-            f"{parts} holds unfinished work on other data or with other options. Add --restart to "
+            f"{work} holds unfinished work on other data or with other options. Add --restart to "
             "throw it away, or choose another folder."
         )
     if any(not n.startswith(("part-", ".part-", PLAN_NAME, f".{PLAN_NAME}")) for n in names):
-        raise ConfigError(f"{parts} holds files of something else. Choose another folder.")
+        raise ConfigError(f"{work} holds files of something else. Choose another folder.")
     for name in names:
-        (parts / name).unlink()
+        (work / name).unlink()
     write_text_atomically(path, json.dumps({"fingerprint": fingerprint}) + "\n")
 
 
-def _fingerprint(adapter: Adapter, table: pd.DataFrame, rows_a_part: int) -> str:
-    """Hash of everything that decides what stands in a part, code of another version included."""
-    told = [_FORMAT, __version__, adapter.name, repr(adapter), rows_a_part]
-    hashed = hashlib.sha256(json.dumps(told).encode())
+def _fingerprint(adapter: Adapter, table: pd.DataFrame, rows_per_shard: int) -> str:
+    """Hash of everything that decides what stands in a shard, the code's version included."""
+    facts = [_FORMAT, __version__, adapter.name, repr(adapter), rows_per_shard]
+    hashed = hashlib.sha256(json.dumps(facts).encode())
+    # Parquet holds types and order of the rows, as a hash of CSV would not.
     hashed.update(table.to_parquet(engine="pyarrow"))
     return hashed.hexdigest()
 
 
 def _options(adapter: Adapter) -> dict[str, Any]:
-    """Options as the card tells them; of paths the last part only, which is no private matter."""
-    made: Any = adapter
-    return {item.name: _plain(getattr(made, item.name)) for item in fields(made)}
+    """Options as the card lists them; of paths the last part only, which is no private matter."""
+    options: Any = adapter  # a dataclass, which the protocol cannot say
+    return {item.name: _plain(getattr(options, item.name)) for item in fields(options)}
 
 
 def _plain(value: Any) -> Any:

@@ -118,9 +118,16 @@ class PtbXl:
         return "ptbxl"
 
     def plan(self, root: Path) -> Plan:
-        """Read the tables; see `Adapter.plan`."""
+        """Read the tables; see `Adapter.plan`.
+
+        Raises
+        ------
+        DataSetError
+            A table or column is missing, or codes or classes are not those of the release.
+        """
         table = _read_table(root, self.folds, self.rate)
         statements = _read_statements(root)
+        # An ECG without any statement is not a normal ECG: nobody said what it shows.
         stated = table["scp_codes"].map(bool)
         left_out = tuple(
             LeftOut(_record_id(ecg_id), NO_STATEMENT, str(name))
@@ -132,6 +139,7 @@ class PtbXl:
         style = "machine" if self.text == "machine" else "free"
         studies = _study_table(rows, self.seed, style=style)
         codes: list[dict[str, float]] = studies["scp_codes"].tolist()
+        # Parquet holds no dicts with keys of their own.
         studies["scp_codes"] = [json.dumps(one) for one in codes]
         studies["statements_en"] = [_described(one, statements) for one in codes]
         if "report_en" in rows.columns:
@@ -144,9 +152,11 @@ class PtbXl:
         studies["path"] = rows[_path_column(self.rate)].astype(str)
         studies["split"] = [self._split(fold) for fold in studies["fold"]]
         for column in ("sex", "age", *NOTES):
+            # A column of text and NaN would be refused by Parquet; numbers keep their NaN.
             if studies[column].dtype == object:
                 studies[column] = studies[column].fillna("").astype(str)
         studies["heart_axis"] = studies["heart_axis"].fillna("").astype(str)
+        # The superclasses come with the study table, so only the other groups are added.
         groups = _group_labels(codes, statements)
         further = {name: values for name, values in groups.items() if name not in studies}
         studies = pd.concat([studies, pd.DataFrame(further, index=studies.index)], axis=1)
@@ -174,7 +184,19 @@ class PtbXl:
         return "valid" if fold in self.valid_folds else "train"
 
     def read(self, root: Path, row: Mapping[str, Any]) -> StandardEcg:
-        """Read one recording; see `Adapter.read`."""
+        """Read one recording of 10 s; see `Adapter.read`.
+
+        Parameters
+        ----------
+        root : Path
+        row : mapping
+            ``path``: the record below ``root``, without ending.
+
+        Raises
+        ------
+        RecordError
+            It is missing, damaged, or lasts another time.
+        """
         return _read_ecg(root / f"{row['path']}.hea")
 
 
@@ -228,6 +250,8 @@ def load_ptbxl(
     for row, name in enumerate(plan.table["path"]):
         progress(row, n_planned)
         header = root / f"{name}.hea"
+        # Asked before reading, so that a partial download is one line in the log and not
+        # thousands.
         if not header.is_file() or not header.with_suffix(".dat").is_file():
             left_out.setdefault("has no file", []).append(name)
             continue
@@ -237,6 +261,7 @@ def load_ptbxl(
         except RecordError as error:
             left_out.setdefault(str(error), []).append(name)
     progress(n_planned, n_planned)
+    # Rows of the table in these folds, with and without statements.
     n_rows = n_planned + len(plan.left_out)
     for reason, names in left_out.items():
         if names:
@@ -291,11 +316,18 @@ def ptbxl_patients(path: Path) -> dict[int, tuple[str, int]]:
 
 
 def split_of_fold(fold: int) -> str:
-    """Split that a fold of PTB-XL belongs to (Wagner et al. 2020)."""
+    """Split that a fold of PTB-XL belongs to (Wagner et al. 2020).
+
+    Parameters
+    ----------
+    fold : int
+        1 to 10.
+    """
     return {9: "valid", 10: "test"}.get(fold, "train")
 
 
 def _patient(patient: float, ecg_id: float) -> str:
+    # A few rows have no patient; folds are disjoint by patient, so each may count as one.
     if np.isfinite(patient):
         return f"ptbxl-p{int(patient):05d}"
     return f"{_record_id(ecg_id)}-patient-unknown"
@@ -328,18 +360,18 @@ def _group_labels(
     codes: Sequence[Mapping[str, float]], statements: pd.DataFrame
 ) -> dict[str, list[bool]]:
     """Label columns of the four groups, in the order of the statements."""
-    found = {
+    columns = {
         f"label_{name}": [name in superclasses_of_codes(one) for one in codes]
         for name in SUPERCLASS_CODES
     }
     subclass = statements["diagnostic_subclass"].dropna()
     for name in subclass.unique():
         any_of = set(subclass.index[subclass == name])
-        found[f"label_sub_{name}"] = [not any_of.isdisjoint(one) for one in codes]
+        columns[f"label_sub_{name}"] = [not any_of.isdisjoint(one) for one in codes]
     for group in ("form", "rhythm"):
         for code in statements.index[statements[group] == 1]:
-            found[f"label_{group}_{code}"] = [code in one for one in codes]
-    return found
+            columns[f"label_{group}_{code}"] = [code in one for one in codes]
+    return columns
 
 
 def _group_of(column: str) -> str:
@@ -390,6 +422,7 @@ def _check_statements(root: Path) -> None:
     if "diagnostic_class" not in statements.columns:
         raise DataSetError("scp_statements.csv lacks the column diagnostic_class.")
     for code, name in statements["diagnostic_class"].items():
+        # Codes that are form or rhythm alone have no diagnostic class.
         theirs = (name,) if isinstance(name, str) else ()
         if superclasses_of_codes({str(code): 0.0}) != theirs:
             raise DataSetError(
@@ -402,24 +435,25 @@ def _codes(ecg_id: int, codes: object, labels: object) -> dict[str, float]:
     """SCP codes with likelihoods; 0 ("not stated") for all where only ``scp_labels`` is there."""
     if isinstance(codes, str):
         try:
+            # The column holds a Python dict as text, with single quotes.
             parsed = ast.literal_eval(codes)
-            found = {str(code): float(likelihood) for code, likelihood in parsed.items()}
+            likelihoods = {str(code): float(value) for code, value in parsed.items()}
         except (ValueError, SyntaxError, AttributeError, TypeError) as error:
             raise DataSetError(
                 f"scp_codes of ECG {ecg_id} is {codes!r}; it must be a list of codes with "
                 "likelihoods in braces."
             ) from error
     elif isinstance(labels, str):
-        found = {code.strip(): 0.0 for code in labels.split(";") if code.strip()}
+        likelihoods = {code.strip(): 0.0 for code in labels.split(";") if code.strip()}
     else:
-        found = {}
-    unknown = sorted(code for code in found if code not in SCP_FINDINGS)
+        likelihoods = {}
+    unknown = sorted(code for code in likelihoods if code not in SCP_FINDINGS)
     if unknown:
         raise DataSetError(
             f"ECG {ecg_id} has the SCP codes {', '.join(unknown)}, which PTB-XL 1.0.3 does not "
             "know. Use the published table."
         )
-    return found
+    return likelihoods
 
 
 def _read_ecg(header: Path) -> StandardEcg:
@@ -455,6 +489,7 @@ def _study_table(rows: pd.DataFrame, seed: int, *, style: str = "free") -> pd.Da
         "simulated": False,
         "quality": _quality(rows),
         "fold": fold,
+        # 300 stands for all above 89 (HIPAA).
         "age": ages.where(ages <= 89, 90.0).where(ages.notna()),
         "sex": _column(rows, "sex"),
         "scp_codes": codes,

@@ -18,13 +18,23 @@ from echoing_core.errors import ConfigError
 
 
 class Entry(NamedTuple):
-    """Where an adapter lives, and what its data set is in a few words."""
+    """Where an adapter is defined, and what its data set is in a few words.
+
+    Attributes
+    ----------
+    module : str
+        In ``echoing_core.datasets``.
+    adapter : str
+        Name of the class.
+    summary : str
+    """
 
     module: str
     adapter: str
     summary: str
 
 
+# Strings, not classes: listing the sets must not import pandas.
 DATA_SETS: dict[str, Entry] = {
     "ptbxl": Entry("ptbxl", "PtbXl", "PTB-XL 1.0.3"),
     "cinc": Entry("cinc", "Cinc", "PhysioNet/CinC Challenge 2020 and 2021, CPSC2018, CSN"),
@@ -83,7 +93,18 @@ def adapter_class(name: str) -> type[Any]:
 
 
 def options_of(name: str) -> tuple[Option, ...]:
-    """Options of a data set, in the order of its fields."""
+    """Options of a data set, in the order of its fields.
+
+    Parameters
+    ----------
+    name : str
+        Of `data_set_names`.
+
+    Raises
+    ------
+    ConfigError
+        There is no such data set.
+    """
     adapter = adapter_class(name)
     kinds = _kinds(adapter)
     options = []
@@ -117,6 +138,7 @@ def build_adapter(name: str, settings: Mapping[str, str] | None = None) -> Adapt
     kinds = _kinds(adapter_class(name))
     values: dict[str, Any] = {}
     for typed, text in (settings or {}).items():
+        # Shell users write options with a hyphen.
         key = typed.replace("-", "_")
         if key not in kinds:
             known = ", ".join(kinds) or "none at all"

@@ -33,12 +33,21 @@ from echoing_core.simulate import (
 logger = logging.getLogger(__name__)
 
 SOURCE = "simulated"
+# Some seconds of work: few enough jobs, and progress that moves.
 _PATIENTS_A_CHUNK = 16
 
 
 @dataclass(frozen=True)
 class CohortConfig:
-    """The simulated cohort that the demo model is trained and evaluated on."""
+    """The simulated cohort that the demo model is trained and evaluated on.
+
+    Attributes
+    ----------
+    n_patients : int
+        The split hangs on the patient: 80 % of them are for training.
+    seed : int
+        Another seed is another cohort, with other patients.
+    """
 
     n_patients: int = 9000
     seed: int = 7
@@ -94,6 +103,7 @@ def build_simulated(
         raise ConfigError(f"There is no split {unknown[0]}. The splits are {', '.join(SPLITS)}.")
     if n_workers < 1:
         raise ConfigError(f"{n_workers} workers cannot simulate anything. Use at least 1.")
+    # The split is known from the id, so nobody is simulated in vain.
     patients = [p for p in range(n_patients) if split_of(patient_id(seed, p)) in splits]
     if not patients:
         raise ConfigError(
@@ -148,7 +158,7 @@ def load_simulated(folder: str | Path, *, progress: Progress = SILENT) -> StudyS
         problem = f"lacks {', '.join(missing)}" if missing else "has rows that are not simulated"
         raise DataSetError(f"studies.csv {problem}; `echoing simulate` writes no such table.")
     table.insert(0, "source", SOURCE)
-    kept, signals, valids, failures = [], [], [], []
+    rows_read, signals, valids, failures = [], [], [], []
     for done, name in enumerate(table["path"]):
         progress(done, len(table))
         header = root / f"{name}.hea"
@@ -157,7 +167,7 @@ def load_simulated(folder: str | Path, *, progress: Progress = SILENT) -> StudyS
         except RecordError as error:
             failures.append(str(error))
             continue
-        kept.append(done)
+        rows_read.append(done)
         signals.append(ecg.signal_mv)
         valids.append(ecg.valid)
     progress(len(table), len(table))
@@ -168,13 +178,15 @@ def load_simulated(folder: str | Path, *, progress: Progress = SILENT) -> StudyS
             len(table),
             failures[0],
         )
-    if not kept:
+    if not rows_read:
         raise DataSetError(f"None of the {len(table)} records of studies.csv can be used.")
     if len({signal.shape for signal in signals}) > 1:
         raise DataSetError("The records of studies.csv differ in length; a cohort has one length.")
-    rows = table.iloc[kept].reset_index(drop=True)
+    rows = table.iloc[rows_read].reset_index(drop=True)
+    # As `build_simulated` does: a label is a number or bool, words stand under their own name.
     words = [n for n in rows.columns if n.startswith("label_") and rows[n].dtype == object]
     rows = rows.rename(columns={n: n.removeprefix("label_") for n in words})
+    # CSV does not tell 60.0 from 60; labels are float.
     counts = rows.select_dtypes("integer").columns
     rows = rows.astype({n: np.float64 for n in counts if n.startswith("label_")})
     return StudySet(rows, np.stack(signals), np.stack(valids))
@@ -215,6 +227,7 @@ def _row(study: SimulatedStudy) -> dict[str, Any]:
         "quality": study.quality,
         "report_style": study.report_style,
     }
+    # The truth about the heart: numbers and bools are labels, words (rhythm, sex) are columns.
     for name, value in study.labels.items():
         row[name if isinstance(value, str) else f"label_{name}"] = value
     return row

@@ -269,12 +269,13 @@ _TABLE = """
 
 
 def _parsed() -> dict[int, Diagnosis]:
-    found = {}
+    diagnoses = {}
     for line in _TABLE.strip().splitlines():
         code, abbreviation, scored, letters, name = line.split(maxsplit=4)
+        # One letter a source, "-" where no ECG of it carries the code.
         subsets = frozenset(s for s, letter in zip(SUBSETS, letters, strict=True) if letter != "-")
-        found[int(code)] = Diagnosis(int(code), abbreviation, name, scored == "*", subsets)
-    return found
+        diagnoses[int(code)] = Diagnosis(int(code), abbreviation, name, scored == "*", subsets)
+    return diagnoses
 
 
 DIAGNOSES: dict[int, Diagnosis] = _parsed()
@@ -282,10 +283,27 @@ DIAGNOSES: dict[int, Diagnosis] = _parsed()
 
 
 def same(code: int) -> int:
-    """The code that the challenge counts ``code`` as."""
+    """The code that the challenge counts ``code`` as.
+
+    Parameters
+    ----------
+    code : int
+        SNOMED-CT; one without an equivalent stands for itself.
+    """
     return EQUIVALENT.get(code, code)
 
 
 def sources_of(codes: tuple[int, ...] | frozenset[int]) -> frozenset[str]:
-    """Sources in which any of the codes occurs."""
+    """Sources in which any of the codes occurs, by the published mapping.
+
+    Parameters
+    ----------
+    codes : tuple or frozenset of int
+        SNOMED-CT; codes that are not in `DIAGNOSES` occur nowhere.
+
+    Returns
+    -------
+    frozenset of str
+        Of `SUBSETS`.
+    """
     return frozenset().union(*(DIAGNOSES[code].subsets for code in codes if code in DIAGNOSES))

@@ -64,6 +64,7 @@ class StudySet:
                 f"{n} table rows, signals of shape {self.signal_mv.shape} and validity of shape "
                 f"{self.valid.shape} do not belong together."
             )
+        # Silent copies to another type would double the memory of a large set.
         if self.signal_mv.dtype != np.float32 or self.valid.dtype != np.bool_:
             raise DataSetError(
                 f"Signals must be float32 and validity bool, not {self.signal_mv.dtype} and "
@@ -72,6 +73,7 @@ class StudySet:
         missing = [name for name in COLUMNS if name not in self.table.columns]
         if missing:
             raise DataSetError(f"The study table lacks the columns {', '.join(missing)}.")
+        # Rows of table and signals belong together by position; a kept index would mislead `loc`.
         if not np.array_equal(self.table.index.to_numpy(), np.arange(n)):
             raise DataSetError("The rows of a study table must be numbered 0, 1, 2... in order.")
         self._check_labels()
@@ -79,6 +81,7 @@ class StudySet:
 
     def _check_labels(self) -> None:
         for name in self.label_columns:
+            # object columns hide None and words, which NaN-aware metrics would not see.
             if self.table[name].dtype.kind not in "bf":
                 raise DataSetError(
                     f"Column {name} holds {self.table[name].dtype}; labels are bool or float."
@@ -88,6 +91,7 @@ class StudySet:
         unknown = sorted(set(self.table["split"]) - set(SPLITS))
         if unknown:
             raise DataSetError(f"Unknown splits {unknown}; the splits are {', '.join(SPLITS)}.")
+        # A patient in train and test would make every figure on the test too good.
         n_splits = self.table.groupby(["source", "patient_id"])["split"].nunique()
         shared = n_splits[n_splits > 1]
         if len(shared):
@@ -102,7 +106,7 @@ class StudySet:
 
     @property
     def label_columns(self) -> tuple[str, ...]:
-        """Names of the label columns, with their prefix ``label_``."""
+        """Names of the label columns, with their prefix ``label_``, in the table's order."""
         return tuple(str(name) for name in self.table.columns if str(name).startswith("label_"))
 
     def where(self, mask: BoolArray | pd.Series) -> StudySet:
@@ -131,16 +135,16 @@ class StudySet:
         """
         import pandas as pd
 
-        parts = [self, *others]
-        lengths = sorted({part.signal_mv.shape[2] for part in parts})
+        sets = [self, *others]
+        lengths = sorted({one.signal_mv.shape[2] for one in sets})
         if len(lengths) > 1:
             raise DataSetError(
                 f"ECGs of {lengths} samples cannot stand in one study set. Cut them to one length."
             )
         tables = []
-        labels = {name for part in parts for name in part.label_columns}
-        for part in parts:
-            table = part.table.copy()
+        labels = {name for one in sets for name in one.label_columns}
+        for one in sets:
+            table = one.table.copy()
             for name in labels:
                 # Float from the start: a bool column that gains NaN would become object.
                 known = name in table.columns
@@ -148,6 +152,6 @@ class StudySet:
             tables.append(table)
         return StudySet(
             pd.concat(tables, ignore_index=True),
-            np.concatenate([part.signal_mv for part in parts]),
-            np.concatenate([part.valid for part in parts]),
+            np.concatenate([one.signal_mv for one in sets]),
+            np.concatenate([one.valid for one in sets]),
         )

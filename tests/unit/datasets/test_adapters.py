@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from echoing_core.datasets.adapter import NO_FILE
 from echoing_core.datasets.cinc import (
     CSN,
-    NO_DATA_FILE,
     NO_DIAGNOSIS,
     NO_FOLDS,
     NOT_IN_TABLE,
@@ -23,7 +23,7 @@ from echoing_core.datasets.cinc import (
 )
 from echoing_core.datasets.plain import NO_RECORD, OUTSIDE, Plain
 from echoing_core.datasets.prepared import load_prepared
-from echoing_core.datasets.preparing import NO_FILE, prepare
+from echoing_core.datasets.preparing import prepare
 from echoing_core.datasets.ptbxl import LABEL_GROUPS, NO_STATEMENT, PtbXl, load_ptbxl
 from echoing_core.datasets.snomed import CSN_CODES, DIAGNOSES
 from echoing_core.datasets.study_set import StudySet
@@ -154,7 +154,7 @@ def test_cinc_tree(trees: Path, tmp_path: Path) -> None:
     adapter = Cinc(ptbxl_csv=table)
     studies, report = prepared(adapter, trees / "cinc", tmp_path / "out")
     rows = studies.table
-    assert report.reasons == {NO_DIAGNOSIS: 1, NO_DATA_FILE: 1, NOT_IN_TABLE: 1}
+    assert report.reasons == {NO_DIAGNOSIS: 1, NO_FILE: 1, NOT_IN_TABLE: 1}
     assert len(rows) == 10
     assert report.card["subsets"] == {
         "chapman_shaoxing": 1, "cpsc_2018": 3, "cpsc_2018_extra": 1, "georgia": 1, "ningbo": 1,

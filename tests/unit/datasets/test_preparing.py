@@ -19,10 +19,10 @@ import pytest
 from typer.testing import CliRunner
 
 from echoing_core.cli import app
-from echoing_core.datasets.adapter import LeftOut, Plan
+from echoing_core.datasets.adapter import NO_FILE, LeftOut, Plan
 from echoing_core.datasets.plain import Plain
 from echoing_core.datasets.prepared import load_prepared, read_card
-from echoing_core.datasets.preparing import NO_FILE, prepare
+from echoing_core.datasets.preparing import prepare
 from echoing_core.datasets.registry import DATA_SETS, build_adapter, data_set_names, options_of
 from echoing_core.errors import (
     ConfigError,
@@ -95,7 +95,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 def test_rows_stand_by_split_with_their_signals_and_the_rest_is_told(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     report = prepare(
-        Toy(), tmp_path, tmp_path / "out", n_workers=1, rows_a_part=4,
+        Toy(), tmp_path, tmp_path / "out", n_workers=1, rows_per_shard=4,
         progress=Progress(lambda _, done, total: told.append((done, total))),
     )  # fmt: skip
     studies = load_prepared(tmp_path / "out")
@@ -124,8 +124,8 @@ def test_rows_stand_by_split_with_their_signals_and_the_rest_is_told(tmp_path: P
 
 
 def test_neither_workers_nor_parts_nor_repetition_change_a_byte(tmp_path: Path) -> None:
-    prepare(Toy(), tmp_path, tmp_path / "a", n_workers=1, rows_a_part=256)
-    prepare(Toy(), tmp_path, tmp_path / "b", n_workers=2, rows_a_part=5)
+    prepare(Toy(), tmp_path, tmp_path / "a", n_workers=1, rows_per_shard=256)
+    prepare(Toy(), tmp_path, tmp_path / "b", n_workers=2, rows_per_shard=5)
     first = bytes_of(tmp_path / "a")
     assert bytes_of(tmp_path / "b") == first
     prepare(Toy(), tmp_path, tmp_path / "a", n_workers=1)
@@ -141,7 +141,7 @@ def test_finished_parts_are_kept_and_damaged_ones_read_anew(tmp_path: Path) -> N
             raise StopsError
 
     def run(**more: Any) -> Any:
-        return prepare(Toy(), tmp_path, tmp_path / "out", n_workers=1, rows_a_part=4, **more)
+        return prepare(Toy(), tmp_path, tmp_path / "out", n_workers=1, rows_per_shard=4, **more)
 
     with pytest.raises(StopsError):
         run(progress=Progress(stop))
@@ -166,9 +166,9 @@ def test_unfinished_work_on_something_else_is_not_mixed_in(tmp_path: Path) -> No
 
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        prepare(Toy(), tmp_path, out, n_workers=1, rows_a_part=4, progress=Progress(stop))
+        prepare(Toy(), tmp_path, out, n_workers=1, rows_per_shard=4, progress=Progress(stop))
     with pytest.raises(ConfigError, match="--restart"):
-        prepare(Toy(n=8), tmp_path, out, n_workers=1, rows_a_part=4)
+        prepare(Toy(n=8), tmp_path, out, n_workers=1, rows_per_shard=4)
     assert prepare(Toy(n=8), tmp_path, out, n_workers=1, restart=True).card["n_studies"] == 4
     (tmp_path / "mine-parts").mkdir()
     (tmp_path / "mine-parts" / "letter.txt").write_text("dear", encoding="utf-8")
@@ -245,7 +245,7 @@ def kill(stage, done, total):
 
 if __name__ == "__main__":
     prepare(
-        Plain(), sys.argv[1], sys.argv[2], n_workers=2, rows_a_part=int(sys.argv[3]),
+        Plain(), sys.argv[1], sys.argv[2], n_workers=2, rows_per_shard=int(sys.argv[3]),
         progress=Progress(kill),
     )
 """
@@ -264,7 +264,7 @@ def check_kill(tmp_path: Path, n: int, n_parts: int, rows: int) -> None:
     time.sleep(1.0)
     n_done = len(list(out.with_name(out.name + "-parts").glob("part-*.npz")))
     assert n_parts <= n_done < -(-n // rows) and not out.exists()
-    resumed = prepare(Plain(), root, out, n_workers=1, rows_a_part=rows)
+    resumed = prepare(Plain(), root, out, n_workers=1, rows_per_shard=rows)
     assert n_parts * rows <= resumed.n_resumed < n
     prepare(Plain(), root, tmp_path / "undisturbed", n_workers=1)
     assert bytes_of(out) == bytes_of(tmp_path / "undisturbed")
