@@ -22,8 +22,15 @@ def answers_figure(
 
     Parameters
     ----------
+    answers : sequence of Answer
+        From top to bottom.
     spreads : sequence of ndarray, optional
         For each answer, the probabilities that single pairs of its texts would give: small dots.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        In percent; higher by 44 px for each answer.
     """
     figure = go.Figure()
     small = [(100 * p, i) for i, spread in enumerate(spreads) for p in np.ravel(spread)]
@@ -92,6 +99,8 @@ def answers_along_figure(
 
     Parameters
     ----------
+    questions : sequence of str
+        From top to bottom.
     probability : ndarray, shape (n_questions, n_windows)
         NaN where nothing was recorded.
     unsure : ndarray of bool, shape (n_questions, n_windows)
@@ -100,6 +109,11 @@ def answers_along_figure(
     window_s : float
     marks : sequence of (words, seconds)
         Middles of windows to point out.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Of at most 600 columns, whatever the length of the recording.
     """
     middle_s = start_s + window_s / 2
     columns = min(len(middle_s), _MOST_COLUMNS)
@@ -165,8 +179,15 @@ def reference_figure(
 
     Parameters
     ----------
+    reference : Reference
     marks : sequence of (words, sigma^2)
         Values to point out, such as the chosen window.
+    n_bins : int
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        On a logarithmic axis, in percent of the windows of the cohort.
     """
     # The 1001 quantiles are equally likely values, so their histogram is the cohort's. The
     # outermost 0.2 % would only stretch the axis. Positions are decimal logarithms, because

@@ -43,7 +43,18 @@ class Colouring:
 
 
 def colour_by_percentile(percentile: npt.ArrayLike) -> Colouring:
-    """By uncertainty percentile, 0..100, in the colours of the uncertainty strip."""
+    """By uncertainty percentile, in the colours of the uncertainty strip.
+
+    Parameters
+    ----------
+    percentile : array-like, shape (n,)
+        From 0 to 100.
+
+    Returns
+    -------
+    Colouring
+        Its legend is a ramp.
+    """
     step = 100.0 / len(SCALE)
     number = np.clip(np.asarray(percentile, dtype=np.float64) // step, 0, len(SCALE) - 1)
     legend = tuple((f"{i * step:.0f} to {(i + 1) * step:.0f}", c) for i, c in enumerate(SCALE))
@@ -51,7 +62,19 @@ def colour_by_percentile(percentile: npt.ArrayLike) -> Colouring:
 
 
 def colour_by_flag(values: npt.ArrayLike, words: str) -> Colouring:
-    """By a label that is yes (1), no (0) or not known (NaN)."""
+    """By a label.
+
+    Parameters
+    ----------
+    values : array-like, shape (n,)
+        1 for yes, 0 for no, NaN for not known.
+    words : str
+        What the label says, for the legend.
+
+    Returns
+    -------
+    Colouring
+    """
     number = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=2.0)
     return Colouring(
         number.astype(np.uint8), (("no", _NO), ("yes", _YES), ("not known", _UNKNOWN)), words
@@ -59,7 +82,19 @@ def colour_by_flag(values: npt.ArrayLike, words: str) -> Colouring:
 
 
 def colour_by_kind(values: Sequence[str], words: str) -> Colouring:
-    """By a word, such as the source; the rarest beyond six share a colour."""
+    """By a word, such as the source.
+
+    Parameters
+    ----------
+    values : sequence of str, length n
+    words : str
+        What the words say, for the legend.
+
+    Returns
+    -------
+    Colouring
+        The six most frequent words have a colour each; all others share the last one.
+    """
     names, counts = np.unique(np.asarray(values, dtype=str), return_counts=True)
     common = [str(n) for n in names[np.argsort(-counts, kind="stable")][: len(_KINDS) - 1]]
     rest = len(common)
@@ -95,6 +130,11 @@ def gallery_map_data(
     query : ndarray, shape (2,), optional
     chosen : int, optional
         Row number.
+
+    Returns
+    -------
+    dict
+        JSON values; arrays are Base64 of little-endian numbers, one for each dot that is drawn.
     """
     rows = np.arange(len(xy))
     if rows.size > MOST_POINTS:
@@ -104,6 +144,7 @@ def gallery_map_data(
     # In this order: where dots overlap, no colour hides another altogether.
     order = np.random.default_rng(0).permutation(rows.size)
     rows, number = rows[order], number[order]
+    # A percentile takes one byte: the browser shows it without decimals.
     share = np.clip(np.asarray(percentile, dtype=np.float64), 0, 100)
     return {
         "xy": packed(xy[rows], "<f4"),

@@ -51,17 +51,30 @@ class _Row:
 
 
 def page_rows(ecg: StandardEcg, begin: int, end: int) -> list[_Row]:
-    """Where the leads of samples ``begin`` to ``end`` go on the page.
+    """Where the leads go on the page.
 
     As on a printed page, the same distance everywhere, but more of it where the complexes of two
     rows would touch, and at most 4 mV, so that a loose electrode does not stretch the page.
+
+    Parameters
+    ----------
+    ecg : StandardEcg
+    begin, end : int
+        Samples that are shown.
+
+    Returns
+    -------
+    list of _Row
+        From top to bottom.
     """
     leads = [*GRID_3X4, (_rhythm_lead(ecg),)]
     up, down = np.array([_reach(ecg, row, begin, end) for row in leads]).transpose(1, 0, 2)
+    # (rows, quarters): only complexes in the same quarter of the page can touch.
     touching = down[:-1] + up[1:] + 0.2
     distance = np.full(len(leads) - 1, np.clip(np.ceil(2 * touching.max()) / 2, 2.5, 4.0))
     above = np.clip(up[0].max() + 0.2, 1.5, 4.0)
     below = np.clip(down[-1].max() + 0.2, 1.2, 4.0)
+    # Upwards is positive, and the page goes down.
     base = -np.concatenate([[0.0], np.cumsum(distance)])
     edges = np.concatenate([[above], base[:-1] - 0.5 * distance, [base[-1] - below]])
     return [
@@ -106,6 +119,10 @@ def paper_figure(
         Shown length in seconds; each of the four columns gets a quarter.
     width_px : int
         Width that the page has for it; it decides the height, never the scale.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
     """
     begin = round(start_s * ecg.fs_hz)
     end = min(begin + round(length_s * ecg.fs_hz), ecg.n_times)
@@ -137,6 +154,7 @@ class _Place:
 
 
 def _frame(figure: go.Figure, length_s: float, top: float, bottom: float, width_px: int) -> None:
+    # Height follows from the width in millimetres, so that boxes are square at any size.
     width_mm = (length_s + _PULSE_LEFT_S + 0.1) * SPEED_MM_S
     height_mm = (top - bottom) * GAIN_MM_MV
     hidden = {"showticklabels": False, "zeroline": False, "ticks": "", "showline": False}

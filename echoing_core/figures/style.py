@@ -22,7 +22,18 @@ FONT = "Source Sans, Source Sans Pro, Helvetica, Arial, sans-serif"
 
 
 def colour_of(percentile: float) -> str:
-    """The colour of an uncertainty percentile (0..100); grey for NaN."""
+    """The colour of an uncertainty percentile.
+
+    Parameters
+    ----------
+    percentile : float
+        From 0 to 100, or NaN where nothing was recorded.
+
+    Returns
+    -------
+    str
+        One of `SCALE`; grey for NaN.
+    """
     if not np.isfinite(percentile):
         return GAP
     step = 100.0 / len(SCALE)
@@ -30,7 +41,20 @@ def colour_of(percentile: float) -> str:
 
 
 def clock(seconds: float, *, tenths: bool = False) -> str:
-    """Seconds from the start as a person reads them, ``"07:31"`` or ``"2:07:31"``."""
+    """Seconds from the start as a person reads them, ``"07:31"`` or ``"2:07:31"``.
+
+    Parameters
+    ----------
+    seconds : float
+    tenths : bool
+        Whether tenths of a second are shown.
+
+    Returns
+    -------
+    str
+        Hours only where there are any.
+    """
+    # Rounded before it is divided, so that 59.96 s is 01:00 and never 00:60.
     whole, rest = divmod(round(seconds * 10), 10)
     hours, whole = divmod(whole, 3600)
     minutes, whole = divmod(whole, 60)
@@ -39,12 +63,35 @@ def clock(seconds: float, *, tenths: bool = False) -> str:
 
 
 def safe(text: str) -> str:
-    """Plotly reads labels as a small HTML, so what a person typed is escaped."""
+    """Text of a person for a label of Plotly, which reads labels as a small HTML.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+        The same, escaped.
+    """
     return html.escape(text, quote=False)
 
 
 def wrap(text: str, width: int = 20) -> str:
-    """A label in at most three escaped lines of about ``width`` characters."""
+    """A label in few lines.
+
+    Parameters
+    ----------
+    text : str
+        Of a person; it is escaped.
+    width : int
+        Characters of a line, about.
+
+    Returns
+    -------
+    str
+        At most three lines, the last of them cut.
+    """
     lines = [""]
     for word in text.split():
         if lines[-1] and len(lines[-1]) + len(word) >= width:
@@ -52,6 +99,7 @@ def wrap(text: str, width: int = 20) -> str:
         lines[-1] = f"{lines[-1]} {word}".strip()
     if len(lines) > 3:
         lines = [*lines[:2], f"{lines[2][: width - 1]}…"]
+    # One word may be longer than a line; two lines of it are enough to know it by.
     return "<br>".join(safe(line[: 2 * width]) for line in lines)
 
 
@@ -64,5 +112,9 @@ def packed(values: npt.ArrayLike, kind: str) -> str:
         Read row by row.
     kind : str
         The data type of NumPy that the browser expects, such as ``"<f4"``.
+
+    Returns
+    -------
+    str
     """
     return base64.b64encode(np.ascontiguousarray(values, dtype=kind).tobytes()).decode("ascii")

@@ -25,8 +25,13 @@ def table_head(first: FloatArray, names: Sequence[str], fs_hz: float | None) -> 
         Of the columns. At most `MOST_ROWS` are drawn.
     fs_hz : float or None
         Sampling rate, if it is known; without, the axis counts samples.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
     """
     rows = list(first[:MOST_ROWS])
+    # Every so many samples are enough to know a column by; this is no picture to read.
     step = max(1, first.shape[1] // _POINTS)
     x = np.arange(0, first.shape[1], step) / (fs_hz or 1.0)
     figure = go.Figure()

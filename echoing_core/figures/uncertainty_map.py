@@ -57,7 +57,20 @@ class Mark:
 
 
 def unrecorded_spans(ecg: StandardEcg, shortest_s: float = 1.0) -> list[tuple[float, float]]:
-    """Where no lead holds any signal, in seconds."""
+    """Where no lead holds any signal.
+
+    Parameters
+    ----------
+    ecg : StandardEcg
+    shortest_s : float
+        Shorter gaps are left out.
+
+    Returns
+    -------
+    list of (float, float)
+        Begin and end in seconds.
+    """
+    # A border is where the mask changes; False on both sides gives every span two of them.
     nothing = ~ecg.valid.any(axis=0)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], nothing, [False]]).astype(np.int8)))
     spans = edges.reshape(-1, 2) / ecg.fs_hz
@@ -65,7 +78,19 @@ def unrecorded_spans(ecg: StandardEcg, shortest_s: float = 1.0) -> list[tuple[fl
 
 
 def overview_rows(duration_s: float) -> tuple[int, float]:
-    """Rows of the overview and the length of each in seconds."""
+    """How the overview is broken into rows.
+
+    Parameters
+    ----------
+    duration_s : float
+        Of the recording.
+
+    Returns
+    -------
+    n_rows : int
+    row_s : float
+        Length of each in seconds.
+    """
     if duration_s < HOURS_FROM_S:
         return 1, duration_s
     return int(np.ceil(duration_s / 3600.0)), 3600.0
@@ -158,10 +183,20 @@ def map_data(
 
 
 def lead_percentile(track: WindowTrack, reference: Reference) -> Floats:
-    """Each lead of each window on the scale of whole windows, shape (n_windows, 12).
+    """Each lead of each window on the scale of whole windows.
 
-    `as_if_everywhere`: the percentile of a window whose leads were all like this one. NaN where
-    the lead holds no signal: what a missing lead costs is known beforehand and no news.
+    Parameters
+    ----------
+    track : WindowTrack
+        Of a model that tells leads apart.
+    reference : Reference
+        Of that model.
+
+    Returns
+    -------
+    ndarray, shape (n_windows, 12)
+        `as_if_everywhere`: the percentile of a window whose leads were all like this one. NaN where
+        the lead holds no signal: what a missing lead costs is known beforehand and no news.
     """
     assert track.by_lead is not None, "the model of this track does not tell leads apart"
     rest = track.uncertainty - track.by_lead.sum(axis=1, dtype=np.float64)
@@ -194,19 +229,31 @@ def decimate_min_max(
     size = -(-n // n_bins)
     padded = np.full(-(-n // size) * size, np.nan)
     padded[:n] = values
+    # (n_bins, size): a bin that is short of samples is filled up with NaN, which never wins.
     blocks = padded.reshape(-1, size)
     empty = np.isnan(blocks).all(axis=1)
     low = np.where(np.isnan(blocks), np.inf, blocks).argmin(axis=1)
     high = np.where(np.isnan(blocks), -np.inf, blocks).argmax(axis=1)
     first = np.arange(len(blocks)) * size
     where = np.sort(np.stack([first + low, first + high], axis=1), axis=1)
+    # argmin of nothing but NaN is the first of them, twice: NaN stays NaN.
     where[empty] = first[empty, None]
     rows = np.minimum(where.ravel(), n - 1)
     return np.asarray(time_s[rows], dtype=np.float64), padded[rows]
 
 
 def first_shown_lead(ecg: StandardEcg) -> str:
-    """Lead I, or the first lead of `LEADS` that was measured or derived."""
+    """The lead that stands for the recording where one is enough.
+
+    Parameters
+    ----------
+    ecg : StandardEcg
+
+    Returns
+    -------
+    str
+        Lead I, or the first of `LEADS` that was measured or derived.
+    """
     present = [lead for lead, o in zip(LEADS, ecg.lead_origin, strict=True) if o != "missing"]
     return present[0] if present else LEADS[0]
 
@@ -232,7 +279,22 @@ def trace_points(ecg: StandardEcg, begin_s: float, end_s: float) -> tuple[Floats
 def map_words(
     ecg: StandardEcg, track: WindowTrack, selected: int, unsure: Sequence[UncertainInterval]
 ) -> str:
-    """What the picture shows, in one or two sentences with numbers."""
+    """What the picture shows, for those who cannot see it.
+
+    Parameters
+    ----------
+    ecg : StandardEcg
+    track : WindowTrack
+    selected : int
+        The chosen window.
+    unsure : sequence
+        The uncertain stretches of the recording.
+
+    Returns
+    -------
+    str
+        One or two sentences with numbers.
+    """
     percentile = shown_percentile(track)
     length = np.diff(cell_edges(track, ecg.duration_s))
     known = np.isfinite(percentile)
@@ -276,10 +338,12 @@ def _binned(values: Floats, edges: Floats, borders: Floats) -> Floats:
     The least sure of several must not get lost; NaN where there is none.
     """
     low = np.where(np.isfinite(values), values, -1.0)
+    # Half-open on both sides by a microsecond, or a window that ends on a border were in two bins.
     first = np.searchsorted(edges[1:], borders[:-1] + 1e-6, side="right")
     stop = np.searchsorted(edges[:-1], borders[1:] - 1e-6, side="left")
     n = len(values)
     first, stop = np.minimum(first, n - 1), np.clip(stop, 1, n)
+    # One row more, since reduceat refuses an index at the very end.
     padded = np.concatenate([low, np.full((1, low.shape[1]), -1.0)])
     pairs = np.stack([first, np.maximum(stop, first + 1)], axis=1).ravel()
     highest = np.maximum.reduceat(padded, pairs, axis=0)[::2]
@@ -303,6 +367,7 @@ def _coarse(ecg: StandardEcg, row: int, a: int, b: int, size: int) -> tuple[Floa
 
 def _runs_of(start_s: Floats) -> list[list[float]]:
     """Starts of windows as runs of equal distance: [first, distance, how many]."""
+    # In whole hundredths, so that equal distances compare as equal.
     hundredths = np.round(start_s * 100).astype(np.int64)
     steps = np.diff(hundredths)
     borders = [0, *(np.flatnonzero(np.diff(steps)) + 1).tolist(), len(steps)]
@@ -325,6 +390,7 @@ def _height_mv(time_s: Floats, signal_mv: Floats) -> list[float]:
     peaks = np.maximum.reduceat(
         np.nan_to_num(np.abs(signal_mv)), np.arange(0, max(len(signal_mv) - size // 2, 1), size)
     )
+    # Half of the peaks may be artefacts before the median follows them; 0.1 mV keeps a flat line flat.
     limit = max(2.0 * float(np.median(peaks[peaks > 0])) if (peaks > 0).any() else 0.0, 0.1)
     low, high = max(float(known.min()), -limit), min(float(known.max()), limit)
     pad = 0.06 * (high - low) + 0.02
