@@ -390,7 +390,7 @@ def _height_mv(time_s: Floats, signal_mv: Floats) -> list[float]:
     peaks = np.maximum.reduceat(
         np.nan_to_num(np.abs(signal_mv)), np.arange(0, max(len(signal_mv) - size // 2, 1), size)
     )
-    # Half of the peaks may be artefacts before the median follows them; 0.1 mV keeps a flat line flat.
+    # Half of the peaks may be artefacts before the median follows; 0.1 mV keeps a flat line flat.
     limit = max(2.0 * float(np.median(peaks[peaks > 0])) if (peaks > 0).any() else 0.0, 0.1)
     low, high = max(float(known.min()), -limit), min(float(known.max()), limit)
     pad = 0.06 * (high - low) + 0.02
