@@ -100,6 +100,26 @@ def save_checkpoint(
 
     Everything is written under a temporary name and renamed at the end, so a killed run
     leaves either the old model or the new one.
+
+    Parameters
+    ----------
+    folder : Path
+    encoder : DualEncoder or ReleasedDualEncoder
+    tokenizer : ReportTokenizer
+    scaler : LeadScaler
+    logit_scale : float
+        See `Checkpoint`.
+    reference : mapping
+        Of `uncertainty.reference.Reference`.
+    training : mapping
+        What it was trained on, and how; JSON.
+    card : str
+        Markdown, for people.
+
+    Returns
+    -------
+    str
+        The model's hash.
     """
     from safetensors.torch import save_file
 
@@ -120,6 +140,7 @@ def save_checkpoint(
         _write_json(draft / "reference.json", reference)
         _write_json(draft / "training.json", training)
         (draft / "card.md").write_text(card, encoding="utf-8")
+        # Over the files as they lie on disk, since that is what a reader can check.
         digests = {name: sha256_of_file(draft / name) for name in FILES}
         model_hash = _joint_hash(digests)
         _write_json(
@@ -144,6 +165,7 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
             f"There is no model folder {path.name!r}. Name a folder that holds manifest.json, "
             "or make the demo model with: make demo-model"
         )
+    # Before anything is parsed: a file that was changed is not even read.
     _, model_hash = _verified(path)
     config = _read_json(path / "config.json")
     if config.get("format") != FORMAT:
@@ -152,6 +174,7 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
         )
     try:
         encoder = build_encoder(from_mapping(ModelConfig, config["model"]))
+        # Weights keep the names they were written with; the code may call them otherwise.
         in_code = {stored: own for own, stored in _STORED_AS.items()}
         weights = load_file(str(path / "model.safetensors"))
         encoder.load_state_dict(
@@ -159,6 +182,7 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
         )
         scaler = LeadScaler.from_dict(_read_json(path / "scaler.json"))
         logit_scale = float(config["logit_scale"])
+    # It already says in words what is wrong.
     except EchoingError:
         raise
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
@@ -186,6 +210,17 @@ def update_documents(
     """Rewrite the card or the training record of a model folder and its manifest.
 
     The model's own hash does not change, since no file that it computes with does.
+
+    Parameters
+    ----------
+    folder : Path
+    card : str, optional
+    training : mapping, optional
+
+    Raises
+    ------
+    CheckpointError
+        The folder is damaged, or is none.
     """
     digests, model_hash = _verified(folder)
     changed = dict(digests)

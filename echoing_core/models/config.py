@@ -15,6 +15,21 @@ class EcgEncoderConfig:
 
     Only valid convolutions; ``strides`` multiply to 20 samples (0.2 s at 100 Hz), so windows
     that start on a multiple of 0.2 s share every feature.
+
+    Attributes
+    ----------
+    stem_width, mid_width, width : int
+        Channels after one, two and three reductions of the rate.
+    n_blocks, dilated_blocks : int
+        Residual blocks at the lowest rate, and how many of them, the last ones, are dilated by 2.
+    n_pool_heads : int
+        Of the attention over frames; divides ``width``.
+    clip_scaled : float
+        Where the smooth clip of scaled signals levels off.
+    dropout : float
+        On what was pooled, in training.
+    variance_width, variance_hidden : int
+        Features a lead and chunk in the variance head, and its hidden width.
     """
 
     stem_width: int = 64
@@ -31,7 +46,17 @@ class EcgEncoderConfig:
 
 @dataclass(frozen=True)
 class TextEncoderConfig:
-    """A BERT of our own size, or a folder/name with one (``models/text_encoder.py``)."""
+    """A BERT of our own size, or a folder/name with one (``models/text_encoder.py``).
+
+    Attributes
+    ----------
+    hidden, n_layers, n_heads, ffn : int
+    vocab_size : int
+        At most; a small corpus fills fewer.
+    max_tokens : int
+        Where texts are cut.
+    dropout : float
+    """
 
     hidden: int = 128
     n_layers: int = 2
@@ -49,6 +74,11 @@ class ReleasedEcgConfig:
     ``init_dim`` is the stem's width; the four stages are 2, 4, 8 and 16 times as wide.
     ``lead_order`` names the order in which the network's first layer has the leads: ``"standard"``
     is `records.LEADS`, ``"mimic"`` has aVF before aVL, as MIMIC-IV-ECG's files do.
+
+    Attributes
+    ----------
+    init_dim : int
+    lead_order : {"standard", "mimic"}
     """
 
     init_dim: int = 96
@@ -61,6 +91,13 @@ class BertTextConfig:
 
     ``max_tokens`` is where reports are cut (the paper's 244); ``n_positions`` is what the network
     could take.
+
+    Attributes
+    ----------
+    hidden, n_layers, n_heads, ffn, vocab_size : int
+    n_positions, max_tokens : int
+        ``max_tokens`` <= ``n_positions``.
+    dropout : float
     """
 
     hidden: int = 768
@@ -83,6 +120,20 @@ class ModelConfig:
     ``architecture`` says which two: ``"compact"`` are ``ecg`` and ``text``, ``"released"`` are
     ``released_ecg`` and ``released_text``. ``log_var_bias`` is where log sigma^2 starts; the
     release has 0, which lets the summed variance start at ``dim`` and drown all distances.
+
+    Attributes
+    ----------
+    dim : int
+        Of the shared space.
+    log_var_bias : float
+    ecg, text : EcgEncoderConfig, TextEncoderConfig
+    architecture : {"compact", "released"}
+    released_ecg, released_text : ReleasedEcgConfig, BertTextConfig
+
+    Raises
+    ------
+    ConfigError
+        There is no such architecture.
     """
 
     dim: int = 256
@@ -101,7 +152,12 @@ class ModelConfig:
             )
 
     def settings(self) -> dict[str, Any]:
-        """As a checkpoint's config.json holds it: only what this architecture is built from."""
+        """As a checkpoint's config.json holds it: only what this architecture is built from.
+
+        Returns
+        -------
+        dict
+        """
         values = to_mapping(self)
         unused: tuple[str, ...] = ("ecg", "text")
         if self.architecture == "compact":
@@ -112,7 +168,22 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Which objective and its constants (facts: PCME++ eq. 1-6)."""
+    """Which objective and its constants (facts: PCME++ eq. 1-6).
+
+    Attributes
+    ----------
+    name : {"pcmepp", "csd_infonce", "infonce"}
+    scale_init, shift_init : float
+        Where the learnt a and b of -a * csd + b begin.
+    pseudo_positive_weight, vib_weight : float
+        Of the pseudo-positives and of the information bottleneck, for ``pcmepp``.
+    vib_drop_above : float, optional
+        A larger information bottleneck counts as 0, as released.
+
+    References
+    ----------
+    Chun, "Improved probabilistic image-text representations", ICLR 2024 (PCME++), eq. 1-6.
+    """
 
     name: str = "pcmepp"
     scale_init: float = 5.0

@@ -72,6 +72,7 @@ class FrameMaps:
         """
 
         def gather(frame_map: Tensor, n_frames: int) -> Tensor:
+            # (n_windows, n_frames): the frames of each window in the stretch's own raster.
             columns = firsts[:, None] + torch.arange(n_frames)[None, :]
             return frame_map[0][:, columns].transpose(0, 1)
 
@@ -84,7 +85,14 @@ class FrameMaps:
 
 
 class ResidualBlock(nn.Module):
-    """Two valid convolutions and a shortcut cropped to their output."""
+    """Two valid convolutions and a shortcut cropped to their output.
+
+    Parameters
+    ----------
+    width : int
+        Channels in and out.
+    kernel, dilation : int
+    """
 
     def __init__(self, width: int, kernel: int, dilation: int = 1) -> None:
         super().__init__()
@@ -101,7 +109,14 @@ class ResidualBlock(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """Strided valid convolution, normalisation, ReLU."""
+    """Strided valid convolution, normalisation, ReLU.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Channels.
+    kernel, stride : int
+    """
 
     def __init__(self, n_in: int, n_out: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -117,6 +132,15 @@ class MeanHead(nn.Module):
 
     Every pooling head weighs the frames for its own slice of the channels; the plain mean and
     the spread over frames stand beside it (the spread carries rhythm irregularity).
+
+    Parameters
+    ----------
+    width : int
+        Channels of the frames; a multiple of ``n_heads``.
+    dim : int
+        Of the shared space.
+    n_heads : int
+    dropout : float
     """
 
     def __init__(self, width: int, dim: int, n_heads: int, dropout: float) -> None:
@@ -131,9 +155,11 @@ class MeanHead(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         batch, width, n_frames = frames.shape
         weights = torch.softmax(self.score(frames), dim=-1)
+        # (batch, n_heads, width / n_heads, n_frames): each head has its own channels.
         sliced = frames.reshape(batch, self.n_heads, width // self.n_heads, n_frames)
         attended = (sliced * weights[:, :, None, :]).sum(-1).reshape(batch, width)
         mean = frames.mean(-1)
+        # The small number keeps the root's gradient finite where frames do not vary.
         spread = (frames - mean[..., None]).square().mean(-1).add(1e-6).sqrt()
         pooled = self.drop(self.norm(torch.cat([attended, mean, spread], dim=1)))
         return functional.normalize(self.out(functional.gelu(self.hidden(pooled))), dim=-1)
@@ -174,7 +200,12 @@ class Novelty(nn.Module):
         self.register_buffer("limit", torch.ones(()))
 
     def fit(self, features: Tensor) -> None:
-        """Learn centre, axes and limit from training windows, shape (n, n_features), n > 1."""
+        """Learn centre, axes and limit from training windows, shape (n, n_features), n > 1.
+
+        Parameters
+        ----------
+        features : Tensor, shape (n, n_features)
+        """
         x = features.double()
         centre = x.mean(0)
         _, singular, rows = torch.linalg.svd(x - centre, full_matrices=False)
@@ -190,11 +221,22 @@ class Novelty(nn.Module):
         self.limit.copy_(torch.quantile(self(features), _NOVELTY_QUANTILE))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Distance over the one that 99 % of the training windows stay within, shape (n,)."""
+        """Distance over the one that 99 % of the training windows stay within, shape (n,).
+
+        Parameters
+        ----------
+        features : Tensor, shape (n, n_features)
+
+        Returns
+        -------
+        Tensor, shape (n,)
+            Above 1 for one training window in a hundred.
+        """
         difference = features - self.centre
         inside = difference @ self.axes
         outside = difference - inside @ self.axes.T
         squared = (inside / self.spread).square().sum(1)
+        # The remainder counts as much as all main axes together.
         squared = squared + (outside / self.remainder).square().sum(1) * self.axes.shape[1]
         return squared.sqrt() / self.limit
 
@@ -234,6 +276,7 @@ class CompactEcgEncoder(nn.Module):
             hidden=config.variance_hidden,
             dim=dim,
         )
+        # Samples that one frame of the second stage sees: kernels times the strides before them.
         early_samples = 9 + 2 * 4 + 2 * 4 + 4 * 4
         self.receptive_field = (
             early_samples + 4 * 4 + 4 * HOP * (n_plain + 2 * config.dilated_blocks)
@@ -243,7 +286,13 @@ class CompactEcgEncoder(nn.Module):
         self.window_frames = self.frames_of(WINDOW_N)
 
     def frames_of(self, n_times: int) -> tuple[int, int, int, int]:
-        """Frames that ``n_times`` samples give on the early, deep, lead and statistics maps."""
+        """Frames that ``n_times`` samples give on the early, deep, lead and statistics maps.
+
+        Parameters
+        ----------
+        n_times : int
+            Samples at 100 Hz.
+        """
         return (
             (n_times - self._early_field) // HOP + 1,
             (n_times - self.receptive_field) // HOP + 1,
@@ -270,7 +319,13 @@ class CompactEcgEncoder(nn.Module):
         )
 
     def mean(self, scaled: Tensor, valid: Tensor) -> Tensor:
-        """mu alone, shape (batch, dim), of one window each, without the work for sigma^2."""
+        """mu alone, shape (batch, dim), of one window each, without the work for sigma^2.
+
+        Parameters
+        ----------
+        scaled, valid : Tensor, shape (batch, 12, n_times)
+            As in `frame_maps`.
+        """
         _, deep = self._trunk(scaled, valid)
         mu: Tensor = self.mean_head(deep)
         return mu
@@ -279,27 +334,55 @@ class CompactEcgEncoder(nn.Module):
         limit = self.config.clip_scaled
         # A smooth clip: a rail at 50 mV must be visible as extreme without ruling the trunk.
         clipped = limit * torch.tanh(scaled / limit)
+        # 24 channels: 12 leads, and for each where it is real.
         x = self.stem(torch.cat([clipped, valid], dim=1))
         early = self.stage2(self.down1(self.stage1(x)))
         return early, self.stage3(self.down2(early))
 
     def mean_from(self, maps: FrameMaps) -> Tensor:
-        """Unit-norm mu of windows given by their frames, shape (batch, dim)."""
+        """Unit-norm mu of windows given by their frames, shape (batch, dim).
+
+        Parameters
+        ----------
+        maps : FrameMaps
+            Of windows of `WINDOW_N` samples.
+        """
         mu: Tensor = self.mean_head(maps.deep)
         return mu
 
     def variance_from(self, maps: FrameMaps) -> VarianceParts:
-        """sigma^2 of windows given by their frames, and the leads and chunks it comes from."""
+        """sigma^2 of windows given by their frames, and the leads and chunks it comes from.
+
+        Parameters
+        ----------
+        maps : FrameMaps
+            Of windows of `WINDOW_N` samples.
+        """
         parts: VarianceParts = self.variance_head(maps.leads, maps.statistics, self.trunk_of(maps))
         return parts
 
     def trunk_of(self, maps: FrameMaps) -> Tensor:
-        """Means and spreads of the trunk's features over a window, without gradient."""
+        """Means and spreads of the trunk's features over a window, without gradient.
+
+        Parameters
+        ----------
+        maps : FrameMaps
+
+        Returns
+        -------
+        Tensor, shape (batch, 2 * mid_width + 2 * width)
+        """
         early, deep = maps.early.detach(), maps.deep.detach()
         pooled = [early.mean(-1), early.std(-1, correction=0)]
         return torch.cat([*pooled, deep.mean(-1), deep.std(-1, correction=0)], dim=1)
 
     def forward(self, scaled: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """One window each: (mu, log_var), both of shape (batch, dim)."""
+        """One window each: (mu, log_var), both of shape (batch, dim).
+
+        Parameters
+        ----------
+        scaled, valid : Tensor, shape (batch, 12, 1000)
+            As in `frame_maps`.
+        """
         maps = self.frame_maps(scaled, valid)
         return self.mean_from(maps), self.variance_from(maps).log_var

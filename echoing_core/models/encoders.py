@@ -36,6 +36,7 @@ class TextEncoder(nn.Module):
         self.backbone: Any = new_bert(config, config.max_tokens, pooler=False)
         self.mean = nn.Linear(2 * config.hidden, dim)
         last = nn.Linear(config.hidden, dim)
+        # Small weights: every text starts with nearly the same sigma^2.
         nn.init.normal_(last.weight, std=0.01)
         nn.init.constant_(last.bias, log_var_bias)
         self.variance_head = nn.Sequential(
@@ -46,19 +47,36 @@ class TextEncoder(nn.Module):
         )
 
     def forward(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(mu, log_var), both (batch, dim), from int64 tokens of shape (batch, n_tokens)."""
+        """(mu, log_var), both (batch, dim), from int64 tokens of shape (batch, n_tokens).
+
+        Parameters
+        ----------
+        token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
+        """
         return self.from_states(self.states(token_ids, attention_mask), attention_mask)
 
     def states(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Token states of the backbone, shape (batch, n_tokens, hidden)."""
+        """Token states of the backbone, shape (batch, n_tokens, hidden).
+
+        Parameters
+        ----------
+        token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
+        """
         states: Tensor = self.backbone(
             input_ids=token_ids, attention_mask=attention_mask
         ).last_hidden_state
         return states
 
     def from_states(self, states: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(mu, log_var) from token states, which a frozen backbone needs to give only once."""
+        """(mu, log_var) from token states, which a frozen backbone needs to give only once.
+
+        Parameters
+        ----------
+        states : Tensor, shape (batch, n_tokens, hidden)
+        attention_mask : Tensor of int64, shape (batch, n_tokens)
+        """
         weight = attention_mask[..., None].to(states.dtype)
+        # Mean over real tokens, and [CLS] beside it, shape (batch, 2 * hidden).
         average = (states * weight).sum(1) / weight.sum(1).clamp_min(1.0)
         pooled = torch.cat([average, states[:, 0]], dim=1)
         mu = functional.normalize(self.mean(pooled), dim=-1)
@@ -66,7 +84,12 @@ class TextEncoder(nn.Module):
 
 
 class DualEncoder(nn.Module):
-    """ECG and text encoders that embed into one space of ``config.dim`` dimensions."""
+    """ECG and text encoders that embed into one space of ``config.dim`` dimensions.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -76,6 +99,7 @@ class DualEncoder(nn.Module):
 
     def renew_variance(self) -> None:
         """Both variance heads as if never trained, in place; the means stay as they are."""
+        # The same random draws as a new model, of which only the heads are used.
         fresh = DualEncoder(self.config)
         self.ecg.variance_head.load_state_dict(fresh.ecg.variance_head.state_dict())
         self.text.variance_head.load_state_dict(fresh.text.variance_head.state_dict())
@@ -94,6 +118,7 @@ class DualEncoder(nn.Module):
         """
         with torch.no_grad():
             for linear in (self.ecg.mean_head.out, self.text.mean):
+                # Both means are normalised after this layer, so a rotation passes through.
                 linear.weight.copy_(axes.T @ linear.weight)
                 linear.bias.copy_(axes.T @ linear.bias)
 
@@ -103,7 +128,16 @@ EcgEncoder = CompactEcgEncoder | ReleasedEcgEncoder
 
 
 def build_ecg_encoder(config: ModelConfig) -> EcgEncoder:
-    """The ECG half of `build_encoder`, with the weights that it would have there."""
+    """The ECG half of `build_encoder`, with the weights that it would have there.
+
+    Parameters
+    ----------
+    config : ModelConfig
+
+    Returns
+    -------
+    CompactEcgEncoder or ReleasedEcgEncoder
+    """
     if config.architecture == "compact":
         return CompactEcgEncoder(config.ecg, config.dim)
     return ReleasedEcgEncoder(config.released_ecg, config.dim, config.log_var_bias)

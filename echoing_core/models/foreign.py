@@ -72,6 +72,7 @@ def read_published(path: Path, lead_order: str = "mimic") -> ReleasedDualEncoder
             f"{path.name} {what}, {(missing or unexpected)[0]} among them. Name the published "
             "echoingecg.pt."
         )
+    # One NaN would make every answer NaN, far from its cause.
     if not all(bool(torch.isfinite(value).all()) for value in encoder.state_dict().values()):
         raise CheckpointError(f"{path.name} has weights that are not finite. Fetch the file again.")
     _fill_what_no_file_holds(encoder)
@@ -80,7 +81,13 @@ def read_published(path: Path, lead_order: str = "mimic") -> ReleasedDualEncoder
 
 
 def our_name(name: str) -> str:
-    """``ecg_encoder.conv1.weight`` -> ``ecg.conv1.weight``; others stay as they are."""
+    """``ecg_encoder.conv1.weight`` -> ``ecg.conv1.weight``; others stay as they are.
+
+    Parameters
+    ----------
+    name : str
+        As in the published file.
+    """
     for theirs, ours in PREFIXES.items():
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)
@@ -88,7 +95,13 @@ def our_name(name: str) -> str:
 
 
 def published_name(name: str) -> str:
-    """The inverse of `our_name`."""
+    """The inverse of `our_name`.
+
+    Parameters
+    ----------
+    name : str
+        As in `ReleasedDualEncoder`.
+    """
     for theirs, ours in PREFIXES.items():
         if name.startswith(ours):
             return theirs + name.removeprefix(ours)
@@ -100,9 +113,19 @@ def config_of(state: Mapping[str, Tensor], lead_order: str) -> ModelConfig:
 
     The number of attention heads leaves no trace: it is taken to be a 64th of the width, as in
     every BERT of the original family.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        By published names.
+    lead_order : {"standard", "mimic"}
+
+    Returns
+    -------
+    ModelConfig
     """
     words = state["text_encoder.backbone.embeddings.word_embeddings.weight"]
-    layers = {int(found[1]) for found in map(_LAYER.match, state) if found}
+    layers = {int(match[1]) for match in map(_LAYER.match, state) if match}
     hidden = int(words.shape[1])
     ffn = state["text_encoder.backbone.encoder.layer.0.intermediate.dense.weight"]
     positions = state["text_encoder.backbone.embeddings.position_embeddings.weight"]
@@ -149,22 +172,39 @@ def suggested_order(scale: npt.NDArray[np.float64]) -> str | None:
 
     III = II - I, aVL = I - II / 2 and aVF = II - I / 2 hold for every sample. So the standard
     deviations of I, II and III give the covariance of I and II, and with it those of aVL and aVF.
+
+    Parameters
+    ----------
+    scale : ndarray, shape (12,)
+        Standard deviations, in the file's order of leads.
+
+    Returns
+    -------
+    {"standard", "mimic"} or None
     """
     i, ii, iii = (float(value) ** 2 for value in scale[:3])
+    # var(II - I) = var I + var II - 2 cov; i, ii and iii are variances.
     covariance = (i + ii - iii) / 2
     avl, avf = i + ii / 4 - covariance, ii + i / 4 - covariance
     if min(avl, avf) <= 0 or not (scale[4:6] > 0).all():
         return None
+    # Logarithm of a ratio of standard deviations, hence the half.
     expected = math.log(avl / avf) / 2
-    found = math.log(float(scale[4]) / float(scale[5]))
+    observed = math.log(float(scale[4]) / float(scale[5]))
     # Rounding and recordings whose leads do not fit each other blur a difference this small.
-    if abs(expected) < 0.03 or abs(abs(found) - abs(expected)) > 0.5 * abs(expected):
+    if abs(expected) < 0.03 or abs(abs(observed) - abs(expected)) > 0.5 * abs(expected):
         return None
-    return "standard" if found * expected > 0 else "mimic"
+    return "standard" if observed * expected > 0 else "mimic"
 
 
 def order_words(scale: npt.NDArray[np.float64], chosen: str) -> str:
-    """One caution about the order of the leads, which no file states."""
+    """One caution about the order of the leads, which no file states.
+
+    Parameters
+    ----------
+    scale : ndarray, shape (12,)
+    chosen : {"standard", "mimic"}
+    """
     suggested = suggested_order(scale)
     rows = f"rows 5 and 6 of its scale are {scale[4]:.4g} and {scale[5]:.4g}"
     if suggested is None:

@@ -121,6 +121,7 @@ class TextGenerator:
                 ids,
                 attention_mask=torch.ones_like(ids),
                 max_new_tokens=left,
+                # Greedy: the same prompt gives the same answer.
                 do_sample=False,
                 pad_token_id=self._padding(),
             )
@@ -160,6 +161,7 @@ def load_text_generator(
     declare_missing_operators()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    # No code of the folder's own is ever run.
     safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local}
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source), **safe)

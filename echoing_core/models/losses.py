@@ -40,7 +40,14 @@ _SMOOTH_CHUNKS = 5
 
 @dataclass(frozen=True)
 class LossTerms:
-    """The total and its parts, for the log."""
+    """The total and its terms, for the log.
+
+    Attributes
+    ----------
+    total : Tensor, shape ()
+    match, pseudo, vib : Tensor, shape ()
+        Its terms, without gradient; 0 where a loss has no such term.
+    """
 
     total: Tensor
     match: Tensor
@@ -91,6 +98,7 @@ class MatchingLoss(nn.Module):
 
     def _softmax(self, logits: Tensor, match: Tensor) -> LossTerms:
         target = match.to(logits.dtype)
+        # Each row and each column is a distribution over its matches.
         rows = target / target.sum(1, keepdim=True).clamp_min(1.0)
         columns = target / target.sum(0, keepdim=True).clamp_min(1.0)
         forward = -(rows * functional.log_softmax(logits, dim=1)).sum(1).mean()
@@ -147,8 +155,18 @@ def pseudo_positives(logits: Tensor, match: Tensor) -> Tensor:
     """1 where a pair looks at least as matching as the row's own weakest match (PCME++ 3.3).
 
     Shape (n, m), no gradient. A row without any match has no pseudo-positives.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (n, m)
+    match : Tensor of bool, same shape
+
+    References
+    ----------
+    Chun, ICLR 2024 (PCME++), sec. 3.3.
     """
     with torch.no_grad():
+        # A row's weakest match, shape (n,); infinite without any.
         own = torch.where(match, logits, torch.full_like(logits, float("inf"))).amin(1)
         return (match | (logits >= own[:, None])).to(logits.dtype)
 
@@ -178,10 +196,11 @@ def displacement_nll(squared: Tensor, log_var: Tensor) -> Tensor:
     Parameters
     ----------
     squared : Tensor, shape (n, dim)
-        (mu_seen - mu_clean)^2 of the view at hand and its clean original; detached here.
+        (mu_view - mu_clean)^2 of the view at hand and its clean original; detached here.
     log_var : Tensor, shape (n, dim)
         Predicted for the view at hand.
     """
+    # The floor of sigma^2 itself, or the likelihood would ask for less than the head can give.
     target = squared.detach() + FLOOR
     return 0.5 * (target * torch.exp(-log_var) + log_var).mean()
 
@@ -192,13 +211,20 @@ def sum_nll(squared: Tensor, log_var: Tensor) -> Tensor:
     The likelihood of an exponential variable of mean S. Dimension by dimension the many narrow
     directions outvote the few wide ones that make up nearly all of the sum, and the sum is what
     is shown.
+
+    Parameters
+    ----------
+    squared, log_var : Tensor, shape (n, dim)
+        As in `displacement_nll`.
     """
     moved = squared.detach().sum(1) + squared.shape[1] * FLOOR
     total = torch.exp(log_var).sum(1)
     return (moved / total + torch.log(total)).mean()
 
 
-def lost_share(clean: tuple[Tensor, Tensor], seen: tuple[Tensor, Tensor], chunk_n: int) -> Tensor:
+def lost_share(
+    clean: tuple[Tensor, Tensor], degraded: tuple[Tensor, Tensor], chunk_n: int
+) -> Tensor:
     """How much of what the heart wrote in each lead and chunk is lost in the view.
 
     Noise power over (noise power + `NOISE_SHARE` of the lead's own power), the noise being the
@@ -207,7 +233,7 @@ def lost_share(clean: tuple[Tensor, Tensor], seen: tuple[Tensor, Tensor], chunk_
 
     Parameters
     ----------
-    clean, seen : (scaled, valid), each of shape (n, 12, n_times)
+    clean, degraded : (scaled, valid), each of shape (n, 12, n_times)
     chunk_n : int
         Samples of a chunk.
 
@@ -215,14 +241,16 @@ def lost_share(clean: tuple[Tensor, Tensor], seen: tuple[Tensor, Tensor], chunk_
     -------
     Tensor, shape (n, 12, n_times // chunk_n), 0..1
     """
-    (signal, measured), (view, visible) = clean, seen
+    (signal, measured), (view, visible) = clean, degraded
     n, n_leads, n_times = signal.shape
     chunks = (n, n_leads, n_times // chunk_n, chunk_n)
     noise = ((view - signal) * visible * measured).square().reshape(chunks).mean(-1)
     reach = _SMOOTH_CHUNKS // 2
+    # Over five chunks, about a second: longer than the pause between two beats.
     noise = functional.avg_pool1d(
         functional.pad(noise, (reach, reach), mode="replicate"), _SMOOTH_CHUNKS, 1
     )
+    # Of the lead over the whole window, shape (n, 12).
     power = signal.square().sum(-1) / measured.sum(-1).clamp_min(1.0)
     noisy = noise / (noise + NOISE_SHARE * power.clamp_min(POWER_FLOOR)[..., None])
     hidden = (measured * (1.0 - visible)).reshape(chunks).mean(-1)

@@ -80,6 +80,7 @@ class GeneralisedPooling(nn.Module):
         ----------
         lengths : Tensor of int64, shape (batch,), >= 1
         """
+        # The recurrent network runs once for each length, not for each row.
         different, row = torch.unique(lengths, return_inverse=True)
         longest = int(different[-1])
         positions = position_encoding(longest, self.width).to(self.linear.weight)
@@ -90,6 +91,7 @@ class GeneralisedPooling(nn.Module):
             enforce_sorted=False,
         )
         both, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)
+        # Mean of both directions.
         scores = self.linear((both[..., : self.width] + both[..., self.width :]) / 2)[..., 0]
         beyond = torch.arange(longest, device=lengths.device) >= different[:, None]
         scores = scores.float().masked_fill(beyond, _MASKED)
@@ -120,7 +122,14 @@ class GeneralisedPooling(nn.Module):
 
 
 def position_encoding(length: int, width: int) -> Tensor:
-    """Sines (even columns) and cosines (odd) of positions, base 10000, shape (length, width)."""
+    """Sines (even columns) and cosines (odd) of positions, base 10000, shape (length, width).
+
+    Parameters
+    ----------
+    length : int
+    width : int
+        Even.
+    """
     position = torch.arange(length, dtype=torch.float32)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(1e4) / width))
     table = torch.zeros(length, width)
@@ -136,7 +145,14 @@ def to_unit(x: Tensor) -> Tensor:
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions of 3 and a shortcut, which is a convolution of 1 where shapes change."""
+    """Two convolutions of 3 and a shortcut, which is a convolution of 1 where shapes change.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Channels.
+    stride : int
+    """
 
     def __init__(self, n_in: int, n_out: int, stride: int) -> None:
         super().__init__()
@@ -186,6 +202,7 @@ class ReleasedEcgEncoder(nn.Module):
         width = config.init_dim
         self.conv1 = nn.Conv1d(len(LEADS), width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm1d(width)
+        # Each stage is so many times as wide as the stem.
         widths = (width, *(width * factor for factor in FACTORS))
         self.layer1 = _stage(widths[0], widths[1], N_BLOCKS[0], stride=1)
         self.layer2 = _stage(widths[1], widths[2], N_BLOCKS[1], stride=2)
@@ -203,14 +220,26 @@ class ReleasedEcgEncoder(nn.Module):
         self.register_buffer("lead_rows", torch.tensor(order), persistent=False)
 
     def features(self, scaled: Tensor) -> Tensor:
-        """Frames of the trunk, shape (batch, n_frames, 16 * init_dim)."""
+        """Frames of the trunk, shape (batch, n_frames, 16 * init_dim).
+
+        Parameters
+        ----------
+        scaled : Tensor, shape (batch, 12, n_times)
+        """
+        # From the order of `LEADS` to the order that the weights were trained with.
         x = scaled[:, self.lead_rows]
         x = functional.relu(self.bn1(self.conv1(x)))
         frames: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return frames.transpose(1, 2)
 
     def mean(self, scaled: Tensor, valid: Tensor) -> Tensor:
-        """mu alone, shape (batch, dim)."""
+        """mu alone, shape (batch, dim).
+
+        Parameters
+        ----------
+        scaled, valid : Tensor, shape (batch, 12, n_times)
+            As in `forward`.
+        """
         return to_unit(self.gpool(self.linear(self.features(scaled))))
 
     def forward(self, scaled: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -262,18 +291,34 @@ class BertTextEncoder(nn.Module):
             self.std_linear.bias.add_(log_var_bias)
 
     def forward(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(mu, log_var), both (batch, dim), from int64 tokens of shape (batch, n_tokens)."""
+        """(mu, log_var), both (batch, dim), from int64 tokens of shape (batch, n_tokens).
+
+        Parameters
+        ----------
+        token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
+        """
         return self.from_states(self.states(token_ids, attention_mask), attention_mask)
 
     def states(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Token states of the backbone, shape (batch, n_tokens, hidden)."""
+        """Token states of the backbone, shape (batch, n_tokens, hidden).
+
+        Parameters
+        ----------
+        token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
+        """
         states: Tensor = self.backbone(
             input_ids=token_ids, attention_mask=attention_mask
         ).last_hidden_state
         return states
 
     def from_states(self, states: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(mu, log_var) from token states, which a frozen backbone needs to give only once."""
+        """(mu, log_var) from token states, which a frozen backbone needs to give only once.
+
+        Parameters
+        ----------
+        states : Tensor, shape (batch, n_tokens, hidden)
+        attention_mask : Tensor of int64, shape (batch, n_tokens)
+        """
         mu = to_unit(self.gpool(self.linear(states), attention_mask))
         return mu, self.std_gpool(self.std_linear(states), attention_mask)
 
@@ -289,7 +334,7 @@ class BertTextEncoder(nn.Module):
         from transformers import BertModel
 
         try:
-            found: Any = BertModel.from_pretrained(source)
+            pretrained: Any = BertModel.from_pretrained(source)
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"No BERT could be loaded from {source!r}. Name a local folder with config.json "
@@ -297,13 +342,13 @@ class BertTextEncoder(nn.Module):
                 "reached."
             ) from error
         try:
-            self.backbone.load_state_dict(found.state_dict(), strict=True)
+            self.backbone.load_state_dict(pretrained.state_dict(), strict=True)
         except RuntimeError as error:
             raise CheckpointError(
-                f"The BERT of {source!r} has {found.config.num_hidden_layers} layers of width "
-                f"{found.config.hidden_size} and {found.config.vocab_size} tokens; needed are "
-                f"{self.config.n_layers} of {self.config.hidden} and {self.config.vocab_size}. "
-                "Name another, or change the settings of the text encoder."
+                f"The BERT of {source!r} has {pretrained.config.num_hidden_layers} layers of width "
+                f"{pretrained.config.hidden_size} and {pretrained.config.vocab_size} tokens; "
+                f"needed are {self.config.n_layers} of {self.config.hidden} and "
+                f"{self.config.vocab_size}. Name another, or change the settings of the text encoder."
             ) from error
 
 
@@ -311,6 +356,10 @@ class ReleasedDualEncoder(nn.Module):
     """The published ECG and text encoders, side by side in ``config.dim`` dimensions.
 
     They have no parts of sigma^2 by lead or moment, and no measure of novelty.
+
+    Parameters
+    ----------
+    config : ModelConfig
     """
 
     def __init__(self, config: ModelConfig) -> None:

@@ -31,7 +31,12 @@ _WORD = re.compile(r"[a-z]+|\d+")
 
 
 def words_of(text: str) -> list[str]:
-    """Lower-case words and numbers of a text, in order."""
+    """Lower-case words and numbers of a text, in order.
+
+    Parameters
+    ----------
+    text : str
+    """
     return _WORD.findall(text.lower())
 
 
@@ -60,7 +65,16 @@ class ReportTokenizer:
     saw_words: bool = True
 
     def encode(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Token ids and attention mask, both of shape (n_texts, longest)."""
+        """Token ids and attention mask, both of shape (n_texts, longest).
+
+        Parameters
+        ----------
+        texts : sequence of str
+
+        Returns
+        -------
+        ids, mask : ndarray of int64, shape (n_texts, longest)
+        """
         lower = [text.lower() for text in texts]
         if self.template is not None:
             lower = [self.template.replace("{text}", text) for text in lower]
@@ -75,11 +89,22 @@ class ReportTokenizer:
         return ids, mask
 
     def unknown_words(self, text: str) -> tuple[str, ...]:
-        """Words of ``text`` that were in no training text, each once, in order."""
+        """Words of ``text`` that were in no training text, each once, in order.
+
+        Parameters
+        ----------
+        text : str
+        """
         return tuple(dict.fromkeys(word for word in words_of(text) if word not in self.known_words))
 
     def save(self, folder: Path) -> None:
-        """Write ``tokenizer.json`` and ``words.json``."""
+        """Write ``tokenizer.json`` and ``words.json``.
+
+        Parameters
+        ----------
+        folder : Path
+            Made if it is not there.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
         words: dict[str, Any] = {"max_tokens": self.max_tokens, "words": sorted(self.known_words)}
@@ -94,10 +119,21 @@ class ReportTokenizer:
 def train_tokenizer(texts: Iterable[str], vocab_size: int, max_tokens: int) -> ReportTokenizer:
     """Make a WordPiece vocabulary from training texts: their words, then single characters.
 
-    The most frequent words enter whole, in order of frequency and then of the alphabet;
-    anything else falls apart into
-    characters. The usual trainer breaks ties by hash order, so
-    two runs on the same texts give two vocabularies; this one gives the same bytes.
+    The most frequent words enter whole, in order of frequency and then of the alphabet; anything
+    else falls apart into characters. The usual trainer breaks ties by hash order, so two runs on
+    the same texts give two vocabularies; this one gives the same bytes.
+
+    Parameters
+    ----------
+    texts : iterable of str
+    vocab_size : int
+        At most. A word needs two occurrences to enter.
+    max_tokens : int
+        Where texts are cut.
+
+    Returns
+    -------
+    ReportTokenizer
     """
     from tokenizers import Tokenizer, normalizers, pre_tokenizers
     from tokenizers.models import WordPiece
@@ -106,6 +142,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, max_tokens: int) -> R
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(_PIECE.findall(text.lower()))
+    # All letters and digits, so that any word can at least be spelled.
     characters = sorted({*string.ascii_lowercase, *string.digits, *"".join(counts)})
     vocabulary = [*_SPECIAL, *characters, *(f"##{character}" for character in characters)]
     frequent = sorted(
@@ -183,14 +220,15 @@ def read_bert_tokenizer(
             "entry, [UNK], [CLS] and [SEP], and none twice. Name the vocab.txt of the model's BERT."
         )
     tokenizer = Tokenizer(WordPiece(vocabulary, unk_token=_UNKNOWN))
+    # Lower-casing is done before: the template around a report keeps its capitals.
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = BertProcessing(
         (_END, vocabulary[_END]), (_START, vocabulary[_START])
     )
-    whole = frozenset(entry for entry in entries if _WORD.fullmatch(entry))
+    words = frozenset(entry for entry in entries if _WORD.fullmatch(entry))
     return replace(
-        _from_json(tokenizer.to_str(), whole, max_tokens), template=template, saw_words=False
+        _from_json(tokenizer.to_str(), words, max_tokens), template=template, saw_words=False
     )
 
 
@@ -206,6 +244,7 @@ def _entries(source: str | Path) -> list[str]:
         raise CheckpointError(
             f"The vocabulary {path.name} cannot be read as text. Name a vocab.txt."
         ) from error
+    # The last line break ends a line, it begins none.
     return [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)] or [""]
 
 

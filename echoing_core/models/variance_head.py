@@ -58,7 +58,13 @@ class VarianceParts:
 
 
 class LeadFrames(nn.Module):
-    """Local features of single leads: valid convolutions, the same for every lead."""
+    """Local features of single leads: valid convolutions, the same for every lead.
+
+    Parameters
+    ----------
+    width : int
+        Features a lead and frame.
+    """
 
     receptive_field = 40
 
@@ -70,17 +76,28 @@ class LeadFrames(nn.Module):
         self.norm2 = nn.BatchNorm1d(width)
 
     def forward(self, scaled: Tensor, valid: Tensor) -> Tensor:
-        """(batch, 12, n_times) twice -> (batch, 12 * width, n_frames)."""
+        """(batch, 12, n_times) twice -> (batch, 12 * width, n_frames).
+
+        Parameters
+        ----------
+        scaled, valid : Tensor, shape (batch, 12, n_times)
+        """
         # Both the heart's own range and rails a hundred times beyond it have to be seen.
-        seen = torch.stack([8.0 * torch.tanh(scaled / 8.0), torch.asinh(scaled), valid], dim=2)
-        x = seen.flatten(0, 1)
+        channels = torch.stack([8.0 * torch.tanh(scaled / 8.0), torch.asinh(scaled), valid], dim=2)
+        x = channels.flatten(0, 1)
         x = functional.relu(self.norm1(self.conv1(x)))
         x = functional.relu(self.norm2(self.conv2(x)))
         return x.reshape(scaled.shape[0], -1, x.shape[-1])
 
 
 class Look(nn.Module):
-    """Each chunk set against its own lead, the other leads, and its neighbours in time."""
+    """Each chunk set against its own lead, the other leads, and its neighbours in time.
+
+    Parameters
+    ----------
+    width : int
+        Features a lead and chunk.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -99,6 +116,7 @@ class Look(nn.Module):
         mixed = mixed + self.lead_max(a.amax(2, keepdim=True))
         x = x + functional.gelu(mixed)
         batch, n_leads, n_chunks, width = x.shape
+        # Time last and leads apart, as a convolution wants it.
         a = self.norm2(x).transpose(2, 3).reshape(batch * n_leads, width, n_chunks)
         a = functional.gelu(self.in_time(functional.pad(a, (2, 2), mode="replicate")))
         return x + a.reshape(batch, n_leads, width, n_chunks).transpose(2, 3)
@@ -131,6 +149,7 @@ class LeadwiseVariance(nn.Module):
         self.lead = nn.Parameter(0.1 * torch.randn(N_LEADS, width))
         self.looks = nn.ModuleList(Look(width) for _ in range(_N_LOOKS))
         self.lost = nn.Linear(width, 1)
+        # Nearly nothing is lost at the start: sigmoid(-3) is 0.05.
         nn.init.constant_(self.lost.bias, -3.0)
         self.trunk_norm = nn.BatchNorm1d(n_features)
         self.trunk = nn.Linear(n_features, _TRUNK_WIDTH)
@@ -159,7 +178,9 @@ class LeadwiseVariance(nn.Module):
         summary = torch.cat(
             [lost.mean(2), lost.square().mean(2).sqrt(), x.mean((1, 2)), context], dim=1
         )
+        # softplus(-2) is 0.13: small sums at the start.
         worth = functional.softplus(self.worth(summary) - 2.0)
+        # (batch, 12, n_chunks); their sum is the sum of sigma^2 up to the floor.
         cells = self.scale * lost * worth[:, :, None] / n_chunks
         spread = torch.softmax(self.spread(summary), dim=1)
         log_var = torch.log(FLOOR + cells.sum((1, 2))[:, None] * spread)
@@ -167,7 +188,13 @@ class LeadwiseVariance(nn.Module):
         return VarianceParts(log_var, cells, rest, lost_logit)
 
     def look(self, lead_frames: Tensor, statistics: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (batch, 12, n_chunks, width) and the log-odds of being lost, without trunk."""
+        """Features (batch, 12, n_chunks, width) and the log-odds of being lost, without trunk.
+
+        Parameters
+        ----------
+        lead_frames : Tensor, shape (batch, 12 * width, n_frames)
+        statistics : Tensor, shape (batch, 12 * STATISTICS_PER_LEAD, n_chunks)
+        """
         batch, _, n_chunks = statistics.shape
         local = lead_frames.reshape(batch, N_LEADS, self.width, -1)
         # The last frame ends before the last chunk does; it stands for what is left.
@@ -181,7 +208,12 @@ class LeadwiseVariance(nn.Module):
         return x, lost_logit
 
     def start_from(self, variances: Tensor) -> None:
-        """Let S spread as these variances do, shape (dim,), before anything is learnt."""
+        """Let S spread as these variances do, shape (dim,), before anything is learnt.
+
+        Parameters
+        ----------
+        variances : Tensor, shape (dim,)
+        """
         last = self.spread[-1]
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
@@ -204,6 +236,7 @@ def lead_statistics(scaled: Tensor, valid: Tensor) -> Tensor:
     slope = (x[..., 1:] - x[..., :-1]).abs()
     statistics = torch.stack(
         [
+            # The constants keep the logarithm finite in a flat lead.
             torch.log(x.square().mean(-1) + 1e-4),
             torch.log(slope.mean(-1) + 1e-3),
             torch.log(x.abs().amax(-1) + 1e-2),

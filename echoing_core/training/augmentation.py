@@ -45,6 +45,16 @@ def drop_leads(valid: BoolArray, rng: np.random.Generator) -> BoolArray:
     """Mask all but a subset of the leads of one window, shape (12, n_times).
 
     Half of the draws keep one of the sets that real devices record, half any random subset.
+
+    Parameters
+    ----------
+    valid : ndarray of bool, shape (12, n_times)
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of bool, shape (12, n_times)
+        With at least one lead, and at most eleven.
     """
     keep = np.zeros(len(LEADS), dtype=bool)
     if rng.random() < 0.5:
@@ -56,8 +66,19 @@ def drop_leads(valid: BoolArray, rng: np.random.Generator) -> BoolArray:
 
 
 def cut_gap(valid: BoolArray, rng: np.random.Generator) -> BoolArray:
-    """Mask one stretch of 0.5 to 8 s in all leads of one window."""
+    """Mask one stretch of 0.5 to 8 s in all leads of one window.
+
+    Parameters
+    ----------
+    valid : ndarray of bool, shape (12, n_times)
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of bool, shape (12, n_times)
+    """
     n_times = valid.shape[1]
+    # Samples at 100 Hz; the gap may begin before the window or end after it.
     length = int(rng.integers(50, 800))
     start = int(rng.integers(-length // 2, n_times - length // 2))
     masked = valid.copy()
@@ -66,14 +87,31 @@ def cut_gap(valid: BoolArray, rng: np.random.Generator) -> BoolArray:
 
 
 def rescale(signal_mv: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """One gain for the whole body (0.75-1.33) and a small one per lead."""
+    """One gain for the whole body (0.75-1.33) and a small one per lead.
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (12, n_times)
+        In mV at 100 Hz.
+    rng : Generator
+    """
+    # Uniform in the logarithm, so that a gain and its inverse are equally likely.
     body = np.exp(rng.uniform(-0.29, 0.29))
     per_lead = np.exp(rng.normal(0.0, 0.05, size=(signal_mv.shape[0], 1)))
     return np.asarray(signal_mv * (body * per_lead), dtype=np.float32)
 
 
 def disturb(signal_mv: FloatArray, rng: np.random.Generator, severity: float) -> FloatArray:
-    """Noise and device faults in a filtered window, filtered as the reader would have done."""
+    """Noise and device faults in a filtered window, filtered as the reader would have done.
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (12, n_times)
+        In mV at 100 Hz.
+    rng : Generator
+    severity : float
+        0..1, as `simulate.noise.spans.corrupt` takes it.
+    """
     faulty, _ = corrupt(signal_mv, STANDARD_FS_HZ, rng, severity)
     return as_read(signal_mv, faulty)
 
@@ -83,6 +121,11 @@ def as_read(signal_mv: FloatArray, faulty_mv: FloatArray) -> FloatArray:
 
     Only the leads that a fault reached pass the filter again: a second pass narrows the band a
     little, and must not become the mark of a disturbed lead.
+
+    Parameters
+    ----------
+    signal_mv, faulty_mv : ndarray, shape (12, n_times)
+        The filtered window, and the same with faults that no filter has seen.
     """
     hit = np.flatnonzero((faulty_mv != signal_mv).any(axis=1))
     disturbed = signal_mv.copy()
@@ -107,14 +150,22 @@ def lose_contact(signal_mv: FloatArray, rng: np.random.Generator) -> FloatArray:
 
     Mostly of one to three electrodes, so that it reaches the leads as the hardware combines
     them; at times of single leads, as a broken cable or channel makes it.
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (12, n_times)
+        In mV at 100 Hz.
+    rng : Generator
     """
     n_times = signal_mv.shape[1]
     kind = str(rng.choice(CONTACT_FAULTS, p=_CONTACT_SHARES))
+    # A cable or a channel breaks lead by lead; an electrode reaches every lead it is part of.
     if rng.random() < 0.3:
         leads = rng.permutation(len(LEADS))[: int(rng.integers(1, 7))]
     else:
         n_off = 1 + int(rng.random() < 0.4) + int(rng.random() < 0.2)
         reach = np.abs(LEADS_FROM_ELECTRODES[:, rng.permutation(9)[:n_off]]).max(axis=1)
+        # Wilson's terminal passes a third of a limb electrode to the chest leads: not counted.
         leads = np.flatnonzero(reach > 0.4)
     start, stop = 0, n_times
     if rng.random() < 0.4:
@@ -135,13 +186,16 @@ def _badly_connected(lead_mv: FloatArray, kind: str, rng: np.random.Generator) -
         hiss = float(rng.uniform(0.0, 0.05)) * rng.standard_normal(n_times)
         return np.asarray(lead_mv * rng.uniform(0.02, 0.2) + hiss, dtype=np.float32)
     if kind == "hum":
+        # Inside the band of 0.5 to 40 Hz: mains at 50 or 60 Hz is filtered out before.
         angle = 2 * np.pi * rng.uniform(8.0, 40.0) * np.arange(n_times) / STANDARD_FS_HZ
         wave = rng.uniform(0.1, 2.0) * np.sin(angle + rng.uniform(0.0, 6.0))
         return np.asarray(lead_mv + wave, dtype=np.float32)
     if kind == "swing":
+        # A random walk is the drift of a half-cell potential; the clip is a railed amplifier.
         walk = np.cumsum(rng.standard_normal(n_times)) * rng.uniform(0.02, 0.6)
         swung = lead_mv + walk
         return np.asarray(np.clip(swung, -6.0, 6.0) if rng.random() < 0.5 else swung, np.float32)
+    # Contact is lost and found again a few times a second at most.
     per_s = rng.uniform(0.3, 3.0)
     n_cuts = max(2, int(n_times / STANDARD_FS_HZ * per_s))
     cuts = [0, *np.sort(rng.integers(0, n_times, n_cuts)).tolist(), n_times]
@@ -159,10 +213,23 @@ def _badly_connected(lead_mv: FloatArray, kind: str, rng: np.random.Generator) -
 def spoil(
     signal_mv: FloatArray, valid: BoolArray, rng: np.random.Generator
 ) -> tuple[FloatArray, BoolArray]:
-    """A view for the variance stage: as recorded in a fifth, else with what may go wrong."""
+    """A view for the variance stage: as recorded in a fifth, else with what may go wrong.
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (12, n_times)
+        In mV at 100 Hz.
+    valid : ndarray of bool, same shape
+    rng : Generator
+
+    Returns
+    -------
+    signal_mv, valid : ndarray, shape (12, n_times)
+    """
     if rng.random() < 0.2:
         return signal_mv, valid
     fault = rng.random()
+    # The other 15 % get the mild disturbance below, lost leads, a gap, or nothing.
     if fault < 0.6:
         signal_mv = disturb(signal_mv, rng, float(rng.random()))
     elif fault < 0.85:
@@ -221,6 +288,7 @@ def raghu_view(
         New arrays; 0 wherever not valid. A time mask is a gap, told by ``valid``.
     """
     signal, measured = signal_mv.astype(np.float32), valid.copy()
+    # Drawn at once, so each operation is independent of what the others draw.
     use = rng.random(6) < probability
     if use[0]:
         signal, measured = warp_time(signal, measured, rng)
@@ -240,7 +308,15 @@ def raghu_view(
 def warp_time(
     signal: FloatArray, valid: BoolArray, rng: np.random.Generator
 ) -> tuple[FloatArray, BoolArray]:
-    """Stretch and squeeze time smoothly, by up to about 0.15 s, the same in all leads."""
+    """Stretch and squeeze time smoothly, by up to about 0.15 s, the same in all leads.
+
+    Parameters
+    ----------
+    signal : ndarray, shape (12, n_times)
+        In mV at 100 Hz.
+    valid : ndarray of bool, same shape
+    rng : Generator
+    """
     n_times = signal.shape[1]
     knots = rng.normal(0.0, 0.06 * STANDARD_FS_HZ, size=5)
     shift = _smooth(knots, n_times)
@@ -252,7 +328,15 @@ def warp_time(
 def displace(
     signal: FloatArray, valid: BoolArray, rng: np.random.Generator
 ) -> tuple[FloatArray, BoolArray]:
-    """Shift by up to 0.5 s; what comes in from outside is a gap."""
+    """Shift by up to 0.5 s; what comes in from outside is a gap.
+
+    Parameters
+    ----------
+    signal : ndarray, shape (12, n_times)
+        In mV at 100 Hz.
+    valid : ndarray of bool, same shape
+    rng : Generator
+    """
     n = int(rng.integers(-round(0.5 * STANDARD_FS_HZ), round(0.5 * STANDARD_FS_HZ) + 1))
     shifted, measured = np.zeros_like(signal), np.zeros_like(valid)
     width = signal.shape[1] - abs(n)
@@ -263,16 +347,31 @@ def displace(
 
 
 def scale_magnitude(signal: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """One gain between 0.8 and 1.25 for all leads: a gain a lead would turn the axis."""
+    """One gain between 0.8 and 1.25 for all leads: a gain a lead would turn the axis.
+
+    Parameters
+    ----------
+    signal : ndarray, shape (12, n_times)
+        In mV at 100 Hz.
+    rng : Generator
+    """
     return np.asarray(signal * np.exp(rng.uniform(-0.223, 0.223)), dtype=np.float32)
 
 
 def add_baseline_wander(signal: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """A slow wave of 0.05 to 0.5 Hz in every lead, up to a quarter of the signal's spread."""
+    """A slow wave of 0.05 to 0.5 Hz in every lead, up to a quarter of the signal's spread.
+
+    Parameters
+    ----------
+    signal : ndarray, shape (12, n_times)
+        In mV at 100 Hz.
+    rng : Generator
+    """
     n_leads, n_times = signal.shape
     time_s = np.arange(n_times) / STANDARD_FS_HZ
     frequency = rng.uniform(0.05, 0.5)
     phase = rng.uniform(0.0, 2.0 * np.pi, size=(n_leads, 1))
+    # Shape (n_leads, 1): a lead's own spread, in mV.
     size = rng.uniform(0.0, 0.25, size=(n_leads, 1)) * signal.std(axis=1, keepdims=True)
     return np.asarray(
         signal + size * np.sin(2.0 * np.pi * frequency * time_s + phase), dtype=np.float32
@@ -280,13 +379,26 @@ def add_baseline_wander(signal: FloatArray, rng: np.random.Generator) -> FloatAr
 
 
 def add_noise(signal: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """White noise of up to a quarter of each lead's spread."""
+    """White noise of up to a quarter of each lead's spread.
+
+    Parameters
+    ----------
+    signal : ndarray, shape (12, n_times)
+        In mV at 100 Hz.
+    rng : Generator
+    """
     size = rng.uniform(0.0, 0.25) * signal.std(axis=1, keepdims=True)
     return np.asarray(signal + size * rng.standard_normal(signal.shape), dtype=np.float32)
 
 
 def mask_time(valid: BoolArray, rng: np.random.Generator) -> BoolArray:
-    """A gap of up to a fifth of the window in all leads."""
+    """A gap of up to a fifth of the window in all leads.
+
+    Parameters
+    ----------
+    valid : ndarray of bool, shape (12, n_times)
+    rng : Generator
+    """
     n_times = valid.shape[1]
     width = int(rng.integers(1, n_times // 5 + 1))
     first = int(rng.integers(0, n_times - width + 1))
@@ -304,6 +416,7 @@ def _smooth(knots: npt.NDArray[np.float64], n_times: int) -> npt.NDArray[np.floa
 def _resample_at(
     signal: FloatArray, valid: BoolArray, source: npt.NDArray[np.float64]
 ) -> tuple[FloatArray, BoolArray]:
+    # Linear interpolation; a sample counts as measured if both neighbours are.
     low = np.minimum(source.astype(np.int64), signal.shape[1] - 2)
     part = (source - low).astype(np.float32)
     warped = signal[:, low] * (1 - part) + signal[:, low + 1] * part

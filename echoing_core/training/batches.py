@@ -95,6 +95,13 @@ class TextBatch:
 
     ``scaled``, ``valid`` and ``texts`` are this process's share; ``match``, of shape
     (n_ecgs, n_texts), is that of the whole batch, and so is ``n_texts``.
+
+    Attributes
+    ----------
+    scaled, valid : Tensor, shape (n_share, 12, n_times)
+    texts : tuple of str
+    token_ids, token_mask : Tensor of int64, shape (n_texts_share, n_tokens)
+    match : Tensor of bool, shape (n_ecgs, n_texts)
     """
 
     scaled: Tensor
@@ -111,7 +118,14 @@ class TextBatch:
 
 @dataclass(frozen=True, eq=False)
 class EchoBatch:
-    """This process's share of ECGs; all echocardiograms of the batch, and the match matrix."""
+    """This process's share of ECGs; all echocardiograms of the batch, and the match matrix.
+
+    Attributes
+    ----------
+    scaled, valid : Tensor, shape (n_share, 12, n_times)
+    mu, log_var : Tensor, shape (n_echoes, dim)
+    match : Tensor of bool, shape (n_ecgs, n_echoes)
+    """
 
     scaled: Tensor
     valid: Tensor
@@ -183,6 +197,7 @@ class Batches:
                 )
         self.echo_size = 0
         if self.echo is not None:
+            # A small set of echo pairs is one batch; every process needs as many of them.
             wanted = min(config.objective.echo_batch_size or size, len(self.echo))
             self.echo_size = wanted - wanted % self.world.size
             if self.echo_size < 2:
@@ -214,6 +229,7 @@ class Batches:
         digest = hashlib.sha256()
         for source in self.sources:
             digest.update(f"{source.name} {len(source)} {source.share:.6f}".encode())
+            # About 64 windows are enough to tell another data set, and cheap for a large one.
             digest.update(source.signal_mv[:: max(1, len(source) // 64)].tobytes())
             rng = np.random.default_rng(0)
             digest.update(source.report(0, rng).encode())
@@ -223,7 +239,12 @@ class Batches:
         return digest.hexdigest()
 
     def texts_in_use(self) -> list[str]:
-        """Every report as a batch would have it, where reports are used whole."""
+        """Every report as a batch would have it, where reports are used whole.
+
+        Returns
+        -------
+        list of str
+        """
         rng = np.random.default_rng(0)
         return [
             " ".join(sentences_of(source.report(row, rng)))
@@ -232,12 +253,23 @@ class Batches:
         ]
 
     def turn(self, number: int) -> Turn:
-        """Which batches batch ``number`` of the run is made of."""
+        """Which batches batch ``number`` of the run is made of.
+
+        Parameters
+        ----------
+        number : int
+            Counted from the beginning of the run, over all epochs.
+
+        Returns
+        -------
+        Turn
+        """
         if self.echo is None:
             return Turn(number, None)
         if self.config.objective.mode == "joint":
             return Turn(number, number)
         epoch, k = divmod(number, self.per_epoch)
+        # Text and echo batches are numbered apart: each kind walks through its own data.
         plan = self._plan(epoch)
         n_echo_before = int(plan[:k].sum())
         if plan[k]:
@@ -245,7 +277,16 @@ class Batches:
         return Turn(epoch * self.text_batches_per_epoch + k - n_echo_before, None)
 
     def at(self, number: int) -> StepBatch:
-        """Batch ``number`` of the run, this process's share of it."""
+        """Batch ``number`` of the run, this process's share of it.
+
+        Parameters
+        ----------
+        number : int
+
+        Returns
+        -------
+        StepBatch
+        """
         turn = self.turn(number)
         return StepBatch(
             None if turn.text is None else self._text(turn.text),
@@ -253,7 +294,17 @@ class Batches:
         )
 
     def text_rows(self, number: int) -> list[tuple[int, int]]:
-        """(source, row) of every ECG of text batch ``number``."""
+        """(source, row) of every ECG of text batch ``number``.
+
+        Parameters
+        ----------
+        number : int
+
+        Returns
+        -------
+        list of (int, int)
+            In the order of the batch.
+        """
         drawn: list[tuple[int, int]] = []
         for i, n in enumerate(self._counts):
             drawn += [(i, int(row)) for row in self._rows(i, len(self.sources[i]), n, number)]
@@ -268,6 +319,7 @@ class Batches:
         """Every row at most once in an epoch of this source; what fills no batch waits."""
         if n == 0:
             return np.zeros(0, dtype=np.int64)
+        # A new order in every epoch; rows that fill no batch wait for the next.
         epoch, k = divmod(number, total // n)
         return _order(self.config.seed, stream, epoch, total)[k * n : (k + 1) * n]
 
@@ -284,16 +336,19 @@ class Batches:
         rows = self.text_rows(number)
         texts, reports = [], []
         for slot, (i, row) in enumerate(rows):
+            # Of this text alone: the wording does not depend on who else is in the batch.
             rng = np.random.default_rng((_WORDS, self.config.seed, number, slot))
             sentences = sentences_of(self.sources[i].report(row, rng))
             reports.append(frozenset(sentences))
-            texts.append(" ".join(self._part_of(sentences, rng)))
+            texts.append(" ".join(self._some_sentences(sentences, rng)))
         if self.config.objective.identity_match:
+            # As released: texts are not compared, and equal ones are negatives of each other.
             unique, match = texts, torch.eye(len(texts), dtype=torch.bool)
         else:
             unique = list(dict.fromkeys(texts))
-            said = [frozenset(sentences_of(text)) for text in unique]
-            match = torch.tensor([[part <= report for part in said] for report in reports])
+            # A text is a match of every report that holds all its sentences, its own included.
+            sentence_sets = [frozenset(sentences_of(text)) for text in unique]
+            match = torch.tensor([[text <= report for text in sentence_sets] for report in reports])
         own = share_of(len(rows), self.world)
         scaled, valid = self._views(
             [
@@ -313,6 +368,7 @@ class Batches:
         if self.config.objective.identity_match:
             unique, match = echoes, torch.eye(len(rows), dtype=torch.bool)
         else:
+            # ECGs of one echocardiogram share its column.
             unique = np.unique(echoes)
             match = torch.from_numpy(echoes[:, None] == unique[None, :])
         own = share_of(len(rows), self.world)
@@ -331,14 +387,14 @@ class Batches:
             match,
         )
 
-    def _part_of(self, sentences: Sequence[str], rng: np.random.Generator) -> list[str]:
+    def _some_sentences(self, sentences: Sequence[str], rng: np.random.Generator) -> list[str]:
         """All sentences, or at times a random few of them in their order."""
         share = self.config.views.partial_report_share
         if len(sentences) < 2 or rng.random() >= share:
             return list(sentences)
-        n_kept = int(rng.integers(1, len(sentences)))
-        kept = np.sort(rng.permutation(len(sentences))[:n_kept])
-        return [sentences[i] for i in kept]
+        n_chosen = int(rng.integers(1, len(sentences)))
+        chosen = np.sort(rng.permutation(len(sentences))[:n_chosen])
+        return [sentences[i] for i in chosen]
 
     def _views(
         self,
@@ -357,7 +413,16 @@ class Batches:
 
 
 def sentences_of(report: str) -> list[str]:
-    """The sentences of a report, each with its full stop; a number's point ends none."""
+    """The sentences of a report, each with its full stop; a number's point ends none.
+
+    Parameters
+    ----------
+    report : str
+
+    Returns
+    -------
+    list of str
+    """
     return [sentence for sentence in _SENTENCE_END.split(report.strip()) if sentence]
 
 
@@ -389,7 +454,19 @@ def scaled_tensors(
 
 
 def rows_per_source(size: int, shares: Sequence[float]) -> list[int]:
-    """How many of ``size`` come from each source; the last takes what rounding leaves."""
+    """How many of ``size`` come from each source; the last takes what rounding leaves.
+
+    Parameters
+    ----------
+    size : int
+    shares : sequence of float
+        Sum to 1.
+
+    Returns
+    -------
+    list of int
+        Sum to ``size``.
+    """
     counts: list[int] = []
     for i, share in enumerate(shares):
         last = i == len(shares) - 1
@@ -411,6 +488,7 @@ def _plan(
     if proportional:
         # Drawing in proportion to the batches left is drawing an order of all batches.
         return np.asarray(rng.permutation(n_text + n_echo) < n_echo)
+    # Drawn among the kinds that have batches left: few echo batches are used up early.
     plan = []
     left = [n_text, n_echo]
     while any(left):

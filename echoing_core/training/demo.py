@@ -250,12 +250,14 @@ def calibrate(encoder: DualEncoder, scaler: LeadScaler) -> float:
     recorded, noiseless = [], []
     for patient in range(_CALIBRATION_PATIENTS):
         study = simulate_study(_CALIBRATION_SEED, patient)
+        # The same heart, leads and position, without any noise.
         clean_twin = dataclasses.replace(study.recording_12, signal_mv=study.clean_12)
         recorded.append(standardise(study.recording_12).signal_mv)
         noiseless.append(standardise(clean_twin).signal_mv)
     valid = np.ones((len(recorded), *recorded[0].shape), dtype=np.bool_)
     embedding = encode_batch(encoder.ecg, scaler, np.stack(recorded), valid)
     clean = encode_batch(encoder.ecg, scaler, np.stack(noiseless), valid)
+    # In double precision: a sum over the dimensions of small squares, shape (n,).
     error = np.square(embedding.mu.astype(np.float64) - clean.mu).sum(axis=1)
     factor = float(error.mean() / embedding.uncertainty.mean())
     encoder.ecg.variance_head.scale.mul_(factor)
@@ -266,6 +268,7 @@ def _vocabulary(
     train_set: StudySet, real: StudySet | None, config: RunConfig
 ) -> tuple[ReportTokenizer, RunConfig]:
     """A vocabulary of the simulated reports and of many wordings of the real ECGs' statements."""
+    # Many wordings of each real ECG, or rare words would be missing from the vocabulary.
     rng = np.random.default_rng(config.seed)
     texts = [str(text) for text in train_set.table["report"]]
     if real is not None:

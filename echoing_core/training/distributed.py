@@ -21,7 +21,15 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class World:
-    """Which process of how many this one is."""
+    """Which process of how many this one is.
+
+    Attributes
+    ----------
+    rank : int
+        Number of this process, from 0.
+    size : int
+    device : torch.device
+    """
 
     rank: int = 0
     size: int = 1
@@ -45,6 +53,7 @@ def joined() -> Iterator[World]:
     if size == 1:
         yield World(device=device)
         return
+    # gloo works without a GPU.
     distributed.init_process_group("nccl" if with_gpu else "gloo")
     try:
         yield World(distributed.get_rank(), size, device)
@@ -56,6 +65,15 @@ def gathered(share: Tensor, world: World) -> Tensor:
     """Rows of all processes in their order; the gradient finds its way back.
 
     Every process must bring equally many rows.
+
+    Parameters
+    ----------
+    share : Tensor, shape (n, dim)
+    world : World
+
+    Returns
+    -------
+    Tensor, shape (n * world.size, dim)
     """
     if world.size == 1:
         return share
@@ -69,6 +87,11 @@ def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
 
     Each process differentiates the loss of the whole batch, and `gathered` sums what all of them
     send back; the mean is therefore the gradient that one process would have computed.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+    world : World
     """
     if world.size == 1:
         return
@@ -103,8 +126,10 @@ class JoinedBatchNorm1d(nn.BatchNorm1d):
             return super().forward(x)
         functions: Any = importlib.import_module("torch.distributed.nn.functional")
         axes = [axis for axis in range(x.ndim) if axis != 1]
+        # To broadcast one number a channel over batch and time.
         shape = [1, -1] + [1] * (x.ndim - 2)
         count = x.new_full((1,), x.numel() / x.shape[1])
+        # One message for sums and count; shares may differ in size.
         sums = torch.cat([x.sum(axes), count])
         total: Tensor = functions.all_reduce(sums)
         n = total[-1]
@@ -114,6 +139,7 @@ class JoinedBatchNorm1d(nn.BatchNorm1d):
         squares: Tensor = functions.all_reduce(centred.square().sum(axes))
         var = squares / n
         with torch.no_grad():
+            # torch stores the unbiased variance, and normalises by the biased one.
             self._remember(mean, var * n / (n - 1))
         normed = centred * torch.rsqrt(var + self.eps).view(shape)
         return normed * self.weight.view(shape) + self.bias.view(shape)
@@ -127,10 +153,17 @@ class JoinedBatchNorm1d(nn.BatchNorm1d):
 
 @contextmanager
 def joined_statistics(module: nn.Module, world: World) -> Iterator[None]:
-    """Let every BatchNorm of ``module`` see the whole batch while the context lasts."""
+    """Let every BatchNorm of ``module`` see the whole batch while the context lasts.
+
+    Parameters
+    ----------
+    module : nn.Module
+    world : World
+    """
     if world.size == 1:
         yield
         return
+    # Its class is exchanged, not the module: parameters and optimiser know the module.
     norms = [m for m in module.modules() if type(m) is nn.BatchNorm1d]
     for norm in norms:
         norm.__class__ = JoinedBatchNorm1d
@@ -142,11 +175,24 @@ def joined_statistics(module: nn.Module, world: World) -> Iterator[None]:
 
 
 def share_of(n: int, world: World) -> slice:
-    """The rows of ``n`` that this process takes; the last ones get fewer, or none."""
+    """The rows of ``n`` that this process takes; the last ones get fewer, or none.
+
+    Parameters
+    ----------
+    n : int
+    world : World
+    """
+    # Rounded up.
     each = -(-n // world.size)
     return slice(min(world.rank * each, n), min((world.rank + 1) * each, n))
 
 
 def padded(rows: Tensor, n: int) -> Tensor:
-    """``rows`` with zeros below, up to ``n``: gathering wants equal shares."""
+    """``rows`` with zeros below, up to ``n``: gathering wants equal shares.
+
+    Parameters
+    ----------
+    rows : Tensor, shape (m, dim), m <= n
+    n : int
+    """
     return functional.pad(rows, (0, 0, 0, n - len(rows)))

@@ -96,6 +96,7 @@ def build_inputs(
     if not len(train_set):
         raise DataSetError("The data set has no training studies with a report. Prepare others.")
     pairs = None if echo is None else pair_with_echo(train_set, echo, config.model.dim)
+    # The first weights follow from the seed alone, whatever was drawn before.
     torch.manual_seed(config.seed)
     tokenizer, config = _tokenizer(config, train_set, text_model)
     encoder = build_encoder(config.model)
@@ -143,6 +144,7 @@ def pair_with_echo(studies: StudySet, echo: EchoEmbeddings, dim: int) -> EchoPai
             f"None of the {len(studies)} training studies has its echocardiogram among the "
             f"{len(echo)} that the teacher embedded: no {column} is in both."
         )
+    # Echocardiograms of nobody here are left out, also of the projection.
     used, echo_row = np.unique(np.array(clip), return_inverse=True)
     mu, log_var = project_echo(echo.mu[used], echo.log_var[used], dim)
     chosen = np.array(ecg)
@@ -184,10 +186,12 @@ def project_echo(
             f"a model of {dim} dimensions needs at least as many of both. Set model.dim to "
             f"{mu.shape[1]}, or use another teacher."
         )
+    # Rows are directions, the leading first; in double, for a stable order.
     _, _, directions = np.linalg.svd(mu.astype(np.float64), full_matrices=False)
     basis = directions[:dim].T
     turned = mu @ basis
     turned /= np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-12)
+    # Sum over k of P_kj^2 sigma_k^2, shape (n_echoes, dim).
     variance = np.exp(log_var.astype(np.float64)) @ np.square(basis)
     return turned.astype(np.float32), np.log(variance).astype(np.float32)
 
@@ -315,6 +319,7 @@ def write_model(
             seed=config.seed,
             progress=progress.stage("train the variance"),
         )
+    # Reference percentiles of patients that training did not see, where there are any.
     cohort, which = (
         (inputs.valid, "validation") if len(inputs.valid) else (inputs.train, "training")
     )

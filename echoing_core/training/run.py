@@ -97,6 +97,17 @@ def train(
 
     Parameters
     ----------
+    encoder : DualEncoder or ReleasedDualEncoder
+        Trained in place.
+    batches : Batches
+    config : RunConfig
+    world : World, optional
+        This process alone without it.
+    states : TextStates, optional
+        With ``config.freeze_text``.
+    tensorboard : Path, optional
+    progress : Progress
+        Steps done, of the first process.
     run : Path, optional
         Folder of the run: ``metrics.jsonl`` and the states under ``steps/``.
     resume : bool
@@ -106,6 +117,10 @@ def train(
         figures are logged as ``valid/...``.
     log : callable, optional
         Called with (step, figures) beside what is written.
+
+    Returns
+    -------
+    TrainedPair
 
     Raises
     ------
@@ -136,16 +151,19 @@ def train(
             values = trainer.step(drawn)
             report(trainer.done - 1, {**values, "seconds": time.monotonic() - started})
             last = trainer.done == trainer.n_steps
+            # The other processes wait: a gather they entered alone would time out.
             if _is_due(trainer.done, config.validate_every, last) and validate is not None:
                 if world.is_first:
                     report(trainer.done - 1, _validated(trainer, validate))
                 wait_for_all(world)
+            # Weights are the same in all processes, so one saves for all.
             if _is_due(trainer.done, config.save_every, last) and run is not None:
                 if world.is_first:
                     save_state(run, trainer.done, trainer.tensors(), facts)
                 wait_for_all(world)
             if world.is_first:
                 progress(trainer.done, trainer.n_steps)
+    # On the CPU and without gradients, as a checkpoint is used.
     result = trainer.result.eval().requires_grad_(False).cpu()
     return TrainedPair(
         result, trainer.text_loss.scale.item(), trainer.text_loss.shift.item(), trainer.done
@@ -172,6 +190,7 @@ def _begin(trainer: Trainer, run: Path, facts: dict[str, Any], resume: bool) -> 
             "name another folder."
         )
     step, tensors, old = saved
+    # Any of these would change the next step, and the run would end with other weights.
     differing = sorted(key for key in facts if facts[key] != old.get(key))
     if differing:
         raise ConfigError(
@@ -203,8 +222,9 @@ def _ahead(
     """The batches of each step, the next ones made while the last are learnt from."""
 
     def drawn(step: int) -> list[StepBatch]:
-        return [batches.at(step * accumulate + part) for part in range(accumulate)]
+        return [batches.at(step * accumulate + k) for k in range(accumulate)]
 
+    # One thread, two steps ahead: NumPy and torch let each other run meanwhile.
     with ThreadPoolExecutor(max_workers=1) as pool:
         coming = [
             pool.submit(drawn, step) for step in range(first_step, min(first_step + 2, n_steps))
@@ -223,6 +243,9 @@ def save_state(
 
     Parameters
     ----------
+    run : Path
+    step : int
+        Steps done.
     tensors : mapping of str to Tensor
     facts : mapping
         What must be equal when the run is resumed, as JSON.
@@ -232,6 +255,7 @@ def save_state(
     folder = run / "steps" / f"{step:08d}"
     with replacing_folder(folder) as draft:
         save_file(
+            # Cloned, since safetensors refuses tensors that share memory.
             {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
             str(draft / "state.safetensors"),
         )
@@ -336,6 +360,7 @@ def _complete_lines(path: Path) -> list[str]:
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
+    # What stands after the last line break was cut short by a kill.
     return [line for line in lines[:-1] if line]
 
 
@@ -347,4 +372,5 @@ def _summary_writer(folder: Path, first_step: int) -> Any:
             "TensorBoard is not installed. Install requirements-research.txt, or leave out "
             "--tensorboard: the same figures are in metrics.jsonl."
         ) from error
+    # Events of steps that will be done again are hidden.
     return SummaryWriter(str(folder), purge_step=first_step or None)

@@ -177,11 +177,13 @@ class RunConfig:
         ):
             if value not in known:
                 raise ConfigError(f"Setting {name} must be {' or '.join(known)}, not {value!r}.")
+        # With 0 no report would be learnt, and there could be no question.
         if not 0.0 < self.objective.text_weight <= 1.0:
             raise ConfigError(
                 f"Setting objective.text_weight is {self.objective.text_weight}; it must be above "
                 "0 and at most 1."
             )
+        # A loss of one pair has no negatives.
         if self.batch_size < 2 or self.accumulate < 1:
             raise ConfigError(
                 f"A batch of {self.batch_size} and {self.accumulate} batches a step cannot be "
@@ -245,6 +247,7 @@ def demo_recipe(
 
     full = load_preset("demo")
     n_steps = chosen(steps, full.steps)
+    # The preset says a share, of 1,400 steps; here it becomes a number of steps again.
     n_warmup = round(full.optimiser.warmup_share * full.steps)
     return replace(
         full,

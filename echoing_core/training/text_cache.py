@@ -54,6 +54,7 @@ class TextStates:
         device: torch.device | None = None,
         progress: Progress = SILENT,
     ) -> None:
+        # Sorted, so that the key does not depend on the order of the data set.
         unique = sorted(set(texts))
         self.folder = folder / _key(tower, tokenizer, unique)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -62,15 +63,15 @@ class TextStates:
         device = device or torch.device("cpu")
         tower.eval()
         for number, first in enumerate(range(0, len(unique), _TEXTS_A_FILE)):
-            part = unique[first : first + _TEXTS_A_FILE]
+            shard = unique[first : first + _TEXTS_A_FILE]
             path = self.folder / f"{number:06d}.npy"
-            lengths = self._lengths(path, part, tower, tokenizer, device)
+            lengths = self._lengths(path, shard, tower, tokenizer, device)
             self._files.append(np.load(path, mmap_mode="r"))
             begin = 0
-            for text, length in zip(part, lengths, strict=True):
+            for text, length in zip(shard, lengths, strict=True):
                 self._place[text] = (number, begin, begin + length)
                 begin += length
-            progress(first + len(part), len(unique))
+            progress(first + len(shard), len(unique))
 
     def of(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """States (n, longest, hidden), float32, and their int64 mask.
@@ -120,8 +121,10 @@ class TextStates:
                     torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
                 )
                 for state, n in zip(states.float().cpu().numpy(), mask.sum(1), strict=True):
+                    # Padding is not stored; float16 is half of what BioBERT's states need on disk.
                     rows.append(state[: int(n)].astype(np.float16))
                     lengths.append(int(n))
+        # np.save adds .npy to any other name.
         draft = path.with_suffix(".draft.npy")
         np.save(draft, np.concatenate(rows))
         draft.replace(path)

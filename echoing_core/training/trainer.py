@@ -54,6 +54,7 @@ class Trainer:
     ) -> None:
         self.world = world or World()
         self.encoder, self.batches, self.config, self.states = encoder, batches, config, states
+        # What fills no step at the end of the last epoch is left out.
         self.n_steps = config.steps or max(
             1, config.epochs * batches.per_epoch // config.accumulate
         )
@@ -83,10 +84,22 @@ class Trainer:
         return self.encoder if self.average is None else self.average
 
     def step(self, batches: list[StepBatch]) -> dict[str, float]:
-        """One optimiser step on ``accumulate`` batches; returns what to log."""
+        """One optimiser step on ``accumulate`` batches; returns what to log.
+
+        Parameters
+        ----------
+        batches : list of StepBatch
+            Their gradients are averaged; each is contrasted by itself.
+
+        Returns
+        -------
+        dict
+            Figures by name: ``lr``, ``loss``, the terms, ``grad_norm``, the loss's constants.
+        """
         rate = self._set_rate()
         self.encoder.train()
         if self.config.freeze_text:
+            # Its dropout would give states that no cache holds.
             self.encoder.text.backbone.eval()
         self.optimiser.zero_grad(set_to_none=True)
         logged: dict[str, float] = {"lr": rate}
@@ -103,6 +116,7 @@ class Trainer:
         parameters = [p for p in self.modules.parameters() if p.requires_grad]
         average_gradients(parameters, self.world)
         limit = self.config.optimiser.clip_norm
+        # Over the encoders alone; without a limit it only measures.
         norm = nn.utils.clip_grad_norm_(
             [p for p in self.encoder.parameters() if p.requires_grad], limit or math.inf
         )
@@ -119,6 +133,18 @@ class Trainer:
 
         lambda * L_text + (1 - lambda) * L_echo where there are both, EchoingECG eq. 2; a batch of
         one kind counts with its weight. Without any echo pairs lambda has no meaning and is 1.
+
+        Parameters
+        ----------
+        batch : StepBatch
+
+        Returns
+        -------
+        Tensor, shape ()
+
+        References
+        ----------
+        EchoingECG, eq. 2.
         """
         total = torch.zeros((), device=self.world.device)
         for weight, term in self._terms(batch):
@@ -139,11 +165,13 @@ class Trainer:
         with torch.autocast(device.type, torch.bfloat16, enabled=self._autocast):
             ecg = self._ecgs(batch)
             text = self._texts(batch)
+        # All processes gather equally many rows; what was padded is cut off again.
         each = -(-batch.n_texts // self.world.size)
         mu_ecg, v_ecg = (gathered(_wide(x), self.world)[:n_ecgs] for x in ecg)
         mu_text, v_text = (
             gathered(padded(_wide(x), each), self.world)[: batch.n_texts] for x in text
         )
+        # Every process sees the whole matrix, so its loss is that of one process.
         terms = self.text_loss(mu_ecg, v_ecg, mu_text, v_text, batch.match.to(device))
         return terms.total, {
             "text": float(terms.total.detach()),
@@ -197,6 +225,7 @@ class Trainer:
         ConfigError
             The tensors are not those of this model.
         """
+        # Names are `tensors`' own: kind, point, the name within it.
         groups: dict[str, dict[str, Tensor]] = {"modules": {}, "average": {}, "optimiser": {}}
         for name, tensor in named.items():
             kind, _, rest = name.partition(".")
@@ -213,6 +242,7 @@ class Trainer:
         for name, tensor in groups["optimiser"].items():
             number, _, key = name.partition(".")
             state.setdefault(int(number), {})[key] = tensor
+        # Rates and decays are of the settings; only the moments come from the file.
         self.optimiser.load_state_dict(
             {"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]}
         )
@@ -246,7 +276,21 @@ class Trainer:
 
 
 def rate_factor(step: int, n_steps: int, settings: OptimiserConfig) -> float:
-    """Share of the learning rate at ``step``: linear from ``warmup_start``, then cosine to 0."""
+    """Share of the learning rate at ``step``: linear from ``warmup_start``, then cosine to 0.
+
+    Parameters
+    ----------
+    step : int
+        From 0.
+    n_steps : int
+        Of the whole run.
+    settings : OptimiserConfig
+
+    Returns
+    -------
+    float
+        0..1
+    """
     warmup = round(settings.warmup_share * n_steps)
     if step < warmup:
         return settings.warmup_start + (1.0 - settings.warmup_start) * step / warmup
@@ -254,7 +298,14 @@ def rate_factor(step: int, n_steps: int, settings: OptimiserConfig) -> float:
 
 
 def build_optimiser(modules: nn.Module, settings: OptimiserConfig) -> torch.optim.AdamW:
-    """Weight decay on matrices only, unless asked otherwise: elsewhere it has no meaning."""
+    """Weight decay on matrices only, unless asked otherwise: elsewhere it has no meaning.
+
+    Parameters
+    ----------
+    modules : nn.Module
+        Only what has gradients is optimised.
+    settings : OptimiserConfig
+    """
     parameters = [p for p in modules.parameters() if p.requires_grad]
     decayed = [p for p in parameters if settings.decay_vectors or p.ndim > 1]
     plain = [p for p in parameters if not settings.decay_vectors and p.ndim <= 1]

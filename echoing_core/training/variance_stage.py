@@ -108,29 +108,30 @@ def train_variance(
     encoder.requires_grad_(False)
     axes, variances = _error_axes(encoder.ecg, sampler, config.batch_size)
     encoder.rotate(axes)
+    # The head then need not learn first which directions are wide.
     encoder.ecg.variance_head.start_from(variances)
     ecg_head, text_head = encoder.ecg.variance_head, encoder.text.variance_head
 
     def where_loss() -> tuple[Tensor, dict[str, float]]:
         batch = sampler.views(config.batch_size)
-        lost = lost_share(batch.clean, batch.seen, HOP)
-        _, logit = ecg_head.look(ecg_head.frames(*batch.seen), lead_statistics(*batch.seen))
+        lost = lost_share(batch.clean, batch.degraded, HOP)
+        _, logit = ecg_head.look(ecg_head.frames(*batch.degraded), lead_statistics(*batch.degraded))
         where = functional.binary_cross_entropy_with_logits(logit, lost)
         return where, {"where": where.item()}
 
     def ecg_loss() -> tuple[Tensor, dict[str, float]]:
         batch = sampler.views(config.batch_size)
-        lost = lost_share(batch.clean, batch.seen, HOP)
+        lost = lost_share(batch.clean, batch.degraded, HOP)
         with torch.no_grad():
             squared = _reading_errors(encoder.ecg, batch, lost)
-        parts = encoder.ecg.variance_from(encoder.ecg.frame_maps(*batch.seen))
+        parts = encoder.ecg.variance_from(encoder.ecg.frame_maps(*batch.degraded))
         nll = displacement_nll(squared, parts.log_var)
-        whole = sum_nll(squared, parts.log_var)
+        nll_of_sum = sum_nll(squared, parts.log_var)
         where = functional.binary_cross_entropy_with_logits(parts.lost_logit, lost)
         sigma2 = float(parts.log_var.detach().exp().sum(1).mean())
         moved = float(squared.sum(1).mean())
-        terms = {"nll": nll.item(), "sum_nll": whole.item(), "where": where.item()}
-        return nll + whole + _WHERE_WEIGHT * where, {**terms, "moved": moved, "sigma2": sigma2}
+        terms = {"nll": nll.item(), "sum_nll": nll_of_sum.item(), "where": where.item()}
+        return nll + nll_of_sum + _WHERE_WEIGHT * where, {**terms, "moved": moved, "sigma2": sigma2}
 
     def text_loss() -> tuple[Tensor, dict[str, float]]:
         batch = sampler.text_views(config.text_batch_size)
@@ -148,6 +149,7 @@ def train_variance(
         }
 
     stages = (
+        # Where, first: the sum is learnt from a head that already knows what is lost.
         (ecg_head, where_loss, config.where_steps),
         (ecg_head, ecg_loss, config.steps),
         (text_head, text_loss, config.text_steps),
@@ -168,7 +170,8 @@ def _fit_novelty(ecg: CompactEcgEncoder, sampler: Sampler, batch_size: int) -> N
     with torch.no_grad():
         for _ in range(_BATCHES_FOR_NOVELTY):
             batch = sampler.views(batch_size)
-            trunks.append(ecg.trunk_of(ecg.frame_maps(*batch.seen)))
+            # Disturbed views: only what is unlike those, too, is to be called novel.
+            trunks.append(ecg.trunk_of(ecg.frame_maps(*batch.degraded)))
     ecg.novelty.fit(torch.cat(trunks))
 
 
@@ -206,9 +209,11 @@ def _rate_factor(step: int, n_steps: int) -> float:
 
 def _reading_errors(ecg: CompactEcgEncoder, batch: ViewBatch, lost: Tensor) -> Tensor:
     """Squared errors of mu, shape (n, dim): mean of all leads' reading and the worst lead's."""
-    (signal, measured), (view, visible) = batch.clean, batch.seen
+    (signal, measured), (view, visible) = batch.clean, batch.degraded
     hidden = visible.mean(-1) < 0.5
+    # The lead that lost most among those that are shown at all, shape (n,).
     worst = lost.mean(2).masked_fill(hidden, -1.0).argmax(1)
+    # (n, 12, 1): everything but the worst lead is masked.
     alone = functional.one_hot(worst, lost.shape[1]).to(view.dtype)[..., None]
 
     together = ecg.mean(view, visible) - ecg.mean(signal, measured)
@@ -226,8 +231,10 @@ def _error_axes(ecg: CompactEcgEncoder, sampler: Sampler, batch_size: int) -> tu
     with torch.no_grad():
         for _ in range(_BATCHES_FOR_AXES):
             batch = sampler.views(batch_size)
-            error = ecg.mean(*batch.seen) - ecg.mean(*batch.clean)
+            error = ecg.mean(*batch.degraded) - ecg.mean(*batch.clean)
+            # Uncentred, shape (dim, dim): faults that move all means alike count, too.
             second_moment += error.T @ error / (len(error) * _BATCHES_FOR_AXES)
+    # Ascending, hence the flips below; in double precision, for the narrow directions.
     values, axes = torch.linalg.eigh(second_moment.double())
     kind = second_moment.dtype
     return axes.flip(1).to(kind), values.flip(0).clamp_min(0.0).to(kind)
@@ -235,22 +242,41 @@ def _error_axes(ecg: CompactEcgEncoder, sampler: Sampler, batch_size: int) -> tu
 
 @dataclass(frozen=True)
 class ViewBatch:
-    """The same windows twice: as recorded, and degraded."""
+    """The same windows twice: as recorded, and degraded.
+
+    Attributes
+    ----------
+    clean, degraded : (scaled, valid), each of shape (n, 12, n_times)
+    """
 
     clean: tuple[Tensor, Tensor]
-    seen: tuple[Tensor, Tensor]
+    degraded: tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class TextViewBatch:
-    """The same reports twice, as (token_ids, token_mask): whole, and what is left of them."""
+    """The same reports twice, as (token_ids, token_mask): whole, and what is left of them.
+
+    Attributes
+    ----------
+    whole, left : (token_ids, token_mask), each of shape (n, n_tokens)
+    """
 
     whole: tuple[Tensor, Tensor]
     left: tuple[Tensor, Tensor]
 
 
 class Sampler:
-    """Draws batches; every source is walked through in shuffled order before it repeats."""
+    """Draws batches; every source is walked through in shuffled order before it repeats.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+    scaler : LeadScaler
+    tokenizer : ReportTokenizer
+    rng : Generator
+        Unlike `batches.Batches` a sampler remembers where it is, and cannot be resumed.
+    """
 
     def __init__(
         self,
@@ -266,7 +292,16 @@ class Sampler:
         self._queues = [np.zeros(0, dtype=np.int64) for _ in self.sources]
 
     def views(self, batch_size: int) -> ViewBatch:
-        """One batch for the variance of ECGs."""
+        """One batch for the variance of ECGs.
+
+        Parameters
+        ----------
+        batch_size : int
+
+        Returns
+        -------
+        ViewBatch
+        """
         clean_signals, clean_masks, signals, masks = [], [], [], []
         for source, row in self._draw(batch_size):
             base = rescale(source.signal_mv[row], self.rng)
@@ -281,13 +316,22 @@ class Sampler:
         )
 
     def text_views(self, batch_size: int) -> TextViewBatch:
-        """One batch for the variance of texts: reports, and what is left of them."""
-        whole, left = [], []
+        """One batch for the variance of texts: reports, and what is left of them.
+
+        Parameters
+        ----------
+        batch_size : int
+
+        Returns
+        -------
+        TextViewBatch
+        """
+        reports, remainders = [], []
         for source, row in self._draw(batch_size):
             report = source.report(row, self.rng)
-            whole.append(report)
-            left.append(self._garbled(report))
-        return TextViewBatch(self._tokens(whole), self._tokens(left))
+            reports.append(report)
+            remainders.append(self._garbled(report))
+        return TextViewBatch(self._tokens(reports), self._tokens(remainders))
 
     def _garbled(self, report: str) -> str:
         """A report of which sentences are missing, or words nobody knows; at times as it is."""
