@@ -13,7 +13,7 @@ from echoing_core.services import AnswerSection, SearchSection
 from ui import record, state
 
 if TYPE_CHECKING:
-    from echoing_core.retrieve.index import GalleryIndex
+    from echoing_core.services import GalleryIndex
 
 _MOST_PARTS = 6
 _ITEM, _SHOWN = "ECG ", 40
@@ -34,7 +34,18 @@ class DocumentParts:
 
 
 def of(recording: Recording) -> DocumentParts:
-    """What was added to the report of this recording; another one starts without."""
+    """What was added to the document of a recording; another one starts without.
+
+    Parameters
+    ----------
+    recording : Recording
+        The open one.
+
+    Returns
+    -------
+    DocumentParts
+        Kept in the session, and changed in place.
+    """
     parts = state.Document.parts.value
     if parts is None or parts.recording is not recording:
         parts = state.Document.parts.value = DocumentParts(recording)
@@ -51,8 +62,12 @@ def add_answers(
 
     Parameters
     ----------
+    current : OpenRecord
+    answers : sequence of Answer
     about : str
         What was asked, as it follows "Questions about": ``"the window 00:10 to 00:20"``.
+    notes : sequence of str
+        Sentences on single answers.
     """
     _add_button(current, "asked", AnswerSection(about, tuple(answers), tuple(notes)))
 
@@ -64,6 +79,12 @@ def add_hits(
 
     Parameters
     ----------
+    current : OpenRecord or None
+        Without one there is no document, and the button cannot be pressed.
+    index : GalleryIndex
+        That was searched.
+    hits : sequence of Hit
+        Nearest first.
     query : str
         From what was searched, as it follows "nearest to".
     """

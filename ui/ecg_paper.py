@@ -34,13 +34,30 @@ def settings() -> dict[str, Any]:
 
 
 def restore(wanted: object) -> None:
-    """Take settings from a session file; what this paper does not know is left out."""
+    """Take settings from a session file or from another paper of the page.
+
+    Parameters
+    ----------
+    wanted : object
+        Comes from outside: what this paper does not know is left out.
+    """
     state.Explore.paper_settings.value = _known(wanted)
     state.Explore.paper_round.begin_anew()
 
 
 def show(explanation: Explanation, start_s: float, report: WindowReasons, key: str) -> None:
-    """The leads from ``start_s`` on, on paper in a box that scrolls by itself."""
+    """Ten seconds on paper, in a box that scrolls by itself.
+
+    Parameters
+    ----------
+    explanation : Explanation
+    start_s : float
+        Seconds from the start of the recording.
+    report : WindowReasons
+        Of the window.
+    key : str
+        Of the box.
+    """
     with st.container(key=f"ecg_{key}"):
         _fragment(explanation, start_s, report, key)
     st.caption(_words(explanation.ecg, shaded=bool(report.leads)))
@@ -115,9 +132,23 @@ def _known(wanted: object) -> dict[str, Any]:
 def window_data(
     ecg: StandardEcg, start_s: float, beats: HeartBeats, report: WindowReasons
 ) -> dict[str, Any]:
-    """One window for the browser: int16 microvolts in base64, lead after lead, and what to mark.
+    """One window for the browser: its samples, and what to mark.
 
-    Leads that were not recorded take no bytes; a gap is the lowest int16.
+    Parameters
+    ----------
+    ecg : StandardEcg
+    start_s : float
+        Seconds from the start of the recording.
+    beats : HeartBeats
+        Of this window.
+    report : WindowReasons
+        Of this window.
+
+    Returns
+    -------
+    dict
+        JSON values. Samples are int16 microvolts in Base64, lead after lead; leads that were not
+        recorded take no bytes, and a gap is the lowest int16.
     """
     begin = round(start_s * ecg.fs_hz)
     end = min(begin + round(WINDOW_S * ecg.fs_hz), ecg.n_times)
@@ -149,7 +180,17 @@ def _whole(percentiles: np.ndarray[Any, Any]) -> list[int | None]:
 
 
 def rate_words(beats: HeartBeats) -> str:
-    """``"Heart rate 72 bpm (68 to 77), 12 beats"``, or nothing where it cannot be told."""
+    """``"Heart rate 72 bpm (68 to 77), 12 beats"``.
+
+    Parameters
+    ----------
+    beats : HeartBeats
+
+    Returns
+    -------
+    str
+        Empty where no rate can be told.
+    """
     if beats.rate_bpm is None or beats.rate_range_bpm is None:
         return ""
     low, high = (round(bpm) for bpm in beats.rate_range_bpm)

@@ -52,7 +52,12 @@ def phone_menu(pages: Sequence[StreamlitPage]) -> None:
 
 
 def title(words: str) -> None:
-    """The heading of a page, and the disclaimer beside it."""
+    """The heading of a page, and the disclaimer beside it.
+
+    Parameters
+    ----------
+    words : str
+    """
     _through_the_router()
     with st.container(
         horizontal=True,
@@ -76,7 +81,17 @@ def _through_the_router() -> None:
 
 
 def literal(text: str) -> str:
-    """Text of a person or a file, escaped so that Markdown shows it as it is."""
+    """Text of a person or a file for Markdown.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+        Escaped, so that it is shown as it is, in one line.
+    """
     marked = "".join(f"\\{c}" if c in string.punctuation else c for c in text)
     return " ".join(marked.split())
 
@@ -168,7 +183,19 @@ def download(
 def component(name: str, style: str, *scripts: str) -> Any:
     """Part of a page that is drawn in the browser by scripts of our own, under ``ui/components``.
 
-    Several scripts are one module for the browser, in several files for people.
+    Parameters
+    ----------
+    name : str
+        Of the component and its folder.
+    style : str
+        File name of its stylesheet.
+    *scripts : str
+        File names. Together they are one module for the browser, in several files for people.
+
+    Returns
+    -------
+    callable
+        Draws it, with ``key``, ``data`` and a callback for each value that the browser sends.
     """
     folder = _UI / "components" / name
     return st.components.v2.component(
@@ -179,18 +206,34 @@ def component(name: str, style: str, *scripts: str) -> Any:
 
 
 def error(words: str | None) -> None:
-    """A sentence that says what went wrong, if something did."""
+    """A sentence that says what went wrong, if something did.
+
+    Parameters
+    ----------
+    words : str or None
+        May hold text of a person or a file.
+    """
     if words is not None:
         st.error(literal(words), icon=":material/error:")
 
 
 def simulated_badge(words: str = "simulated") -> None:
-    """The mark of anything that was not measured on a person."""
+    """The mark of anything that was not measured on a person.
+
+    Parameters
+    ----------
+    words : str
+    """
     st.badge(words, icon=":material/science:", color="violet")
 
 
 def training_note(model: Model) -> None:
-    """Where the model's knowledge comes from, wherever its answers are shown."""
+    """Where the model's knowledge comes from, wherever its answers are shown.
+
+    Parameters
+    ----------
+    model : Model
+    """
     if model.imported:
         st.badge("imported weights, see the licence in the model card", color="blue")
         return

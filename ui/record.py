@@ -23,7 +23,19 @@ _MOST_WINDOWS = 100_000
 
 @dataclass(frozen=True, eq=False)
 class OpenRecord:
-    """A parsed recording, what the model says along it, and how it was asked."""
+    """A parsed recording, what the model says along it, and how it was looked at.
+
+    Attributes
+    ----------
+    recording : Recording
+        As the file gave it.
+    explanation : Explanation
+        Of its 12 leads.
+    stride_s : float
+        Seconds between window starts.
+    vcg_method : str
+        How 12 leads were made of X, Y, Z, where there are these.
+    """
 
     recording: Recording
     explanation: Explanation
@@ -41,7 +53,19 @@ def opened() -> OpenRecord | None:
 
 
 def required(purpose: str, teaching: str) -> OpenRecord:
-    """The open recording; without one, say what the page does and end it."""
+    """The open recording; without one, the page says what it does and ends.
+
+    Parameters
+    ----------
+    purpose : str
+        As it follows "Open a recording to".
+    teaching : str
+        What the page is for, in two sentences.
+
+    Returns
+    -------
+    OpenRecord
+    """
     record = opened()
     if record is None:
         none_open(purpose, teaching)
@@ -50,7 +74,13 @@ def required(purpose: str, teaching: str) -> OpenRecord:
 
 
 def none_open(purpose: str, teaching: str) -> None:
-    """Say what would be here, that a recording is needed, and offer a sample at once."""
+    """Say what would be here, that a recording is needed, and offer a sample at once.
+
+    Parameters
+    ----------
+    purpose, teaching : str
+        As in `required`.
+    """
     with st.container(border=True, key="none_open"):
         st.markdown(teaching)
         st.info(f"Open a recording to {purpose} first.", icon=":material/folder_open:")
@@ -61,7 +91,12 @@ def none_open(purpose: str, teaching: str) -> None:
 
 
 def sample_row(sample: Sample) -> None:
-    """The button that opens a shipped recording, and what it is."""
+    """The button that opens a shipped recording, and what it is.
+
+    Parameters
+    ----------
+    sample : Sample
+    """
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         pressed = st.button(sample.title, key=f"sample_{sample.sample_id}")
         if sample.simulated:
@@ -84,7 +119,13 @@ def forget_uploads() -> None:
 
 
 def read_and_show(read: Callable[[], Recording]) -> None:
-    """Read a recording, embed it and keep both, or keep the sentence that says why not."""
+    """Read a recording, embed it and keep both, or keep the sentence that says why not.
+
+    Parameters
+    ----------
+    read : callable
+        Gives the recording. What it raises ends up in `state.Opened.error`.
+    """
     model = resources.model()
     state.Opened.error.clear()
     try:
@@ -137,7 +178,18 @@ def _cancelled() -> None:
 
 
 def progress_words(looking: ExplainJob, start: str = "Looking at every window") -> str:
-    """How many windows are done, who else is served meanwhile, and the time left."""
+    """How many windows are done, who else is served meanwhile, and the time left.
+
+    Parameters
+    ----------
+    looking : ExplainJob
+    start : str
+        What is being done, at the beginning of the line.
+
+    Returns
+    -------
+    str
+    """
     words = f"{start}: {looking.done:,} of {looking.total:,}"
     # Asked between two turns, so whoever stands in line is somebody else.
     others = resources.turn().waiting
@@ -152,7 +204,15 @@ def progress_words(looking: ExplainJob, start: str = "Looking at every window") 
 
 
 def keep(record: OpenRecord, near_s: float | None = None) -> None:
-    """Make this the open recording, at its surest window or at the one nearest to a time."""
+    """Make this the open recording.
+
+    Parameters
+    ----------
+    record : OpenRecord
+    near_s : float, optional
+        The window nearest to this second is chosen; by default the surest one.
+    """
+    # With a new round, what was set for the recording before is not taken for this one.
     track = record.explanation.track
     surest = services.most_sure_window(track)
     state.Opened.record.value = record
@@ -180,12 +240,33 @@ def looked_at(
 
 
 def strides(record: OpenRecord) -> list[float]:
-    """Seconds between window starts that this recording can be looked at with."""
+    """Seconds between window starts that this recording can be looked at with.
+
+    Parameters
+    ----------
+    record : OpenRecord
+
+    Returns
+    -------
+    list of float
+        Ascending; always with the present one.
+    """
     duration_s = record.recording.duration_s
     possible = {s for s in _STRIDES_S if duration_s / s <= _MOST_WINDOWS}
     return sorted({*possible, record.stride_s})
 
 
 def look_again(record: OpenRecord, stride_s: float, vcg_method: str, near_s: float) -> None:
-    """Look at the open recording with another stride or method, and keep the place."""
+    """Look at the open recording once more, and keep the place.
+
+    Parameters
+    ----------
+    record : OpenRecord
+    stride_s : float
+        Seconds between window starts.
+    vcg_method : str
+        How 12 leads are made of X, Y, Z.
+    near_s : float
+        Second to stay at.
+    """
     keep(looked_at(record.recording, stride_s, vcg_method), near_s=near_s)

@@ -12,8 +12,7 @@ from ui import frame
 from ui.turns import Turns
 
 if TYPE_CHECKING:
-    from echoing_core.retrieve.index import GalleryIndex
-    from echoing_core.services import Model, PromptSet, Sample
+    from echoing_core.services import GalleryIndex, Model, PromptSet, Sample
 
 
 @st.cache_resource(show_spinner="Loading the model")

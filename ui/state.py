@@ -152,13 +152,33 @@ def remembered(name: str, of: tuple[object, ...], make: Callable[[], T]) -> T:
 
 
 def selected_row(table_key: str) -> int | None:
-    """The row that was chosen in a table with ``selection_mode="single-row"``."""
+    """The row that was chosen in a table with ``selection_mode="single-row"``.
+
+    Parameters
+    ----------
+    table_key : str
+
+    Returns
+    -------
+    int or None
+        Counted in the order in which the table was given, however it is sorted on the screen.
+    """
     rows = st.session_state[table_key]["selection"]["rows"]
     return int(rows[0]) if rows else None
 
 
 def sent_by(component_key: str) -> dict[str, Any]:
-    """What a component in the browser sent."""
+    """What a component in the browser sent.
+
+    Parameters
+    ----------
+    component_key : str
+
+    Returns
+    -------
+    dict
+        By the names of its values. The browser is outside: nothing of it has been checked.
+    """
     return dict(st.session_state[component_key])
 
 
@@ -168,7 +188,13 @@ def everything() -> Mapping[str, Any]:
 
 
 def put_back(values: Mapping[str, Any]) -> None:
-    """Give widgets their values, by key; only before these are drawn."""
+    """Give widgets their values; only before these are drawn.
+
+    Parameters
+    ----------
+    values : mapping
+        By key, as in `SETTINGS`.
+    """
     for key, value in values.items():
         st.session_state[key] = value
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import streamlit as st
 
 from echoing_core.records import WindowTrack
-from echoing_core.uncertainty.intervals import visible_windows
+from echoing_core.services import visible_windows
 from ui import state
 
 # A slider of times needs dates; a recording begins at midnight of this one.
@@ -18,12 +18,34 @@ _DAY_ONE = datetime(2000, 1, 1)
 
 
 def chosen(track: WindowTrack) -> int:
-    """Number of the chosen window of the open recording; every page asks here."""
+    """The chosen window of the open recording; every page asks here.
+
+    Parameters
+    ----------
+    track : WindowTrack
+        Of the open recording.
+
+    Returns
+    -------
+    int
+    """
+    # Another stride or a link may have left a number that this track does not reach.
     return min(max(state.Opened.window.value, 0), len(track) - 1)
 
 
 def nearest(track: WindowTrack, start_s: float) -> int:
-    """Number of the window that starts nearest to a time in seconds."""
+    """The window that starts nearest to a time.
+
+    Parameters
+    ----------
+    track : WindowTrack
+    start_s : float
+        Seconds from the start of the recording.
+
+    Returns
+    -------
+    int
+    """
     return int(np.abs(track.start_s - start_s).argmin())
 
 
@@ -33,7 +55,16 @@ def hide_above() -> float:
 
 
 def visible(track: WindowTrack) -> npt.NDArray[np.bool_]:
-    """Windows that hold signal and are not hidden by the person's threshold, shape (n_windows,)."""
+    """Windows that hold signal and are not hidden by the person's threshold.
+
+    Parameters
+    ----------
+    track : WindowTrack
+
+    Returns
+    -------
+    ndarray of bool, shape (n_windows,)
+    """
     return visible_windows(track, hide_above())
 
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import streamlit as st
 
 from echoing_core import figures, services
-from echoing_core.export.wording import span_words
 from echoing_core.records import Answer, GaussianEmbedding
 from echoing_core.services import (
     AnswerCheck,
@@ -19,6 +18,7 @@ from echoing_core.services import (
     check_answer,
     interval_words,
     percent_words,
+    span_words,
 )
 from ui import frame, questions, record, resources, state, windows
 

@@ -10,8 +10,14 @@ import streamlit as st
 
 from echoing_core import services
 from echoing_core.errors import ConfigError, EchoingError
-from echoing_core.services import EncodedQuestion, Model, PromptSet, encode_question
-from echoing_core.zeroshot.prompts import parse_prompt_sets, prompt_sets_text
+from echoing_core.services import (
+    EncodedQuestion,
+    Model,
+    PromptSet,
+    encode_question,
+    parse_prompt_sets,
+    prompt_sets_text,
+)
 from ui import frame, questions, resources, state
 
 _MOST_KNOWN = 200

@@ -10,9 +10,8 @@ import numpy.typing as npt
 import streamlit as st
 
 from echoing_core import figures, services
-from echoing_core.export.wording import span_words
 from echoing_core.records import LEADS
-from echoing_core.services import Explanation, percentile_words
+from echoing_core.services import Explanation, percentile_words, span_words
 from ui import ecg_paper, frame, windows
 
 if TYPE_CHECKING:

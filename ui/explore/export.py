@@ -10,8 +10,7 @@ import numpy as np
 import streamlit as st
 
 from echoing_core import services
-from echoing_core.export.wording import span_words
-from echoing_core.services import Document, Explanation
+from echoing_core.services import Document, Explanation, span_words
 from ui import document_parts, ecg_paper, frame, record, state, windows
 from ui.explore import session
 

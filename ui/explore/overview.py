@@ -10,8 +10,7 @@ import streamlit as st
 
 from echoing_core import figures, services
 from echoing_core.records import WindowTrack
-from echoing_core.services import Explanation
-from echoing_core.uncertainty.intervals import UNSURE_PERCENTILE, SpanSummary, summarise_span
+from echoing_core.services import UNSURE_PERCENTILE, Explanation, SpanSummary, summarise_span
 from ui import frame, record, state, windows
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from echoing_core import figures
-from echoing_core.export.wording import span_words
+from echoing_core.services import span_words
 from ui import frame, record, windows
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from echoing_core.figures.gallery_map import (
     gallery_map_data,
 )
 from echoing_core.records import Hit
-from echoing_core.retrieve.search import ItemFilter
-from echoing_core.services import Collection, Search
+from echoing_core.services import Collection, ItemFilter, Search
 from ui import frame, state
 from ui.retrieve import search
 

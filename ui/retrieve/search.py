@@ -11,10 +11,8 @@ import streamlit as st
 
 from echoing_core import figures, services
 from echoing_core.errors import ConfigError
-from echoing_core.export.wording import span_words
 from echoing_core.records import Hit
-from echoing_core.retrieve.search import ItemFilter
-from echoing_core.services import percentile_words
+from echoing_core.services import ItemFilter, percentile_words, span_words
 from ui import questions, record, resources, state, windows
 
 if TYPE_CHECKING:
