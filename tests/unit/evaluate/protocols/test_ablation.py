@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,13 @@ from echoing_core.evaluate.protocols.ablation import (
     KNOWN,
     METHODS,
     AblationConfig,
+    Method,
     cohort_of,
     measure_ablation,
     run_ablation,
     with_echo,
 )
+from echoing_core.evaluate.protocols.ablation_tables import RunScores
 from echoing_core.models.config import EcgEncoderConfig
 from echoing_core.services import prompt_sets
 
@@ -36,9 +40,15 @@ CONFIG = AblationConfig(
 )
 
 
+SIDES = {
+    "lvef_lt40": tuple(np.random.default_rng(1).standard_normal((n, DIM)) for n in (3, 2)),
+}
+
+
 @pytest.fixture(scope="module")
 def studies() -> StudySet:
-    return cohort_of(60, 8, 3, 0.1)
+    # One process: starting others costs more than simulating 50 patients.
+    return cohort_of(24, 3, 3, 0.1, n_workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -61,30 +71,60 @@ def test_only_training_patients_lend_their_echo(studies: StudySet) -> None:
     assert set(of_them.index) == set(half), "a patient is with echo or without, never both"
 
 
+def test_runs_are_kept_and_a_study_is_not_mixed_with_another(
+    studies: StudySet, echo: EchoEmbeddings, tmp_path: Path
+) -> None:
+    """Two methods and one seed: with and without the teacher, by cosine and by CSD."""
+    config = dataclasses.replace(CONFIG, seeds=(1,))
+    methods = [method for method in METHODS if method.key in ("infonce", "pcmepp_echo")]
+
+    def run(config: AblationConfig) -> dict[str, list[RunScores]]:
+        return run_ablation(
+            tmp_path, studies, echo, prompt_sets(), config, sides=SIDES, methods=methods
+        )
+
+    runs = run(config)
+    for method in methods:
+        (scores,) = runs[method.key]
+        assert ("teacher:lvef_lt40" in scores.margins) == method.with_echo
+        assert len(scores.margins["lvef_lt40"]) == (studies.table["split"] == "test").sum()
+    experiment = measure_ablation(runs, studies, config, n_resamples=20)
+    assert all(method.name in experiment.to_markdown() for method in methods)
+    told = json.loads(json.dumps(experiment.to_dict()))
+    assert {row["words"] for row in told["echo_labels"]} == {"its own words", "the teacher's"}
+    assert set(told["minutes_a_run"]) == {method.name for method in methods}
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
+    assert len(kept) == 2
+    run(config)
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")} == kept
+    with pytest.raises(ConfigError, match="another study"):
+        run(dataclasses.replace(config, lr=1.0))
+
+
+@pytest.mark.slow
 def test_four_rows_several_seeds_one_report(
     studies: StudySet, echo: EchoEmbeddings, tmp_path: Path
 ) -> None:
-    rng = np.random.default_rng(1)
-    sides = {"lvef_lt40": (rng.standard_normal((3, DIM)), rng.standard_normal((2, DIM)))}
+    def run(config: AblationConfig, methods: Sequence[Method]) -> dict[str, list[RunScores]]:
+        return run_ablation(
+            tmp_path, studies, echo, prompt_sets(), config, sides=SIDES, methods=methods
+        )
 
-    def run(config: AblationConfig) -> dict[str, list[object]]:
-        return run_ablation(tmp_path, studies, echo, prompt_sets(), config, sides=sides)  # type: ignore[return-value]
-
-    found = run_ablation(tmp_path, studies, echo, prompt_sets(), CONFIG, sides=sides, methods=KNOWN)
-    assert {key: len(runs) for key, runs in found.items()} == {m.key: 2 for m in KNOWN}
+    runs = run(CONFIG, KNOWN)
+    assert {key: len(of_method) for key, of_method in runs.items()} == {m.key: 2 for m in KNOWN}
     for method in KNOWN:
-        margins = found[method.key][0].margins
+        margins = runs[method.key][0].margins
         assert ("teacher:lvef_lt40" in margins) == method.with_echo
-        assert not np.array_equal(margins["lvef_lt40"], found[method.key][1].margins["lvef_lt40"])
-    experiment = measure_ablation(found, studies, CONFIG, n_resamples=20)
+        assert not np.array_equal(margins["lvef_lt40"], runs[method.key][1].margins["lvef_lt40"])
+    experiment = measure_ablation(runs, studies, CONFIG, n_resamples=20)
     markdown = experiment.to_markdown()
     for method in KNOWN:
         assert method.name in markdown
     assert "imulated" in markdown
     kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
     assert len(kept) == 2 * len(KNOWN)
-    again = run(CONFIG)
+    again = run(CONFIG, METHODS)
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")} == kept
     assert tuple(again) == tuple(method.key for method in METHODS)
     with pytest.raises(ConfigError, match="another study"):
-        run(dataclasses.replace(CONFIG, lr=1.0))
+        run(dataclasses.replace(CONFIG, lr=1.0), METHODS)
