@@ -237,7 +237,9 @@ def encode_dense_terms(
     return filled.windows()
 
 
-def _cut_in_batches(ecg: StandardEcg, starts: npt.NDArray[np.int64], size: int) -> Iterator[Batch]:
+def _cut_in_batches(
+    ecg: StandardEcg, starts: npt.NDArray[np.integer], size: int
+) -> Iterator[Batch]:
     """Windows cut out of a recording, each batch when it is its turn."""
     for first in range(0, len(starts), size):
         yield cut_windows(ecg, starts[first : first + size])

@@ -102,11 +102,18 @@ def test_annotated_recordings(
 
 
 def peaks_ecg(
-    times_s: F64, duration_s: float, *, gap: tuple[float, float] | None = None
+    times_s: F64,
+    duration_s: float,
+    *,
+    gap: tuple[float, float] | None = None,
+    height: F64 | None = None,
 ) -> StandardEcg:
-    """Narrow QRS complexes at known times in all leads."""
+    """Narrow QRS complexes at known times in all leads, each of its own height."""
     t = np.arange(round(100 * duration_s)) / 100.0
-    beat = sum(np.exp(-0.5 * ((t - at) / 0.012) ** 2) for at in times_s)
+    heights = np.ones(len(times_s)) if height is None else height
+    beat = sum(
+        h * np.exp(-0.5 * ((t - at) / 0.012) ** 2) for h, at in zip(heights, times_s, strict=True)
+    )
     signal = np.outer(np.linspace(0.6, 1.4, 12), beat).astype(np.float32)
     valid = np.ones(signal.shape, dtype=np.bool_)
     if gap is not None:
@@ -147,6 +154,21 @@ def test_a_stretch_holds_the_beats_from_its_start_to_before_its_end() -> None:
     # Peaks at whole samples: the one at the start belongs to the stretch, the one at its end not.
     beats = heart_beats(peaks_ecg(np.arange(1.0, 39.0, 1.0), 40.0), 10.0, 8.0)
     np.testing.assert_allclose(beats.time_s, np.arange(0.0, 8.0), atol=1e-6)
+
+
+def test_beats_that_point_down_are_placed_at_their_lowest_point() -> None:
+    times_s = np.arange(0.5, 19.5, 0.8137)
+    beats = heart_beats(peaks_ecg(times_s, 20.0, height=-np.ones(len(times_s))), 5.0)
+    inside = times_s[(times_s >= 5.0) & (times_s < 15.0)] - 5.0
+    np.testing.assert_allclose(beats.time_s, inside, atol=0.002)
+
+
+def test_a_low_beat_is_found_where_one_is_overdue() -> None:
+    times_s = np.arange(0.5, 19.5, 0.8)
+    height = np.ones(len(times_s))
+    height[12] = 0.3
+    found_s = found_in(peaks_ecg(times_s, 20.0, height=height))
+    np.testing.assert_allclose(found_s, times_s, atol=0.01)
 
 
 def test_no_interval_across_a_gap() -> None:

@@ -9,6 +9,7 @@ from echoing_core.records import LEADS, Recording, StandardEcg
 from echoing_core.signals import standardise, window_starts
 from echoing_core.signals.quality import (
     beat_agreement,
+    cut_beats,
     find_beats,
     lead_quality,
     quality_index,
@@ -100,6 +101,14 @@ def test_beats_that_differ_do_not_agree() -> None:
     assert agreement[0] < 0.5
     assert agreement[1:].min() > 0.98
     np.testing.assert_array_equal(beat_agreement(signal, beats[:2]), 0.0)
+    assert beat_agreement(signal, beats[:3])[1:].min() > 0.98
+
+
+def test_only_whole_beats_are_cut() -> None:
+    signal = np.arange(100.0)[None]
+    cut = cut_beats(signal, np.array([9, 10, 80, 81]), 10, 20)
+    assert cut.shape == (1, 2, 30)
+    np.testing.assert_array_equal(cut[0], [np.arange(30.0), np.arange(70.0, 100.0)])
 
 
 def _raw(signal_mv: np.ndarray, names: tuple[str, ...], fs_hz: float = 500.0) -> Recording:
@@ -117,6 +126,16 @@ def test_rails_are_found_in_the_raw_recording_and_followed_into_derived_leads() 
     assert not rails[[LEADS.index("I"), LEADS.index("V1")]].any()
     vcg = _raw(signal, ("X", "Y", "Z"))
     assert rail_samples(vcg, standardise(vcg))[:, 400:600].all()
+
+
+def test_a_rail_lasts_a_twentieth_of_a_second() -> None:
+    signal = np.random.default_rng(3).normal(scale=0.3, size=(2, 6000))
+    signal[0, 2000:2025] = 4.0  # 25 samples at 500 Hz
+    signal[1, 2000:2024] = 4.0
+    recording = _raw(signal, ("V1", "V2"))
+    rails = rail_samples(recording, standardise(recording))
+    np.testing.assert_array_equal(np.flatnonzero(rails[LEADS.index("V1")]), np.arange(400, 405))
+    assert not rails[LEADS.index("V2")].any()
 
 
 def test_windows_point_at_the_noisy_stretch_and_at_a_gap() -> None:
