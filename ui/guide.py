@@ -138,6 +138,7 @@ def panel(page_title: str) -> None:
             f"</p><p>{html.escape(step.words)}</p></div>"
         )
         with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            # Opening the sample may have been cancelled, or begun on a page that opens nothing.
             if record.opened() is None:
                 if not state.Guide.open_sample.value:
                     st.button("Open the simulated recording", key="guide_open_it", on_click=begin)

@@ -142,6 +142,7 @@ def read_and_show(read: Callable[[], Recording]) -> None:
             "Export the recording again, or choose another one."
         )
         return
+    # No name of the recording: it may be a person's, and logs are kept.
     logger.info("opened a recording of %.0f s with model %s", recording.duration_s, model.name)
     keep(record)
     forget_uploads()
@@ -165,6 +166,7 @@ def first_look(model: Model, recording: Recording, stride_s: float, vcg_method: 
             bar.progress(looking.done / looking.total, text=progress_words(looking))
     finally:
         place.empty()
+    # The page shows what there is, and goes on with the rest below it.
     if not looking.finished:
         state.Opened.job.value = looking
     return looking.explanation()

@@ -43,6 +43,7 @@ def collections() -> dict[str, Collection]:
     searchable: dict[str, Collection] = {}
     with frame.guarded():
         searchable["demo"] = _shipped()
+    # By number: a path of this machine would end up in session files.
     for number, path in enumerate(index_folders()):
         with frame.guarded():
             searchable[f"folder_{number}"] = _folder(str(path))

@@ -40,10 +40,12 @@ def restore(settings: Mapping[str, Any], own: tuple[PromptSet, ...] | None = Non
     }
     if paper:
         ecg_paper.restore({**ecg_paper.settings(), **paper})
+    # A session file may name questions of its author that were never sent along.
     chosen = wanted.get(state.Ask.names.key)
     if chosen is not None:
         known = questions.available()
         wanted[state.Ask.names.key] = [name for name in chosen if name in known]
+    # Checked against `state.SETTINGS` by whoever read the file or the link.
     state.put_back(wanted)
 
 

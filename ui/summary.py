@@ -111,6 +111,7 @@ def _gaps(seen: Seen) -> str:
     for gap in seen.gaps[:_SHOWN_GAPS]:
         span = f"{figures.clock(gap.start_s, tenths=True)} to "
         span += figures.clock(gap.stop_s, tenths=True)
+        # Leads that were never recorded have no gaps, and "all leads" does not mean them.
         n_there = sum(lead.origin != "missing" for lead in seen.leads)
         which = "all leads" if len(gap.leads) == n_there else ", ".join(gap.leads)
         lines.append(f"- {span}: {which}")

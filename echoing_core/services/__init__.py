@@ -6,6 +6,10 @@ Heavy imports happen inside the functions that need them, so that listing the sa
 printing a help text costs nothing.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from echoing_core.errors import CheckpointError, EchoingError
 from echoing_core.export.batch_table import (
     BatchFailure,
@@ -28,6 +32,7 @@ from echoing_core.export.wording import (
     interval_words,
     percent_words,
     percentile_words,
+    span_words,
 )
 from echoing_core.io import TableLayout, TablePreview, read_recording
 from echoing_core.io.many import BatchItem, folder_items, group_files
@@ -138,5 +143,10 @@ from echoing_core.services.windows import (
     window_reasons,
 )
 from echoing_core.signals.heart_beats import HeartBeats, heart_beats
+from echoing_core.uncertainty.intervals import UNSURE_PERCENTILE, SpanSummary, summarise_span
 from echoing_core.uncertainty.reasons import WindowReasons
-from echoing_core.zeroshot.prompts import PromptSet
+from echoing_core.zeroshot.prompts import PromptSet, parse_prompt_sets, prompt_sets_text
+
+if TYPE_CHECKING:
+    # At run time only who opens an index pays for FAISS.
+    from echoing_core.retrieve.index import GalleryIndex

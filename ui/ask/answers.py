@@ -82,6 +82,7 @@ def place_choice(current: record.OpenRecord) -> Place:
 def embeddings(current: record.OpenRecord, rule: str) -> dict[str, GaussianEmbedding]:
     """What each place that can be asked about is for the model, by its kind."""
     track = current.explanation.track
+    # An array of one index keeps the first axis: (1, dim).
     places = {k: track.embedding[np.array([i])] for k, i in _windows(current).items()}
     if len(track) > 1:
         places["fused"] = services.fuse_recording(track, rule).embedding
@@ -93,6 +94,7 @@ def _windows(current: record.OpenRecord) -> dict[str, int]:
     numbers = {"surest": services.most_sure_window(track)}
     if windows.chosen(track) != numbers["surest"]:
         numbers["chosen"] = windows.chosen(track)
+    # A window without signal has no embedding to ask.
     recorded = {k: i for k, i in numbers.items() if track.valid_fraction[i].max() > 0}
     if not recorded:
         st.warning("Nothing was recorded here that could be asked about.")
@@ -115,6 +117,7 @@ def show_answers(
         alt="Probability of yes with its 90 % interval for each question; the table below "
         "holds the same numbers.",
     )
+    # Probabilities are checked on the shipped collection alone, whose labels are known to be right.
     demo = resources.collections().get("demo")
     checks = [
         None if demo is None else check_answer(demo, question, answer)

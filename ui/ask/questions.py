@@ -119,6 +119,7 @@ def _adopted(loaded: PromptSet) -> str:
     """The name under which a loaded question is in the list; one that is there already stays."""
     there = questions.available()
     for name, known in there.items():
+        # A shipped question that was reworded here is not the one that was loaded.
         if replace(loaded, name=name) == known and _worded(known) == known:
             return name
     name, number = loaded.name, 2
@@ -164,6 +165,7 @@ def _worded(shipped: PromptSet) -> PromptSet | None:
     for side in sides:
         text = state.Ask.wording(side, shipped.name).value
         if text is not None:
+            # Blank lines and spaces are no wording; two texts that differ in them are one.
             lines = (" ".join(line.split()) for line in text.splitlines())
             sides[side] = tuple(line for line in lines if line)
     with frame.guarded():
@@ -175,6 +177,7 @@ def encoded(model: Model, chosen: Sequence[PromptSet]) -> list[EncodedQuestion]:
     """The questions with their texts embedded; each wording once a session."""
     known = state.Ask.encoded.value
     new = [p for p in chosen if (model.hash, p) not in known]
+    # Forgetting all is simpler than forgetting the oldest, and happens after hours of rewording.
     if len(known) + len(new) > _MOST_KNOWN:
         known.clear()
         new = list(chosen)

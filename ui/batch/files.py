@@ -35,6 +35,7 @@ def _choices(model: Model) -> None:
         if way == _FILES
         else "A folder with recordings, and the folders in it",
         accept_multiple_files="directory" if way == _FOLDER else True,
+        # An uploader of folders and one of files are two widgets; a key cannot serve both.
         key=state.Batch.round.key_of(f"batch_files_{way == _FOLDER}"),
         help="Headers and their data files are put together by themselves; a zip may hold several "
         "recordings. Files are kept in memory until you drop them or leave; nothing of them "
@@ -53,6 +54,7 @@ def _choices(model: Model) -> None:
                 icon=":material/table_rows:",
             )
         return
+    # Streamlit limits each file; all of them together stay in memory while the batch is open.
     size = sum(file.size for file in uploads)
     if size > MOST_BYTES:
         st.error(
@@ -65,6 +67,7 @@ def _choices(model: Model) -> None:
     n = len(items)
     st.caption(f"{n} recordings in {len(uploads)} files, {megabytes(size)}.")
     if st.button(f"Look at {n} recordings", type="primary", key="batch_start", disabled=not n):
+        # Taken here: the thread of the job runs without a session.
         lock = resources.turn()
         begin(BatchJob(model, items, chosen, turn=lambda: lock))
         st.rerun()
@@ -78,6 +81,7 @@ def begin(new: BatchJob) -> None:
 
 def forget() -> None:
     """Drop the results and the files."""
+    # Its thread would go on, and hold its files, until all were done.
     old = state.Batch.job.take()
     if old is not None:
         old.cancel()

@@ -20,7 +20,9 @@ from ui.batch.files import forget, megabytes
 if TYPE_CHECKING:
     from echoing_core.services import BatchItem, Model
 
+# Seconds between two looks at the job; more often would draw the table while it is read.
 _EVERY_S = 1.0
+# A page of thousands of sentences would freeze the browser; the download has them all.
 _MOST_REASONS = 100
 _FEW = 10
 
@@ -35,10 +37,12 @@ def results(model: Model) -> None:
         _shown(current)
         _downloads(model, current)
     else:
+        # The fragment alone is drawn again: choices above keep their place meanwhile.
         st.fragment(_watched, run_every=_EVERY_S)(current)
 
 
 def _watched(current: BatchJob) -> None:
+    # Only a run of the whole page can change to the finished view or to another page.
     if current.finished or state.Batch.to_open.is_set:
         st.rerun(scope="app")
     with frame.guarded():
@@ -153,6 +157,7 @@ def table(rows: tuple[BatchRow, ...]) -> pd.DataFrame:
     columns["Not recorded"] = [_lead_words(r.missing) for r in rows]
     columns["Reason"] = [" ".join((*r.cautions, r.reason)) for r in rows]
     columns["Format"] = [r.file_format for r in rows]
+    # A column of nothing but None would be text, and could not be sorted as numbers.
     return pd.DataFrame(columns).astype({"bpm": "float64"})
 
 
@@ -173,12 +178,14 @@ def _failures(failures: tuple[BatchFailure, ...]) -> None:
 
 def _take_row(key: str, rows: tuple[BatchRow, ...]) -> None:
     row = state.selected_row(key)
+    # The selection may be of a longer table that has been drawn since.
     if row is not None and row < len(rows):
         state.Batch.row.value = row
 
 
 def _opener(rows: tuple[BatchRow, ...]) -> None:
     """The row chosen in the table, or by keyboard here; opened on Explore."""
+    # A selectbox refuses a value that its options do not hold.
     if state.Batch.row.value >= len(rows):
         state.Batch.row.value = 0
     with st.container(
@@ -215,6 +222,7 @@ def _open_wanted() -> None:
         with st.spinner("Reading the recording"):
             recording = item.read()
         record.keep(record.looked_at(recording), near_s=start_s)
+        # Not in the callback: reading and embedding show their progress on the page.
         st.switch_page("pages/explore.py")
 
 

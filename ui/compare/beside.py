@@ -34,6 +34,7 @@ def distance(one: Side, other: Side) -> None:
     if one.explanation is other.explanation and one.window == other.window:
         st.info("Both are the same window. Choose another time for one of them.")
         return
+    # Distances between people of the collection are the scale: CSD alone says nothing to a reader.
     people = services.share_nearer(apart.csd, _between_people())
     lines = []
     if math.isfinite(people):
@@ -43,6 +44,7 @@ def distance(one: Side, other: Side) -> None:
             "Ten seconds of two different people of the demo collection (simulated) lie farther "
             f"apart than these two in **{farther}** cases."
         )
+    # Two times of one recording have one scale of their own, not two.
     sides = (one,) if one.explanation is other.explanation else (one, other)
     short = []
     for at in sides:
@@ -115,6 +117,7 @@ def _encode(model: Model, chosen: tuple[PromptSet, ...]) -> list[EncodedQuestion
 
 
 def _answer_row(pair: AnswerPair) -> tuple[str, ...]:
+    # In whole points, like the shares beside it: a smaller difference reads as "same".
     points = round(100 * pair.difference)
     return (
         pair.one.question,
@@ -209,6 +212,7 @@ def papers(one: Side, other: Side) -> None:
                 at.start_s,
                 at.report,
                 key=key,
+                # The track's identity: two recordings may have windows that start at the same second.
                 window=f"{at.letter}:{id(at.track)}:{at.start_s:.3f}",
                 for_all=True,
             )

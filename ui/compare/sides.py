@@ -101,6 +101,7 @@ def _choices(model: Model, current: OpenRecord) -> None:
             frame.simulated_badge("the samples are simulated")
     identity = tuple(file.file_id for file in uploads or [])
     if not identity:
+        # The person took the files away: what was wrong with them no longer matters.
         if state.Compare.uploads_seen.take():
             state.Compare.error.clear()
     elif identity != state.Compare.uploads_seen.value:
@@ -122,6 +123,7 @@ def _take(model: Model, read: Callable[[], Recording]) -> None:
         with place.container():
             bar = st.progress(0.0, text="Reading the recording")
         recording = read()
+        # Filtering a day takes seconds too, so it waits for its turn like the embedding.
         with resources.turn():
             job = services.ExplainJob(model, recording)
         while not job.has_overview:
@@ -131,6 +133,7 @@ def _take(model: Model, read: Callable[[], Recording]) -> None:
     except EchoingError as error:
         state.Compare.error.value = str(error)
         return
+    # A cancel ends the script by an exception; the bar must not stay behind.
     finally:
         place.empty()
     _keep(job.explanation())
@@ -196,6 +199,7 @@ def _window(letter: Letter, track: WindowTrack, *, least_sure: bool) -> int:
         return 0
     entry = state.Compare.window(letter)
     known = entry.value
+    # Another recording, stride or closer look has windows of its own.
     if known is None or known[0] is not track:
         if letter == "A":
             index = windows.chosen(track)

@@ -96,6 +96,7 @@ def _windows_to_print(explanation: Explanation) -> list[int]:
     """The windows that get a sheet of ECG paper."""
     track = explanation.track
     least = services.extreme_windows(track, 1, surest=False)
+    # Keys stay the same from recording to recording, so that a choice of kinds can be kept.
     candidates = {
         "chosen": windows.chosen(track),
         "surest": services.most_sure_window(track),
@@ -116,6 +117,7 @@ def _windows_to_print(explanation: Explanation) -> list[int]:
         persist_state="session",
         wrap=True,
     )
+    # The chosen window may be the surest: one sheet is enough.
     return list(dict.fromkeys(candidates[kind] for kind in picked or [] if kind in candidates))
 
 
@@ -162,6 +164,7 @@ def _track(model: Model, current: record.OpenRecord, explanation: Explanation) -
     plain = services.deidentified(
         shown, name, (*current.recording.source_names, *current.recording.lead_names)
     )
+    # Windows above the threshold are left out, so numbers are not the same in both tracks.
     here = float(explanation.track.start_s[windows.chosen(explanation.track)])
     near = windows.nearest(plain.track, here)
     with st.container(horizontal=True, gap="small"):
@@ -176,6 +179,7 @@ def _track(model: Model, current: record.OpenRecord, explanation: Explanation) -
 
 
 def _stem(name: str) -> str:
+    # Only letters, digits, - and _: it becomes the name of a file on any system.
     return "".join(c for c in name.replace(" ", "_") if c.isalnum() or c in "-_") or "recording"
 
 

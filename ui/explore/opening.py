@@ -78,6 +78,7 @@ def _choices() -> None:
         )
         st.caption(services.formats())
         _read_uploads([(file.file_id, file.name, file.getvalue) for file in uploads or []])
+        # Below the uploader, but filled last: reading the upload is what may go wrong.
         problem = st.empty()
     if uploads and state.Opened.table_waits.value:
         # What a table needs to be told is asked right below it, on narrow screens too.
@@ -244,6 +245,7 @@ def _numbers(
     counts: float | None = None
     with unit:
         words = list(UNITS)
+        # Two characters look like a micro sign; files use either.
         stated = (preview.units or "").lower().replace("μ", "µ")
         index = next(
             (i for i, w in enumerate(words) if stated in (w.lower(), UNITS[w].lower())), None
@@ -256,6 +258,7 @@ def _numbers(
                 "Numbers for 1 mV", value=None, placeholder="such as 200", key=f"counts_{key}"
             )
     with way:
+        # Columns of Parquet are named, so there is no doubt about the direction.
         if preview.kind != "Parquet":
             identity = key.rsplit("_", 1)[0]
             st.radio(
@@ -282,6 +285,7 @@ def _columns(preview: TablePreview, key: str) -> dict[int, str]:
             guess = TIME if column.is_time else column.lead or NOT_USED
             widget = f"lead_{key}_{column.index}"
             entry = state.Entry(widget, guess)
+            # Set here and not by `index`: the buttons of `_in_order` set it, too.
             if not entry.is_set:
                 entry.value = guess
             name = column.name if len(column.name) <= 16 else f"{column.name[:15]}…"

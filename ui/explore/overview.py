@@ -115,6 +115,7 @@ def take_act(track: WindowTrack, duration_s: float, act: dict[str, Any]) -> None
         number.
     """
     shown = _map_view()
+    # Told back to the browser, which sends again whatever was not acknowledged.
     shown.ack = max(int(act["n"]), shown.ack)
     state.Opened.window.value = windows.nearest(track, float(act["start"]))
     shown.view_s = _within(act["view"], duration_s, min(track.window_s, duration_s))
@@ -127,6 +128,7 @@ def _within(
     if span is None:
         return None
     begin, end = (min(max(float(s), 0.0), duration_s) for s in span)
+    # A view shorter than a window would show a part of one cell; a millionth of tolerance for floats.
     return (begin, end) if end - begin >= shortest_s - 1e-6 else None
 
 
@@ -155,6 +157,7 @@ def flagged(model: Model, explanation: Explanation) -> tuple[FlaggedInterval, ..
 
 def _legend() -> None:
     """The colour scale in one line; fixed, so two recordings can be compared."""
+    # Steps, not a smooth ramp: the map has ten colours.
     stops = ", ".join(f"{c} {10 * i}% {10 * i + 10}%" for i, c in enumerate(figures.SCALE))
     st.html(
         '<div class="legend"><span>percentile 0, sure</span>'
@@ -274,6 +277,7 @@ def jump(index: int) -> None:
     start, (begin, end) = float(track.start_s[index]), shown.view_s
     if begin <= start and start + track.window_s <= end:
         return
+    # The view keeps its length: a jump is no zoom.
     length = end - begin
     begin = min(max(start + (track.window_s - length) / 2, 0.0), duration_s - length)
     shown.view_s = (begin, begin + length)

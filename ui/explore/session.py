@@ -54,6 +54,7 @@ def section(current: record.OpenRecord, explanation: Explanation) -> None:
 
 
 def _session_bytes(session: Session, recording: Recording) -> bytes:
+    # A fresh key each time: two files of one recording cannot be matched by their hashes.
     key = secrets.token_bytes(16)
     bound = dataclasses.replace(
         session, key=key.hex(), fingerprint=services.fingerprint(recording, key)
@@ -163,10 +164,12 @@ def restore_waiting(current: record.OpenRecord, explanation: Explanation) -> Non
     if session.bound:
         state.SavedSession.note.value = "The session is back as it was saved."
     stride_s = session.stride_s
+    # From a file or a link, so it may ask for more windows than this recording allows.
     if stride_s not in record.strides(current):
         stride_s = current.stride_s
     method = session.vcg_method or current.vcg_method
     start_s = session.window_start_s
+    # A link holds no recording, and may be followed with a shorter one.
     if start_s is None or start_s > current.recording.duration_s:
         start_s = float(explanation.track.start_s[windows.chosen(explanation.track)])
     if (stride_s, method) != (current.stride_s, current.vcg_method):

@@ -121,6 +121,7 @@ def _gather(
     groups, metadata = grouped(files)
     own.failed.clear()
     own.metadata |= metadata
+    # The clock of the wall may be set while files are read.
     began, added = time.monotonic(), 0
     with st.container(horizontal=True, vertical_alignment="center", key="own_progress"):
         bar = st.progress(0.0, text="Reading", width="stretch")
@@ -134,11 +135,13 @@ def _gather(
         try:
             if len(own.items) >= MOST_ITEMS:
                 raise ConfigError(f"A collection built here has at most {MOST_ITEMS:,} items.")
+            # One recording at a time, so that others are served between two.
             with resources.turn():
                 new = own_items(model, group, windows=windows)
         except EchoingError as error:
             own.failed[group[0][0]] = str(error)
             continue
+        # A new list: a cancel between two recordings leaves a whole one behind.
         own.items = [*own.items, *new][:MOST_ITEMS]
         added += len(new)
     # What was read before a cancel is kept, and joins the collection with the next addition.

@@ -98,6 +98,7 @@ def show_map(collection: Collection, result: Search, where: ItemFilter, query_wo
         key=state.Find.colour.key,
         persist_state="session",
     )
+    # A mask over all rows, since the map draws those that do not pass, too.
     passing = np.zeros(len(index), dtype=bool)
     passing[where.rows(index.items)] = True
     marked = state.Find.marked.value
@@ -140,6 +141,7 @@ def _take(collection: Collection, identity: str) -> None:
     if not isinstance(chosen, dict) or chosen.get("identity") != identity:
         return
     row = chosen.get("row")
+    # Sent by the browser, so it may be anything.
     if isinstance(row, int) and 0 <= row < len(collection):
         state.Find.marked.value = str(collection.index.items["item_id"].iloc[row])
 
@@ -185,6 +187,7 @@ def distance_words(result: Search, hit: Hit) -> str:
 
 
 def _share(percent: float) -> str:
+    # Never "100 %" of a collection that the item itself belongs to.
     if percent > 99:
         return f"{min(percent, 99.9):.1f} %"
     return f"{percent:.0f} %"

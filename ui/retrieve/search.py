@@ -89,6 +89,7 @@ def from_words(text: str | None) -> Beginning | None:
 def from_window(current: record.OpenRecord, start_s: float | None) -> Beginning:
     """A window of the open recording."""
     track = current.explanation.track
+    # None stands for the surest window, whichever that is at the time.
     index = windows.chosen(track) if start_s is not None else services.most_sure_window(track)
     words = f"the open recording, {span_words(track, index)}"
     identity = (state.Opened.round.value, float(track.start_s[index]))
@@ -187,6 +188,7 @@ def options(collection: Collection) -> Options:
             )
             k = st.slider("How many", 1, 50, 10, key=state.Find.k.key, persist_state="session")
         st.caption("Filters act first: of what passes them, the nearest are shown.")
+    # The filter would find nothing, and the person would not see why.
     both = sorted(set(wanted) & set(without))
     if both:
         raise ConfigError(
