@@ -212,7 +212,7 @@ def papers(one: Side, other: Side) -> None:
                 at.start_s,
                 at.report,
                 key=key,
-                # The track's identity: two recordings may have windows that start at the same second.
+                # By the track: two recordings have windows that start at the same second.
                 window=f"{at.letter}:{id(at.track)}:{at.start_s:.3f}",
                 for_all=True,
             )

@@ -74,7 +74,7 @@ def closer(
     begin, end = (0.0, explanation.ecg.duration_s) if view_s is None else view_s
     if end - begin > services.CLOSE_VIEW_S or _under_way(explanation):
         return explanation
-    # A second is as close as it gets; a model without attribution would need a pass for each window.
+    # Without attribution every window would cost a pass of its own.
     if explanation.track.stride_s <= 1.0 or not model.has_attribution:
         return explanation
     current = state.Opened.record.value

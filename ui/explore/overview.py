@@ -128,7 +128,7 @@ def _within(
     if span is None:
         return None
     begin, end = (min(max(float(s), 0.0), duration_s) for s in span)
-    # A view shorter than a window would show a part of one cell; a millionth of tolerance for floats.
+    # A millionth of a second of tolerance: the browser computes in floats of its own.
     return (begin, end) if end - begin >= shortest_s - 1e-6 else None
 
 
