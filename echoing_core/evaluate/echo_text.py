@@ -12,8 +12,9 @@ from typing import Any
 from echoing_core.errors import DataSetError
 from echoing_core.metrics.results import Experiment, Table
 from echoing_core.progress import SILENT, Progress
+from echoing_core.reports.echo_text.findings import FINDINGS, Finding
 from echoing_core.reports.echo_text.lvef import WORDS, Lvef
-from echoing_core.reports.echo_text.reading import FINDINGS, EchoFindings, Finding, echo_findings
+from echoing_core.reports.echo_text.reading import EchoFindings, echo_findings
 
 LVEF_KINDS = ("lvef_number", "lvef_range", "lvef_at_least", "lvef_at_most", "lvef_words")
 MEASURES = (

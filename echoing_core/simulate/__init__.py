@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from echoing_core.simulate.ecg.long import RhythmEpisode, SimulatedLong, simulate_long
 from echoing_core.simulate.ecg.study import SimulatedStudy, SimulationConfig, redraw, simulate_study
-from echoing_core.simulate.echo.clips import VIEWS, echo_clip, simulate_echo, study_clips
+from echoing_core.simulate.echo.clips import VIEWS, echo_clip, study_clips
 from echoing_core.simulate.heart.patients import ecg_count, patient_id, record_id, split_of
 from echoing_core.simulate.heart.sampling import sample_heart_state
 from echoing_core.simulate.heart.state import HeartState
@@ -28,7 +28,6 @@ __all__ = [
     "record_id",
     "redraw",
     "sample_heart_state",
-    "simulate_echo",
     "simulate_long",
     "simulate_study",
     "split_of",

@@ -6,7 +6,6 @@ import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -157,7 +156,7 @@ def _write_echo(folder: Path, study: SimulatedStudy) -> str:
     return place
 
 
-def study_row(study: SimulatedStudy) -> dict[str, Any]:
+def study_row(study: SimulatedStudy) -> dict[str, object]:
     """Return one row of ``studies.csv``.
 
     Parameters
@@ -169,7 +168,7 @@ def study_row(study: SimulatedStudy) -> dict[str, Any]:
     dict of str to object
         Columns in their order; the truth in ``label_*``.
     """
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         "patient_id": study.patient_id,
         "study_id": study.study_id,
         "record_id": study.record_id,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from echoing_core.reports.echo_text.findings import FINDINGS, Finding
 from echoing_core.reports.echo_text.lvef import (
     AT_LEAST,
     AT_MOST,
@@ -22,8 +23,9 @@ from echoing_core.reports.echo_text.lvef import (
     NUMBER_KIND,
     RANGE,
     WORDS,
+    Lvef,
 )
-from echoing_core.reports.echo_text.reading import FINDINGS, EchoFindings, Finding, Lvef
+from echoing_core.reports.echo_text.reading import EchoFindings
 from echoing_core.reports.echo_text.sentences import GRADES, NUMBER, PRESENT, number_of
 
 T = TypeVar("T")

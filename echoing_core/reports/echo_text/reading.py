@@ -26,8 +26,6 @@ from echoing_core.reports.echo_text.lvef import (
 )
 from echoing_core.reports.echo_text.sentences import sentences, worse
 
-__all__ = ["FINDINGS", "EchoFindings", "Finding", "Lvef", "echo_findings"]
-
 # A measured ejection fraction goes before an estimate.
 _METHOD_RANK = {"3D": 0, "biplane": 1, None: 2, "visual": 2}
 
@@ -63,16 +61,6 @@ class EchoFindings:
     def lvef_pct(self) -> float | None:
         """Number, middle of a range, or limit; None where there is none, or words alone."""
         return None if self.lvef is None else self.lvef.pct
-
-    @property
-    def lvef_kind(self) -> str | None:
-        """``"number"``, ``"range"``, ``"at least"``, ``"at most"``, ``"words"``, or None."""
-        return None if self.lvef is None else self.lvef.kind
-
-    @property
-    def lvef_text(self) -> str | None:
-        """The words it stands on."""
-        return None if self.lvef is None else self.lvef.text
 
     def lvef_below(self, threshold_pct: float) -> bool | None:
         """Whether the ejection fraction is below a threshold.

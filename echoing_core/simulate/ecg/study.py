@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.records import FRANK_LEADS, LEADS, Recording
+from echoing_core.records import LEADS, Recording
 from echoing_core.simulate.ecg.heart_vector import Torso, render, sample_torso, twelve_leads
 from echoing_core.simulate.ecg.reading import find_in_ecg, find_in_echo, measure_beat, true_labels
 from echoing_core.simulate.ecg.waves import Build, sample_build
@@ -18,7 +17,6 @@ from echoing_core.simulate.heart.patients import (
     NOISE,
     REPORT,
     SIMULATED_NOTE,
-    VCG_NOISE,
     parse_record_id,
     patient_id,
     patient_state,
@@ -117,22 +115,6 @@ class SimulatedStudy:
     labels: dict[str, float | bool | str]
     onset_s: npt.NDArray[np.float64]
     simulated: bool = field(default=True)
-
-    @functools.cached_property
-    def recording_xyz(self) -> Recording:
-        """The same heart in X, Y, Z with a noise floor of its own; record id with ``-xyz``."""
-        rng = stream(VCG_NOISE, *parse_record_id(self.record_id))
-        fs_hz = self.recording_12.fs_hz
-        noise = noise_floor(3, self.clean_xyz.shape[1], fs_hz, rng)
-        return Recording(
-            signal_mv=self.clean_xyz + noise,
-            fs_hz=fs_hz,
-            lead_names=FRANK_LEADS,
-            record_id=f"{self.record_id}-xyz",
-            source_names=FRANK_LEADS,
-            notes=(SIMULATED_NOTE,),
-            simulated=True,
-        )
 
 
 def patient_body(seed: int, patient: int, torso_spread: float = 1.0) -> tuple[Build, Torso]:

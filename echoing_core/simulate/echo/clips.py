@@ -15,16 +15,14 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from echoing_core.errors import ConfigError
-from echoing_core.records import EchoClip, EchoStudy
+from echoing_core.records import EchoClip
 from echoing_core.simulate.echo.anatomy import Pump, pump
 from echoing_core.simulate.echo.views import Canvas, Scene, draw_a4c, draw_plax, draw_psax
 from echoing_core.simulate.heart.patients import (
     ECHO,
-    SIMULATED_NOTE,
     patient_state,
     record_id,
     stream,
-    study_id,
 )
 from echoing_core.simulate.heart.rhythm import CONDUCTED, beat_train
 from echoing_core.simulate.heart.state import HeartState
@@ -38,9 +36,6 @@ VIEWS = ("a4c", "plax", "psax")
 
 DEPTH_MM = 168.0
 """Width and height of a picture, whatever its number of pixels."""
-
-PIXEL_MM = DEPTH_MM / 112
-"""Pixel spacing of the usual picture of 112 x 112 pixels: 1.5 mm."""
 
 # The probe lies this far below the upper edge of the picture.
 _PROBE_MM = 3.0
@@ -177,23 +172,6 @@ def study_clips(
             )
         clips.append(echo_clip(state, view, rngs[view], clip_id=f"{name}-{view}", **settings))
     return tuple(clips)
-
-
-def simulate_echo(seed: int, patient: int, ecg: int = 0, **settings: Any) -> EchoStudy:
-    """Return `study_clips` as a study, named as the ECG's study.
-
-    Parameters
-    ----------
-    seed, patient, ecg : int
-        As in `simulate_study`.
-    **settings
-        Of `study_clips`.
-    """
-    return EchoStudy(
-        study_id=study_id(seed, patient, ecg),
-        clips=study_clips(seed, patient, ecg, **settings),
-        notes=(SIMULATED_NOTE,),
-    )
 
 
 def _motion(state: HeartState, n_frames: int, fps: float, rng: np.random.Generator) -> Pump:

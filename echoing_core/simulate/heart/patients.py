@@ -19,8 +19,8 @@ from echoing_core.simulate.heart.state import HeartState
 SIMULATED_NOTE = "Simulated by EchoingECG; no person stands behind it."
 
 # Purposes start at one: SeedSequence pads its words with zeros. Numbers are never used anew, or
-# every cohort that was drawn before would change.
-HEART, BUILD, DRIFT, BEATS, NOISE, REPORT, VCG_NOISE, LONG, ECHO = range(1, 10)
+# every cohort that was drawn before would change: the seventh is not in use any more.
+HEART, BUILD, DRIFT, BEATS, NOISE, REPORT, _, LONG, ECHO = range(1, 10)
 
 _RECORD_ID = re.compile(r"sim-(\d+)-(\d{6,})-(\d+)")
 

@@ -16,7 +16,8 @@ from echoing_core.evaluate.echo_text import (
     readings_of,
     score_echo_text,
 )
-from echoing_core.reports.echo_text.reading import FINDINGS, echo_findings
+from echoing_core.reports.echo_text.findings import FINDINGS
+from echoing_core.reports.echo_text.reading import echo_findings
 from echoing_core.reports.echo_text.sentences import number_of, sentences
 from echoing_core.simulate.heart.sampling import sample_heart_state
 from echoing_core.simulate.reports import echo_report, echo_sentences
@@ -48,7 +49,7 @@ def test_what_was_found_names_its_place_in_the_text() -> None:
     found = echo_findings(text)
     assert found.lvef is not None
     assert text[found.lvef.start : found.lvef.end] == found.lvef.text == "LVEF is 55–60 %"
-    assert (found.lvef_pct, found.lvef_kind) == (57.5, "range")
+    assert (found.lvef_pct, found.lvef.kind) == (57.5, "range")
     assert (found.lvef.low_pct, found.lvef.high_pct) == (55.0, 60.0)
     assert found.lvef_past is not None
     assert found.lvef_past.pct == 30.0

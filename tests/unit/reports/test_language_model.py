@@ -50,8 +50,8 @@ def test_answer_becomes_the_type_that_the_rules_give() -> None:
     assert not reading.refused
     assert not reading.cut
     found = reading.findings
-    assert (found.lvef_pct, found.lvef_kind) == (32.5, "range")
     assert found.lvef is not None
+    assert (found.lvef_pct, found.lvef.kind) == (32.5, "range")
     assert REPORT[found.lvef.start : found.lvef.end] == "estimated at 30-\n35 %"
     assert found.lvef_past is not None
     assert (found.lvef_past.pct, found.lvef_past.past) == (55.0, True)
