@@ -143,7 +143,12 @@ from echoing_core.services.windows import (
     window_reasons,
 )
 from echoing_core.signals.heart_beats import HeartBeats, heart_beats
-from echoing_core.uncertainty.intervals import UNSURE_PERCENTILE, SpanSummary, summarise_span
+from echoing_core.uncertainty.intervals import (
+    UNSURE_PERCENTILE,
+    SpanSummary,
+    summarise_span,
+    visible_windows,
+)
 from echoing_core.uncertainty.reasons import WindowReasons
 from echoing_core.zeroshot.prompts import PromptSet, parse_prompt_sets, prompt_sets_text
 
