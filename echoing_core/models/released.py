@@ -348,7 +348,8 @@ class BertTextEncoder(nn.Module):
                 f"The BERT of {source!r} has {pretrained.config.num_hidden_layers} layers of width "
                 f"{pretrained.config.hidden_size} and {pretrained.config.vocab_size} tokens; "
                 f"needed are {self.config.n_layers} of {self.config.hidden} and "
-                f"{self.config.vocab_size}. Name another, or change the settings of the text encoder."
+                f"{self.config.vocab_size}. "
+                "Name another, or change the settings of the text encoder."
             ) from error
 
 
