@@ -5,7 +5,7 @@
 Uses what the app uses, without a browser: bytes are read, the first round is made, the map's data
 are built, then the second round. Prints seconds on the clock and seconds of processor time (other
 work on the machine changes only the first), the highest memory of the process, and its memory
-after as many uploads by one session as asked for. Simulated recordings; nothing is kept on disk.
+after as many uploads by one session as args for. Simulated recordings; nothing is kept on disk.
 """
 
 from __future__ import annotations
@@ -74,27 +74,27 @@ def opened(model: services.Model, files: list[tuple[str, bytes]]) -> services.Ex
 
     recording = services.read_recording(files)
     say("read")
-    looking = services.ExplainJob(model, recording)
+    job = services.ExplainJob(model, recording)
     say("filtered")
     longest = 0.0
-    while not looking.has_overview:
+    while not job.has_overview:
         begun = time.perf_counter()
-        looking.step()
+        job.step()
         longest = max(longest, time.perf_counter() - begun)
-    explanation = looking.explanation()
-    told = services.flagged_intervals(model, explanation)
+    explanation = job.explanation()
+    flagged = services.flagged_intervals(model, explanation)
     data = figures.map_data(explanation.ecg, explanation.track, model.reference)
     numbers = sum(len(v) for v in data.values() if isinstance(v, str))
     say("picture")
-    if not looking.finished:
-        while not looking.finished:
-            looking.step()
-        explanation = looking.explanation()
-        services.flagged_intervals(model, explanation, known=told)
+    if not job.finished:
+        while not job.finished:
+            job.step()
+        explanation = job.explanation()
+        services.flagged_intervals(model, explanation, known=flagged)
         say("all windows")
     sys.stdout.write(
-        f"  {len(explanation.track)} windows, longest step {longest:.2f} s, {len(told)} stretches "
-        f"at the first look, map {numbers / 1e3:.0f} kB\n"
+        f"  {len(explanation.track)} windows, longest step {longest:.2f} s, "
+        f"{len(flagged)} stretches at the first look, map {numbers / 1e3:.0f} kB\n"
     )
     return explanation
 
@@ -102,7 +102,7 @@ def opened(model: services.Model, files: list[tuple[str, bytes]]) -> services.Ex
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--uploads", type=int, default=50)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     model = services.load_model()
     services.explain(model, services.read_recording(recorded(30.0)))
     sys.stdout.write(f"model loaded: {memory_mb():.0f} MB\n")
@@ -117,16 +117,16 @@ def main() -> None:
         gc.collect()
     files = recorded(1196.0)
     held, after = None, []
-    for _ in range(asked.uploads):
-        looking = services.ExplainJob(model, services.read_recording(files))
-        while not looking.finished:
-            looking.step()
-        held = looking.explanation()
+    for _ in range(args.uploads):
+        job = services.ExplainJob(model, services.read_recording(files))
+        while not job.finished:
+            job.step()
+        held = job.explanation()
         figures.map_data(held.ecg, held.track, model.reference)
         after.append(memory_mb())
     steps = np.linspace(0, len(after) - 1, 6).round().astype(int)
-    told = ", ".join(f"{after[i]:.0f} after {i + 1}" for i in dict.fromkeys(steps.tolist()))
-    sys.stdout.write(f"{asked.uploads} uploads of 20 minutes, one held: {told} (MB)\n")
+    course = ", ".join(f"{after[i]:.0f} after {i + 1}" for i in dict.fromkeys(steps.tolist()))
+    sys.stdout.write(f"{args.uploads} uploads of 20 minutes, one held: {course} (MB)\n")
 
 
 if __name__ == "__main__":

@@ -107,19 +107,19 @@ def main() -> None:
     )
     usual = np.quantile(before.uncertainty, 0.9)
 
-    def tell(name: str, changed: np.ndarray, known: np.ndarray) -> None:
-        seen = encode_batch(
+    def print_row(name: str, changed: np.ndarray, known: np.ndarray) -> None:
+        after = encode_batch(
             checkpoint.encoder.ecg, checkpoint.scaler, changed.astype(np.float32), known
         )
-        moved = ((seen.mu - before.mu) ** 2).sum(axis=1)
+        moved = ((after.mu - before.mu) ** 2).sum(axis=1)
         far = moved > MOVED
         label = np.repeat([0, 1], len(moved))
-        told = auroc(label, np.concatenate([before.uncertainty, seen.uncertainty]))
-        turned = np.mean((seen.mu @ directions > 0) != (before.mu @ directions > 0))
-        sure = f"{(seen.uncertainty[far] < usual).mean():.2f}" if far.any() else ""
+        area = auroc(label, np.concatenate([before.uncertainty, after.uncertainty]))
+        turned = np.mean((after.mu @ directions > 0) != (before.mu @ directions > 0))
+        sure = f"{(after.uncertainty[far] < usual).mean():.2f}" if far.any() else ""
         print(
-            f"| {name} | {moved.mean():.3f} | {moved.mean() / seen.uncertainty.mean():.2f} "
-            f"| {told:.2f} | {turned:.3f} | {far.mean():.2f} | {sure} |"
+            f"| {name} | {moved.mean():.3f} | {moved.mean() / after.uncertainty.mean():.2f} "
+            f"| {area:.2f} | {turned:.3f} | {far.mean():.2f} | {sure} |"
         )
 
     print(f"{len(studies)} ECGs\n")
@@ -130,12 +130,12 @@ def main() -> None:
         for severity, span_s in ((0.3, (0.0, 10.0)), (0.8, (0.0, 10.0)), (0.8, (3.0, 6.0))):
             faulty = [with_fault(ecg, kind, severity, span_s, rng) for ecg in signal_mv]
             where = "whole" if span_s == (0.0, 10.0) else "3-6 s"
-            tell(f"{kind}, severity {severity:g}, {where}", np.stack(faulty), valid)
+            print_row(f"{kind}, severity {severity:g}, {where}", np.stack(faulty), valid)
     for keep in (("I",), ("II", "V1"), LEADS[:6], LEADS[6:]):
         known = valid & np.isin(LEADS, keep)[:, None]
-        tell("only " + ", ".join(keep), signal_mv * known, known)
+        print_row("only " + ", ".join(keep), signal_mv * known, known)
     for name, change in UNTRAINED.items():
-        tell(name, change(signal_mv), valid)
+        print_row(name, change(signal_mv), valid)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     python benchmarks/misplaced_electrodes.py PTBXL [--folds 9]
 
 Real ECGs of PTB-XL with electrodes put in each other's places by the lead equations
-(`simulate.misplacement.misplace`): share of ECGs with each suspicion of `uncertainty.artefacts`.
-The first row is as recorded: a swap that truly happened there counts as suspected without reason.
+(`simulate.noise.electrodes.misplace`): share of ECGs with each suspicion of
+`uncertainty.artefacts`. The first row is as recorded: a swap that truly happened there counts as
+suspected without reason.
 """
 
 from __future__ import annotations
@@ -34,12 +35,14 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for kind in (None, *MISPLACEMENTS):
         rng = np.random.default_rng(SEED)
-        found = []
+        suspicions = []
         for signal_mv, valid in zip(studies.signal_mv, studies.valid, strict=True):
-            seen = signal_mv if kind is None else misplace(signal_mv, valid, rng, kind)
-            told = suspected_misplacements(seen, valid, MEASURED)
-            found.append([each in told for each in (ARMS, GROUND, CHEST)] + [bool(told)])
-        shares = " | ".join(f"{share:.3f}" for share in np.mean(found, axis=0))
+            leads_mv = signal_mv if kind is None else misplace(signal_mv, valid, rng, kind)
+            suspected = suspected_misplacements(leads_mv, valid, MEASURED)
+            suspicions.append(
+                [each in suspected for each in (ARMS, GROUND, CHEST)] + [bool(suspected)]
+            )
+        shares = " | ".join(f"{share:.3f}" for share in np.mean(suspicions, axis=0))
         print(f"| {kind or 'as recorded'} | {shares} |")
 
 

@@ -69,22 +69,22 @@ def main() -> None:
         judge = trained_judge(embedded(checkpoint, lesson).mu, lesson, directions)
         as_recorded = embedded(checkpoint, held_out.studies)
         mixed = mixed_quality(held_out).studies
-        seen = embedded(checkpoint, mixed)
+        after = embedded(checkpoint, mixed)
         before = np.repeat(as_recorded.mu, N_DRAWS[held_out.name], axis=0)
         scores = {
-            "sigma^2": seen.uncertainty,
-            "moved": ((seen.mu - before) ** 2).sum(axis=1),
-            "trained": judge.predict(seen.mu),
+            "sigma^2": after.uncertainty,
+            "moved": ((after.mu - before) ** 2).sum(axis=1),
+            "trained": judge.predict(after.mu),
         }
         for label, direction in directions.items():
-            margin, truth = seen.mu @ direction, truth_of(mixed, label)
+            margin, truth = after.mu @ direction, truth_of(mixed, label)
             wrong, weights = (margin > 0) != truth, balanced_weights(truth)
             turned = np.mean((margin > 0) != (before @ direction > 0))
             areas = [aurc(score, wrong, weights) for score in (-np.abs(margin), *scores.values())]
-            told = [turned, np.average(wrong, weights=weights), *areas]
+            figures = [turned, np.average(wrong, weights=weights), *areas]
             print(
                 f"| {held_out.name} | {questions[label].question} | "
-                + " | ".join(f"{value:.3f}" for value in told)
+                + " | ".join(f"{value:.3f}" for value in figures)
                 + " |"
             )
 
