@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
 from echoing_core.services.models import Model, load_model, prompt_sets
 
@@ -37,6 +39,7 @@ def train_preset(
     Parameters
     ----------
     config : RunConfig
+        `training.settings.load_preset`.
     data : path
         A prepared set (``echoing prepare``).
     run : path, optional
@@ -127,7 +130,7 @@ def evaluate_ablation(
     Parameters
     ----------
     out : path
-        Folder of the runs' scores; a study that was cut off goes on there.
+        Folder of the runs' scores; an experiment that was cut off goes on there.
     data, echo : path, optional
         A prepared set and the teacher's embeddings of its echocardiograms. Without them a cohort
         is simulated and embedded by ``teacher``.
@@ -138,6 +141,12 @@ def evaluate_ablation(
         test patients.
     echo_in_report : float
         Share of the simulated reports that tell the echocardiogram, too.
+    cohort_seed, n_seeds : int
+        Of the simulated cohort; trainings of each row, with seeds 1, 2...
+    steps : int, optional
+        Of each training; the ablation's own number without.
+    n_resamples : int
+        Of the bootstrap.
     methods : sequence of str, optional
         Keys of `evaluate.protocols.ablation.KNOWN`; the four rows of Table 5 without.
 
@@ -146,14 +155,11 @@ def evaluate_ablation(
     ConfigError
         Only one of ``data`` and ``echo`` is given, or a method is unknown.
     """
-    from dataclasses import replace
-
     from echoing_core.datasets.prepared import load_prepared, save_prepared
     from echoing_core.echo.simulated import simulated_echo_embeddings
     from echoing_core.echo.stand_in import train_teacher
     from echoing_core.echo.store import load_echo_embeddings, save_echo_embeddings
     from echoing_core.echo.teacher import load_teacher
-    from echoing_core.errors import ConfigError
     from echoing_core.evaluate.protocols.ablation import (
         KNOWN,
         METHODS,
@@ -181,9 +187,11 @@ def evaluate_ablation(
         teacher_folder = folder / "teacher"
         if not teacher_folder.is_dir():
             train_teacher(teacher_folder, progress=progress)
+    # Its prompts are asked of the models, too, where the spaces have as many dimensions.
     loaded = None if teacher_folder is None else load_teacher(str(teacher_folder))
     if data is None or echo is None:
         data, echo = folder / "data", folder / "echo"
+        # Each folder appears whole or not at all, so what is there is done.
         if not data.is_dir():
             cohort = cohort_of(
                 n_patients, n_test_patients, cohort_seed, echo_in_report, progress=progress
@@ -205,7 +213,7 @@ def evaluate_ablation(
     if steps is not None:
         config = replace(config, steps=steps)
     studies_set = load_prepared(Path(data))
-    found = run_ablation(
+    scores = run_ablation(
         folder / "runs",
         studies_set,
         embeddings,
@@ -215,4 +223,4 @@ def evaluate_ablation(
         methods=chosen,
         progress=progress,
     )
-    return measure_ablation(found, studies_set, config, n_resamples=n_resamples)
+    return measure_ablation(scores, studies_set, config, n_resamples=n_resamples)
