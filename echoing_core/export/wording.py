@@ -13,7 +13,19 @@ CALIBRATION_NOTE = (
 
 
 def percentile_words(percentile: float) -> str:
-    """What an uncertainty percentile (0..100) means to somebody who does not know sigma."""
+    """What a percentile means to somebody who does not know the word sigma.
+
+    Parameters
+    ----------
+    percentile : float
+        Of sigma^2 in the reference cohort, 0 to 100.
+
+    Returns
+    -------
+    str
+        Without a capital and a full stop.
+    """
+    # Borders by what a reader does with the answer: trust it, weigh it, or look at the ECG.
     if percentile < 25:
         return "the model is surer here than usual"
     if percentile < 75:
@@ -24,22 +36,56 @@ def percentile_words(percentile: float) -> str:
 
 
 def percent_words(share: float) -> str:
-    """A probability (0..1); never 0 % or 100 %, which no model may claim."""
+    """A probability; never 0 % or 100 %, which no model may claim.
+
+    Parameters
+    ----------
+    share : float
+        0 to 1.
+
+    Returns
+    -------
+    str
+    """
     if share < 0.01:
         return "< 1 %"
+    # Whole percents: the width of the interval leaves no meaning to a decimal.
     return "> 99 %" if share > 0.99 else f"{100 * share:.0f} %"
 
 
 def interval_words(low: float, high: float) -> str:
-    """An interval of probabilities, with a decimal where its ends would look the same."""
+    """An interval of probabilities, with a decimal where its ends would look the same.
+
+    Parameters
+    ----------
+    low, high : float
+        0 to 1.
+
+    Returns
+    -------
+    str
+    """
     if high < 0.01 or low > 0.99:
         return percent_words(low)
+    # Under two percent apart both ends would round to one number or to neighbours.
     digits = 0 if high - low >= 0.02 else 1
     return f"{100 * low:.{digits}f}–{100 * high:.{digits}f} %"
 
 
 def span_words(track: WindowTrack, index: int) -> str:
-    """``"07:31 to 07:41"``, with tenths where the stride is that short."""
+    """From when to when a window lasts.
+
+    Parameters
+    ----------
+    track : WindowTrack
+    index : int
+        Row of the track.
+
+    Returns
+    -------
+    str
+        ``"07:31 to 07:41"``, with tenths where the stride is under a second.
+    """
     start, tenths = float(track.start_s[index]), track.stride_s < 1
     begin, end = (clock(s, tenths=tenths) for s in (start, start + track.window_s))
     return f"{begin} to {end}"

@@ -218,13 +218,16 @@ def _study_paths(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
 
     if not folder.is_dir():
         raise DataSetError(f"{folder} is not a folder. Give the one that holds the echo studies.")
+    # Of MIMIC-IV-ECHO its own list says which folder is which study.
     if find_table(folder, "echo-study-list") is not None:
         return {study.study_id: study.folder for study in echo_studies(folder)}, {}
     if is_echonet(folder):
         # All its videos lie in one folder and are not one study.
         listed = read_echonet(folder)
         return {video.study_id: video.path for video in listed.videos}, _reasons(listed)
+    # Sorted, so that a store has the same order on every file system.
     clips = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+    # A clip that lies alone is a study by itself, since nothing says what it belongs to.
     places = list(dict.fromkeys(p if p.parent == folder else p.parent for p in clips))
     if not places:
         raise DataSetError(
@@ -257,6 +260,7 @@ def _only_paired(paths: dict[str, Path], prepared: Path) -> dict[str, Path]:
             f"{prepared.name} pairs no ECG with an echocardiogram. Prepare it with the folder of "
             "its echocardiograms."
         )
+    # As text: MIMIC's ids are numbers, those of other archives are not.
     wanted = set(table["echo_study_id"].astype(str))
     chosen = {name: path for name, path in paths.items() if name in wanted}
     if not chosen:
@@ -280,5 +284,6 @@ def _source(path: Path, name: str, size: tuple[int, int], choice: FrameChoice) -
         max_frames=choice.stride * choice.max_frames,
     )
     files = sorted(path.iterdir()) if path.is_dir() else [path]
+    # Sizes and dates: hashing hundreds of gigabytes would take longer than embedding.
     marks = [f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files]
     return EchoSource(name, read, hashlib.sha256("\n".join(marks).encode()).hexdigest())

@@ -26,12 +26,19 @@ if TYPE_CHECKING:
     from echoing_core.export.document.ecg_paper import Layout
     from echoing_core.records import Recording
 
+# Reasons take a pass through the model each; a table of a day needs those at its ends.
 _N_LISTED = 4
 _PACKAGES = ("echoing-core", "torch", "numpy", "scipy", "faiss-cpu")
 
 
 def versions() -> dict[str, str]:
-    """Versions of this program and of what it computes with."""
+    """Versions of this program and of what it computes with.
+
+    Returns
+    -------
+    dict of str to str
+        By the names that PyPI has; what is not installed is left out.
+    """
     numbers = {"Python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -60,12 +67,19 @@ def make_document(
 
     Parameters
     ----------
+    model : Model
+    explanation : Explanation
+        By this model.
     windows : sequence of int
         Those that get a sheet of ECG paper, in this order.
     name : str
         What to call the recording; the file's own name is never used.
     recording : Recording, optional
         As it was read: gives the file format, and the channel names that notes may quote.
+    layout : {"12x1", "3x4"}
+        Of the ECG paper.
+    answers : sequence of AnswerSection
+    searches : sequence of SearchSection
     real_texts : bool
         Print the report texts of real people among the hits, which may hold names.
     settings : mapping, optional
@@ -73,14 +87,21 @@ def make_document(
     made_on : str, optional
         Date of making; today's, UTC, by default.
 
+    Returns
+    -------
+    Document
+        To be written by `document_html`, `document_pdf` or `document_png`.
+
     Raises
     ------
     ConfigError
         The name is too long, or too many windows were chosen.
     """
+    # First of all: a name that is too long must not cost a pass through the model.
     called = clean_name(name)
     names = (*recording.source_names, *recording.lead_names) if recording is not None else ()
     plain = deidentified(explanation, called, names)
+    # The surest window may be the chosen one, too.
     numbers = list(dict.fromkeys(windows))
     reasons = window_reasons(model, plain, numbers)
     return Document(
@@ -101,7 +122,22 @@ def make_document(
 def track_json(
     model: Model, explanation: Explanation, windows: Sequence[int] = (), made_on: str | None = None
 ) -> str:
-    """The track as JSON; ``windows``, and the surest and least sure ones, with their reasons."""
+    """The track as JSON, with the reasons of some windows.
+
+    Parameters
+    ----------
+    model : Model
+    explanation : Explanation
+        By this model.
+    windows : sequence of int
+        Those that have their reasons, beside the surest and the least sure ones.
+    made_on : str, optional
+        Date of making; today's, UTC, by default.
+
+    Returns
+    -------
+    str
+    """
     listed = set(windows)
     for surest in (True, False):
         listed.update(extreme_windows(explanation.track, _N_LISTED, surest=surest))
@@ -115,6 +151,7 @@ def _today() -> str:
 
 
 def _learnt_from(model: Model) -> str:
+    # Of imported weights only their own card can say what they learnt from.
     if model.imported:
         return ""
     if model.simulated_training:

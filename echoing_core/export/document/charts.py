@@ -27,7 +27,9 @@ Floats = npt.NDArray[np.float64]
 WIDTH_MM = 267.0
 _LEFT, _RIGHT = 17.0, 4.0
 _TRACE_MM, _STRIP_MM, _LEAD_MM = 22.0, 14.0, 2.3
+# Some four to the millimetre, which is what a printer resolves of a thin line.
 _N_BINS = 900
+# Cells under half a millimetre wide would run into each other.
 _N_COLUMNS = 480
 
 
@@ -43,8 +45,18 @@ def overview_drawing(
 
     Parameters
     ----------
+    ecg : StandardEcg
+    track : WindowTrack
+        Of ``ecg``.
+    reference : Reference
+        Turns each lead's term of sigma^2 into a percentile.
     marks : sequence of (letter, window number)
         The windows whose sheets follow.
+
+    Returns
+    -------
+    Drawing
+        As wide as `WIDTH_MM`.
     """
     lead = first_shown_lead(ecg)
     span = WIDTH_MM - _LEFT - _RIGHT
@@ -62,6 +74,7 @@ def overview_drawing(
         bottom += 3.0 + _LEAD_MM * len(LEADS)
     for letter, index in marks:
         start = float(track.start_s[index])
+        # In a day ten seconds are 0.03 mm wide, which nobody would find.
         x, width = _LEFT + start * scale, max(track.window_s * scale, 0.6)
         items.append(Box(x, 5.0, width, bottom - 5.0, None, INK, 0.35))
         items.append(Words(x + width / 2, 3.8, letter, 3.4, INK, "middle", bold=True))
@@ -92,12 +105,14 @@ def _lead_trace(
     middle = top + _TRACE_MM / 2
     y = middle - np.clip(shown, -reach, reach) / reach * _TRACE_MM / 2
     points = np.stack([_LEFT + time_s * scale, y], axis=1)
+    # Which window colours each point of the trace.
     window = np.searchsorted(edges[1:-1], time_s, side="right")
     colours = np.array([colour_of(p) for p in level])[window]
     items: list[Item] = [
         Words(_LEFT - 2, middle, lead, 3.2, INK, "end", bold=True),
         Words(_LEFT - 2, middle + 3.4, f"±{reach:.1f} mV", 2.1, MUTED, "end"),
     ]
+    # One line a colour: a line a stretch would be thousands of objects in a day.
     for colour in dict.fromkeys([GAP, *SCALE]):
         member = colours == colour
         if member.any():
@@ -133,9 +148,11 @@ def _strip(level: Floats, edges: Floats, scale: float, top: float) -> list[Item]
     borders = np.append(edges[first], edges[-1])
     items = _cells(worst, borders, scale, top, _STRIP_MM)
     centre = (borders[1:] + borders[:-1]) / 2
+    # Level to both ends, where there is no further window to lead to.
     x = _LEFT + np.concatenate([borders[:1], centre, borders[-1:]]) * scale
     value = np.concatenate([worst[:1], worst, worst[-1:]])
     points = np.stack([x, top + _STRIP_MM * (1 - value / 100)], axis=1)
+    # White under the line, so that it shows on dark and on bright cells.
     items += [Line(points, "#ffffff", 0.9), Line(points, INK, 0.35)]
     for tick in (0, 50, 100):
         y = top + _STRIP_MM * (1 - tick / 100)
@@ -147,6 +164,7 @@ def _lead_rows(
     track: WindowTrack, reference: Reference, edges: Floats, scale: float, top: float
 ) -> list[Item]:
     first = _columns(edges)
+    # fmax: a column that is partly without signal shows what there is of it.
     levels = np.fmax.reduceat(lead_percentile(track, reference), first, axis=0)
     borders = np.append(edges[first], edges[-1])
     items: list[Item] = []
@@ -159,6 +177,7 @@ def _lead_rows(
 
 def _ticks(duration_s: float) -> list[tuple[float, str]]:
     steps = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 43_200, 86_400)
+    # Up to a dozen marks, so that their words do not touch.
     step = next((s for s in steps if duration_s / s <= 12), steps[-1])
     return [(float(s), clock(float(s))) for s in range(0, int(duration_s) + 1, step)]
 
@@ -176,7 +195,17 @@ def _legend(top: float) -> list[Item]:
 
 
 def answers_drawing(answers: Sequence[Answer]) -> Drawing:
-    """Each answer as a dot with its 90 % interval, on one scale from no to yes."""
+    """Each answer as a dot with its 90 % interval, on one scale from no to yes.
+
+    Parameters
+    ----------
+    answers : sequence of Answer
+
+    Returns
+    -------
+    Drawing
+        7 mm a question.
+    """
     row_mm, left, right = 7.0, 66.0, 12.0
     scale = (WIDTH_MM - left - right) / 100
     bottom = 4.0 + row_mm * len(answers)
@@ -191,10 +220,13 @@ def answers_drawing(answers: Sequence[Answer]) -> Drawing:
         y = 4.0 + row_mm * (row + 0.5)
         sure = answer.verdict != "not sure enough"
         colour = "#0b4f9e" if sure else MUTED
+        # Sorted: an interval that was turned round would give a box of negative width.
         low, high = (left + 100 * v * scale for v in sorted(answer.interval))
         items.append(Line(np.array([(low, y), (high, y)]), colour, 0.9))
+        # Shape as well as colour, for paper in black and white.
         hollow = answer.verdict != "yes"
         items.append(Dot(left + 100 * answer.probability * scale, y, 1.5, colour, hollow))
+        # What fits left of the scale; the table holds the whole question.
         name = answer.question if len(answer.question) <= 36 else answer.question[:35] + "…"
         items.append(Words(left - 4, y + 1.0, name, 3.0, INK, "end"))
     return Drawing(

@@ -32,6 +32,7 @@ from echoing_core.records import Answer, Hit
 from echoing_core.uncertainty.reasons import WindowReasons
 from echoing_core.uncertainty.reference import Reference
 
+# Bounds of what a person reads on paper; exports of tables have no such bounds.
 _MAX_SHEETS, _MAX_ANSWERS, _MAX_HITS = 8, 60, 50
 _LETTERS = "ABCDEFGH"
 
@@ -126,6 +127,7 @@ class Document:
     learnt_from: str = ""
 
     def __post_init__(self) -> None:
+        # The layout comes from a session file or a link, too, so it may be any text.
         if self.layout not in LAYOUTS:
             raise ConfigError(f"There is no layout {self.layout!r}. Choose 12x1 or 3x4.")
         if len(self.sheets) > _MAX_SHEETS:
@@ -136,6 +138,7 @@ class Document:
 
     @property
     def title(self) -> str:
+        """What stands first, and in the foot of every sheet."""
         return f"ECG report: {self.explanation.recording_id}"
 
     @property
@@ -145,7 +148,13 @@ class Document:
         return " ".join([DISCLAIMER, *marks])
 
     def blocks(self) -> list[Block]:
-        """The document in reading order."""
+        """The document in reading order.
+
+        Returns
+        -------
+        list of Block
+            What both the HTML and the sheets are set from.
+        """
         return [
             Heading(self.title, 1),
             Text(self.stamp, "caution"),
@@ -161,10 +170,12 @@ class Document:
         ecg, settings = self.explanation.ecg, self.explanation.settings
         rows = [
             ("Recording", self.explanation.recording_id),
+            # Tenths matter of ten seconds, not of a day.
             ("Length", clock(ecg.duration_s, tenths=ecg.duration_s < 60)),
             ("Sampling rate", f"{settings['source_fs_hz']:g} Hz, seen by the model at 100 Hz"),
         ]
         if self.file_format:
+            # Of a recording that was simulated in memory there is no format.
             rows.insert(1, ("Read from", self.file_format))
         for origin, words in (
             ("measured", "Leads measured"),
@@ -177,18 +188,22 @@ class Document:
                 rows.append((words, ", ".join(leads) + how))
         if ecg.simulated:
             rows.append(("Simulated", "yes: no person was measured"))
-        kept = np.array([o != "missing" for o in ecg.lead_origin])
-        if kept.any():
-            lost = 100 * (1 - float(ecg.valid[kept].mean()))
+        recorded = np.array([o != "missing" for o in ecg.lead_origin])
+        if recorded.any():
+            # Of leads that exist: a missing lead is listed by name and is no gap.
+            lost = 100 * (1 - float(ecg.valid[recorded].mean()))
+            # A gap of a few samples must not be rounded to none.
             words = "none" if lost == 0 else f"{max(lost, 0.1):.1f} % of the recorded leads"
             rows.append(("Gaps", words))
         blocks: list[Block] = [Heading("The recording"), Facts(tuple(rows))]
         blocks += [Text(c, "caution") for c in self.explanation.cautions]
+        # Once each: readers note the same thing for every segment.
         blocks += [Text(n, "note") for n in dict.fromkeys(ecg.notes)]
         return blocks
 
     def _overview(self) -> list[Block]:
         track = self.explanation.track
+        # Letters join the frames in the overview to the sheets that follow.
         marks = [(letter, s.index) for letter, s in zip(_LETTERS, self.sheets, strict=False)]
         words = (
             "Each 10-second window is compared with the reference ECGs of this model: percentile "
@@ -209,6 +224,7 @@ class Document:
         blocks: list[Block] = []
         for letter, sheet in zip(_LETTERS, self.sheets, strict=False):
             percentile = float(track.percentile[sheet.index])
+            # Without signal there is no uncertainty, and no paper worth a sheet.
             recorded = bool(track.valid_fraction[sheet.index].max() > 0)
             blocks += [NewPage(), Heading(f"Window {letter}: {span_words(track, sheet.index)}")]
             if not recorded:
@@ -220,6 +236,7 @@ class Document:
                     f"Sum of sigma² {track.uncertainty[sheet.index]:.4g}. {sheet.reasons.sentence}"
                 )
             )
+            # 1 is the 99th percentile of the training windows, see `models` on novelty.
             if track.novelty is not None and track.novelty[sheet.index] > 1:
                 blocks.append(
                     Text(
@@ -229,6 +246,7 @@ class Document:
                         "caution",
                     )
                 )
+            # Shading says which lead; a model that does not tell leads apart has none.
             cells = sheet.reasons.cell_percentile if sheet.reasons.leads else None
             start_s = float(track.start_s[sheet.index])
             caption = "25 mm/s, 10 mm/mV at full size; small box 0.04 s and 0.1 mV; 0.5 to 40 Hz."
@@ -246,6 +264,7 @@ class Document:
         for section in self.answers:
             answers = section.answers[:_MAX_ANSWERS]
             blocks += [NewPage(), Heading(f"Questions about {section.about}")]
+            # Beside every answer, since a page may be read by itself.
             if self.learnt_from:
                 blocks.append(Text(self.learnt_from, "caution"))
             blocks.append(Picture(answers_drawing(answers)))
@@ -261,6 +280,7 @@ class Document:
                 )
             )  # fmt: skip
             blocks += [Text(n, "note") for n in dict.fromkeys([CALIBRATION_NOTE, *section.notes])]
+            # A word that the text encoder never met makes an answer look surer than it is.
             unknown = [
                 f"{a.question}: the model does not know these words: {', '.join(a.unknown_words)}."
                 for a in answers
@@ -290,6 +310,7 @@ class Document:
             if not hits:
                 blocks.append(Text("No item passed the filters."))
                 continue
+            # Both orders give distances, of different scales.
             kind = "CSD" if hits[0].order == "csd" else "1 − cosine"
             blocks.append(
                 Table(
@@ -302,6 +323,7 @@ class Document:
                     (1.1, 1.9, 1.8, 6),
                 )
             )  # fmt: skip
+            # Said, so that nobody takes a missing text for an empty report.
             if not self.real_texts and not all(h.simulated for h in hits):
                 blocks.append(
                     Text(
@@ -313,6 +335,7 @@ class Document:
         return blocks
 
     def _hit_text(self, hit: Hit) -> str:
+        # Simulated reports name nobody, so they are printed whatever was chosen.
         if hit.simulated:
             return f"{hit.report} (simulated)"
         return hit.report if self.real_texts else "left out"

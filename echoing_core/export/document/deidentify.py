@@ -16,6 +16,7 @@ from echoing_core.errors import ConfigError
 from echoing_core.export.track import Explanation
 from echoing_core.records import FRANK_LEADS, LEADS
 
+# One line of a title on A4.
 MAX_NAME = 60
 HIDDEN = "…"
 
@@ -39,10 +40,13 @@ waveforms were wfdb what where which whole with without wrong x y z zero
 """
 _WORDS = frozenset(_SENTENCES.split()) | {lead.lower() for lead in (*LEADS, *FRANK_LEADS)}
 
+# A word with inner apostrophes, or a number with its decimals.
 _TOKEN = re.compile(r"[^\W_](?:[\w'’]|(?<=\d)[.,](?=\d))*|_[\w]*")
 _DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}")
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+|\d{1,4}(?:\.\d{1,3})?")
+# A year is the part of a birthday that is easiest to overlook.
 _YEAR = re.compile(r"(?:18|19|20)\d\d")
+# Several gaps in a row become one, so that their number says nothing of the name's length.
 _GAPS = re.compile(rf"{HIDDEN}(?:[\s.,:;_'\"“”‘’()/\\-]*{HIDDEN})+")
 
 
@@ -51,19 +55,30 @@ def plain_words(sentence: str, names: Collection[str] = ()) -> str:
 
     Parameters
     ----------
+    sentence : str
+        A note of a reader.
     names : collection of str
         Names of the record and of channels that are no leads: left out even where they look like
         words of a sentence.
+
+    Returns
+    -------
+    str
+        With "…" for every gap.
     """
+    # A channel may be called like a word of our own sentences.
     own = {name.lower() for name in names}
+    # Before the words, since a date falls into tokens that are plain numbers.
     text = _DATE.sub(HIDDEN, sentence)
     parts = []
     end = 0
     for match in _TOKEN.finditer(text):
+        # 2000 Hz is a sampling rate and no year.
         unit = text[match.end() : match.end() + 3] == " Hz"
         parts += [text[end : match.start()], _kept(match[0], own, unit)]
         end = match.end()
     joined = "".join([*parts, text[end:]])
+    # Control characters could turn the direction of what follows.
     joined = "".join(c for c in joined if c.isprintable())
     return _GAPS.sub(HIDDEN, joined)
 
@@ -80,11 +95,21 @@ def _kept(token: str, own: Collection[str], is_rate: bool) -> str:
 def clean_name(typed: str) -> str:
     """What a person typed as the name of the recording, on one line.
 
+    Parameters
+    ----------
+    typed : str
+
+    Returns
+    -------
+    str
+        ``"recording"`` where nothing was typed.
+
     Raises
     ------
     ConfigError
         Longer than `MAX_NAME` characters.
     """
+    # Line ends and tabs of a pasted name become spaces.
     name = " ".join("".join(c if c.isprintable() else " " for c in typed).split())
     if len(name) > MAX_NAME:
         raise ConfigError(
@@ -101,8 +126,15 @@ def deidentified(explanation: Explanation, name: str, names: Sequence[str] = ())
 
     Parameters
     ----------
+    explanation : Explanation
+    name : str
+        What to call the recording.
     names : sequence of str
         The channel names of the file (`Recording.source_names`).
+
+    Returns
+    -------
+    Explanation
     """
     own = _words_of([explanation.recording_id, *names])
     return replace(
@@ -118,8 +150,10 @@ def deidentified(explanation: Explanation, name: str, names: Sequence[str] = ())
 
 def _words_of(names: Sequence[str]) -> set[str]:
     """Names and their parts that are no leads, nor so short or common that they say nothing."""
+    # Every file names its channels after leads; these must stay readable.
     leads = {lead.lower() for lead in (*LEADS, *FRANK_LEADS)}
     parts = {part.lower() for name in names for part in re.split(r"[\W_]+", name)}
+    # Two letters are in every sentence, and name nobody.
     return {part for part in parts if len(part) > 2 and part not in leads | _COMMON}
 
 

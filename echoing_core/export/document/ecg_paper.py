@@ -16,8 +16,10 @@ Layout = Literal["3x4", "12x1"]
 LAYOUTS: tuple[Layout, ...] = ("12x1", "3x4")
 
 SPEED_MM_S, GAIN_MM_MV = 25.0, 10.0
+# Below it a lead is about as sure as usual, and shading would cover the whole paper.
 SHADE_FROM = 75.0
 _LEFT_MM, _RIGHT_MM, _FOOT_MM = 16.0, 1.0, 4.0
+# What is left of a sheet of A4 across under the window's heading and sentences.
 _MOST_MM = 142.0
 _FINE, _BOLD, _PAPER, _TRACE, _DERIVED = "#f9dcdc", "#eeb0b0", "#fffafa", "#16181d", "#3b3f9b"
 _SHADE = "#f89540"
@@ -36,10 +38,19 @@ def ecg_paper_drawing(
 
     Parameters
     ----------
+    ecg : StandardEcg
+    start_s : float
+        Of the window, in seconds from the start of the recording.
     layout : {"12x1", "3x4"}
     cell_percentile : ndarray, shape (12, n_chunks), optional
         From a `WindowReasons`: shades the paper behind a lead from percentile 75 on.
+
+    Returns
+    -------
+    Drawing
+        267 mm wide; its height depends on the complexes.
     """
+    # Rounded to samples; a stride may be any multiple of 10 ms.
     begin = round(start_s * ecg.fs_hz)
     end = min(begin + round(WINDOW_S * ecg.fs_hz), ecg.n_times)
     rows: list[tuple[str, ...]] = [(lead,) for lead in LEADS]
@@ -51,6 +62,7 @@ def ecg_paper_drawing(
     items: list[Item] = [*_grid(width, height)]
     for row, base in zip(rows, tops[:-1], strict=True):
         share_s = WINDOW_S / len(row)
+        # Of a row without a trace the calibration pulse would stand alone.
         if len(row) > 1 or layout == "3x4" or _origin(ecg, row[0]) != "missing":
             items.append(_pulse(base))
         for column, lead in enumerate(row):
@@ -61,11 +73,13 @@ def ecg_paper_drawing(
                     cells = cell_percentile[LEADS.index(lead)]
                     items += _shading(cells, left_s, share_s, base, 5.0)
                 items += _trace(ecg, lead, begin, end, left_s, share_s, base)
+            # Two short strokes where one lead ends and the next begins, as carts print them.
             if column:
                 items.append(Line(_points([(x, base - 7), (x, base - 4)]), MUTED, 0.3))
                 items.append(Line(_points([(x, base + 4), (x, base + 7)]), MUTED, 0.3))
             items += _name(ecg, lead, x, base, beside=layout == "12x1")
     for second in range(int(WINDOW_S) + 1):
+        # The last word would otherwise leave the drawing.
         x = _LEFT_MM + second * SPEED_MM_S - (3.0 if second == WINDOW_S else 0.0)
         items.append(Words(x, height - 1.2, f"{second} s", 2.5, MUTED, "middle"))
     shown = ", ".join(lead for lead in LEADS if _origin(ecg, lead) != "missing")
@@ -80,8 +94,10 @@ def _points(pairs: list[tuple[float, float]]) -> npt.NDArray[np.float64]:
 
 def _base_lines(ecg: StandardEcg, rows: list[tuple[str, ...]], begin: int, end: int) -> list[float]:
     """Zero line of each row, and the height of the sheet, in millimetres from its top."""
+    # The highest complex of a row decides, whichever lead it is in.
     up = np.array([max(_reach(ecg, lead, begin, end)[0] for lead in row) for row in rows])
     down = np.array([max(_reach(ecg, lead, begin, end)[1] for lead in row) for row in rows])
+    # Twelve rows leave 10 mm each; four have room for what clinics are used to.
     least, most = (10.0, 25.0) if len(rows) > len(GRID_3X4) + 1 else (22.0, 40.0)
     above = float(np.clip(up[0] + 2, 12.0, most))
     below = float(np.clip(down[-1] + 2, 6.0, most)) + _FOOT_MM
@@ -111,6 +127,7 @@ def _grid(width: float, height: float) -> list[Item]:
     nan = (np.nan, np.nan)
     for step, colour, line in ((1.0, _FINE, 0.12), (5.0, _BOLD, 0.18)):
         pairs: list[tuple[float, float]] = []
+        # From second 0 on, so that large boxes are fifths of a second from there.
         for x in np.arange(_LEFT_MM % step, width + 1e-9, step):
             pairs += [(x, 0.0), (x, height), nan]
         for y in np.arange(0.0, height + 1e-9, step):
@@ -132,11 +149,13 @@ def _trace(
 ) -> list[Item]:
     row = LEADS.index(lead)
     a = begin + round(left_s * ecg.fs_hz)
+    # The recording may end within the window.
     b = min(a + round(share_s * ecg.fs_hz), end)
     valid = ecg.valid[row, a:b]
     x = _LEFT_MM + (np.arange(a, b) - begin) / ecg.fs_hz * SPEED_MM_S
     y = np.where(valid, base - GAIN_MM_MV * ecg.signal_mv[row, a:b].astype(np.float64), np.nan)
     items: list[Item] = []
+    # Beginnings and ends of runs without signal, by turns.
     edges = np.flatnonzero(np.diff(np.concatenate([[True], valid, [True]]).astype(np.int8)))
     for start, stop in edges.reshape(-1, 2):
         items.append(Box(x[start], base - 6, x[stop - 1] - x[start], 12, GAP, opacity=0.6))
@@ -153,6 +172,7 @@ def _shading(
     items: list[Item] = []
     for i, level in enumerate(cells):
         start, stop = max(i * chunk_s, left_s), min((i + 1) * chunk_s, left_s + share_s)
+        # A cell that lies across the border of two columns is cut there.
         if stop - start > 1e-9 and np.isfinite(level) and level >= SHADE_FROM:
             opacity = 0.1 + 0.5 * (float(level) - SHADE_FROM) / (100 - SHADE_FROM)
             x, width = _LEFT_MM + start * SPEED_MM_S, (stop - start) * SPEED_MM_S
@@ -178,5 +198,6 @@ def _origin(ecg: StandardEcg, lead: str) -> str:
 
 
 def _rhythm_lead(ecg: StandardEcg) -> str:
+    # Lead II shows P waves best; without it the first lead that there is.
     present = [lead for lead in LEADS if _origin(ecg, lead) != "missing"]
     return "II" if "II" in present or not present else present[0]

@@ -35,7 +35,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Box:
-    """A filled rectangle, with an outline where ``stroke`` is given."""
+    """A filled rectangle, with an outline where ``stroke`` is given.
+
+    Attributes
+    ----------
+    left, top, width, height : float
+        Millimetres.
+    fill, stroke : str or None
+        Colours as in CSS.
+    stroke_mm : float
+    opacity : float
+        Of the fill, 0 to 1.
+    """
 
     left: float
     top: float
@@ -49,7 +60,15 @@ class Box:
 
 @dataclass(frozen=True)
 class Dot:
-    """A round mark, hollow or filled."""
+    """A round mark, hollow or filled.
+
+    Attributes
+    ----------
+    x, y, radius : float
+        Millimetres.
+    colour : str
+    hollow : bool
+    """
 
     x: float
     y: float
@@ -60,7 +79,20 @@ class Dot:
 
 @dataclass(frozen=True)
 class Words:
-    """One line of text; ``y`` is its baseline."""
+    """One line of text.
+
+    Attributes
+    ----------
+    x, y : float
+        Millimetres; ``y`` is the baseline.
+    text : str
+    size_mm : float
+        Height of the font.
+    colour : str
+    anchor : {"start", "middle", "end"}
+        Which point of the line is at ``x``.
+    bold : bool
+    """
 
     x: float
     y: float
@@ -94,7 +126,14 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Heading:
-    """Level 1 is the title, level 2 a section."""
+    """The title or the head of a section.
+
+    Attributes
+    ----------
+    text : str
+    level : {1, 2}
+        1 is the title.
+    """
 
     text: str
     level: Literal[1, 2] = 2
@@ -102,7 +141,14 @@ class Heading:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph: plain, a caution that must be seen, or a small note."""
+    """A paragraph.
+
+    Attributes
+    ----------
+    text : str
+    kind : {"plain", "caution", "note"}
+        A caution must be seen, a note is set small.
+    """
 
     text: str
     kind: Literal["plain", "caution", "note"] = "plain"
@@ -110,14 +156,27 @@ class Text:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and values."""
+    """Names and values.
+
+    Attributes
+    ----------
+    rows : tuple of (str, str)
+    """
 
     rows: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a head; ``weights`` are the columns' shares of the width."""
+    """Rows under a head.
+
+    Attributes
+    ----------
+    head : tuple of str
+    rows : tuple of tuple of str
+    weights : tuple of float
+        The columns' shares of the width; any sum.
+    """
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -126,7 +185,14 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A drawing at its true size, and what its marks mean."""
+    """A drawing at its true size.
+
+    Attributes
+    ----------
+    drawing : Drawing
+    caption : str
+        What its marks mean.
+    """
 
     drawing: Drawing
     caption: str = ""
@@ -141,7 +207,17 @@ Block = Heading | Text | Facts | Table | Picture | NewPage
 
 
 def svg_text(drawing: Drawing) -> str:
-    """The drawing as one ``<svg>`` element that needs nothing from anywhere else."""
+    """The drawing as one ``<svg>`` element that needs nothing from anywhere else.
+
+    Parameters
+    ----------
+    drawing : Drawing
+
+    Returns
+    -------
+    str
+        Sized in millimetres; all text is escaped.
+    """
     width, height = _n(drawing.width_mm), _n(drawing.height_mm)
     body = "".join(_element(item) for item in drawing.items)
     return (
@@ -186,10 +262,12 @@ def _element(item: Item) -> str:
 
 def _path(points: Points) -> str:
     """``d`` of a path, broken where a point is NaN."""
+    # A hundredth of a millimetre is finer than any printer, and a day's trace stays small.
     rounded = np.round(points, 2)
     parts: list[str] = []
     pen_down = False
     for x, y in rounded.tolist():
+        # NaN: where nothing was recorded the pen is lifted, not led across.
         if x != x or y != y:
             pen_down = False
             continue

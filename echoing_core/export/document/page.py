@@ -57,7 +57,18 @@ footer { margin-top: 8mm; padding-top: 2mm; border-top: 0.3mm solid #1b2430; fon
 
 
 def document_html(document: Document) -> str:
-    """Write the document as one page; printed on A4 across, its ECG paper has its true size."""
+    """Write the document as one page; printed on A4 across, its ECG paper has its true size.
+
+    Parameters
+    ----------
+    document : Document
+
+    Returns
+    -------
+    str
+        One file without scripts, links and anything to load.
+    """
+    # A section a sheet, so that the printer begins a page where paper does.
     sections: list[list[str]] = [[]]
     for block in document.blocks():
         if isinstance(block, NewPage):

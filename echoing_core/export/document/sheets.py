@@ -38,6 +38,7 @@ _LEFT_MM, _TOP_MM, _BOTTOM_MM = 15.0, 12.0, 14.0
 _TEXT_MM = WIDTH_MM - 2 * _LEFT_MM
 _LEADING = 1.42
 _PT_PER_MM = 72 / 25.4
+# Lines of 0.12 mm stay visible, and eight sheets stay a few megabytes.
 _PNG_DPI = 110
 _INK, _MUTED, _RULE = "#1b2430", "#4b5563", "#dcdfe5"
 _SIZES = {"h1": 6.0, "h2": 4.4, "plain": 3.3, "caution": 3.3, "note": 2.9}
@@ -47,7 +48,16 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def document_pdf(document: Document) -> bytes:
-    """Write the document as PDF, with text that can be selected and ECG paper at its true size."""
+    """Write the document as PDF: text that can be selected, ECG paper at its true size.
+
+    Parameters
+    ----------
+    document : Document
+
+    Returns
+    -------
+    bytes
+    """
     import matplotlib as mpl
     from matplotlib.backends.backend_pdf import PdfPages
 
@@ -64,7 +74,18 @@ def document_pdf(document: Document) -> bytes:
 
 
 def document_png(document: Document, dpi: int = _PNG_DPI) -> bytes:
-    """All sheets under each other as one picture."""
+    """Write all sheets under each other as one picture.
+
+    Parameters
+    ----------
+    document : Document
+    dpi : int
+        Pixels to the inch.
+
+    Returns
+    -------
+    bytes
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.image import imsave
 
@@ -90,13 +111,14 @@ class _Font:
 
     def shown(self, text: str) -> str:
         """``text`` with a box for what cannot be drawn, on one line."""
-        kept = (c if c.isprintable() else " " for c in text)
-        return " ".join("".join(c if ord(c) in self.known else "□" for c in kept).split())
+        printable = (c if c.isprintable() else " " for c in text)
+        return " ".join("".join(c if ord(c) in self.known else "□" for c in printable).split())
 
     def width(self, text: str, size_mm: float) -> float:
         total = 0.0
         for c in text:
             if c not in self.widths:
+                # Measured once a character: a full sheet has some thousand of them.
                 glyph = self.face.load_char(ord(c), flags=self.flags)
                 self.widths[c] = glyph.linearHoriAdvance / 65536 / 100
             total += self.widths[c]
@@ -129,6 +151,7 @@ def _font() -> _Font:
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     face = get_font(findfont(FontProperties(family="DejaVu Sans")))
+    # 100 points at 72 dpi: widths come out in hundredths of the font's height.
     face.set_size(100, 72)
     return _Font(face, frozenset(face.get_charmap()))
 
@@ -139,6 +162,7 @@ def _figures(document: Document) -> list[Figure]:
     for block, following in zip(blocks, [*blocks[1:], None], strict=True):
         sheets.add(block, following)
     for number, sheet in enumerate(sheets.all, start=1):
+        # On every sheet, since sheets part from each other.
         foot = f"{document.stamp}   {document.title}, {document.made_on}"
         line = sheets.font.lines(foot, 2.7, _TEXT_MM - 25)[0]
         sheet.words(_LEFT_MM, HEIGHT_MM - 6.5, line, 2.7, _MUTED)
@@ -157,6 +181,7 @@ class _Sheet:
         self.axes = self.figure.add_axes((0.0, 0.0, 1.0, 1.0))
         self.axes.set_axis_off()
         self.axes.set_xlim(0, WIDTH_MM)
+        # Downwards, as drawings and reading go.
         self.axes.set_ylim(HEIGHT_MM, 0)
 
     def words(
@@ -196,6 +221,7 @@ class _Sheet:
                         left + item.points[:, 0], top + item.points[:, 1], color=item.colour,
                         lw=item.width_mm * _PT_PER_MM, zorder=order, solid_joinstyle="round",
                     )  # fmt: skip
+                    # A pacing spike would otherwise be drawn over the text above.
                     drawn.set_clip_path(frame)
                 case Box():
                     outline = Rectangle(
@@ -259,6 +285,7 @@ class _Sheets:
                     self._new_sheet()
             case Heading():
                 size = _SIZES[f"h{block.level}"]
+                # A heading at the foot of a sheet and its picture on the next help nobody.
                 after = self._picture_mm(following) if isinstance(following, Picture) else 20.0
                 self._need(size * _LEADING + 2.5 + after)
                 self.y += 1.5 if self.y > _TOP_MM else 0.0
@@ -296,10 +323,12 @@ class _Sheets:
         size = _SIZES[block.kind]
         indent = 4.0 if block.kind == "caution" else 0.0
         lines = self.font.lines(block.text, size, min(_TEXT_MM - indent, 235.0))
+        # A paragraph may break, but not after its first line or two.
         self._need(size * _LEADING * min(len(lines), 3))
         top, sheet = self.y, len(self.all)
         colour = _MUTED if block.kind == "note" else _INK
         self._lines(lines, size, colour=colour, left=_LEFT_MM + indent)
+        # The bar beside a caution that went on to another sheet would be of the wrong height.
         if indent and sheet == len(self.all):
             self.all[-1].box(_LEFT_MM, top, 1.2, self.y - top, "#b45309")
         self.y += 1.3
@@ -331,6 +360,7 @@ class _Sheets:
     def _table(self, block: Table) -> None:
         total = sum(block.weights)
         widths = [_TEXT_MM * w / total for w in block.weights]
+        # The head and a row or two.
         self._need(24.0)
         self._row(block.head, widths, bold=True)
         for row in block.rows:
