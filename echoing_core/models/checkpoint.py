@@ -189,6 +189,7 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(
             f"Model {path.name} does not fit its own configuration. Fetch the folder again."
         ) from error
+    # A loaded model is for use; the second stage switches on what it learns.
     for parameter in encoder.parameters():
         parameter.requires_grad_(False)
     return Checkpoint(
@@ -255,6 +256,7 @@ def _verified(path: Path) -> tuple[dict[str, str], str]:
         )
     manifest = _read_json(path / "manifest.json")
     digests = manifest.get("sha256")
+    # A shorter list could hide a file that was changed.
     if not isinstance(digests, dict) or set(digests) != set(FILES):
         raise CheckpointError(f"The manifest of model {path.name} does not list its files.")
     for name in FILES:
@@ -272,6 +274,7 @@ def _verified(path: Path) -> tuple[dict[str, str], str]:
 
 
 def _joint_hash(digests: Mapping[str, str]) -> str:
+    # In the order of `MODEL_FILES`, so that the hash depends on nothing else.
     joined = "\n".join(f"{name} {digests[name]}" for name in MODEL_FILES)
     return hashlib.sha256(joined.encode()).hexdigest()
 

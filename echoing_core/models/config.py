@@ -158,6 +158,7 @@ class ModelConfig:
         -------
         dict
         """
+        # Part of the model's hash, so a new setting must not appear in old architectures.
         values = to_mapping(self)
         unused: tuple[str, ...] = ("ecg", "text")
         if self.architecture == "compact":

@@ -183,6 +183,7 @@ class Batches:
         self.scaler, self.tokenizer, self.config = scaler, tokenizer, config
         self.world = world or World()
         size = config.batch_size
+        # Gathering wants equal shares of ECGs.
         if size % self.world.size:
             raise ConfigError(
                 f"A batch of {size} cannot be shared by {self.world.size} processes. Choose a "
@@ -306,6 +307,7 @@ class Batches:
             In the order of the batch.
         """
         drawn: list[tuple[int, int]] = []
+        # Sources one after the other: the order within a batch changes no loss.
         for i, n in enumerate(self._counts):
             drawn += [(i, int(row)) for row in self._rows(i, len(self.sources[i]), n, number)]
         return drawn

@@ -141,6 +141,7 @@ def train_demo(
         _check_same_data(space, cohort, data)
     torch.manual_seed(config.seed)
     started = time.monotonic()
+    # Patients, not ECGs, are split: no patient is on both sides.
     train_set = data.simulated.where((data.simulated.table["split"] == "train").to_numpy())
     sources = _sources(train_set, data.real)
     metrics = MetricsLog(log_path)
@@ -152,6 +153,7 @@ def train_demo(
         source_of_scale = train_set if data.real is None else data.real
         scaler = LeadScaler.fit(source_of_scale.signal_mv, source_of_scale.valid)
         tokenizer, config = _vocabulary(train_set, data.real, config)
+        # After the vocabulary, whose size it needs; the first weights follow from the seed.
         encoder = DualEncoder(config.model)
         trained = train(
             encoder,
@@ -254,6 +256,7 @@ def calibrate(encoder: DualEncoder, scaler: LeadScaler) -> float:
         clean_twin = dataclasses.replace(study.recording_12, signal_mv=study.clean_12)
         recorded.append(standardise(study.recording_12).signal_mv)
         noiseless.append(standardise(clean_twin).signal_mv)
+    # Simulated recordings have every lead and no gap.
     valid = np.ones((len(recorded), *recorded[0].shape), dtype=np.bool_)
     embedding = encode_batch(encoder.ecg, scaler, np.stack(recorded), valid)
     clean = encode_batch(encoder.ecg, scaler, np.stack(noiseless), valid)
@@ -295,6 +298,7 @@ def _worded_scp(study_set: StudySet) -> ReportSource:
     axes = study_set.table["heart_axis"].tolist()
 
     def report(row: int, rng: np.random.Generator) -> str:
+        # Half as a machine prints its findings, half as a person would put them.
         style = "machine" if rng.random() < 0.5 else "free"
         return report_from_scp(codes[row], axes[row], rng, style=style)
 

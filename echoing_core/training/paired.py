@@ -90,11 +90,13 @@ def build_inputs(
         The teacher's dimension cannot be brought to the model's.
     """
     split = studies.table["split"]
+    # A study without a report has nothing to be contrasted with.
     has_report = (studies.table["report"].fillna("").str.strip() != "").to_numpy()
     train_set = studies.where(np.asarray((split == "train").to_numpy() & has_report))
     valid_set = studies.where(np.asarray((split == "valid").to_numpy() & has_report))
     if not len(train_set):
         raise DataSetError("The data set has no training studies with a report. Prepare others.")
+    # Training patients only: an echocardiogram of another would leak into the space.
     pairs = None if echo is None else pair_with_echo(train_set, echo, config.model.dim)
     # The first weights follow from the seed alone, whatever was drawn before.
     torch.manual_seed(config.seed)
@@ -102,6 +104,7 @@ def build_inputs(
     encoder = build_encoder(config.model)
     if text_model is not None and not isinstance(encoder, DualEncoder):
         encoder.text.load_pretrained(text_model)
+    # Fitted to training ECGs alone, like everything that is fitted.
     scaler = LeadScaler.fit(train_set.signal_mv, train_set.valid)
     return TrainingInputs(train_set, valid_set, pairs, tokenizer, scaler, config, encoder)
 
@@ -130,6 +133,7 @@ def pair_with_echo(studies: StudySet, echo: EchoEmbeddings, dim: int) -> EchoPai
     DataSetError
         None of the studies has one.
     """
+    # Data sets whose ECGs and echocardiograms are of different days name the pair themselves.
     column = "echo_study_id" if "echo_study_id" in studies.table.columns else "study_id"
     rows_of: dict[str, list[int]] = {}
     for row, study in enumerate(echo.study_ids):
@@ -190,6 +194,7 @@ def project_echo(
     _, _, directions = np.linalg.svd(mu.astype(np.float64), full_matrices=False)
     basis = directions[:dim].T
     turned = mu @ basis
+    # Projected means are shorter than 1.
     turned /= np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-12)
     # Sum over k of P_kj^2 sigma_k^2, shape (n_echoes, dim).
     variance = np.exp(log_var.astype(np.float64)) @ np.square(basis)
@@ -229,6 +234,7 @@ def train_paired(
         The settings do not go together, or the run cannot be resumed.
     """
     config, world = inputs.config, world or World()
+    # Cached states are those of whole reports.
     if config.freeze_text and config.views.partial_report_share:
         raise ConfigError(
             "A frozen text model needs whole reports. Set views.partial_report_share to 0."

@@ -70,6 +70,7 @@ def flushed_denormals() -> Iterator[None]:
     Averages of the optimiser decay towards such numbers, and processors take a slow path for
     them. The processor's state is given back, since others do count on these numbers.
     """
+    # torch has no getter for it; a denormal times one tells.
     was_flushed = (torch.tensor(1e-42) * 1.0).item() == 0.0
     torch.set_flush_denormal(True)
     try:
@@ -265,6 +266,7 @@ def save_state(
             "sha256": sha256_of_file(draft / "state.safetensors"),
         }
         (draft / "state.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    # Only after the new state is whole on disk.
     for old in _saved_steps(run)[:-_STATES_KEPT]:
         shutil.rmtree(old)
     return folder
@@ -324,6 +326,7 @@ class MetricsLog:
         self.path = path
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+            # Steps of this run that will be done again would stand twice.
             earlier = [
                 line for line in _complete_lines(path) if json.loads(line)["step"] < first_step
             ]

@@ -46,6 +46,7 @@ class Validation:
         self, checkpoint: Checkpoint, studies: StudySet, prompts: Sequence[PromptSet]
     ) -> None:
         rng = np.random.default_rng(0)
+        # The same ECGs at every step and in every run, or figures would not compare.
         chosen = np.zeros(len(studies), dtype=np.bool_)
         chosen[rng.permutation(len(studies))[:_MAX_ECGS]] = True
         self.studies = studies.where(chosen)
@@ -82,6 +83,7 @@ class Validation:
         for item in self.prompts:
             truth = studies.table[f"label_{item.label}"].to_numpy(dtype=np.float64)
             known = np.isfinite(truth)
+            # With one class only, neither figure is defined.
             if len(set(truth[known])) < 2:
                 continue
             margin, _ = question_margins(model, ecg, item)
