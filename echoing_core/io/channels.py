@@ -36,6 +36,7 @@ IMPLAUSIBLE_MV = 1_000.0
 SUSPICIOUS_MV = 50.0
 """More than any ECG, but amplifiers show it when an electrode comes off."""
 
+# An evenly spaced sample of a day decides as well as all of it, in a hundredth of the time.
 _MAX_CHECKED = 200_000
 
 MIN_PATTERN_S = 2.0
@@ -46,7 +47,17 @@ MIN_PATTERN_S = 2.0
 class Channel:
     """One channel of one segment in mV, at its own rate.
 
-    ``stated`` is what the file says of it, for people: unit, gain, filters.
+    Attributes
+    ----------
+    source_name : str
+        As the file spells it.
+    name : str
+        The lead, or the file's own name for a channel that is none.
+    fs_hz : float
+    signal_mv : ndarray, shape (n_times,), float32
+        NaN where nothing was measured.
+    stated : str
+        What the file says of it, for people: unit, gain, filters.
     """
 
     source_name: str
@@ -58,18 +69,37 @@ class Channel:
 
 @dataclass
 class Findings:
-    """What there is to tell about a record, each thing once, with the leads it holds for."""
+    """Notes on a record, each sentence once, with the leads that it holds for.
+
+    Attributes
+    ----------
+    by_sentence : dict of str to list of str
+        Sentence, with ``{}`` where its leads go -> leads.
+    """
 
     by_sentence: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, sentence: str, lead: str = "") -> None:
-        """Note ``sentence``; ``{}`` in it stands for the leads."""
+        """Note a sentence, or one more lead for a sentence that was noted before.
+
+        Parameters
+        ----------
+        sentence : str
+            ``{}`` in it stands for the leads.
+        lead : str, optional
+        """
         leads = self.by_sentence.setdefault(sentence, [])
         if lead and lead not in leads:
             leads.append(lead)
 
     def sentences(self, all_leads: Sequence[str]) -> tuple[str, ...]:
-        """The notes, with "all leads" for what holds for each of three or more."""
+        """The notes, with "all leads" for what holds for each of three or more.
+
+        Parameters
+        ----------
+        all_leads : sequence of str
+            Of the recording as it is returned.
+        """
 
         def listed(leads: list[str]) -> str:
             every = len(leads) > 2 and set(leads) >= set(all_leads)
@@ -79,37 +109,59 @@ class Findings:
 
 
 def name_once(channels: Sequence[Channel], notes: Findings) -> list[Channel]:
-    """Each name once: the first of two channels for one lead stays."""
-    kept: dict[str, Channel] = {}
+    """Each name once: the first of two channels for one lead stays.
+
+    Parameters
+    ----------
+    channels : sequence of Channel
+        A channel that is no lead gets a number if its name is taken.
+    notes : Findings
+    """
+    by_name: dict[str, Channel] = {}
     for channel in channels:
-        if channel.name not in kept:
-            kept[channel.name] = channel
+        if channel.name not in by_name:
+            by_name[channel.name] = channel
             continue
         if canonical_lead_name(channel.name):
+            used = by_name[channel.name].source_name
             notes.add(
-                f"Two channels hold lead {channel.name}; {shown(kept[channel.name].source_name)} "
+                f"Two channels hold lead {channel.name}; {shown(used)} "
                 f"is used and {shown(channel.source_name)} is left out."
             )
             continue
         number = 2
-        while f"{channel.name} ({number})" in kept:
+        while f"{channel.name} ({number})" in by_name:
             number += 1
         channel.name = f"{channel.name} ({number})"
-        kept[channel.name] = channel
-    return list(kept.values())
+        by_name[channel.name] = channel
+    return list(by_name.values())
 
 
 def one_clock(
     channels: Sequence[Channel], notes: Findings
 ) -> tuple[npt.NDArray[np.float32], float, list[Channel]]:
-    """All leads at the rate of the fastest lead, as one array, shape (n_leads, n_times)."""
+    """All leads at the rate of the fastest lead, as one array.
+
+    Parameters
+    ----------
+    channels : sequence of Channel
+        Leads that are slower are interpolated, other channels of another rate left out.
+    notes : Findings
+
+    Returns
+    -------
+    signal_mv : ndarray, shape (n_channels, n_times), float32
+    fs_hz : float
+    channels : list of Channel
+        Those of the rows; their signals are views of ``signal_mv``.
+    """
     leads = [c for c in channels if canonical_lead_name(c.name)] or list(channels)
     fastest = max(leads, key=lambda c: c.fs_hz)
     n_times = fastest.signal_mv.size
-    kept: list[Channel] = []
+    taken: list[Channel] = []
     for channel in channels:
         if channel.fs_hz == fastest.fs_hz:
-            kept.append(channel)
+            taken.append(channel)
         elif channel in leads:
             notes.add(
                 f"Recorded more slowly and interpolated to {fastest.fs_hz:g} Hz: {{}}.",
@@ -120,14 +172,14 @@ def one_clock(
             times = np.arange(n_times) * (channel.fs_hz / fastest.fs_hz)
             slow = channel.signal_mv
             channel.signal_mv = np.interp(times, np.arange(slow.size), slow).astype(np.float32)
-            kept.append(channel)
+            taken.append(channel)
         else:
             notes.add("Channels with another sampling rate are left out: {}.", channel.name)
-    signal_mv = np.empty((len(kept), n_times), dtype=np.float32)
-    for row, channel in zip(signal_mv, kept, strict=True):
+    signal_mv = np.empty((len(taken), n_times), dtype=np.float32)
+    for row, channel in zip(signal_mv, taken, strict=True):
         row[:] = channel.signal_mv
         channel.signal_mv = row  # frees the copy
-    return signal_mv, fastest.fs_hz, kept
+    return signal_mv, fastest.fs_hz, taken
 
 
 def check_size(n_times: int, n_channels: int, fs_hz: float, name: str) -> None:
@@ -178,11 +230,14 @@ def recording_from(
 
     leads = [c for c in channels if canonical_lead_name(c.name)] or channels
     rows = [signal_mv[channels.index(c)] for c in leads]
+    # Leads decide; a respiration channel that was measured is no ECG.
     if all(bool(np.isnan(row).all()) for row in rows):
         raise SignalQualityError(
             f"{shown(record_id)} holds no measured sample: every lead is a gap from start "
             "to end; choose another recording."
         )
+    # Only at the start: a lead that goes flat later is judged by the quality index, not hidden
+    # here.
     n_pattern = start_pattern_length(rows, fs_hz)
     if n_pattern == signal_mv.shape[1]:
         raise SignalQualityError(
@@ -248,11 +303,12 @@ def is_doubtful_amplitude(signal_mv: npt.NDArray[np.float32], lead_name: str) ->
     UnitsError
         If 1 % of them lie more than ``IMPLAUSIBLE_MV`` from the median.
     """
-    part = signal_mv[:: max(1, signal_mv.size // _MAX_CHECKED)]
-    part = part[~np.isnan(part)].astype(np.float64)
-    if part.size == 0:
+    some = signal_mv[:: max(1, signal_mv.size // _MAX_CHECKED)]
+    some = some[~np.isnan(some)].astype(np.float64)
+    if some.size == 0:
         return False
-    largest_mv = float(np.quantile(np.abs(part - np.median(part)), 0.99, method="higher"))
+    # The 99th percentile: single spikes of a switch or a pacemaker are no sign of a wrong unit.
+    largest_mv = float(np.quantile(np.abs(some - np.median(some)), 0.99, method="higher"))
     if largest_mv > IMPLAUSIBLE_MV:
         raise UnitsError(
             f"Lead {shown(lead_name)} would reach {largest_mv:,.0f} mV, which no ECG does; "
@@ -289,18 +345,18 @@ def start_pattern_length(channels: Iterable[npt.NDArray[np.float32]], fs_hz: flo
 def _two_valued_run(signal: npt.NDArray[np.float32]) -> int | None:
     """Length of the longest start with at most two distinct values; None if all is NaN."""
     step = 4096
-    seen: list[float] = []
+    values: list[float] = []
     measured = False
     for start in range(0, signal.size, step):
         block = signal[start : start + step]
         other = ~np.isnan(block)
         measured = measured or bool(other.any())
-        for value in seen:
+        for value in values:
             other &= block != value
         while other.any():
             first = int(np.argmax(other))
-            if len(seen) == 2:
+            if len(values) == 2:
                 return start + first
-            seen.append(float(block[first]))
+            values.append(float(block[first]))
             other &= block != block[first]
     return int(signal.size) if measured else None

@@ -36,6 +36,7 @@ from echoing_core.io.sources import SourceFile, shown
 from echoing_core.io.wfdb.header import MAX_FS_HZ
 from echoing_core.records import LEADS, Recording
 
+# A day of 12 leads at 500 Hz in 16 bits.
 MAX_FILE_BYTES = 1024**3
 MAX_GROUPS = 10_000
 MAX_CHANNELS = 64
@@ -64,7 +65,13 @@ _DTYPES = {
 
 
 def is_dicom(head: bytes) -> bool:
-    """Whether a file is a DICOM file by its mark after 128 bytes."""
+    """Whether a file is a DICOM file by its mark after 128 bytes.
+
+    Parameters
+    ----------
+    head : bytes
+        The first bytes of the file.
+    """
     return head[128:132] == b"DICM"
 
 
@@ -81,6 +88,10 @@ class _Group:
 
 def read_dicom_ecg(file: SourceFile) -> Recording:
     """Read one ECG object.
+
+    Parameters
+    ----------
+    file : SourceFile
 
     Returns
     -------
@@ -124,6 +135,7 @@ def _dataset(file: SourceFile, name: str) -> Any:
     from pydicom.filereader import read_partial
 
     content = file.content()
+    # pydicom reads a memory map as it reads a file.
     stream: Any = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
         with _damage_as_sentence(name):
@@ -139,6 +151,7 @@ def _dataset(file: SourceFile, name: str) -> Any:
                     f"{name} is deflated as a whole, which is not read here; export it without "
                     "that compression."
                 )
+            # The whole header is parsed only now that its syntax is known to be safe.
             stream.seek(0)
             return pydicom.dcmread(stream, stop_before_pixels=True)
     except InvalidDicomError as exc:
@@ -152,6 +165,7 @@ def _rhythm_groups(items: Sequence[Any], name: str, notes: Findings) -> list[_Gr
     groups = []
     for item in items:
         label = str(item.get("MultiplexGroupLabel", ""))
+        # An object may hold the median beat beside the rhythm, and a model would take it for one.
         derived = str(item.get("WaveformOriginality", "ORIGINAL")).upper() == "DERIVED"
         if derived or _NO_RHYTHM.search(label):
             notes.add("The object holds a median or derived waveform too; the rhythm is used.")
@@ -162,6 +176,7 @@ def _rhythm_groups(items: Sequence[Any], name: str, notes: Findings) -> list[_Gr
                 f"{name} gives a sampling rate of {fs_hz:g} Hz; a number above 0 and up to "
                 f"{MAX_FS_HZ:.0f} is needed."
             )
+        # Given in ms.
         start_s = float(item.get("MultiplexGroupTimeOffset") or 0.0) / 1000.0
         n_times = int(item.get("NumberOfWaveformSamples") or 0)
         n_channels = int(item.get("NumberOfWaveformChannels") or 0)
@@ -174,18 +189,21 @@ def _rhythm_groups(items: Sequence[Any], name: str, notes: Findings) -> list[_Gr
         raise UnreadableRecordError(
             f"{name} holds only median or derived beats, not the rhythm; export the rhythm."
         )
+    # The rate of the group that holds most seconds of leads is the recording's.
     largest = max(groups, key=lambda g: g.n_channels * g.n_times / g.fs_hz)
-    kept = [g for g in groups if g.fs_hz == largest.fs_hz]
-    if len(kept) < len(groups):
+    rhythm = [g for g in groups if g.fs_hz == largest.fs_hz]
+    if len(rhythm) < len(groups):
         notes.add("Waveform groups of another sampling rate are left out.")
-    origin_s = min(g.start_s for g in kept)
-    for group in kept:
+    # Offsets count from the acquisition's start, which may lie before the first sample.
+    origin_s = min(g.start_s for g in rhythm)
+    for group in rhythm:
         group.start_s -= origin_s
-    return kept
+    return rhythm
 
 
 def _channels(groups: Sequence[_Group], name: str, notes: Findings) -> list[Channel]:
     fs_hz = groups[0].fs_hz
+    # First sample of each group on the common clock.
     places = [round(g.start_s * fs_hz) for g in groups]
     n_times = max(p + g.n_times for p, g in zip(places, groups, strict=True))
     if n_times > MAX_DAYS * 86400 * fs_hz:
@@ -204,22 +222,23 @@ def _channels(groups: Sequence[_Group], name: str, notes: Findings) -> list[Chan
                 "again."
             )
         padding = _padding(group.item, raw.dtype)
-        seen: set[str] = set()
+        leads_seen: set[str] = set()
         for column, definition in enumerate(definitions):
             source, lead = _lead(definition, column)
-            if lead in seen:
+            if lead in leads_seen:
                 notes.add(
                     "Two channels of one group hold the same lead, the first is used: {}.", lead
                 )
                 continue
-            seen.add(lead)
+            leads_seen.add(lead)
             signal_mv, stated = _to_mv(raw[:, column], definition, lead, padding, name)
-            whole = by_name.get(lead)
-            if whole is None:
+            channel = by_name.get(lead)
+            if channel is None:
                 check_size(n_times, len(by_name) + 1, fs_hz, name)
                 row = np.full(n_times, np.nan, dtype=np.float32)
-                whole = by_name[lead] = Channel(source, lead, fs_hz, row, stated)
-            free = whole.signal_mv[place : place + group.n_times]
+                channel = by_name[lead] = Channel(source, lead, fs_hz, row, stated)
+            # A view: writing to it fills the channel; what stands there already is kept.
+            free = channel.signal_mv[place : place + group.n_times]
             if not np.isnan(free).all():
                 notes.add("Recorded twice for the same time, and the first is used: {}.", lead)
             free[:] = np.where(np.isnan(free), signal_mv, free)
@@ -241,12 +260,14 @@ def _samples(group: _Group, name: str) -> npt.NDArray[np.integer]:
     dtype = np.dtype("<" + _DTYPES[kind])
     data = item.get("WaveformData")
     data = b"" if data is None else bytes(data)
+    # Before anything is reshaped: a header may declare more than the file holds.
     wanted = group.n_times * group.n_channels * dtype.itemsize
     if len(data) < wanted:
         raise UnreadableRecordError(
             f"{name} is cut short: {len(data):,} of {wanted:,} bytes of waveform are there; copy "
             "or export it again."
         )
+    # Channels are interleaved sample by sample (PS3.3 C.10.9.1.4).
     values = np.frombuffer(data, dtype=dtype, count=group.n_times * group.n_channels)
     return values.reshape(group.n_times, group.n_channels)
 
@@ -281,11 +302,13 @@ def _to_mv(
     units = str(units_items[0].get("CodeValue", "")) if units_items else ""
     factor = mv_per_unit(units) if units else None
     if sensitivity is None or factor is None:
-        seen = f"in {shown(units)}" if units else "without a unit"
+        given = f"in {shown(units)}" if units else "without a unit"
         raise UnitsError(
-            f"Lead {lead} of {name} is {seen} or has no sensitivity, so its size in mV is not "
+            f"Lead {lead} of {name} is {given} or has no sensitivity, so its size in mV is not "
             "known; export it again."
         )
+    # Sensitivity is nominal; the factor corrects it, and the baseline is in the sensitivity's
+    # unit.
     correction = float(definition.get("ChannelSensitivityCorrectionFactor") or 1.0)
     gain = float(sensitivity) * correction
     baseline = float(definition.get("ChannelBaseline") or 0.0)

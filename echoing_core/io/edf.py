@@ -42,7 +42,10 @@ MAX_DAYS = 31.0
 """Longest time from the first to the last sample, gaps included."""
 
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
+# Values converted at once: float64 of a whole day would double the memory.
 _BLOCK_VALUES = 1 << 20
+# Widths in bytes of the fields of a signal; the header stores field by field, not signal by
+# signal.
 _FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _ONSET = re.compile(rb"([+-]\d{1,12}(?:\.\d{0,12})?)(?:\x15[\d.]*)?\x14")
@@ -50,9 +53,17 @@ _ONSET = re.compile(rb"([+-]\d{1,12}(?:\.\d{0,12})?)(?:\x15[\d.]*)?\x14")
 
 @dataclass(frozen=True)
 class EdfSignal:
-    """One signal as its part of the header describes it.
+    """One signal as the header describes it.
 
-    ``offset`` is its first byte within a data record, ``n`` its samples in one.
+    Attributes
+    ----------
+    label, units, prefilter : str
+    n : int
+        Samples in one data record.
+    offset : int
+        First byte within a data record.
+    physical_min, physical_max, digital_min, digital_max : str
+        As written; only those of ECG leads have to be numbers.
     """
 
     label: str
@@ -72,7 +83,23 @@ class EdfSignal:
 
 @dataclass(frozen=True)
 class EdfHeader:
-    """What the header of an EDF or BDF file says, checked; ``n_records`` as the file holds."""
+    """What the header of an EDF or BDF file says, checked.
+
+    Attributes
+    ----------
+    file_format : str
+        ``"EDF"``, ``"EDF+"``, ``"BDF"`` or ``"BDF+"``.
+    n_bytes, sample_bytes, record_bytes : int
+        Of the header, of a sample, and of a data record.
+    record_s : float
+        Duration of a data record in seconds.
+    n_records : int
+        As the file holds, where the header says -1.
+    is_interrupted : bool
+        Whether there may be gaps between data records (EDF+D).
+    signals : tuple of EdfSignal
+    longer_than_declared : bool
+    """
 
     file_format: str
     n_bytes: int
@@ -86,7 +113,13 @@ class EdfHeader:
 
 
 def is_edf(head: bytes) -> bool:
-    """Whether a file begins as EDF or BDF does."""
+    """Whether a file begins as EDF or BDF does.
+
+    Parameters
+    ----------
+    head : bytes
+        At least 192 of the first bytes, where the file has them.
+    """
     return head.startswith((EDF_MARK, BDF_MARK)) and len(head) >= 192
 
 
@@ -120,6 +153,8 @@ def parse_edf_header(data: bytes, size: int, file_name: str) -> EdfHeader:
         raise UnreadableRecordError(
             f"{name} declares {n_signals} signals; from 1 to {MAX_SIGNALS} can be read."
         )
+    # 256 bytes for the file and for each signal; the stated size must agree, or fields are
+    # shifted.
     n_bytes = 256 * (n_signals + 1)
     if stated_bytes != n_bytes or len(data) < n_bytes:
         raise UnreadableRecordError(
@@ -141,6 +176,7 @@ def parse_edf_header(data: bytes, size: int, file_name: str) -> EdfHeader:
             f"{name} holds {max(n_records, 0):,} data records; from 1 to {MAX_RECORDS:,} can be "
             "read."
         )
+    # Refused rather than read in part: what is missing may be what the person looks for.
     if held < n_records:
         raise UnreadableRecordError(
             f"{name} is cut short: it holds {held * record_s:.1f} s of the "
@@ -199,6 +235,10 @@ def read_edf(file: SourceFile) -> Recording:
     Only signals called like ECG leads are read; those of a sleep study would not fit into memory.
     Where an EDF+ recording was interrupted, NaN fills the time between.
 
+    Parameters
+    ----------
+    file : SourceFile
+
     Returns
     -------
     Recording
@@ -224,11 +264,13 @@ def read_edf(file: SourceFile) -> Recording:
             f"{name} spans more than {MAX_DAYS:.0f} days from its first to its last sample; "
             "export a shorter part."
         )
+    # With gaps filled, which may be far more than the file holds.
     total = sum(math.ceil(n_out * signal.n) for signal in wanted)
     check_size(total, 1, wanted[0].n * len(wanted) / header.record_s, name)
     channels = [_channel(data, header, signal, runs, n_out, name, notes) for signal in wanted]
     for start, end, seconds in _gaps(runs, header.record_s):
         notes.add(f"The recording was interrupted for {seconds:.1f} s, from {_clock(start, end)}.")
+        # Enough to see how the recording was interrupted.
         if len(notes.by_sentence) > 40:
             notes.add("There are more interruptions than are listed here.")
             break
@@ -239,12 +281,13 @@ def read_edf(file: SourceFile) -> Recording:
 def _wanted(header: EdfHeader, name: str, notes: Findings) -> list[EdfSignal]:
     """The ECG leads among the signals."""
     signals = [s for s in header.signals if not s.is_annotations]
+    # A montage of a sleep study has dozens of other signals at other rates.
     leads = [s for s in signals if canonical_lead_name(s.label)]
     for signal in leads:
         if mv_per_unit(signal.units) is None:
-            seen = f"in {shown(signal.units)}" if signal.units else "without a unit"
+            given = f"in {shown(signal.units)}" if signal.units else "without a unit"
             raise UnitsError(
-                f"Lead {canonical_lead_name(signal.label)} of {name} is {seen}, which is not a "
+                f"Lead {canonical_lead_name(signal.label)} of {name} is {given}, which is not a "
                 "voltage; export the recording in mV or uV."
             )
         if is_modified_limb_lead(signal.label):
@@ -288,6 +331,7 @@ def _channel(
             "value are equal); export the recording again."
         )
     factor = mv_per_unit(signal.units) or 1.0
+    # May be negative: some recorders store leads upside down and say so by it.
     gain = (top - bottom) / (high - low)
     fs_hz = signal.n / header.record_s
     if not 0 < fs_hz <= MAX_FS_HZ:
@@ -297,6 +341,7 @@ def _channel(
         )
     mv = np.full(round(n_out * signal.n), np.nan, dtype=np.float32)
     for place, first, n_records in runs:
+        # Place of the run on the signal's own clock, in samples.
         at = round(place * signal.n)
         step = max(1, _BLOCK_VALUES // signal.n)
         for begin in range(first, first + n_records, step):
@@ -320,26 +365,29 @@ def _digital(
     data: object, header: EdfHeader, signal: EdfSignal, first: int, count: int
 ) -> npt.NDArray[np.float64]:
     """Digital values of one signal in ``count`` data records."""
+    # A view of the file: one row a data record, all signals one after the other in it.
     records = np.frombuffer(
         data,  # type: ignore[call-overload]
         dtype=np.uint8,
         count=count * header.record_bytes,
         offset=header.n_bytes + first * header.record_bytes,
     ).reshape(count, header.record_bytes)
-    part = records[:, signal.offset : signal.offset + signal.n * header.sample_bytes]
-    part = np.ascontiguousarray(part)
+    samples = records[:, signal.offset : signal.offset + signal.n * header.sample_bytes]
+    samples = np.ascontiguousarray(samples)
+    # EDF stores 16 bits, BDF 24.
     if header.sample_bytes == 2:
-        return part.view("<i2").ravel().astype(np.float64)
-    triples = part.reshape(-1, 3).astype(np.int32)
+        return samples.view("<i2").ravel().astype(np.float64)
+    triples = samples.reshape(-1, 3).astype(np.int32)
     # The highest of the three bytes carries the sign.
     value = triples[:, 0] | triples[:, 1] << 8 | ((triples[:, 2] ^ 0x80) - 0x80) << 16
     return value.astype(np.float64)
 
 
 def _runs(data: object, header: EdfHeader, name: str) -> list[tuple[float, int, int]]:
-    """Stretches without interruption: start in data records, first record, number of records."""
+    """Runs without interruption: start in data records, first record, number of records."""
     if not header.is_interrupted:
         return [(0.0, 0, header.n_records)]
+    # The first annotation of each data record is the time at which it begins (EDF+ 2.2.4).
     stamps = next((s for s in header.signals if s.is_annotations), None)
     if stamps is None:
         raise UnreadableRecordError(
@@ -357,6 +405,7 @@ def _runs(data: object, header: EdfHeader, name: str) -> list[tuple[float, int, 
         raise UnreadableRecordError(
             f"The data records of {name} overlap in time or are out of order; export it again."
         )
+    # Longer steps than a record are gaps; shorter ones were refused above.
     starts = np.flatnonzero(step_s > header.record_s + tolerance_s) + 1
     edges = [0, *starts.tolist(), header.n_records]
     return [(float(onset_s[a]) / header.record_s, a, b - a) for a, b in itertools.pairwise(edges)]

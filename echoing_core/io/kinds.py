@@ -80,7 +80,17 @@ _UNREADABLE: tuple[tuple[bytes, str], ...] = (
 
 
 def kind_of(file: SourceFile) -> str | None:
-    """Name in `KINDS` of the format of a file that is a recording by itself, or None."""
+    """Name in `KINDS` of the format of a file that is a recording by itself.
+
+    Parameters
+    ----------
+    file : SourceFile
+
+    Returns
+    -------
+    str or None
+        ``"zip"`` for an archive; None for what belongs to a WFDB record or cannot be read.
+    """
     kind = _kind(file)
     return None if kind is None else kind.name
 
@@ -105,7 +115,17 @@ def read_file(file: SourceFile) -> Recording:
 
 
 def unreadable_kind(file: SourceFile) -> str | None:
-    """What a file is that is known and cannot be read, in words, or None."""
+    """What a file is that is known and cannot be read, in words.
+
+    Parameters
+    ----------
+    file : SourceFile
+
+    Returns
+    -------
+    str or None
+        The middle of a sentence; None for a file that is not known either.
+    """
     head = file.head(16)
     return next((words for mark, words in _UNREADABLE if head.startswith(mark)), None)
 

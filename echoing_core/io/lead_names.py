@@ -40,9 +40,11 @@ def _reduced(name: str) -> str:
     A leading minus is kept, because -aVR is not aVR.
     """
     text = " ".join(unicodedata.normalize("NFKC", name).upper().split())
+    # Not negated here: which leads are upside down is for the file to say.
     if text.startswith("-"):
         return text
     before = ""
+    # Names such as "ECG Lead I-REF" carry several such words, at both ends.
     while before != text:
         before = text
         text = _SUFFIX.sub("", _WORDS.sub("", text).strip(_GLUE)).strip(_GLUE)
@@ -73,5 +75,11 @@ def canonical_lead_name(name: str) -> str | None:
 
 
 def is_modified_limb_lead(name: str) -> bool:
-    """Whether ``name`` is a limb lead taken on the trunk (MLI, MLII, MLIII)."""
+    """Whether ``name`` is a limb lead taken on the trunk (MLI, MLII, MLIII).
+
+    Parameters
+    ----------
+    name : str
+        As a file spells it.
+    """
     return _reduced(name) in _MODIFIED

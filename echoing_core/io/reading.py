@@ -100,6 +100,7 @@ def table_in(source: Source, samples_in: SamplesIn | None = None) -> TablePrevie
 
 def _find(source: Source, record_name: str | None) -> SourceFile | tuple[FileSet, str]:
     """The one file that is the recording, or the files of a WFDB record and its header's name."""
+    # A file that is a recording by itself is not taken for a data file of the header beside it.
     alone = file_at(Path(source)) if isinstance(source, str | Path) else None
     if alone is not None and kind_of(alone) is not None:
         files, header_name = from_files([alone]), None
@@ -107,6 +108,7 @@ def _find(source: Source, record_name: str | None) -> SourceFile | tuple[FileSet
         files, header_name = gather(source)
     only = _only(files)
     if header_name is None and only is not None and kind_of(only) == "zip":
+        # An archive is looked at as an upload of its files would be.
         files = from_bytes(unzip(only))
         if not files.names():
             raise UnreadableRecordError(f"{shown(only.name)} holds no file.")
@@ -126,6 +128,7 @@ def _only(files: FileSet) -> SourceFile | None:
 
 def _single(files: FileSet, record_name: str | None) -> SourceFile:
     """The one among files without a header that holds a recording by itself."""
+    # Lists and annotations beside a recording hold none, and do not make it ambiguous.
     holders = [f for f in files.files.values() if kind_of(f) not in (None, "zip")]
     if record_name is not None:
         wanted = base_name(record_name).lower()

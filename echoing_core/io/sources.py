@@ -18,23 +18,47 @@ SIMULATED_MARK = "simulated by echoingecg"
 
 _MARK_WITHIN = 64 * 1024
 _MAX_SHOWN = 60
+# Of a folder without headers; what is wanted there is one recording, not a data set.
 _MAX_LISTED = 1000
 
 
 def shown(name: str) -> str:
-    """``name`` as it may stand in a message: printable and short."""
+    """``name`` as it may stand in a message: printable and short.
+
+    Parameters
+    ----------
+    name : str
+        From a file or a person, so it may hold anything.
+    """
     text = "".join(c if c.isprintable() else "?" for c in name)
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 
 def base_name(name: str) -> str:
-    """Last part of a path, whichever way its slashes lean."""
+    """Last part of a path, whichever way its slashes lean.
+
+    Parameters
+    ----------
+    name : str
+        A path of any system, as browsers and archives give it.
+    """
     return PurePosixPath(name.replace("\\", "/")).name
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file: either a path on this machine or the bytes of an upload."""
+    """One file: either a path on this machine or the bytes of an upload.
+
+    Attributes
+    ----------
+    name : str
+        Without folders.
+    size : int
+        Bytes.
+    path : Path, optional
+    data : bytes, optional
+        One of the two is given.
+    """
 
     name: str
     size: int
@@ -42,7 +66,18 @@ class SourceFile:
     data: bytes | None = None
 
     def head(self, n_bytes: int) -> bytes:
-        """The first ``n_bytes`` bytes, or fewer if the file is shorter."""
+        """Read the first bytes.
+
+        Parameters
+        ----------
+        n_bytes : int
+            Fewer come back where the file is shorter.
+
+        Raises
+        ------
+        UnreadableRecordError
+            The file cannot be opened.
+        """
         if self.data is not None:
             return self.data[:n_bytes]
         try:
@@ -57,6 +92,11 @@ class SourceFile:
         """All bytes; of a file on disk they are mapped, not loaded.
 
         Both give ``bytes`` when sliced and can be read by `numpy.frombuffer`.
+
+        Raises
+        ------
+        UnreadableRecordError
+            The file cannot be opened.
         """
         if self.data is not None:
             return self.data
@@ -64,6 +104,8 @@ class SourceFile:
             return b""
         try:
             with self._path().open("rb") as stream:
+                # The map outlives the open file; it is released with the last array that views
+                # it.
                 return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as exc:
             raise UnreadableRecordError(
@@ -76,10 +118,17 @@ class SourceFile:
         return SIMULATED_MARK.encode() in head.lower()
 
     def place(self, target: Path) -> None:
-        """Put the bytes at ``target``, without copying them where a link will do."""
+        """Put the bytes at ``target``, without copying them where a link will do.
+
+        Parameters
+        ----------
+        target : Path
+            Does not exist yet.
+        """
         if self.data is not None:
             target.write_bytes(self.data)
             return
+        # Links are made by us in a private folder; links that a user gives are refused elsewhere.
         original = self._path().resolve()
         try:
             target.symlink_to(original)
@@ -114,7 +163,12 @@ def _file_at(path: Path) -> SourceFile:
 class FileSet:
     """Files that belong together, found by name, upper and lower case alike.
 
-    ``folder`` is set when the files beside the given ones may be looked up too.
+    Attributes
+    ----------
+    files : mapping of str to SourceFile
+        By lower-case name.
+    folder : Path, optional
+        Set where the files beside the given ones may be looked up too.
     """
 
     files: Mapping[str, SourceFile]
@@ -122,10 +176,22 @@ class FileSet:
     _listing: dict[str, str] = field(default_factory=dict, compare=False)
 
     def find(self, name: str) -> SourceFile | None:
-        """The file called ``name``, or None."""
+        """The file called ``name``, or None.
+
+        Parameters
+        ----------
+        name : str
+            As a header spells it; files on disk may differ in upper and lower case.
+
+        Raises
+        ------
+        UnreadableRecordError
+            It is a link, or no ordinary file.
+        """
         given = self.files.get(name.lower())
         if given is not None or self.folder is None:
             return given
+        # The exact name first: listing a folder of 800,000 records takes seconds.
         exact = self.folder / name
         try:
             if exact.is_symlink() or exact.exists():
@@ -138,9 +204,15 @@ class FileSet:
         return None if real_name is None else _file_at(self.folder / real_name)
 
     def names(self, *endings: str) -> list[str]:
-        """Sorted names of the given files, those with one of ``endings`` if any are named."""
-        found = [f.name for f in self.files.values()]
-        return sorted(n for n in found if not endings or n.lower().endswith(endings))
+        """Sorted names of the given files.
+
+        Parameters
+        ----------
+        *endings : str
+            In lower case; where there are any, only names that end in one of them.
+        """
+        given = [f.name for f in self.files.values()]
+        return sorted(n for n in given if not endings or n.lower().endswith(endings))
 
 
 def _keyed(files: Iterable[SourceFile]) -> dict[str, SourceFile]:
@@ -160,7 +232,17 @@ def _from_bytes(pairs: Iterable[tuple[str, bytes]]) -> FileSet:
 
 
 def file_at(path: Path) -> SourceFile | None:
-    """The ordinary file at ``path``; None for a folder, a link or nothing."""
+    """The ordinary file at ``path``.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    SourceFile or None
+        None for a folder, a link, a device or nothing.
+    """
     try:
         info = path.lstat()
     except (OSError, ValueError):
@@ -194,6 +276,7 @@ def _from_path(path: Path) -> tuple[FileSet, str | None]:
                 )
             return FileSet(_keyed(_file_at(p) for p in others)), None
         return FileSet(_keyed(files), folder=path), None
+    # A name with a point (a.b) may be a stem or a file: the header that is there decides.
     names = [path.name + ".hea"]
     if path.suffix.lower() == ".hea":
         names.insert(0, path.name)
@@ -245,6 +328,7 @@ def _gather(source: Source) -> tuple[FileSet, str | None]:
         else:
             name, data = item
             pairs.append((name, data))
+    # A programming mistake, not a user's, so no `EchoingError`.
     if paths and pairs:
         raise TypeError("source mixes paths and named bytes")
     if len(paths) == 1:

@@ -17,19 +17,27 @@ from echoing_core.io.sources import SourceFile, base_name, shown
 
 _MARKS = (b"PK\x03\x04", b"PK\x05\x06")
 
+# A multi-segment record of a day, or a batch of some ten records.
 MAX_ENTRIES = 64
 MAX_RATIO = 100
 MAX_TOTAL_BYTES = 512 * 1024**2
 _SMALL_BYTES = 1024**2
 """Below this no ratio is a bomb: a header of repeated lines shrinks well."""
 
+# Nested archives are how zip bombs multiply.
 _NESTED = (b"PK\x03\x04", b"\x1f\x8b", b"Rar!", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CHUNK = 1 << 20
 
 
 def is_zip(head: bytes) -> bool:
-    """Whether a file begins as a zip archive does, be it an empty one."""
+    """Whether a file begins as a zip archive does, be it an empty one.
+
+    Parameters
+    ----------
+    head : bytes
+        The first bytes of the file.
+    """
     return head.startswith(_MARKS)
 
 
@@ -57,6 +65,7 @@ def unzip(file: SourceFile) -> list[tuple[str, bytes]]:
             f"{name} is larger than {MAX_TOTAL_BYTES // 1024**2} MB; give the files unzipped."
         )
     try:
+        # In memory: no name of an archive ever becomes a path.
         with zipfile.ZipFile(io.BytesIO(file.content()[:])) as archive:
             return _unpack(archive, name)
     except UnreadableRecordError:
@@ -91,6 +100,7 @@ def _unpack(archive: zipfile.ZipFile, name: str) -> list[tuple[str, bytes]]:
         )
     for entry in entries:
         _check(entry, name)
+    # Counted again while unpacking, as the sizes of the directory may lie.
     left = MAX_TOTAL_BYTES
     unpacked = []
     for entry in entries:

@@ -26,6 +26,7 @@ SIMULATED_COMMENT = "Simulated by EchoingECG; no person stands behind it."
 MAX_DURATION_S = 600.0
 """Of one clip, as far as the file says."""
 
+# As `write_avi` puts it into the comment.
 _VIEW = re.compile(r"view ([a-z0-9]{1,12})\b")
 _NO_RATE = "frame rate not known"
 # Written where a clip's frame rate is not known: a video file cannot be without.
@@ -59,6 +60,7 @@ def write_avi(path: Path, clip: EchoClip) -> None:
     comment = [SIMULATED_COMMENT] if clip.simulated else []
     comment += [f"view {clip.view}"] if clip.view else []
     comment += [] if known else [_NO_RATE]
+    # One channel is a third of the bytes, and FFV1 keeps it exactly.
     grey = bool((frames[..., :1] == frames).all())
     draft = path.with_name(f".{path.name}.draft")
     try:
@@ -164,6 +166,7 @@ def _check(name: str, container: Any, stream: Any) -> None:
 def _decode(
     name: str, container: Any, stream: Any, size: int | None, max_frames: int | None
 ) -> list[U8]:
+    # Threads would decode frames ahead that a limit then forbids.
     stream.codec_context.thread_count = 1
     frames: list[U8] = []
     shape: tuple[int, int] | None = None

@@ -93,9 +93,12 @@ def read_echo_study(
     for file in files:
         try:
             clip, notes = _read(file, size, max_frames)
+        # A study has single pictures and reports among its clips; they are no reason to give it
+        # up.
         except UnreadableRecordError as exc:
             notes_all.append(f"left out: {exc}")
             continue
+        # Counted as they are read, after shrinking: that is what memory holds.
         n_pixels += clip.frames.size // 3
         if n_pixels > MAX_STUDY_PIXELS:
             raise UnreadableRecordError(

@@ -28,6 +28,7 @@ _MULTI_FRAME = ("1.2.840.10008.5.1.4.1.1.3.1", "1.2.840.10008.5.1.4.1.1.3")
 _SINGLE_FRAME = ("1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.6")
 # Inflating the whole object comes before anything in it can be checked.
 _DEFLATED = "1.2.840.10008.1.2.1.99"
+# What pydicom turns into RGB.
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _PALETTE = "PALETTE COLOR"
 _GREYS = ("MONOCHROME1", "MONOCHROME2")
@@ -84,7 +85,19 @@ def read_dicom_clip(
 def read_dicom_with_notes(
     path: Path, *, size: int | None = None, max_frames: int | None = None
 ) -> tuple[EchoClip, tuple[str, ...]]:
-    """As `read_dicom_clip`, with what there is to say about the choice of the region."""
+    """As `read_dicom_clip`, with notes on the choice of the region.
+
+    Parameters
+    ----------
+    path, size, max_frames
+        As for `read_dicom_clip`.
+
+    Returns
+    -------
+    clip : EchoClip
+    notes : tuple of str
+        Empty where there was nothing to choose.
+    """
     name = shown(path.name)
     header = _read_header(path, name)
     n_frames, height, width = _check_kind(header, name)
@@ -115,30 +128,46 @@ def choose_region(header: Any, height: int, width: int) -> Region:
     height, width : int
         Of the frames.
     """
-    whole = Region(slice(0, height), slice(0, width))
+    uncropped = Region(slice(0, height), slice(0, width))
     regions = list(header.get((0x0018, 0x6011), None) or [])
     if not regions:
-        return whole
+        return uncropped
+    # Spatial format (1: 2-D) and data type (1: tissue) of each region.
     kinds = [(_number(r, 0x6012), _number(r, 0x6014)) for r in regions]
     chosen = next((i for i, kind in enumerate(kinds) if kind == (1, 1)), None)
-    said = "2-D tissue"
+    kind_chosen = "2-D tissue"
     if chosen is None:
-        chosen, said = next((i for i, kind in enumerate(kinds) if kind[0] == 1), None), "2-D"
+        chosen, kind_chosen = next((i for i, kind in enumerate(kinds) if kind[0] == 1), None), "2-D"
     if chosen is None:
-        chosen, said = 0, "no 2-D tissue among them"
+        chosen, kind_chosen = 0, "no 2-D tissue among them"
     x0, y0, x1, y1 = (_number(regions[chosen], tag) for tag in (0x6018, 0x601A, 0x601C, 0x601E))
     if x0 is None or y0 is None or x1 is None or y1 is None:
-        return Region(whole.rows, whole.columns, "its region has no corners; whole frames kept")
+        return Region(
+            uncropped.rows, uncropped.columns, "its region has no corners; whole frames kept"
+        )
+    # Both corners are inside the region (PS3.3 C.8.5.5.1).
     rows = slice(max(y0, 0), min(y1 + 1, height))
     columns = slice(max(x0, 0), min(x1 + 1, width))
     if rows.stop - rows.start < 2 or columns.stop - columns.start < 2:
-        return Region(whole.rows, whole.columns, "its region lies outside; whole frames kept")
-    note = f"region {chosen + 1} of {len(regions)} ({said})" if len(regions) > 1 else ""
+        return Region(
+            uncropped.rows, uncropped.columns, "its region lies outside; whole frames kept"
+        )
+    note = f"region {chosen + 1} of {len(regions)} ({kind_chosen})" if len(regions) > 1 else ""
     return Region(rows, columns, note)
 
 
 def frames_per_second(header: Any) -> float:
-    """Frame rate of an object, NaN where it says none that can be true."""
+    """Frame rate of an object.
+
+    Parameters
+    ----------
+    header : pydicom.Dataset
+
+    Returns
+    -------
+    float
+        NaN where it says none that can be true (0.5 to 2000 a second).
+    """
     vector = header.get("FrameTimeVector")
     times = [vector] if isinstance(vector, (int, float)) else list(vector or [])
     # The first entry of the vector is the time before the first frame, which is none.
@@ -172,6 +201,7 @@ def _read_header(path: Path, name: str) -> Any:
                     f"{name} is deflated as a whole, which is not read here; export it without "
                     "that compression."
                 )
+            # Pixels come later, frame by frame: a clip can be a gigabyte.
             return pydicom.dcmread(path, stop_before_pixels=True)
     except InvalidDicomError as exc:
         raise UnreadableRecordError(
@@ -197,6 +227,7 @@ def _check_kind(header: Any, name: str) -> tuple[int, int, int]:
         )
     if n_frames < 2:
         raise UnreadableRecordError(f"{name} is a single picture; only moving clips are read.")
+    # Signed or wider pixels are measurements (Doppler, strain), not a picture.
     if bits not in (8, 16) or signed not in (0, None):
         raise UnreadableRecordError(
             f"{name} stores its pixels with {bits} bits or with a sign; 8 or 16 unsigned bits are "
@@ -263,6 +294,7 @@ def _rgb(frame: npt.NDArray[Any], header: Any) -> U8:
         return np.asarray(frame >> 8 if frame.dtype == np.uint16 else frame, dtype=np.uint8)
     stored = int(header.get("BitsStored") or 8)
     if frame.dtype != np.uint8:
+        # The upper 8 bits of those stored.
         frame = (frame >> (stored - 8) if stored > 8 else frame).astype(np.uint8)
     if colours in _GREYS and frame.ndim == 2:
         grey = 255 - frame if colours == "MONOCHROME1" else frame

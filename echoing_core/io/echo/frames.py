@@ -57,6 +57,7 @@ def resized(frame: npt.NDArray[Any], size: int | None) -> U8:
     height, width = frame.shape[:2]
     if size is None or (height, width) == (size, size):
         return np.asarray(frame, dtype=np.uint8)
+    # Separable: rows first, then columns, each a small matrix product.
     rows, columns = _shares(height, size), _shares(width, size)
     out = np.einsum("ih,hwc->iwc", rows, frame.astype(np.float32), optimize=True)
     out = np.einsum("jw,iwc->ijc", columns, out, optimize=True)

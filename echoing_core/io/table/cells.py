@@ -32,8 +32,10 @@ HEAD_ROWS = 4000
 TIME_WORDS = frozenset({"time", "t", "times", "timestamp", "seconds", "elapsed time", "zeit"})
 
 _HEAD_BYTES = 4 * 1024**2
+# Lines looked at: preambles of recorders have up to a hundred.
 _MOST_LINES = 2000
 _PREAMBLE_LINES = 200
+# More fields than this in a line are samples, not channels.
 _WIDE = 128
 _EMPTY = ("", "nan", "na", "n/a", "null", "none", "-", "nd")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
@@ -46,6 +48,7 @@ _UNIT = r"mV|uV|µV|μV|nV|V|s|ms|us|µs|μs|sec|seconds?"
 _IN_BRACKETS = re.compile(rf"(.*?)\s*[\[(]\s*({_UNIT})\s*[\])]", re.IGNORECASE)
 _AT_END = re.compile(r"(.*?)[\s_]+(mV|uV|µV|μV|ms|us|s|sec|seconds)", re.IGNORECASE)
 _ONLY_UNIT = re.compile(_UNIT, re.IGNORECASE)
+# "Sampling rate: 500 Hz", "sample frequency (kHz) = 1", "fs_hz,250".
 _RATE = re.compile(
     r"(?:sampl\w*[\s_]*(?:rate|freq\w*)|frequency|\bfs(?:_hz)?\b)\D{0,12}?(\d+(?:\.\d+)?)\s*(k?)",
     re.IGNORECASE | re.ASCII,
@@ -54,7 +57,18 @@ _UNITS_LINE = re.compile(r"\bunits?\b\W*(mV|uV|µV|μV|V)\b", re.IGNORECASE)
 
 
 def name_and_unit(name: str) -> tuple[str, str | None]:
-    """A column's name and the unit in it: "II (mV)" and "time_ms" hold one, "V1" does not."""
+    """A column's name and the unit in it.
+
+    Parameters
+    ----------
+    name : str
+        ``"II (mV)"`` and ``"time_ms"`` hold a unit, ``"V1"`` does not.
+
+    Returns
+    -------
+    name : str
+    unit : str or None
+    """
     text = name.strip().strip("'\"").strip()
     match = _IN_BRACKETS.fullmatch(text) or _AT_END.fullmatch(text)
     if match is None or not match[1]:
@@ -66,8 +80,23 @@ def name_and_unit(name: str) -> tuple[str, str | None]:
 class Cells(abc.ABC):
     """A table: names, and columns of numbers on demand.
 
-    ``units`` is parallel to ``names``. With ``samples_in`` "columns" its rows are called columns
-    here, so that a column is always one series in time.
+    With ``samples_in`` "columns" its rows are called columns here, so that a column is always one
+    series in time.
+
+    Attributes
+    ----------
+    kind : str
+        ``"CSV"``, ``"TSV"``, ``"Parquet"`` or ``"NPY"``.
+    names : list of str
+    units : list of str or None
+        Parallel to ``names``.
+    n_samples : int
+        Of each column.
+    samples_in : {"rows", "columns"}
+    stated_fs_hz, stated_units
+        Of the whole table, where its header or preamble says so.
+    clocks : frozenset of int
+        Columns of times such as 12:00:00.5.
     """
 
     kind: str
@@ -80,12 +109,34 @@ class Cells(abc.ABC):
     clocks: frozenset[int] = field(default_factory=frozenset)
 
     def load(self, columns: Sequence[int]) -> None:
-        """Read these columns at once; afterwards ``n_samples`` is exact, which matters for text."""
+        """Read columns at once; afterwards ``n_samples`` is exact, which matters for text.
+
+        Parameters
+        ----------
+        columns : sequence of int
+        """
         del columns
 
     @abc.abstractmethod
     def column(self, index: int, n: int | None = None) -> npt.NDArray[np.float64]:
-        """The numbers of a column, or its first ``n``; NaN for empty cells."""
+        """The numbers of a column.
+
+        Parameters
+        ----------
+        index : int
+        n : int, optional
+            No more than the first ``n``.
+
+        Returns
+        -------
+        ndarray, float64
+            NaN for empty cells.
+
+        Raises
+        ------
+        UnreadableRecordError
+            The file is damaged, or the column holds something else than numbers.
+        """
 
     def first(self) -> npt.NDArray[np.float64]:
         """The first values of each column, shape (n_columns, n)."""
@@ -97,17 +148,36 @@ class Cells(abc.ABC):
         return index in self.clocks
 
     def times(self, index: int, n: int | None = None) -> npt.NDArray[np.float64]:
-        """A time column, in its own unit; times of day and dates in seconds."""
+        """A time column, in its own unit; times of day and dates in seconds.
+
+        Parameters
+        ----------
+        index : int
+        n : int, optional
+            No more than the first ``n``.
+        """
         return self.column(index, n)
 
 
 def is_binary_table(head: bytes) -> bool:
-    """Whether a file begins as NPY or Parquet does."""
+    """Whether a file begins as NPY or Parquet does.
+
+    Parameters
+    ----------
+    head : bytes
+        The first bytes of the file.
+    """
     return head.startswith((_NPY_MARK, _PARQUET_MARK))
 
 
 def is_table_text(head: bytes) -> bool:
-    """Whether a file begins like a text with columns of numbers."""
+    """Whether a file begins like a text with columns of numbers.
+
+    Parameters
+    ----------
+    head : bytes
+        The first bytes of the file; a long preamble needs many of them.
+    """
     try:
         return _sniff(_decoded(head[:_HEAD_BYTES])[0], cut=True) is not None
     except UnreadableRecordError:
@@ -116,6 +186,12 @@ def is_table_text(head: bytes) -> bool:
 
 def open_cells(file: SourceFile, samples_in: Literal["rows", "columns"] | None = None) -> Cells:
     """The table in a file, by its content.
+
+    Parameters
+    ----------
+    file : SourceFile
+    samples_in : {"rows", "columns"}, optional
+        Without, as the shape suggests.
 
     Raises
     ------
@@ -168,6 +244,7 @@ def _open_npy(file: SourceFile, samples_in: Literal["rows", "columns"] | None) -
                 (1, 0): np.lib.format.read_array_header_1_0,
                 (2, 0): np.lib.format.read_array_header_2_0,
             }[version]
+            # Parsed by NumPy's own safe reader of headers; object arrays are refused below.
             shape, fortran, dtype = read(stream, max_header_size=4096)
     except (ValueError, KeyError, EOFError, TypeError, SyntaxError, RecursionError) as exc:
         raise UnreadableRecordError(
@@ -184,6 +261,7 @@ def _open_npy(file: SourceFile, samples_in: Literal["rows", "columns"] | None) -
     if file.size - start < count * dtype.itemsize:
         raise UnreadableRecordError(f"{name} is cut short; copy or save it again.")
     flat = np.frombuffer(content, dtype=dtype, count=count, offset=start)
+    # A view of the file: nothing is copied until a column is asked for.
     array = flat.reshape(shape, order="F" if fortran else "C")
     if array.ndim == 1:
         array = array[None]
@@ -248,6 +326,7 @@ def _open_parquet(file: SourceFile, samples_in: Literal["rows", "columns"] | Non
     try:
         table = pq.ParquetFile(pa.BufferReader(file.content()))
         schema, meta = table.schema_arrow, table.metadata
+        # Compression can hide a thousandfold; what it unpacks to stands in the metadata.
         unpacked = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
     except (pa.ArrowException, ValueError, OSError) as exc:
         raise UnreadableRecordError(f"{name} is a damaged Parquet file; save it again.") from exc
@@ -257,6 +336,7 @@ def _open_parquet(file: SourceFile, samples_in: Literal["rows", "columns"] | Non
         kind = column.type
         clock = pa.types.is_timestamp(kind) or pa.types.is_duration(kind)
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or clock:
+            # Place among the numeric columns, as names and values are.
             if clock:
                 clocks.add(len(places))
             places.append(place)
@@ -315,23 +395,25 @@ class _TextCells(Cells):
     sniffed: _Sniffed | None = None
     name: str = ""
     rows: npt.NDArray[np.float64] | None = None
-    _kept: pd.DataFrame | None = None
-    _is_whole: bool = False
+    _read_columns: pd.DataFrame | None = None
+    _is_complete: bool = False
 
     def column(self, index: int, n: int | None = None) -> npt.NDArray[np.float64]:
         if self.rows is not None:
             return self.rows[index, :n]
         if self.has_clock(index):
             return self.times(index, n)
-        if self._kept is None or (n is None and not self._is_whole):
-            self._kept = self._frame(n)
-            self._is_whole = n is None
-        return np.asarray(self._kept[index].to_numpy()[:n], dtype=np.float64)
+        # The first rows are read for a preview, all of them only where a column is asked for in
+        # full.
+        if self._read_columns is None or (n is None and not self._is_complete):
+            self._read_columns = self._frame(n)
+            self._is_complete = n is None
+        return np.asarray(self._read_columns[index].to_numpy()[:n], dtype=np.float64)
 
     def load(self, columns: Sequence[int]) -> None:
         if self.rows is None:
-            self._kept, self._is_whole = self._frame(None, columns), True
-            self.n_samples = len(self._kept)
+            self._read_columns, self._is_complete = self._frame(None, columns), True
+            self.n_samples = len(self._read_columns)
 
     def _frame(self, n: int | None, columns: Sequence[int] | None = None) -> pd.DataFrame:
         every = range(len(self.names)) if columns is None else columns
@@ -347,11 +429,13 @@ class _TextCells(Cells):
         try:
             return pd.read_csv(
                 io.BytesIO(self.content),
+                # Runs of blanks are one separator: numbers are often aligned by them.
                 sep=r"\s+" if how.separator == " " else how.separator,
                 decimal=how.decimal,
                 header=None,
                 skiprows=how.data_line,
                 names=list(range(how.n_fields)),
+                # Without, a line that ends in a separator would shift all columns by one.
                 index_col=False,
                 usecols=columns,
                 dtype=kinds,
@@ -391,6 +475,7 @@ def _clock_seconds(texts: pd.Series[Any], name: str) -> npt.NDArray[np.float64]:
         raise UnreadableRecordError(
             f"The time column of {name} holds something that is no time; say the sampling rate."
         ) from exc
+    # Horner: hours, minutes and seconds, or minutes and seconds alone.
     seconds = np.zeros(len(parts))
     for column in parts.T:
         seconds = seconds * 60.0 + column
@@ -420,6 +505,7 @@ def _open_text(file: SourceFile, samples_in: Literal["rows", "columns"] | None) 
     kind = "TSV" if how.separator == "\t" and how.n_fields > 1 else "CSV"
     if wide:
         return _open_wide(content, how, encoding, name, kind, stated, unit[1] if unit else None)
+    # Counting newlines takes a fraction of parsing; it is made exact when the columns are read.
     n_lines = _count_lines(content, encoding) - how.data_line
     _check_shape(n_lines, how.n_fields, name)
     cells = _TextCells(
@@ -438,6 +524,7 @@ def _open_text(file: SourceFile, samples_in: Literal["rows", "columns"] | None) 
     )
     # Blank lines between or at the end are no rows: the count is that of what was read.
     if n_lines <= HEAD_ROWS or _has_blank_end(content):
+        # Any numeric column will do: all have as many rows.
         probe = next((i for i in range(how.n_fields) if i not in how.clocks), None)
         if probe is None:
             raise UnreadableRecordError(f"{name} holds times but no numbers; export it again.")
@@ -460,6 +547,7 @@ def _open_wide(
         line for line in bytes(content[:]).decode(encoding, "replace").splitlines() if line.strip()
     ]
     rows: list[list[str]] = [_cut(line, how.separator) for line in lines]
+    # A row without its name is one shorter; anything shorter still is a preamble.
     widest = max(len(row) for row in rows)
     rows = [row for row in rows if len(row) >= widest - 1 and _share_of_numbers(row, how) > 0.5]
     if not rows or len(rows) > MAX_COLUMNS:
@@ -498,6 +586,7 @@ def _decoded(head: bytes) -> tuple[str, str]:
     """Text of the first bytes and its encoding."""
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return head[: len(head) // 2 * 2].decode("utf-16", "replace"), "utf-16"
+    # Other control bytes do not occur in a text.
     if sum(byte < 32 and byte not in b"\t\r\n\f\x1a" for byte in head[:4096]):
         raise UnreadableRecordError("This is no text.")
     try:
@@ -513,6 +602,7 @@ def _count_lines(content: Any, encoding: str) -> int:
     step = 1 << 24
     newline = b"\n"
     count = sum(bytes(content[i : i + step]).count(newline) for i in range(0, len(content), step))
+    # Old Macintosh programs end lines with a carriage return alone.
     if not count:
         return bytes(content[:]).count(b"\r") + 1
     return count + (0 if bytes(content[-2:]).rstrip(b"\0").endswith(newline) else 1)
@@ -551,17 +641,18 @@ def _sniff(text: str, *, cut: bool) -> _Sniffed | None:
     """How a text is to be cut; None where it is no table."""
     lines = text.splitlines()[:_MOST_LINES]
     if cut and len(lines) > 1 and len(lines) < _MOST_LINES:
+        # The last line may be cut in the middle by the limit on bytes.
         lines = lines[:-1]
     best: tuple[tuple[int, int], _Sniffed] | None = None
     for separator in ("\t", ";", ",", " "):
         for decimal in (".", ",") if separator != "," else (".",):
-            found = _try(lines, separator, decimal)
-            if found is None:
+            sniffed = _try(lines, separator, decimal)
+            if sniffed is None:
                 continue
             # A semicolon or tab that works is meant; between decimals, the one that works.
-            rank = (found.n_fields, -found.data_line)
+            rank = (sniffed.n_fields, -sniffed.data_line)
             if best is None or rank > best[0]:
-                best = (rank, found)
+                best = (rank, sniffed)
     return None if best is None else best[1]
 
 
@@ -570,6 +661,7 @@ def _try(lines: list[str], separator: str, decimal: str) -> _Sniffed | None:
         row = _cut(lines[start], separator)
         if not lines[start].strip() or not _is_data(row, decimal):
             continue
+        # Six lines alike are a table; a single line of numbers may be part of a preamble.
         following = [_cut(line, separator) for line in lines[start : start + 6] if line.strip()]
         if any(len(r) != len(row) or not _is_data(r, decimal) for r in following):
             continue
@@ -581,6 +673,7 @@ def _try(lines: list[str], separator: str, decimal: str) -> _Sniffed | None:
 
 def _is_data(row: list[str], decimal: str) -> bool:
     """Numbers, times and empty cells, with one number at least; a name may come first."""
+    # Where samples run along rows, the lead's name may stand first.
     rest = row[1:] if len(row) > _WIDE else row
     numbers = 0
     for cell in rest:

@@ -139,7 +139,13 @@ class TablePreview:
 
     @property
     def stated(self) -> TableLayout | None:
-        """The layout, if the table says all of it; None if a person has to."""
+        """The layout, if the table says all of it.
+
+        Returns
+        -------
+        TableLayout or None
+            None if a person has to say some of it.
+        """
         leads = {c.index: c.lead for c in self.columns if c.lead and not c.is_time}
         rate = self.fs_hz is not None or self.time_column is not None
         if not leads or self.units is None or not rate or len(set(leads.values())) < len(leads):
@@ -178,23 +184,26 @@ def preview_table(file: SourceFile, samples_in: SamplesIn | None = None) -> Tabl
         is_time = time_column is None and name.lower() in TIME_WORDS
         if is_time:
             time_column = index
+        # Names with a unit ("V1 (mV)") and names that only look as if they had one ("ECG_V").
         lead = None if is_time else canonical_lead_name(name) or canonical_lead_name(raw)
         columns.append(TableColumn(index, shown(raw), lead, unit, is_time))
     first = cells.first()
     fs_hz, fs_from, time_unit = cells.stated_fs_hz, "its header", "s"
     if time_column is not None:
-        found = _first_rate(cells, time_column, columns[time_column].unit)
-        if found is None:
+        rate_and_unit = _first_rate(cells, time_column, columns[time_column].unit)
+        if rate_and_unit is None:
+            # Called time, but it counts samples or jumps about: an ordinary column then.
             columns[time_column] = TableColumn(
                 time_column, columns[time_column].name, None, None, False
             )
             time_column = None
         else:
-            fs_hz, time_unit = found
+            fs_hz, time_unit = rate_and_unit
             fs_from = f"its time column {columns[time_column].name}"
+    # Leads in different units would need a layout lead by lead, which nobody writes.
     units = {c.unit for c in columns if c.lead}
-    one = units.pop() if len(units) == 1 else None
-    one = one or cells.stated_units
+    unit_of_all = units.pop() if len(units) == 1 else None
+    unit_of_all = unit_of_all or cells.stated_units
     return TablePreview(
         file_name=file.name,
         kind=cells.kind,
@@ -205,7 +214,7 @@ def preview_table(file: SourceFile, samples_in: SamplesIn | None = None) -> Tabl
         fs_from=fs_from if fs_hz is not None else "",
         time_column=time_column,
         time_unit=time_unit,
-        units=one if one and mv_per_unit(one) is not None else None,
+        units=unit_of_all if unit_of_all and mv_per_unit(unit_of_all) is not None else None,
         first=first,
     )
 
@@ -231,6 +240,7 @@ def read_table(file: SourceFile, layout: TableLayout) -> Recording:
     name = shown(file.name)
     cells = open_cells(file, layout.samples_in)
     _check_layout(layout, cells, name)
+    # Twice: before columns are read, and again when gaps in time are filled.
     check_size(cells.n_samples, len(layout.leads), layout.fs_hz or 100.0, name)
     cells.load([*layout.leads, *([] if layout.time_column is None else [layout.time_column])])
     notes = Findings()
@@ -242,6 +252,7 @@ def read_table(file: SourceFile, layout: TableLayout) -> Recording:
             1.0 if cells.has_clock(layout.time_column) else TIME_UNITS[layout.time_unit]
         )
         fs_hz, places = _grid(time_s, name)
+        # A day of stamps in float64 is 350 MB at 500 Hz.
         del time_s
         notes.add(f"The sampling rate of {fs_hz:g} Hz was taken from the time column.")
     if not 0 < fs_hz <= MAX_FS_HZ:
@@ -390,7 +401,7 @@ def _first_rate(cells: Cells, column: int, unit: str | None) -> tuple[float, str
 def _grid(time_s: npt.NDArray[np.float64], name: str) -> tuple[float, npt.NDArray[np.int64]]:
     """Sampling rate, and the place of each sample on its grid.
 
-    The rate is the mean one of the longest stretch without a jump, so that stamps rounded to
+    The rate is the mean one of the longest run without a jump, so that stamps rounded to
     milliseconds do not spoil it, and a whole number where it is one within 0.05 %.
     """
     if time_s.size < 3 or not np.isfinite(time_s).all():
@@ -405,6 +416,7 @@ def _grid(time_s: npt.NDArray[np.float64], name: str) -> tuple[float, npt.NDArra
             "instead."
         )
     typical = float(np.median(steps[steps > 0]))
+    # A few lost samples are a jump, jitter of one or two steps is not.
     jumps = np.flatnonzero(steps > 3.5 * typical) + 1
     edges = np.concatenate([[0], jumps, [time_s.size]])
     longest = int(np.argmax(np.diff(edges)))
@@ -413,19 +425,23 @@ def _grid(time_s: npt.NDArray[np.float64], name: str) -> tuple[float, npt.NDArra
         raise SamplingRateError(f"The time column of {name} is irregular; say the rate instead.")
     fs_hz = (last - first) / float(time_s[last] - time_s[first])
     if round(fs_hz) >= 1 and abs(fs_hz - round(fs_hz)) < 5e-4 * fs_hz:
+        # Clocks of recorders are off by 50 ppm or so; 500.02 Hz means 500 Hz.
         fs_hz = float(round(fs_hz))
     if (time_s[-1] - time_s[0]) > MAX_DAYS * 86400:
         raise UnreadableRecordError(
             f"{name} spans more than {MAX_DAYS:.0f} days; export a shorter part."
         )
-    # Within a stretch samples follow one another; only its start is taken from the clock.
+    # Within a run samples follow one another; only its start is taken from the clock.
     places = np.arange(time_s.size, dtype=np.int64)
     shift = 0
     for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        # Never back over samples that are placed already: stamps may overlap by rounding.
         at = max(round((time_s[start] - time_s[0]) * fs_hz), start + shift)
         shift = at - start
         places[start:stop] += shift
         expected_s = time_s[start] + np.arange(stop - start) / fs_hz
+        # Farther off than rounding explains means uneven sampling, which no resampling here
+        # undoes.
         off_s = float(np.abs(time_s[start:stop] - expected_s).max())
         if (
             off_s

@@ -20,6 +20,7 @@ from echoing_core.io.wfdb.header import (
     check_n_values,
 )
 
+# FLAC formats are named for the bits that they unpack to (508: 8).
 _INVALID_BITS = {**BITS_PER_SAMPLE, "508": 8, "516": 16, "524": 24}
 
 _MIN_SURPLUS_S = 10.0
@@ -28,7 +29,20 @@ _MIN_SURPLUS_S = 10.0
 
 @dataclass(frozen=True)
 class DataFile:
-    """One data file and the signals in it, by their position in the header."""
+    """One data file and the signals in it.
+
+    Attributes
+    ----------
+    file : SourceFile
+    fmt : str
+        Storage format (signal(5)).
+    byte_offset : int
+        Of the first sample; in FLAC files, in samples.
+    indices : tuple of int
+        Positions of its signals in the header.
+    samples_per_frame : int
+        Of all its signals together.
+    """
 
     file: SourceFile
     fmt: str
@@ -37,12 +51,23 @@ class DataFile:
     samples_per_frame: int
 
     def n_bytes(self, n_frames: int) -> int:
-        """Bytes that ``n_frames`` frames take, with what lies before them."""
+        """Bytes that frames take, with what lies before them.
+
+        Parameters
+        ----------
+        n_frames : int
+        """
         n_bits = n_frames * self.samples_per_frame * BITS_PER_SAMPLE[self.fmt]
         return self.byte_offset + -(-n_bits // 8)
 
     def n_whole_frames(self) -> int:
-        """Frames that the file holds in full."""
+        """Frames that the file holds in full.
+
+        Raises
+        ------
+        UnreadableRecordError
+            It is said to be FLAC and is not, or holds another number of channels.
+        """
         if self.fmt in FLAC_FORMATS:
             return self._n_flac_frames()
         n_bits = 8 * max(0, self.file.size - self.byte_offset)
@@ -73,7 +98,18 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Layout:
-    """Data files that were found to fit their header."""
+    """Data files that were found to fit their header.
+
+    Attributes
+    ----------
+    header : Header
+    n_frames : int
+        To read.
+    data_files : tuple of DataFile
+    notes : tuple of str
+    longer_than_declared_from : int or None
+        First frame beyond the declared length, where those are read as well.
+    """
 
     header: Header
     n_frames: int
@@ -83,14 +119,26 @@ class Layout:
 
     @staticmethod
     def invalid_value(fmt: str) -> int:
-        """The digital value that means "not measured": the smallest of the format."""
+        """The digital value that means "not measured": the smallest of the format.
+
+        Parameters
+        ----------
+        fmt : str
+        """
         return -(1 << (_INVALID_BITS[fmt] - 1))
 
     def read_digital(self, folder: Path) -> dict[int, npt.NDArray[np.integer]]:
         """Digital samples of each signal, by its position in the header.
 
-        ``folder`` is private and empty; wfdb is given a header written here, in which each
-        file has a name made here, and gain 1 and baseline 0, which it does not apply.
+        Parameters
+        ----------
+        folder : Path
+            Private and empty; wfdb is given a header written here, in which each file has a name
+            made here, and gain 1 and baseline 0, which it does not apply.
+
+        Returns
+        -------
+        dict of int to ndarray, shape (n_frames * samples per frame,)
         """
         import wfdb
 
@@ -108,6 +156,7 @@ class Layout:
                 )
         head = f"record {len(order)} 1000 {self.n_frames}"
         (folder / "record.hea").write_text("\n".join([head, *lines]) + "\n", encoding="ascii")
+        # 16 bits where they do: half the memory of a day.
         wide = any(_INVALID_BITS[f.fmt] > 16 for f in self.data_files)
         record = wfdb.rdrecord(
             str(folder / "record"),
@@ -122,6 +171,12 @@ class Layout:
 
         Not judged where it is 0, which many programs write for "unknown", where channels are
         shifted against each other, or where more is read than the header declares.
+
+        Parameters
+        ----------
+        index : int
+            Position of the signal in the header.
+        samples : ndarray, shape (n_times,)
         """
         signal = self.header.signals[index]
         if not signal.checksum or signal.skew or self.longer_than_declared_from is not None:
@@ -157,6 +212,7 @@ def _is_interleaved(stack: npt.NDArray[np.integer]) -> bool:
     """
     n_leads = stack.shape[1]
     flat = stack.astype(np.float64).ravel()
+    # Mean squared difference at each distance k; at n_leads it should be the smallest by far.
     rough = [float(np.mean((flat[k:] - flat[:-k]) ** 2)) for k in range(1, n_leads + 1)]
     varies = all(float(np.std(column)) > 0 for column in stack.T[:2])
     return varies and rough[-1] < 0.5 * min(rough[:-1])
@@ -178,6 +234,7 @@ def checked_layout(files: FileSet, header: Header, header_name: str) -> Layout:
     data_files = _find_files(files, header, header_name)
     lengths = [data_file.n_whole_frames() for data_file in data_files]
     declared = header.n_frames
+    # Several data files have to cover the same time; the shortest decides.
     shortest = min(range(len(lengths)), key=lengths.__getitem__)
     n_frames = lengths[shortest] if declared is None else declared
     if n_frames > lengths[shortest] or n_frames == 0:
@@ -246,8 +303,9 @@ def _find_files(files: FileSet, header: Header, header_name: str) -> tuple[DataF
     by_name: dict[str, list[int]] = {}
     for index, signal in enumerate(header.signals):
         if signal.fmt != NULL_FORMAT and signal.file_name != "~":
+            # Signals of one file are interleaved in it, so they are read together.
             by_name.setdefault(signal.file_name.lower(), []).append(index)
-    found: list[DataFile] = []
+    data_files: list[DataFile] = []
     missing: list[str] = []
     for indices in by_name.values():
         first = header.signals[indices[0]]
@@ -255,7 +313,7 @@ def _find_files(files: FileSet, header: Header, header_name: str) -> tuple[DataF
         if file is None:
             missing.append(first.file_name)
             continue
-        found.append(_data_file(file, [(i, header.signals[i]) for i in indices]))
+        data_files.append(_data_file(file, [(i, header.signals[i]) for i in indices]))
     if missing:
         what = " and ".join(shown(m) for m in missing[:4]) + (" and more" if missing[4:] else "")
         raise UnreadableRecordError(
@@ -263,7 +321,7 @@ def _find_files(files: FileSet, header: Header, header_name: str) -> tuple[DataF
             f"{'is' if len(missing) == 1 else 'are'} missing; add the data file under the name "
             "that the header gives it."
         )
-    return tuple(found)
+    return tuple(data_files)
 
 
 def _data_file(file: SourceFile, signals: list[tuple[int, SignalLine]]) -> DataFile:

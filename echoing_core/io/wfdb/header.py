@@ -21,7 +21,9 @@ from echoing_core.io.channels import MAX_VALUES
 from echoing_core.io.sources import SIMULATED_MARK, base_name, shown
 
 MAX_HEADER_BYTES = 64 * 1024
+# 12 leads, Frank leads, and what a bedside monitor records besides.
 MAX_SIGNALS = 32
+# Ten times what research recorders of ECGs use.
 MAX_FS_HZ = 10_000.0
 MAX_SAMPLES_PER_FRAME = 1_000
 DEFAULT_GAIN = 200.0
@@ -48,9 +50,21 @@ _FLOAT = re.compile(_NUMBER, re.ASCII)
 class SignalLine:
     """One channel, as its line in the header describes it.
 
-    ``gain`` is in digital units per physical unit, ``baseline`` is the digital value of
-    physical zero, ``skew`` is in frames, and ``units`` and ``checksum`` are None where the
-    header gives none.
+    Attributes
+    ----------
+    file_name, fmt, name : str
+    samples_per_frame : int
+    skew : int
+        Frames by which the channel is delayed.
+    byte_offset : int
+    gain : float
+        Digital units per physical unit.
+    gain_assumed : bool
+        Whether the header gives none.
+    baseline : int
+        Digital value of physical zero.
+    units, checksum
+        None where the header gives none.
     """
 
     file_name: str
@@ -68,7 +82,14 @@ class SignalLine:
 
 @dataclass(frozen=True)
 class SegmentLine:
-    """One segment of a multi-segment record; ``~`` is a gap."""
+    """One segment of a multi-segment record.
+
+    Attributes
+    ----------
+    name : str
+        Of its record; ``~`` is a gap.
+    n_frames : int
+    """
 
     name: str
     n_frames: int
@@ -76,7 +97,22 @@ class SegmentLine:
 
 @dataclass(frozen=True)
 class Header:
-    """What a WFDB header says, checked. ``n_frames`` is None where it gives no length."""
+    """What a WFDB header says, checked.
+
+    Attributes
+    ----------
+    fs_hz : float
+        Frames per second.
+    n_frames : int or None
+        None where it gives no length.
+    signals : tuple of SignalLine
+        Empty for a master header.
+    segments : tuple of SegmentLine
+        Empty for a record without segments.
+    n_signals : int
+    simulated : bool
+        Whether a comment says so.
+    """
 
     fs_hz: float
     n_frames: int | None
@@ -102,6 +138,7 @@ def decode_header(data: bytes, file_name: str) -> str:
             f"The header {name} is larger than {MAX_HEADER_BYTES // 1024} KB, which no ECG header "
             "is; check that the right file was chosen."
         )
+    # Downloads that failed often leave a page or a pointer under the file's name.
     start = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith(b"<"):
         raise UnreadableRecordError(
@@ -112,6 +149,7 @@ def decode_header(data: bytes, file_name: str) -> str:
         raise UnreadableRecordError(
             f"{name} only points at a file kept elsewhere (Git LFS); fetch the file itself."
         )
+    # Binary data under the ending .hea; ^Z is allowed, as DOS editors end files with it.
     controls = sum(byte < 32 and byte not in b"\t\r\n\f\x1a" for byte in data)
     if controls or data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise UnreadableRecordError(
@@ -198,6 +236,7 @@ def _record_line(line: str, name: str) -> tuple[int | None, int, float, int | No
             f"The header {name} gives no sampling rate; add it after the number of signals, "
             "or export the recording again."
         )
+    # "360/1000(0)": rate, counter frequency and base counter value.
     fs_text = tokens[2].split("/")[0].split("(")[0]
     fs_hz = float(fs_text) if _FLOAT.fullmatch(fs_text) else math.nan
     if not 0 < fs_hz <= MAX_FS_HZ:
@@ -255,6 +294,7 @@ def _segments(body: list[str], n_segments: int, name: str) -> tuple[SegmentLine,
 def _safe_file_name(text: str, name: str) -> str:
     """The last part of a file name; a name that leaves its folder is refused."""
     parts = text.replace("\\", "/").split("/")
+    # A header must not reach for files outside of its folder, whatever the system's slashes.
     outside = text.startswith(("/", "\\", "~/")) or ".." in parts or ":" in text
     if outside or not base_name(text):
         raise UnreadableRecordError(

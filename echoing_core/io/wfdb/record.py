@@ -1,6 +1,6 @@
 """WFDB records to `Recording`.
 
-The header is checked first (`wfdb_header`). Then the signals are read by the wfdb package
+The header is checked first (`wfdb.header`). Then the signals are read by the wfdb package
 from a private folder that holds a header written here and the data files under names given
 here; nothing that came with the record names a file or reaches a log. The folder is gone
 when reading ends, whichever way it ends.
@@ -42,6 +42,7 @@ from echoing_core.records import Recording
 logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
+# Headers write rates with few digits; 1e-6 of a day is less than a tenth of a second.
 _FIXED_FS_TOLERANCE = 1e-6
 
 
@@ -69,7 +70,20 @@ def read_wfdb(files: FileSet, header_name: str) -> Recording:
 
 
 def read_described(files: FileSet, header: Header, header_name: str) -> Recording:
-    """Read one WFDB record by a header that was parsed already; see `read_wfdb`."""
+    """Read one WFDB record by a header that was parsed already; see `read_wfdb`.
+
+    Parameters
+    ----------
+    files : FileSet
+    header : Header
+    header_name : str
+        File name of the header, which gives the record its id.
+
+    Raises
+    ------
+    RecordError
+        As for `read_wfdb`.
+    """
     record_id = header_name[: -len(".hea")]
     notes = Findings()
     if header.segments:
@@ -81,7 +95,18 @@ def read_described(files: FileSet, header: Header, header_name: str) -> Recordin
 
 
 def read_header(files: FileSet, header_name: str) -> Header:
-    """Parse the header called ``header_name``."""
+    """Parse the header called ``header_name``.
+
+    Parameters
+    ----------
+    files : FileSet
+    header_name : str
+
+    Raises
+    ------
+    RecordError
+        It is missing, is no WFDB header, or contradicts itself.
+    """
     file = files.find(header_name)
     if file is None:
         raise UnreadableRecordError(
@@ -94,6 +119,7 @@ def _read_signals(
     files: FileSet, header: Header, header_name: str, notes: Findings
 ) -> list[Channel]:
     """All usable channels of a record without segments."""
+    # Position in the header -> mV per physical unit, of the channels that are read.
     factors: dict[int, float] = {}
     for index, line in enumerate(header.signals):
         lead = canonical_lead_name(line.name)
@@ -126,6 +152,7 @@ def _read_signals(
     channels = []
     for index, factor in factors.items():
         line = header.signals[index]
+        # Popped, so that the digital samples of a long recording are freed one by one.
         samples = digital.pop(index)
         if layout.has_wrong_checksum(index, samples):
             notes.add(
@@ -218,6 +245,7 @@ def _read_segments(
             f"{total}; export the recording again."
         )
     check_n_values(total, header.n_signals, header.fs_hz, master)
+    # All missing segments in one sentence, rather than one after the other.
     missing = [
         s.name
         for s in header.segments
@@ -236,21 +264,21 @@ def _read_segments(
         name = segment.name + ".hea"
         # A first segment of length 0 only lists the channels (variable layout).
         if segment.name != "~" and segment.n_frames:
-            part = read_header(files, name)
-            if part.segments:
+            described = read_header(files, name)
+            if described.segments:
                 raise UnreadableRecordError(
                     f"Segment {shown(name)} is itself made of segments, which WFDB does not allow."
                 )
-            if part.n_frames not in (None, segment.n_frames) or (
-                abs(part.fs_hz - header.fs_hz) > _FIXED_FS_TOLERANCE * header.fs_hz
+            if described.n_frames not in (None, segment.n_frames) or (
+                abs(described.fs_hz - header.fs_hz) > _FIXED_FS_TOLERANCE * header.fs_hz
             ):
                 raise UnreadableRecordError(
                     f"Segment {shown(name)} differs in length or sampling rate from what the "
                     f"header {master} says of it; export the recording again."
                 )
-            simulated = simulated or part.simulated
-            part = replace(part, n_frames=segment.n_frames)
-            _join(joined, _read_signals(files, part, name, notes), start, total, header)
+            simulated = simulated or described.simulated
+            described = replace(described, n_frames=segment.n_frames)
+            _join(joined, _read_signals(files, described, name, notes), start, total, header)
         start += segment.n_frames
     if not joined:
         raise SignalQualityError(f"{master} is made of gaps only: no segment holds a signal.")
@@ -258,25 +286,25 @@ def _read_segments(
 
 
 def _join(
-    joined: dict[str, Channel], parts: Sequence[Channel], start: int, total: int, header: Header
+    joined: dict[str, Channel], segments: Sequence[Channel], start: int, total: int, header: Header
 ) -> None:
-    """Write the channels of one segment into those of the whole, by name."""
-    for part in parts:
-        per_frame = round(part.fs_hz / header.fs_hz)
-        whole = joined.get(part.source_name)
-        if whole is None:
+    """Write the channels of one segment into those of the whole record, by name."""
+    for segment in segments:
+        per_frame = round(segment.fs_hz / header.fs_hz)
+        channel = joined.get(segment.source_name)
+        if channel is None:
             check_n_values(total, (len(joined) + 1) * per_frame, header.fs_hz, "of the record")
             gap = np.full(total * per_frame, np.nan, dtype=np.float32)
             fs_hz = header.fs_hz * per_frame
-            whole = Channel(part.source_name, part.name, fs_hz, gap, part.stated)
-            joined[part.source_name] = whole
-        elif whole.signal_mv.size != total * per_frame:
+            channel = Channel(segment.source_name, segment.name, fs_hz, gap, segment.stated)
+            joined[segment.source_name] = channel
+        elif channel.signal_mv.size != total * per_frame:
             raise UnreadableRecordError(
-                f"Channel {shown(part.source_name)} changes its sampling rate between segments; "
+                f"Channel {shown(segment.source_name)} changes its sampling rate between segments; "
                 "such records cannot be read."
             )
         first = start * per_frame
-        whole.signal_mv[first : first + part.signal_mv.size] = part.signal_mv
+        channel.signal_mv[first : first + segment.signal_mv.size] = segment.signal_mv
 
 
 def _some(names: Sequence[str], n_shown: int = 5) -> str:

@@ -1,7 +1,7 @@
 """A stretch of a long WFDB record, without reading the rest of it.
 
 A day of Holter is 100 MB, and a window of it 10 s. Records of one data file in format 16 are read
-from the place on; of all others the whole is read and cut.
+from the place on; all others are read in full and cut.
 """
 
 from __future__ import annotations
@@ -48,6 +48,11 @@ class Extent:
 def record_extent(header_path: Path) -> Extent:
     """Length, rate and leads of a record; no sample is read.
 
+    Parameters
+    ----------
+    header_path : Path
+        The .hea file.
+
     Raises
     ------
     RecordError
@@ -91,11 +96,11 @@ def read_stretch(header_path: Path, start_s: float, stop_s: float) -> Recording:
     first, stop = round(start_s * header.fs_hz), round(stop_s * header.fs_hz)
     layout = None if header.segments else checked_layout(files, header, name)
     if layout is None or not _can_be_cut(layout):
-        whole = read_described(files, header, name)
-        first, stop = round(start_s * whole.fs_hz), round(stop_s * whole.fs_hz)
-        _check_inside(name, first, whole.n_times)
+        record = read_described(files, header, name)
+        first, stop = round(start_s * record.fs_hz), round(stop_s * record.fs_hz)
+        _check_inside(name, first, record.n_times)
         # A copy: a view would keep the whole record in memory.
-        return replace(whole, signal_mv=whole.signal_mv[:, first:stop].copy())
+        return replace(record, signal_mv=record.signal_mv[:, first:stop].copy())
     _check_inside(name, first, layout.n_frames)
     stop = min(stop, layout.n_frames)
     return read_described(*_cut(files, header, layout, first, stop), name)

@@ -64,6 +64,7 @@ def write_wfdb(
     digital = _digital(signal_mv, fmt, gain)
     n_leads, n_times = digital.shape
 
+    # FLAC holds at most 8 channels, so 12 leads take two files.
     group = _MAX_FLAC_CHANNELS if fmt in _FLAC_SUBTYPE else n_leads
     starts = range(0, n_leads, group)
     ending = "flac" if fmt in _FLAC_SUBTYPE else "dat"
@@ -74,6 +75,7 @@ def write_wfdb(
     rate = f"{int(fs_hz)}" if float(fs_hz).is_integer() else np.format_float_positional(fs_hz)
     header = [f"{record_id} {n_leads} {rate} {n_times}"]
     for i, (lead, row) in enumerate(zip(lines, digital, strict=True)):
+        # Sum of the samples modulo 2^16, written as a signed number (header(5)).
         checksum = int(row.sum(dtype=np.int64)) & 0xFFFF
         checksum -= 0x10000 if checksum >= 0x8000 else 0
         header.append(
@@ -125,6 +127,7 @@ def _digital(signal_mv: npt.NDArray[np.floating], fmt: str, gain: float) -> npt.
     missing = np.isnan(value)
     value[missing] = 0
     largest = float(np.abs(value).max())
+    # Refused, not clipped: a clipped amplitude looks like a measured one.
     if largest >= -invalid:
         raise ValueError(
             f"an amplitude of {largest / gain:g} mV is beyond format {fmt} at {gain:g} units per mV"

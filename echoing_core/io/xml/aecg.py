@@ -39,11 +39,12 @@ MAX_DAYS = 31.0
 
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
+# HL7 time stamp: date and time without separators, a fraction, a zone.
 _STAMP = re.compile(r"(\d{14})(\.\d{1,9})?(?:[+-]\d{4})?", re.ASCII)
 
 
 @dataclass(eq=False)
-class _Stretch:
+class _LeadSequence:
     """One lead of one sequence set."""
 
     source_name: str
@@ -76,17 +77,18 @@ def read_aecg(root: ET.Element, file_name: str) -> Recording:
     series = _rhythm(root, name)
     notes = Findings()
     sets = series.findall("component/sequenceSet")
-    stretches = [part for one in sets for part in _stretches(one, name)]
-    if not stretches:
+    sequences = [part for one in sets for part in _lead_sequences(one, name)]
+    if not sequences:
         raise MissingLeadError(
             f"{name} holds no sequence of voltages; export it with the rhythm waveform."
         )
-    step_s = stretches[0].step_s
-    if any(not math.isclose(s.step_s, step_s, rel_tol=1e-6) for s in stretches):
+    step_s = sequences[0].step_s
+    if any(not math.isclose(s.step_s, step_s, rel_tol=1e-6) for s in sequences):
         raise SamplingRateError(
             f"The leads of {name} have different sampling rates; export them at one rate."
         )
     fs_hz = 1.0 / step_s
+    # An increment of 0.002 s is 500 Hz, not 499.99999.
     if math.isclose(fs_hz, round(fs_hz), rel_tol=1e-6):
         fs_hz = float(round(fs_hz))
     if not 0 < fs_hz <= MAX_FS_HZ:
@@ -94,7 +96,7 @@ def read_aecg(root: ET.Element, file_name: str) -> Recording:
             f"{name} gives a sampling rate of {fs_hz:g} Hz; a number above 0 and up to "
             f"{MAX_FS_HZ:.0f} is needed."
         )
-    channels = _joined(stretches, fs_hz, name, notes)
+    channels = _joined(sequences, fs_hz, name, notes)
     stem = file_name.rsplit(".", 1)[0]
     return recording_from(channels, stem, "HL7 aECG", notes)
 
@@ -116,15 +118,16 @@ def _rhythm(root: ET.Element, name: str) -> ET.Element:
         raise UnreadableRecordError(
             f"{name} holds no waveform; export it with the rhythm waveform."
         )
+    # By characters of digits: lengths are stated nowhere else.
     return max(usable, key=lambda s: sum(len(d.text or "") for d in s.iter("digits")))
 
 
 def _code(element: ET.Element) -> str:
-    found = element.find("code")
-    return "" if found is None else found.get("code", "")
+    code = element.find("code")
+    return "" if code is None else code.get("code", "")
 
 
-def _stretches(sequence_set: ET.Element, name: str) -> list[_Stretch]:
+def _lead_sequences(sequence_set: ET.Element, name: str) -> list[_LeadSequence]:
     clock: tuple[float, float] | None = None
     voltages: list[tuple[str, ET.Element]] = []
     for sequence in sequence_set.findall("component/sequence"):
@@ -160,6 +163,7 @@ def _clock(value: ET.Element, name: str) -> tuple[float, float]:
             raise UnreadableRecordError(
                 f"{name} gives a start that is no date and time; export it again."
             ) from None
+        # Only differences between heads count, so the zone may be passed over.
         start_s = (moment - datetime(1970, 1, 1)).total_seconds()
         return start_s + float(stamp[2] or 0.0), step * _SECONDS[unit]
     start = _quantity(head)
@@ -177,7 +181,9 @@ def _quantity(element: ET.Element | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _voltages(code: str, value: ET.Element, start_s: float, step_s: float, name: str) -> _Stretch:
+def _voltages(
+    code: str, value: ET.Element, start_s: float, step_s: float, name: str
+) -> _LeadSequence:
     lead = canonical_lead_name(code) or shown(code)
     scale, origin = value.find("scale"), value.find("origin")
     units = "" if scale is None else scale.get("unit", "")
@@ -204,37 +210,39 @@ def _voltages(code: str, value: ET.Element, start_s: float, step_s: float, name:
         mv = (digits * (gain * factor) + offset_mv).astype(np.float32)
     if np.isinf(mv).any():
         raise UnitsError(f"Lead {lead} of {name} holds values without end; export it again.")
-    return _Stretch(code, start_s, step_s, mv, f"{gain:g} {shown(units)} per unit")
+    return _LeadSequence(code, start_s, step_s, mv, f"{gain:g} {shown(units)} per unit")
 
 
 def _joined(
-    stretches: Sequence[_Stretch], fs_hz: float, name: str, notes: Findings
+    sequences: Sequence[_LeadSequence], fs_hz: float, name: str, notes: Findings
 ) -> list[Channel]:
-    """Stretches on one time line, lead by lead."""
-    origin_s = min(s.start_s for s in stretches)
-    places = [round((s.start_s - origin_s) * fs_hz) for s in stretches]
-    n_times = max(p + s.signal_mv.size for p, s in zip(places, stretches, strict=True))
+    """Sequences on one time line, lead by lead."""
+    origin_s = min(s.start_s for s in sequences)
+    places = [round((s.start_s - origin_s) * fs_hz) for s in sequences]
+    n_times = max(p + s.signal_mv.size for p, s in zip(places, sequences, strict=True))
     if n_times > MAX_DAYS * 86400 * fs_hz:
         raise UnreadableRecordError(
             f"{name} spans more than {MAX_DAYS:.0f} days; export a shorter part."
         )
-    codes = list(dict.fromkeys(s.source_name for s in stretches))
+    # In the order of the file, each lead once.
+    codes = list(dict.fromkeys(s.source_name for s in sequences))
     check_size(n_times, len(codes), fs_hz, name)
     channels = []
     for code in codes:
         row = np.full(n_times, np.nan, dtype=np.float32)
         stated = ""
-        for place, stretch in zip(places, stretches, strict=True):
-            if stretch.source_name != code:
+        for place, sequence in zip(places, sequences, strict=True):
+            if sequence.source_name != code:
                 continue
-            free = row[place : place + stretch.signal_mv.size]
+            # A view: only samples that are still NaN are filled.
+            free = row[place : place + sequence.signal_mv.size]
             if not np.isnan(free).all():
                 notes.add(
                     "Recorded twice for the same time, and the first is used: {}.",
                     canonical_lead_name(code) or shown(code),
                 )
-            free[:] = np.where(np.isnan(free), stretch.signal_mv, free)
-            stated = stretch.stated
+            free[:] = np.where(np.isnan(free), sequence.signal_mv, free)
+            stated = sequence.stated
         lead = canonical_lead_name(code) or shown(code)
         channels.append(Channel(code, lead, fs_hz, row, stated))
     return channels

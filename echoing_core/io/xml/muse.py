@@ -33,6 +33,7 @@ from echoing_core.records import Recording
 
 ROOT = "RestingECG"
 
+# The smallest 16-bit integer.
 _NOT_MEASURED = -32768
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 
@@ -69,6 +70,7 @@ def read_muse(root: ET.Element, file_name: str) -> Recording:
         raise UnreadableRecordError(
             f"{name} is a MUSE report without waveforms; export it with the rhythm waveform."
         )
+    # Some files hold a short rhythm strip beside the 12 leads.
     rhythm = max(rhythms, key=lambda w: len(w.findall("LeadData")))
     fs_hz = _sampling_rate(rhythm, name)
     notes = Findings()
@@ -121,8 +123,8 @@ def _lead(data: ET.Element, fs_hz: float, filters: str, name: str, notes: Findin
     )
     factor = mv_per_unit(units) if units else None
     if factor is None:
-        seen = f"in {shown(units)}" if units else "without a unit"
-        raise UnitsError(f"Lead {lead} of {name} is {seen}, so its size in mV is not known.")
+        given = f"in {shown(units)}" if units else "without a unit"
+        raise UnitsError(f"Lead {lead} of {name} is {given}, so its size in mV is not known.")
     gain = float(gain_text) if _NUMBER.fullmatch(gain_text) else math.nan
     if not 0 < gain < math.inf:
         raise UnitsError(
@@ -133,12 +135,14 @@ def _lead(data: ET.Element, fs_hz: float, filters: str, name: str, notes: Findin
         raise UnreadableRecordError(
             f"Lead {lead} of {name} does not use two bytes a sample, as MUSE does; export it again."
         )
+    # Leads of a 3 x 4 page follow one another in time; on one clock they would be wrong.
     if text_of(data, "LeadTimeOffset") not in ("", "0"):
         raise UnreadableRecordError(
             f"Lead {lead} of {name} begins later than the others, and how much is not said "
             "clearly; export it with full-length rhythm leads."
         )
     digital = base64_integers(data.findtext("WaveFormData") or "", f"Lead {lead} of {name}")
+    # A cut file still decodes, to fewer samples.
     declared = text_of(data, "LeadSampleCountTotal")
     if declared and declared != str(digital.size):
         raise UnreadableRecordError(
@@ -159,6 +163,12 @@ def _lead(data: ET.Element, fs_hz: float, filters: str, name: str, notes: Findin
 def base64_integers(text: str, what: str) -> npt.NDArray[np.int16]:
     """16-bit integers, least significant byte first, out of Base64 text.
 
+    Parameters
+    ----------
+    text : str
+    what : str
+        Beginning of a message.
+
     Raises
     ------
     UnreadableRecordError
@@ -171,7 +181,19 @@ def base64_integers(text: str, what: str) -> npt.NDArray[np.int16]:
 
 
 def base64_bytes(text: str, what: str) -> bytes:
-    """The bytes of Base64 text with line breaks in it."""
+    """The bytes of Base64 text with line breaks in it.
+
+    Parameters
+    ----------
+    text : str
+    what : str
+        Beginning of a message.
+
+    Raises
+    ------
+    UnreadableRecordError
+        It is no Base64.
+    """
     try:
         return base64.b64decode("".join(text.split()).encode("ascii"), validate=True)
     except (binascii.Error, ValueError) as exc:

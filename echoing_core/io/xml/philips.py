@@ -40,11 +40,13 @@ ROOT = "restingecgdata"
 
 _TYPES = ("sierraecg", "philipsecg")
 _VERSIONS = ("1.03", "1.04")
+# Stored as what is left after the sum of I and II was taken away; see above.
 _STORED_AS_REST = ("III", "aVR", "aVL", "aVF")
 _STANDARD_WIRES = ("STD-12", "10-WIRE")
 _MAX_LEADS = 32
 _MAX_S = 3600.0
 _LZW_BITS = 10
+# The last code of 10 bits is never used.
 _LARGEST_CODE = (1 << _LZW_BITS) - 2
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)", re.ASCII)
 
@@ -88,6 +90,7 @@ def read_philips(root: ET.Element, file_name: str) -> Recording:
     )
     if fs_hz is None:
         raise SamplingRateError(f"{name} gives no usable sampling rate; export it again.")
+    # Version 1.04 has it at the waveforms, 1.03 among the characteristics.
     uv_per_unit = _number(waveforms.get("resolution") or text_of(details, "resolution"), 0, 1000.0)
     if uv_per_unit is None:
         raise UnitsError(
@@ -181,6 +184,7 @@ def _xli(data: bytes, n_leads: int, n_times: int, name: str) -> list[npt.NDArray
     rows = []
     place = 0
     for _ in range(n_leads):
+        # Head of a lead: size (4 bytes), a one (2 bytes), first value (2 bytes).
         size = int.from_bytes(data[place : place + 4], "little", signed=True)
         if len(data) - place < 8 or not 0 < size <= len(data) - place - 8:
             raise UnreadableRecordError(
@@ -241,12 +245,24 @@ def undo_differences(unpacked: bytes, first: int) -> npt.NDArray[np.int16]:
 
     With d the stored numbers: x0 = d0, x1 = d1, and from then on
     x[i] = 2 x[i-1] - x[i-2] - e, where e is ``first`` and later d[i-1] - 64.
+
+    Parameters
+    ----------
+    unpacked : bytes
+        Of one lead, see `lzw_decode`.
+    first : int
+        First change of slope, from the head of the lead.
+
+    Returns
+    -------
+    ndarray of int16
     """
     half = -(-len(unpacked) // 2)
     raw = np.frombuffer(unpacked.ljust(2 * half, b"\0"), dtype=np.uint8).astype(np.int64)
     stored = ((raw[:half] << 8 | raw[half:]) ^ 0x8000) - 0x8000
     if half < 3:
         return stored.astype(np.int16)
+    # Second differences, then two cumulative sums; 64-bit until the end, where 16 bits wrap.
     curve = np.empty(half - 2, dtype=np.int64)
     curve[0] = -first
     curve[1:] = -(stored[2:-1] - 64)

@@ -14,6 +14,7 @@ from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.sources import SourceFile, shown
 
 MAX_BYTES = 64 * 1024**2
+# Devices nest ten levels; a thousand can exhaust the stack of what walks the tree.
 MAX_DEPTH = 100
 MAX_ELEMENTS = 1_000_000
 
@@ -23,7 +24,13 @@ class _UnwantedError(Exception):
 
 
 def is_xml(head: bytes) -> bool:
-    """Whether a file begins as XML does, in UTF-8, UTF-16 or Latin-1."""
+    """Whether a file begins as XML does, in UTF-8, UTF-16 or Latin-1.
+
+    Parameters
+    ----------
+    head : bytes
+        The first bytes of the file.
+    """
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         head = head.replace(b"\0", b"")[2:]
     return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
@@ -31,6 +38,10 @@ def is_xml(head: bytes) -> bool:
 
 def parse_xml(file: SourceFile) -> ET.Element:
     """The root of an XML file; tags carry no namespace, and nothing remains of comments.
+
+    Parameters
+    ----------
+    file : SourceFile
 
     Raises
     ------
@@ -57,6 +68,7 @@ def parse_xml(file: SourceFile) -> ET.Element:
 
 def _build(data: bytes) -> ET.Element:
     builder = ET.TreeBuilder()
+    # The blank between namespace and name is what `local` cuts at.
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
     depth = count = 0
@@ -87,6 +99,7 @@ def _build(data: bytes) -> ET.Element:
     parser.EntityDeclHandler = entity
     parser.UnparsedEntityDeclHandler = entity
     parser.SkippedEntityHandler = entity
+    # And no external subset of a document type either.
     parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
     parser.Parse(data, True)
     return builder.close()
@@ -98,6 +111,18 @@ def local(tag: str) -> str:
 
 
 def text_of(parent: ET.Element | None, path: str) -> str:
-    """Text of the first element at ``path``, without blanks around it; empty without one."""
-    found = None if parent is None else parent.find(path)
-    return "" if found is None else " ".join("".join(found.itertext()).split())
+    """Text of the first element at ``path``, runs of blanks as one.
+
+    Parameters
+    ----------
+    parent : Element or None
+    path : str
+        As for `Element.find`.
+
+    Returns
+    -------
+    str
+        Empty where there is no such element.
+    """
+    element = None if parent is None else parent.find(path)
+    return "" if element is None else " ".join("".join(element.itertext()).split())
