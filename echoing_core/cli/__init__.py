@@ -12,7 +12,6 @@ from __future__ import annotations
 from echoing_core.cli import (  # noqa: F401 - importing them adds their commands
     batch,
     echo,
-    echo_text,
     evaluate,
     making,
     preparing,

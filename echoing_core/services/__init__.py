@@ -66,8 +66,8 @@ from echoing_core.services.echo import (
     measure_echo_teacher_on_echonet,
     train_echo_teacher,
 )
-from echoing_core.services.echo_text import evaluate_echo_text
 from echoing_core.services.evaluate import (
+    evaluate_echo_text,
     evaluate_fusion,
     evaluate_held_out,
     evaluate_preset,
