@@ -188,7 +188,7 @@ def measured(root: Path) -> dict[str, str]:
 
 
 JOBS = {
-    "the model's loading and explain": ("services.explain", "services.recordings"),
+    "the model's loading and explain": ("services.explaining", "services.recordings"),
     "training from prepared data": ("training.paired", "recipes.paired"),
 }
 """Main jobs and the module that does each, under the names it has had."""

@@ -1,4 +1,4 @@
-"""What the model saw in a recording, ready to be shown or taken away."""
+"""sigma^2 along a recording as one frozen value, and its exports: JSON, CSV and Parquet."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.artifacts import write_text_atomically
 from echoing_core.records import LEADS, StandardEcg, WindowTrack
 
 if TYPE_CHECKING:
@@ -92,20 +90,20 @@ class Explanation:
                     "percentile": round(float(track.percentile[i]), 3),
                     "valid_fraction": round(float(track.valid_fraction[i].mean()), 4),
                 }
-                | _parts_values(track, i)
+                | _attribution_values(track, i)
                 | (_report_values(reports[i]) if i in reports else {})
                 for i in range(len(track))
             ],
         }
 
     def json_text(self, reports: Mapping[int, WindowReasons] | None = None) -> str:
-        """The text of `to_dict`."""
+        """The text of `to_dict`, as ``echoing explain --json`` writes it."""
         return json.dumps(self.to_dict(reports), indent=1) + "\n"
 
     def columns(self) -> dict[str, npt.NDArray[np.float64]]:
         """The track as columns, one value per window.
 
-        Start and end, the uncertainty and its percentile, each lead's measured share, and its part
+        Start and end, the uncertainty and its percentile, each lead's measured share, and its term
         of the sum of sigma^2. Columns that the model knows nothing about are left out.
         """
         track = self.track
@@ -152,22 +150,14 @@ class Explanation:
         pq.write_table(table, out)
         return out.getvalue()
 
-    def write_json(self, path: str | Path) -> None:
-        """Write `json_text` to a file, whole or not at all."""
-        write_text_atomically(Path(path), self.json_text())
 
-    def write_csv(self, path: str | Path) -> None:
-        """Write `csv_text` to a file, whole or not at all."""
-        write_text_atomically(Path(path), self.csv_text())
-
-
-def _parts_values(track: WindowTrack, index: int) -> dict[str, Any]:
-    """What only a model that tells leads apart says of a window."""
+def _attribution_values(track: WindowTrack, index: int) -> dict[str, Any]:
+    """What only a model whose sigma^2 is a sum over leads says of a window."""
     values: dict[str, Any] = {}
     if track.novelty is not None:
         values["strangeness"] = _short(track.novelty[index])
     if track.by_lead is not None:
-        values["uncertainty_by_lead"] = [_short(part) for part in track.by_lead[index]]
+        values["uncertainty_by_lead"] = [_short(term) for term in track.by_lead[index]]
     return values
 
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from echoing_core.artifacts import CARD, read_card, read_checked, seal, writing_folder
+from echoing_core.artifacts import (
+    CARD,
+    read_card,
+    read_checked,
+    seal,
+    write_text_atomically,
+    writing_folder,
+)
 from echoing_core.errors import ConfigError, IndexMismatchError
 
 HASH = "ab" * 32
@@ -81,3 +88,14 @@ def test_what_cannot_be_sealed_or_replaced(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a store"):
         write(tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_text_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    write_text_atomically(path, "one\n")
+    write_text_atomically(path, "two µV\n")
+    assert path.read_text(encoding="utf-8") == "two µV\n"
+    with pytest.raises(UnicodeEncodeError):
+        write_text_atomically(path, "half \ud800")
+    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+    assert path.read_text(encoding="utf-8") == "two µV\n"

@@ -152,14 +152,6 @@ def test_refusals_name_the_reason(model: services.Model, tmp_path: Path) -> None
         services.load_model(tmp_path / "none")
 
 
-def test_files_are_written_whole(model: services.Model, tmp_path: Path) -> None:
-    seen = services.explain(model, _recording())
-    seen.write_json(tmp_path / "seen.json")
-    seen.write_csv(tmp_path / "seen.csv")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["seen.csv", "seen.json"]
-    assert (tmp_path / "seen.csv").read_text(encoding="utf-8") == seen.csv_text()
-
-
 def test_shipped_samples_open(model: services.Model) -> None:
     found = services.samples()
     assert {sample.sample_id for sample in found} >= {"SIM_MUSIC", "SIM_HOLTER"}
