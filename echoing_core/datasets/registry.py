@@ -10,11 +10,13 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 from echoing_core.config import describe_type, format_value, parse_text
-from echoing_core.datasets.adapter import Adapter
 from echoing_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from echoing_core.datasets.adapter import Adapter
 
 
 class Entry(NamedTuple):

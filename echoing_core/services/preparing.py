@@ -7,11 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from echoing_core.datasets.registry import (
+    DATA_SETS,
+    Option,
+    build_adapter,
+    data_set_names,
+    options_of,
+)
 from echoing_core.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from echoing_core.datasets.preparing import PrepareReport
-    from echoing_core.datasets.registry import Option
 
 
 def prepare_data_set(
@@ -41,8 +47,8 @@ def prepare_data_set(
     ConfigError, DataSetError
         An option does not fit, or a folder is not what it should be.
     """
+    # pandas and pyarrow are loaded only when something is prepared.
     from echoing_core.datasets.preparing import prepare
-    from echoing_core.datasets.registry import build_adapter
 
     return prepare(
         build_adapter(name, settings),
@@ -55,7 +61,5 @@ def prepare_data_set(
 
 
 def data_sets() -> dict[str, tuple[str, tuple[Option, ...]]]:
-    """Name of each data set -> what it is, and its options."""
-    from echoing_core.datasets.registry import DATA_SETS, data_set_names, options_of
-
+    """Name of each data set -> its summary, and its options."""
     return {name: (DATA_SETS[name].summary, options_of(name)) for name in data_set_names()}

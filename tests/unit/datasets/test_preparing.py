@@ -1,4 +1,4 @@
-"""The engine that prepares data sets: in parts, resumable after a kill, the same bytes always."""
+"""The engine that prepares data sets: in shards, resumable after a kill, the same bytes always."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_rows_stand_by_split_with_their_signals_and_the_rest_is_told(tmp_path: P
     assert not (tmp_path / "out-parts").exists()
 
 
-def test_neither_workers_nor_parts_nor_repetition_change_a_byte(tmp_path: Path) -> None:
+def test_neither_workers_nor_shards_nor_repetition_change_a_byte(tmp_path: Path) -> None:
     prepare(Toy(), tmp_path, tmp_path / "a", n_workers=1, rows_per_shard=256)
     prepare(Toy(), tmp_path, tmp_path / "b", n_workers=2, rows_per_shard=5)
     first = bytes_of(tmp_path / "a")
@@ -132,7 +132,7 @@ def test_neither_workers_nor_parts_nor_repetition_change_a_byte(tmp_path: Path) 
     assert bytes_of(tmp_path / "a") == first
 
 
-def test_finished_parts_are_kept_and_damaged_ones_read_anew(tmp_path: Path) -> None:
+def test_finished_shards_are_kept_and_damaged_ones_read_anew(tmp_path: Path) -> None:
     class StopsError(Exception):
         pass
 
@@ -145,12 +145,12 @@ def test_finished_parts_are_kept_and_damaged_ones_read_anew(tmp_path: Path) -> N
 
     with pytest.raises(StopsError):
         run(progress=Progress(stop))
-    parts = tmp_path / "out-parts"
-    assert len(list(parts.glob("part-*.npz"))) == 3
+    work = tmp_path / "out-parts"
+    assert len(list(work.glob("part-*.npz"))) == 3
     assert not (tmp_path / "out").exists()
-    (parts / ".part-000003.npz.draft").write_bytes(b"half")
-    part = parts / "part-000001.npz"
-    part.write_bytes(part.read_bytes()[:500])
+    (work / ".part-000003.npz.draft").write_bytes(b"half")
+    shard = work / "part-000001.npz"
+    shard.write_bytes(shard.read_bytes()[:500])
     with pytest.raises(DataSetError, match="damaged and was removed"):
         run()
     report = run()
@@ -180,7 +180,7 @@ def test_unfinished_work_on_something_else_is_not_mixed_in(tmp_path: Path) -> No
         prepare(Toy(), tmp_path / "nowhere", out)
 
 
-def test_two_runs_at_once_do_not_share_their_parts(tmp_path: Path) -> None:
+def test_two_runs_at_once_do_not_share_their_shards(tmp_path: Path) -> None:
     def meanwhile(stage: str, done: float, total: int) -> None:
         with pytest.raises(ConfigError, match="Another process"):
             prepare(Toy(), tmp_path, tmp_path / "out", n_workers=1)
@@ -252,34 +252,35 @@ if __name__ == "__main__":
 """Kills itself (as ``kill -9`` does) once so many rows are read."""
 
 
-def check_kill(tmp_path: Path, n: int, n_parts: int, rows: int) -> None:
+def check_kill(tmp_path: Path, n: int, n_shards: int, rows: int) -> None:
     root, out = tmp_path / "records", tmp_path / "out"
     write_many(root, n)
     script = tmp_path / "run.py"
     script.write_text(SCRIPT, encoding="utf-8")
-    given = (str(root), str(out), str(rows), str(n_parts * rows))
+    given = (str(root), str(out), str(rows), str(n_shards * rows))
     run = subprocess.run([sys.executable, str(script), *given], check=False, timeout=900)
     assert run.returncode == -signal.SIGKILL
     # The workers notice that they are alone and end; until then one may finish its part.
     time.sleep(1.0)
     n_done = len(list(out.with_name(out.name + "-parts").glob("part-*.npz")))
-    assert n_parts <= n_done < -(-n // rows) and not out.exists()
+    assert n_shards <= n_done < -(-n // rows) and not out.exists()
     resumed = prepare(Plain(), root, out, n_workers=1, rows_per_shard=rows)
-    assert n_parts * rows <= resumed.n_resumed < n
+    assert n_shards * rows <= resumed.n_resumed < n
     prepare(Plain(), root, tmp_path / "undisturbed", n_workers=1)
     assert bytes_of(out) == bytes_of(tmp_path / "undisturbed")
     assert read_card(out)["n_studies"] == n - n // 50
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
-    check_kill(tmp_path, 150, n_parts=4, rows=5)
+    check_kill(tmp_path, 150, n_shards=4, rows=5)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_killed_in_the_middle_of_5000_records(tmp_path: Path) -> None:
-    check_kill(tmp_path, 5000, n_parts=8, rows=256)
+    check_kill(tmp_path, 5000, n_shards=8, rows=256)
 
 
 # Names and options
