@@ -26,7 +26,7 @@ from echoing_core.models.variance_head import (
     HOP,
     N_LEADS,
     LeadwiseVariance,
-    VarianceParts,
+    VarianceTerms,
     lead_statistics,
 )
 
@@ -350,7 +350,7 @@ class CompactEcgEncoder(nn.Module):
         mu: Tensor = self.mean_head(maps.deep)
         return mu
 
-    def variance_from(self, maps: FrameMaps) -> VarianceParts:
+    def variance_from(self, maps: FrameMaps) -> VarianceTerms:
         """sigma^2 of windows given by their frames, and the leads and chunks it comes from.
 
         Parameters
@@ -358,8 +358,8 @@ class CompactEcgEncoder(nn.Module):
         maps : FrameMaps
             Of windows of `WINDOW_N` samples.
         """
-        parts: VarianceParts = self.variance_head(maps.leads, maps.statistics, self.trunk_of(maps))
-        return parts
+        terms: VarianceTerms = self.variance_head(maps.leads, maps.statistics, self.trunk_of(maps))
+        return terms
 
     def trunk_of(self, maps: FrameMaps) -> Tensor:
         """Means and spreads of the trunk's features over a window, without gradient.

@@ -36,7 +36,7 @@ _N_LOOKS = 2
 
 
 @dataclass(frozen=True)
-class VarianceParts:
+class VarianceTerms:
     """The variance of windows and where it comes from.
 
     Attributes
@@ -44,9 +44,9 @@ class VarianceParts:
     log_var : Tensor, shape (batch, dim)
         Natural logarithm of sigma^2.
     cells : Tensor, shape (batch, 12, n_chunks), >= 0
-        Part of the sum of sigma^2 that comes from a lead and chunk.
+        Term of the sum of sigma^2 that comes from a lead and chunk.
     rest : Tensor, shape (batch,)
-        Part that comes from none: ``cells.sum((1, 2)) + rest`` is the sum of sigma^2.
+        Term that comes from none: ``cells.sum((1, 2)) + rest`` is the sum of sigma^2.
     lost_logit : Tensor, shape (batch, 12, n_chunks)
         Log-odds of the share of the signal that is lost there.
     """
@@ -123,7 +123,7 @@ class Look(nn.Module):
 
 
 class LeadwiseVariance(nn.Module):
-    """Frames of a window -> `VarianceParts`.
+    """Frames of a window -> `VarianceTerms`.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ class LeadwiseVariance(nn.Module):
         nn.init.zeros_(last.bias)
         self.spread = nn.Sequential(nn.Linear(n_summary, hidden), nn.GELU(), last)
 
-    def forward(self, lead_frames: Tensor, statistics: Tensor, trunk: Tensor) -> VarianceParts:
+    def forward(self, lead_frames: Tensor, statistics: Tensor, trunk: Tensor) -> VarianceTerms:
         """
         Parameters
         ----------
@@ -185,7 +185,7 @@ class LeadwiseVariance(nn.Module):
         spread = torch.softmax(self.spread(summary), dim=1)
         log_var = torch.log(FLOOR + cells.sum((1, 2))[:, None] * spread)
         rest = torch.full((batch,), self.dim * FLOOR, dtype=log_var.dtype)
-        return VarianceParts(log_var, cells, rest, lost_logit)
+        return VarianceTerms(log_var, cells, rest, lost_logit)
 
     def look(self, lead_frames: Tensor, statistics: Tensor) -> tuple[Tensor, Tensor]:
         """Features (batch, 12, n_chunks, width) and the log-odds of being lost, without trunk.

@@ -124,11 +124,11 @@ def train_variance(
         lost = lost_share(batch.clean, batch.degraded, HOP)
         with torch.no_grad():
             squared = _reading_errors(encoder.ecg, batch, lost)
-        parts = encoder.ecg.variance_from(encoder.ecg.frame_maps(*batch.degraded))
-        nll = displacement_nll(squared, parts.log_var)
-        nll_of_sum = sum_nll(squared, parts.log_var)
-        where = functional.binary_cross_entropy_with_logits(parts.lost_logit, lost)
-        sigma2 = float(parts.log_var.detach().exp().sum(1).mean())
+        predicted = encoder.ecg.variance_from(encoder.ecg.frame_maps(*batch.degraded))
+        nll = displacement_nll(squared, predicted.log_var)
+        nll_of_sum = sum_nll(squared, predicted.log_var)
+        where = functional.binary_cross_entropy_with_logits(predicted.lost_logit, lost)
+        sigma2 = float(predicted.log_var.detach().exp().sum(1).mean())
         moved = float(squared.sum(1).mean())
         terms = {"nll": nll.item(), "sum_nll": nll_of_sum.item(), "where": where.item()}
         return nll + nll_of_sum + _WHERE_WEIGHT * where, {**terms, "moved": moved, "sigma2": sigma2}
