@@ -167,9 +167,9 @@ def _check_leads(recording: Recording) -> None:
             f"{' and '.join(missing)}; 12 leads need all of X, Y and Z. "
             f"Choose a recording with three orthogonal leads, or with ECG leads."
         )
-    found = ", ".join(names) if names else "no channel at all"
+    channels = ", ".join(names) if names else "no channel at all"
     raise MissingLeadError(
-        f"Recording {recording.record_id} has no ECG lead; it holds: {found}. At least one of "
+        f"Recording {recording.record_id} has no ECG lead; it holds: {channels}. At least one of "
         f"{', '.join(LEADS)}, or X, Y and Z together, is needed."
     )
 

@@ -143,8 +143,8 @@ def read_judged(header: Path) -> tuple[Recording, StandardEcg] | None:
         raise DataSetError(f"Graded record {header.stem} cannot be used: {error}") from error
 
 
-def _once(record: str, seen: dict[str, bool] | dict[str, BoolArray], path: Path) -> None:
-    if record in seen:
+def _once(record: str, so_far: dict[str, bool] | dict[str, BoolArray], path: Path) -> None:
+    if record in so_far:
         raise DataSetError(f"{path.name} names record {record!r} twice. Keep one line of it.")
 
 

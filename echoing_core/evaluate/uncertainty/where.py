@@ -334,7 +334,7 @@ def _span_figures(
     n_resamples: int,
 ) -> list[Result]:
     chosen = np.flatnonzero(rows)
-    spans = [(span.start_s, span.end_s) for span, kept in zip(noise, rows, strict=True) if kept]
+    spans = [(noise[row].start_s, noise[row].end_s) for row in chosen.tolist()]
     by_time = {
         name: np.stack([time_profile(cells) for cells in attribution.cells[chosen]])
         for name, attribution in by_score.items()
