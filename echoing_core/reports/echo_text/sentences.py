@@ -50,13 +50,35 @@ GRADE_PATTERN = "|".join(rf"(?:(?<![\w+])(?:{p})(?!\w))" for _, p in _GRADE_PATT
 
 
 def grade_in(text: str) -> str | None:
-    """First grade of a text in lower case; None where there is none."""
+    """First grade of a text.
+
+    Parameters
+    ----------
+    text : str
+        In lower case.
+
+    Returns
+    -------
+    str or None
+        One of `GRADES`; None where there is none.
+    """
     match = GRADE.search(text)
     return None if match is None else grade_of(match)
 
 
 def grade_of(match: re.Match[str]) -> str:
-    """Grade of a match of `GRADE`."""
+    """Grade of a match of `GRADE`.
+
+    Parameters
+    ----------
+    match : re.Match
+        Its group that matched is ``g`` and the number of its pattern.
+
+    Returns
+    -------
+    str
+        One of `GRADES`.
+    """
     return _GRADE_PATTERNS[int(str(match.lastgroup).removeprefix("g"))][0]
 
 

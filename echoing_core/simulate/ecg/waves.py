@@ -112,7 +112,13 @@ def sample_build(rng: np.random.Generator) -> Build:
 
 
 class WaveList:
-    """Waves while they are being put together."""
+    """Waves while they are being put together.
+
+    Attributes
+    ----------
+    rows : list of tuple
+        One for each wave: centre, rise and fall in ms, vector and chest leads in mV, group.
+    """
 
     def __init__(self) -> None:
         self.rows: list[tuple[float, float, float, F64, F64, int]] = []
@@ -185,6 +191,7 @@ def turned(vector: F64, angle_deg: float, axes: tuple[int, int]) -> F64:
     -------
     ndarray, shape (3,)
     """
+    # A rotation: positive angles turn from left to down, or from left to the back.
     a, b = axes
     c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
     out = np.array(vector, dtype=np.float64)
