@@ -24,7 +24,7 @@ from echoing_core.evaluate.protocols.ablation import (
     with_echo,
 )
 from echoing_core.evaluate.protocols.ablation_tables import RunScores
-from echoing_core.models.config import EcgEncoderConfig
+from echoing_core.models.config import EcgEncoderConfig, TextEncoderConfig
 from echoing_core.services import prompt_sets
 
 DIM = 8
@@ -37,6 +37,7 @@ CONFIG = AblationConfig(
     ecg=EcgEncoderConfig(
         stem_width=8, mid_width=8, width=16, n_pool_heads=2, variance_width=4, variance_hidden=8
     ),
+    text=TextEncoderConfig(hidden=16, n_layers=1, n_heads=2, ffn=32),
 )
 
 
