@@ -54,17 +54,18 @@ def explain(
     at_most_one_on_stdout(json_out, csv_out)
     from echoing_core import services
 
-    loaded, seen = _explained(recording, record, model, stride, vcg_method)
+    loaded, explanation = _explained(recording, record, model, stride, vcg_method)
     surest, least_sure = (
-        services.extreme_windows(seen.track, _N_LISTED, surest=surest) for surest in (True, False)
+        services.extreme_windows(explanation.track, _N_LISTED, surest=surest)
+        for surest in (True, False)
     )
-    reports = services.window_reasons(loaded, seen, [*surest, *least_sure])
+    reports = services.window_reasons(loaded, explanation, [*surest, *least_sure])
     if json_out is not None:
-        deliver(seen.json_text(reports), json_out)
+        deliver(explanation.json_text(reports), json_out)
     if csv_out is not None:
-        deliver(seen.csv_text(), csv_out)
+        deliver(explanation.csv_text(), csv_out)
     if "-" not in (json_out, csv_out):
-        typer.echo(_summary(seen, surest, least_sure, reports))
+        typer.echo(_summary(explanation, surest, least_sure, reports))
 
 
 @app.command()
@@ -102,22 +103,22 @@ def ask(
     if prompts is not None:
         asked += services.prompt_sets(prompts)
     asked += prompt or []
-    loaded, seen = _explained(recording, record, model, 1.0, vcg_method)
+    loaded, explanation = _explained(recording, record, model, 1.0, vcg_method)
     start_s = _finite(at)
     if start_s is None and fuse is None:
-        start_s = float(seen.track.start_s[services.most_sure_window(seen.track)])
-    answers = services.ask(loaded, seen, asked or None, start_s=start_s, rule=fuse)
+        start_s = float(explanation.track.start_s[services.most_sure_window(explanation.track)])
+    answers = services.ask(loaded, explanation, asked or None, start_s=start_s, rule=fuse)
     if start_s is None:
-        asked_of, where = _fused(loaded, seen, str(fuse))
+        asked_of, where = _fused(loaded, explanation, str(fuse))
     else:
-        asked_of, where = _window(loaded, seen, start_s)
+        asked_of, where = _window(loaded, explanation, start_s)
     if json_out is not None:
-        content = _header(loaded, seen) | asked_of
+        content = _header(loaded, explanation) | asked_of
         content["answers"] = [asdict(answer) for answer in answers]
         deliver(json_text(content), json_out)
     if json_out != "-":
-        typer.echo(f"{_title(seen)}, {where}")
-        for caution in seen.cautions:
+        typer.echo(f"{_title(explanation)}, {where}")
+        for caution in explanation.cautions:
             typer.echo(f"note: {caution}")
         rows = [
             (
@@ -233,12 +234,14 @@ def _explained(
     from echoing_core import services
 
     source = paths[0] if len(paths) == 1 else list(paths)
-    # Read before loading the model: a wrong path should be told at once.
+    # Read before loading the model: a wrong path should be reported at once.
     recording = services.read_recording(source, record_name=record)
     loaded = services.load_model(model)
     with bar("embed") as progress:
-        seen = services.explain(loaded, recording, stride_s, vcg_method=method, progress=progress)
-    return loaded, seen
+        explanation = services.explain(
+            loaded, recording, stride_s, vcg_method=method, progress=progress
+        )
+    return loaded, explanation
 
 
 def _finite(at: float | None) -> float | None:
@@ -247,39 +250,39 @@ def _finite(at: float | None) -> float | None:
     return at
 
 
-def _window(model: Model, seen: Explanation, start_s: float) -> tuple[dict[str, Any], str]:
-    """What is told of the window that was asked: for JSON, and in words."""
+def _window(model: Model, explanation: Explanation, start_s: float) -> tuple[dict[str, Any], str]:
+    """The window that was asked, for JSON and in words."""
     from echoing_core import services
 
-    window = services.explain(model, _cut(seen.ecg, start_s)).track
+    window = services.explain(model, _cut(explanation.ecg, start_s)).track
     percentile = float(window.percentile[0])
-    told = {
+    facts = {
         "start_s": start_s,
         "window_s": window.window_s,
         "uncertainty": float(window.uncertainty[0]),
         "percentile": percentile,
     }
     end_s = start_s + window.window_s
-    return {"window": told}, f"window {start_s:g}-{end_s:g} s, sigma^2 percentile {percentile:.0f}"
+    return {"window": facts}, f"window {start_s:g}-{end_s:g} s, sigma^2 percentile {percentile:.0f}"
 
 
-def _fused(model: Model, seen: Explanation, rule: str) -> tuple[dict[str, Any], str]:
-    """What is told of the fused recording that was asked: for JSON, and in words."""
+def _fused(model: Model, explanation: Explanation, rule: str) -> tuple[dict[str, Any], str]:
+    """The fused recording that was asked, for JSON and in words."""
     from echoing_core import services
 
-    fused = services.fuse_recording(seen.track, rule)
+    fused = services.fuse_recording(explanation.track, rule)
     uncertainty = float(fused.embedding.uncertainty[0])
     percentile = float(model.reference.percentile(uncertainty))
     n_used = int(fused.used.sum())
-    told = {
+    facts = {
         "rule": rule,
-        "n_windows": len(seen.track),
+        "n_windows": len(explanation.track),
         "n_used": n_used,
         "uncertainty": uncertainty,
         "percentile": percentile,
     }
-    words = f"{n_used} of {len(seen.track)} windows by rule {rule}"
-    return {"fused": told}, f"{words}, sigma^2 percentile {percentile:.0f}"
+    words = f"{n_used} of {len(explanation.track)} windows by rule {rule}"
+    return {"fused": facts}, f"{words}, sigma^2 percentile {percentile:.0f}"
 
 
 def _cut(ecg: StandardEcg, start_s: float) -> StandardEcg:
@@ -289,23 +292,23 @@ def _cut(ecg: StandardEcg, start_s: float) -> StandardEcg:
     return replace(ecg, signal_mv=ecg.signal_mv[:, window], valid=ecg.valid[:, window])
 
 
-def _header(model: Model, seen: Explanation) -> dict[str, Any]:
+def _header(model: Model, explanation: Explanation) -> dict[str, Any]:
     return {
         "disclaimer": DISCLAIMER,
-        "recording": seen.recording_id,
-        "simulated": seen.ecg.simulated,
+        "recording": explanation.recording_id,
+        "simulated": explanation.ecg.simulated,
         "model": model.name,
         "model_hash": model.hash,
-        "notes": [*seen.ecg.notes, *seen.cautions],
+        "notes": [*explanation.ecg.notes, *explanation.cautions],
     }
 
 
-def _title(seen: Explanation) -> str:
-    return seen.recording_id + (" (simulated)" if seen.ecg.simulated else "")
+def _title(explanation: Explanation) -> str:
+    return explanation.recording_id + (" (simulated)" if explanation.ecg.simulated else "")
 
 
 def _summary(
-    seen: Explanation,
+    explanation: Explanation,
     surest: Sequence[int],
     least_sure: Sequence[int],
     reports: Mapping[int, WindowReasons],
@@ -313,13 +316,13 @@ def _summary(
     """What a person wants first: leads, notes, the surest and least sure windows, and why."""
     import numpy as np
 
-    ecg, track = seen.ecg, seen.track
-    lines = [f"{_title(seen)}: {ecg.duration_s:.1f} s, {len(track)} windows"]
+    ecg, track = explanation.ecg, explanation.track
+    lines = [f"{_title(explanation)}: {ecg.duration_s:.1f} s, {len(track)} windows"]
     for origin in ("measured", "derived", "missing"):
         if names := ecg.leads_with(origin):
             how = f" ({ecg.derivation})" if origin == "derived" and ecg.derivation else ""
             lines.append(f"leads {origin}: {', '.join(names)}{how}")
-    lines += [f"note: {note}" for note in (*ecg.notes, *seen.cautions)]
+    lines += [f"note: {note}" for note in (*ecg.notes, *explanation.cautions)]
     rows = [
         (
             which,
@@ -337,7 +340,7 @@ def _summary(
     lines.append(
         f"percentile over the recording: 5 % {low:.0f}, median {middle:.0f}, 95 % {high:.0f}"
     )
-    lines.append(f"model {seen.model_name} {seen.model_hash[:16]}. {DISCLAIMER}")
+    lines.append(f"model {explanation.model_name} {explanation.model_hash[:16]}. {DISCLAIMER}")
     return "\n".join(lines)
 
 

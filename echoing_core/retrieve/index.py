@@ -193,19 +193,19 @@ class GalleryIndex:
             raise ValueError(f"order must be 'csd' or 'cosine', not {order!r}")
         vector = np.ascontiguousarray(np.hstack([mu, np.zeros((1, 1), dtype=np.float32)]))
         if rows is None:
-            score, found = index.search(vector, k)
+            score, places = index.search(vector, k)
         else:
             allowed = np.ascontiguousarray(rows, dtype=np.int64)
             # The parameters hold a bare pointer: the selector needs a name to stay alive.
             selector = faiss.IDSelectorBatch(allowed)
             parameters = faiss.SearchParameters()
             parameters.sel = selector
-            score, found = index.search(vector, k, params=parameters)
-        found_rows = np.asarray(found[0], dtype=np.int64)
+            score, places = index.search(vector, k, params=parameters)
+        nearest_rows = np.asarray(places[0], dtype=np.int64)
         raw = np.asarray(score[0], dtype=np.float64)
         distance = raw + query.uncertainty[0] if order == "csd" else 1.0 - raw
-        nearest_first = np.lexsort((found_rows, distance))
-        return found_rows[nearest_first], distance[nearest_first]
+        nearest_first = np.lexsort((nearest_rows, distance))
+        return nearest_rows[nearest_first], distance[nearest_first]
 
 
 def build_index(
@@ -259,8 +259,8 @@ def index_files(
     """The files of an index folder, in memory; for the parameters see `build_index`."""
     files, facts = _contents(ecg, text, items, card, traces)
     hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
-    made = make_card(hashes, kind=KIND, checkpoint_hash=checkpoint_hash, **facts)
-    return {CARD: card_bytes(made), **files}
+    sealed = make_card(hashes, kind=KIND, checkpoint_hash=checkpoint_hash, **facts)
+    return {CARD: card_bytes(sealed), **files}
 
 
 def _contents(

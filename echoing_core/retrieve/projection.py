@@ -44,6 +44,10 @@ def project(mu: npt.NDArray[np.floating]) -> Projection:
     ----------
     mu : ndarray, shape (n, dim)
         At least one row.
+
+    Returns
+    -------
+    Projection
     """
     values = np.asarray(mu, dtype=np.float64)
     centre = values.mean(axis=0)

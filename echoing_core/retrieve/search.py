@@ -64,6 +64,11 @@ class ItemFilter:
     def rows(self, items: pd.DataFrame) -> npt.NDArray[np.int64]:
         """Row numbers of the items that pass, ascending.
 
+        Parameters
+        ----------
+        items : DataFrame
+            `GalleryIndex.items`.
+
         Raises
         ------
         ConfigError
@@ -136,24 +141,25 @@ def search_gallery(
     rows = None if where is None else where.rows(index.items)
     if chosen_target == "report":
         # An item of one's own may have come without a report; there is nothing to find.
-        told = np.flatnonzero(index.items["report"].str.strip().to_numpy() != "")
-        if len(told) < len(index):
-            rows = told if rows is None else np.intersect1d(rows, told)
+        with_report = np.flatnonzero(index.items["report"].str.strip().to_numpy() != "")
+        if len(with_report) < len(index):
+            rows = with_report if rows is None else np.intersect1d(rows, with_report)
     n_allowed = len(index) if rows is None else len(rows)
     n_fetched = k
     while True:
-        found, distances = index.nearest(
+        nearest, distances = index.nearest(
             query, n_fetched, order=chosen_order, target=chosen_target, rows=rows
         )
-        keep = np.arange(len(found))
+        keep = np.arange(len(nearest))
         if unique_reports:
-            keep = _first_of_each(index.items["report"].to_numpy()[found])
-        if len(keep) >= k or len(found) >= n_allowed:
+            keep = _first_of_each(index.items["report"].to_numpy()[nearest])
+        if len(keep) >= k or len(nearest) >= n_allowed:
             break
+        # How many share a report is not known beforehand.
         n_fetched = min(2 * n_fetched, n_allowed)
     chosen = keep[:k]
     return [
-        hit_of(index.items, int(found[i]), float(distances[i]), rank, order)
+        hit_of(index.items, int(nearest[i]), float(distances[i]), rank, order)
         for rank, i in enumerate(chosen, start=1)
     ]
 
@@ -174,7 +180,19 @@ def _first_of_each(texts: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
 
 
 def hit_of(items: pd.DataFrame, row: int, distance: float, rank: int, order: str) -> Hit:
-    """One row of the table as a `Hit`."""
+    """One row of the table as a `Hit`.
+
+    Parameters
+    ----------
+    items : DataFrame
+        `GalleryIndex.items`.
+    row : int
+    distance : float
+        CSD, or 1 - cosine.
+    rank : int
+        From 1; 0 where it has none.
+    order : {"csd", "cosine"}
+    """
     item: dict[str, Any] = {str(name): items[name].iloc[row] for name in items.columns}
     return Hit(
         rank=rank,

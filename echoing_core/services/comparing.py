@@ -105,17 +105,41 @@ class Apart:
 
 
 def windows_apart(one: WindowTrack, i: int, other: WindowTrack, j: int) -> Apart:
-    """The distance of window ``i`` of one track from window ``j`` of another."""
+    """The distance of window ``i`` of one track from window ``j`` of another.
+
+    Parameters
+    ----------
+    one, other : WindowTrack
+    i, j : int
+        Windows of each.
+
+    References
+    ----------
+    Chun, "Improved Probabilistic Image-Text Representations" (PCME++), ICLR 2024, eq. 1.
+    """
     a, b = one.embedding[np.array([i])], other.embedding[np.array([j])]
-    whole = float(distances.csd(a.mu, a.log_var, b.mu, b.log_var)[0, 0])
+    csd = float(distances.csd(a.mu, a.log_var, b.mu, b.log_var)[0, 0])
     spread = float(a.uncertainty[0] + b.uncertainty[0])
-    return Apart(csd=whole, means=max(whole - spread, 0.0), spread=spread)
+    return Apart(csd=csd, means=max(csd - spread, 0.0), spread=spread)
 
 
 def answers_beside(
     questions: Sequence[EncodedQuestion], one: WindowTrack, i: int, other: WindowTrack, j: int
 ) -> tuple[AnswerPair, ...]:
-    """The same questions asked of both windows."""
+    """The same questions asked of both windows.
+
+    Parameters
+    ----------
+    questions : sequence of EncodedQuestion
+    one, other : WindowTrack
+    i, j : int
+        Windows of each.
+
+    Returns
+    -------
+    tuple of AnswerPair
+        In the order of ``questions``.
+    """
     a, b = one.embedding[np.array([i])], other.embedding[np.array([j])]
     return tuple(AnswerPair(question.answer(a), question.answer(b)) for question in questions)
 
@@ -165,12 +189,19 @@ def distances_within(explanation: Explanation) -> Floats:
     apart = distances.csd(ecg.mu, ecg.log_var, ecg.mu, ecg.log_var)
     first, second = np.triu_indices(len(rows), k=1)
     disjoint = track.start_s[rows[second]] - track.start_s[rows[first]] >= track.window_s
-    found = np.sort(apart[first[disjoint], second[disjoint]].astype(np.float64))
-    return found if found.size >= FEWEST_PAIRS else np.empty(0)
+    scale = np.sort(apart[first[disjoint], second[disjoint]].astype(np.float64))
+    return scale if scale.size >= FEWEST_PAIRS else np.empty(0)
 
 
 def share_nearer(distance: float, scale: Floats) -> float:
-    """Percent of a scale's distances that are smaller; NaN without a scale."""
+    """Per cent of a scale's distances that are smaller; NaN without a scale.
+
+    Parameters
+    ----------
+    distance : float
+    scale : ndarray
+        Ascending, from `distances_within` or `distances_between_people`.
+    """
     if not scale.size:
         return float("nan")
     return 100.0 * float(np.searchsorted(scale, distance)) / scale.size
