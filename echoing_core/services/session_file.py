@@ -1,7 +1,7 @@
 """A session as a small JSON file: how a recording was looked at, but nothing of the recording.
 
 The file is bound to its recording by a keyed hash of the samples. The key is drawn anew for each
-file, so two files of one recording cannot be told to belong together, and no list of hashes made
+file, so two files of one recording cannot be recognised as such, and no list of hashes made
 beforehand finds a recording. Whoever has the recording can check it, and nobody can get it back.
 """
 
@@ -145,23 +145,41 @@ class Session:
 
     def belongs_to(self, recording: Recording) -> bool:
         """Whether it was made with these samples, whatever the recording is called."""
-        made = fingerprint(recording, bytes.fromhex(self.key))
-        return hmac.compare_digest(made, self.fingerprint)
+        own = fingerprint(recording, bytes.fromhex(self.key))
+        return hmac.compare_digest(own, self.fingerprint)
 
 
 def fingerprint(recording: Recording, key: bytes) -> str:
-    """Keyed hash (HMAC-SHA256) of the samples, their rate and the leads; of no name."""
-    made = hmac.new(key, digestmod=hashlib.sha256)
-    made.update(f"{recording.fs_hz:.6g} {recording.signal_mv.shape}".encode())
+    """Keyed hash (HMAC-SHA256) of the samples, their rate and the leads; of no name.
+
+    Parameters
+    ----------
+    recording : Recording
+    key : bytes
+        Drawn anew for each session file.
+
+    Returns
+    -------
+    str
+        Hexadecimal.
+    """
+    digest = hmac.new(key, digestmod=hashlib.sha256)
+    digest.update(f"{recording.fs_hz:.6g} {recording.signal_mv.shape}".encode())
     for row in recording.signal_mv:
         # One spelling of NaN, or the same gap could hash in several ways.
         clean = np.where(np.isnan(row), np.float32(np.nan), row).astype("<f4")
-        made.update(clean.tobytes())
-    return made.hexdigest()
+        digest.update(clean.tobytes())
+    return digest.hexdigest()
 
 
 def session_text(session: Session, table: Sequence[Setting]) -> str:
     """The text of a session file.
+
+    Parameters
+    ----------
+    session : Session
+    table : sequence of Setting
+        What may be kept; other settings are left out.
 
     Raises
     ------
@@ -225,7 +243,7 @@ def read_session(content: bytes, table: Sequence[Setting]) -> Session:
             f"reads version {VERSION}. Save the session again with the program in use."
         )
     _refuse_unknown(values, _FIELDS, "field")
-    key, made = _binding(values.get("recording"))
+    key, bound_to = _binding(values.get("recording"))
     return Session(
         settings=_settings(values.get("settings", {}), table),
         own_questions=_questions(values.get("own_questions", [])),
@@ -233,7 +251,7 @@ def read_session(content: bytes, table: Sequence[Setting]) -> Session:
         stride_s=_seconds(values, "stride_s", 0.01, 1e5),
         vcg_method=_vcg_method(values.get("vcg_method")),
         key=key,
-        fingerprint=made,
+        fingerprint=bound_to,
     )
 
 
@@ -265,9 +283,9 @@ def _binding(value: object) -> tuple[str, str]:
     if value is None:
         return "", ""
     if isinstance(value, dict) and set(value) == {"key", "fingerprint"}:
-        key, made = value["key"], value["fingerprint"]
-        if _is_hex(key, KEY_BYTES) and _is_hex(made, hashlib.sha256().digest_size):
-            return key, made
+        key, digest = value["key"], value["fingerprint"]
+        if _is_hex(key, KEY_BYTES) and _is_hex(digest, hashlib.sha256().digest_size):
+            return key, digest
     raise _wrong("recording")
 
 
@@ -297,7 +315,7 @@ def _settings(value: object, table: Sequence[Setting]) -> dict[str, Value]:
 def _questions(value: object) -> tuple[PromptSet, ...]:
     if not isinstance(value, list) or len(value) > _MAX_ITEMS:
         raise _wrong("own_questions")
-    made = []
+    questions = []
     for item in value:
         if not isinstance(item, dict) or set(item) != {"name", "question", "positive", "negative"}:
             raise _wrong("own_questions")
@@ -311,8 +329,10 @@ def _questions(value: object) -> tuple[PromptSet, ...]:
             isinstance(t, str) and len(t) <= 2000 for t in texts
         ):
             raise _wrong("own_questions")
-        made.append(PromptSet(item["name"], item["question"], tuple(sides[0]), tuple(sides[1])))
-    return tuple(made)
+        questions.append(
+            PromptSet(item["name"], item["question"], tuple(sides[0]), tuple(sides[1]))
+        )
+    return tuple(questions)
 
 
 def _seconds(values: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
@@ -332,8 +352,8 @@ def _vcg_method(value: object) -> str | None:
 
 def _setting(table: Sequence[Setting], key: str) -> Setting | None:
     # The longest name wins, so that a family of keys may have an exception.
-    found = [s for s in table if s.matches(key)]
-    return max(found, key=lambda s: len(s.key)) if found else None
+    matching = [s for s in table if s.matches(key)]
+    return max(matching, key=lambda s: len(s.key)) if matching else None
 
 
 def _wrong(name: str) -> ConfigError:
@@ -349,7 +369,14 @@ def _short(value: object) -> str:
 
 
 def link_query(settings: Mapping[str, Value], table: Sequence[Setting]) -> dict[str, str]:
-    """The settings that may stand in a link, as texts; never words of a person."""
+    """The settings that may stand in a link, as texts; never words of a person.
+
+    Parameters
+    ----------
+    settings : mapping
+        By the keys of the table.
+    table : sequence of Setting
+    """
     query = {}
     for key, value in settings.items():
         known = _setting(table, key)
