@@ -15,13 +15,24 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.errors import SignalQualityError, UnitsError, UnreadableRecordError
+from echoing_core.errors import (
+    SamplingRateError,
+    SignalQualityError,
+    UnitsError,
+    UnreadableRecordError,
+)
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
 from echoing_core.records import Recording
 
 MAX_VALUES = 600_000_000
 """Largest number of sample values in one record: 2.4 GB of float32, 24 h of 12 leads at 500 Hz."""
+
+MAX_FS_HZ = 10_000.0
+"""Ten times what research recorders of ECGs use."""
+
+MAX_DAYS = 31.0
+"""Longest time from the first to the last sample of a recording, gaps included."""
 
 _MV_PER_UNIT = {
     "v": 1e3, "volt": 1e3, "volts": 1e3,
@@ -194,6 +205,49 @@ def check_size(n_times: int, n_channels: int, fs_hz: float, name: str) -> None:
         raise UnreadableRecordError(
             f"{shown(name)} holds {n_channels} channels of {n_times / fs_hz / 3600:,.0f} hours, "
             "more than can be read at once; export a shorter part."
+        )
+
+
+def check_rate(fs_hz: float, name: str) -> None:
+    """Refuse a sampling rate that no ECG has.
+
+    Parameters
+    ----------
+    fs_hz : float
+        As a file gives it, NaN included.
+    name : str
+        Of the file, fit for a message.
+
+    Raises
+    ------
+    SamplingRateError
+        If it is not above 0 and up to ``MAX_FS_HZ``.
+    """
+    if not 0 < fs_hz <= MAX_FS_HZ:
+        raise SamplingRateError(
+            f"{name} gives a sampling rate of {fs_hz:g} Hz; a number above 0 and up to "
+            f"{MAX_FS_HZ:.0f} is needed."
+        )
+
+
+def check_span(span_s: float, name: str) -> None:
+    """Refuse a recording whose parts lie too far apart: the gaps between take memory, too.
+
+    Parameters
+    ----------
+    span_s : float
+        Seconds from the first to the last sample.
+    name : str
+        Of the file, fit for a message.
+
+    Raises
+    ------
+    UnreadableRecordError
+        If it is above ``MAX_DAYS``.
+    """
+    if span_s > MAX_DAYS * 86400:
+        raise UnreadableRecordError(
+            f"{name} spans more than {MAX_DAYS:.0f} days; export a shorter part."
         )
 
 

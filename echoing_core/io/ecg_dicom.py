@@ -25,22 +25,27 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import (
-    SamplingRateError,
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.channels import Channel, Findings, check_size, mv_per_unit, recording_from
+from echoing_core.io.channels import (
+    Channel,
+    Findings,
+    check_rate,
+    check_size,
+    check_span,
+    mv_per_unit,
+    recording_from,
+)
 from echoing_core.io.decoders import damage_as, import_decoder
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import SourceFile, shown
-from echoing_core.io.wfdb.header import MAX_FS_HZ
 from echoing_core.records import LEADS, Recording
 
 # A day of 12 leads at 500 Hz in 16 bits.
 MAX_FILE_BYTES = 1024**3
 MAX_GROUPS = 10_000
 MAX_CHANNELS = 64
-MAX_DAYS = 31.0
 
 _ECG_KINDS = {
     "1.2.840.10008.5.1.4.1.1.9.1.1": "12-lead ECG",
@@ -171,11 +176,7 @@ def _rhythm_groups(items: Sequence[Any], name: str, notes: Findings) -> list[_Gr
             notes.add("The object holds a median or derived waveform too; the rhythm is used.")
             continue
         fs_hz = float(item.get("SamplingFrequency") or 0.0)
-        if not 0 < fs_hz <= MAX_FS_HZ:
-            raise SamplingRateError(
-                f"{name} gives a sampling rate of {fs_hz:g} Hz; a number above 0 and up to "
-                f"{MAX_FS_HZ:.0f} is needed."
-            )
+        check_rate(fs_hz, name)
         # Given in ms.
         start_s = float(item.get("MultiplexGroupTimeOffset") or 0.0) / 1000.0
         n_times = int(item.get("NumberOfWaveformSamples") or 0)
@@ -206,10 +207,7 @@ def _channels(groups: Sequence[_Group], name: str, notes: Findings) -> list[Chan
     # First sample of each group on the common clock.
     places = [round(g.start_s * fs_hz) for g in groups]
     n_times = max(p + g.n_times for p, g in zip(places, groups, strict=True))
-    if n_times > MAX_DAYS * 86400 * fs_hz:
-        raise UnreadableRecordError(
-            f"{name} spans more than {MAX_DAYS:.0f} days; export a shorter part."
-        )
+    check_span(n_times / fs_hz, name)
     # Small groups in many places would ask for memory that the file never held.
     check_size(n_times, max(g.n_channels for g in groups), fs_hz, name)
     by_name: dict[str, Channel] = {}

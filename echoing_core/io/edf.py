@@ -27,10 +27,17 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.channels import Channel, Findings, check_size, mv_per_unit, recording_from
+from echoing_core.io.channels import (
+    MAX_DAYS,
+    MAX_FS_HZ,
+    Channel,
+    Findings,
+    check_size,
+    mv_per_unit,
+    recording_from,
+)
 from echoing_core.io.lead_names import canonical_lead_name, is_modified_limb_lead
 from echoing_core.io.sources import SourceFile, shown
-from echoing_core.io.wfdb.header import MAX_FS_HZ
 from echoing_core.records import Recording
 
 EDF_MARK = b"0       "
@@ -38,8 +45,6 @@ BDF_MARK = b"\xffBIOSEMI"
 
 MAX_SIGNALS = 512
 MAX_RECORDS = 10_000_000
-MAX_DAYS = 31.0
-"""Longest time from the first to the last sample, gaps included."""
 
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 # Values converted at once: float64 of a whole day would double the memory.

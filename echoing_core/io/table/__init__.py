@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from echoing_core.io.table.cells import is_binary_table, is_table_text
+from echoing_core.io.table.cells import SamplesIn, is_binary_table, is_table_text
 from echoing_core.io.table.layout import (
-    SamplesIn,
     TableColumn,
     TableLayout,
     TablePreview,

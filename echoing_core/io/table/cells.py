@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _NPY_MARK = b"\x93NUMPY"
 _PARQUET_MARK = b"PAR1"
 
+SamplesIn = Literal["rows", "columns"]
+
 MAX_COLUMNS = 256
 MAX_CELLS = 200_000_000
 """1.6 GB, if all of them were read at once, which they are not."""
@@ -103,7 +105,7 @@ class Cells(abc.ABC):
     names: list[str]
     units: list[str | None]
     n_samples: int
-    samples_in: Literal["rows", "columns"]
+    samples_in: SamplesIn
     stated_fs_hz: float | None = None
     stated_units: str | None = None
     clocks: frozenset[int] = field(default_factory=frozenset)
@@ -184,7 +186,7 @@ def is_table_text(head: bytes) -> bool:
         return False
 
 
-def open_cells(file: SourceFile, samples_in: Literal["rows", "columns"] | None = None) -> Cells:
+def open_cells(file: SourceFile, samples_in: SamplesIn | None = None) -> Cells:
     """The table in a file, by its content.
 
     Parameters
@@ -232,7 +234,7 @@ class _ArrayCells(Cells):
         return np.asarray(self.array[index, :n], dtype=np.float64)
 
 
-def _open_npy(file: SourceFile, samples_in: Literal["rows", "columns"] | None) -> Cells:
+def _open_npy(file: SourceFile, samples_in: SamplesIn | None) -> Cells:
     name = shown(file.name)
     content = file.content()
     stream = io.BytesIO(bytes(content[:4096]))
@@ -313,7 +315,7 @@ class _ParquetCells(Cells):
         return str(self.table.schema_arrow.names[self.places[index]])
 
 
-def _open_parquet(file: SourceFile, samples_in: Literal["rows", "columns"] | None) -> Cells:
+def _open_parquet(file: SourceFile, samples_in: SamplesIn | None) -> Cells:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -484,7 +486,7 @@ def _clock_seconds(texts: pd.Series[Any], name: str) -> npt.NDArray[np.float64]:
     return np.asarray(seconds + 86400.0 * np.cumsum(steps < -43200.0), dtype=np.float64)
 
 
-def _open_text(file: SourceFile, samples_in: Literal["rows", "columns"] | None) -> Cells:
+def _open_text(file: SourceFile, samples_in: SamplesIn | None) -> Cells:
     name = shown(file.name)
     if file.size > MAX_TEXT_BYTES:
         raise UnreadableRecordError(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,27 +20,32 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.channels import Channel, Findings, check_size, mv_per_unit, recording_from
+from echoing_core.io.channels import (
+    MAX_FS_HZ,
+    Channel,
+    Findings,
+    check_size,
+    check_span,
+    mv_per_unit,
+    recording_from,
+)
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import SourceFile, shown
 from echoing_core.io.table.cells import (
     HEAD_ROWS,
     TIME_WORDS,
     Cells,
+    SamplesIn,
     name_and_unit,
     open_cells,
 )
-from echoing_core.io.wfdb.header import MAX_FS_HZ
 from echoing_core.records import Recording
-
-SamplesIn = Literal["rows", "columns"]
 
 COUNTS = "counts"
 """The unit of raw numbers of a converter; they need `TableLayout.counts_per_mv`."""
 
 TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 
-MAX_DAYS = 31.0
 _IRREGULAR = 0.25
 """Share of a step by which a time stamp may be off, besides the rounding of all stamps."""
 
@@ -427,10 +431,7 @@ def _grid(time_s: npt.NDArray[np.float64], name: str) -> tuple[float, npt.NDArra
     if round(fs_hz) >= 1 and abs(fs_hz - round(fs_hz)) < 5e-4 * fs_hz:
         # Clocks of recorders are off by 50 ppm or so; 500.02 Hz means 500 Hz.
         fs_hz = float(round(fs_hz))
-    if (time_s[-1] - time_s[0]) > MAX_DAYS * 86400:
-        raise UnreadableRecordError(
-            f"{name} spans more than {MAX_DAYS:.0f} days; export a shorter part."
-        )
+    check_span(float(time_s[-1] - time_s[0]), name)
     # Within a run samples follow one another; only its start is taken from the clock.
     places = np.arange(time_s.size, dtype=np.int64)
     shift = 0

@@ -17,14 +17,12 @@ import re
 from dataclasses import dataclass
 
 from echoing_core.errors import MissingLeadError, SamplingRateError, UnreadableRecordError
-from echoing_core.io.channels import MAX_VALUES
+from echoing_core.io.channels import MAX_FS_HZ, MAX_VALUES
 from echoing_core.io.sources import SIMULATED_MARK, base_name, shown
 
 MAX_HEADER_BYTES = 64 * 1024
 # 12 leads, Frank leads, and what a bedside monitor records besides.
 MAX_SIGNALS = 32
-# Ten times what research recorders of ECGs use.
-MAX_FS_HZ = 10_000.0
 MAX_SAMPLES_PER_FRAME = 1_000
 DEFAULT_GAIN = 200.0
 """Units per mV where a header gives none, or 0 (header(5))."""

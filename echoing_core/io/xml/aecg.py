@@ -27,15 +27,21 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.channels import Channel, Findings, check_size, mv_per_unit, recording_from
+from echoing_core.io.channels import (
+    Channel,
+    Findings,
+    check_rate,
+    check_size,
+    check_span,
+    mv_per_unit,
+    recording_from,
+)
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
-from echoing_core.io.wfdb.header import MAX_FS_HZ
 from echoing_core.records import Recording
 
 ROOT = "AnnotatedECG"
 
-MAX_DAYS = 31.0
 
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
@@ -91,11 +97,7 @@ def read_aecg(root: ET.Element, file_name: str) -> Recording:
     # An increment of 0.002 s is 500 Hz, not 499.99999.
     if math.isclose(fs_hz, round(fs_hz), rel_tol=1e-6):
         fs_hz = float(round(fs_hz))
-    if not 0 < fs_hz <= MAX_FS_HZ:
-        raise SamplingRateError(
-            f"{name} gives a sampling rate of {fs_hz:g} Hz; a number above 0 and up to "
-            f"{MAX_FS_HZ:.0f} is needed."
-        )
+    check_rate(fs_hz, name)
     channels = _joined(sequences, fs_hz, name, notes)
     stem = file_name.rsplit(".", 1)[0]
     return recording_from(channels, stem, "HL7 aECG", notes)
@@ -220,10 +222,7 @@ def _joined(
     origin_s = min(s.start_s for s in sequences)
     places = [round((s.start_s - origin_s) * fs_hz) for s in sequences]
     n_times = max(p + s.signal_mv.size for p, s in zip(places, sequences, strict=True))
-    if n_times > MAX_DAYS * 86400 * fs_hz:
-        raise UnreadableRecordError(
-            f"{name} spans more than {MAX_DAYS:.0f} days; export a shorter part."
-        )
+    check_span(n_times / fs_hz, name)
     # In the order of the file, each lead once.
     codes = list(dict.fromkeys(s.source_name for s in sequences))
     check_size(n_times, len(codes), fs_hz, name)

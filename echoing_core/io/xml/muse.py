@@ -24,10 +24,16 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.channels import Channel, Findings, check_size, mv_per_unit, recording_from
+from echoing_core.io.channels import (
+    Channel,
+    Findings,
+    check_rate,
+    check_size,
+    mv_per_unit,
+    recording_from,
+)
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
-from echoing_core.io.wfdb.header import MAX_FS_HZ
 from echoing_core.io.xml.tree import text_of
 from echoing_core.records import Recording
 
@@ -96,11 +102,7 @@ def _sampling_rate(waveform: ET.Element, name: str) -> float:
     if not _NUMBER.fullmatch(base) or not re.fullmatch(r"[-+]?\d", exponent, re.ASCII):
         raise SamplingRateError(f"{name} gives no sampling rate (SampleBase); export it again.")
     fs_hz = float(base) * 10.0 ** int(exponent)
-    if not 0 < fs_hz <= MAX_FS_HZ:
-        raise SamplingRateError(
-            f"{name} gives a sampling rate of {fs_hz:g} Hz; a number above 0 and up to "
-            f"{MAX_FS_HZ:.0f} is needed."
-        )
+    check_rate(fs_hz, name)
     return fs_hz
 
 

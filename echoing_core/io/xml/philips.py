@@ -28,10 +28,9 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.channels import Channel, Findings, check_size, recording_from
+from echoing_core.io.channels import MAX_FS_HZ, Channel, Findings, check_size, recording_from
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
-from echoing_core.io.wfdb.header import MAX_FS_HZ
 from echoing_core.io.xml.muse import base64_bytes
 from echoing_core.io.xml.tree import text_of
 from echoing_core.records import LEADS, Recording
