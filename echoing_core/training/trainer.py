@@ -111,8 +111,8 @@ class Trainer:
                 for weight, term in self._terms(batch):
                     value, figures = term()
                     torch.autograd.backward(weight * value / len(batches))
-                    for name, number in (*figures.items(), ("loss", weight * value.item())):
-                        logged[name] = logged.get(name, 0.0) + number / len(batches)
+                    for name, figure in (*figures.items(), ("loss", weight * value.item())):
+                        logged[name] = logged.get(name, 0.0) + figure / len(batches)
         parameters = [p for p in self.modules.parameters() if p.requires_grad]
         average_gradients(parameters, self.world)
         limit = self.config.optimiser.clip_norm
