@@ -313,7 +313,7 @@ def test_a_day_is_drawn_with_few_points(model: Model) -> None:
 
 
 def read(name: str, content: bytes, *more: tuple[str, bytes]) -> Recording:
-    return services.read_upload([(name, content), *more])
+    return services.read_recording([(name, content), *more])
 
 
 def wfdb_with_a_name() -> Recording:
