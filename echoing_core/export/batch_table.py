@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from echoing_core.export.track import DISCLAIMER
 from echoing_core.io.many import BatchItem
@@ -99,7 +99,8 @@ class BatchFailure:
 
 
 BatchResult = BatchRow | BatchFailure
-Cell = str | float | bool | None
+Cell = Any
+"""Text, a number, yes or no, or None."""
 
 
 class NamedModel(Protocol):

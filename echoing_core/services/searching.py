@@ -439,8 +439,7 @@ def _lead_origins(
     """Where the leads of a stored trace come from, as far as the card says it."""
     of_items = index.card.get("lead_origins")
     # A card may be of anybody: what does not fit is taken for measured.
-    fits = isinstance(of_items, list) and len(of_items) == len(index)
-    letters = of_items[row] if fits else ""
+    letters = of_items[row] if isinstance(of_items, list) and len(of_items) == len(index) else ""
     if not isinstance(letters, str) or len(letters) != len(LEADS):
         letters = "m" * len(LEADS)
     return tuple(

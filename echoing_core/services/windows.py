@@ -107,11 +107,15 @@ def window_embedding(
     """
     from echoing_core.embed.encode import encode_dense
 
-    is_explained = isinstance(recording, Explanation)
-    ecg = recording.ecg if is_explained else as_standard_ecg(recording, vcg_method)
     if start_s is None:
-        track = recording.track if is_explained else explain(model, ecg).track
+        if not isinstance(recording, Explanation):
+            recording = explain(model, recording, vcg_method=vcg_method)
+        track = recording.track
         return track.embedding[np.array([most_sure_window(track)])]
+    if isinstance(recording, Explanation):
+        ecg = recording.ecg
+    else:
+        ecg = as_standard_ecg(recording, vcg_method)
     start_n = round(start_s * ecg.fs_hz)
     if start_n < 0 or start_n + WINDOW_N > ecg.n_times:
         raise SignalQualityError(
