@@ -12,7 +12,6 @@ import statistics
 import sys
 import tokenize
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 
 PACKAGE = "echoing_core"
