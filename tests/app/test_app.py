@@ -144,6 +144,7 @@ def test_missing_leads_are_named(open_app: OpenApp) -> None:
     assert map_of(app)["leads"] is not None
 
 
+@pytest.mark.slow
 def test_each_broken_upload_ends_in_one_sentence_and_the_app_goes_on(open_app: OpenApp) -> None:
     app = open_app()
     tried = asked = 0

@@ -79,6 +79,7 @@ def test_a_second_recording_that_cannot_be_read_is_one_sentence(normal: AppTest)
     assert len(normal.error) == 1 and "x\\.dat" in normal.error[0].value
 
 
+@pytest.mark.slow
 def test_two_times_of_one_recording(open_app: OpenApp) -> None:
     app = press(open_app(), sample("30-minute")).switch_page("pages/compare.py").run()
     kind = next(c for c in app.get("button_group") if c.key == "compare_kind")

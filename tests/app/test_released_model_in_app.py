@@ -53,6 +53,7 @@ def is_sound(app: AppTest) -> bool:
     return not app.exception and not app.error
 
 
+@pytest.mark.slow
 def test_a_journey_with_the_published_architecture(at_home: None, open_app: OpenApp) -> None:
     app = open_sample(open_app(), "10 s")
     assert is_sound(app)

@@ -176,6 +176,7 @@ def assert_restored(app: AppTest) -> None:
     go(app, "explore")
 
 
+@pytest.mark.slow
 def test_a_session_comes_back_with_its_recording(
     open_app: OpenApp, downloads: dict[str, SimpleNamespace]
 ) -> None:
@@ -200,6 +201,7 @@ def test_a_session_comes_back_with_its_recording(
     assert_restored(app)
 
 
+@pytest.mark.slow
 def test_a_session_of_another_recording_says_so_and_changes_nothing(
     open_app: OpenApp, downloads: dict[str, SimpleNamespace]
 ) -> None:

@@ -60,6 +60,7 @@ def test_uncertain_stretches_one_after_another(opened: AppTest) -> None:
     assert float(track.start_s[opened.session_state["window"]]) == starts[-2]
 
 
+@pytest.mark.slow
 def test_what_is_hidden_is_told_and_left_out_of_what_is_kept(opened: AppTest) -> None:
     opened.button(key="unsure_0").click().run()
     opened.slider(key="hide_above").set_value(80).run()
@@ -71,6 +72,7 @@ def test_what_is_hidden_is_told_and_left_out_of_what_is_kept(opened: AppTest) ->
     assert "Shown" in opened.dataframe[0].value.columns
 
 
+@pytest.mark.slow
 def test_the_table_is_of_windows_and_of_stretches(opened: AppTest) -> None:
     table = opened.dataframe[0].value
     assert list(table.columns) == ["Time", "Percentile", "Reason"]
@@ -82,6 +84,7 @@ def test_the_table_is_of_windows_and_of_stretches(opened: AppTest) -> None:
     assert (stretches["Percentile"] >= 90).all() and stretches["Reason"].str.len().gt(10).all()
 
 
+@pytest.mark.slow
 def test_a_long_recording_is_filled_in_and_then_looked_at_more_closely(open_app: OpenApp) -> None:
     app = open_app()
     made = holter(7500.0).recording

@@ -22,7 +22,7 @@ def shipped(repo_root: Path) -> Checkpoint:
     "record",
     [
         "ptbdb_frank_xyz/s0010_re.hea",
-        "long_recordings/mitdb/208.hea",
+        pytest.param("long_recordings/mitdb/208.hea", marks=pytest.mark.slow),
         "ptbxl/records100/00000/00001_lr.hea",
     ],
 )

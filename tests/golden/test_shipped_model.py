@@ -18,6 +18,9 @@ from echoing_core.records import LEADS
 from echoing_core.training.augmentation import disturb
 from echoing_core.zeroshot.closed_form import margins
 
+# Every figure of the shipped model: minutes on a busy machine, and run by CI.
+pytestmark = pytest.mark.slow
+
 SEED = 40_001
 
 

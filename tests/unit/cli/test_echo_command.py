@@ -90,6 +90,7 @@ def test_what_cannot_be_embedded_is_told_in_a_sentence(tmp_path: Path, teacher: 
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.slow
 def test_measuring_says_that_the_echo_is_simulated(tmp_path: Path, teacher: Path) -> None:
     out = tmp_path / "figures.json"
     code, told = invoke(

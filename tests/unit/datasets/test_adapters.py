@@ -107,6 +107,7 @@ def test_ptbxl_texts_folds_and_the_loader_agree(trees: Path) -> None:
         PtbXl().plan(trees)
 
 
+@pytest.mark.slow
 def test_ptbxl_for_real(shared_data: Path) -> None:
     root = shared_data / "ptbxl"
     if not root.is_dir():

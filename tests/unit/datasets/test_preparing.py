@@ -123,6 +123,7 @@ def test_rows_stand_by_split_with_their_signals_and_the_rest_is_told(tmp_path: P
     assert not (tmp_path / "out-parts").exists()
 
 
+@pytest.mark.slow
 def test_neither_workers_nor_shards_nor_repetition_change_a_byte(tmp_path: Path) -> None:
     prepare(Toy(), tmp_path, tmp_path / "a", n_workers=1, rows_per_shard=256)
     prepare(Toy(), tmp_path, tmp_path / "b", n_workers=2, rows_per_shard=5)

@@ -209,6 +209,7 @@ def test_changed_classes_and_missing_columns_are_refused(tree: Path) -> None:
         load_ptbxl(tree, folds=[1])
 
 
+@pytest.mark.slow
 def test_shared_recordings_count_as_their_table_says(shared_data: Path) -> None:
     folder = shared_data / "ptbxl"
     studies = load_ptbxl(folder, folds=[9])

@@ -65,6 +65,7 @@ def test_other_seed_other_people(cohort: StudySet) -> None:
     assert not np.array_equal(other.signal_mv[0], cohort.signal_mv[0])
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same(cohort: StudySet) -> None:
     calls: list[tuple[int, int]] = []
     both = build_simulated(

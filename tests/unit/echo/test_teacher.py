@@ -407,6 +407,7 @@ def check_recipe(folder: Path) -> None:
     assert teacher.simulated
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_stand_in")
 def test_the_recipe_writes_a_stand_in_that_says_so(tmp_path: Path) -> None:
     check_recipe(tmp_path / "t")

@@ -202,6 +202,7 @@ def test_a_missing_lead_is_named_and_not_drawn(model: Model) -> None:
     assert "I, II, III, aVR, aVL, aVF" in page
 
 
+@pytest.mark.slow
 def test_no_name_of_a_file_gets_out(model: Model, explanation: Explanation) -> None:
     made = document_of(model, explanation)
     plain = services.deidentified(explanation, "recording", recording().source_names)
@@ -231,6 +232,7 @@ def test_reports_of_real_people_are_left_out_unless_asked_for(
     assert "Smith" in page
 
 
+@pytest.mark.slow
 def test_hostile_texts_stay_texts(model: Model, explanation: Explanation) -> None:
     made = document_of(
         model,
@@ -303,6 +305,7 @@ def test_names_and_numbers_of_windows_have_limits(model: Model, explanation: Exp
         services.make_document(model, explanation, range(9))
 
 
+@pytest.mark.slow
 def test_a_day_is_drawn_with_few_points(model: Model) -> None:
     long = recording(
         signal_mv=np.tile(recording().signal_mv[:, :2500], (1, 20)), source_names=(), notes=()

@@ -123,6 +123,7 @@ def test_tensors_are_read_as_torch_reads_them(tmp_path: Path) -> None:
         assert torch.equal(read[name], wanted) and read[name].is_contiguous(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrap",
     [
@@ -517,6 +518,7 @@ def test_missing_leads_are_never_silent(run: Any, place: Path) -> None:
     assert "cannot be told what was not recorded" in asked.stdout
 
 
+@pytest.mark.slow
 def test_ask_index_and_search_with_a_released_model(run: Any, place: Path) -> None:
     asked = run("ask", place / "twelve.hea", "--prompt", "sinus rhythm", "--fuse", "precision")
     assert asked.exit_code == 0, asked.stderr
@@ -532,6 +534,7 @@ def test_ask_index_and_search_with_a_released_model(run: Any, place: Path) -> No
     assert "cannot be told" in lacking.stderr
 
 
+@pytest.mark.slow
 def test_figures_of_a_released_model_go_into_its_own_card(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

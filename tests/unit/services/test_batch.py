@@ -99,6 +99,7 @@ def test_an_archive_is_opened_only_when_its_turn_comes(model: Model) -> None:
     assert found[0].item.read().duration_s == 12.0
 
 
+@pytest.mark.slow
 def test_every_broken_upload_is_a_failure_and_stops_nothing(model: Model) -> None:
     cases = broken.broken_uploads()
     items = []

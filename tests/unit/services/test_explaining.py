@@ -54,6 +54,7 @@ def test_looking_closer_adds_windows_and_keeps_those_there(model: services.Model
     np.testing.assert_allclose(fine.track.percentile, every.percentile[rows], atol=0.05)
 
 
+@pytest.mark.slow
 def test_stretches_are_told_once(model: services.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     explanation = services.explain(model, holter(1200.0).recording, 1.0)
     told = services.flagged_intervals(model, explanation, most=2)

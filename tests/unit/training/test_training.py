@@ -152,6 +152,7 @@ def test_sources_keep_their_shares() -> None:
     assert sum(source is few for source, _ in drawn) == 4
 
 
+@pytest.mark.slow
 def test_the_space_learns_to_tell_slow_from_fast() -> None:
     torch.manual_seed(0)
     # A shorter memory than in earnest: the average must have left its random beginning.
@@ -170,6 +171,7 @@ def test_the_space_learns_to_tell_slow_from_fast() -> None:
     assert (batch.match[torch.arange(32), chosen]).float().mean() > 0.9
 
 
+@pytest.mark.slow
 def test_the_second_stage_leaves_every_angle_between_means() -> None:
     torch.manual_seed(0)
     config = _config(60)

@@ -254,6 +254,7 @@ def test_bfloat16_gives_nearly_the_same_loss() -> None:
     assert a == pytest.approx(b, rel=0.05)
 
 
+@pytest.mark.slow
 def test_training_lowers_both_terms() -> None:
     settings = tiny_run.config(
         steps=60, views=ViewConfig(), optimiser=OptimiserConfig(lr=1e-2), batch_size=16

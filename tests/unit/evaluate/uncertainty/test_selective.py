@@ -139,6 +139,7 @@ def test_every_dose_adds_the_noise_it_says() -> None:
     assert n.min() > 35
 
 
+@pytest.mark.slow
 def test_real_noise_goes_down_to_where_all_is_lost() -> None:
     before = studies(210)
     hum = np.sin(np.arange(6000) / 3.0) + np.zeros((2, 1))
@@ -181,6 +182,7 @@ def test_probe_finds_a_direction_and_spreads_it() -> None:
     assert std[0] == pytest.approx((draws @ probe.weights).std(), rel=0.03)
 
 
+@pytest.mark.slow
 def test_study_covers_labels_methods_and_conditions(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
