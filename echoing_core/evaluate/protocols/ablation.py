@@ -187,7 +187,19 @@ class AblationConfig:
     dim: int = 256
 
     def run_of(self, method: Method, seed: int) -> RunConfig:
-        """Settings of one run."""
+        """Settings of one run.
+
+        Parameters
+        ----------
+        method : Method
+            Gives the loss. The teacher is no setting: the caller passes its embeddings, or none.
+        seed : int
+            Of first weights, order and views.
+
+        Returns
+        -------
+        RunConfig
+        """
         loss = {
             "infonce": LossConfig("infonce", scale_init=self.infonce_scale),
             "csd_infonce": LossConfig("csd_infonce", scale_init=self.csd_scale),
@@ -364,6 +376,7 @@ def measure_ablation(
         and in the teacher's.
     """
     test = studies.where((studies.table["split"] == "test").to_numpy())
+    # The gallery is the first test ECGs, as in `scores_of`, so that ranks and patients go together.
     table, gallery = test.table, test.table["patient_id"][:GALLERY_N]
     patients = np.asarray(table["patient_id"].astype(str))
     truth = {
@@ -400,6 +413,7 @@ def measure_ablation(
         rule="---",
     )
     further = {
+        # Beyond the layout of Table 5, for whoever reads the JSON.
         "echo_labels": of_teacher.records,
         "minutes_a_run": {
             names[key]: float(np.mean([run.minutes for run in of_method]))
@@ -429,10 +443,13 @@ def _echo_gains(
         yes, people, teacher = truth[label][known] > 0.5, patients[known], f"teacher:{label}"
 
         def of(key: str, name: str, known: BoolArray = known) -> list[Floats]:
+            # One array of shape (n_known,) for each seed. `known` is bound now: the loop rebinds
+            # it.
             return [run.margins[name][known] for run in runs[key]]
 
         for key in runs:
             for name, words in ((label, OWN_WORDS), (teacher, TEACHERS_WORDS)):
+                # Runs without the teacher have no margins by its sentences.
                 if name in runs[key][0].margins:
                     gains[label, words, names[key]] = over_seeds(
                         auroc, yes, of(key, name), people, n_resamples=n_resamples
@@ -445,6 +462,8 @@ def _echo_gains(
             gains[label, OWN_WORDS, difference] = paired_over_seeds(
                 auroc, yes, of(a, label), of(b, label), people, n_resamples=n_resamples
             )
+            # With the teacher, asked in the teacher's words, against without it in the model's own:
+            # a model that saw no teacher cannot be asked in the teacher's.
             if teacher in runs[a][0].margins:
                 gains[label, TEACHERS_WORDS, f"{difference} in its own"] = paired_over_seeds(
                     auroc, yes, of(a, teacher), of(b, label), people, n_resamples=n_resamples
@@ -472,6 +491,8 @@ def with_echo(studies: StudySet, share: float) -> list[str]:
 
 
 def _only(echo: EchoEmbeddings, wanted: set[str]) -> EchoEmbeddings:
+    # A store has one Gaussian a study or one a clip; without clips `clip_ids` is empty and stays
+    # so.
     keep = np.array([study in wanted for study in echo.study_ids], dtype=np.bool_)
 
     def chosen(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -570,6 +591,8 @@ def _check_same_study(
     }
     path = folder / "study.json"
     text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
+    # Compared as text: keys are sorted and floats are written in full, so equal settings are equal
+    # text.
     if path.is_file() and path.read_text(encoding="utf-8") != text:
         raise ConfigError(
             f"{folder.name} holds the runs of another study. Name another folder, or repeat its "

@@ -130,6 +130,8 @@ def table_5(
     for label, name in zip(labels, COLUMNS, strict=False):
         known = np.isfinite(test.truth[label])
         yes, people = test.truth[label][known] > 0.5, test.patients[known]
+        # The margin at 0 decides for the article's column; the AUROC of the same margins needs no
+        # threshold.
         for column, metric in ((name, _accuracy), (f"{name} AUROC", auroc)):
             columns[column] = metric, yes, people
             scores[column] = {
@@ -234,6 +236,8 @@ def paired_over_seeds(
     if len(scores_a) != len(scores_b):
         raise ValueError(f"{len(scores_a)} and {len(scores_b)} seeds cannot be paired")
     return patient_bootstrap_over_seeds(
+        # Subtracted within each resample: both rows see the same patients, so what they share
+        # cancels out of the interval.
         lambda y, a, b: {"": metric(y, a) - metric(y, b)},
         [(labels, a, b) for a, b in zip(scores_a, scores_b, strict=True)],
         patients,
@@ -259,6 +263,7 @@ def _experiment(
     def table(title: str, names: Sequence[str], columns: Sequence[str], signed: bool) -> Table:
         lines, records = [], []
         for name in names:
+            # `probabilistic` knows rows only, so the cell is empty for a difference.
             estimates = {column: by_row[name][column].estimate for column in columns}
             kind = ("yes" if probabilistic[name] else "no") if name in probabilistic else ""
             cells = [with_interval(e, percent=True, signed=signed) for e in estimates.values()]
@@ -277,6 +282,7 @@ def _experiment(
     tables[0] = replace(tables[0], rows=[*tables[0].rows, *beside])
     if differences:
         tables.append(table("Paired differences", differences, (*COLUMNS, *FURTHER), True))
+    # Once, below the last table, since it holds for all of them.
     tables[-1] = replace(tables[-1], note=f"{note}\n\n{METHOD}")
     content = {
         "method": METHOD,

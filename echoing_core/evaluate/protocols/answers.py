@@ -198,6 +198,7 @@ class Scored:
         -------
         Scored
         """
+        # Questions come from `questions_of`, which gives only those with a label.
         test, label = data.split("test"), str(question.label)
         truth = truth_of(test, label)
         split = BY_ENTROPY if by_entropy else BY_SIGMA2
@@ -280,6 +281,7 @@ class Scored:
         estimates = patient_bootstrap_over_seeds(
             _differences, per_seed, self.patients[known], n_resamples=n_resamples
         )
+        # The estimate is the mean over seeds; the single ones are kept for the JSON.
         by_seed = [_differences(*arrays) for arrays in per_seed]
         place = asdict(self.place) | {"protocol": name}
         return [
@@ -522,6 +524,7 @@ def prompt_spread(
         # Shape (n_known,) each: mu . (p - n) for one wording of yes and one of no.
         pairs = [p - n for p in yes.T for n in no.T]
         for metric, values in (
+            # No bootstrap: this is a spread over wordings on one fixed set of ECGs.
             (BALANCED_ACCURACY, [balanced_accuracy(label, margin > 0) for margin in pairs]),
             (AUROC, [auroc(label, margin) for margin in pairs]),
         ):
@@ -548,6 +551,7 @@ def _by_group(truth: BoolArray, score: Floats, low: BoolArray) -> dict[str, floa
     for metric in (BALANCED_ACCURACY, AUROC):
         for group, rows in groups.items():
             figures[f"{metric}|{group}"] = _metric_of(metric, truth[rows], score[rows])
+        # Within the resample, so that the interval of the gap is that of a paired difference.
         figures[f"{metric}|{GAP}"] = figures[f"{metric}|{LOW}"] - figures[f"{metric}|{HIGH}"]
     return figures
 

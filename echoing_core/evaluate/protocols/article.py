@@ -73,6 +73,15 @@ class ArticleTable:
 def parse_cell(text: str) -> Cell:
     """Read one cell as this file writes it.
 
+    Parameters
+    ----------
+    text : str
+        A number, or a mark as the head of this file lists them.
+
+    Returns
+    -------
+    Cell
+
     Raises
     ------
     ValueError
@@ -96,11 +105,14 @@ def _table(
     names = tuple(name.strip() for name in columns.split("|"))
     rows_by_model: dict[str, Mapping[str, Cell]] = {}
     for line in rows.strip().splitlines():
+        # strict: a row with a cell too few would shift the others into wrong columns.
         model, *cells = line.split("|")
         rows_by_model[model.strip()] = dict(zip(names, map(parse_cell, cells), strict=True))
     return ArticleTable(number, title, sources, names, rows_by_model, note)
 
 
+# Layout as in the article: three protocols for all ECGs, for the low and the high half of
+# uncertainty. Kept as text, so that a row can be set beside the scan by eye.
 TABLE_2 = _table(
     2,
     "LVEF < 40 %, balanced accuracy",
@@ -150,6 +162,7 @@ TABLE_4 = _table(
     "have been ranked in a gallery of its own.",
 )
 
+# Two data sets in one table; `sources` names both, so it stands beside either.
 TABLE_5 = _table(
     5,
     "Ablation",
@@ -170,6 +183,18 @@ TABLES: Mapping[int, ArticleTable] = {
 
 
 def beside(number: int, source: str) -> ArticleTable | None:
-    """The article's table where a data set of this source may stand beside it; None otherwise."""
+    """The article's table where a data set of this source may stand beside it; None otherwise.
+
+    Parameters
+    ----------
+    number : int
+        2 to 5, as the article counts its tables.
+    source : str
+        ``source`` of the data set.
+
+    Returns
+    -------
+    ArticleTable or None
+    """
     table = TABLES[number]
     return table if source in table.sources else None

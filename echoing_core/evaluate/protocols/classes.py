@@ -93,6 +93,7 @@ def with_classes(
     DataSetError
         The set lacks a label, or no class has both answers.
     """
+    # Training ECGs are cut by the same rule, or a probe would learn from a different population.
     splits = {
         name: _labelled(studies, classes) if only_labelled else studies
         for name, studies in data.splits.items()
@@ -117,6 +118,7 @@ def with_classes(
 
 def _labelled(studies: StudySet, classes: Mapping[str, str]) -> StudySet:
     truth = np.column_stack([truth_of(studies, label) for label in classes])
+    # NaN > 0.5 is false: an ECG of which nothing is known has none of the classes.
     mask = np.asarray((truth > 0.5).any(axis=1), dtype=np.bool_)
     if not mask.any():
         raise DataSetError("No ECG of a split has any of the classes. Take a larger set.")
@@ -185,6 +187,7 @@ def class_results(
 def _probe_scores(
     mu: npt.NDArray[np.float32], truth: Floats, test_ecg: GaussianEmbedding
 ) -> Floats:
+    # Shape (n_test, n_classes) in the end: one logistic regression a class, each on its known rows.
     columns = []
     for answers in truth.T:
         rows = np.isfinite(answers)
@@ -208,6 +211,7 @@ def _results(
         by_class = {}
         for i, label in enumerate(labels):
             rows = np.isfinite(truth[:, i])
+            # The empty label below is the mean over classes; no class is called so.
             by_class[label] = auroc(truth[rows, i] > 0.5, score[rows, i])
         # A resample may lack a rare class; the mean is then that of the others.
         defined = [value for value in by_class.values() if np.isfinite(value)]
@@ -238,7 +242,17 @@ def _results(
 
 
 def macro_table(results: Sequence[Result]) -> Table:
-    """Mean AUROC over classes, one row a model and one column a protocol."""
+    """Mean AUROC over classes, one row a model and one column a protocol.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Of `class_results`, of one or more models.
+
+    Returns
+    -------
+    Table
+    """
     protocols = list(dict.fromkeys(r.protocol for r in results))
     rows = grid([r for r in results if r.metric == MACRO], lambda r: r.model, lambda r: r.protocol)
     return Table(
@@ -256,7 +270,21 @@ def macro_table(results: Sequence[Result]) -> Table:
 
 
 def class_table(results: Sequence[Result], known: ClassData, model: str) -> Table:
-    """AUROC of each class of one model, one column a protocol."""
+    """AUROC of each class of one model, one column a protocol.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Of `class_results`.
+    known : ClassData
+        Gives prompts, and how many test ECGs have each class.
+    model : str
+        Whose figures; as tables call it.
+
+    Returns
+    -------
+    Table
+    """
     protocols = list(dict.fromkeys(r.protocol for r in results))
     truth = known.truth("test")
     by_label = grid(

@@ -58,6 +58,15 @@ class EvaluationData:
     def split(self, name: str) -> StudySet:
         """One split.
 
+        Parameters
+        ----------
+        name : str
+            ``"train"``, ``"valid"`` or ``"test"``.
+
+        Returns
+        -------
+        StudySet
+
         Raises
         ------
         DataSetError
@@ -116,6 +125,7 @@ def _prepared(folder: Path, splits: Collection[str]) -> EvaluationData:
     studies = {
         split: load_prepared(folder, splits=(split,))
         for split in splits
+        # Small sets (MUSIC) have no valid patients; whoever needs some takes them from train.
         if split != "valid" or card["splits"]["valid"]["studies"]
     }
     # What was simulated says so in every table.
@@ -210,6 +220,7 @@ def patient_subset(
     """
     if not 0.0 < share <= 1.0:
         raise ValueError(f"a share of the patients lies above 0 and up to 1, not at {share}")
+    # code: shape (n,), the number of each row's patient among `names`.
     names, code = np.unique(patients, return_inverse=True)
     has_finding = np.bincount(code, weights=positive, minlength=len(names)) > 0
     drawn = np.zeros(len(names), dtype=bool)
@@ -249,6 +260,8 @@ def questions_of(
     for label in labels if labels is not None else DEFAULT_LABELS:
         if label not in known:
             if labels is None:
+                # Defaults that the prompt files do not ask are no mistake of anyone; a label named
+                # is.
                 continue
             raise ConfigError(
                 f"There is no question for the label {label}. Choose among "

@@ -1,4 +1,4 @@
-"""From a report to its ECG: recall at k, in galleries whose size is told."""
+"""From a report to its ECG: recall at k, in galleries whose size is stated."""
 
 from __future__ import annotations
 
@@ -110,6 +110,8 @@ def retrieval(
 
 def _groups(place: str, *, by_entropy: bool) -> tuple[str, ...]:
     if place == OWN_GALLERY:
+        # Of halves with galleries of their own there is no whole: ranks from two galleries do not
+        # mix.
         return LOW, HIGH
     return (ALL,) if by_entropy else (ALL, LOW, HIGH)
 
@@ -125,6 +127,7 @@ def _ranks_by_half(
     ranks = np.zeros(len(texts), dtype=np.int64)
     for half in (np.flatnonzero(low), np.flatnonzero(~low)):
         if half.size:
+            # Own texts too: a hit by same text must lie in the gallery of this half.
             own = [texts[int(i)] for i in half]
             ranks[half] = text_to_ecg_ranks(text[half], ecg[half], own, order=order, hit=hit)
     return ranks
@@ -144,8 +147,10 @@ def _recalls(
         # With equal sigma^2 everywhere all are low, and there is no high half to measure.
         if group not in groups or not rows.any():
             continue
+        # Ranks are resampled, not the gallery: each query keeps its rank among the ECGs ranked
+        # once.
         estimates = patient_bootstrap_all(
-            lambda kept: {f"R@{k}": recall_at_k(kept, k) for k in KS},
+            lambda resampled: {f"R@{k}": recall_at_k(resampled, k) for k in KS},
             (ranks[rows],),
             patients[rows],
             n_resamples=n_resamples,

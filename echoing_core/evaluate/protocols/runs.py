@@ -66,6 +66,7 @@ from echoing_core.zeroshot.prompts import PromptSet
 
 GALLERY_N = 1000
 
+# Sentences of the method text that several protocols share; a report prints them.
 _INTERVALS = "Intervals: 95 %, bootstrap over patients"
 _HALVES = {
     False: "low and high: halves of the test set by the median of the ECG's sum of sigma^2, ties "
@@ -140,7 +141,28 @@ def run_few_shot(
     *,
     progress: Progress = SILENT,
 ) -> Experiment:
-    """Fit probes on 10 % and 100 % of the training patients; arguments as in `run_zero_shot`."""
+    """Fit probes on 10 % and 100 % of the training patients, beside zero-shot answers.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    folder : path or None
+        As in `open_data`; train and test are used.
+    prompts : sequence of PromptSet
+        Those that have a label are asked, see `questions_of`.
+    options : EvaluationOptions
+        ``n_seeds`` draws of the 10 %.
+    progress : Progress, optional
+
+    Returns
+    -------
+    Experiment
+
+    Raises
+    ------
+    DataSetError, ConfigError
+        The set cannot be used, or there is no question for a label.
+    """
     data = open_data(
         checkpoint, folder, ("train", "test"), progress=progress.stage("open the data")
     )
@@ -172,6 +194,7 @@ def run_few_shot(
         f"{_RANDOM}. {_INTERVALS}, and over draws where there are several.",
         results,
         (
+            # Table 2 has one label; the rest stand in the table of all answers.
             table_2(results, source=data.source, label=str(questions[0].label)),
             differences_table(gains),
             answers_table(results),
@@ -191,8 +214,27 @@ def run_fine_tune(
 ) -> Experiment:
     """Train all weights of the ECG encoder for each label, beside probe, zero-shot and random.
 
-    Arguments are those of `run_zero_shot`; without labels in the options, the four of the
-    article's Table 3. The model itself stays as it is.
+    The model itself stays as it is: every run tunes a copy.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    folder : path or None
+        As in `open_data`; all three splits are used, ``"valid"`` where the set has it.
+    prompts : sequence of PromptSet
+        Those that have a label are asked, see `questions_of`.
+    options : EvaluationOptions
+        Without labels, the four of the article's Table 3 that the set has.
+    progress : Progress, optional
+
+    Returns
+    -------
+    Experiment
+
+    Raises
+    ------
+    DataSetError, ConfigError
+        The set cannot be used, or there is no question for a label.
     """
     settings = options.fine_tune
     data = open_data(
@@ -202,6 +244,7 @@ def run_fine_tune(
     labels: Sequence[str] | None = options.labels
     if labels is None:
         labels = [name for name in MUSIC_LABELS if f"label_{name}" in test.table.columns]
+    # A set with none of the four falls back to the labels that it has.
     questions = questions_of(test, prompts, labels or None)
     by_entropy = _by_entropy(checkpoint, options)
     encoders = encoders_of(checkpoint)
@@ -305,6 +348,7 @@ def run_retrieval(
         f"{_INTERVALS}.",
         results,
         (
+            # A model without sigma^2 is searched by cosine, as it was trained.
             table_4(results, source=data.source, order=COSINE if by_entropy else CSD),
             recall_table(results),
         ),
@@ -384,6 +428,7 @@ def run_preset(
         measured,
         title=title,
         method=method,
+        # `content` is what the JSON writes, so title and method are replaced there too.
         content=measured.to_dict() | {"title": title, "method": method},
     )
 
@@ -455,6 +500,7 @@ def run_classes(
 
 
 def _by_entropy(checkpoint: Checkpoint, options: EvaluationOptions) -> bool:
+    # None leaves the choice to how the model was trained.
     chosen = options.by_entropy
     return is_deterministic(checkpoint) if chosen is None else chosen
 
@@ -498,6 +544,7 @@ def _experiment(
 def _refuse_several_windows(folder: Path) -> None:
     """A recording must count once; of several windows the row (start) would not be true."""
     test = load_prepared(folder, splits=("test",)).table
+    # Not by patient: several recordings of one patient are fine, the bootstrap draws patients.
     again = int(test.duplicated(["source", "study_id"]).sum())
     if again:
         raise DataSetError(

@@ -22,6 +22,7 @@ ZERO_SHOT, FEW_SHOT, FINE_TUNE, RETRIEVAL, CLASSES = (
 )
 PROTOCOLS = (ZERO_SHOT, FEW_SHOT, FINE_TUNE, RETRIEVAL, CLASSES)
 
+# By importlib.resources, since an installed package need not be a folder of files.
 _PRESETS = resources.files("echoing_core.evaluate.protocols").joinpath("presets")
 
 
@@ -130,6 +131,7 @@ class EvaluationPreset:
             )
         if self.protocol == CLASSES and not self.classes:
             raise ConfigError("The protocol classes needs classes: each label with its prompt.")
+        # Retrieval asks no question, and `classes` brings its labels with the prompts.
         if self.protocol in (ZERO_SHOT, FEW_SHOT, FINE_TUNE) and not self.labels:
             raise ConfigError(f"The protocol {self.protocol} needs labels.")
         # `from_mapping` checks the type of a list, not those of its items.

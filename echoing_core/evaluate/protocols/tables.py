@@ -69,6 +69,7 @@ def table_2(results: Sequence[Result], *, source: str, label: str = LVEF) -> Tab
         column = columns.get((result.protocol, result.group))
         if column:
             rows.setdefault(result.model, {})[column] = result.estimate
+    # Without a single figure of the label, its own name is the title.
     task = chosen[0].task if chosen else label
     title = f"Table 2 layout: {task}, balanced accuracy"
     return _layout(title, 2, list(columns.values()), rows, source, _any_simulated(chosen))
@@ -108,7 +109,7 @@ def table_3(rows: Mapping[str, Sequence[Result]], *, source: str) -> Table:
 def table_4(results: Sequence[Result], *, source: str, order: str = CSD) -> Table:
     """Table 4: recall at 1 and 10 for all reports and for halves by the ECG's sigma^2.
 
-    One row for each model, kind of hit and gallery; the rows' galleries are told below.
+    One row for each model, kind of hit and gallery; the rows' galleries stand in the note.
 
     Parameters
     ----------
@@ -144,7 +145,17 @@ def table_4(results: Sequence[Result], *, source: str, order: str = CSD) -> Tabl
 
 
 def answers_table(results: Sequence[Result]) -> Table:
-    """Every question: balanced accuracy and AUROC of all, low, high and the gap, one row each."""
+    """Every question: balanced accuracy and AUROC of all, low, high and the gap, one row each.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Of questions and of classes; figures without halves are left out.
+
+    Returns
+    -------
+    Table
+    """
     groups = (ALL, LOW, HIGH, GAP)
     # Without macro AUROC and recalls, which have no halves.
     answers = [r for r in results if r.metric in (BALANCED_ACCURACY, AUROC)]
@@ -166,7 +177,17 @@ def answers_table(results: Sequence[Result]) -> Table:
 
 
 def differences_table(results: Sequence[Result]) -> Table:
-    """Paired differences, one row a question and comparison."""
+    """Paired differences, one row a question and comparison.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Of `differences`.
+
+    Returns
+    -------
+    Table
+    """
     metrics = (BALANCED_ACCURACY, AUROC)
     rows, records = [], []
     for (task, name), row in grid(
@@ -187,12 +208,23 @@ def differences_table(results: Sequence[Result]) -> Table:
 
 
 def recall_table(results: Sequence[Result]) -> Table:
-    """Recall at 1, 5 and 10 by both orders and both kinds of hit."""
+    """Recall at 1, 5 and 10 by both orders and both kinds of hit.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Of `retrieval`.
+
+    Returns
+    -------
+    Table
+    """
     metrics = ("R@1", "R@5", "R@10")
     rows, records = [], []
     for place, row in grid(
         results, lambda r: (r.model, r.protocol, r.group), lambda r: r.metric
     ).items():
+        # Queries and gallery are alike for all k of a row.
         first = next(iter(row.values()))
         cells = [with_interval(row[metric].estimate, percent=True) for metric in metrics]
         rows.append([*place, *cells, str(first.n_group), str(first.gallery_size)])
@@ -206,7 +238,17 @@ def recall_table(results: Sequence[Result]) -> Table:
 
 
 def spread_table(spreads: Sequence[PromptSpread]) -> Table:
-    """How far single wordings move a figure; not an interval."""
+    """How far single wordings move a figure; not an interval.
+
+    Parameters
+    ----------
+    spreads : sequence of PromptSpread
+        0..1; the table prints percent.
+
+    Returns
+    -------
+    Table
+    """
     rows = [
         [
             s.task,
@@ -249,6 +291,7 @@ def grid(
     """
     rows: dict[Row, dict[Column, Result]] = {}
     for result in results:
+        # Dictionaries keep the order of insertion, which is the order of the tables.
         rows.setdefault(row_of(result), {})[column_of(result)] = result
     return rows
 
@@ -263,6 +306,7 @@ def _layout(
     note: str = "",
 ) -> Table:
     """Our rows, then the article's where they may stand there, then what must be known of both."""
+    # Columns that a model was not measured in are a dash, as in the article.
     lines = [
         [name, *(with_interval(cells[c], percent=True) if c in cells else "-" for c in columns)]
         for name, cells in rows.items()
@@ -281,6 +325,7 @@ def _layout(
         for name, row in printed.rows.items():
             lines.append([f"paper: {name}", *(str(row[column]) for column in columns)])
             records.append(
+                # In percent as printed; ours are shares from 0 to 1, so the key says so.
                 {"row": name, "paper": True}
                 | {c: {"value_percent": row[c].percent, "status": row[c].status} for c in columns}
             )

@@ -27,11 +27,22 @@ def write_card(
 
     Parameters
     ----------
+    name : str
+        Of the model.
+    model_hash : str
+        Over the files that it computes with; its first 16 digits are printed.
     training : mapping
         The checkpoint's training record.
+    reference_name : str
+        What the percentiles of sigma^2 compare with.
     results : sequence of Result
         From the evaluation command, run on this very model; empty if it was not run.
+
+    Returns
+    -------
+    str
     """
+    # Absent in records of models that were trained on simulated ECGs alone.
     real = training.get("real_ecgs", 0)
     seen = (
         f"{training['simulated_ecgs']:,} **simulated** 12-lead ECGs of "
@@ -75,6 +86,7 @@ def write_card(
         "from. It does not measure how ambiguous a finding is. Of a text: how far what is left "
         "of a report lies from the whole report.",
         "",
+        # `strangeness` is the key in exported files, and users look for that word.
         "Beside it, `strangeness` above 1 marks a window that lies farther from the training "
         "windows than 99 % of them: there sigma^2 itself is a guess.",
         "",
@@ -89,6 +101,8 @@ def write_card(
             "rule: margin > 0, no threshold was tuned. In-domain for the simulated patients. "
             + (
                 "PTB-XL fold 9 shares hospital and devices with the training folds. "
+                # Same hospital and devices as the training folds: not an outside test, which a
+                # reader must know.
                 if real and any("PTB-XL" in result.data for result in results)
                 else ""
             )
@@ -111,12 +125,14 @@ def write_card(
         "",
         "- Simulated cohort: made by this project (`echoing simulate`), Apache-2.0. The mean wave "
         "vectors and torsos of its bodies were set on normal ECGs of PTB-XL.",
+        # Credited in any case: the simulated bodies were set on it, even where no weight was.
         f"- {_PTBXL_CREDIT}" + (" The weights were trained on it." if real else ""),
         "- Weights: Apache-2.0.",
         "",
         "## Every training setting",
         "",
         "```json",
+        # In full, so that a training can be repeated from the card alone.
         json.dumps(dict(training), indent=1),
         "```",
         "",

@@ -29,6 +29,19 @@ def build_demo_index(
 ) -> int:
     """Simulate a gallery, embed it with ``checkpoint`` and write the index folder ``out``.
 
+    Parameters
+    ----------
+    out : Path
+        Index folder to write.
+    checkpoint : Checkpoint
+        The index is bound to its hash.
+    n_items : int
+        Simulated ECGs, each with its report.
+    seed : int
+        Of the cohort; not that of any training.
+    progress : Progress, optional
+        Counts simulated patients.
+
     Returns
     -------
     int
@@ -47,6 +60,7 @@ def build_demo_index(
             "name": "demo gallery",
             "description": "Simulated ECGs and reports, none of them used in training. "
             "Traces are drawn again from seed and id.",
+            # Traces are not stored: each is simulated again, from its record id, when it is shown.
             "simulated": True,
             "seed": seed,
             "model": checkpoint.name,
@@ -99,6 +113,7 @@ def items_of(
     DataFrame, n rows
     """
     table = gallery.table
+    # Percentiles are computed once here, since the vectors never change under an index.
     reference = Reference.from_dict(checkpoint.reference)
     items = pd.DataFrame(
         {

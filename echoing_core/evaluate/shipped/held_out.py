@@ -192,7 +192,17 @@ def random_encoder(checkpoint: Checkpoint, seed: int = RANDOM_SEED) -> EcgEncode
 
 
 def encoders_of(checkpoint: Checkpoint) -> dict[str, EcgEncoder]:
-    """Return the model's ECG encoder and that with random weights, as tables call them."""
+    """Return the model's ECG encoder and that with random weights, as tables call them.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+
+    Returns
+    -------
+    dict of name to EcgEncoder
+        The model's own first, which is the order of every table.
+    """
     return {checkpoint.name: checkpoint.encoder.ecg, RANDOM_WEIGHTS: random_encoder(checkpoint)}
 
 
@@ -220,6 +230,7 @@ def _zero_shot(
         if len(np.unique(truth[known])) < 2:
             logger.warning("%s has only one class of %s", held_out.name, label)
             continue
+        # AUROC takes the margin itself, balanced accuracy the decision at margin > 0.
         for metric, function, predicted in (
             ("AUROC", auroc, margin),
             ("balanced accuracy", balanced_accuracy, margin > 0),
@@ -299,4 +310,5 @@ def _retrieval(
 
 
 def _recall(k: int) -> Callable[[npt.NDArray[np.generic]], float]:
+    # A function, not a lambda in the loop, so that each k is bound when it is made.
     return lambda ranks: recall_at_k(ranks, k)
