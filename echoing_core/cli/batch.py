@@ -46,6 +46,7 @@ def batch(
 
     Without --prompt or --prompts, the shipped questions are asked of the surest window of each.
     """
+    # Before anything is loaded: a folder of recordings takes minutes, a wrong path a moment.
     at_most_one_on_stdout(csv_out)
     writable(csv_out)
     from tqdm import tqdm
@@ -53,15 +54,19 @@ def batch(
     from echoing_core import services
 
     items, n_others = services.folder_items(folder)
+    # Left empty, the shipped questions are asked (None below); an empty list would ask none.
     asked: list[str | services.PromptSet] = []
     if prompts is not None:
         asked += services.prompt_sets(prompts)
     asked += prompt or []
     loaded = services.load_model(model)
     results: list[BatchRow | BatchFailure] = []
+    # disable=None: no bar where stderr is not a terminal.
     with tqdm(total=len(items), desc="recordings", disable=None) as shown:
 
         def tell(_: str, done: float, total: int) -> None:
+            # `done` has the share of the file under way as a fraction, and tqdm adds what it is
+            # given.
             shown.update(done - shown.n)
 
         for result in services.batch(
@@ -70,6 +75,7 @@ def batch(
             results.append(result)
     if csv_out is not None:
         deliver(services.batch_csv(loaded, results, names=names), csv_out)
+    # With the CSV on stdout, a summary there would be read as one more row.
     if csv_out != "-":
         typer.echo(_summary(results, n_others))
 
@@ -87,6 +93,7 @@ def _summary(results: Sequence[BatchRow | BatchFailure], n_others: int) -> str:
                 f"{r.duration_s:.0f}",
                 f"{r.best_percentile:.0f}",
                 f"{r.median_percentile:.0f}",
+                # Windows at or above the percentile from which a window is called unsure.
                 f"{100 * r.unsure_share:.0f} %",
                 "" if r.heart_rate_bpm is None else f"{r.heart_rate_bpm:.0f}",
                 r.reason,

@@ -20,6 +20,7 @@ from echoing_core.export.track import DISCLAIMER
 if TYPE_CHECKING:
     from echoing_core.metrics.results import Experiment
 
+# ECHO-CLIP itself, or the stand-in that `train` below makes: both are opened in one way.
 TeacherOption = Annotated[
     str,
     typer.Option(
@@ -88,6 +89,7 @@ def teacher_measure(
 
     at_most_one_on_stdout(json_out, markdown_out)
     writable(json_out, markdown_out)
+    # Real videos are read one by one, so one bar; the simulated studies pass several stages.
     if echonet is not None:
         with bar("read videos") as progress:
             experiment = services.measure_echo_teacher_on_echonet(
@@ -136,6 +138,7 @@ def teacher_embed(
             progress=progress,
         )
     embeddings = run.embeddings
+    # On stderr, so that a script which reads stdout still sees what is missing.
     for study, why in run.failures.items():
         typer.echo(f"left out {study}: {why}", err=True)
     typer.echo(
@@ -149,7 +152,9 @@ def _deliver(
     experiment: Experiment, teacher: str, json_out: str | None, markdown_out: str | None
 ) -> None:
     content = experiment.to_dict()
+    # Only real videos can be unreadable; simulated studies have no such entry.
     for study, why in content.get("left_out", {}).items():
         typer.echo(f"left out {study}: {why}", err=True)
+    # `content` last: what the experiment itself says is not overwritten.
     named = {"disclaimer": DISCLAIMER, "teacher": teacher, **content}
     deliver_both(named, experiment.to_markdown(), json_out, markdown_out)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from echoing_core.metrics.results import Experiment
     from echoing_core.services import Model
 
+# Options that several subcommands share stand here once, with one help text each.
 DataOption = Annotated[
     Path | None,
     typer.Option(
@@ -83,6 +84,7 @@ def evaluate_echo_text(
         reports = services.evaluate_echo_text(
             sentences, half, language_model=language_model, progress=progress
         )
+    # One table a half; the JSON has them in a list, since a file may name any halves.
     text = "\n".join(report.to_markdown() for report in reports)
     content = {"reports": [report.to_dict() for report in reports]}
     deliver_both(content, text, json_out, markdown_out)
@@ -118,10 +120,11 @@ def evaluate(
     if preset is None:
         typer.echo(context.get_help())
         return
+    # A word in the place of a name, so that no preset file may be called list.
     if preset == "list":
         rows = [
-            (name, found.title, found.protocol, found.prepare)
-            for name, found in services.evaluation_presets().items()
+            (name, published.title, published.protocol, published.prepare)
+            for name, published in services.evaluation_presets().items()
         ]
         typer.echo(table(("preset", "what", "protocol", "made ready by"), rows))
         return
@@ -129,6 +132,7 @@ def evaluate(
     if data is None:
         raise ConfigError(f"Preset {preset} needs a prepared set: name its folder with --data.")
     loaded = services.load_model(model)
+    # The preset fixes labels, seeds and training ECGs; what is left to choose is given here.
     options = EvaluationOptions(by_entropy=by_entropy, n_resamples=resamples)
     with stage_bars() as progress:
         experiment = services.evaluate_preset(
@@ -152,6 +156,7 @@ def evaluate_demo(
     from echoing_core import services
 
     at_most_one_on_stdout(json_out, markdown_out)
+    # Resolved here and not in `load_model`, since the card is written into the same folder.
     folder = model if model is not None else services.assets_folder() / "models" / "demo"
     loaded = services.load_model(folder)
     with bar("simulate the test patients") as progress:
@@ -222,6 +227,7 @@ def evaluate_uncertainty(
 
     at_most_one_on_stdout(json_out, markdown_out)
     writable(json_out, markdown_out)
+    # Two ways to use the command: grades of one's own recordings, or the whole benchmark.
     graded = recordings is not None or labels is not None
     if graded and (cinc or ptbxl or nstdb or mitdb):
         raise ConfigError(
@@ -230,6 +236,7 @@ def evaluate_uncertainty(
     if graded:
         if recordings is None or labels is None:
             raise ConfigError("Graded recordings need both --recordings DIR and --labels CSV.")
+        # Only now, after all that can be wrong with the options: the model takes seconds.
         loaded = services.load_model(model)
         with bar("graded recordings") as done:
             experiment = services.evaluate_quality(
@@ -340,6 +347,7 @@ def _run(
 
 
 def _labels(labels: list[str] | None) -> tuple[str, ...] | None:
+    # None means all labels that the protocol has; an empty tuple would mean none of them.
     return None if labels is None else tuple(labels)
 
 
@@ -355,7 +363,8 @@ def _deliver(
     markdown_out: str | None,
     **further: str,
 ) -> None:
-    """What an experiment found, under the model that it was made with."""
+    """Write an experiment out, under the model that it was made with."""
+    # Which model, first, so that a file of figures can be told from that of another model.
     named = {
         "disclaimer": DISCLAIMER,
         **further,

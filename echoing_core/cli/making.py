@@ -76,6 +76,7 @@ def train_demo(
     from echoing_core.datasets.simulated import CohortConfig
     from echoing_core.training.settings import demo_recipe
 
+    # None leaves a setting to the recipe, so that each default stands in one place.
     config = demo_recipe(
         steps=steps,
         batch_size=batch_size,
@@ -113,6 +114,7 @@ def index_build(
     """Simulate ECGs and reports that no training saw, embed them and write an index."""
     from echoing_core import services
 
+    # Without a folder the shipped index is replaced: this command is how it is made.
     folder = out if out is not None else services.indexes_folder() / "demo"
     loaded = services.load_model(model)
     with bar("simulate the gallery") as progress:
@@ -144,11 +146,13 @@ def run_app(
     ] = None,
 ) -> None:
     """Open the app in the browser; without a display, only serve it."""
+    # Here, since the app would only say so once somebody opens a page.
     for folder in index or []:
         if not (folder / "card.json").is_file():
             raise ConfigError(
                 f"{folder} holds no card.json, so it is not an index. Give an index folder."
             )
+    # `app.py` and its pages lie beside the package, not in it.
     root = Path(__file__).resolve().parents[2]
     if not (root / "app.py").is_file():
         raise ConfigError(
@@ -161,9 +165,13 @@ def run_app(
     arguments = [sys.executable, "-m", "streamlit", "run", "app.py"]
     arguments += ["--server.port", str(port), "--server.headless", str(not display).lower()]
     typer.echo(f"EchoingECG at http://127.0.0.1:{port} (stop with Ctrl+C). {DISCLAIMER}")
+    # execv below replaces the process and drops what is still buffered.
     sys.stdout.flush()
+    # By the environment: Streamlit takes no arguments of ours, and imports the app by itself.
+    # Absolute, since the working folder changes below.
     if index:
         os.environ["ECHOING_INDEX"] = os.pathsep.join(str(f.resolve()) for f in index)
     # Streamlit looks for .streamlit/config.toml in the folder that it is started from.
     os.chdir(root)
+    # Replaced, not started: Ctrl+C and exit code then are those of Streamlit itself.
     os.execv(sys.executable, arguments)

@@ -17,6 +17,18 @@ from echoing_core.progress import Progress
 
 
 def at_most_one_on_stdout(*targets: str | None) -> None:
+    """Refuse two outputs on stdout, where they would run into each other.
+
+    Parameters
+    ----------
+    *targets : str or None
+        A file, ``-`` for stdout, or None where it was not asked for.
+
+    Raises
+    ------
+    ConfigError
+        More than one is ``-``.
+    """
     if targets.count("-") > 1:
         raise ConfigError("Only one output can go to stdout (-). Name a file for the other.")
 
@@ -24,9 +36,15 @@ def at_most_one_on_stdout(*targets: str | None) -> None:
 def writable(*targets: str | None) -> None:
     """Refuse files in folders that do not exist before minutes of work, not after.
 
+    Parameters
+    ----------
+    *targets : str or None
+        A file, ``-`` for stdout, or None where it was not asked for.
+
     Raises
     ------
     ConfigError
+        The folder of a file does not exist.
     """
     for target in targets:
         if target not in (None, "-") and not Path(str(target)).parent.is_dir():
@@ -34,7 +52,20 @@ def writable(*targets: str | None) -> None:
 
 
 def deliver(text: str, target: str) -> None:
-    """Write ``text`` to stdout (``-``) or to a file, whole or not at all."""
+    """Write ``text`` to stdout (``-``) or to a file, whole or not at all.
+
+    Parameters
+    ----------
+    text : str
+        As it is written; no line end is added.
+    target : str
+        A file, or ``-``.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be written.
+    """
     if target == "-":
         typer.echo(text, nl=False)
         return
@@ -45,6 +76,17 @@ def deliver(text: str, target: str) -> None:
 
 
 def json_text(content: dict[str, Any]) -> str:
+    """JSON as it is written to files and stdout, with a line end.
+
+    Parameters
+    ----------
+    content : dict
+
+    Returns
+    -------
+    str
+        Letters beyond ASCII stay as they are.
+    """
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -75,7 +117,19 @@ def deliver_both(
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to their widest cell; the last one is left ragged."""
+    """Columns padded to their widest cell; the last one is left ragged.
+
+    Parameters
+    ----------
+    header : sequence of str
+    rows : sequence of sequence of str
+        As long as the header.
+
+    Returns
+    -------
+    str
+        Without a line end.
+    """
     lines = [header, *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     return "\n".join(
@@ -86,7 +140,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 @contextlib.contextmanager
 def bar(stage: str) -> Iterator[Progress]:
-    """Progress of work of a single stage; see `stage_bars`."""
+    """Progress of work of a single stage; see `stage_bars`.
+
+    Parameters
+    ----------
+    stage : str
+        What the bar is called.
+
+    Yields
+    ------
+    Progress
+    """
     with stage_bars() as progress:
         yield progress.stage(stage)
 
@@ -100,10 +164,12 @@ def stage_bars() -> Iterator[Progress]:
 
     def tell(stage: str, done: float, total: int) -> None:
         if stage not in bars:
+            # Stages follow each other: a new one closes those before it, which stay on screen.
             for shown in bars.values():
                 shown.close()
             # disable=None: no bar where stderr is not a terminal.
             bars[stage] = tqdm(total=total, desc=stage, disable=None, file=sys.stderr)
+        # tqdm adds what it is given, and `done` counts from the start.
         bars[stage].update(done - bars[stage].n)
 
     try:

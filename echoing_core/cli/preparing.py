@@ -17,6 +17,7 @@ from echoing_core.datasets.registry import DATA_SETS, data_set_names
 from echoing_core.errors import ConfigError
 from echoing_core.progress import Progress
 
+# Often enough to see that it lives, rare enough for a run of a day in a log.
 _SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -35,6 +36,7 @@ def prepare(
 
 
 def _listed() -> str:
+    # Here and not above: `services` costs most of a second, and --help needs none of it.
     from echoing_core import services
 
     lines = ["simulated: a simulated cohort; see echoing prepare simulated --help"]
@@ -49,6 +51,7 @@ def _listed() -> str:
 
 
 def _add(name: str) -> None:
+    # A function of its own for each data set: Typer takes name, options and help from it.
     def command(
         root: Annotated[
             Path, typer.Argument(help="The data set as it was downloaded.", show_default=False)
@@ -67,6 +70,7 @@ def _add(name: str) -> None:
     ) -> None:
         from echoing_core import services
 
+        # Texts: the data set knows the types of its options and reads them itself.
         typed: dict[str, str] = {}
         for setting in settings or []:
             key, equals, value = setting.partition("=")
@@ -87,6 +91,7 @@ def _add(name: str) -> None:
             )
         typer.echo(report.markdown, nl=False)
 
+    # Typer shows the docstring as help, and an f-string in its place would be none.
     command.__doc__ = f"{DATA_SETS[name].summary}."
     prepare_app.command(name)(command)
 
@@ -125,25 +130,32 @@ def time_left() -> Iterator[Progress]:
     """Progress with the time left: a bar, or now and then a line in a log.
 
     What was done before this run does not count for the speed.
+
+    Yields
+    ------
+    Progress
     """
     from tqdm import tqdm
 
     shown: list[tqdm[Any]] = []
-    started = told = time.monotonic()
+    started = last_line = time.monotonic()
     first = -1.0
 
     def tell(_: str, done: float, total: int) -> None:
-        nonlocal first, started, told
+        nonlocal first, started, last_line
         now = time.monotonic()
+        # The first call tells how much an earlier run had done already.
         if first < 0:
-            first, started, told = done, now, now
+            first, started, last_line = done, now, now
+            # In a log file a bar would be one endless line, hence a line now and then instead.
             if sys.stderr.isatty():
                 shown.append(tqdm(total=total, initial=done, unit="ECG", file=sys.stderr))
             return
         if shown:
             shown[0].update(done - shown[0].n)
-        elif now - told >= _SECONDS_BETWEEN_LINES and done > first:
-            told = now
+        elif now - last_line >= _SECONDS_BETWEEN_LINES and done > first:
+            last_line = now
+            # Seconds, by the pace of this run alone.
             left_s = (now - started) / (done - first) * (total - done)
             typer.echo(f"{done} of {total} ECGs, {_duration(left_s)} left", err=True)
 

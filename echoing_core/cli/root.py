@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from echoing_core.errors import EchoingError
 from echoing_core.export.track import DISCLAIMER
 
+# The code that Typer, too, uses for a wrong command line.
 _EXIT_USER = 2
 
 
@@ -22,10 +23,13 @@ class _OneSentence(TyperGroup):
         try:
             return super().invoke(ctx)
         except EchoingError as error:
+            # No traceback: it would hide the one sentence that says what to do.
             typer.echo(str(error), err=True)
             raise typer.Exit(_EXIT_USER) from None
 
 
+# Plain text: help looks alike in any terminal and in a file, and tracebacks of mistakes of ours
+# stay as Python prints them.
 _PLAIN: dict[str, Any] = {
     "no_args_is_help": True,
     "add_completion": False,
@@ -44,6 +48,7 @@ evaluate_app = typer.Typer(help="Measure a model on data it was not trained on."
 prepare_app = typer.Typer(help="Prepare a data set for training and evaluation.", **_PLAIN)
 teacher_app = typer.Typer(help="The echo teacher: a stand-in for ECHO-CLIP.", **_PLAIN)
 samples_app = typer.Typer(help="The recordings that ship with the project.", **_PLAIN)
+# All groups hang on one tree here; modules only add their commands to them.
 app.add_typer(train_app, name="train")
 app.add_typer(index_app, name="index")
 app.add_typer(evaluate_app, name="evaluate")
@@ -51,6 +56,7 @@ app.add_typer(prepare_app, name="prepare")
 app.add_typer(teacher_app, name="teacher")
 app.add_typer(samples_app, name="samples")
 
+# Options that commands of several modules share: one name and one help text each.
 ModelOption = Annotated[
     Path | None,
     typer.Option("--model", help="Model folder; without it, the shipped demo model."),
@@ -95,6 +101,7 @@ SeedOption = Annotated[int | None, typer.Option("--seed", min=0)]
 def _configure(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False,
 ) -> None:
+    # Only here and in the app are handlers set; basicConfig writes to stderr.
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",

@@ -66,6 +66,7 @@ def _train(
     from echoing_core import services
     from echoing_core.training.settings import load_preset
 
+    # Before the data are opened: a misspelt setting ends at once.
     config = load_preset(name, changes or ())
     with stage_bars() as progress:
         model = services.train_preset(
@@ -81,10 +82,12 @@ def _train(
             with_second_stage=with_second_stage,
             progress=progress,
         )
+    # None in all processes of a distributed run but the first.
     if model is not None:
         typer.echo(f"Model {model.name}, hash {model.hash[:16]}, in {out}")
 
 
+# The two published recipes are commands of their own, `from` takes any other.
 @train_app.command("paper")
 def train_paper(
     data: DataOption,
@@ -190,6 +193,7 @@ def evaluate_ablation(
     """Table 5: InfoNCE and PCME++, each with and without the echo teacher, several seeds each."""
     from echoing_core import services
 
+    # Before hours of training, not after.
     at_most_one_on_stdout(json_out, markdown_out)
     writable(json_out, markdown_out)
     with stage_bars() as progress:
@@ -207,5 +211,6 @@ def evaluate_ablation(
             n_resamples=resamples,
             progress=progress,
         )
+    # No model to name: each row has one for every seed, and only their scores stay.
     content = {"disclaimer": DISCLAIMER} | report.to_dict()
     deliver_both(content, report.to_markdown(), json_out, markdown_out)

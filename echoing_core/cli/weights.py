@@ -34,6 +34,7 @@ def import_weights(
             "--lead-order",
             help="Order of the leads in both files: mimic (aVF before aVL) or standard.",
         ),
+        # MIMIC-IV-ECG, which the weights were trained on, has aVF before aVL.
     ] = "mimic",
     reference_ecgs: Annotated[
         int,
@@ -56,6 +57,7 @@ def import_weights(
             progress=progress,
         )
     typer.echo(f"Model {made.model.name}, hash {made.model.hash[:16]}, in {out}")
+    # Not only in the card: whoever makes a copy must have seen what holds for it.
     typer.echo(made.licence)
     for note in made.notes:
         typer.echo(note)
