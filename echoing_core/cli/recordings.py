@@ -73,7 +73,11 @@ def ask(
     recording: RecordingArgument,
     prompt: Annotated[
         list[str] | None,
-        typer.Option("--prompt", help="A finding in words; may be repeated."),
+        typer.Option(
+            "--prompt",
+            help="A finding in words, such as 'no atrial fibrillation'; may be repeated. In "
+            "quotation marks of its own it is asked as it stands.",
+        ),
     ] = None,
     prompts: Annotated[
         Path | None,
@@ -102,7 +106,9 @@ def ask(
     asked: list[str | services.PromptSet] = []
     if prompts is not None:
         asked += services.prompt_sets(prompts)
-    asked += prompt or []
+    # Read before anything is loaded: a question that is refused should be told at once.
+    readings = [services.read_question(text) for text in prompt or []]
+    asked += [question for reading in readings for question in reading.questions]
     loaded, explanation = _explained(recording, record, model, 1.0, vcg_method)
     start_s = _finite(at)
     if start_s is None and fuse is None:
@@ -118,8 +124,9 @@ def ask(
         deliver(json_text(content), json_out)
     if json_out != "-":
         typer.echo(f"{_title(explanation)}, {where}")
-        for caution in explanation.cautions:
-            typer.echo(f"note: {caution}")
+        notes = [*explanation.cautions, *(r.note for r in readings if r.note)]
+        for note in notes:
+            typer.echo(f"note: {note}")
         rows = [
             (
                 answer.question,

@@ -42,10 +42,12 @@ from echoing_core.services.asking import (
     AlongAnswers,
     AnswerCheck,
     EncodedQuestion,
+    ReadQuestion,
     as_prompt_sets,
     ask,
     check_answer,
     encode_question,
+    read_question,
 )
 from echoing_core.services.batch import BatchJob, batch
 from echoing_core.services.comparing import (

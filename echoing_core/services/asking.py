@@ -11,6 +11,7 @@ import numpy.typing as npt
 from echoing_core.errors import ConfigError
 from echoing_core.export.track import Explanation
 from echoing_core.records import Answer, GaussianEmbedding, Recording, StandardEcg, WindowTrack
+from echoing_core.reports.understanding import Understood, questions_of, understand
 from echoing_core.services.explaining import explain
 from echoing_core.services.models import Model, prompt_sets
 from echoing_core.services.searching import Collection
@@ -26,6 +27,7 @@ N_SIMILAR = 100
 """So many ECGs of a collection with the most similar answers are counted in `check_answer`."""
 
 _FEWEST_LABELLED = 300
+_QUOTES = "\"'“”„«»"
 # A day has 86,000 windows, and their sigma^2 in 64 bits is 0.2 GB: this many numbers at a time.
 _MOST_CELLS = 2_000_000
 
@@ -145,13 +147,78 @@ class AnswerCheck:
     n_all_with: int
 
 
+@dataclass(frozen=True)
+class ReadQuestion:
+    """A question in free words, and how it was read.
+
+    Attributes
+    ----------
+    text : str
+        As it was typed.
+    questions : tuple of PromptSet
+        One for each finding that it asks for.
+    note : str
+        Sentences that say how it was read; empty where it says that itself.
+    """
+
+    text: str
+    questions: tuple[PromptSet, ...]
+    note: str
+
+
+def read_question(text: str) -> ReadQuestion:
+    """Read a question in free words.
+
+    Parameters
+    ----------
+    text : str
+        Words in quotation marks are not read, but asked as they stand against their own denial.
+
+    Returns
+    -------
+    ReadQuestion
+
+    Raises
+    ------
+    ConfigError
+        The text is empty or too long, names nothing that an ECG can be asked, or asks for
+        something that is measured.
+    """
+    typed = " ".join(text.split())
+    if len(typed) > 2 and typed[0] in _QUOTES and typed[-1] in _QUOTES:
+        question = prompt_set_from_text(typed[1:-1])
+        return ReadQuestion(typed, (question,), f"Asked as it stands: {question.question}.")
+    questions = questions_of(typed, prompt_sets())
+    return ReadQuestion(typed, questions, _reading_note(understand(typed), questions))
+
+
+def _reading_note(reading: Understood, questions: Sequence[PromptSet]) -> str:
+    titles = [question.question for question in questions]
+    sentences = []
+    if [title.casefold() for title in titles] != [reading.text.casefold().strip(" .?!")]:
+        sentences.append(f"{reading.text!r} is read as: {'; '.join(titles)}.")
+    if reading.corrections:
+        pairs = ", ".join(f"{typed} for {known}" for typed, known in reading.corrections)
+        sentences.append(f"Taken for misspelt: {pairs}.")
+    if reading.ignored:
+        sentences.append(f"Not understood and left out: {', '.join(reading.ignored)}.")
+    return " ".join(sentences)
+
+
 def as_prompt_sets(prompts: Questions) -> tuple[PromptSet, ...]:
-    """Questions in any of the forms that `ask` takes, as prompt sets."""
+    """Questions in any of the forms that `ask` takes, as prompt sets.
+
+    A text is read by `read_question`; it may ask for several findings.
+    """
     if prompts is None:
         return prompt_sets()
     if isinstance(prompts, str | PromptSet):
         prompts = [prompts]
-    return tuple(prompt_set_from_text(item) if isinstance(item, str) else item for item in prompts)
+    return tuple(
+        question
+        for item in prompts
+        for question in (read_question(item).questions if isinstance(item, str) else (item,))
+    )
 
 
 def encode_question(model: Model, prompts: PromptSet) -> EncodedQuestion:
@@ -186,7 +253,8 @@ def ask(
     model : Model
     recording : Recording, StandardEcg or Explanation
     prompts : optional
-        A question in words, a `PromptSet`, or several; without, the shipped questions.
+        A question in words (see `read_question`), a `PromptSet`, or several; without, the shipped
+        questions.
     start_s : float, optional
         Start of the window. Without, the window with the lowest sigma^2 is asked.
     rule : {"start", "lowest", "precision", "trimmed"}, optional
@@ -197,12 +265,12 @@ def ask(
     Returns
     -------
     list of Answer
-        In the order of ``prompts``.
+        In the order of ``prompts``; a question in words has one for each finding it asks for.
 
     Raises
     ------
     ConfigError
-        Both a start and a rule are given, or there is no such rule.
+        Both a start and a rule are given, there is no such rule, or a question is refused.
     """
     if rule is None:
         embedding = window_embedding(model, recording, start_s, vcg_method)

@@ -63,6 +63,25 @@ def test_questions_go_to_a_file_and_come_back(open_app: OpenApp) -> None:
     assert len(app.table[0].value) == 2
 
 
+def test_an_own_question_is_read_before_it_is_asked(open_app: OpenApp) -> None:
+    app = ask(open_app(), seconds=10.0)
+    n_shipped = len(services.prompt_sets())
+
+    def add(text: str) -> None:
+        app.text_input(key="own_text").set_value(text)
+        next(b for b in app.button if b.label == "Add question").click().run()
+
+    add("no evidence of AFib")
+    assert is_sound(app) and "No atrial fibrillation" in words(app)
+    assert "is read as: No atrial fibrillation" in words(app)
+    assert len(app.table[0].value) == n_shipped + 1
+    add("banana")
+    assert not app.exception and "banana: not a word for a finding" in words(app)
+    add("kein Vorhofflimmern")
+    assert "already in the list" in words(app)
+    assert len(app.session_state["own_questions"]) == 1
+
+
 def test_from_hit_to_hit_and_back(open_app: OpenApp) -> None:
     app = open_app().switch_page("pages/retrieve.py").run()
     first = [b.key for b in app.button if b.key and b.key.startswith("from_")]

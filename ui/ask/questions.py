@@ -52,8 +52,10 @@ def _own_question() -> None:
     with st.form("own_question", clear_on_submit=True, border=False):
         st.text_input(
             "A question of your own",
-            placeholder="a finding in words, for example: left anterior fascicular block",
+            placeholder="a finding in words, for example: no left anterior fascicular block",
             key=state.Ask.typed.key,
+            help="It is read first: denials, abbreviations, misspellings, German, French and "
+            "Spanish. In quotation marks it is asked as it stands.",
         )
         st.form_submit_button("Add question", icon=":material/add:", on_click=_take_own)
 
@@ -68,14 +70,27 @@ def _add_submitted() -> None:
     if text is None:
         return
     with frame.guarded():
-        new = services.as_prompt_sets(text)[0]
-        own = state.Ask.own.value
-        if new.question.lower() in {p.question.lower() for p in own}:
-            raise ConfigError(f"The question {new.question!r} is already in the list.")
-        # A name of our own: two texts without Latin letters would otherwise share one.
-        named = replace(new, name=f"own_{len(own) + 1}")
-        state.Ask.own.value = (*own, named)
-        state.Ask.names.value = [*state.Ask.names.value, named.name]
+        reading = services.read_question(text)
+        if reading.note:
+            st.info(frame.literal(reading.note), icon=":material/translate:")
+        new = [_listed_name(question) for question in reading.questions]
+        chosen = state.Ask.names.value
+        if set(new) <= set(chosen):
+            names = "; ".join(question.question for question in reading.questions)
+            raise ConfigError(f"The question {names!r} is already in the list.")
+        state.Ask.names.value = [*chosen, *(name for name in new if name not in chosen)]
+
+
+def _listed_name(question: PromptSet) -> str:
+    """The name under which a question is in the list, after adding it where it is not."""
+    for name, listed in questions.available().items():
+        if listed.question.casefold() == question.question.casefold():
+            return name
+    own = state.Ask.own.value
+    # A name of our own: two texts without Latin letters would otherwise share one.
+    named = replace(question, name=f"own_{len(own) + 1}")
+    state.Ask.own.value = (*own, named)
+    return named.name
 
 
 def _files(worded: Sequence[PromptSet]) -> None:

@@ -131,7 +131,8 @@ def test_explain_takes_a_record_by_its_files(run: Run, place: Path) -> None:
 
 def test_ask_answers_free_text_and_flags_unknown_words(run: Run, place: Path) -> None:
     question = "atrial zebra"
-    done = run("ask", place / "twelve.hea", "--prompt", question, "--at", "2.5", "--json", "-")
+    quoted = f'"{question}"'
+    done = run("ask", place / "twelve.hea", "--prompt", quoted, "--at", "2.5", "--json", "-")
     told = json.loads(done.stdout)
     assert told["window"]["start_s"] == 2.5
     assert 0 <= told["window"]["percentile"] <= 100
@@ -140,6 +141,22 @@ def test_ask_answers_free_text_and_flags_unknown_words(run: Run, place: Path) ->
     assert answer["interval"][0] <= answer["probability"] <= answer["interval"][1]
     assert "zebra" in answer["unknown_words"]
     assert "atrial" not in answer["unknown_words"]
+
+
+def test_ask_reads_a_question_before_it_asks(run: Run, place: Path) -> None:
+    ask = ("ask", place / "twelve.hea", "--at", "0")
+    done = run(*ask, "--prompt", "no AFib", "--prompt", "atrial fibrillation", "--json", "-")
+    denied, asked = json.loads(done.stdout)["answers"]
+    assert (denied["question"], asked["question"]) == (
+        "No atrial fibrillation",
+        "Atrial fibrillation",
+    )
+    assert denied["probability"] == pytest.approx(1 - asked["probability"], abs=1e-9)
+    told = run(*ask, "--prompt", "kein Vorhofflimern").stdout
+    assert "'kein Vorhofflimern' is read as: No atrial fibrillation." in told
+    assert "Taken for misspelt: vorhofflimern for vorhofflimmern." in told
+    refused = run(*ask, "--prompt", "banana")
+    assert refused.exit_code == 2 and refused.stderr.startswith("banana: not a word for a finding")
 
 
 def test_ask_fuses_the_windows(run: Run, place: Path) -> None:
@@ -177,7 +194,7 @@ def test_ask_takes_a_file_of_prompts(run: Run, place: Path) -> None:
         " positive: [atrial fibrillation], negative: [sinus rhythm]}\n"
     )
     done = run("ask", place / "twelve.hea", "--prompts", file, "--prompt", "normal ecg")
-    assert done.stdout.index("Does it fibrillate") < done.stdout.index("normal ecg")
+    assert done.stdout.index("Does it fibrillate") < done.stdout.index("Normal ECG")
 
 
 def test_search_by_text_and_by_recording(run: Run, place: Path) -> None:

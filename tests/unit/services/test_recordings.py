@@ -84,7 +84,7 @@ def test_gaps_are_counted_per_window_and_lead(model: services.Model) -> None:
 def test_ask_takes_words_sets_and_nothing(model: services.Model) -> None:
     recording = _recording()
     own = PromptSet("own", "Own question", ("lbbb",), ("normal ecg",))
-    by_word, by_set = services.ask(model, recording, ["zebra stripes", own])
+    by_word, by_set = services.ask(model, recording, ['"zebra stripes"', own])
     assert by_word.unknown_words[:2] == ("zebra", "stripes")
     assert by_set.question == "Own question"
     for answer in (by_word, by_set):
