@@ -35,6 +35,7 @@ Turn = Callable[[], contextlib.AbstractContextManager[object]]
 _OVERHEAD_BYTES = 200_000
 """What a small file costs beside its bytes, in bytes of a large one: for the time left alone."""
 
+# Share of a file whose windows are all embedded but whose row is not there yet.
 _ALMOST = 0.999
 
 _UNEXPECTED = (
@@ -57,10 +58,13 @@ def batch(
 
     Parameters
     ----------
+    model : Model
     recordings : iterable of BatchItem or path
         See `group_files` and `folder_items`. Of an archive, each recording gives a result.
     questions : optional
         As in `ask`; none with an empty sequence. They are asked of the surest window.
+    vcg_method : str
+        As in `explain`.
     turn : callable
         Gives a context that is held while the model works, for fractions of a second each time.
     stop : callable
@@ -76,6 +80,7 @@ def batch(
     """
     items = [item if isinstance(item, BatchItem) else _at(Path(item)) for item in recordings]
     with turn():
+        # Embedded once, and not for every recording.
         encoded = [encode_question(model, prompts) for prompts in as_prompt_sets(questions)]
     run = _Run(model, encoded, vcg_method, turn, stop, lambda share: None)
     for done, item in enumerate(items):
@@ -120,6 +125,7 @@ def _at(path: Path) -> BatchItem:
 
 def _results(run: _Run, item: BatchItem) -> Iterator[BatchResult | None]:
     """One result, or those of an archive; None as soon as the batch is to stop."""
+    # An archive becomes the recordings in it; any other item stays itself, with its own files.
     opened: list[tuple[BatchItem, tuple[SourceFile, ...] | None]] = [(item, None)]
     if item.files and item.is_archive:
         failure = None
@@ -134,6 +140,7 @@ def _results(run: _Run, item: BatchItem) -> Iterator[BatchResult | None]:
         if run.stop():
             yield None
             return
+        # Taken off the list, so that the bytes of each recording are free once its row is there.
         inner, files = opened.pop(0)
         try:
             result: BatchResult | None = _row(run, inner, files)
@@ -155,6 +162,8 @@ def _row(run: _Run, item: BatchItem, files: Sequence[SourceFile] | None) -> Batc
     recording = item.read(files)
     with run.turn():
         job = ExplainJob(run.model, recording, vcg_method=run.vcg_method)
+    # Step by step, so that others get their turn at the model and a stop takes effect within a
+    # fraction of a second.
     while not job.finished:
         if run.stop():
             return None
@@ -167,10 +176,12 @@ def _row(run: _Run, item: BatchItem, files: Sequence[SourceFile] | None) -> Batc
     worst = extreme_windows(track, 1, surest=False)[0]
     start_s = float(track.start_s[best])
     with run.turn():
+        # Why the recording is unsure is asked of its worst window, everything else of its best.
         reason = window_reasons(run.model, explanation, [worst])[worst].sentence
         embedding = track.embedding[np.array([best])]
         answers = tuple(question.answer(embedding) for question in run.questions)
         rate_bpm = heart_beats(ecg, start_s).rate_bpm
+    # Windows without signal would count as very unsure and move both median and share.
     percentile = track.percentile[_holds_signal(track)]
     return BatchRow(
         name=item.name,
@@ -239,11 +250,15 @@ class BatchJob:
     ) -> None:
         self.questions = tuple(questions)
         self._work = _Work(list(items))
+        # The thread holds `_Work` alone, so the job is collected when its session forgets it, and
+        # this then stops the thread.
         weakref.finalize(self, self._work.stop.set)
         self._thread = threading.Thread(
+            # A function and not a method, which would hold the job alive.
             target=_run,
             args=(self._work, model, self.questions, vcg_method, turn),
             name="batch",
+            # A batch must not keep the process from ending.
             daemon=True,
         )
         self._thread.start()
@@ -273,6 +288,8 @@ class BatchJob:
     @property
     def share(self) -> float:
         """How much is done, from 0 to 1, by size."""
+        # Files of a folder differ a thousandfold in length; counting them would mislead about the
+        # time left.
         weights = [item.size + _OVERHEAD_BYTES for item in self._work.items]
         done = self._work.done
         partly = self._work.share * weights[done] if done < len(weights) else 0.0
@@ -305,6 +322,7 @@ class BatchJob:
     @property
     def held_bytes(self) -> int:
         """Bytes of files in memory, kept so that a recording can be opened."""
+        # By identity: recordings of one archive share its bytes.
         files = {id(f): f for item in self._work.items for f in item.files if f.data is not None}
         return sum(file.size for file in files.values())
 
@@ -313,7 +331,13 @@ class BatchJob:
         self._work.stop.set()
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Until it is finished, or until the time is over."""
+        """Until it is finished, or until the time is over.
+
+        Parameters
+        ----------
+        timeout_s : float, optional
+            Seconds; without it, as long as it takes.
+        """
         self._thread.join(timeout_s)
 
 

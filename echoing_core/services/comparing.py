@@ -26,6 +26,7 @@ LEAD_DIFFERENCE = 20.0
 FEWEST_PAIRS = 10
 """Fewer pairs make no scale."""
 
+# About 45,000 and 500,000 pairs: enough for a percentile, and a fraction of a second.
 _MOST_WINDOWS = 300
 _MOST_ITEMS = 1000
 
@@ -52,6 +53,7 @@ class AnswerPair:
 
     @property
     def apart(self) -> bool:
+        # Two intervals have something in common where the later begin is not after the earlier end.
         return max(self.one.interval[0], self.other.interval[0]) > min(
             self.one.interval[1], self.other.interval[1]
         )
@@ -80,6 +82,7 @@ class LeadPair:
     @property
     def differs(self) -> bool:
         """Whether by `LEAD_DIFFERENCE` or more, or recorded in one of the two alone."""
+        # A comparison with NaN is false, which would hide a lead that one of the two lacks.
         if np.isnan(self.one) != np.isnan(self.other):
             return True
         return bool(abs(self.difference) >= LEAD_DIFFERENCE)
@@ -119,6 +122,8 @@ def windows_apart(one: WindowTrack, i: int, other: WindowTrack, j: int) -> Apart
     """
     a, b = one.embedding[np.array([i])], other.embedding[np.array([j])]
     csd = float(distances.csd(a.mu, a.log_var, b.mu, b.log_var)[0, 0])
+    # CSD = ||mu_a - mu_b||^2 + sum sigma_a^2 + sum sigma_b^2; rounding could leave the means below
+    # 0.
     spread = float(a.uncertainty[0] + b.uncertainty[0])
     return Apart(csd=csd, means=max(csd - spread, 0.0), spread=spread)
 
@@ -147,7 +152,21 @@ def answers_beside(
 def leads_beside(
     model: Model, one: WindowTrack, i: int, other: WindowTrack, j: int
 ) -> tuple[LeadPair, ...]:
-    """Lead by lead, in the order of `LEADS`; none where the model does not tell leads apart."""
+    """Lead by lead, in the order of `LEADS`; none where the model does not tell leads apart.
+
+    Parameters
+    ----------
+    model : Model
+        Gives the reference that percentiles compare with.
+    one, other : WindowTrack
+    i, j : int
+        Windows of each.
+
+    Returns
+    -------
+    tuple of LeadPair
+        12, or none.
+    """
     from echoing_core.figures import lead_percentile
 
     if one.by_lead is None or other.by_lead is None:
@@ -163,13 +182,23 @@ def distances_between_people(index: GalleryIndex) -> Floats:
     """CSD between ECGs of different patients of a collection, ascending.
 
     Of a large collection, of 1000 items spread evenly over it. About 5 MB and 0.1 s.
+
+    Parameters
+    ----------
+    index : GalleryIndex
+
+    Returns
+    -------
+    ndarray of float64, shape (n_pairs,)
     """
     rows = np.arange(len(index))
     if rows.size > _MOST_ITEMS:
+        # Evenly spread and not drawn, so that the same collection always gives the same scale.
         rows = np.linspace(0, rows.size - 1, _MOST_ITEMS).astype(np.int64)
     ecg = index.gaussians("ecg")[rows]
     patients = index.items["patient_id"].to_numpy()[rows]
     apart = distances.csd(ecg.mu, ecg.log_var, ecg.mu, ecg.log_var)
+    # Each pair once, and no item with itself.
     first, second = np.triu_indices(len(rows), k=1)
     strangers = patients[first] != patients[second]
     return np.sort(apart[first[strangers], second[strangers]].astype(np.float64))
@@ -180,6 +209,14 @@ def distances_within(explanation: Explanation) -> Floats:
 
     Of at most 300 windows that hold signal, spread evenly over the recording. Empty where there
     are fewer than `FEWEST_PAIRS` pairs.
+
+    Parameters
+    ----------
+    explanation : Explanation
+
+    Returns
+    -------
+    ndarray of float64, shape (n_pairs,)
     """
     track = explanation.track
     rows = np.flatnonzero(track.valid_fraction.max(axis=1) > 0)
@@ -188,6 +225,7 @@ def distances_within(explanation: Explanation) -> Floats:
     ecg = track.embedding[rows]
     apart = distances.csd(ecg.mu, ecg.log_var, ecg.mu, ecg.log_var)
     first, second = np.triu_indices(len(rows), k=1)
+    # Windows that overlap share samples, so they would be near for that reason alone.
     disjoint = track.start_s[rows[second]] - track.start_s[rows[first]] >= track.window_s
     scale = np.sort(apart[first[disjoint], second[disjoint]].astype(np.float64))
     return scale if scale.size >= FEWEST_PAIRS else np.empty(0)
@@ -201,6 +239,11 @@ def share_nearer(distance: float, scale: Floats) -> float:
     distance : float
     scale : ndarray
         Ascending, from `distances_within` or `distances_between_people`.
+
+    Returns
+    -------
+    float
+        0..100.
     """
     if not scale.size:
         return float("nan")

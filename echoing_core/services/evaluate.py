@@ -51,6 +51,7 @@ def evaluate_held_out(
     -------
     Experiment
     """
+    # Torch and pandas come with these, so every function imports what it needs itself.
     from echoing_core.evaluate.shipped import card, held_out
     from echoing_core.models.checkpoint import update_documents
 
@@ -66,6 +67,7 @@ def evaluate_held_out(
         # The card is no part of what the model's hash covers, so it may change.
         update_documents(
             Path(folder),
+            # Weights of others keep their own licence and notes, and get only the figures.
             card=imported_card(model.name, model.hash, model.trained_on, figures)
             if model.imported
             else card.write_card(
@@ -192,6 +194,7 @@ def evaluate_fusion(
     return fusion_study(
         model.checkpoint,
         prompt_sets(),
+        # The default stands with the study, whose module is not imported for a signature.
         n_patients=N_PATIENTS if n_patients is None else n_patients,
         n_resamples=n_resamples,
         progress=progress,
@@ -276,6 +279,7 @@ def evaluate_uncertainty(
     """
     from echoing_core.evaluate.uncertainty.benchmark import Folders, uncertainty_benchmark
 
+    # A section whose folder is not given is left out of the benchmark.
     cinc, ptbxl, nstdb = (None if name is None else Path(name) for name in (cinc, ptbxl, nstdb))
     return uncertainty_benchmark(
         model.checkpoint,
@@ -317,12 +321,14 @@ def evaluate_echo_text(
     from echoing_core.reports.echo_text.reading import echo_findings
 
     known = read_sentences(Path(sentences))
+    # In the order of the file: a dictionary keeps it, a set would not.
     there = list(dict.fromkeys(sentence.half for sentence in known))
     for half in halves or ():
         if half not in there:
             raise DataSetError(
                 f"{Path(sentences).name} has no sentence of {half!r}; it has {', '.join(there)}."
             )
+    # Both readers take a sentence and give findings, so they are scored in one way.
     read = echo_findings if language_model is None else _reader(language_model)
     return tuple(
         score_echo_text(known, half, read=read, progress=progress.stage(half))

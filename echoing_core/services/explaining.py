@@ -90,7 +90,16 @@ def explain(
 
 
 def fitting_stride_s(duration_s: float) -> float:
-    """Seconds between windows: one up to an hour, and ten beyond, where nothing is left out."""
+    """Seconds between windows: one up to an hour, and ten beyond, where nothing is left out.
+
+    Parameters
+    ----------
+    duration_s : float
+
+    Returns
+    -------
+    float
+    """
     return 1.0 if duration_s <= 3600.0 else WINDOW_S
 
 
@@ -124,10 +133,12 @@ class ExplainJob:
     ) -> None:
         if stride_s is None:
             stride_s = fitting_stride_s(recording.duration_s)
+        # Whole samples of 100 Hz; the stride that is stored is the one that was used.
         stride_n = stride_to_samples(stride_s)
         self.model = model
         self.ecg = as_standard_ecg(recording, vcg_method)
         self.stride_s = stride_n / STANDARD_FS_HZ
+        # Written into every export, so that a figure can be made again.
         self._settings = {
             "window_s": WINDOW_S,
             "stride_s": self.stride_s,
@@ -167,6 +178,7 @@ class ExplainJob:
         """Seconds of work left in this round, by the pace so far; NaN before the first step."""
         if self._next == 0:
             return float("nan")
+        # The first round has an end of its own, which is what a page waits for.
         stop = len(self._chunks) if self.has_overview else self._n_first
         left = sum(len(rows) for rows in self._chunks[self._next : stop])
         return self._busy_s * left / max(sum(len(rows) for rows in self._chunks[: self._next]), 1)
@@ -186,6 +198,10 @@ class ExplainJob:
         ----------
         progress : Progress, optional
             Counts windows.
+
+        Returns
+        -------
+        Explanation
         """
         if not self.finished:
             self._encode(np.flatnonzero(~self._is_done), len(self._chunks), progress)
@@ -222,6 +238,7 @@ class ExplainJob:
             raise ValueError("no window was looked at yet")
         settings = dict(self._settings)
         if not self.finished:
+            # Only while windows are missing: a complete track is the same however it was made.
             settings["windows_looked_at"] = self.done
             settings["windows_in_all"] = self.total
         return Explanation(
@@ -261,9 +278,11 @@ def refine(model: Model, explanation: Explanation, begin_s: float, end_s: float)
     # From the first window that reaches into the view.
     first = max(int(np.ceil(begin_s * STANDARD_FS_HZ / step)) * step - WINDOW_N, 0)
     wanted = np.arange(first, min(int(end_s * STANDARD_FS_HZ), last) + 1, step, dtype=np.int64)
+    # As many windows as wanted, even at other starts, are dense enough.
     between = (here >= first) & (here <= end_s * STANDARD_FS_HZ)
     if between.sum() >= len(wanted):
         return explanation
+    # In samples, since seconds as floats would miss equal starts.
     new = np.setdiff1d(wanted, here)
     if not new.size:
         return explanation
@@ -280,6 +299,18 @@ def cautions(
 
     The published network has no mask: what was not recorded it takes for a flat line. Refusing
     such recordings would keep them from a comparison on purpose, so a sentence says it instead.
+
+    Parameters
+    ----------
+    model : Model
+    recording : Recording or StandardEcg
+    vcg_method : str
+        As in `explain`.
+
+    Returns
+    -------
+    tuple of str
+        Sentences; empty for a model that can be told what is missing.
     """
     if model.has_attribution:
         return ()
@@ -298,7 +329,24 @@ def cautions(
 
 
 def as_standard_ecg(recording: Recording | StandardEcg, vcg_method: str) -> StandardEcg:
-    """A recording as the model reads it; a `StandardEcg` is that already."""
+    """A recording as the model reads it; a `StandardEcg` is that already.
+
+    Parameters
+    ----------
+    recording : Recording or StandardEcg
+    vcg_method : str
+        As in `explain`.
+
+    Returns
+    -------
+    StandardEcg
+        12 leads at 100 Hz, 0.5 to 40 Hz.
+
+    Raises
+    ------
+    RecordError
+        The recording is too short or lacks leads.
+    """
     if isinstance(recording, StandardEcg):
         return recording
     return standardise(recording, vcg_method=vcg_method)
@@ -318,6 +366,7 @@ def _chunks(starts: Ints, duration_s: float) -> tuple[list[Ints], int]:
     chunks: list[Ints] = []
     n_first = 0
     for number, wanted in enumerate(rounds):
+        # Windows apart share no samples, so nothing is gained by taking neighbours together.
         gaps = np.diff(starts[wanted])
         if not gaps.size or gaps.min() >= WINDOW_N:
             borders = np.arange(_SPARSE_CHUNK, len(wanted), _SPARSE_CHUNK)

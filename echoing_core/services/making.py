@@ -87,6 +87,7 @@ def prepare_simulated(
             )
         config = replace(config, echo_in_report=echo_in_report)
     studies = build_simulated(n_patients, seed, config=config, n_workers=2, progress=progress)
+    # What else the cohort is made of is fixed by the version of the simulator.
     card = {"seed": seed, "echo_in_report": config.echo_in_report}
     return save_prepared(Path(out), studies, card=card)
 
@@ -126,6 +127,11 @@ def train_demo(
         Folder for the states of the first stage; with ``resume`` it goes on from the newest.
     progress : Progress, optional
         Told of each stage by its name.
+
+    Returns
+    -------
+    Model
+        As it is read back from ``out``.
     """
     from echoing_core.datasets.simulated import CohortConfig
     from echoing_core.models.checkpoint import load_checkpoint
@@ -146,7 +152,9 @@ def train_demo(
         resume=resume,
         progress=progress,
     )
+    # Cohort and PTB-XL take gigabytes, and the evaluation simulates its own test patients.
     del data
+    # On the folder as written, so that the figures are those of the bytes that ship.
     evaluate_held_out(load_model(out), folder=out, ptbxl=ptbxl)
     return load_model(out)
 
@@ -190,7 +198,18 @@ def build_demo_index(
 
 
 def build_samples(folder: str | os.PathLike[str] | None = None) -> list[str]:
-    """Make the shipped recordings again; returns their ids."""
+    """Make the shipped recordings again.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Without it, that of the shipped ones.
+
+    Returns
+    -------
+    list of str
+        Their ids.
+    """
     from echoing_core.simulate.write import build_samples as build
 
     return build(Path(folder) if folder is not None else assets_folder() / "recordings")

@@ -75,7 +75,15 @@ class Model:
 
 @dataclass(frozen=True)
 class Sample:
-    """A recording that ships with the project."""
+    """A recording that ships with the project.
+
+    Attributes
+    ----------
+    sample_id, title, description : str
+    simulated : bool
+    paths : tuple of Path
+        All files of the recording.
+    """
 
     sample_id: str
     title: str
@@ -104,6 +112,7 @@ def load_model(folder: str | os.PathLike[str] | None = None) -> Model:
     from echoing_core.models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(folder or assets_folder() / "models" / "demo")
+    # Written by `import_weights`; the record of a model trained here has no such entry.
     imported = bool(checkpoint.training.get("imported"))
     return Model(
         name=checkpoint.name,
@@ -111,6 +120,7 @@ def load_model(folder: str | os.PathLike[str] | None = None) -> Model:
         card_markdown=checkpoint.card,
         reference=Reference.from_dict(checkpoint.reference),
         trained_on=checkpoint.training,
+        # Imported weights tell nothing of their training, so they are never called simulated.
         simulated_training=not (checkpoint.training.get("real_ecgs", 0) or imported),
         imported=imported,
         checkpoint=checkpoint,
@@ -144,6 +154,7 @@ def samples() -> list[Sample]:
     """The recordings that ship with the project, in the order in which to show them."""
     import yaml
 
+    # A checkout without recordings is a checkout with nothing to show, not an error.
     listing = assets_folder() / "recordings" / "samples.yaml"
     if not listing.is_file():
         return []
@@ -189,12 +200,31 @@ def prompt_sets(path: str | os.PathLike[str] | None = None) -> tuple[PromptSet, 
 
 
 def unknown_words(model: Model, text: str) -> tuple[str, ...]:
-    """Words of a text that the model's text encoder never saw, or does not know whole."""
+    """Words of a text that the model's text encoder never saw, or does not know whole.
+
+    Parameters
+    ----------
+    model : Model
+    text : str
+
+    Returns
+    -------
+    tuple of str
+    """
     return model.checkpoint.tokenizer.unknown_words(text)
 
 
 def unknown_words_mean(model: Model) -> str:
-    """What `unknown_words` says of words, as the start of a sentence that lists them."""
+    """What `unknown_words` says of words, as the start of a sentence that lists them.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    str
+    """
     if model.saw_words:
         return "The model never saw these words"
     return "The model's vocabulary has these words in pieces only"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Files = Sequence[tuple[str, bytes]]
 
 SOURCE = "own files"
+# All is held in memory for each session: traces of 2000 items are 48 MB.
 MOST_ITEMS = 2000
 MOST_WINDOWS_EACH = 5
 MAX_ZIP_BYTES = 256 * 1024**2
@@ -51,6 +52,7 @@ class OwnItem:
     microvolts : ndarray of int16, shape (12, 1000)
     origin : tuple of 12 str
         `StandardEcg.lead_origin`.
+    simulated : bool
     """
 
     record: str
@@ -117,6 +119,7 @@ def grouped(files: Files) -> tuple[list[list[tuple[str, bytes]]], dict[str, Meta
 
 
 def _is_table(content: bytes) -> bool:
+    # The header line is enough, and a recording as CSV may be huge.
     first = content[:4000].decode("utf-8-sig", errors="replace").splitlines()[:1]
     names = {n.strip().strip('"').lower() for n in first[0].split(",")} if first else set()
     return "record" in names and any(
@@ -126,6 +129,7 @@ def _is_table(content: bytes) -> bool:
 
 def _table(content: bytes) -> dict[str, Metadata]:
     try:
+        # utf-8-sig: Excel writes a byte order mark before the first name.
         rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig")), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(
@@ -134,6 +138,7 @@ def _table(content: bytes) -> dict[str, Metadata]:
     if len(rows) > _MOST_ROWS:
         raise ConfigError(f"The table of reports has {len(rows):,} rows. Give {_MOST_ROWS:,}.")
     metadata = {}
+    # Line numbers as an editor shows them: line 1 is the header.
     for number, row in enumerate(rows, start=2):
         values = {str(k).strip().lower(): str(v or "").strip() for k, v in row.items() if k}
         report = values.get("report", "")
@@ -183,6 +188,7 @@ def own_items(model: Model, files: Files, *, windows: int = 1) -> list[OwnItem]:
             f"{windows} windows of a recording are not possible; 1 to {MOST_WINDOWS_EACH} are."
         )
     recording = read_recording(list(files))
+    # Windows that touch but do not overlap: items are to be different moments.
     explanation = explain(model, recording, WINDOW_S)
     ecg, track = explanation.ecg, explanation.track
     items = []
@@ -190,6 +196,7 @@ def own_items(model: Model, files: Files, *, windows: int = 1) -> list[OwnItem]:
         begin = round(float(track.start_s[index]) * ecg.fs_hz)
         signal = ecg.signal_mv[:, begin : begin + WINDOW_N]
         known = ecg.valid[:, begin : begin + WINDOW_N]
+        # int16 holds +-32.767 mV, and no ECG reaches the limit of 32 mV; the lowest value is GAP.
         microvolts = np.round(1000.0 * signal.clip(-32.0, 32.0)).astype(np.int16)
         items.append(
             OwnItem(
@@ -266,6 +273,7 @@ def _report_gaussians(model: Model, reports: Sequence[str]) -> GaussianEmbedding
     there = [i for i, report in enumerate(reports) if report.strip()]
     dim = model.checkpoint.encoder.config.dim
     mu = np.zeros((len(reports), dim), dtype=np.float32)
+    # Unit norm, as the index expects; sum of sigma^2 is dim, far beyond that of any report.
     mu[:, 0] = 1.0
     log_var = np.zeros_like(mu)
     if there:
@@ -285,6 +293,8 @@ def _own_table(
     table = pd.DataFrame(
         {
             "item_id": [f"own-{number:04d}" for number in range(1, len(items) + 1)],
+            # Without a name, each recording is a patient of its own, so that no two count as one
+            # person.
             "patient_id": [m.patient or i.record for m, i in zip(metadata, items, strict=True)],
             "record_id": [f"{i.record} at {i.start_s:.0f} s" for i in items],
             "report": [m.report for m in metadata],
@@ -296,13 +306,27 @@ def _own_table(
         }
     )
     for name in dict.fromkeys(n for m in metadata for n in m.labels):
+        # NaN where a table says nothing: unknown is not no.
         table[f"label_{name}"] = [m.labels.get(name, float("nan")) for m in metadata]
     texts = ["item_id", "patient_id", "record_id", "report", "source"]
+    # The index checks the kinds of its columns, and pandas may choose a text type of its own.
     return table.astype(dict.fromkeys(texts, object))
 
 
 def own_collection(model: Model, files: Mapping[str, bytes]) -> Collection:
-    """The collection that `own_files` made, opened as any other."""
+    """The collection that `own_files` made, opened as any other.
+
+    Parameters
+    ----------
+    model : Model
+        That the items were embedded with.
+    files : mapping of str to bytes
+        By the name of the file.
+
+    Returns
+    -------
+    Collection
+    """
     from echoing_core.retrieve.index import open_index_files
 
     index = open_index_files(files, "own collection", checkpoint_hash=model.hash)
@@ -310,7 +334,19 @@ def own_collection(model: Model, files: Mapping[str, bytes]) -> Collection:
 
 
 def zipped(files: Mapping[str, bytes], folder: str) -> bytes:
-    """An index folder as a zip archive."""
+    """An index folder as a zip archive.
+
+    Parameters
+    ----------
+    files : mapping of str to bytes
+        As `own_files` gives them.
+    folder : str
+        Name of the folder in the archive.
+
+    Returns
+    -------
+    bytes
+    """
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
@@ -345,6 +381,7 @@ def zip_collection(content: bytes, name: str, model: Model) -> Collection:
     try:
         files = dict(unzip(SourceFile(name, len(content), data=content)))
     except UnreadableRecordError as error:
+        # Its advice after the semicolon is about recordings, not about an index.
         what = str(error).split(";")[0].rstrip(".")
         raise IndexMismatchError(f"{what}. Zip the index folder again as it was saved.") from error
     index = open_index_files(files, name, checkpoint_hash=model.hash)

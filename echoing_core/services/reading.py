@@ -46,7 +46,14 @@ class SeenLead:
 
 @dataclass(frozen=True)
 class SeenGap:
-    """A time in which nothing of some leads was there; seconds from the start."""
+    """A time in which nothing of some leads was there.
+
+    Attributes
+    ----------
+    start_s, stop_s : float
+        Seconds from the start of the recording.
+    leads : tuple of str
+    """
 
     start_s: float
     stop_s: float
@@ -122,8 +129,13 @@ def what_the_model_saw(recording: Recording, ecg: StandardEcg) -> Seen:
         As it was read.
     ecg : StandardEcg
         Made of ``recording``.
+
+    Returns
+    -------
+    Seen
     """
     names = recording.lead_names
+    # Not strict: a reader that knows no spelling or statement gives none.
     spelled = dict(zip(names, recording.source_names, strict=False))
     stated = dict(zip(names, recording.stated, strict=False))
     leads = []
@@ -140,6 +152,7 @@ def what_the_model_saw(recording: Recording, ecg: StandardEcg) -> Seen:
             )
         )
     used = {lead.lead for lead in leads if lead.origin == "measured"}
+    # Frank leads are not among the 12, but all of them went into those derived from them.
     if ecg.derivation is not None and "X, Y, Z" in ecg.derivation:
         used |= set(FRANK_LEADS)
     gaps = _gaps(ecg)
@@ -152,6 +165,7 @@ def what_the_model_saw(recording: Recording, ecg: StandardEcg) -> Seen:
         left_out=tuple(spelled.get(name, name) for name in names if name not in used),
         gaps=tuple(gaps[:MAX_GAPS]),
         n_gaps=len(gaps),
+        # The reader and `standardise` may note the same thing.
         notes=tuple(dict.fromkeys([*recording.notes, *ecg.notes])),
     )
 
@@ -165,6 +179,7 @@ def _gaps(ecg: StandardEcg) -> list[SeenGap]:
     absent = np.zeros(ecg.n_times, dtype=np.uint16)
     for row in rows:
         absent |= np.where(ecg.valid[row], 0, 1 << row).astype(np.uint16)
+    # Where the set of absent leads changes, one run ends and the next begins.
     edges = np.concatenate([[0], np.flatnonzero(np.diff(absent)) + 1, [ecg.n_times]])
     return [
         SeenGap(

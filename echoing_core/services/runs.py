@@ -54,6 +54,13 @@ def train_preset(
         Where a frozen text model's states go.
     with_second_stage : bool
         Learn sigma^2 anew on the frozen means, as the demo model does (compact encoder only).
+    progress : Progress, optional
+        Told of each stage by its name.
+
+    Returns
+    -------
+    Model or None
+        None in every process but the first.
 
     Raises
     ------
@@ -72,6 +79,7 @@ def train_preset(
     from echoing_core.training.validation import Validation
 
     out_folder = Path(out)
+    # Beside the model, not in it: a model folder holds only what its card lists.
     run_folder = Path(run) if run is not None else out_folder.with_name(f"{out_folder.name}-run")
     started = time.monotonic()
     with joined() as world:
@@ -95,6 +103,7 @@ def train_preset(
             tensorboard=None if tensorboard is None else Path(tensorboard),
             progress=progress,
         )
+        # One process writes; the others have the same weights.
         if not world.is_first:
             return None
     write_model(
@@ -176,6 +185,7 @@ def evaluate_ablation(
         raise ConfigError(
             "Give both a prepared data set and the echo embeddings of it, or neither."
         )
+    # Checked before anything is simulated or trained.
     known = {method.key: method for method in KNOWN}
     for key in methods or ():
         if key not in known:
@@ -184,6 +194,7 @@ def evaluate_ablation(
 
     teacher_folder = None if teacher is None else Path(teacher)
     if teacher_folder is None and data is None:
+        # Kept in the experiment's folder, so that a second call finds it trained.
         teacher_folder = folder / "teacher"
         if not teacher_folder.is_dir():
             train_teacher(teacher_folder, progress=progress)
@@ -199,6 +210,7 @@ def evaluate_ablation(
             save_prepared(data, cohort)
         if not echo.is_dir():
             studies = with_echo(load_prepared(data), AblationConfig().echo_share)
+            # Without data there is always a teacher: it was trained above where none was named.
             assert loaded is not None
             save_echo_embeddings(
                 echo,
@@ -209,6 +221,7 @@ def evaluate_ablation(
                 ),
             )
     embeddings = load_echo_embeddings(Path(echo))
+    # The ECG's space must have the teacher's dimensions, or the two could not be compared.
     config = AblationConfig(seeds=tuple(range(1, n_seeds + 1)), dim=embeddings.dim)
     if steps is not None:
         config = replace(config, steps=steps)
@@ -219,6 +232,7 @@ def evaluate_ablation(
         embeddings,
         prompt_sets(),
         config,
+        # Sentences of a teacher with other dimensions say nothing in this space.
         sides=None if loaded is None or loaded.dim != config.dim else teacher_sides(loaded),
         methods=chosen,
         progress=progress,
