@@ -59,7 +59,7 @@ def measure_ef(clip: EchoClip) -> float:
 
     The four-chamber view is measured by the area-length method, V = 8 A^2 / (3 pi L) (Dodge et
     al., Am Heart J 1960;60:762), in the frames in which the mitral valve is shut; the short axis
-    by its areas, EF = 1 - (A_min / A_max)^(1/0.78), as `echo_anatomy` says.
+    by its areas, EF = 1 - (A_min / A_max)^(1/0.78), as `simulate.echo.anatomy` says.
 
     Raises
     ------

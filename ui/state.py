@@ -245,7 +245,7 @@ class Opened:
     record: Entry[OpenRecord | None] = Entry("record", None)
     round = Round("record_round")
     window = Entry("window", 0)
-    """Number of the chosen window; `record.chosen_window` keeps it within the recording."""
+    """Number of the chosen window; `windows.chosen` keeps it within the recording."""
     job: Entry[ExplainJob | None] = Entry("looking", None)
     """The windows that are still to be looked at."""
     error: Entry[str | None] = Entry("upload_error", None)

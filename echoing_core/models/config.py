@@ -46,7 +46,7 @@ class EcgEncoderConfig:
 
 @dataclass(frozen=True)
 class TextEncoderConfig:
-    """A BERT of our own size, or a folder/name with one (``models/text_encoder.py``).
+    """A BERT of our own size (``models/encoders.py``).
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class TextEncoderConfig:
 
 @dataclass(frozen=True)
 class ReleasedEcgConfig:
-    """The published ECG encoder, ProbXResNet1D (``models/released_ecg.py``).
+    """The published ECG encoder, ProbXResNet1D (``models/released.py``).
 
     ``init_dim`` is the stem's width; the four stages are 2, 4, 8 and 16 times as wide.
     ``lead_order`` names the order in which the network's first layer has the leads: ``"standard"``
@@ -87,7 +87,7 @@ class ReleasedEcgConfig:
 
 @dataclass(frozen=True)
 class BertTextConfig:
-    """A BERT of any size with the published heads (``models/bert_text.py``); here BioBERT's.
+    """A BERT of any size with the published heads (``models/released.py``); here BioBERT's.
 
     ``max_tokens`` is where reports are cut (the paper's 244); ``n_positions`` is what the network
     could take.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echoing_core.io import TableLayout, read_recording
-from echoing_core.records import Recording
 from echoing_core.uncertainty.reference import Reference
 from echoing_core.zeroshot.prompts import PromptSet, load_prompt_sets
 
@@ -169,23 +167,6 @@ def samples() -> list[Sample]:
         )
         for entry in entries
     ]
-
-
-def read_upload(files: Sequence[tuple[str, bytes]], layout: TableLayout | None = None) -> Recording:
-    """Read the files that a browser sent. Nothing of them stays on disk.
-
-    Parameters
-    ----------
-    files : sequence of (name, bytes)
-    layout : TableLayout, optional
-        What the columns of a table are, see `table_preview`.
-
-    Raises
-    ------
-    RecordError
-        The files hold no recording that can be read.
-    """
-    return read_recording(files, layout=layout)
 
 
 def prompt_sets(path: str | os.PathLike[str] | None = None) -> tuple[PromptSet, ...]:

@@ -31,7 +31,6 @@ _FIELDS = (
     "format", "version", "made_with", "recording", "window_start_s", "stride_s", "vcg_method",
     "settings", "own_questions",
 )  # fmt: skip
-_MAX_DEPTH = 8
 _MAX_ITEMS = 200
 
 Value = str | float | int | bool | list[str] | list[float] | None

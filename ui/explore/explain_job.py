@@ -58,10 +58,6 @@ def go_on(explanation: Explanation, place: DeltaGenerator) -> None:
     st.rerun()
 
 
-def _words(looking: ExplainJob) -> str:
-    return record.progress_words(looking, "Filling in")
-
-
 def _stop(looking: ExplainJob) -> None:
     _replace(looking.explanation())
     state.Opened.job.clear()

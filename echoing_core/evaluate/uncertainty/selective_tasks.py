@@ -361,7 +361,7 @@ def until_lost(held_out: HeldOut, noises: Mapping[str, StressNoise]) -> HeldOut:
 def misplaced(held_out: HeldOut) -> HeldOut:
     """Each ECG of a test set several times, half of the draws with electrodes in wrong places.
 
-    By the lead equations (`simulate.misplacement`). Training draws no misplacements.
+    By the lead equations (`simulate.noise.electrodes.misplace`). Training draws no misplacements.
 
     Parameters
     ----------

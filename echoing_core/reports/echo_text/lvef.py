@@ -106,7 +106,7 @@ _VALUE = re.compile(
     rf"(?:\s*(?P<sep>-|to|and|/|~)\s*(?P<b>{NUMBER})(?![\d/]|\.\d)\s*(?P<pb>{_PERCENT})?)?"
     r"(?P<plus>\s?\+(?![/\d]))?"
 )
-# "mid 40s", "low to mid 50's": the range of values in `_value_of`.
+# "mid 40s", "low to mid 50's": the range of values in `_values_of`.
 _DECADE = re.compile(
     r"(?P<part>low|mid|upper|high)?(?:dle)?[- ]*(?:to[- ])?(?P<ten>[2-8]0)'?\s?s\b"
 )
