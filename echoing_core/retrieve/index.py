@@ -125,10 +125,15 @@ class GalleryIndex:
         target : {"ecg", "report"}
         rows : ndarray of int or None
             Of which items; None for all.
+
+        Returns
+        -------
+        GaussianEmbedding, one row for each item
         """
         vectors = self._by_csd[target].reconstruct_n(0, len(self))
         if rows is not None:
             vectors = vectors[rows]
+        # Last column: sqrt(sum sigma^2). Not below 1e-30, of which the logarithm is still finite.
         share = np.maximum(vectors[:, -1:].astype(np.float64) ** 2 / self.dim, 1e-30)
         log_var = np.broadcast_to(np.log(share), (len(vectors), self.dim))
         return GaussianEmbedding(
@@ -203,7 +208,10 @@ class GalleryIndex:
             score, places = index.search(vector, k, params=parameters)
         nearest_rows = np.asarray(places[0], dtype=np.int64)
         raw = np.asarray(score[0], dtype=np.float64)
+        # faiss gives the squared L2 distance, to which the query's own sum of sigma^2 is added; or
+        # the cosine.
         distance = raw + query.uncertainty[0] if order == "csd" else 1.0 - raw
+        # faiss leaves the order of equal distances open; here it is that of the rows.
         nearest_first = np.lexsort((nearest_rows, distance))
         return nearest_rows[nearest_first], distance[nearest_first]
 
@@ -256,7 +264,18 @@ def index_files(
     card: Mapping[str, Any] | None = None,
     traces: npt.NDArray[np.int16] | None = None,
 ) -> dict[str, bytes]:
-    """The files of an index folder, in memory; for the parameters see `build_index`."""
+    """The files of an index folder, in memory; for the parameters see `build_index`.
+
+    Parameters
+    ----------
+    ecg, text, items, checkpoint_hash, card, traces
+        As in `build_index`.
+
+    Returns
+    -------
+    dict of str to bytes
+        By the name of the file, the card included.
+    """
     files, facts = _contents(ecg, text, items, card, traces)
     hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
     sealed = make_card(hashes, kind=KIND, checkpoint_hash=checkpoint_hash, **facts)
@@ -279,6 +298,7 @@ def _contents(
         raise ValueError(problem)
     vectors = {"ecg": _vectors(ecg), "report": _vectors(text)}
     for target, column in (("ecg", "uncertainty"), ("report", "text_uncertainty")):
+        # Catches a table sorted in another way than the vectors, which nothing else would show.
         if not _fits(vectors[target], items[column].to_numpy()):
             raise ValueError(f"column {column!r} is not the uncertainty of the embeddings")
     if traces is not None and (traces.shape != (n, *_TRACE_SHAPE) or traces.dtype != np.int16):
@@ -293,11 +313,13 @@ def _contents(
     files["items.parquet"] = table.getvalue()
     if traces is not None:
         array = io.BytesIO()
+        # Without pickles a file of arrays cannot carry code.
         np.save(array, traces, allow_pickle=False)
         files[TRACES] = array.getvalue()
     extra = {
         "faiss_version": faiss.__version__,
         "simulated": bool(items["simulated"].all()),
+        # Both: a collection may be simulated in parts, and whoever opens it must know.
         "n_simulated": int(items["simulated"].sum()),
         **(card or {}),
     }
@@ -312,9 +334,14 @@ def open_index(folder: Path, *, checkpoint_hash: str | None) -> GalleryIndex:
 
     Parameters
     ----------
+    folder : Path
     checkpoint_hash : str or None
         Hash of the checkpoint in use; None to open an index of whatever checkpoint, which is
         for looking at its card and not for searching.
+
+    Returns
+    -------
+    GalleryIndex
 
     Raises
     ------
@@ -344,6 +371,15 @@ def open_index_files(
         The files of an index folder by their names.
     name : str
         What to call the folder in messages.
+
+    Returns
+    -------
+    GalleryIndex
+
+    Raises
+    ------
+    IndexMismatchError
+        As `open_index`.
     """
     folder = Path(name)
     if CARD not in files:
@@ -362,6 +398,7 @@ def open_index_files(
             f"{missing[0]} in {name} is missing. Take an undamaged copy of the index."
         )
     content = {file: files[file] for file in card["files"]}
+    # Hashes before any of the bytes are parsed.
     for file, data in content.items():
         check_bytes(data, folder / file, card)
     return _opened(folder, card, content)
@@ -386,6 +423,7 @@ def _opened(folder: Path, card: dict[str, Any], content: Mapping[str, bytes]) ->
             )
         by_csd[target] = index
         by_cosine[target] = faiss.IndexFlatIP(card["dim"] + 1)
+        # A column of zeros keeps both indexes at dim + 1, so one query vector serves both.
         by_cosine[target].add(np.hstack([_unit(vectors[:, :-1]), np.zeros_like(vectors[:, -1:])]))
     traces = _traces(content[TRACES], folder, n=card["n"]) if TRACES in content else None
     logger.info("opened index of %d items with dimension %d", card["n"], card["dim"])
@@ -466,6 +504,7 @@ def _vectors(embedding: GaussianEmbedding) -> npt.NDArray[np.float32]:
 
 
 def _fits(vectors: npt.NDArray[np.float32], uncertainty: npt.NDArray[np.floating]) -> bool:
+    # float32 of a square root and its square: equal to about 1e-7, and 1e-4 leaves room.
     stored = vectors[:, -1].astype(np.float64) ** 2
     return bool(np.allclose(stored, uncertainty, rtol=1e-4, atol=1e-9))
 
@@ -507,6 +546,7 @@ def _parse(content: bytes, path: Path, *, n: int, dim: int) -> Any:
             ) from error
         finally:
             faiss.set_deserialization_vector_byte_limit(limit)
+    # Any other kind could search approximately, or be of any size.
     if not isinstance(index, faiss.IndexFlatL2) or index.d != dim or index.ntotal != n:
         raise IndexMismatchError(
             f"{path.name} in {path.parent} is not a flat index of {n} vectors with {dim} "

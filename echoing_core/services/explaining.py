@@ -238,7 +238,7 @@ class ExplainJob:
             raise ValueError("no window was looked at yet")
         settings = dict(self._settings)
         if not self.finished:
-            # Only while windows are missing: a complete track is the same however it was made.
+            # Only while windows are missing, so that an export says that it is not complete.
             settings["windows_looked_at"] = self.done
             settings["windows_in_all"] = self.total
         return Explanation(

@@ -152,7 +152,7 @@ def train_demo(
         resume=resume,
         progress=progress,
     )
-    # Cohort and PTB-XL take gigabytes, and the evaluation simulates its own test patients.
+    # Cohort and PTB-XL take much memory, and the evaluation simulates its own test patients.
     del data
     # On the folder as written, so that the figures are those of the bytes that ship.
     evaluate_held_out(load_model(out), folder=out, ptbxl=ptbxl)

@@ -148,6 +148,7 @@ class Collection:
         self.name = name
         self.index = index
         self.origin = origin
+        # Measured when first needed, which takes up to a second; the index never changes.
         self._yardsticks: dict[tuple[str, bool], Floats] = {}
 
     def __len__(self) -> int:
@@ -182,6 +183,14 @@ class Collection:
     def row(self, item_id: str) -> int:
         """Number of the row of an item.
 
+        Parameters
+        ----------
+        item_id : str
+
+        Returns
+        -------
+        int
+
         Raises
         ------
         ConfigError
@@ -190,7 +199,22 @@ class Collection:
         return _row_of(self.index, item_id)
 
     def gaussian(self, item_id: str) -> GaussianEmbedding:
-        """The ECG of an item as something to search with."""
+        """The ECG of an item as something to search with.
+
+        Parameters
+        ----------
+        item_id : str
+
+        Returns
+        -------
+        GaussianEmbedding, one row
+            Its sigma^2 is spread evenly, see `GalleryIndex.gaussians`.
+
+        Raises
+        ------
+        ConfigError
+            There is no such item.
+        """
         return self.index.gaussians("ecg", np.array([self.row(item_id)]))
 
     def yardstick(self, order: str, *, pairs: bool) -> Floats:
@@ -221,11 +245,13 @@ class Collection:
             return np.empty(0)
         if pairs:
             text = self.index.gaussians("report", rows)
+            # Row i of both sides is one item, so pairs stand on the diagonal.
             return np.sort(np.diagonal(_distances(ecg[rows], text, order)))
         patients = self.index.items["patient_id"].to_numpy()
         nearest = []
         for some in np.array_split(rows, max(rows.size // _ROWS_PER_TABLE, 1)):
             apart = _distances(ecg[some], ecg, order)
+            # Of the same patient, the item itself included: such ECGs are alike for another reason.
             apart[patients[some][:, None] == patients[None, :]] = np.inf
             nearest.append(apart.min(axis=1))
         smallest = np.concatenate(nearest)
@@ -274,7 +300,10 @@ class Collection:
         comparable = np.ones(len(index), dtype=bool)
         if side == "report":
             comparable = (index.items["report"].str.strip() != "").to_numpy()
+        # Where there is no report stands a place holder, whose distance says nothing.
         apart[~comparable] = np.nan
+        # Distances are to all items, since ranks are in the whole collection; the filter is for
+        # hits.
         passing = comparable.copy()
         if where is not None:
             passing &= np.isin(np.arange(len(index)), where.rows(index.items))
@@ -287,6 +316,8 @@ class Collection:
             n_passing=int(passing.sum()),
             n_compared=int(comparable.sum()),
             distances=apart,
+            # Text and ECG never come as near as ECGs do, so each kind of search has a scale of its
+            # own.
             yardstick=self.yardstick(order, pairs=by_pairs),
             by_pairs=by_pairs,
         )
@@ -308,7 +339,7 @@ class Collection:
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """What a search found, and what its distances mean.
+    """Hits of a search, and what its distances mean.
 
     Attributes
     ----------
@@ -338,18 +369,48 @@ class Search:
     by_pairs: bool
 
     def nearer_than_pct(self, distance: float) -> float:
-        """Per cent of the whole collection that lies farther from the query."""
+        """Per cent of the whole collection that lies farther from the query.
+
+        Parameters
+        ----------
+        distance : float
+
+        Returns
+        -------
+        float
+            0..100.
+        """
         there = self.distances[np.isfinite(self.distances)]
         return 100.0 * float((there > distance).mean()) if there.size else 0.0
 
     def closer_than_known_pct(self, distance: float) -> float | None:
-        """Per cent of the yardstick's distances that are larger; None without a yardstick."""
+        """Per cent of the yardstick's distances that are larger; None without a yardstick.
+
+        Parameters
+        ----------
+        distance : float
+
+        Returns
+        -------
+        float, 0..100, or None
+        """
         if not self.yardstick.size:
             return None
         return 100.0 * float((self.yardstick > distance).mean())
 
     def rank(self, row: int) -> int | None:
-        """Which place an item takes in the whole collection; None where it has none."""
+        """Which place an item takes in the whole collection; None where it has none.
+
+        Parameters
+        ----------
+        row : int
+            Of the item in the collection.
+
+        Returns
+        -------
+        int, from 1, or None
+            Items at the same distance share the better place.
+        """
         own = self.distances[row]
         if not np.isfinite(own):
             return None
@@ -373,12 +434,29 @@ def shipped_collection(model: Model) -> Collection:
 
 
 def folder_collection(folder: str | os.PathLike[str], model: Model) -> Collection:
-    """An index folder on this machine; see `load_index`."""
+    """An index folder on this machine; see `load_index`.
+
+    Parameters
+    ----------
+    folder : path
+    model : Model
+        That is used to search.
+
+    Returns
+    -------
+    Collection
+
+    Raises
+    ------
+    IndexMismatchError
+        It is damaged or was built with another model.
+    """
     index = load_index(folder, model)
     return Collection(str(index.card.get("name") or Path(folder).name)[:80], index, "folder")
 
 
 def _is_flag(column: pd.Series[Any]) -> bool:
+    # Yes or no comes as bool, or as 0, 1 and NaN where some are not known.
     if column.dtype == bool:
         return True
     return column.dtype.kind == "f" and bool(column.dropna().isin([0.0, 1.0]).all())
@@ -394,6 +472,7 @@ def _row_of(index: GalleryIndex, item_id: str) -> int:
 def _distances(queries: GaussianEmbedding, items: GaussianEmbedding, order: str) -> Floats:
     """CSD, or 1 - cosine, of each query to each item, shape (n_queries, n_items)."""
     if order == "cosine":
+        # A distance, so that smaller is nearer in both orders.
         return 1.0 - distances.cosine(queries.mu, items.mu).astype(np.float64)
     apart = distances.csd(queries.mu, queries.log_var, items.mu, items.log_var)
     return apart.astype(np.float64)
@@ -417,10 +496,12 @@ def draw_item(index: GalleryIndex, item_id: str) -> StandardEcg:
 
     row = _row_of(index, item_id)
     item = index.items.iloc[row]
+    # A stored trace is what was embedded; only simulated items without one can be drawn again.
     if index.traces is not None:
         microvolts = index.traces[row]
         valid = microvolts != GAP
         return StandardEcg(
+            # From microvolts to mV; gaps are 0 and marked as not valid.
             signal_mv=np.where(valid, microvolts / 1000.0, 0.0).astype(np.float32),
             valid=valid,
             lead_origin=_lead_origins(index, row, valid),

@@ -25,6 +25,7 @@ from echoing_core.zeroshot.prompts import PromptSet
 
 FORMAT = "EchoingECG session"
 VERSION = 1
+# Files come from anywhere: size, number and length are limited before anything is believed.
 MAX_BYTES = 512 * 1024
 KEY_BYTES = 16
 _FIELDS = (
@@ -69,17 +70,39 @@ class Setting:
     in_link: bool = False
 
     def __post_init__(self) -> None:
+        # Of a closed kind is a value that cannot carry words of a person.
         closed = self.kind in ("number", "range", "flag") or bool(self.options)
         if self.in_link and (not closed or self.key.endswith("*")):
             raise ValueError(f"{self.key} may hold a text, which must not stand in a link")
 
     def matches(self, key: str) -> bool:
+        """Whether a key is one of this setting.
+
+        Parameters
+        ----------
+        key : str
+            A whole key, without ``*``.
+
+        Returns
+        -------
+        bool
+        """
         if self.key.endswith("*"):
             return key.startswith(self.key[:-1]) and key != self.key[:-1]
         return key == self.key
 
     def accepts(self, value: object) -> bool:
-        """Whether a value is one that this setting can take."""
+        """Whether a value is one that this setting can take.
+
+        Parameters
+        ----------
+        value : object
+            As JSON gives it: a file may hold anything.
+
+        Returns
+        -------
+        bool
+        """
         match self.kind:
             case "choice":
                 return self._is_option(value)
@@ -109,6 +132,7 @@ class Setting:
         return not self.options or value in self.options
 
     def _is_number(self, value: object) -> bool:
+        # In Python a bool is an int, too.
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         return self.low <= value <= self.high and (not self.whole or float(value).is_integer())
@@ -143,8 +167,18 @@ class Session:
         return bool(self.fingerprint)
 
     def belongs_to(self, recording: Recording) -> bool:
-        """Whether it was made with these samples, whatever the recording is called."""
+        """Whether it was made with these samples, whatever the recording is called.
+
+        Parameters
+        ----------
+        recording : Recording
+
+        Returns
+        -------
+        bool
+        """
         own = fingerprint(recording, bytes.fromhex(self.key))
+        # In constant time, as hashes with a key should be compared.
         return hmac.compare_digest(own, self.fingerprint)
 
 
@@ -163,6 +197,7 @@ def fingerprint(recording: Recording, key: bytes) -> str:
         Hexadecimal.
     """
     digest = hmac.new(key, digestmod=hashlib.sha256)
+    # Rate and shape first: the same numbers at another rate are another recording.
     digest.update(f"{recording.fs_hz:.6g} {recording.signal_mv.shape}".encode())
     for row in recording.signal_mv:
         # One spelling of NaN, or the same gap could hash in several ways.
@@ -180,6 +215,11 @@ def session_text(session: Session, table: Sequence[Setting]) -> str:
     table : sequence of Setting
         What may be kept; other settings are left out.
 
+    Returns
+    -------
+    str
+        JSON with a line end.
+
     Raises
     ------
     ConfigError
@@ -192,6 +232,7 @@ def session_text(session: Session, table: Sequence[Setting]) -> str:
         "recording": {"key": session.key, "fingerprint": session.fingerprint}
         if session.bound
         else None,
+        # No name of the recording, no time of day: nothing here tells whose it is.
         "window_start_s": session.window_start_s,
         "stride_s": session.stride_s,
         "vcg_method": session.vcg_method,
@@ -222,6 +263,16 @@ def session_text(session: Session, table: Sequence[Setting]) -> str:
 def read_session(content: bytes, table: Sequence[Setting]) -> Session:
     """A session from the bytes of a file, or a sentence about what is wrong with it.
 
+    Parameters
+    ----------
+    content : bytes
+    table : sequence of Setting
+        The settings that there are, and what each may be.
+
+    Returns
+    -------
+    Session
+
     Raises
     ------
     ConfigError
@@ -236,11 +287,13 @@ def read_session(content: bytes, table: Sequence[Setting]) -> Session:
     values = _json_object(content)
     if values.get("format") != FORMAT:
         raise ConfigError("This is no session file of EchoingECG. Choose one that it saved.")
+    # True == 1 in Python, and JSON has true.
     if values.get("version") is True or values.get("version") != VERSION:
         raise ConfigError(
             f"This session file has version {_short(values.get('version'))}, and this program "
             f"reads version {VERSION}. Save the session again with the program in use."
         )
+    # A later version may mean more by a field; to drop it silently would open another session.
     _refuse_unknown(values, _FIELDS, "field")
     key, bound_to = _binding(values.get("recording"))
     return Session(
@@ -257,6 +310,7 @@ def read_session(content: bytes, table: Sequence[Setting]) -> Session:
 def _json_object(content: bytes) -> dict[str, Any]:
     damaged = "This session file is damaged or was changed by hand. Save the session again."
     try:
+        # RecursionError: JSON nested a thousand deep; NaN and Infinity are no JSON.
         values = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError) as error:
         raise ConfigError(damaged) from error
@@ -375,6 +429,11 @@ def link_query(settings: Mapping[str, Value], table: Sequence[Setting]) -> dict[
     settings : mapping
         By the keys of the table.
     table : sequence of Setting
+
+    Returns
+    -------
+    dict of str to str
+        By the same keys.
     """
     query = {}
     for key, value in settings.items():
@@ -382,6 +441,7 @@ def link_query(settings: Mapping[str, Value], table: Sequence[Setting]) -> dict[
         if known is None or not known.in_link or not known.accepts(value):
             continue
         match value:
+            # Before int(), which a bool would match.
             case bool():
                 query[key] = str(int(value))
             case list() | tuple():
@@ -394,8 +454,21 @@ def link_query(settings: Mapping[str, Value], table: Sequence[Setting]) -> dict[
 
 
 def settings_from_link(query: Mapping[str, str], table: Sequence[Setting]) -> dict[str, Value]:
-    """What a link asks for; what it must not or cannot ask for is left out without a word."""
+    """What a link asks for; what it must not or cannot ask for is left out without a word.
+
+    Parameters
+    ----------
+    query : mapping of str to str
+        Of the address, decoded.
+    table : sequence of Setting
+
+    Returns
+    -------
+    dict
+        By the keys of the table.
+    """
     kept: dict[str, Value] = {}
+    # A link may be old or typed by hand, so what does not fit is dropped, where a file is refused.
     for key, text in query.items():
         known = _setting(table, key)
         if known is None or not known.in_link or len(text) > 200:

@@ -33,13 +33,14 @@ REFERENCE_SEED = 20_003
 LOGIT_SCALE = 10.0
 """Twice the scale that the published loss starts with. What it ended with is in no file."""
 
+# (init_dim, dim) of the published network: only weights of that size are its.
 _PUBLISHED = (96, 512)
 _REAL_ECGS = 88_291
 
 
 @dataclass(frozen=True, eq=False)
 class ImportedWeights:
-    """What `import_weights` made.
+    """An imported model, and what holds for it.
 
     Attributes
     ----------
@@ -70,6 +71,10 @@ def import_weights(
 
     Parameters
     ----------
+    weights, scaler : path
+        The two published files.
+    out : path
+        Model folder to write.
     vocab : path or str, optional
         BioBERT's vocab.txt, a folder with it, or a name on the Hugging Face hub; without it
         BioBERT's own name there.
@@ -79,6 +84,10 @@ def import_weights(
         Simulated ECGs that percentiles of sigma^2 compare with.
     progress : Progress, optional
         Told of each stage by its name.
+
+    Returns
+    -------
+    ImportedWeights
 
     Raises
     ------
@@ -108,6 +117,7 @@ def import_weights(
         logit_scale=LOGIT_SCALE,
         reference=reference.to_dict(),
         training=training,
+        # The card names the hash, which is known only once the folder is written.
         card="",
     )
     update_documents(folder, card=imported_card(folder.name, model_hash, training))
@@ -127,6 +137,7 @@ def _fitting(tokenizer: ReportTokenizer, encoder: ReleasedDualEncoder) -> Report
     from dataclasses import replace
 
     config = encoder.config.released_text
+    # A vocabulary of another size would give each word the vector of another one, silently.
     n_entries = tokenizer.tokenizer.get_vocab_size()
     if n_entries != config.vocab_size:
         raise ConfigError(
@@ -158,6 +169,7 @@ def _reference(
         progress=progress.stage("embed the reference cohort"),
     )
     values = embedding.uncertainty
+    # Infinite sigma^2 would make percentiles of nothing, and first be noticed on a screen.
     if not np.isfinite(values).all():
         raise ConfigError(
             "These weights give simulated ECGs a sigma^2 that is not finite, so nothing can be "
@@ -180,6 +192,7 @@ def _training_record(
     from echoing_core.datasets.simulated import CohortConfig
 
     config = encoder.config
+    # Other sizes are a test's or someone's own, of which the article says nothing.
     published = (config.released_ecg.init_dim, config.dim) == _PUBLISHED
     return {
         "imported": True,
@@ -200,9 +213,25 @@ def _training_record(
 def imported_card(
     name: str, model_hash: str, training: Mapping[str, Any], figures: str | None = None
 ) -> str:
-    """The card of imported weights as Markdown; ``figures`` is a table of measured ones."""
+    """The card of imported weights as Markdown.
+
+    Parameters
+    ----------
+    name : str
+        Of the model folder.
+    model_hash : str
+        Over the files that it computes with.
+    training : mapping
+        The training record that `import_weights` wrote.
+    figures : str, optional
+        A table of measured figures as Markdown.
+
+    Returns
+    -------
+    str
+    """
     real = training["real_ecgs"]
-    seen = (
+    trained_on = (
         f"By its authors, on {real:,} real ECGs of MIMIC-IV and echocardiograms of the same "
         "patients, as their paper says; this project has checked none of that."
         if real
@@ -227,7 +256,7 @@ def imported_card(
             "",
             "## Trained on",
             "",
-            seen,
+            trained_on,
             "",
             "## What to know before believing it",
             "",

@@ -36,11 +36,21 @@ from echoing_core.uncertainty.reasons import (
 MOST_REASONS = 200
 """Intervals of which the cause is told; a day of noise has more than a person reads."""
 
+# Windows of 12 leads whose cells are in memory together.
 _WINDOWS_PER_PASS = 64
 
 
 def most_sure_window(track: WindowTrack) -> int:
-    """Index of the window with the lowest sigma^2 among those that hold some signal."""
+    """Index of the window with the lowest sigma^2 among those that hold some signal.
+
+    Parameters
+    ----------
+    track : WindowTrack
+
+    Returns
+    -------
+    int
+    """
     rows = _windows_with_signal(track)
     return int(rows[np.argmin(track.uncertainty[rows])])
 
@@ -63,6 +73,7 @@ def extreme_windows(track: WindowTrack, n: int, *, surest: bool) -> list[int]:
     """
     # Ties at percentile 0 or 100 are common on noisy recordings, so sigma^2 itself decides.
     order = np.argsort(track.uncertainty if surest else -track.uncertainty, kind="stable")
+    # The surest has to hold enough signal, which the order by sigma^2 alone does not ask.
     picked = [most_sure_window(track)] if surest else []
     for index in order.tolist():
         if len(picked) >= n:
@@ -75,6 +86,7 @@ def extreme_windows(track: WindowTrack, n: int, *, surest: bool) -> list[int]:
 
 def _windows_with_signal(track: WindowTrack) -> npt.NDArray[np.intp]:
     """Windows that hold at least half as much signal as the fullest one."""
+    # Relative to the fullest: of a recording with 2 leads no window would pass a fixed share.
     share = track.valid_fraction.mean(axis=1)
     return np.flatnonzero(share >= 0.5 * share.max())
 
@@ -150,6 +162,7 @@ def fuse_recording(track: WindowTrack, rule: str) -> Fused:
     """
     rows = _windows_with_signal(track)
     fused = fuse(track.embedding[rows], track.start_s[rows], track.window_s, rule)
+    # Back to all windows of the track: those left out have no share.
     weights, used = np.zeros(len(track)), np.zeros(len(track), dtype=np.bool_)
     weights[rows], used[rows] = fused.weights, fused.used
     return Fused(fused.embedding, weights, used, rule)
@@ -171,6 +184,10 @@ def window_reasons(
     indices : sequence of int
         Windows of its track.
 
+    Returns
+    -------
+    dict of int to WindowReasons
+
     Raises
     ------
     IndexError
@@ -184,6 +201,7 @@ def window_reasons(
     cuts = [round(float(track.start_s[i]) * ecg.fs_hz) for i in indices]
     signal_mv, valid = cut_windows(ecg, cuts)
     novelty = track.novelty
+    # A model without terms by lead: all that can be said is how unsure, and which leads miss.
     if novelty is None:
         return {
             index: reasons_from_percentile(float(track.percentile[index]), known)
@@ -254,10 +272,16 @@ def flagged_intervals(
         one.
     known : sequence of FlaggedInterval
         Of the same recording, from an earlier call: their causes are taken over.
+
+    Returns
+    -------
+    tuple of FlaggedInterval
     """
     track = explanation.track
     intervals = uncertain_intervals(track, explanation.ecg.duration_s, above)
+    # By the time of the worst window, since its number changes when windows are added.
     earlier = {flagged.worst_start_s: flagged for flagged in known if flagged.sentence}
+    # At 5 ms each, causes of a day of noise would take a minute; long intervals matter most.
     longest = sorted(intervals, key=lambda interval: -interval.duration_s)[:most]
     new = [i.worst for i in longest if float(track.start_s[i.worst]) not in earlier]
     reasons: dict[int, WindowReasons] = {}
