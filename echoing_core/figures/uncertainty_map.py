@@ -29,12 +29,14 @@ from echoing_core.uncertainty.reference import Reference
 
 Floats = npt.NDArray[np.float64]
 
+# About the pixels of a wide screen; a row of an hour in the overview gets fewer.
 COLUMNS = 1200
 ROW_COLUMNS = 360
 HOURS_FROM_S = 7200.0
 """From this length on the overview has one row for each hour."""
 
 MAX_MARKS = 1000
+# A percentile as a byte: steps of 0.4, 0 to 250, and 255 where nothing was recorded.
 _NOTHING = 255
 _STEPS = 2.5
 _TRACE_UNIT_MV = 0.001
@@ -112,6 +114,10 @@ def map_data(
 
     Parameters
     ----------
+    ecg : StandardEcg
+    track : WindowTrack
+    reference : Reference
+        Of the model that made the track.
     view_s : (float, float), optional
         The detail; by default the whole recording.
     selected : int
@@ -135,6 +141,7 @@ def map_data(
     edges = cell_edges(track, duration_s)
     percentile = shown_percentile(track)
     n_rows, row_s = overview_rows(duration_s)
+    # No more columns than windows: they would only repeat each other.
     n_columns = min(COLUMNS, len(track)) if n_rows == 1 else ROW_COLUMNS
     overview = _binned(
         percentile[:, np.newaxis], edges, np.linspace(0.0, n_rows * row_s, n_rows * n_columns + 1)
@@ -146,6 +153,7 @@ def map_data(
     detail = _binned(values, edges, columns)
     lead = first_shown_lead(ecg)
     time_s, shown_mv = trace_points(ecg, begin, end) if trace is None else trace
+    # A torn recording has thousands of marks, and short ones could not be seen.
     longest = sorted(marks, key=lambda m: m.start_s - m.end_s)[:MAX_MARKS]
     start = float(track.start_s[selected])
     unsure = uncertain_intervals(track, duration_s)
@@ -158,6 +166,7 @@ def map_data(
         "overview": _bytes(overview[:, 0]),
         "begin": begin,
         "end": end,
+        # From the begin of the view: float32 holds a day only to some milliseconds.
         "edges": packed((columns - begin), "<f4"),
         "percentile": _bytes(detail[:, 0]),
         "leads": None if track.by_lead is None else _bytes(detail[:, 1:].T),
@@ -199,6 +208,7 @@ def lead_percentile(track: WindowTrack, reference: Reference) -> Floats:
         the lead holds no signal: what a missing lead costs is known beforehand and no news.
     """
     assert track.by_lead is not None, "the model of this track does not tell leads apart"
+    # Part of the sum that belongs to no lead, shape (n_windows,); in double against cancellation.
     rest = track.uncertainty - track.by_lead.sum(axis=1, dtype=np.float64)
     levels = as_if_everywhere(track.by_lead, rest[:, np.newaxis], len(LEADS), reference)
     return np.where(track.valid_fraction > 0, levels, np.nan)
@@ -260,6 +270,12 @@ def first_shown_lead(ecg: StandardEcg) -> str:
 
 def trace_points(ecg: StandardEcg, begin_s: float, end_s: float) -> tuple[Floats, Floats]:
     """The first lead there is between two times: lowest and highest value of each pixel.
+
+    Parameters
+    ----------
+    ecg : StandardEcg
+    begin_s, end_s : float
+        Seconds from the start of the recording.
 
     Returns
     -------
@@ -356,11 +372,13 @@ def _coarse(ecg: StandardEcg, row: int, a: int, b: int, size: int) -> tuple[Floa
     blocks = ecg.signal_mv[row, a : a + n].reshape(-1, size)
     valid = ecg.valid[row, a : a + n].reshape(-1, size)
     low, high = blocks.min(axis=1), blocks.max(axis=1)
+    # Only blocks with a gap are looked at one by one; of most recordings there are few.
     part = ~valid.all(axis=1)
     for i in np.flatnonzero(part).tolist():
         kept = blocks[i][valid[i]]
         low[i], high[i] = (kept.min(), kept.max()) if kept.size else (np.nan, np.nan)
     start = (a + np.arange(len(blocks)) * size) / ecg.fs_hz
+    # Low and high half a block apart: drawn as a line, they fill the block from top to bottom.
     time_s = np.stack([start, start + 0.5 * size / ecg.fs_hz], axis=1).ravel()
     return time_s, np.stack([low, high], axis=1).ravel().astype(np.float64)
 
@@ -376,6 +394,7 @@ def _runs_of(start_s: Floats) -> list[list[float]]:
         for a, b in itertools.pairwise(borders)
         if b > a
     ]
+    # The last window follows no distance, so it is a run of its own.
     return [*runs, [hundredths[-1] / 100, 1.0, 1]]
 
 

@@ -106,6 +106,8 @@ def patient_bootstrap_all(
     metrics : callable
         Takes ``arrays``, each cut to the same rows, and returns figures by name, always the
         same names.
+    arrays, patient_ids, n_resamples, level, seed
+        As in `patient_bootstrap`.
 
     Returns
     -------
@@ -142,6 +144,8 @@ def patient_bootstrap_over_seeds(
     per_seed : sequence of tuple of ndarray
         For each seed the arrays, all with first dimension n, rows of the same ECGs throughout.
     patient_ids : array-like, shape (n,)
+    n_resamples, level, seed
+        As in `patient_bootstrap`.
 
     Returns
     -------
@@ -158,9 +162,11 @@ def patient_bootstrap_over_seeds(
     # Patients as 0..n_patients-1: counting draws is then a bincount.
     _, code = np.unique(patients, return_inverse=True)
     n_patients, n_seeds = int(code.max()) + 1, len(per_seed)
+    # The same seed for every metric of a test set, so that they see the same resamples.
     rng = np.random.default_rng(seed)
     # A stream of their own: the patients drawn do not depend on the number of seeds.
     seeds_rng = np.random.default_rng([seed, n_seeds])
+    # The figure itself is of all rows and all seeds, not the mean of the resamples.
     measured = _mean_figures(metrics, per_seed, np.ones(n_seeds, dtype=np.int64), None)
     values = {name: np.empty(n_resamples) for name in measured}
     for i in range(n_resamples):
@@ -204,6 +210,7 @@ def _estimate(
     low = high = float("nan")
     # Fewer, and the quantiles would be those of the lucky resamples.
     if 2 * defined.size >= resampled.size:
+        # Percentile interval: no bias correction, so that it can be checked by hand.
         tail = (1.0 - level) / 2.0
         low, high = (float(q) for q in np.quantile(defined, (tail, 1.0 - tail)))
     return Estimate(
@@ -224,4 +231,5 @@ def _draw(
 ) -> npt.NDArray[np.int64]:
     """Rows of one resample: row r as often as its patient was drawn."""
     times = np.bincount(rng.integers(n_patients, size=n_patients), minlength=n_patients)
+    # Shape (n_rows,); its length varies, since patients have different numbers of rows.
     return np.repeat(np.arange(code.size), times[code])

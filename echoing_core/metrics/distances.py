@@ -19,6 +19,7 @@ def _namespace(array: Any) -> Any:
     """Return the module (``numpy`` or ``torch``) that ``array`` belongs to."""
     for kind in type(array).__mro__:
         root = kind.__module__.partition(".")[0]
+        # sys.modules and no import: whoever brings a tensor has imported torch already.
         if root in ("numpy", "torch"):
             return sys.modules[root]
     raise TypeError(f"expected a NumPy array or a torch tensor, not {type(array).__name__}")
@@ -47,6 +48,7 @@ def _squared_euclidean(xp: Any, a: Any, b: Any) -> Any:
     a, b = _full_precision(xp, a), _full_precision(xp, b)
     with _matmul_context(xp, a):
         gram = a @ b.T
+    # ||a||^2 + ||b||^2 - 2 a.b, shape (n_a, n_b).
     squared = (a * a).sum(-1)[:, None] + (b * b).sum(-1)[None, :] - 2.0 * gram
     # Rounding can leave -1e-7 where two means coincide.
     return squared.clip(min=0.0)
@@ -117,6 +119,7 @@ def wasserstein(mu_a: ArrayT, log_var_a: ArrayT, mu_b: ArrayT, log_var_b: ArrayT
     a, b, va, vb = _any(mu_a), _any(mu_b), _any(log_var_a), _any(log_var_b)
     _check_gaussians(a, va, b, vb)
     xp = _namespace(a)
+    # log_var is the logarithm of sigma^2, so half of it is that of sigma.
     std_a = xp.exp(0.5 * _full_precision(xp, va))
     std_b = xp.exp(0.5 * _full_precision(xp, vb))
     result: ArrayT = _squared_euclidean(xp, a, b) + _squared_euclidean(xp, std_a, std_b)
@@ -142,6 +145,7 @@ def cosine(mu_a: ArrayT, mu_b: ArrayT) -> ArrayT:
     a, b = _full_precision(xp, a), _full_precision(xp, b)
     with _matmul_context(xp, a):
         gram: Any = a @ b.T
+    # Kept from 0, or a zero vector would give NaN.
     norm_a = ((a * a).sum(-1) ** 0.5).clip(min=1e-12)
     norm_b = ((b * b).sum(-1) ** 0.5).clip(min=1e-12)
     result: ArrayT = (gram / (norm_a[:, None] * norm_b[None, :])).clip(min=-1.0, max=1.0)

@@ -147,6 +147,8 @@ class Experiment:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; a figure that is not defined is null."""
+        # Ready content is given as it is: some experiments have keys of their own that files rely
+        # on.
         if self.content is not None:
             return dict(self.content)
         return {
@@ -219,7 +221,16 @@ def estimate_record(estimate: Estimate) -> dict[str, float | None]:
 
 
 def json_number(value: float) -> float | None:
-    """The number, or None where it is not finite."""
+    """The number, or None where it is not finite.
+
+    Parameters
+    ----------
+    value : float
+
+    Returns
+    -------
+    float or None
+    """
     return value if math.isfinite(value) else None
 
 
@@ -258,6 +269,7 @@ def with_interval(estimate: Estimate, *, percent: bool = False, signed: bool = F
     if not math.isfinite(estimate.value):
         return NOT_DEFINED
     scale, form = (100, ".1f") if percent else (1, ".3f")
+    # One form for all three, so that a sign or digit never differs within a cell.
     value, low, high = (
         f"{scale * x:{'+' if signed else ''}{form}}"
         for x in (estimate.value, estimate.low, estimate.high)
@@ -320,6 +332,7 @@ def side_by_side(
     Table
     """
     models = list(dict.fromkeys([*([first] if first else []), *(r.model for r in results)]))
+    # A row is data, task and metric; the models are its columns.
     places: dict[tuple[str, str, str], dict[str, Estimate]] = {}
     for result in results:
         place = (result.data, result.task, result.metric)
@@ -337,6 +350,7 @@ def side_by_side(
 
 def _line(cells: Sequence[str]) -> str:
     """One line of a table; no cell can end its own column."""
+    # A bar or a line break within a cell would break the table.
     return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
 
 

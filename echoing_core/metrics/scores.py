@@ -118,6 +118,7 @@ def balanced_accuracy(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
     classes, code = np.unique(y, return_inverse=True)
     if classes.size < 2:
         return float("nan")
+    # Recall of each class; the mean gives a rare class as much weight as a common one.
     right = np.bincount(code, weights=(y == y_hat).astype(np.float64))
     return float(np.mean(right / np.bincount(code)))
 
@@ -243,6 +244,11 @@ def reliability(
 ) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
     """Points of a reliability diagram, the bins of `expected_calibration_error`.
 
+    Parameters
+    ----------
+    labels, probabilities, n_bins
+        As there.
+
     Returns
     -------
     mean_probability, share_positive : ndarray, shape (n_bins,)
@@ -354,6 +360,16 @@ def aurc(
 ) -> float:
     """Area under the risk-coverage curve: the mean risk over all coverages; lower is better.
 
+    Parameters
+    ----------
+    uncertainty, errors, weights
+        As in `risk_coverage`.
+
+    Returns
+    -------
+    float
+        In the unit of ``errors``.
+
     References
     ----------
     Geifman, Uziel and El-Yaniv, ICLR 2019, "Bias-reduced uncertainty estimation", eq. 3.
@@ -393,6 +409,7 @@ def spearman(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
         NaN if one side is constant.
     """
     x, y = _pair(a, b)
+    # Centred by the known mean rank (n + 1) / 2, which ties do not change.
     rx, ry = midranks(x) - (x.size + 1) / 2.0, midranks(y) - (y.size + 1) / 2.0
     scale = float(np.sqrt((rx * rx).sum() * (ry * ry).sum()))
     return float((rx * ry).sum() / scale) if scale > 0 else float("nan")

@@ -273,7 +273,7 @@ def _report_gaussians(model: Model, reports: Sequence[str]) -> GaussianEmbedding
     there = [i for i, report in enumerate(reports) if report.strip()]
     dim = model.checkpoint.encoder.config.dim
     mu = np.zeros((len(reports), dim), dtype=np.float32)
-    # Unit norm and finite, as the index demands of every row; sigma^2 is 1 in each dimension.
+    # Finite, as the index demands of every row; sigma^2 is 1 in each dimension.
     mu[:, 0] = 1.0
     log_var = np.zeros_like(mu)
     if there:

@@ -148,7 +148,7 @@ class Collection:
         self.name = name
         self.index = index
         self.origin = origin
-        # Measured when first needed, which takes up to a second; the index never changes.
+        # Measured when first needed, and kept: an opened index never changes.
         self._yardsticks: dict[tuple[str, bool], Floats] = {}
 
     def __len__(self) -> int:

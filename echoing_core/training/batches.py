@@ -41,6 +41,7 @@ class Source:
 
     Attributes
     ----------
+    name : str
     signal_mv : ndarray, shape (n, 12, 1000)
     valid : ndarray of bool, same shape
     report : ReportSource
@@ -136,7 +137,13 @@ class EchoBatch:
 
 @dataclass(frozen=True, eq=False)
 class StepBatch:
-    """What one forward pass needs: a batch of one kind, or of both."""
+    """What one forward pass needs: a batch of one kind, or of both.
+
+    Attributes
+    ----------
+    text : TextBatch or None
+    echo : EchoBatch or None
+    """
 
     text: TextBatch | None
     echo: EchoBatch | None
@@ -144,7 +151,13 @@ class StepBatch:
 
 @dataclass(frozen=True)
 class Turn:
-    """Which text batch and which echo batch come next, counted from the run's beginning."""
+    """Which text batch and which echo batch come next, counted from the run's beginning.
+
+    Attributes
+    ----------
+    text, echo : int or None
+        None where the turn has none of that kind.
+    """
 
     text: int | None
     echo: int | None
@@ -200,6 +213,7 @@ class Batches:
         if self.echo is not None:
             # A small set of echo pairs is one batch; every process needs as many of them.
             wanted = min(config.objective.echo_batch_size or size, len(self.echo))
+            # Gathering wants equal shares here, too.
             self.echo_size = wanted - wanted % self.world.size
             if self.echo_size < 2:
                 raise ConfigError(
@@ -313,7 +327,17 @@ class Batches:
         return drawn
 
     def echo_rows(self, number: int) -> npt.NDArray[np.int64]:
-        """Rows of the ECGs of echo batch ``number``."""
+        """Rows of the ECGs of echo batch ``number``.
+
+        Parameters
+        ----------
+        number : int
+
+        Returns
+        -------
+        ndarray of int, shape (echo_size,)
+            In the order of the batch.
+        """
         assert self.echo is not None
         return self._rows(len(self.sources), len(self.echo), self.echo_size, number)
 
@@ -351,6 +375,7 @@ class Batches:
             # A text is a match of every report that holds all its sentences, its own included.
             sentence_sets = [frozenset(sentences_of(text)) for text in unique]
             match = torch.tensor([[text <= report for text in sentence_sets] for report in reports])
+        # Every process draws the same batch and computes only the views of its share.
         own = share_of(len(rows), self.world)
         scaled, valid = self._views(
             [
@@ -359,6 +384,7 @@ class Batches:
             ],
             (_VIEW, self.config.seed, number, 0),
         )
+        # Texts are shared out apart from ECGs: there may be fewer of them.
         mine = tuple(unique[share_of(len(unique), self.world)])
         ids, mask = self.tokenizer.encode(mine)
         return TextBatch(scaled, valid, mine, torch.from_numpy(ids), torch.from_numpy(mask), match)
@@ -394,6 +420,7 @@ class Batches:
         share = self.config.views.partial_report_share
         if len(sentences) < 2 or rng.random() >= share:
             return list(sentences)
+        # At least one, and never all of them.
         n_chosen = int(rng.integers(1, len(sentences)))
         chosen = np.sort(rng.permutation(len(sentences))[:n_chosen])
         return [sentences[i] for i in chosen]
@@ -405,6 +432,7 @@ class Batches:
     ) -> tuple[Tensor, Tensor]:
         signals, masks = [], []
         for signal_mv, valid, slot in windows:
+            # By slot, so that a view does not depend on how many processes share the batch.
             rng = np.random.default_rng((*stream, slot))
             view, measured = view_of(
                 np.asarray(signal_mv), np.asarray(valid), self.config.views, rng
@@ -476,6 +504,7 @@ def rows_per_source(size: int, shares: Sequence[float]) -> list[int]:
     return counts
 
 
+# A permutation of a large set takes longer than a batch, and all batches of an epoch share it.
 @lru_cache(maxsize=8)
 def _order(seed: int, stream: int, epoch: int, total: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng((_ORDER, seed, stream, epoch)).permutation(total)

@@ -37,6 +37,7 @@ REAL_SHARE = 0.35
 """Of every batch, where there are real ECGs."""
 
 _WORDINGS_FOR_VOCABULARY = 12
+# Another cohort: patients of another seed are other people.
 _CALIBRATION_SEED = 70_001
 _CALIBRATION_PATIENTS = 600
 
@@ -74,6 +75,10 @@ def load_demo_data(
     n_workers : int
         Processes that simulate.
     progress : Progress
+
+    Returns
+    -------
+    DemoData
     """
     simulated = build_simulated(
         cohort.n_patients,
@@ -263,6 +268,7 @@ def calibrate(encoder: DualEncoder, scaler: LeadScaler) -> float:
     # In double precision: a sum over the dimensions of small squares, shape (n,).
     error = np.square(embedding.mu.astype(np.float64) - clean.mu).sum(axis=1)
     factor = float(error.mean() / embedding.uncertainty.mean())
+    # A factor on sigma^2: ranks and shares of leads stay as they are.
     encoder.ecg.variance_head.scale.mul_(factor)
     return factor
 

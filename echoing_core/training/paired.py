@@ -135,6 +135,7 @@ def pair_with_echo(studies: StudySet, echo: EchoEmbeddings, dim: int) -> EchoPai
     """
     # Data sets whose ECGs and echocardiograms are of different days name the pair themselves.
     column = "echo_study_id" if "echo_study_id" in studies.table.columns else "study_id"
+    # Several rows where the store has one Gaussian a clip.
     rows_of: dict[str, list[int]] = {}
     for row, study in enumerate(echo.study_ids):
         rows_of.setdefault(study, []).append(row)
@@ -332,6 +333,7 @@ def write_model(
     reference = fit_reference(
         encoder.ecg, inputs.scaler, [cohort], f"{len(cohort)} {which} ECGs of the training data"
     )
+    # Names of data sets stand in the record only for what was measured on people.
     real = inputs.train.table[~inputs.train.table["simulated"].to_numpy(dtype=bool)]
     return save_checkpoint(
         out,
@@ -366,6 +368,11 @@ def fit_reference(
     cohorts : sequence of StudySet
     name : str
         What the ECGs are, for a person.
+
+    Returns
+    -------
+    Reference
+        Of the sums of sigma^2 over dimensions.
     """
     sums = [
         encode_batch(ecg_encoder, scaler, studies.signal_mv, studies.valid).uncertainty
@@ -410,9 +417,21 @@ def training_record(
 
 
 def as_checkpoint(inputs: TrainingInputs, trained: TrainedPair) -> Checkpoint:
-    """The model as a checkpoint that lies on no disk, for measuring it."""
+    """The model as a checkpoint that lies on no disk, for measuring it.
+
+    Parameters
+    ----------
+    inputs : TrainingInputs
+    trained : TrainedPair
+
+    Returns
+    -------
+    Checkpoint
+        Without reference, card and hash; it shares its encoder with ``trained``.
+    """
     config = inputs.config
     return Checkpoint(
+        # A file of one's own need not name a preset.
         name=config.preset or "run",
         encoder=trained.encoder,
         tokenizer=inputs.tokenizer,

@@ -54,8 +54,12 @@ class OptimiserConfig:
 
     Attributes
     ----------
-    warmup_share : float
-        Part of all steps; ``warmup_start`` is the first step's share of ``lr``.
+    lr, weight_decay : float
+        Highest learning rate; decay as AdamW has it, apart from the gradient.
+    beta1, beta2 : float
+        Of AdamW's averages.
+    warmup_share, warmup_start : float
+        Share of all steps that warm up; the first step's share of ``lr``.
     decay_vectors : bool
         False keeps weight decay off biases, norms and the loss's constants.
     clip_norm : float
@@ -169,6 +173,7 @@ class RunConfig:
     variance: VarianceConfig = field(default_factory=VarianceConfig)
 
     def __post_init__(self) -> None:
+        # Words of a YAML file are checked here, since `from_mapping` knows types only.
         for name, value, known in (
             ("objective.mode", self.objective.mode, OBJECTIVES),
             ("objective.draw", self.objective.draw, DRAWS),
@@ -211,6 +216,7 @@ def load_preset(name: str, changes: Iterable[str] = ()) -> RunConfig:
         There is no such preset, or a setting is unknown or of a wrong type.
     """
     folder = resources.files("echoing_core.training").joinpath("presets")
+    # As plain values first, so that changes are checked together with the file.
     values = read_settings(name, folder, PRESETS)
     apply_changes(values, changes)
     return from_mapping(RunConfig, values)
@@ -243,6 +249,7 @@ def demo_recipe(
     """
 
     def chosen(value: int | None, default: int) -> int:
+        # Not `value or default`: 0 is a seed.
         return default if value is None else value
 
     full = load_preset("demo")

@@ -104,6 +104,8 @@ def train_variance(
     log : callable, optional
         Called with the step, counted over all heads, and its figures.
     """
+    # Batch statistics and dropout stay as they are in use: errors of mu are to be those of the
+    # finished space.
     encoder.eval()
     encoder.requires_grad_(False)
     axes, variances = _error_axes(encoder.ecg, sampler, config.batch_size)
@@ -114,6 +116,7 @@ def train_variance(
 
     def where_loss() -> tuple[Tensor, dict[str, float]]:
         batch = sampler.views(config.batch_size)
+        # Of each lead and chunk of 0.2 s, 0..1: how much of the signal degrading took away.
         lost = lost_share(batch.clean, batch.degraded, HOP)
         _, logit = ecg_head.look(ecg_head.frames(*batch.degraded), lead_statistics(*batch.degraded))
         where = functional.binary_cross_entropy_with_logits(logit, lost)
@@ -136,8 +139,10 @@ def train_variance(
     def text_loss() -> tuple[Tensor, dict[str, float]]:
         batch = sampler.text_views(config.text_batch_size)
         with torch.no_grad():
+            # The whole report's mean is the target, so no gradient goes through it.
             whole, _ = encoder.text(*batch.whole)
         left, log_var = encoder.text(*batch.left)
+        # Detached: the mean must not move to make its own error small.
         squared = (left.detach() - whole).square()
         nll = displacement_nll(squared, log_var)
         sigma2 = float(log_var.detach().exp().sum(1).mean())
@@ -166,6 +171,7 @@ def train_variance(
 
 
 def _fit_novelty(ecg: CompactEcgEncoder, sampler: Sampler, batch_size: int) -> None:
+    # Features of the trunk, shape (n, n_features), whose spread says what is familiar.
     trunks = []
     with torch.no_grad():
         for _ in range(_BATCHES_FOR_NOVELTY):
@@ -341,9 +347,11 @@ class Sampler:
             kept = np.sort(rng.permutation(len(sentences))[: int(rng.integers(1, len(sentences)))])
             sentences = [sentences[i] for i in kept]
         words = " ".join(sentences).split()
+        # At times a word or two alone, as somebody types into a search.
         if rng.random() < 0.15:
             first = int(rng.integers(len(words)))
             words = words[first : first + int(rng.integers(1, 3))]
+        # Made-up words: the head must learn that what nobody knows carries nothing.
         if rng.random() < 0.4:
             strange = rng.random(len(words)) < rng.random()
             words = [
@@ -364,6 +372,7 @@ class Sampler:
         return drawn
 
     def _next_rows(self, i: int, n: int) -> npt.NDArray[np.int64]:
+        # What is left of one pass comes before the next, so no row is drawn twice before all were.
         while len(self._queues[i]) < n:
             shuffled = self.rng.permutation(len(self.sources[i]))
             self._queues[i] = np.concatenate([self._queues[i], shuffled])
