@@ -179,6 +179,7 @@ class PtbXl:
         return Plan(studies, left_out, card)
 
     def _split(self, fold: int) -> str:
+        # Test first: a fold that is named for both must never be trained or tuned on.
         if fold in self.test_folds:
             return "test"
         return "valid" if fold in self.valid_folds else "train"
@@ -259,6 +260,7 @@ def load_ptbxl(
             ecgs.append(adapter.read(root, {"path": name}))
             rows.append(row)
         except RecordError as error:
+            # By reason, so that a thousand records with one fault are one line of the log.
             left_out.setdefault(str(error), []).append(name)
     progress(n_planned, n_planned)
     # Rows of the table in these folds, with and without statements.
@@ -297,6 +299,15 @@ def _record_id(ecg_id: float) -> str:
 def ptbxl_patients(path: Path) -> dict[int, tuple[str, int]]:
     """Patient, as `PtbXl` calls it, and fold of each ``ecg_id`` of a ``ptbxl_database.csv``.
 
+    Parameters
+    ----------
+    path : Path
+        Of the table.
+
+    Returns
+    -------
+    dict of int to (str, int)
+
     Raises
     ------
     DataSetError
@@ -322,6 +333,10 @@ def split_of_fold(fold: int) -> str:
     ----------
     fold : int
         1 to 10.
+
+    Returns
+    -------
+    {"train", "valid", "test"}
     """
     return {9: "valid", 10: "test"}.get(fold, "train")
 
@@ -352,6 +367,7 @@ def _read_statements(root: Path) -> pd.DataFrame:
 
 
 def _described(codes: Mapping[str, float], statements: pd.DataFrame) -> str:
+    # A code that the table does not describe stands for itself.
     described = statements["description"]
     return ". ".join(str(described.get(code, code)) for code in codes)
 
@@ -364,6 +380,7 @@ def _group_labels(
         f"label_{name}": [name in superclasses_of_codes(one) for one in codes]
         for name in SUPERCLASS_CODES
     }
+    # Form and rhythm statements have no subclass.
     subclass = statements["diagnostic_subclass"].dropna()
     for name in subclass.unique():
         any_of = set(subclass.index[subclass == name])
@@ -399,6 +416,7 @@ def _read_table(root: Path, folds: Sequence[int], rate: int) -> pd.DataFrame:
             f"ptbxl_database.csv lacks the columns {', '.join(missing)}. Use the published table."
         )
     table = table[table["strat_fold"].isin(list(folds))].reset_index(drop=True)
+    # Only in tables in which some rows lost their likelihoods.
     if "scp_labels" not in table.columns:
         table["scp_labels"] = None
     codes = [
@@ -424,6 +442,8 @@ def _check_statements(root: Path) -> None:
     for code, name in statements["diagnostic_class"].items():
         # Codes that are form or rhythm alone have no diagnostic class.
         theirs = (name,) if isinstance(name, str) else ()
+        # Compared code by code with the published classes: other ones would give other labels
+        # silently.
         if superclasses_of_codes({str(code): 0.0}) != theirs:
             raise DataSetError(
                 f"scp_statements.csv puts {code} into the class {name}, which PTB-XL 1.0.3 does "
@@ -484,6 +504,7 @@ def _study_table(rows: pd.DataFrame, seed: int, *, style: str = "free") -> pd.Da
         "patient_id": patients,
         "study_id": record_ids,
         "record_id": record_ids,
+        # By the folds of the release; `PtbXl.plan` puts those of its options in their place.
         "split": [split_of_fold(number) for number in fold],
         "report": reports,
         "simulated": False,
@@ -517,5 +538,6 @@ def _quality(rows: pd.DataFrame) -> list[str]:
     complete = np.ones(len(rows), dtype=bool)
     if "metadata_complete" in rows.columns:
         complete = rows["metadata_complete"].to_numpy(dtype=bool)
+    # The first that holds: a note counts even where the notes are not complete.
     words = np.select([noted, complete], ["noisy", "clean"], "unknown")
     return [str(word) for word in words]

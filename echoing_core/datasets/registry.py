@@ -79,6 +79,16 @@ def data_set_names() -> tuple[str, ...]:
 def adapter_class(name: str) -> type[Any]:
     """Import the adapter of a data set.
 
+    Parameters
+    ----------
+    name : str
+        Of `data_set_names`.
+
+    Returns
+    -------
+    type
+        A frozen dataclass, see `datasets.adapter`.
+
     Raises
     ------
     ConfigError
@@ -102,6 +112,10 @@ def options_of(name: str) -> tuple[Option, ...]:
     name : str
         Of `data_set_names`.
 
+    Returns
+    -------
+    tuple of Option
+
     Raises
     ------
     ConfigError
@@ -111,6 +125,7 @@ def options_of(name: str) -> tuple[Option, ...]:
     kinds = _kinds(adapter)
     options = []
     for item in dataclasses.fields(adapter):
+        # A list has a factory in place of a default; one without either must be given.
         default: Any = item.default
         if item.default_factory is not dataclasses.MISSING:
             default = item.default_factory()
@@ -130,6 +145,10 @@ def build_adapter(name: str, settings: Mapping[str, str] | None = None) -> Adapt
     settings : mapping of str to str
         Option -> value. ``-`` and ``_`` in names are the same. Several values of one option are
         separated by commas; ``none`` is no value.
+
+    Returns
+    -------
+    Adapter
 
     Raises
     ------
@@ -152,6 +171,7 @@ def build_adapter(name: str, settings: Mapping[str, str] | None = None) -> Adapt
             raise ConfigError(
                 f"{text!r} does not fit the option {key} of {name}, which is {kind}."
             ) from error
+    # Asked here, since the dataclass would answer with a TypeError.
     needed = [option.name for option in options_of(name) if option.default is None]
     lacking = [key for key in needed if key not in values]
     if lacking:

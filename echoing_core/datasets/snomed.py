@@ -53,6 +53,8 @@ EQUIVALENT: dict[int, int] = {
 }
 """Codes that the challenge scores as one: the first counts as the second."""
 
+# Complete and plain bundle branch block count as one here, as in `EQUIVALENT`; of premature beats
+# all three ventricular codes.
 LABEL_CODES: dict[str, tuple[int, ...]] = {
     "sinus_rhythm": (426783006,),
     "sinus_bradycardia": (426177001,),
@@ -278,6 +280,7 @@ def _parsed() -> dict[int, Diagnosis]:
     return diagnoses
 
 
+# Parsed once at import: the text above can be set beside the published CSV, line by line.
 DIAGNOSES: dict[int, Diagnosis] = _parsed()
 """SNOMED code -> diagnosis, the scored ones first."""
 
@@ -289,6 +292,10 @@ def same(code: int) -> int:
     ----------
     code : int
         SNOMED-CT; one without an equivalent stands for itself.
+
+    Returns
+    -------
+    int
     """
     return EQUIVALENT.get(code, code)
 

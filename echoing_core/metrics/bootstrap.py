@@ -210,7 +210,7 @@ def _estimate(
     low = high = float("nan")
     # Fewer, and the quantiles would be those of the lucky resamples.
     if 2 * defined.size >= resampled.size:
-        # Percentile interval: no bias correction, so that it can be checked by hand.
+        # Percentile interval without bias correction (Efron and Tibshirani 1993, ch. 13).
         tail = (1.0 - level) / 2.0
         low, high = (float(q) for q in np.quantile(defined, (tail, 1.0 - tail)))
     return Estimate(

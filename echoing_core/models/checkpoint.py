@@ -60,11 +60,21 @@ class Checkpoint:
 
     Attributes
     ----------
+    name : str
+        Of the folder.
     encoder : DualEncoder or ReleasedDualEncoder
         In evaluation mode. Only the first has parts of sigma^2 by lead and moment.
+    tokenizer : ReportTokenizer
+    scaler : LeadScaler
     logit_scale : float
         What a difference of cosines is worth in log-odds: 2a for the losses on ``-a * csd``
         (equal variances cancel and two cosines remain), the scale itself for ``infonce``.
+    reference : mapping
+        Of `uncertainty.reference.Reference`.
+    training : mapping
+        What it was trained on, and how.
+    card : str
+        Markdown.
     hash : str
         sha256 over the model files, hexadecimal.
     """
@@ -152,6 +162,14 @@ def save_checkpoint(
 def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
     """Read a model folder, strictly.
 
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    Checkpoint
+
     Raises
     ------
     CheckpointError
@@ -224,6 +242,7 @@ def update_documents(
         The folder is damaged, or is none.
     """
     digests, model_hash = _verified(folder)
+    # Files first and the manifest last: a run that is killed between leaves a folder that says so.
     changed = dict(digests)
     if card is not None:
         write_text_atomically(folder / "card.md", card)
@@ -268,6 +287,7 @@ def _verified(path: Path) -> tuple[dict[str, str], str]:
                 "it is damaged or was changed. Fetch the folder again."
             )
     model_hash = _joint_hash(digests)
+    # Indexes name this hash, so a manifest that lies about it would pair them with another model.
     if manifest.get("hash") != model_hash:
         raise CheckpointError(f"The manifest of model {path.name} gives a hash of another model.")
     return digests, model_hash

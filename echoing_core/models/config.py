@@ -110,6 +110,7 @@ class BertTextConfig:
     dropout: float = 0.1
 
 
+# Ours, and the published one; `models.encoders.build_encoder` builds either.
 ARCHITECTURES = ("compact", "released")
 
 
@@ -137,6 +138,7 @@ class ModelConfig:
     """
 
     dim: int = 256
+    # exp(-7) * 256 = 0.23: the summed variance starts below the squared distance of two means.
     log_var_bias: float = -7.0
     ecg: EcgEncoderConfig = field(default_factory=EcgEncoderConfig)
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
@@ -160,6 +162,7 @@ class ModelConfig:
         """
         # Part of the model's hash, so a new setting must not appear in old architectures.
         values = to_mapping(self)
+        # The released architecture is not built from these two.
         unused: tuple[str, ...] = ("ecg", "text")
         if self.architecture == "compact":
             # Exactly what compact models were written with before there was another kind.

@@ -124,6 +124,17 @@ class ConvNorm(nn.Module):
         self.norm = nn.BatchNorm1d(n_out)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve at the lower rate.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, n_in, n_times)
+
+        Returns
+        -------
+        Tensor, shape (batch, n_out, fewer)
+            Valid convolution: no padding at either end.
+        """
         return functional.relu(self.norm(self.conv(x)))
 
 
@@ -153,6 +164,17 @@ class MeanHead(nn.Module):
         self.out = nn.Linear(2 * dim, dim)
 
     def forward(self, frames: Tensor) -> Tensor:
+        """Means of windows from their frames.
+
+        Parameters
+        ----------
+        frames : Tensor, shape (batch, width, n_frames)
+
+        Returns
+        -------
+        Tensor, shape (batch, dim)
+            Of unit norm.
+        """
         batch, width, n_frames = frames.shape
         weights = torch.softmax(self.score(frames), dim=-1)
         # (batch, n_heads, width / n_heads, n_frames): each head has its own channels.

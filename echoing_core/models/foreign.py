@@ -26,8 +26,11 @@ from echoing_core.records import LEADS
 from echoing_core.signals.scaling import LeadScaler
 
 PREFIXES = {"ecg_encoder.": "ecg.", "text_encoder.": "text."}
+# What DataParallel, a trainer and torch.compile put before the names.
 WRAPPERS = ("", "module.", "model.", "_orig_mod.")
+# Channels of one attention head, in all BERTs of the original family.
 _HEAD_WIDTH = 64
+# A lead that never moved would be divided by 0.
 _LEAST_SCALE = 1e-8
 
 _LAYER = re.compile(r"text_encoder\.backbone\.encoder\.layer\.(\d+)\.")
@@ -44,10 +47,17 @@ def read_published(path: Path, lead_order: str = "mimic") -> ReleasedDualEncoder
     lead_order : {"mimic", "standard"}
         Order in which the network was given the leads.
 
+    Returns
+    -------
+    ReleasedDualEncoder
+        In evaluation mode, without gradients.
+
     Raises
     ------
     CheckpointError
         The file cannot be read, or holds another architecture.
+    ConfigError
+        There is no such order.
     """
     if lead_order not in LEAD_ORDERS:
         raise ConfigError(
@@ -56,6 +66,7 @@ def read_published(path: Path, lead_order: str = "mimic") -> ReleasedDualEncoder
     state = _unwrapped(read_tensors(path))
     try:
         config = config_of(state, lead_order)
+        # Without numbers: the network takes those of the file, and no second copy is made.
         with torch.device("meta"):
             encoder = ReleasedDualEncoder(config)
         missing, unexpected = encoder.load_state_dict(
@@ -87,6 +98,10 @@ def our_name(name: str) -> str:
     ----------
     name : str
         As in the published file.
+
+    Returns
+    -------
+    str
     """
     for theirs, ours in PREFIXES.items():
         if name.startswith(theirs):
@@ -101,6 +116,10 @@ def published_name(name: str) -> str:
     ----------
     name : str
         As in `ReleasedDualEncoder`.
+
+    Returns
+    -------
+    str
     """
     for theirs, ours in PREFIXES.items():
         if name.startswith(ours):
@@ -125,6 +144,7 @@ def config_of(state: Mapping[str, Tensor], lead_order: str) -> ModelConfig:
     ModelConfig
     """
     words = state["text_encoder.backbone.embeddings.word_embeddings.weight"]
+    # A set: every layer has many arrays.
     layers = {int(match[1]) for match in map(_LAYER.match, state) if match}
     hidden = int(words.shape[1])
     ffn = state["text_encoder.backbone.encoder.layer.0.intermediate.dense.weight"]
@@ -140,6 +160,7 @@ def config_of(state: Mapping[str, Tensor], lead_order: str) -> ModelConfig:
         released_text=BertTextConfig(
             hidden=hidden,
             n_layers=len(layers),
+            # At least one, for the small networks of tests.
             n_heads=max(1, hidden // _HEAD_WIDTH),
             ffn=int(ffn.shape[0]),
             vocab_size=int(words.shape[0]),
@@ -151,6 +172,19 @@ def config_of(state: Mapping[str, Tensor], lead_order: str) -> ModelConfig:
 
 def read_published_scaler(path: Path, lead_order: str = "mimic") -> tuple[LeadScaler, str]:
     """``ecg_scaler.pkl`` in the order of `LEADS`, and what its numbers say of their own order.
+
+    Parameters
+    ----------
+    path : Path
+        ``ecg_scaler.pkl``.
+    lead_order : {"mimic", "standard"}
+        Order of its 12 rows.
+
+    Returns
+    -------
+    scaler : LeadScaler
+    note : str
+        See `order_words`.
 
     Raises
     ------
@@ -204,6 +238,11 @@ def order_words(scale: npt.NDArray[np.float64], chosen: str) -> str:
     ----------
     scale : ndarray, shape (12,)
     chosen : {"standard", "mimic"}
+
+    Returns
+    -------
+    str
+        One or two sentences, for the notes of an import.
     """
     suggested = suggested_order(scale)
     rows = f"rows 5 and 6 of its scale are {scale[4]:.4g} and {scale[5]:.4g}"

@@ -55,6 +55,11 @@ def new_bert(
         Longest text in tokens.
     pooler : bool
         With the pooling layer of BERT on the first token.
+
+    Returns
+    -------
+    nn.Module
+        A ``BertModel`` in training mode.
     """
     declare_missing_operators()
     from transformers import BertConfig, BertModel
@@ -93,20 +98,31 @@ class TextGenerator:
     def __call__(self, prompt: str) -> str:
         """Answer, without the prompt.
 
+        Parameters
+        ----------
+        prompt : str
+
+        Returns
+        -------
+        str
+
         Raises
         ------
         CheckpointError
             The prompt leaves no room for an answer.
         """
         text, special = prompt, True
+        # Models tuned for conversation answer only within their own template.
         if getattr(self.tokenizer, "chat_template", None):
             message = [{"role": "user", "content": prompt}]
             text = self.tokenizer.apply_chat_template(
                 message, tokenize=False, add_generation_prompt=True
             )
+            # A chat template writes the special tokens itself; twice would confuse the model.
             special = False
         given = self.tokenizer(text, return_tensors="pt", add_special_tokens=special)
         ids = given["input_ids"].to(self.model.device)
+        # Beyond its positions a model would fail within torch, or answer nonsense.
         room = getattr(self.model.config, "max_position_embeddings", None)
         if room is not None and ids.shape[1] >= room:
             raise CheckpointError(
@@ -128,6 +144,7 @@ class TextGenerator:
         return str(self.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True))
 
     def _padding(self) -> int:
+        # Only one prompt is read at a time, so what pads does not matter; generate wants a number.
         for one in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
             if one is not None:
                 return int(one)
@@ -146,6 +163,10 @@ def load_text_generator(
     download : bool
         Without it nothing is ever fetched.
     device : str
+
+    Returns
+    -------
+    TextGenerator
 
     Raises
     ------

@@ -38,7 +38,9 @@ MAX_SCALER_BYTES = 2**20
 MAX_TENSORS = 20_000
 MAX_TENSOR_BYTES = 8 * 2**30
 
+# How every file by torch before 1.6 begins: a pickle of its magic number.
 _LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+# Kinds of numbers that weights come in; a file with any other is refused.
 _STORAGES = {
     "FloatStorage": torch.float32,
     "HalfStorage": torch.float16,
@@ -108,6 +110,7 @@ class _Rules:
         raise _RefusedError(f"it asks for {str(found)[:80]!r}")
 
 
+# What the operation MARK puts on the stack; an object of ours, so no file can imitate it.
 _MARK = object()
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _EMPTY: dict[str, Callable[[], Any]] = {
@@ -115,11 +118,13 @@ _EMPTY: dict[str, Callable[[], Any]] = {
     "EMPTY_LIST": list,
     "EMPTY_TUPLE": tuple,
 }
+# Operations that put their argument, a plain value, on the stack.
 _LITERALS = frozenset((
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE",
     "BINUNICODE8", "UNICODE", "INT", "LONG", "FLOAT", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
     "BYTEARRAY8",
 ))  # fmt: skip
+# Say only how the program is written.
 _SILENT = frozenset({"PROTO", "FRAME"})
 
 
@@ -154,6 +159,7 @@ class _Walk:
         self.stack.append(value)
 
     def to_mark(self) -> list[Any]:
+        # The last mark: marks may be nested.
         for place in range(len(self.stack) - 1, -1, -1):
             if self.stack[place] is _MARK:
                 taken = self.stack[place + 1 :]
@@ -176,6 +182,7 @@ class _Walk:
     def set_items(self, items: list[Any]) -> None:
         table = self.top(dict)
         for key, value in zip(items[::2], items[1::2], strict=True):
+            # Any other key might not be hashable, or be an object of the file.
             if not isinstance(key, str | int):
                 raise _RefusedError("a key of a table is neither a text nor a number")
             table[key] = value
@@ -190,6 +197,7 @@ class _Walk:
         self.push(answer(*arguments))
 
     def make(self) -> None:
+        # The arguments are not looked at: all that counts comes with BUILD.
         of, _ = self.take(2)
         if not isinstance(of, _Name) or str(of) not in self.rules.classes:
             raise _RefusedError("it makes an object of a class that is none")
@@ -241,6 +249,7 @@ _STEPS: dict[str, Callable[[_Walk, Any], None]] = {
     "BUILD": lambda walk, _: walk.build(),
     "BINPERSID": lambda walk, _: walk.persistent(),
     "MEMOIZE": lambda walk, _: walk.remember(len(walk.memo)),
+    # Only what is listed here or above is done; any other operation ends the reading.
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Walk.remember),
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Walk.recall),
 }
@@ -259,6 +268,7 @@ def _walked(data: bytes, rules: _Rules, what: str) -> Any:
             f"{what} was not read: {error}, which no table of numbers needs. Nothing in it was "
             "executed. Take the file as its authors published it."
         ) from error
+    # What a damaged program runs into within our own steps; a refusal has said its reason.
     except (ValueError, TypeError, LookupError, OverflowError, struct.error) as error:
         raise CheckpointError(
             f"{what} is damaged or of another kind. Fetch the file again."
@@ -289,6 +299,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The table of tensors of a file by `torch.save`, in 32 bits; int64 stays as it is.
 
     A table that lies under a key of its own, such as ``state_dict``, is found.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict of str to Tensor
+        By the names of the file.
 
     Raises
     ------
@@ -346,6 +365,7 @@ class _Archive:
     def tensors(self) -> dict[str, Tensor]:
         rules = _Rules(
             calls={
+                # Answers of our own: nothing of these modules is imported or called.
                 "collections.OrderedDict": _empty_table,
                 "torch._utils._rebuild_tensor_v2": self.tensor_at,
                 "torch.Size": _size,
@@ -359,6 +379,7 @@ class _Archive:
                 f"{self.what} holds no table of tensors. Save the model's state_dict with "
                 "torch.save."
             )
+        # Checked on the plan, before a single number is read.
         if len(found) > MAX_TENSORS or sum(map(_n_bytes, found.values())) > MAX_TENSOR_BYTES:
             raise CheckpointError(f"{self.what} holds more than any model that is read here.")
         return {name: self.read(place) for name, place in found.items()}
@@ -369,6 +390,8 @@ class _Archive:
         _, kind, key, _, n = identity
         if not isinstance(key, str):
             raise _RefusedError("a storage has no name")
+        # The size in the zip must be what the program says, or numbers of another member would be
+        # read.
         dtype = _STORAGES.get(kind.name) if isinstance(kind, _Name) else None
         size = self.sizes.get(f"{self.top}data/{key}")
         if dtype is None or size is None or not isinstance(n, int) or size != n * dtype.itemsize:
@@ -384,6 +407,7 @@ class _Archive:
         if (
             not isinstance(storage, _Storage)
             or len(shape) != len(stride)
+            # `type is` and not isinstance: True is an int.
             or not all(type(number) is int and number >= 0 for number in numbers)
         ):
             raise _RefusedError("a tensor has no shape")
@@ -429,6 +453,7 @@ def _table_of(value: Any) -> dict[str, _TensorAt] | None:
         return None
     if value and all(isinstance(place, _TensorAt) for place in value.values()):
         return {str(name): place for name, place in value.items()}
+    # The largest: an optimiser's state may lie beside the weights.
     inner = [found for found in map(_inner_table, value.values()) if found]
     return max(inner, key=len) if inner else None
 
@@ -450,11 +475,21 @@ _SCALERS = frozenset(
 )
 _WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
 _ARRAY, _DTYPE = "numpy.ndarray", "numpy.dtype"
+# Plain numbers only: object arrays would hold further programs.
 _DTYPES = {f"{kind}{size}" for kind in "fiu" for size in (1, 2, 4, 8)} | {"b1"}
 
 
 def read_scaler(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean and scale of a pickled or joblib-dumped ``StandardScaler``, 12 numbers each.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    mean, scale : ndarray of float64, shape (12,)
+        In the order of the file.
 
     Raises
     ------
@@ -463,6 +498,7 @@ def read_scaler(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.flo
     """
     try:
         with path.open("rb") as file:
+            # One byte more than allowed tells a larger file without reading it.
             data = file.read(MAX_SCALER_BYTES + 1)
     except OSError as error:
         raise CheckpointError(f"There is no scaler {path.name!r}. Name the .pkl file.") from error
@@ -482,6 +518,7 @@ def read_scaler(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.flo
     mean, scale = (
         _twelve(state.get(name), f"{name} of {path.name}") for name in ("mean_", "scale_")
     )
+    # 0 is possible, for a lead that never moved; the caller keeps it from dividing.
     if (scale < 0).any():
         raise CheckpointError(f"scale_ of {path.name} has negative numbers. Fetch it again.")
     return mean, scale
@@ -592,6 +629,7 @@ def _beside(state: Any, rest: io.BytesIO) -> npt.NDArray[Any]:
     if state.get("numpy_array_alignment_bytes") is not None:
         # One byte says how many follow that only fill up.
         rest.read(int.from_bytes(rest.read(1), "little"))
+    # Before reading, so that a false shape takes no memory.
     if n_bytes > MAX_SCALER_BYTES:
         raise _RefusedError("an array is larger than the file")
     return _array(rest.read(n_bytes), state["dtype"], shape, fortran=state.get("order") == "F")

@@ -504,7 +504,7 @@ def rows_per_source(size: int, shares: Sequence[float]) -> list[int]:
     return counts
 
 
-# A permutation of a large set takes longer than a batch, and all batches of an epoch share it.
+# All batches of an epoch share one permutation, which takes long to draw for a large set.
 @lru_cache(maxsize=8)
 def _order(seed: int, stream: int, epoch: int, total: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng((_ORDER, seed, stream, epoch)).permutation(total)

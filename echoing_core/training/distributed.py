@@ -43,7 +43,12 @@ class World:
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """The world that ``torchrun`` made, or this process alone; on GPUs where there are any."""
+    """The world that ``torchrun`` made, or this process alone; on GPUs where there are any.
+
+    Yields
+    ------
+    World
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     with_gpu = torch.cuda.is_available()
     local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -110,7 +115,12 @@ def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
 
 
 def wait_for_all(world: World) -> None:
-    """Return when every process has come here."""
+    """Return when every process has come here.
+
+    Parameters
+    ----------
+    world : World
+    """
     if world.size > 1:
         distributed.barrier()
 
@@ -122,6 +132,17 @@ class JoinedBatchNorm1d(nn.BatchNorm1d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise by the statistics of all processes in training, by the running ones otherwise.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n, n_channels, n_times) or (n, n_channels)
+            This process's share.
+
+        Returns
+        -------
+        Tensor, same shape
+        """
         if not self.training:
             return super().forward(x)
         functions: Any = importlib.import_module("torch.distributed.nn.functional")
@@ -181,6 +202,10 @@ def share_of(n: int, world: World) -> slice:
     ----------
     n : int
     world : World
+
+    Returns
+    -------
+    slice
     """
     # Rounded up.
     each = -(-n // world.size)
@@ -194,5 +219,9 @@ def padded(rows: Tensor, n: int) -> Tensor:
     ----------
     rows : Tensor, shape (m, dim), m <= n
     n : int
+
+    Returns
+    -------
+    Tensor, shape (n, dim)
     """
     return functional.pad(rows, (0, 0, 0, n - len(rows)))
