@@ -87,7 +87,7 @@ def test_frames_agree_with_the_receptive_field(encoder: CompactEcgEncoder) -> No
     every = (maps.early, maps.deep, maps.leads, maps.statistics)
     found = tuple(frame_map.shape[-1] for frame_map in every)
     assert found == encoder.window_frames
-    # About 4 s, as ARCHITECTURE.md says, and never the whole window.
+    # In samples: about 4 s, and never the whole window.
     assert 300 <= encoder.receptive_field <= 420
 
 
