@@ -22,14 +22,31 @@ _ITEM, _SHOWN = "ECG ", 40
 
 @dataclass
 class DocumentParts:
-    """What was added to the report of one recording, oldest first."""
+    """What was added to the report of one recording, oldest first.
+
+    Attributes
+    ----------
+    recording : Recording
+    asked : list of AnswerSection
+    found : list of SearchSection
+    """
 
     recording: Recording
     asked: list[AnswerSection] = field(default_factory=list)
     found: list[SearchSection] = field(default_factory=list)
 
     def listed(self, kind: Literal["asked", "found"]) -> list[Any]:
-        """One of the two lists."""
+        """One of the two lists.
+
+        Parameters
+        ----------
+        kind : {"asked", "found"}
+
+        Returns
+        -------
+        list
+            The list itself, to be changed in place.
+        """
         return self.asked if kind == "asked" else self.found
 
 
@@ -92,6 +109,7 @@ def add_hits(
     real = index.items.loc[~index.items["simulated"].astype(bool), "record_id"].astype(str)
     if query.removeprefix(_ITEM) in set(real.str[: _SHOWN - len(_ITEM)]):
         query = "an ECG of the collection"
+    # Twelve digits tell models apart and fit into a line.
     made_with = str(index.card["checkpoint_hash"])[:12]
     collection = f"{len(index):,} items, embedded by model {made_with}…"
     _add_button(current, "found", SearchSection(query, tuple(hits), collection))
@@ -123,4 +141,5 @@ def _add(
     # The same question asked again, with other wording, takes the place of the old one.
     name = "about" if kind == "asked" else "query"
     others = [p for p in listed if getattr(p, name) != getattr(part, name)]
+    # The oldest makes room; in place, since the session holds this list.
     listed[:] = [*others[-(_MOST_PARTS - 1) :], part]

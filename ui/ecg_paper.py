@@ -20,6 +20,7 @@ from ui import frame, state
 if TYPE_CHECKING:
     from echoing_core.services import Explanation, WindowReasons
 
+# int16 microvolts reach 32.767 mV; the lowest value marks a gap, so signals are clipped below it.
 _GAP = np.iinfo(np.int16).min
 _MOST_MV = 32.0
 
@@ -66,6 +67,7 @@ def show(explanation: Explanation, start_s: float, report: WindowReasons, key: s
 @st.fragment
 def _fragment(explanation: Explanation, start_s: float, report: WindowReasons, key: str) -> None:
     with frame.guarded():
+        # Round and second: the same second of another recording is another window.
         window = f"{state.Opened.round.value}:{round(start_s, 3)}"
         draw(explanation, start_s, report, key=key, window=window)
 
@@ -83,6 +85,7 @@ def draw(
 
     Parameters
     ----------
+    explanation : Explanation
     start_s : float
         Seconds from the start of the recording.
     report : WindowReasons
@@ -95,9 +98,11 @@ def draw(
     """
     drawn = f"{key}_drawn"
 
+    # A callback: it runs before the page is drawn again, so all papers have the new settings.
     def take() -> None:
         wanted = state.sent_by(drawn).get("settings")
         if for_all:
+            # A new round makes the other papers of the page take the settings, too.
             restore(wanted)
         else:
             state.Explore.paper_settings.value = _known(wanted)
@@ -123,6 +128,7 @@ def _known(wanted: object) -> dict[str, Any]:
         name: wanted[name]
         for name, choices in state.PAPER_CHOICES.items()
         if name in wanted
+        # True == 1 in Python, and 1 is a zoom.
         and isinstance(wanted[name], bool) == isinstance(choices[0], bool)
         and isinstance(wanted[name], (bool, int, float, str))
         and wanted[name] in choices
@@ -151,11 +157,14 @@ def window_data(
         recorded take no bytes, and a gap is the lowest int16.
     """
     begin = round(start_s * ecg.fs_hz)
+    # A window never reaches beyond the recording.
     end = min(begin + round(WINDOW_S * ecg.fs_hz), ecg.n_times)
     there = np.array([origin != "missing" for origin in ecg.lead_origin])
     millivolts = ecg.signal_mv[there, begin:end].clip(-_MOST_MV, _MOST_MV)
+    # Little-endian, as JavaScript reads it on every machine in use.
     microvolts = np.round(1000.0 * millivolts).astype("<i2")
     microvolts[~ecg.valid[there, begin:end]] = _GAP
+    # Nothing is coloured where no lead is to blame.
     cells = report.cell_percentile if report.leads else None
     return {
         "fs": ecg.fs_hz,

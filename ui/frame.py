@@ -45,6 +45,11 @@ def phone_menu(pages: Sequence[StreamlitPage]) -> None:
 
     There, Streamlit folds its own menu into a sidebar that stays open over the page after
     a choice.
+
+    Parameters
+    ----------
+    pages : sequence of Page
+        In the order of the menu.
     """
     with st.container(key="phone_menu", horizontal=True, gap="small"):
         for page in pages:
@@ -92,6 +97,7 @@ def literal(text: str) -> str:
     str
         Escaped, so that it is shown as it is, in one line.
     """
+    # Every sign of punctuation, since Markdown, Streamlit's icons and colours use most of them.
     marked = "".join(f"\\{c}" if c in string.punctuation else c for c in text)
     return " ".join(marked.split())
 
@@ -127,9 +133,15 @@ def html_table(
         Of each row.
     row_heads : bool
         Whether the first cell of a row is its heading.
+
+    Returns
+    -------
+    str
+        HTML, for `st.html`.
     """
 
     def cell(text: str, head: str = "") -> str:
+        # Escaped by default: cells may hold text of a person or a file.
         inner = text if isinstance(text, Html) else html.escape(text)
         return f'<th scope="{head}">{inner}</th>' if head else f"<td>{inner}</td>"
 
@@ -139,6 +151,7 @@ def html_table(
         start = f'<tr class="{row_classes[i]}">' if row_classes else "<tr>"
         body.append(f"{start}{''.join(cells)}</tr>")
     return (
+        # tabindex: a box that scrolls must be reachable with the keyboard.
         f'<div class="{css_class}" tabindex="0" role="region" aria-label="{html.escape(label)}">'
         f"<table><thead><tr>{''.join(cell(text, 'col') for text in heads)}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>"
@@ -174,6 +187,7 @@ def download(
         name,
         mime,
         key=key or f"download_{words.replace(' ', '_').lower()}",
+        # The file is made when the button is pressed; the page need not run for it.
         on_click="ignore",
         icon=":material/download:",
         disabled=disabled,
@@ -255,6 +269,7 @@ class _Guard:
         if isinstance(error, EchoingError):
             st.error(literal(str(error)), icon=":material/error:")
         elif isinstance(error, Exception):
+            # The person gets a sentence without details: these may hold paths or text of a file.
             logger.error("unexpected error in a page", exc_info=error)
             st.error(
                 "Something failed that should not have; the details are in the log of the "

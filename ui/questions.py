@@ -27,6 +27,10 @@ def choose(chosen: state.Entry[list[str]], words: str) -> tuple[PromptSet, ...]:
         Their names; the widget's own entry.
     words : str
         Above the list.
+
+    Returns
+    -------
+    tuple of PromptSet
     """
     known = available()
     if not chosen.is_set:
@@ -51,6 +55,7 @@ def unknown_words_note(model: Model, unknown: Sequence[str], question: str = "")
 
     Parameters
     ----------
+    model : Model
     unknown : sequence of str
     question : str
         That they stand in; without one it is plain which text is meant.
@@ -58,6 +63,7 @@ def unknown_words_note(model: Model, unknown: Sequence[str], question: str = "")
     if not unknown:
         return
     words = ", ".join(frame.literal(word) for word in unknown)
+    # A general vocabulary knows nearly every word in pieces: that is a remark, not a warning.
     if not model.saw_words:
         begin = f"{frame.literal(question)}. " if question else ""
         st.caption(f"{begin}{frame.literal(services.unknown_words_mean(model))}: {words}.")

@@ -18,6 +18,7 @@ from ui import frame, resources, state, windows
 logger = logging.getLogger(__name__)
 
 _STRIDES_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+# Some minutes of work; a day every second is 86,400 windows.
 _MOST_WINDOWS = 100_000
 
 
@@ -150,7 +151,21 @@ def read_and_show(read: Callable[[], Recording]) -> None:
 
 
 def first_look(model: Model, recording: Recording, stride_s: float, vcg_method: str) -> Explanation:
-    """Look at a recording until there is a picture of all of it; the rest stays in `Opened.job`."""
+    """Look at a recording until there is a picture of all of it; the rest stays in `Opened.job`.
+
+    Parameters
+    ----------
+    model : Model
+    recording : Recording
+    stride_s : float
+        Seconds between window starts.
+    vcg_method : str
+
+    Returns
+    -------
+    Explanation
+        Of the windows embedded so far, spread over all of the recording.
+    """
     state.Opened.job.clear()
     # In one placeholder, which takes what is left of the page before with it.
     place = st.empty()
@@ -234,6 +249,10 @@ def looked_at(
         Seconds between window starts; by default what fits the length.
     vcg_method : str
         How 12 leads are made of X, Y, Z.
+
+    Returns
+    -------
+    OpenRecord
     """
     if stride_s is None:
         stride_s = services.fitting_stride_s(recording.duration_s)

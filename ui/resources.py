@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from echoing_core.services import GalleryIndex, Model, PromptSet, Sample
 
 
+# One for all sessions, and never changed: nothing of a person may get into it.
 @st.cache_resource(show_spinner="Loading the model")
 def _model() -> Model:
     return services.load_model()
@@ -27,6 +28,7 @@ def _index() -> GalleryIndex:
 
 @st.cache_resource(show_spinner="Opening the collection of ECGs")
 def _shipped() -> Collection:
+    # As `services.shipped_collection`, with the index that is open already.
     return Collection("Demo collection", _index(), "shipped")
 
 
@@ -39,6 +41,11 @@ def collections() -> dict[str, Collection]:
     """The collections that every session may search, by a key that does not change.
 
     A folder that cannot be used is told in a sentence and left out.
+
+    Returns
+    -------
+    dict of str to Collection
+        The shipped one first.
     """
     searchable: dict[str, Collection] = {}
     with frame.guarded():
@@ -58,6 +65,7 @@ def turn() -> Turns:
 
 def model() -> Model:
     """The model; a page whose model cannot be loaded says why and ends here."""
+    # `guarded` swallows the error after it is shown, so the page has to be ended here.
     loaded = None
     with frame.guarded():
         loaded = _model()

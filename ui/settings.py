@@ -16,6 +16,7 @@ def collect() -> dict[str, Any]:
     """The settings of this session, as far as somebody has seen them."""
     paper = {state.PAPER + name: value for name, value in ecg_paper.settings().items()}
     return {
+        # JSON has lists only.
         key: list(value) if isinstance(value, tuple) else value
         for key, value in {**state.everything(), **paper}.items()
         if value is not None and any(s.matches(key) and s.accepts(value) for s in state.SETTINGS)
@@ -27,6 +28,8 @@ def restore(settings: Mapping[str, Any], own: tuple[PromptSet, ...] | None = Non
 
     Parameters
     ----------
+    settings : mapping
+        By the keys of `state.SETTINGS`.
     own : tuple of PromptSet, optional
         Questions of the person's own, in place of those that this session has.
     """

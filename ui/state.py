@@ -73,6 +73,7 @@ class Entry(Generic[T]):
 
     def clear(self) -> None:
         """Forget it, so that it is as at first."""
+        # Removed, not set to the first value: `is_set` is False again.
         st.session_state.pop(self.key, None)
 
     def take(self) -> T:
@@ -93,12 +94,14 @@ class Made(Entry[T]):
     """
 
     def __init__(self, key: str, make: Callable[[], T]) -> None:
+        # Never given out: `value` makes the first value itself.
         super().__init__(key, cast("T", None))
         self._make = make
 
     @property
     def value(self) -> T:
         """What it is now."""
+        # Stored at once, or what is changed in place would be lost with this run.
         if self.key not in st.session_state:
             st.session_state[self.key] = self._make()
         return cast("T", st.session_state[self.key])
@@ -112,13 +115,28 @@ class Round(Entry[int]):
     """A number in the keys of widgets that are to begin anew.
 
     A widget cannot be emptied; one with another key starts empty, and its files are let go.
+
+    Parameters
+    ----------
+    key : str
+        Of the number itself.
     """
 
     def __init__(self, key: str) -> None:
         super().__init__(key, 0)
 
     def key_of(self, widget: str) -> str:
-        """The key of a widget in this round."""
+        """The key of a widget in this round.
+
+        Parameters
+        ----------
+        widget : str
+            The same in all rounds.
+
+        Returns
+        -------
+        str
+        """
         return f"{widget}_{self.value}"
 
     def begin_anew(self) -> None:
@@ -127,7 +145,12 @@ class Round(Entry[int]):
 
 
 def forget(*entries: Entry[Any]) -> None:
-    """Make entries as they are at first."""
+    """Make entries as they are at first.
+
+    Parameters
+    ----------
+    *entries : Entry
+    """
     for entry in entries:
         entry.clear()
 
@@ -143,9 +166,14 @@ def remembered(name: str, of: tuple[object, ...], make: Callable[[], T]) -> T:
         What it was made of. Recordings, tracks and models are equal to themselves alone.
     make : callable
         Gives the result.
+
+    Returns
+    -------
+    T
     """
     entry: Entry[tuple[tuple[object, ...], Any] | None] = Entry(name, None)
     known = entry.value
+    # Replaced in place, so that one recording at a time is held in memory.
     if known is None or known[0] != of:
         known = entry.value = (of, make())
     return cast("T", known[1])
@@ -163,6 +191,7 @@ def selected_row(table_key: str) -> int | None:
     int or None
         Counted in the order in which the table was given, however it is sorted on the screen.
     """
+    # As Streamlit stores what was chosen in a table.
     rows = st.session_state[table_key]["selection"]["rows"]
     return int(rows[0]) if rows else None
 
@@ -183,7 +212,12 @@ def sent_by(component_key: str) -> dict[str, Any]:
 
 
 def everything() -> Mapping[str, Any]:
-    """All values of the session by their keys."""
+    """All values of the session by their keys.
+
+    Returns
+    -------
+    mapping of str to object
+    """
     return {str(key): value for key, value in st.session_state.items()}
 
 
@@ -221,7 +255,18 @@ class MapView:
 
 @dataclass
 class Gathered:
-    """What a session has gathered for a collection of its own."""
+    """What a session has gathered for a collection of its own.
+
+    Attributes
+    ----------
+    items : list of OwnItem
+    metadata : dict of str to Metadata
+        By the name of the record.
+    failed : dict of str to str
+        Files that could not be used, with the reason.
+    files : dict of str to bytes
+        Of the index once it is built.
+    """
 
     items: list[OwnItem] = field(default_factory=list)
     metadata: dict[str, Metadata] = field(default_factory=dict)
@@ -246,6 +291,8 @@ class Opened:
     round = Round("record_round")
     window = Entry("window", 0)
     """Number of the chosen window; `windows.chosen` keeps it within the recording."""
+    # Keys are seen by no one, but those of `SETTINGS` stand in session files and links: they must
+    # not change.
     job: Entry[ExplainJob | None] = Entry("looking", None)
     """The windows that are still to be looked at."""
     error: Entry[str | None] = Entry("upload_error", None)
@@ -304,7 +351,18 @@ class Ask:
 
     @staticmethod
     def wording(side: str, name: str) -> Entry[str | None]:
-        """The texts, one a line, that say yes ("positive") or no ("negative") to a question."""
+        """The texts, one a line, that say yes ("positive") or no ("negative") to a question.
+
+        Parameters
+        ----------
+        side : {"positive", "negative"}
+        name : str
+            Of the question.
+
+        Returns
+        -------
+        Entry of str or None
+        """
         return Entry(f"wording_{side}_{name}", None)
 
 
@@ -352,7 +410,16 @@ class Compare:
 
     @staticmethod
     def window(letter: str) -> Entry[tuple[WindowTrack, int] | None]:
-        """The chosen window of side A or B, and the track that it is one of."""
+        """The chosen window of side A or B, and the track that it is one of.
+
+        Parameters
+        ----------
+        letter : {"A", "B"}
+
+        Returns
+        -------
+        Entry of (WindowTrack, int) or None
+        """
         return Entry(f"compare_{letter}", None)
 
 
@@ -395,6 +462,7 @@ PAPER = "paper_"
 
 def _paper_setting(name: str, choices: tuple[Any, ...]) -> Setting:
     match choices[0]:
+        # Before the number below, which a bool would match, too.
         case bool():
             return Setting(PAPER + name, "flag", in_link=True)
         case str():
@@ -430,6 +498,7 @@ or on the collection: whoever draws it leaves out what there is not."""
 
 PLACE: tuple[Setting, ...] = (
     Setting("window_s", "number", low=0, high=1e7, in_link=True),
+    # 0.2 s is the finest stride that shares one pass of the encoder.
     Setting("stride_s", "number", low=0.2, high=60, in_link=True),
 )
 """Where in a recording a link leads to; it waits until one is open."""

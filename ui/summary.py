@@ -16,15 +16,22 @@ from ui import frame, state
 if TYPE_CHECKING:
     from ui.record import OpenRecord
 
+# A person looks for the first few; a torn recording has thousands.
 _SHOWN_GAPS = 12
 _ORIGIN = {"measured": "measured", "derived": "derived", "missing": "not recorded"}
 
 
 def show(record: OpenRecord) -> None:
-    """One line that says what the recording is, and what the reader noted about it."""
+    """One line that says what the recording is, and what the reader noted about it.
+
+    Parameters
+    ----------
+    record : OpenRecord
+    """
     recording, ecg = record.recording, record.explanation.ecg
     parts = [f"**{frame.literal(recording.record_id)}**", frame.literal(recording.file_format)]
     parts.append(f"{recording.fs_hz:g} → {ecg.fs_hz:g} Hz")
+    # Seconds with a tenth below a minute, a clock above.
     short = recording.duration_s < 60
     parts.append(f"{recording.duration_s:.1f} s" if short else figures.clock(recording.duration_s))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -58,6 +65,7 @@ def _lead_badges(record: OpenRecord) -> list[tuple[str, Literal["green", "blue",
 
 def _what_the_model_saw(recording: Recording, ecg: StandardEcg) -> None:
     """An expander with everything that happened between the file and the model."""
+    # Over a day of samples, so once for each recording and not on every run.
     seen = state.remembered("seen", (ecg,), partial(services.what_the_model_saw, recording, ecg))
     n = len(seen.notes)
     label = "What the model saw" + (f" ({n} note{'s' if n > 1 else ''})" if n else "")

@@ -12,6 +12,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from ui import state
 
+# Waits shorter than this are told to no one; longer ones are told again this often.
 _PATIENCE_S = 0.7
 _REMEMBERED = 20
 _WORTH_TELLING_S = 3.0
@@ -32,8 +33,10 @@ class Turns:
         self._since = 0.0
 
     def __enter__(self) -> None:
+        # Equal to itself alone, so a place in the line is found whoever holds it.
         ticket = object()
         with self._changed:
+            # At the end: first come, first served, which a plain lock does not promise.
             self._line.append(ticket)
             served = self._changed.wait_for(lambda: self._line[0] is ticket, _PATIENCE_S)
         if not served:
@@ -55,6 +58,7 @@ class Turns:
     ) -> None:
         with self._changed:
             self._held_s.append(time.monotonic() - self._since)
+            # Whoever leaves is the first in line: nobody enters before being that.
             self._line.popleft()
             self._changed.notify_all()
 
@@ -75,6 +79,7 @@ class Turns:
 
     def _words(self, ahead: int) -> str:
         words = f"Others are using the model: {ahead} ahead of you."
+        # By the mean of the last turns that were held.
         left_s = ahead * sum(self._held_s) / max(len(self._held_s), 1)
         return f"{words} About {left_s:.0f} s." if left_s >= _WORTH_TELLING_S else words
 

@@ -16,7 +16,12 @@ MOST_BYTES = 1024**3
 
 
 def chooser(model: Model) -> None:
-    """Files and questions; folded away once there are results, absent while a batch runs."""
+    """Files and questions; folded away once there are results, absent while a batch runs.
+
+    Parameters
+    ----------
+    model : Model
+    """
     current = state.Batch.job.value
     if current is None:
         _choices(model)
@@ -74,7 +79,13 @@ def _choices(model: Model) -> None:
 
 
 def begin(new: BatchJob) -> None:
-    """Make this the batch of the session; one before it is stopped and forgotten."""
+    """Make this the batch of the session; one before it is stopped and forgotten.
+
+    Parameters
+    ----------
+    new : BatchJob
+        Running already.
+    """
     forget()
     state.Batch.job.value = new
 
@@ -90,5 +101,14 @@ def forget() -> None:
 
 
 def megabytes(n_bytes: int) -> str:
-    """A size in words."""
+    """A size in words.
+
+    Parameters
+    ----------
+    n_bytes : int
+
+    Returns
+    -------
+    str
+    """
     return f"{n_bytes / 1024**2:,.1f} MB"

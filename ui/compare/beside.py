@@ -28,7 +28,12 @@ def _between_people() -> npt.NDArray[np.float64]:
 
 
 def distance(one: Side, other: Side) -> None:
-    """How far the windows are apart, on scales that mean something."""
+    """How far the windows are apart, on scales that mean something.
+
+    Parameters
+    ----------
+    one, other : Side
+    """
     apart = services.windows_apart(one.track, one.window, other.track, other.window)
     st.subheader("How alike are they to the model?", anchor=False)
     if one.explanation is other.explanation and one.window == other.window:
@@ -39,6 +44,7 @@ def distance(one: Side, other: Side) -> None:
     lines = []
     if math.isfinite(people):
         st.markdown(f"**{alike_words(people)}**")
+        # Never "0 of 100", which would claim more than the sample can show.
         farther = f"{100 - people:.0f} of 100" if people <= 99 else "fewer than 1 of 100"
         lines.append(
             "Ten seconds of two different people of the demo collection (simulated) lie farther "
@@ -76,7 +82,17 @@ def distance(one: Side, other: Side) -> None:
 
 
 def alike_words(people: float) -> str:
-    """What a percentile among distances of different people means."""
+    """What a percentile among distances of different people means.
+
+    Parameters
+    ----------
+    people : float
+        0..100, from `share_nearer`.
+
+    Returns
+    -------
+    str
+    """
     if people < 5:
         return "Much alike: nearer than nearly all ECGs of two people."
     if people < 25:
@@ -87,12 +103,19 @@ def alike_words(people: float) -> str:
 
 
 def answers(model: Model, one: Side, other: Side) -> None:
-    """The same questions to both."""
+    """The same questions to both.
+
+    Parameters
+    ----------
+    model : Model
+    one, other : Side
+    """
     st.subheader("Answers to the same questions", anchor=False)
     chosen = questions.choose(state.Compare.questions, "Questions to ask of both")
     if not chosen:
         st.caption("Choose at least one question.")
         return
+    # Texts are embedded once for a choice of questions, not on every run.
     encoded = state.remembered("compare_encoded", (model, chosen), partial(_encode, model, chosen))
     pairs = services.answers_beside(encoded, one.track, one.window, other.track, other.window)
     st.html(
@@ -112,6 +135,7 @@ def answers(model: Model, one: Side, other: Side) -> None:
 
 
 def _encode(model: Model, chosen: tuple[PromptSet, ...]) -> list[EncodedQuestion]:
+    # Embedding texts takes the cores as well as embedding ECGs does.
     with resources.turn():
         return [services.encode_question(model, prompts) for prompts in chosen]
 
@@ -134,7 +158,13 @@ def _answer_words(probability: float, interval: tuple[float, float], verdict: st
 
 
 def leads(model: Model, one: Side, other: Side) -> None:
-    """Which leads the model is unsure of in one of the two alone."""
+    """Which leads the model is unsure of in one of the two alone.
+
+    Parameters
+    ----------
+    model : Model
+    one, other : Side
+    """
     st.subheader("Where do they differ in uncertainty?", anchor=False)
     pairs = services.leads_beside(model, one.track, one.window, other.track, other.window)
     if not pairs:
@@ -168,7 +198,17 @@ def leads(model: Model, one: Side, other: Side) -> None:
 
 
 def lead_words(differing: list[LeadPair]) -> list[str]:
-    """Leads in sentences: recorded in one alone, surer in A, surer in B."""
+    """Leads in sentences: recorded in one alone, surer in A, surer in B.
+
+    Parameters
+    ----------
+    differing : list of LeadPair
+
+    Returns
+    -------
+    list of str
+        One sentence a group; groups without a lead are left out.
+    """
     groups: tuple[tuple[str, Callable[[LeadPair], bool]], ...] = (
         ("Recorded in A alone", lambda p: math.isnan(p.other)),
         ("Recorded in B alone", lambda p: math.isnan(p.one)),
@@ -183,6 +223,7 @@ def lead_words(differing: list[LeadPair]) -> list[str]:
         if words.startswith("Recorded"):
             named = [p.lead for p in mine]
         else:
+            # The lead that differs most first.
             mine.sort(key=lambda p: -abs(p.difference))
             named = [f"{p.lead} (A {p.one:.0f}, B {p.other:.0f})" for p in mine]
         lines.append(f"{words}: {', '.join(named)}.")
@@ -194,7 +235,12 @@ def _level(percentile: float) -> str:
 
 
 def papers(one: Side, other: Side) -> None:
-    """Both windows on paper of one scale, one under the other, so that times align."""
+    """Both windows on paper of one scale, one under the other, so that times align.
+
+    Parameters
+    ----------
+    one, other : Side
+    """
     st.subheader("Both on the same paper", anchor=False)
     for at in (one, other):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):

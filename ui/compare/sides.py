@@ -25,12 +25,23 @@ if TYPE_CHECKING:
 TWO, TIMES = "recordings", "times"
 _KINDS = {TWO: "Two recordings", TIMES: "Two times of this recording"}
 Letter = Literal["A", "B"]
+# The same two on badges throughout the page.
 COLOURS: dict[Letter, Literal["blue", "orange"]] = {"A": "blue", "B": "orange"}
 
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One of the two windows."""
+    """One of the two windows.
+
+    Attributes
+    ----------
+    letter : {"A", "B"}
+    explanation : Explanation
+    window : int
+        Number of the window in its track.
+    report : WindowReasons
+        Of that window.
+    """
 
     letter: Letter
     explanation: Explanation
@@ -47,7 +58,19 @@ class Side:
 
 
 def second(model: Model, current: OpenRecord) -> Explanation | None:
-    """What the open recording is compared with; None while that is not chosen."""
+    """What the open recording is compared with; None while that is not chosen.
+
+    Parameters
+    ----------
+    model : Model
+    current : OpenRecord
+        Side A.
+
+    Returns
+    -------
+    Explanation or None
+        That of ``current`` itself where two of its times are compared.
+    """
     kind = st.segmented_control(
         "Compare",
         list(_KINDS),
@@ -58,6 +81,7 @@ def second(model: Model, current: OpenRecord) -> Explanation | None:
         persist_state="session",
     )
     if kind == TIMES:
+        # Two times need two windows.
         if len(current.explanation.track) < 2:
             st.info(
                 "This recording is one window long. Compare it with another one.",
@@ -126,6 +150,7 @@ def _take(model: Model, read: Callable[[], Recording]) -> None:
         # Filtering a day takes seconds too, so it waits for its turn like the embedding.
         with resources.turn():
             job = services.ExplainJob(model, recording)
+        # Enough for a comparison: a long recording is not looked at a second time here.
         while not job.has_overview:
             with resources.turn():
                 job.step()
@@ -143,7 +168,20 @@ def _take(model: Model, read: Callable[[], Recording]) -> None:
 
 
 def side(model: Model, letter: Letter, explanation: Explanation, *, same: bool) -> Side:
-    """Choose a window of one recording, and say how sure the model is there."""
+    """Choose a window of one recording, and say how sure the model is there.
+
+    Parameters
+    ----------
+    model : Model
+    letter : {"A", "B"}
+    explanation : Explanation
+    same : bool
+        Both sides are one recording, so B begins at its least sure window.
+
+    Returns
+    -------
+    Side
+    """
     track = explanation.track
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(letter, color=COLOURS[letter])
@@ -155,6 +193,7 @@ def side(model: Model, letter: Letter, explanation: Explanation, *, same: bool) 
         st.warning(frame.literal(caution), icon=":material/warning:")
     window = _window(letter, track, least_sure=same and letter == "B")
     percentile = float(figures.shown_percentile(track)[window])
+    # By track and window: side B keeps its reasons while A is changed.
     report = state.remembered(
         f"compare_report_{letter}",
         (track, window),
@@ -183,6 +222,7 @@ def _whole_words(explanation: Explanation) -> str:
     if missing:
         words.append(f"not recorded: {', '.join(missing)}")
     shown = figures.shown_percentile(explanation.track)
+    # Windows without signal have no percentile.
     shown = shown[np.isfinite(shown)]
     if shown.size > 1:
         words.append(

@@ -21,11 +21,18 @@ _N_BARS = 6
 
 
 def show(model: Model, explanation: Explanation) -> None:
-    """The chosen window: how sure the model is, where that comes from, and its leads on paper."""
+    """The chosen window: how sure the model is, where that comes from, and its leads on paper.
+
+    Parameters
+    ----------
+    model : Model
+    explanation : Explanation
+    """
     ecg, track = explanation.ecg, explanation.track
     index = windows.chosen(track)
     percentile = float(figures.shown_percentile(track)[index])
     st.subheader(f"Window {span_words(track, index)}", anchor=False)
+    # The percentile that is shown is NaN where no lead holds any signal.
     if not np.isfinite(percentile):
         st.warning("Nothing was recorded in this window.", icon=":material/signal_disconnected:")
         return
@@ -57,6 +64,7 @@ def _reasons(report: WindowReasons, novelty: float | None) -> None:
             "not estimated. Shares are of what all leads give. The cause is told by plain "
             "measurements of the trace, not by the model.",
         )
+        # 1 is the distance that 99 % of the training windows stay within.
         if novelty is not None and novelty > 1:
             st.badge(
                 "unlike training",
@@ -74,12 +82,14 @@ def _bars(report: WindowReasons, share_by_lead: npt.NDArray[np.float64]) -> str:
     missing = {lead for r in report.reasons if r.kind == "missing leads" for lead in r.leads}
     share = dict(zip(LEADS, 100 * share_by_lead, strict=True))
     ranked = sorted(report.leads, key=lambda lead: -share[lead])
+    # One lead alone is never folded into "1 more", which would take as much room.
     n_shown = _N_BARS if len(ranked) > _N_BARS + 1 else len(ranked)
     shown, others = ranked[:n_shown], ranked[n_shown:]
     rows = [(lead, share[lead], lead in missing) for lead in shown]
     if others:
         total = sum(share[lead] for lead in others)
         rows.append((f"{len(others)} more", total, set(others) <= missing))
+    # Widths are numbers of ours; names are escaped all the same.
     items = "".join(
         f'<li><span>{html.escape(name)}</span><span class="track"><span class="bar'
         f'{" absent" if absent else ""}" style="width:{value:.0f}%"></span></span>'

@@ -33,10 +33,17 @@ def go_on(explanation: Explanation, place: DeltaGenerator) -> None:
     """The second round, at the end of the page; ``place`` is where its progress is shown.
 
     Returns at once where there is nothing left. Ends in a new run of the page with all windows.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        Of the open recording.
+    place : DeltaGenerator
     """
     looking = state.Opened.job.value
     if looking is None:
         return
+    # Of a recording that was open before: nobody waits for it any more.
     if looking.ecg is not explanation.ecg:
         state.Opened.job.clear()
         return
@@ -66,7 +73,20 @@ def _stop(looking: ExplainJob) -> None:
 def closer(
     model: Model, explanation: Explanation, view_s: tuple[float, float] | None
 ) -> Explanation:
-    """A window every second where a person zoomed in; the rest as it was."""
+    """A window every second where a person zoomed in; the rest as it was.
+
+    Parameters
+    ----------
+    model : Model
+    explanation : Explanation
+    view_s : (float, float) or None
+        Seconds of the detail; None for the whole recording.
+
+    Returns
+    -------
+    Explanation
+        ``explanation`` itself where there is nothing to add.
+    """
     begin, end = (0.0, explanation.ecg.duration_s) if view_s is None else view_s
     if end - begin > services.CLOSE_VIEW_S or _under_way(explanation):
         return explanation

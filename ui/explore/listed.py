@@ -22,7 +22,12 @@ _N_ROWS = 10
 
 
 def shortcuts(track: WindowTrack) -> None:
-    """Buttons that jump to the surest and the least sure windows."""
+    """Buttons that jump to the surest and the least sure windows.
+
+    Parameters
+    ----------
+    track : WindowTrack
+    """
     if len(track) < 2:
         return
     columns = st.columns(2)
@@ -31,6 +36,7 @@ def shortcuts(track: WindowTrack) -> None:
     ):
         with column.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f"**{words}**", width="content")
+            # By rank in the key: the window behind a button changes when windows are added.
             for rank, index in enumerate(services.extreme_windows(track, _N_LISTED, surest=surest)):
                 percentile = float(track.percentile[index])
                 st.button(
@@ -43,7 +49,13 @@ def shortcuts(track: WindowTrack) -> None:
 
 
 def tables(model: Model, explanation: Explanation) -> None:
-    """Least sure, surest and uncertain stretches as a table; a row chosen is a window chosen."""
+    """Least sure, surest and uncertain stretches as a table; a row chosen is a window chosen.
+
+    Parameters
+    ----------
+    model : Model
+    explanation : Explanation
+    """
     if len(explanation.track) < 2:
         return
     intervals = overview.flagged(model, explanation)
@@ -73,6 +85,7 @@ def tables(model: Model, explanation: Explanation) -> None:
                 icon=":material/check_circle:",
             )
             return
+        # A selection belongs to the recording and to the kind of table that it was made in.
         key = state.Opened.round.key_of(f"listed_{kind}")
         st.dataframe(
             table,
@@ -108,6 +121,7 @@ def _window_table(
     model: Model, explanation: Explanation, *, surest: bool
 ) -> tuple[pd.DataFrame, list[int]]:
     track = explanation.track
+    # Reasons cost some milliseconds each, and the page runs at every click.
     known = state.remembered(
         f"map_listed_{'most' if surest else 'least'}",
         (track,),
@@ -122,6 +136,7 @@ def _window_table(
             "Reason": [reasons[i].sentence for i in numbers],
         }
     )
+    # The column appears only where the threshold hides something.
     if not shown.all():
         table.insert(2, "Shown", ["yes" if shown[i] else "hidden" for i in numbers])
     return table, numbers

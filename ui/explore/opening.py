@@ -22,6 +22,7 @@ EIGHT = ("I", "II", *LEADS[6:])
 
 _ROWS = {"rows": "one row is one moment", "columns": "one row is one lead"}
 _SERIES = {"rows": "columns", "columns": "rows"}
+# So many boxes to choose from are what a page can hold; a recorder has fewer channels.
 _MOST = 32
 VCG_METHODS = {
     "dower": "Dower synthesis",
@@ -131,7 +132,12 @@ def _is_table(files: list[tuple[str, bytes]]) -> bool:
 
 
 def settings(current: record.OpenRecord) -> None:
-    """Stride and VCG method; a change looks at the recording again."""
+    """Stride and VCG method; a change looks at the recording again.
+
+    Parameters
+    ----------
+    current : OpenRecord
+    """
     stride_s = st.selectbox(
         "Seconds between window starts",
         record.strides(current),
@@ -148,6 +154,7 @@ def settings(current: record.OpenRecord) -> None:
             format_func=VCG_METHODS.__getitem__,
             key=state.Opened.round.key_of("method"),
         )
+    # Compared with how the recording was looked at: the boxes are drawn on every run.
     if (stride_s, method) != (current.stride_s, current.vcg_method):
         with frame.guarded():
             track = current.explanation.track
@@ -190,9 +197,11 @@ def table_form(
             f"{preview.n_samples:,} numbers. "
             "What the file says itself is filled in."
         )
+        # The other direction has other columns, so the form has widgets of its own for it.
         key = f"{identity}_{preview.samples_in}"
         numbers, picture = st.container(), st.container()
         leads = _columns(preview, key)
+        # The first that is called so; a second one is no lead either.
         time_column = next((i for i, lead in leads.items() if lead == TIME), None)
         with numbers:
             fs_hz, units, counts = _numbers(preview, key, by_time=time_column is not None)
@@ -214,6 +223,7 @@ def table_form(
                 layout = TableLayout(
                     leads={i: lead for i, lead in leads.items() if lead not in (NOT_USED, TIME)},
                     units=units,
+                    # Times say the rate themselves, and may not agree with what was typed.
                     fs_hz=fs_hz if time_column is None else None,
                     time_column=time_column,
                     time_unit=time_unit,

@@ -47,7 +47,13 @@ def view() -> tuple[float, float] | None:
 
 
 def show(model: Model, explanation: Explanation) -> None:
-    """The uncertainty along the recording, and ways to choose a window or a span of it."""
+    """The uncertainty along the recording, and ways to choose a window or a span of it.
+
+    Parameters
+    ----------
+    model : Model
+    explanation : Explanation
+    """
     ecg, track = explanation.ecg, explanation.track
     lead = figures.first_shown_lead(ecg)
     other = "" if lead == "I" else " (lead I was not recorded)"
@@ -68,6 +74,7 @@ def show(model: Model, explanation: Explanation) -> None:
         _legend()
     shown = _map_view()
     intervals = flagged(model, explanation)
+    # Gaps of all leads first: there is no window to blame, and no cause to look for.
     marks = [figures.Mark(*span, "not recorded") for span in figures.unrecorded_spans(ecg)]
     marks += [figures.Mark(t.interval.start_s, t.interval.end_s, t.kind) for t in intervals]
     data = figures.map_data(
@@ -110,6 +117,9 @@ def take_act(track: WindowTrack, duration_s: float, act: dict[str, Any]) -> None
 
     Parameters
     ----------
+    track : WindowTrack
+    duration_s : float
+        Of the recording.
     act : dict
         ``start``: start of the window; ``view`` and ``span``: two times or None; ``n``: running
         number.
@@ -144,7 +154,17 @@ def _trace(
 
 
 def flagged(model: Model, explanation: Explanation) -> tuple[FlaggedInterval, ...]:
-    """The uncertain stretches with their causes, found once for each track."""
+    """The uncertain stretches with their causes, found once for each track.
+
+    Parameters
+    ----------
+    model : Model
+    explanation : Explanation
+
+    Returns
+    -------
+    tuple of FlaggedInterval
+    """
     entry = state.Explore.flagged
     known = entry.value
     if known is None or known[0] is not explanation.track:
@@ -188,6 +208,7 @@ def _next_buttons(track: WindowTrack, intervals: tuple[FlaggedInterval, ...]) ->
         return
     here = float(track.start_s[windows.chosen(track)])
     worst = [t.interval.worst for t in intervals]
+    # By time and not by number: windows are added while a recording is looked at.
     before = [w for w in worst if track.start_s[w] < here - 1e-6]
     after = [w for w in worst if track.start_s[w] > here + 1e-6]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="next_unsure"):
@@ -237,7 +258,18 @@ def _span(
 
 
 def span_sentence(summary: SpanSummary, intervals: tuple[FlaggedInterval, ...]) -> str:
-    """A `SpanSummary` in words, with the causes of the stretches that reach into the span."""
+    """A `SpanSummary` in words, with the causes of the stretches that reach into the span.
+
+    Parameters
+    ----------
+    summary : SpanSummary
+    intervals : tuple of FlaggedInterval
+        Of the whole recording.
+
+    Returns
+    -------
+    str
+    """
     if summary.surest is None:
         return "Nothing was recorded in this span."
     words = [
@@ -245,6 +277,7 @@ def span_sentence(summary: SpanSummary, intervals: tuple[FlaggedInterval, ...]) 
         f"{summary.median:.0f} in the middle, {summary.highest:.0f} at most; "
         f"{100 * summary.unsure_share:.0f} % of the time at {UNSURE_PERCENTILE:.0f} or above."
     ]
+    # What would round to 100 % is not worth a sentence.
     if summary.recorded_share < 0.995:
         words.append(f"{100 * (1 - summary.recorded_share):.0f} % of it was not recorded.")
     most = ", ".join(f"{lead} {100 * part:.0f} %" for lead, part in summary.share_by_lead[:3])
@@ -268,7 +301,13 @@ def _drop_span() -> None:
 
 
 def jump(index: int) -> None:
-    """Choose a window, and move the view to it if it is elsewhere."""
+    """Choose a window, and move the view to it if it is elsewhere.
+
+    Parameters
+    ----------
+    index : int
+        Of the window in the track.
+    """
     state.Opened.window.value = index
     current, shown = record.opened(), _map_view()
     if current is None or shown.view_s is None:

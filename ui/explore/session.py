@@ -23,7 +23,13 @@ _PAGES = {"": "Explore", "ask": "Ask", "retrieve": "Retrieve"}
 
 
 def section(current: record.OpenRecord, explanation: Explanation) -> None:
-    """A session file to keep, one to open, and a link."""
+    """A session file to keep, one to open, and a link.
+
+    Parameters
+    ----------
+    current : OpenRecord
+    explanation : Explanation
+    """
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Session file**")
@@ -63,7 +69,19 @@ def _session_bytes(session: Session, recording: Recording) -> bytes:
 
 
 def address(page: str, current: record.OpenRecord, explanation: Explanation) -> str:
-    """A link to a page as it is now, with listed choices and numbers alone."""
+    """A link to a page as it is now, with listed choices and numbers alone.
+
+    Parameters
+    ----------
+    page : str
+        Its name in the address; empty for Explore.
+    current : OpenRecord
+    explanation : Explanation
+
+    Returns
+    -------
+    str
+    """
     place = {
         "window_s": float(explanation.track.start_s[windows.chosen(explanation.track)]),
         "stride_s": current.stride_s,
@@ -151,7 +169,13 @@ def _use_anyway() -> None:
 
 
 def restore_waiting(current: record.OpenRecord, explanation: Explanation) -> None:
-    """Go to the window of a session file or a link, once its recording is open."""
+    """Go to the window of a session file or a link, once its recording is open.
+
+    Parameters
+    ----------
+    current : OpenRecord
+    explanation : Explanation
+    """
     session = state.SavedSession.waiting.take()
     if session is None:
         return

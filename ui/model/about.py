@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def facts(model: Model) -> None:
-    """Name, hash and what it was trained on."""
+    """Name, hash and what it was trained on.
+
+    Parameters
+    ----------
+    model : Model
+    """
     trained = model.trained_on
     with st.container(horizontal=True, gap="large"):
         st.metric("Model", model.name, width="content")
@@ -29,7 +34,14 @@ def facts(model: Model) -> None:
 
 
 def reference(model: Model, current: record.OpenRecord | None) -> None:
-    """The reference cohort's sigma^2, and where the chosen window of the recording lies."""
+    """The reference cohort's sigma^2, and where the chosen window of the recording lies.
+
+    Parameters
+    ----------
+    model : Model
+    current : OpenRecord or None
+        Its chosen window is marked.
+    """
     cohort = model.reference
     st.subheader("What uncertainty is measured against", anchor=False)
     if cohort.simulated:
@@ -63,11 +75,18 @@ def reference(model: Model, current: record.OpenRecord | None) -> None:
 
 
 def card(model: Model) -> None:
-    """The model card, its headings brought under those of the page."""
+    """The model card, its headings brought under those of the page.
+
+    Parameters
+    ----------
+    model : Model
+    """
     # The page's own subheaders are of the third level; the card starts at the first.
     text = re.sub(r"^(#+) ", r"##\1 ", model.card_markdown, flags=re.MULTILINE)
     heading = "Model card"
+    # Tables apart from text: they are drawn as HTML that can have the focus.
     for part in re.split(r"((?:^\|.*\n?)+)", text, flags=re.MULTILINE):
+        # The last heading above a table is its name for a screen reader.
         heading = (re.findall(r"^#+ (.*)$", part, flags=re.MULTILINE) or [heading])[-1]
         if part.startswith("|"):
             st.html(_table(part, heading))
@@ -80,6 +99,7 @@ def _table(markdown: str, name: str) -> str:
     heads, *rows = [
         [cell.strip().strip("*`") for cell in line.strip().strip("|").split("|")]
         for line in markdown.strip().splitlines()
+        # Without the line of dashes below the header.
         if not re.fullmatch(r"[|:\s-]+", line)
     ]
     return frame.html_table(heads, rows, label=name, css_class="table", row_heads=False)

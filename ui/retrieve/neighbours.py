@@ -26,7 +26,18 @@ _FEW = 50
 
 
 def trail(root: tuple[Any, ...]) -> list[str]:
-    """The items searched from, after the query itself; empty at its beginning."""
+    """The items searched from, after the query itself; empty at its beginning.
+
+    Parameters
+    ----------
+    root : tuple
+        What the search began at; equal as long as it is the same.
+
+    Returns
+    -------
+    list of str
+        Item ids.
+    """
     if state.Find.root.value != root:
         state.Find.root.value = root
         state.Find.trail.value = []
@@ -35,7 +46,14 @@ def trail(root: tuple[Any, ...]) -> list[str]:
 
 
 def crumbs(collection: Collection, beginning: str) -> None:
-    """The searches that led here, each a button back to it."""
+    """The searches that led here, each a button back to it.
+
+    Parameters
+    ----------
+    collection : Collection
+    beginning : str
+        What the first search was from.
+    """
     steps = state.Find.trail.value
     if not steps:
         return
@@ -53,7 +71,18 @@ def crumbs(collection: Collection, beginning: str) -> None:
 
 
 def query_words(collection: Collection, beginning: str) -> str:
-    """What the present search is from, as it follows "nearest to"."""
+    """What the present search is from, as it follows "nearest to".
+
+    Parameters
+    ----------
+    collection : Collection
+    beginning : str
+        What the first search was from.
+
+    Returns
+    -------
+    str
+    """
     steps = state.Find.trail.value
     return _short(collection, steps[-1]) if steps else beginning
 
@@ -80,7 +109,16 @@ def _mark(item_id: str) -> None:
 
 
 def show_map(collection: Collection, result: Search, where: ItemFilter, query_words: str) -> None:
-    """The collection from above, with the hits, the query and the marked item."""
+    """The collection from above, with the hits, the query and the marked item.
+
+    Parameters
+    ----------
+    collection : Collection
+    result : Search
+    where : ItemFilter
+    query_words : str
+        From what was searched.
+    """
     index = collection.index
     plane = collection.map
     options = {
@@ -147,7 +185,13 @@ def _take(collection: Collection, identity: str) -> None:
 
 
 def show_list(collection: Collection, result: Search) -> None:
-    """The marked item if it is elsewhere, then the neighbours, nearest first."""
+    """The marked item if it is elsewhere, then the neighbours, nearest first.
+
+    Parameters
+    ----------
+    collection : Collection
+    result : Search
+    """
     hits = result.hits
     # The item searched from is neither found nor filtered away.
     others = result.n_compared - bool(state.Find.trail.value)
@@ -174,7 +218,17 @@ def show_list(collection: Collection, result: Search) -> None:
 
 
 def distance_words(result: Search, hit: Hit) -> str:
-    """What a distance means, as far as the collection can tell."""
+    """What a distance means, as far as the collection can tell.
+
+    Parameters
+    ----------
+    result : Search
+    hit : Hit
+
+    Returns
+    -------
+    str
+    """
     closer = result.closer_than_known_pct(hit.distance)
     if closer is None or result.yardstick.size < _FEW:
         return f"nearer than {_share(result.nearer_than_pct(hit.distance))} of the collection"

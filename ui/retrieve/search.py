@@ -52,7 +52,14 @@ _LABEL_WORDS = {
 
 @dataclass(frozen=True)
 class Options:
-    """How to search."""
+    """How to search.
+
+    Attributes
+    ----------
+    k : int
+    order : {"csd", "cosine"}
+    where : ItemFilter
+    """
 
     k: int
     order: str
@@ -79,25 +86,57 @@ class Beginning:
 
 
 def from_words(text: str | None) -> Beginning | None:
-    """A text to search with, if there is one."""
+    """A text to search with, if there is one.
+
+    Parameters
+    ----------
+    text : str or None
+
+    Returns
+    -------
+    Beginning or None
+    """
     if text is None:
         return None
+    # In one line, and short enough for a heading.
     plain = " ".join(text.split())
     return Beginning((text, None), f"“{plain[:60]}{'…' if len(plain) > 60 else ''}”", (text,))
 
 
 def from_window(current: record.OpenRecord, start_s: float | None) -> Beginning:
-    """A window of the open recording."""
+    """A window of the open recording.
+
+    Parameters
+    ----------
+    current : OpenRecord
+    start_s : float or None
+        Of the window chosen on Explore; None for the surest one.
+
+    Returns
+    -------
+    Beginning
+    """
     track = current.explanation.track
     # None stands for the surest window, whichever that is at the time.
     index = windows.chosen(track) if start_s is not None else services.most_sure_window(track)
     words = f"the open recording, {span_words(track, index)}"
+    # The round, since two recordings have windows at the same second.
     identity = (state.Opened.round.value, float(track.start_s[index]))
     return Beginning((current.explanation, float(track.start_s[index])), words, identity)
 
 
 def leaving_out(where: ItemFilter, item_ids: Sequence[str]) -> ItemFilter:
-    """The same filter without these items."""
+    """The same filter without these items.
+
+    Parameters
+    ----------
+    where : ItemFilter
+    item_ids : sequence of str
+
+    Returns
+    -------
+    ItemFilter
+    """
     return replace(where, exclude_item_ids=tuple(item_ids))
 
 
@@ -116,12 +155,32 @@ def mode() -> str:
 
 
 def target(chosen: str) -> str:
-    """Which side of the items the query is compared with."""
+    """Which side of the items the query is compared with.
+
+    Parameters
+    ----------
+    chosen : str
+        One of the modes.
+
+    Returns
+    -------
+    {"ecg", "report"}
+    """
     return "report" if chosen == TO_REPORTS else "ecg"
 
 
 def words(model: Model) -> str | None:
-    """The text to search with; None while there is none."""
+    """The text to search with; None while there is none.
+
+    Parameters
+    ----------
+    model : Model
+        Says which words it does not know.
+
+    Returns
+    -------
+    str or None
+    """
     text = st.text_input(
         "What should the ECG show?",
         value="atrial fibrillation with left bundle branch block",
@@ -137,7 +196,17 @@ def words(model: Model) -> str | None:
 
 
 def label_words(name: str) -> str:
-    """A label as a clinician would say it: the question about it where there is one."""
+    """A label as a clinician would say it: the question about it where there is one.
+
+    Parameters
+    ----------
+    name : str
+        Without ``label_``.
+
+    Returns
+    -------
+    str
+    """
     for prompts in resources.prompt_sets():
         if prompts.label == name:
             return prompts.question
@@ -145,16 +214,37 @@ def label_words(name: str) -> str:
 
 
 def labels_of(hit: Hit) -> list[str]:
-    """What is known of an item, as a clinician would say it."""
+    """What is known of an item, as a clinician would say it.
+
+    Parameters
+    ----------
+    hit : Hit
+
+    Returns
+    -------
+    list of str
+        Only findings that are there; those that are not would fill the list.
+    """
     known = [label_words(name) for name, value in hit.labels.items() if value is True or value == 1]
     lvef = hit.labels.get("lvef_pct")
+    # As a number it says more than the question about it.
     if isinstance(lvef, float):
         known = [*(k for k in known if k != "LVEF (%)"), f"LVEF {lvef:.0f} %"]
     return known
 
 
 def options(collection: Collection) -> Options:
-    """Order, number and filters; the filters act before the nearest are taken."""
+    """Order, number and filters; the filters act before the nearest are taken.
+
+    Parameters
+    ----------
+    collection : Collection
+        Gives the labels and sources to choose among.
+
+    Returns
+    -------
+    Options
+    """
     with st.expander("Order and filters", icon=":material/tune:"):
         left, middle, right = st.columns(3, gap="large")
         with left:
@@ -221,13 +311,24 @@ def _chosen_of(
 
 
 def window_choice(current: record.OpenRecord) -> float | None:
-    """Which window to use; None stands for the surest one."""
+    """Which window to use; None stands for the surest one.
+
+    Parameters
+    ----------
+    current : OpenRecord
+
+    Returns
+    -------
+    float or None
+        Start in seconds.
+    """
     track = current.explanation.track
     surest, chosen = services.most_sure_window(track), windows.chosen(track)
     options = {
         "surest": f"the surest window, {span_words(track, surest)}",
         "chosen": f"the window chosen on Explore, {span_words(track, chosen)}",
     }
+    # One choice is no choice; the radio stays, so that it says which window is used.
     if len(track) < 2 or surest == chosen:
         options.pop("chosen")
     choice = st.radio(
