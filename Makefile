@@ -27,7 +27,7 @@ test: $(VENV)/.dev ## run the tests, without the browser and the slow ones
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(VENV)/.dev ## run the tests that take minutes
-	$(BIN)/python -m pytest -n auto --dist load -m slow
+	$(BIN)/python -m pytest -n auto --dist load -m slow --timeout 1800
 
 test-browser: $(VENV)/.dev ## run the tests that drive a real Chromium
 	$(BIN)/python -m pytest -m browser

@@ -168,7 +168,7 @@ def assert_restored(app: AppTest) -> None:
     name = services.prompt_sets()[0].name
     assert app.session_state[f"wording_positive_{name}"] == "another wording"
     questions = app.table[0].value.iloc[:, 0].tolist()
-    assert "left anterior fascicular block" in questions
+    assert "Left anterior fascicular block" in questions
     go(app, "retrieve")
     assert app.text_input(key="find_text").value == "paced rhythm"
     assert app.slider(key="find_k").value == 3
