@@ -18,7 +18,18 @@ from ui import frame, record, resources, state
 
 @dataclass(frozen=True)
 class Step:
-    """One step: where it is, what is said, and what "Show me" does there."""
+    """One step: where it is, what is said, and what "Show me" does there.
+
+    Attributes
+    ----------
+    page, page_title : str
+        File and title of the page that it belongs to.
+    heading, words : str
+    action : str
+        On the button; empty where there is none.
+    act : callable, optional
+        A callback, so it may set widgets.
+    """
 
     page: str
     page_title: str
@@ -43,6 +54,7 @@ def _ask_there() -> None:
     current = record.opened()
     if current is not None:
         track = current.explanation.track
+        # Only if nobody has chosen another window: the step before may have been left out.
         if state.Opened.window.value == services.most_sure_window(track):
             _noisy()
     state.Ask.window.value = "chosen"
@@ -123,11 +135,18 @@ def offer() -> None:
 
 
 def panel(page_title: str) -> None:
-    """The step, on top of the page; goes to the page of the step when the step has changed."""
+    """The step, on top of the page; goes to the page of the step when the step has changed.
+
+    Parameters
+    ----------
+    page_title : str
+        Of the page that is drawn.
+    """
     number = state.Guide.step.value
     if number is None:
         return
     step = STEPS[number]
+    # Once for each step: afterwards a person may walk about freely.
     if state.Guide.go.take() and page_title != step.page_title:
         st.switch_page(step.page)
     with st.container(border=True, key="guide"):

@@ -18,7 +18,7 @@ from ui import frame, resources, state, windows
 logger = logging.getLogger(__name__)
 
 _STRIDES_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-# Some minutes of work; a day every second is 86,400 windows.
+# A day with a window every second has 86,400.
 _MOST_WINDOWS = 100_000
 
 

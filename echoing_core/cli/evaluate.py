@@ -229,6 +229,7 @@ def evaluate_uncertainty(
     writable(json_out, markdown_out)
     # Two ways to use the command: grades of one's own recordings, or the whole benchmark.
     graded = recordings is not None or labels is not None
+    # Before the model is loaded, like every mistake in the options.
     if graded and (cinc or ptbxl or nstdb or mitdb):
         raise ConfigError(
             "Either --recordings and --labels, or the folders of the whole benchmark; not both."
@@ -238,6 +239,7 @@ def evaluate_uncertainty(
             raise ConfigError("Graded recordings need both --recordings DIR and --labels CSV.")
         # Only now, after all that can be wrong with the options: the model takes seconds.
         loaded = services.load_model(model)
+        # One stage, so one bar.
         with bar("graded recordings") as done:
             experiment = services.evaluate_quality(
                 loaded, recordings, labels, n_resamples=resamples, progress=done
@@ -268,6 +270,7 @@ def evaluate_zero_shot(
     by_entropy: EntropyOption = None,
 ) -> None:
     """Questions answered by prompts alone; halves by sigma^2, other wordings, random weights."""
+    # The names of commands are those of the protocols in `settings`.
     options = EvaluationOptions(_labels(labels), by_entropy, resamples)
     _run("zero-shot", model, data, options, json_out, markdown_out)
 

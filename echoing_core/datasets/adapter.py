@@ -75,6 +75,15 @@ class Adapter(Protocol):
     def plan(self, root: Path) -> Plan:
         """Read the tables.
 
+        Parameters
+        ----------
+        root : Path
+            The data set as it was downloaded.
+
+        Returns
+        -------
+        Plan
+
         Raises
         ------
         DataSetError
@@ -84,6 +93,16 @@ class Adapter(Protocol):
 
     def read(self, root: Path, row: Mapping[str, Any]) -> StandardEcg:
         """Read and standardise the ECG of one row of the plan: 12 leads, 100 Hz, 1000 samples.
+
+        Parameters
+        ----------
+        root : Path
+        row : mapping
+            Of `Plan.table`, by column.
+
+        Returns
+        -------
+        StandardEcg
 
         Raises
         ------

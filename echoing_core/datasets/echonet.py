@@ -116,7 +116,16 @@ class EchoNetDynamic:
 
 
 def is_echonet(root: Path) -> bool:
-    """Whether a folder looks like EchoNet-Dynamic."""
+    """Whether a folder looks like EchoNet-Dynamic.
+
+    Parameters
+    ----------
+    root : Path
+
+    Returns
+    -------
+    bool
+    """
     return (root / LIST).is_file() and (root / VIDEOS).is_dir()
 
 

@@ -169,7 +169,17 @@ def echo_studies(root: str | Path) -> Iterator[EchoFiles]:
 
 
 def has_measurements(root: Path) -> bool:
-    """Whether the folder holds version 1.0's structured measurements."""
+    """Whether the folder holds version 1.0's structured measurements.
+
+    Parameters
+    ----------
+    root : Path
+        Of MIMIC-IV-ECHO.
+
+    Returns
+    -------
+    bool
+    """
     return find_table(root, *MEASUREMENT_STEMS) is not None
 
 

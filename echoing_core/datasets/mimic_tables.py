@@ -164,7 +164,16 @@ def times(column: pd.Series[str]) -> pd.Series[pd.Timestamp]:
 
 
 def numbers(column: pd.Series[str]) -> pd.Series[float]:
-    """Numbers as float; NaN where there is none."""
+    """Numbers as float; NaN where there is none.
+
+    Parameters
+    ----------
+    column : Series of str
+
+    Returns
+    -------
+    Series of float
+    """
     return pd.to_numeric(column, errors="coerce").astype(np.float64)
 
 

@@ -276,11 +276,14 @@ class Music:
         try:
             ecg = self._window(path, start_s)
         except RecordError:
+            # A window that cannot be read is worse than any noise.
             return math.inf
         return float(window_quality_index(ecg, [0])[0])
 
     def _first_measured(self, path: Path, extent: Extent) -> float | None:
         """Start of the first window in which all is measured, None where there is none."""
+        # Longer and longer heads: most recordings are measured within the first, and a day is not
+        # read for it.
         for head_s in _HEADS_S:
             try:
                 ecg = self._standard(path, 0.0, min(head_s, extent.duration_s))
@@ -465,6 +468,7 @@ def _number(text: str, key: str, unread: Counter[str]) -> float:
         value = math.nan
     low, high = _POSSIBLE.get(key, (-math.inf, math.inf))
     if not low <= value <= high:
+        # Counted by column: the card says how much of the table is not used.
         unread[(_COLUMNS | _FURTHER)[key]] += 1
         return math.nan
     return value
@@ -483,6 +487,7 @@ def _unlisted(root: Path, kinds: list[str], listed: set[str]) -> list[LeftOut]:
     left_out = []
     for kind in kinds:
         folder, ending = _FOLDERS[kind]
+        # Files without a row have no labels; they are named so that nobody wonders about the sum.
         for header in sorted((root / folder).glob("*.hea")):
             if header.stem.removesuffix(ending) not in listed:
                 left_out.append(LeftOut(f"music-{header.stem}", f"patient is not in {TABLE}"))

@@ -80,6 +80,7 @@ class Plain:
         column = self._record_column(given)
         named = given[column].str.replace("\\", "/", regex=False).str.strip()
         paths = named.str.removesuffix(".hea").str.removesuffix(".dat").str.removesuffix(".mat")
+        # A table comes from anywhere: what it names outside the folder is not read.
         inside = np.asarray([_is_inside(path) for path in paths], dtype=np.bool_)
         left_out = tuple(
             # Row 1 of the file holds the names, so the first record is row 2.
@@ -107,6 +108,7 @@ class Plain:
         for name in given.columns:
             if name.startswith("label_"):
                 columns[name] = _numbers(given[name], name, self.table, decimal_comma)
+            # Whatever else the table says stays, as text.
             elif name not in {*columns, column, text}:
                 columns[name] = given[name]
         notes = []
@@ -149,6 +151,7 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, bool]:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
+        # Letters of Windows, as spreadsheets there write them.
         text = raw.decode("cp1252", errors="replace")
     # The commonest of the three in the row of names; quoted text comes only below.
     first = text.partition("\n")[0]
@@ -182,6 +185,7 @@ def _is_inside(path: str) -> bool:
 def _column(given: pd.DataFrame, name: str, otherwise: pd.Series[Any]) -> pd.Series[Any]:
     if name not in given.columns:
         return otherwise
+    # An empty cell is no name; the other name takes its place row by row.
     return given[name].where(given[name] != "", otherwise)
 
 

@@ -113,9 +113,11 @@ def build_simulated(
     pieces = [
         patients[i : i + _PATIENTS_A_CHUNK] for i in range(0, len(patients), _PATIENTS_A_CHUNK)
     ]
+    # A function of the module, since a spawned process gets it by pickle.
     draw = partial(_draw_chunk, seed=seed, config=config or SimulationConfig())
     chunks: list[_Chunk] = []
     n_done = 0
+    # In the order of the patients, whichever process is done first.
     for piece, chunk in zip(pieces, _mapped(draw, pieces, n_workers), strict=True):
         chunks.append(chunk)
         n_done += len(piece)
@@ -152,12 +154,14 @@ def load_simulated(folder: str | Path, *, progress: Progress = SILENT) -> StudyS
             f"There is no studies.csv in {root.name or root}. Name a folder that `echoing "
             "simulate` wrote."
         )
+    # Ids as text: 00012 is not 12. Empty reports stay empty, and do not become NaN.
     table = pd.read_csv(path, dtype={"patient_id": str, "record_id": str}, keep_default_na=False)
     missing = [n for n in (*COLUMNS, "path") if n not in table.columns and n != "source"]
     if missing or table["simulated"].astype(str).ne("True").any():
         problem = f"lacks {', '.join(missing)}" if missing else "has rows that are not simulated"
         raise DataSetError(f"studies.csv {problem}; `echoing simulate` writes no such table.")
     table.insert(0, "source", SOURCE)
+    # `rows_read` keeps table and signals together where records are left out.
     rows_read, signals, valids, failures = [], [], [], []
     for done, name in enumerate(table["path"]):
         progress(done, len(table))
@@ -240,6 +244,7 @@ def _assembled(chunks: list[_Chunk]) -> StudySet:
     signal_mv = np.empty((n_rows, len(LEADS), n_times), dtype=np.float32)
     valid = np.empty(signal_mv.shape, dtype=np.bool_)
     rows: list[dict[str, Any]] = []
+    # Popped from the end, so that the first chunk is copied first and each is freed at once.
     chunks.reverse()
     while chunks:
         chunk = chunks.pop()

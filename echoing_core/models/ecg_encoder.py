@@ -103,6 +103,16 @@ class ResidualBlock(nn.Module):
         self.crop = (kernel - 1) * dilation
 
     def forward(self, x: Tensor) -> Tensor:
+        """Residual block without padding.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, width, n_times)
+
+        Returns
+        -------
+        Tensor, shape (batch, width, n_times - 2 * crop)
+        """
         y = functional.relu(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
         return functional.relu(y + x[..., self.crop : x.shape[-1] - self.crop])

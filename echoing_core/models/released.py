@@ -98,12 +98,17 @@ class GeneralisedPooling(nn.Module):
         return torch.softmax(scores / _TEMPERATURE, dim=1)[row]
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """
+        """Pool items channel by channel, each sorted by size, with weights learnt by position.
+
         Parameters
         ----------
         features : Tensor, shape (batch, n, channels)
         mask : Tensor, shape (batch, n), optional
             1 where there is a real item; every row needs at least one. Without it all are real.
+
+        Returns
+        -------
+        Tensor, shape (batch, channels)
         """
         n = features.shape[1]
         if mask is None:
@@ -139,7 +144,16 @@ def position_encoding(length: int, width: int) -> Tensor:
 
 
 def to_unit(x: Tensor) -> Tensor:
-    """Rows on the unit sphere; 1e-8 is added to the norm, as in the published model."""
+    """Rows on the unit sphere; 1e-8 is added to the norm, as in the published model.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., dim)
+
+    Returns
+    -------
+    Tensor, same shape
+    """
     unit: Tensor = x / (torch.linalg.vector_norm(x, dim=-1, keepdim=True) + 1e-8)
     return unit
 
@@ -167,6 +181,16 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Residual block.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, n_in, n_times)
+
+        Returns
+        -------
+        Tensor, shape (batch, n_out, ceil(n_times / stride))
+        """
         y = functional.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         return functional.relu(y + self.shortcut(x))

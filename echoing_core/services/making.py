@@ -81,6 +81,7 @@ def prepare_simulated(
 
     config = SimulationConfig()
     if echo_in_report is not None:
+        # In a sentence here, rather than as an error of the simulator.
         if not 0.0 <= echo_in_report <= 1.0:
             raise ConfigError(
                 f"A share of {echo_in_report:g} of the reports is not between 0 and 1."

@@ -116,6 +116,7 @@ def load_model(folder: str | os.PathLike[str] | None = None) -> Model:
         name=checkpoint.name,
         hash=checkpoint.hash,
         card_markdown=checkpoint.card,
+        # Parsed once: every window of every recording is compared with it.
         reference=Reference.from_dict(checkpoint.reference),
         trained_on=checkpoint.training,
         # Imported weights tell nothing of their training, so they are never called simulated.

@@ -28,7 +28,12 @@ _FEW = 10
 
 
 def results(model: Model) -> None:
-    """How far the batch is, and what there is of it."""
+    """How far the batch is, and what there is of it.
+
+    Parameters
+    ----------
+    model : Model
+    """
     current = state.Batch.job.value
     if current is None:
         return
@@ -138,7 +143,17 @@ def _table(current: BatchJob, rows: tuple[BatchRow, ...]) -> None:
 
 
 def table(rows: tuple[BatchRow, ...]) -> pd.DataFrame:
-    """What is shown of the rows: plain texts and numbers."""
+    """What is shown of the rows: plain texts and numbers.
+
+    Parameters
+    ----------
+    rows : tuple of BatchRow
+
+    Returns
+    -------
+    DataFrame
+        One row a recording.
+    """
     columns: dict[str, list[object]] = {"Recording": [r.name for r in rows]}
     if any(r.simulated for r in rows):
         columns["Origin"] = ["simulated" if r.simulated else "" for r in rows]
@@ -198,6 +213,7 @@ def _opener(rows: tuple[BatchRow, ...]) -> None:
             key=state.Batch.row.key,
             width=360,
         )
+        # By the row number, which stays while further rows come in below.
         row = rows[state.Batch.row.value]
         st.button(
             "Open in Explore",

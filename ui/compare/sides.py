@@ -150,7 +150,7 @@ def _take(model: Model, read: Callable[[], Recording]) -> None:
         # Filtering a day takes seconds too, so it waits for its turn like the embedding.
         with resources.turn():
             job = services.ExplainJob(model, recording)
-        # Enough for a comparison: a long recording is not looked at a second time here.
+        # The first round is enough for a comparison; a long recording gets no second one here.
         while not job.has_overview:
             with resources.turn():
                 job.step()

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 
 def section(model: Model, current: record.OpenRecord, explanation: Explanation) -> None:
-    """Everything that can be taken away from the open recording."""
+    """Everything that can be taken away from the open recording.
+
+    Parameters
+    ----------
+    model : Model
+    current : OpenRecord
+    explanation : Explanation
+    """
     session.restore_waiting(current, explanation)
     with st.expander("Take it away", icon=":material/download:", key="take_away"):
         report, track, saved = st.tabs(["Report", "Table of windows", "Session and link"])
@@ -60,6 +67,7 @@ def _report(model: Model, current: record.OpenRecord, explanation: Explanation) 
                 key="report_real_texts",
                 help="Such texts may hold names and dates. Read them before you hand them on.",
             )
+    # Made only when a button is pressed: a PDF takes seconds.
     made = partial(
         services.make_document,
         model,
@@ -67,6 +75,7 @@ def _report(model: Model, current: record.OpenRecord, explanation: Explanation) 
         chosen,
         name=name,
         recording=current.recording,
+        # The document has two layouts of its own; any other on screen is printed lead under lead.
         layout="3x4" if ecg_paper.settings().get("layout") == "3x4" else "12x1",
         answers=tuple(parts.asked),
         searches=tuple(parts.found),
@@ -161,6 +170,7 @@ def _track(model: Model, current: record.OpenRecord, explanation: Explanation) -
     if not len(shown.track):
         st.info("The threshold hides every window. Raise it.", icon=":material/visibility_off:")
         return
+    # File and channel names may be a person's; the name typed above takes their place.
     plain = services.deidentified(
         shown, name, (*current.recording.source_names, *current.recording.lead_names)
     )
@@ -184,7 +194,19 @@ def _stem(name: str) -> str:
 
 
 def kept_explanation(explanation: Explanation) -> Explanation:
-    """The explanation with the windows that are `kept`, for exports; it says what was hidden."""
+    """The explanation without the windows that the threshold hides, for exports.
+
+    Its settings say what was hidden.
+
+    Parameters
+    ----------
+    explanation : Explanation
+
+    Returns
+    -------
+    Explanation
+        ``explanation`` itself where nothing is hidden.
+    """
     if windows.hide_above() >= 100:
         return explanation
     track = explanation.track

@@ -32,12 +32,22 @@ _ORIGINS = {
 
 
 def chosen(model: Model) -> Collection:
-    """The collection to search; where there is none, the page ends with a sentence."""
+    """The collection to search; where there is none, the page ends with a sentence.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    Collection
+    """
     known = {**resources.collections(), **state.Own.collections.value}
     if not known:
         st.stop()
     key = state.Find.collection.value
     if key is None or key not in known:
+        # The one chosen before may be gone: emptied, or of a folder that cannot be read any more.
         key = state.Find.collection.value = next(iter(known))
     picked = known[key]
     with st.expander(_title(picked), icon=":material/database:", key="collection_box"):

@@ -283,6 +283,7 @@ class Scored:
         )
         # The estimate is the mean over seeds; the single ones are kept for the JSON.
         by_seed = [_differences(*arrays) for arrays in per_seed]
+        # A difference stands where its first term would, under the name of the comparison.
         place = asdict(self.place) | {"protocol": name}
         return [
             Result(

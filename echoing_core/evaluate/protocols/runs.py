@@ -68,6 +68,7 @@ GALLERY_N = 1000
 
 # Sentences of the method text that several protocols share; a report prints them.
 _INTERVALS = "Intervals: 95 %, bootstrap over patients"
+# By `by_entropy`.
 _HALVES = {
     False: "low and high: halves of the test set by the median of the ECG's sum of sigma^2, ties "
     "low",
@@ -172,6 +173,7 @@ def run_few_shot(
     scored: list[Scored] = []
     for name, encoder in encoders_of(checkpoint).items():
         stage = progress.stage(f"embed, {name}")
+        # Embedded once for each encoder: all questions and draws use the same mu.
         train_ecg = embed_ecgs(encoder, checkpoint.scaler, train, progress=stage)
         test_ecg = embed_ecgs(encoder, checkpoint.scaler, test)
         scored += zero_shot(checkpoint, name, test_ecg, data, questions, by_entropy=by_entropy)
@@ -337,6 +339,7 @@ def run_retrieval(
         results += retrieval(
             checkpoint, name, ecg, data, by_entropy=by_entropy, n_resamples=options.n_resamples
         )
+    # Told beside the figures: equal reports bound the recall of an exact pair.
     texts = gallery.table["report"].astype(str)
     return _experiment(
         "retrieval",
@@ -356,6 +359,7 @@ def run_retrieval(
     )
 
 
+# By the names that presets and commands use.
 RUNS: Mapping[str, Callable[..., Experiment]] = {
     ZERO_SHOT: run_zero_shot,
     FEW_SHOT: run_few_shot,
@@ -555,6 +559,7 @@ def _refuse_several_windows(folder: Path) -> None:
 
 def _questions(preset: EvaluationPreset, prompts: Sequence[PromptSet]) -> list[PromptSet]:
     by_name = {item.name: item for item in prompts}
+    # An unknown question would be left out silently and change the table.
     missing = [name for name in preset.questions if name not in by_name]
     if missing:
         raise ConfigError(

@@ -57,6 +57,7 @@ def table_2(results: Sequence[Result], *, source: str, label: str = LVEF) -> Tab
     Table
     """
     protocols = {ZERO_SHOT: "ZS", FEW_SHOT_10: "10 %", FEW_SHOT_100: "100 %"}
+    # In the article's order: first by group, then by protocol.
     columns = {
         (protocol, group): f"{group.capitalize()} {short}"
         for group in _GROUPS
@@ -170,6 +171,7 @@ def answers_table(results: Sequence[Result]) -> Table:
             dict(zip(("question", "model", "protocol", "metric"), place, strict=True))
             | {group: estimate_record(row[group].estimate) for group in groups}
         )
+    # One or two: models with and without sigma^2 may stand in one table.
     splits = sorted({r.split for r in results})
     header = ["Question", "Model", "Protocol", "Metric", *groups, "ECGs (low + high)", "Seeds"]
     title = f"All figures in percent; low and high by the {' or '.join(splits)}"

@@ -47,6 +47,7 @@ logger = logging.getLogger(__name__)
 SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 GALLERY_N = 1000
 
+# Fixed, so that the control is the same encoder in every evaluation.
 RANDOM_WEIGHTS, RANDOM_SEED = "random weights", 0
 
 SIMULATED = "simulated test patients"
