@@ -94,12 +94,25 @@ def echo_study_name(study_id: object) -> str:
     ----------
     study_id : int or str
         As the tables spell it.
+
+    Returns
+    -------
+    str
     """
     return f"s{study_id}"
 
 
 def read_echo_study_list(root: Path) -> pd.DataFrame:
     """``subject_id``, ``id`` (name of the study), ``time`` and ``time_text``, each study once.
+
+    Parameters
+    ----------
+    root : Path
+        Of MIMIC-IV-ECHO.
+
+    Returns
+    -------
+    DataFrame
 
     Raises
     ------
@@ -123,6 +136,15 @@ def echo_studies(root: str | Path) -> Iterator[EchoFiles]:
     """Every study in the list with the clips that are on disk, in the order of the list.
 
     Studies of which nothing has been downloaded are left out; people download what they can.
+
+    Parameters
+    ----------
+    root : path
+        Of MIMIC-IV-ECHO.
+
+    Returns
+    -------
+    iterator of EchoFiles
 
     Raises
     ------

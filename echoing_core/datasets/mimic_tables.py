@@ -25,6 +25,10 @@ def patient_name(subject_id: object) -> str:
     Parameters
     ----------
     subject_id : int or str
+
+    Returns
+    -------
+    str
     """
     return f"{SOURCE}-{subject_id}"
 
@@ -39,6 +43,10 @@ def find_table(folder: Path, *stems: str, below: Sequence[str] = ()) -> Path | N
         Names under which the table is known; the first that is there is taken.
     below : sequence of str
         Further places, such as ``"hosp"``: people name a module's folder or the one around it.
+
+    Returns
+    -------
+    Path or None
     """
     for place in (folder, *(folder / name for name in below)):
         for stem in stems:
@@ -50,6 +58,17 @@ def find_table(folder: Path, *stems: str, below: Sequence[str] = ()) -> Path | N
 
 def need_table(folder: Path, *stems: str, of: str, below: Sequence[str] = ()) -> Path:
     """As `find_table`.
+
+    Parameters
+    ----------
+    folder, *stems, below
+        As in `find_table`.
+    of : str
+        What the folder should be, for the message.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -67,6 +86,14 @@ def need_table(folder: Path, *stems: str, of: str, below: Sequence[str] = ()) ->
 
 def header_of(path: Path) -> list[str]:
     """Names of a table's columns, without spaces around them.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    list of str
 
     Raises
     ------
@@ -93,6 +120,10 @@ def read_table(
     path : Path
     needed, optional : sequence of str
         Columns to give; an optional one that is not there is "" throughout.
+
+    Returns
+    -------
+    iterator of DataFrame
 
     Raises
     ------
@@ -135,6 +166,11 @@ def whole_table(path: Path, needed: Sequence[str], optional: Sequence[str] = ())
     ----------
     path, needed, optional
         As for `read_table`.
+
+    Returns
+    -------
+    DataFrame
+        Every value as text.
 
     Raises
     ------
@@ -181,6 +217,15 @@ def read_admissions(hosp: Path) -> pd.DataFrame:
     """``subject_id``, ``hadm_id``, ``start``, ``end`` of every stay in hospital.
 
     Rows without both times, or that end before they start, are left out: nothing can lie in them.
+
+    Parameters
+    ----------
+    hosp : Path
+        MIMIC-IV's folder, or its ``hosp``.
+
+    Returns
+    -------
+    DataFrame
 
     Raises
     ------

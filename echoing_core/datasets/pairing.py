@@ -135,6 +135,11 @@ def admission_of(events: pd.DataFrame, admissions: pd.DataFrame) -> pd.Series[st
         ``subject_id`` and ``time``.
     admissions : DataFrame
         As for `pair`.
+
+    Returns
+    -------
+    Series of str
+        With the index of ``events``.
     """
     stays = pd.Series("", index=events.index, dtype=object)
     for first in range(0, len(events), _EVENTS_AT_ONCE):
@@ -157,6 +162,10 @@ def patient_split(patient_id: str, shares: tuple[float, float, float] = MIMIC_SH
     patient_id : str
     shares : tuple of float
         Of train, valid and test; their sum is 1.
+
+    Returns
+    -------
+    {"train", "valid", "test"}
     """
     if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
         raise ConfigError(f"The shares of the splits are {shares}; they must be 0 to 1, 1 in all.")
@@ -294,6 +303,16 @@ def shared_between(folders: Sequence[str | Path], *, signals: bool = True) -> li
 
 def check_no_leak(folders: Sequence[str | Path], *, signals: bool = True) -> list[Shared]:
     """As `shared_between`, for sets that are to be trained on and measured on together.
+
+    Parameters
+    ----------
+    folders, signals
+        As in `shared_between`.
+
+    Returns
+    -------
+    list of Shared
+        None of which leaks.
 
     Raises
     ------

@@ -98,6 +98,10 @@ def save_prepared(
 def may_become_prepared(folder: Path) -> None:
     """Refuse a folder that a prepared set may not replace.
 
+    Parameters
+    ----------
+    folder : Path
+
     Raises
     ------
     ConfigError
@@ -250,6 +254,14 @@ def load_prepared(folder: str | Path, *, splits: Collection[str] | None = None) 
 
 def read_card(folder: str | Path) -> dict[str, Any]:
     """Card of a prepared set; no other file is touched.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    dict
 
     Raises
     ------

@@ -208,6 +208,10 @@ def report_text(card: Mapping[str, Any], left_out: list[LeftOut] | tuple[LeftOut
     card : mapping
         Of the prepared folder.
     left_out : sequence of LeftOut
+
+    Returns
+    -------
+    str
     """
     n_left = len(left_out)
     simulated = " (holds simulated ECGs)" if card["simulated"] else ""

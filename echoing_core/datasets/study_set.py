@@ -112,6 +112,15 @@ class StudySet:
     def where(self, mask: BoolArray | pd.Series) -> StudySet:
         """Keep the rows where ``mask`` is true.
 
+        Parameters
+        ----------
+        mask : ndarray of bool, shape (n,)
+
+        Returns
+        -------
+        StudySet
+            Of copies.
+
         Raises
         ------
         ValueError
@@ -127,6 +136,15 @@ class StudySet:
 
     def concat(self, *others: StudySet) -> StudySet:
         """Put other sets below this one. A label that one of them lacks becomes NaN there.
+
+        Parameters
+        ----------
+        *others : StudySet
+
+        Returns
+        -------
+        StudySet
+            Of copies; labels are float.
 
         Raises
         ------

@@ -130,6 +130,8 @@ def gallery_map_data(
     query : ndarray, shape (2,), optional
     chosen : int, optional
         Row number.
+    colouring : Colouring
+        What the dots are coloured by.
 
     Returns
     -------

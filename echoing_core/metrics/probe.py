@@ -37,6 +37,10 @@ class LinearProbe:
         mu : ndarray, shape (n, dim)
         labels : ndarray of bool, shape (n,)
             Both classes must occur.
+
+        Returns
+        -------
+        LinearProbe
         """
         from sklearn.linear_model import LogisticRegression
 

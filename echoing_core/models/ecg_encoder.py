@@ -69,6 +69,11 @@ class FrameMaps:
         firsts : Tensor of int64, shape (n_windows,)
         frames : (n_early, n_deep, n_lead_frames, n_chunks)
             Frames of one window on each map.
+
+        Returns
+        -------
+        FrameMaps
+            With the windows as batch.
         """
 
         def gather(frame_map: Tensor, n_frames: int) -> Tensor:
@@ -324,6 +329,10 @@ class CompactEcgEncoder(nn.Module):
         ----------
         n_times : int
             Samples at 100 Hz.
+
+        Returns
+        -------
+        n_early, n_deep, n_lead_frames, n_chunks : int
         """
         return (
             (n_times - self._early_field) // HOP + 1,
@@ -341,6 +350,10 @@ class CompactEcgEncoder(nn.Module):
             Signal at 100 Hz divided by the checkpoint's per-lead scale, 0 where not valid.
         valid : Tensor of the same shape
             1 where measured or derived, 0 in gaps and missing leads.
+
+        Returns
+        -------
+        FrameMaps
         """
         early, deep = self._trunk(scaled, valid)
         return FrameMaps(
@@ -357,6 +370,10 @@ class CompactEcgEncoder(nn.Module):
         ----------
         scaled, valid : Tensor, shape (batch, 12, n_times)
             As in `frame_maps`.
+
+        Returns
+        -------
+        Tensor, shape (batch, dim)
         """
         _, deep = self._trunk(scaled, valid)
         mu: Tensor = self.mean_head(deep)
@@ -378,6 +395,10 @@ class CompactEcgEncoder(nn.Module):
         ----------
         maps : FrameMaps
             Of windows of `WINDOW_N` samples.
+
+        Returns
+        -------
+        Tensor, shape (batch, dim)
         """
         mu: Tensor = self.mean_head(maps.deep)
         return mu
@@ -389,6 +410,10 @@ class CompactEcgEncoder(nn.Module):
         ----------
         maps : FrameMaps
             Of windows of `WINDOW_N` samples.
+
+        Returns
+        -------
+        VarianceTerms
         """
         terms: VarianceTerms = self.variance_head(maps.leads, maps.statistics, self.trunk_of(maps))
         return terms
@@ -415,6 +440,10 @@ class CompactEcgEncoder(nn.Module):
         ----------
         scaled, valid : Tensor, shape (batch, 12, 1000)
             As in `frame_maps`.
+
+        Returns
+        -------
+        mu, log_var : Tensor, shape (batch, dim)
         """
         maps = self.frame_maps(scaled, valid)
         return self.mean_from(maps), self.variance_from(maps).log_var

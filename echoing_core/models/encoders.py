@@ -52,6 +52,10 @@ class TextEncoder(nn.Module):
         Parameters
         ----------
         token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
+
+        Returns
+        -------
+        mu, log_var : Tensor, shape (batch, dim)
         """
         return self.from_states(self.states(token_ids, attention_mask), attention_mask)
 
@@ -61,6 +65,10 @@ class TextEncoder(nn.Module):
         Parameters
         ----------
         token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
+
+        Returns
+        -------
+        Tensor, shape (batch, n_tokens, hidden)
         """
         states: Tensor = self.backbone(
             input_ids=token_ids, attention_mask=attention_mask
@@ -74,6 +82,10 @@ class TextEncoder(nn.Module):
         ----------
         states : Tensor, shape (batch, n_tokens, hidden)
         attention_mask : Tensor of int64, shape (batch, n_tokens)
+
+        Returns
+        -------
+        mu, log_var : Tensor, shape (batch, dim)
         """
         weight = attention_mask[..., None].to(states.dtype)
         # Mean over real tokens, and [CLS] beside it, shape (batch, 2 * hidden).
@@ -145,6 +157,10 @@ def build_ecg_encoder(config: ModelConfig) -> EcgEncoder:
 
 def build_encoder(config: ModelConfig) -> Encoder:
     """The model that a configuration describes, with new weights.
+
+    Parameters
+    ----------
+    config : ModelConfig
 
     Returns
     -------

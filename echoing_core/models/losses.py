@@ -75,7 +75,8 @@ class MatchingLoss(nn.Module):
     def forward(
         self, mu_a: Tensor, log_var_a: Tensor, mu_b: Tensor, log_var_b: Tensor, match: Tensor
     ) -> LossTerms:
-        """
+        """Loss of a batch, and the terms that it is the sum of.
+
         Parameters
         ----------
         mu_a, log_var_a : Tensor, shape (n, dim)
@@ -84,6 +85,10 @@ class MatchingLoss(nn.Module):
             Texts.
         match : Tensor of bool, shape (n, m)
             True where ECG i and text j belong together.
+
+        Returns
+        -------
+        LossTerms
         """
         # At least float32, also under autocast: the squared distance is a difference of near
         # numbers, and a softmax over bfloat16 cosines forgets their third digit.
@@ -147,6 +152,10 @@ def logit_scale(loss_name: str, scale: float) -> float:
         One of `LOSS_NAMES`.
     scale : float
         `MatchingLoss.scale` at the end of training.
+
+    Returns
+    -------
+    float
     """
     return scale * (1.0 if loss_name == "infonce" else 2.0)
 
@@ -160,6 +169,10 @@ def pseudo_positives(logits: Tensor, match: Tensor) -> Tensor:
     ----------
     logits : Tensor, shape (n, m)
     match : Tensor of bool, same shape
+
+    Returns
+    -------
+    Tensor, shape (n, m)
 
     References
     ----------
@@ -181,8 +194,13 @@ def information_bottleneck(
 
     Parameters
     ----------
+    mu, log_var : Tensor, shape (n, dim)
     drop_above : float, optional
         A larger value counts as 0, without gradient, as the released code has it (1e4).
+
+    Returns
+    -------
+    Tensor, scalar
     """
     kl = -0.5 * (1.0 + log_var - mu.square() - log_var.exp()).mean()
     if drop_above is not None and float(kl.detach()) > drop_above:
@@ -199,6 +217,10 @@ def displacement_nll(squared: Tensor, log_var: Tensor) -> Tensor:
         (mu_view - mu_clean)^2 of the view at hand and its clean original; detached here.
     log_var : Tensor, shape (n, dim)
         Predicted for the view at hand.
+
+    Returns
+    -------
+    Tensor, scalar
     """
     # The floor of sigma^2 itself, or the likelihood would ask for less than the head can give.
     target = squared.detach() + FLOOR
@@ -216,6 +238,10 @@ def sum_nll(squared: Tensor, log_var: Tensor) -> Tensor:
     ----------
     squared, log_var : Tensor, shape (n, dim)
         As in `displacement_nll`.
+
+    Returns
+    -------
+    Tensor, scalar
     """
     moved = squared.detach().sum(1) + squared.shape[1] * FLOOR
     total = torch.exp(log_var).sum(1)

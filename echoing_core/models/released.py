@@ -79,6 +79,10 @@ class GeneralisedPooling(nn.Module):
         Parameters
         ----------
         lengths : Tensor of int64, shape (batch,), >= 1
+
+        Returns
+        -------
+        Tensor, shape (batch, longest)
         """
         # The recurrent network runs once for each length, not for each row.
         different, row = torch.unique(lengths, return_inverse=True)
@@ -134,6 +138,10 @@ def position_encoding(length: int, width: int) -> Tensor:
     length : int
     width : int
         Even.
+
+    Returns
+    -------
+    Tensor, shape (length, width)
     """
     position = torch.arange(length, dtype=torch.float32)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(1e4) / width))
@@ -249,6 +257,10 @@ class ReleasedEcgEncoder(nn.Module):
         Parameters
         ----------
         scaled : Tensor, shape (batch, 12, n_times)
+
+        Returns
+        -------
+        Tensor, shape (batch, n_frames, 16 * init_dim)
         """
         # From the order of `LEADS` to the order that the weights were trained with.
         x = scaled[:, self.lead_rows]
@@ -263,6 +275,10 @@ class ReleasedEcgEncoder(nn.Module):
         ----------
         scaled, valid : Tensor, shape (batch, 12, n_times)
             As in `forward`.
+
+        Returns
+        -------
+        Tensor, shape (batch, dim)
         """
         return to_unit(self.gpool(self.linear(self.features(scaled))))
 
@@ -275,6 +291,10 @@ class ReleasedEcgEncoder(nn.Module):
             In the order of `LEADS`, whatever the network's own order is; 0 where not valid.
         valid : Tensor of the same shape
             Not read: this network was never told which samples are real.
+
+        Returns
+        -------
+        mu, log_var : Tensor, shape (batch, dim)
         """
         features = self.features(scaled)
         mu = to_unit(self.gpool(self.linear(features)))
@@ -320,6 +340,10 @@ class BertTextEncoder(nn.Module):
         Parameters
         ----------
         token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
+
+        Returns
+        -------
+        mu, log_var : Tensor, shape (batch, dim)
         """
         return self.from_states(self.states(token_ids, attention_mask), attention_mask)
 
@@ -329,6 +353,10 @@ class BertTextEncoder(nn.Module):
         Parameters
         ----------
         token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
+
+        Returns
+        -------
+        Tensor, shape (batch, n_tokens, hidden)
         """
         states: Tensor = self.backbone(
             input_ids=token_ids, attention_mask=attention_mask
@@ -342,12 +370,21 @@ class BertTextEncoder(nn.Module):
         ----------
         states : Tensor, shape (batch, n_tokens, hidden)
         attention_mask : Tensor of int64, shape (batch, n_tokens)
+
+        Returns
+        -------
+        mu, log_var : Tensor, shape (batch, dim)
         """
         mu = to_unit(self.gpool(self.linear(states), attention_mask))
         return mu, self.std_gpool(self.std_linear(states), attention_mask)
 
     def load_pretrained(self, source: str = BIOBERT) -> None:
         """Take the backbone's weights from a local folder or a name on the Hugging Face hub.
+
+        Parameters
+        ----------
+        source : str
+            Folder, or name on the hub.
 
         Raises
         ------

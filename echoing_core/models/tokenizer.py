@@ -36,6 +36,10 @@ def words_of(text: str) -> list[str]:
     Parameters
     ----------
     text : str
+
+    Returns
+    -------
+    list of str
     """
     return _WORD.findall(text.lower())
 
@@ -94,6 +98,11 @@ class ReportTokenizer:
         Parameters
         ----------
         text : str
+
+        Returns
+        -------
+        tuple of str
+            In lower case.
         """
         return tuple(dict.fromkeys(word for word in words_of(text) if word not in self.known_words))
 
@@ -166,6 +175,14 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, max_tokens: int) -> R
 def load_tokenizer(folder: Path) -> ReportTokenizer:
     """Read what `ReportTokenizer.save` wrote.
 
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    ReportTokenizer
+
     Raises
     ------
     CheckpointError
@@ -201,6 +218,10 @@ def read_bert_tokenizer(
         Where texts are cut, [CLS] and [SEP] included.
     template : str, optional
         See `ReportTokenizer`.
+
+    Returns
+    -------
+    ReportTokenizer
 
     Raises
     ------

@@ -81,6 +81,10 @@ class LeadFrames(nn.Module):
         Parameters
         ----------
         scaled, valid : Tensor, shape (batch, 12, n_times)
+
+        Returns
+        -------
+        Tensor, shape (batch, 12 * width, n_frames)
         """
         # Both the heart's own range and rails a hundred times beyond it have to be seen.
         channels = torch.stack([8.0 * torch.tanh(scaled / 8.0), torch.asinh(scaled), valid], dim=2)
@@ -110,6 +114,16 @@ class Look(nn.Module):
         self.in_time = nn.Conv1d(width, width, 5, groups=width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Mix what is known of a chunk with its lead, the other leads, and its neighbours in time.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, 12, n_chunks, width)
+
+        Returns
+        -------
+        Tensor, same shape
+        """
         a = self.norm1(x)
         mixed = self.own(a) + self.across_leads(a.mean(1, keepdim=True))
         mixed = mixed + self.lead_mean(a.mean(2, keepdim=True))
@@ -163,12 +177,17 @@ class LeadwiseVariance(nn.Module):
         self.spread = nn.Sequential(nn.Linear(n_summary, hidden), nn.GELU(), last)
 
     def forward(self, lead_frames: Tensor, statistics: Tensor, trunk: Tensor) -> VarianceTerms:
-        """
+        """Variance of windows, lead by lead and chunk by chunk.
+
         Parameters
         ----------
         lead_frames : Tensor, shape (batch, 12 * width, n_frames)
         statistics : Tensor, shape (batch, 12 * STATISTICS_PER_LEAD, n_chunks)
         trunk : Tensor, shape (batch, n_features)
+
+        Returns
+        -------
+        VarianceTerms
         """
         x, lost_logit = self.look(lead_frames, statistics)
         batch, _, n_chunks = lost_logit.shape
@@ -194,6 +213,11 @@ class LeadwiseVariance(nn.Module):
         ----------
         lead_frames : Tensor, shape (batch, 12 * width, n_frames)
         statistics : Tensor, shape (batch, 12 * STATISTICS_PER_LEAD, n_chunks)
+
+        Returns
+        -------
+        features : Tensor, shape (batch, 12, n_chunks, width)
+        lost_logit : Tensor, shape (batch, 12, n_chunks)
         """
         batch, _, n_chunks = statistics.shape
         local = lead_frames.reshape(batch, N_LEADS, self.width, -1)
@@ -224,6 +248,11 @@ def lead_statistics(scaled: Tensor, valid: Tensor) -> Tensor:
     """Power, slope, peak (logarithms), valid share and flatness per lead and chunk of `HOP`.
 
     Slopes are taken inside a chunk only, so that a chunk never depends on its neighbours.
+
+    Parameters
+    ----------
+    scaled, valid : Tensor, shape (batch, 12, n_times)
+        As in `CompactEcgEncoder.frame_maps`.
 
     Returns
     -------

@@ -371,6 +371,8 @@ def open_index_files(
         The files of an index folder by their names.
     name : str
         What to call the folder in messages.
+    checkpoint_hash : str or None
+        As in `open_index`.
 
     Returns
     -------

@@ -116,6 +116,10 @@ def windows_apart(one: WindowTrack, i: int, other: WindowTrack, j: int) -> Apart
     i, j : int
         Windows of each.
 
+    Returns
+    -------
+    Apart
+
     References
     ----------
     Chun, "Improved Probabilistic Image-Text Representations" (PCME++), ICLR 2024, eq. 1.

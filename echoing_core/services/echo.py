@@ -31,10 +31,18 @@ def train_echo_teacher(
 
     Parameters
     ----------
+    out : path
+        Teacher folder to write.
     steps, n_studies, seed : int, optional
         Without them, those of `echo.stand_in.StandInConfig`.
     n_workers : int
         Processes that simulate.
+    progress : Progress, optional
+        Told of each stage by its name.
+
+    Returns
+    -------
+    Experiment
 
     Raises
     ------
@@ -65,6 +73,14 @@ def measure_echo_teacher(
         on simulated frames; that is a check that it loads and answers, not of what it is worth.
     seed : int
         Of the simulated cohort; no stand-in of default settings was trained on it.
+    n_studies, n_workers : int
+        Simulated studies, one a patient; processes that simulate.
+    progress : Progress, optional
+        Told of each stage by its name.
+
+    Returns
+    -------
+    Experiment
 
     Raises
     ------
@@ -105,6 +121,8 @@ def measure_echo_teacher_on_echonet(
         ``"train"``, ``"valid"`` or ``"test"``.
     device : str
         ``"cpu"`` or ``"cuda"``.
+    progress : Progress, optional
+        Counts videos.
 
     Returns
     -------
@@ -178,6 +196,13 @@ def embed_echo_folder(
         MIMIC-IV-ECHO takes days, the part that has an ECG in the same stay much less.
     device : str
         ``"cpu"`` or ``"cuda"``.
+    progress : Progress, optional
+        Counts studies.
+
+    Returns
+    -------
+    EchoRun
+        With the studies that were left out, and why.
 
     Raises
     ------

@@ -310,6 +310,11 @@ def evaluate_echo_text(
     progress : Progress, optional
         Told of each half by its name.
 
+    Returns
+    -------
+    tuple of EchoTextReport
+        One for each half.
+
     Raises
     ------
     DataSetError

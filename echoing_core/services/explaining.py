@@ -229,6 +229,10 @@ class ExplainJob:
     def explanation(self) -> Explanation:
         """What is known so far. Windows that are not embedded yet are left out.
 
+        Returns
+        -------
+        Explanation
+
         Raises
         ------
         ValueError

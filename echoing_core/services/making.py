@@ -64,6 +64,8 @@ def prepare_simulated(
     n_patients, seed : int
     echo_in_report : float, 0..1, optional
         Share of reports that also tell the echocardiogram; without it, the simulation's default.
+    progress : Progress, optional
+        Counts patients.
 
     Returns
     -------

@@ -138,6 +138,10 @@ def load_index(
     model : Model, optional
         With it, an index of another model is refused.
 
+    Returns
+    -------
+    GalleryIndex
+
     Raises
     ------
     IndexMismatchError
@@ -172,6 +176,15 @@ def samples() -> list[Sample]:
 
 def prompt_sets(path: str | os.PathLike[str] | None = None) -> tuple[PromptSet, ...]:
     """The shipped questions, or those of a file or folder.
+
+    Parameters
+    ----------
+    path : path, optional
+        A YAML file or a folder of such; without it, the shipped questions.
+
+    Returns
+    -------
+    tuple of PromptSet
 
     Raises
     ------

@@ -176,6 +176,11 @@ def own_items(model: Model, files: Files, *, windows: int = 1) -> list[OwnItem]:
     windows : int
         How many at most, not overlapping; 1 to 5.
 
+    Returns
+    -------
+    list of OwnItem
+        The surest window first.
+
     Raises
     ------
     EchoingError
@@ -365,6 +370,10 @@ def zip_collection(content: bytes, name: str, model: Model) -> Collection:
         Of the uploaded file.
     model : Model
         That is used to search.
+
+    Returns
+    -------
+    Collection
 
     Raises
     ------

@@ -42,6 +42,10 @@ def prepare_data_set(
     n_workers, restart, progress
         As in `datasets.preparing.prepare`.
 
+    Returns
+    -------
+    PrepareReport
+
     Raises
     ------
     ConfigError, DataSetError

@@ -158,6 +158,12 @@ def evaluate_ablation(
         Of the bootstrap.
     methods : sequence of str, optional
         Keys of `evaluate.protocols.ablation.KNOWN`; the four rows of Table 5 without.
+    progress : Progress, optional
+        Told of each stage by its name.
+
+    Returns
+    -------
+    Experiment
 
     Raises
     ------

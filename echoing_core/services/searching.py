@@ -228,6 +228,10 @@ class Collection:
         pairs : bool
             Distances between the ECG and the report of one item: what belongs together. Otherwise
             those between the ECG of an item and its nearest other one, of another patient.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_distances,)
         """
         key = (order, pairs)
         if key not in self._yardsticks:
@@ -281,6 +285,10 @@ class Collection:
             far an ECG is from its own report; an ECG and an ECG against how far one is from its
             nearest neighbour.
 
+        Returns
+        -------
+        Search
+
         Raises
         ------
         ConfigError
@@ -324,6 +332,17 @@ class Collection:
 
     def as_hit(self, search: Search, item_id: str) -> Hit:
         """Any item as a hit of a search, with its place in the whole collection.
+
+        Parameters
+        ----------
+        search : Search
+            In this collection.
+        item_id : str
+
+        Returns
+        -------
+        Hit
+            Of rank 0 where there is nothing to compare with.
 
         Raises
         ------
@@ -425,6 +444,15 @@ def index_folders() -> list[Path]:
 def shipped_collection(model: Model) -> Collection:
     """The index that ships with the project.
 
+    Parameters
+    ----------
+    model : Model
+        That is used to search.
+
+    Returns
+    -------
+    Collection
+
     Raises
     ------
     IndexMismatchError
@@ -485,6 +513,10 @@ def draw_item(index: GalleryIndex, item_id: str) -> StandardEcg:
     ----------
     index : GalleryIndex
     item_id : str
+
+    Returns
+    -------
+    StandardEcg
 
     Raises
     ------

@@ -94,6 +94,11 @@ def rescale(signal_mv: FloatArray, rng: np.random.Generator) -> FloatArray:
     signal_mv : ndarray, shape (12, n_times)
         In mV at 100 Hz.
     rng : Generator
+
+    Returns
+    -------
+    ndarray, shape (12, n_times)
+        In mV.
     """
     # Uniform in the logarithm, so that a gain and its inverse are equally likely.
     body = np.exp(rng.uniform(-0.29, 0.29))
@@ -111,6 +116,11 @@ def disturb(signal_mv: FloatArray, rng: np.random.Generator, severity: float) ->
     rng : Generator
     severity : float
         0..1, as `simulate.noise.spans.corrupt` takes it.
+
+    Returns
+    -------
+    ndarray, shape (12, n_times)
+        In mV.
     """
     faulty, _ = corrupt(signal_mv, STANDARD_FS_HZ, rng, severity)
     return as_read(signal_mv, faulty)
@@ -126,6 +136,11 @@ def as_read(signal_mv: FloatArray, faulty_mv: FloatArray) -> FloatArray:
     ----------
     signal_mv, faulty_mv : ndarray, shape (12, n_times)
         The filtered window, and the same with faults that no filter has seen.
+
+    Returns
+    -------
+    ndarray, shape (12, n_times)
+        In mV.
     """
     hit = np.flatnonzero((faulty_mv != signal_mv).any(axis=1))
     disturbed = signal_mv.copy()
@@ -156,6 +171,11 @@ def lose_contact(signal_mv: FloatArray, rng: np.random.Generator) -> FloatArray:
     signal_mv : ndarray, shape (12, n_times)
         In mV at 100 Hz.
     rng : Generator
+
+    Returns
+    -------
+    ndarray, shape (12, n_times)
+        In mV.
     """
     n_times = signal_mv.shape[1]
     kind = str(rng.choice(CONTACT_FAULTS, p=_CONTACT_SHARES))
@@ -259,6 +279,12 @@ def degrade(
         Millivolts at 100 Hz.
     corrupt_share, lead_subset_share : float
         Probabilities of device faults (severity drawn evenly from 0 to 1) and of lost leads.
+    valid : ndarray of bool, same shape as ``signal_mv``
+    rng : Generator
+
+    Returns
+    -------
+    signal_mv, valid : ndarray, shape (12, n_times)
     """
     if rng.random() < corrupt_share:
         signal_mv = disturb(signal_mv, rng, float(rng.random()))
@@ -281,6 +307,7 @@ def raghu_view(
     valid : ndarray of bool, same shape
     probability : float
         Of each operation, independently.
+    rng : Generator
 
     Returns
     -------
@@ -316,6 +343,10 @@ def warp_time(
         In mV at 100 Hz.
     valid : ndarray of bool, same shape
     rng : Generator
+
+    Returns
+    -------
+    signal, valid : ndarray, shape (12, n_times)
     """
     n_times = signal.shape[1]
     knots = rng.normal(0.0, 0.06 * STANDARD_FS_HZ, size=5)
@@ -336,6 +367,10 @@ def displace(
         In mV at 100 Hz.
     valid : ndarray of bool, same shape
     rng : Generator
+
+    Returns
+    -------
+    signal, valid : ndarray, shape (12, n_times)
     """
     n = int(rng.integers(-round(0.5 * STANDARD_FS_HZ), round(0.5 * STANDARD_FS_HZ) + 1))
     shifted, measured = np.zeros_like(signal), np.zeros_like(valid)
@@ -354,6 +389,11 @@ def scale_magnitude(signal: FloatArray, rng: np.random.Generator) -> FloatArray:
     signal : ndarray, shape (12, n_times)
         In mV at 100 Hz.
     rng : Generator
+
+    Returns
+    -------
+    ndarray, shape (12, n_times)
+        In mV.
     """
     return np.asarray(signal * np.exp(rng.uniform(-0.223, 0.223)), dtype=np.float32)
 
@@ -366,6 +406,11 @@ def add_baseline_wander(signal: FloatArray, rng: np.random.Generator) -> FloatAr
     signal : ndarray, shape (12, n_times)
         In mV at 100 Hz.
     rng : Generator
+
+    Returns
+    -------
+    ndarray, shape (12, n_times)
+        In mV.
     """
     n_leads, n_times = signal.shape
     time_s = np.arange(n_times) / STANDARD_FS_HZ
@@ -386,6 +431,11 @@ def add_noise(signal: FloatArray, rng: np.random.Generator) -> FloatArray:
     signal : ndarray, shape (12, n_times)
         In mV at 100 Hz.
     rng : Generator
+
+    Returns
+    -------
+    ndarray, shape (12, n_times)
+        In mV.
     """
     size = rng.uniform(0.0, 0.25) * signal.std(axis=1, keepdims=True)
     return np.asarray(signal + size * rng.standard_normal(signal.shape), dtype=np.float32)
@@ -398,6 +448,10 @@ def mask_time(valid: BoolArray, rng: np.random.Generator) -> BoolArray:
     ----------
     valid : ndarray of bool, shape (12, n_times)
     rng : Generator
+
+    Returns
+    -------
+    ndarray of bool, shape (12, n_times)
     """
     n_times = valid.shape[1]
     width = int(rng.integers(1, n_times // 5 + 1))
@@ -438,6 +492,7 @@ def view_of(
     valid : ndarray of bool, same shape
     views : ViewConfig
         Which operations, and how often.
+    rng : Generator
 
     Returns
     -------

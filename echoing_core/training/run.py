@@ -250,6 +250,11 @@ def save_state(
     tensors : mapping of str to Tensor
     facts : mapping
         What must be equal when the run is resumed, as JSON.
+
+    Returns
+    -------
+    Path
+        Of the folder written.
     """
     from safetensors.torch import save_file
 
@@ -274,6 +279,15 @@ def save_state(
 
 def load_state(run: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
     """Step, tensors and facts of the newest state, or None where there is none.
+
+    Parameters
+    ----------
+    run : Path
+
+    Returns
+    -------
+    (step, tensors, facts) or None
+        As `save_state` took them.
 
     Raises
     ------

@@ -76,6 +76,16 @@ class TextStates:
     def of(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """States (n, longest, hidden), float32, and their int64 mask.
 
+        Parameters
+        ----------
+        texts : sequence of str
+
+        Returns
+        -------
+        states : Tensor, shape (n, longest, hidden)
+            float32.
+        mask : Tensor of int64, shape (n, longest)
+
         Raises
         ------
         ConfigError

@@ -220,6 +220,11 @@ class Trainer:
     def restore(self, step: int, named: Mapping[str, Tensor]) -> None:
         """Go on after ``step`` steps, with what `tensors` gave then.
 
+        Parameters
+        ----------
+        step : int
+        named : mapping of str to Tensor
+
         Raises
         ------
         ConfigError
@@ -305,6 +310,10 @@ def build_optimiser(modules: nn.Module, settings: OptimiserConfig) -> torch.opti
     modules : nn.Module
         Only what has gradients is optimised.
     settings : OptimiserConfig
+
+    Returns
+    -------
+    AdamW
     """
     parameters = [p for p in modules.parameters() if p.requires_grad]
     decayed = [p for p in parameters if settings.decay_vectors or p.ndim > 1]

@@ -147,6 +147,8 @@ def class_results(
 
     Parameters
     ----------
+    checkpoint : Checkpoint
+        Embeds the prompts.
     name : str
         How tables call the encoder that made the embeddings.
     known : ClassData

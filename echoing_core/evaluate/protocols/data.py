@@ -88,12 +88,20 @@ def open_data(
 
     Parameters
     ----------
+    checkpoint : Checkpoint
+        Names the simulated cohort.
     folder : path or None
         What `save_prepared` wrote. Without it the cohort named in the model's training record is
         simulated again: all its test patients, and of the other splits the first
         `N_TRAIN_PATIENTS` patients.
     splits : collection of str
         Which splits are needed. A prepared set may lack ``"valid"``.
+    progress : Progress, optional
+        Counts simulated patients.
+
+    Returns
+    -------
+    EvaluationData
 
     Raises
     ------
@@ -239,11 +247,17 @@ def questions_of(
 
     Parameters
     ----------
+    studies : StudySet
     prompts : sequence of PromptSet
         The question for either of severe hypertrophy and dilatation is made of those two where it
         is not among them.
     labels : sequence of str, optional
         Which; without, those of `DEFAULT_LABELS` that the set has.
+
+    Returns
+    -------
+    tuple of PromptSet
+        In the order of the labels.
 
     Raises
     ------
