@@ -81,6 +81,7 @@ def evaluate_echo_text(
     at_most_one_on_stdout(json_out, markdown_out)
     writable(json_out, markdown_out)
     with stage_bars() as progress:
+        # One stage a half, which the service names.
         reports = services.evaluate_echo_text(
             sentences, half, language_model=language_model, progress=progress
         )
@@ -148,6 +149,7 @@ def evaluate_demo(
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
     resamples: ResamplesOption = 1000,
+    # Not by default: a card should change only when its author wants it to.
     into_card: Annotated[
         bool, typer.Option("--write-card", help="Put the figures into the model's card.")
     ] = False,

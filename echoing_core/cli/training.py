@@ -174,8 +174,9 @@ def evaluate_ablation(
     echo_in_report: Annotated[
         float,
         typer.Option("--echo-in-report", min=0.0, max=1.0, help="Reports that tell the echo, too."),
-        # So few that the reports cannot teach what the teacher is there to teach.
+        # Few: a report that tells the echo teaches what the teacher is there to teach.
     ] = 0.02,
+    # Each row is trained so many times; more seeds may be added to a folder later.
     seeds: Annotated[int, typer.Option("--seeds", min=1)] = 3,
     steps: Annotated[int | None, typer.Option("--steps", min=1)] = None,
     # Without, the article's four rows; the loss of PCME++ as released adds two more.

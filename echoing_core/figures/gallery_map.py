@@ -75,6 +75,7 @@ def colour_by_flag(values: npt.ArrayLike, words: str) -> Colouring:
     -------
     Colouring
     """
+    # 0 and 1 are entries of the legend already; not known is the third.
     number = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=2.0)
     return Colouring(
         number.astype(np.uint8), (("no", _NO), ("yes", _YES), ("not known", _UNKNOWN)), words
@@ -141,6 +142,7 @@ def gallery_map_data(
     rows = np.arange(len(xy))
     if rows.size > MOST_POINTS:
         some = np.linspace(0, rows.size - 1, MOST_POINTS).astype(int)
+        # Spread evenly over the collection, with the hits and the marked item added.
         rows = np.union1d(some, [*hits, *([] if chosen is None else [chosen])]).astype(int)
     number = colouring.number[rows]
     # In this order: where dots overlap, no colour hides another altogether.

@@ -75,7 +75,7 @@ class MatchingLoss(nn.Module):
     def forward(
         self, mu_a: Tensor, log_var_a: Tensor, mu_b: Tensor, log_var_b: Tensor, match: Tensor
     ) -> LossTerms:
-        """Loss of a batch, and the terms that it is the sum of.
+        """Loss of a batch, with its terms for the log.
 
         Parameters
         ----------

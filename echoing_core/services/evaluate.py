@@ -345,5 +345,6 @@ def _reader(folder: str | os.PathLike[str]) -> Callable[[str], EchoFindings]:
     from echoing_core.models.hugging_face import load_text_generator
     from echoing_core.reports.echo_text.language_model import read_with
 
+    # Loaded once for all sentences.
     generate = load_text_generator(Path(folder))
     return lambda text: read_with(generate, text).findings

@@ -142,6 +142,7 @@ def train_demo(
     from echoing_core.training.demo import train_demo as train
     from echoing_core.training.settings import demo_recipe
 
+    # The record of the training names it, so it must be known even where nobody chose one.
     cohort = cohort or CohortConfig()
     data = load_demo_data(cohort, None if ptbxl is None else Path(ptbxl), progress=progress)
     train(

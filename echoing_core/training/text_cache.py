@@ -23,6 +23,7 @@ from echoing_core.errors import ConfigError
 from echoing_core.models.tokenizer import ReportTokenizer
 from echoing_core.progress import SILENT, Progress
 
+# A file is computed whole or not at all, so a run that is stopped loses at most so many.
 _TEXTS_A_FILE = 256
 _BATCH = 32
 

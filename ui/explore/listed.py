@@ -17,6 +17,7 @@ from ui.explore import overview
 if TYPE_CHECKING:
     from echoing_core.services import FlaggedInterval, Model, WindowReasons
 
+# What fits beside each other on a narrow screen; the table has more.
 _N_LISTED = 4
 _N_ROWS = 10
 

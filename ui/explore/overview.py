@@ -234,6 +234,7 @@ def _next_buttons(track: WindowTrack, intervals: tuple[FlaggedInterval, ...]) ->
             help="Hidden windows are grey here, and are left out of exports and of answers per "
             "window. 100 hides none.",
         )
+    # Windows without signal are not hidden, there is nothing of them to show.
     hidden = np.isfinite(figures.shown_percentile(track)) & ~windows.visible(track)
     if hidden.any():
         st.caption(f"Hidden: {hidden.sum():,} of {len(track):,} windows.")
@@ -289,6 +290,7 @@ def span_sentence(summary: SpanSummary, intervals: tuple[FlaggedInterval, ...]) 
         if t.kind and t.interval.start_s < summary.end_s and t.interval.end_s > summary.start_s
     ]
     if inside:
+        # In the order in which they come; a cause is named once with its number.
         counted = {cause: inside.count(cause) for cause in inside}
         words.append(
             "Causes: " + ", ".join(f"{c} ({n})" if n > 1 else c for c, n in counted.items()) + "."
@@ -314,6 +316,7 @@ def jump(index: int) -> None:
         return
     track, duration_s = current.explanation.track, current.explanation.ecg.duration_s
     start, (begin, end) = float(track.start_s[index]), shown.view_s
+    # In view already: the view stays where the person put it.
     if begin <= start and start + track.window_s <= end:
         return
     # The view keeps its length: a jump is no zoom.

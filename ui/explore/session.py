@@ -19,6 +19,8 @@ from ui import frame, record, settings, state, windows
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+# By their names in the address. A link to Compare or Batch would need recordings that it cannot
+# hold.
 _PAGES = {"": "Explore", "ask": "Ask", "retrieve": "Retrieve"}
 
 
@@ -40,6 +42,7 @@ def section(current: record.OpenRecord, explanation: Explanation) -> None:
         )
         track = explanation.track
         session = Session(
+            # Only what is in `state.SETTINGS`: nothing of the recording.
             settings=settings.collect(),
             own_questions=state.Ask.own.value,
             window_start_s=float(track.start_s[windows.chosen(track)]),
@@ -122,6 +125,7 @@ def resume() -> None:
 
 
 def _take_file() -> None:
+    # The entry of the widget itself: this is its callback, and it gives no value.
     upload: state.Entry[UploadedFile | None]
     upload = state.Entry(state.SavedSession.round.key_of("session_file"), None)
     state.forget(

@@ -22,6 +22,7 @@ from echoing_core.services.own_index import (
 )
 from ui import frame, resources, state
 
+# Keys beside those of `resources.collections`; one of each a session, the next one replaces it.
 BUILT, UPLOADED = "built", "uploaded"
 _ORIGINS = {
     "shipped": "ships with this program",

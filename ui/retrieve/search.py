@@ -36,6 +36,7 @@ _ORDERS = {
         "come first.",
     ),
 }
+# For labels about which there is no question; the words of a question come first.
 _LABEL_WORDS = {
     "slvh_or_dlv": "Severe LV hypertrophy or dilated left ventricle",
     "flutter": "Atrial flutter",
@@ -287,6 +288,7 @@ def options(collection: Collection) -> Options:
     where = ItemFilter(
         labels={**dict.fromkeys(wanted, True), **dict.fromkeys(without, False)},
         max_percentile=float(most),
+        # None of them chosen means all, as the placeholder says.
         sources=tuple(sources) if sources else None,
     )
     return Options(int(k), order, where)

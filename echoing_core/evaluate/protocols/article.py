@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# What a reader must know of a cell before comparing with it.
 PRINTED, NOT_GIVEN, LOST, INFERRED = "printed", "not given", "lost in the scan", "inferred"
 
 PROVENANCE = (

@@ -243,12 +243,14 @@ def run_fine_tune(
         checkpoint, folder, ("train", "valid", "test"), progress=progress.stage("open the data")
     )
     test = data.split("test")
+    # The article's four labels where nobody chose any.
     labels: Sequence[str] | None = options.labels
     if labels is None:
         labels = [name for name in MUSIC_LABELS if f"label_{name}" in test.table.columns]
     # A set with none of the four falls back to the labels that it has.
     questions = questions_of(test, prompts, labels or None)
     by_entropy = _by_entropy(checkpoint, options)
+    # Made once, since the random encoder is tuned and measured from the same weights.
     encoders = encoders_of(checkpoint)
     scored: list[Scored] = []
     counts: dict[str, float] = {"test ECGs": len(test)}
@@ -413,6 +415,7 @@ def run_preset(
         fine_tune=replace(options.fine_tune, n_train=preset.n_train),
     )
     if preset.protocol == CLASSES:
+        # `classes` needs the preset itself; the other protocols share one signature.
         measured = run_classes(checkpoint, folder, preset, options, progress=progress)
     else:
         if preset.protocol == FINE_TUNE:
@@ -426,6 +429,7 @@ def run_preset(
             f"The preset is for data of the source {preset.source} ({preset.prepare}); these are "
             f"of {source}, so the figures are not those of its table.",
         )
+    # The preset says what is repeated, the protocol what it was done on.
     title = f"{preset.title}: {measured.title}"
     method = " ".join((measured.method, *notes))
     return replace(
@@ -473,6 +477,7 @@ def run_classes(
     for name, encoder in encoders_of(checkpoint).items():
         stage = progress.stage(f"embed, {name}")
         train_ecg = embed_ecgs(encoder, checkpoint.scaler, train, progress=stage)
+        # Zero-shot and probes of one encoder from the same two embeddings.
         results += class_results(
             checkpoint,
             name,

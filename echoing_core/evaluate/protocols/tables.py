@@ -164,6 +164,7 @@ def answers_table(results: Sequence[Result]) -> Table:
     for place, row in grid(
         answers, lambda r: (r.task, r.model, r.protocol, r.metric), lambda r: r.group
     ).items():
+        # Sizes of the halves stand beside the figures: ties and unknown answers make them unequal.
         size = f"{row[ALL].n_group} ({row[LOW].n_group} + {row[HIGH].n_group})"
         cells = [with_interval(row[g].estimate, percent=True, signed=g == GAP) for g in groups]
         rows.append([*place, *cells, size, str(row[ALL].n_seeds)])
@@ -195,6 +196,7 @@ def differences_table(results: Sequence[Result]) -> Table:
     for (task, name), row in grid(
         results, lambda r: (r.task, r.protocol), lambda r: r.metric
     ).items():
+        # With a sign, also where it is plus: these are differences.
         cells = [with_interval(row[m].estimate, percent=True, signed=True) for m in metrics]
         rows.append([task, name, *cells, str(row[AUROC].n_seeds)])
         records.append(
