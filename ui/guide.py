@@ -146,7 +146,7 @@ def panel(page_title: str) -> None:
     if number is None:
         return
     step = STEPS[number]
-    # Once for each step: afterwards a person may walk about freely.
+    # Once for each step: afterwards a person may go to any page.
     if state.Guide.go.take() and page_title != step.page_title:
         st.switch_page(step.page)
     with st.container(border=True, key="guide"):

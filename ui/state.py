@@ -444,7 +444,7 @@ class Guide:
     """The recording is still to be opened."""
 
 
-# One table for the browser's component, the session file and the link, so that all three take the
+# One table for what the browser sends, the session file and the link, so that all three take the
 # same values.
 PAPER_CHOICES: dict[str, tuple[Any, ...]] = {
     "layout": ("3x4", "12x1", "6x2", "single"),

@@ -12,7 +12,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from ui import state
 
-# Waits shorter than this are told to no one; longer ones are told again this often.
+# Shorter waits show no message; in longer ones the message is renewed this often.
 _PATIENCE_S = 0.7
 _REMEMBERED = 20
 _WORTH_TELLING_S = 3.0

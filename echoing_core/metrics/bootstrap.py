@@ -162,7 +162,7 @@ def patient_bootstrap_over_seeds(
     # Patients as 0..n_patients-1: counting draws is then a bincount.
     _, code = np.unique(patients, return_inverse=True)
     n_patients, n_seeds = int(code.max()) + 1, len(per_seed)
-    # The same seed for every metric of a test set, so that they see the same resamples.
+    # One seed gives all metrics of a test set the same resamples.
     rng = np.random.default_rng(seed)
     # A stream of their own: the patients drawn do not depend on the number of seeds.
     seeds_rng = np.random.default_rng([seed, n_seeds])

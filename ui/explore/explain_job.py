@@ -43,7 +43,7 @@ def go_on(explanation: Explanation, place: DeltaGenerator) -> None:
     looking = state.Opened.job.value
     if looking is None:
         return
-    # Of a recording that was open before: nobody waits for it any more.
+    # The job is of a recording that was open before, and is no longer needed.
     if looking.ecg is not explanation.ecg:
         state.Opened.job.clear()
         return

@@ -67,7 +67,7 @@ def _report(model: Model, current: record.OpenRecord, explanation: Explanation) 
                 key="report_real_texts",
                 help="Such texts may hold names and dates. Read them before you hand them on.",
             )
-    # Made only when a button is pressed: a PDF takes seconds.
+    # Called only when a button is pressed, not on every run of the page.
     made = partial(
         services.make_document,
         model,

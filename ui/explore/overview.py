@@ -74,7 +74,7 @@ def show(model: Model, explanation: Explanation) -> None:
         _legend()
     shown = _map_view()
     intervals = flagged(model, explanation)
-    # Gaps of all leads first: there is no window to blame, and no cause to look for.
+    # Where no lead was recorded there is no signal whose cause could be looked for.
     marks = [figures.Mark(*span, "not recorded") for span in figures.unrecorded_spans(ecg)]
     marks += [figures.Mark(t.interval.start_s, t.interval.end_s, t.kind) for t in intervals]
     data = figures.map_data(

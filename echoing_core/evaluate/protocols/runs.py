@@ -341,7 +341,7 @@ def run_retrieval(
         results += retrieval(
             checkpoint, name, ecg, data, by_entropy=by_entropy, n_resamples=options.n_resamples
         )
-    # Told beside the figures: equal reports bound the recall of an exact pair.
+    # Stated beside the figures: equal reports bound the recall of an exact pair.
     texts = gallery.table["report"].astype(str)
     return _experiment(
         "retrieval",
