@@ -198,7 +198,13 @@ def test_an_unexpected_failure_is_a_plain_sentence(
 
 def test_markup_in_names_and_questions_stays_text(open_app: OpenApp) -> None:
     app = open_short_sample(open_app()).switch_page("pages/ask.py").run()
-    app.text_input[0].set_value("<script>alert(1)</script> **bold** $x$")
+    markup = "<script>alert(1)</script> **bold** $x$"
+    app.text_input[0].set_value(markup)
+    press(app, "Add question")
+    (refusal,) = [e.value for e in app.error]
+    assert "not a word for a finding" in refusal and "<script>" not in refusal
+    # In quotation marks it is asked as it stands.
+    app.text_input[0].set_value(f'"{markup}"')
     press(app, "Add question")
     assert is_sound(app)
     shown = [m.value for m in app.markdown if "script" in m.value]
@@ -223,7 +229,7 @@ def test_questions_are_answered_reworded_and_added(open_app: OpenApp) -> None:
     press(app, "Back to the original wording")
     assert app.table[0].value.iloc[0].tolist() == before
     # A question of one's own, with a word that no report held.
-    app.text_input[0].set_value("zebrafish arrhythmia")
+    app.text_input[0].set_value('"zebrafish arrhythmia"')
     press(app, "Add question")
     assert is_sound(app)
     assert app.table[0].value.iloc[-1].iloc[0] == "zebrafish arrhythmia"

@@ -46,6 +46,7 @@ def test_the_map_is_told_in_words_and_numbers(opened: AppTest) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_uncertain_stretches_one_after_another(opened: AppTest) -> None:
     opened.slider(key="window_start").set_value(datetime(2000, 1, 1)).run()
     starts = []

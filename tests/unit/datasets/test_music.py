@@ -219,6 +219,7 @@ def test_options_that_do_not_fit() -> None:
         Music(test_pct=60.0, valid_pct=40.0)
 
 
+@pytest.mark.slow
 def test_prepared_twice_it_is_the_same(root: Path, tmp_path: Path) -> None:
     adapter = Music(recordings="both", windows="every", spacing_s=10.0)
     report = prepare(adapter, root, tmp_path / "one", n_workers=1)

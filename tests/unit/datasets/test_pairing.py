@@ -111,6 +111,7 @@ def test_stay_of_an_event() -> None:
     assert admission_of(table, ADMISSIONS).tolist() == ["20", "21", "21", "", ""]
 
 
+@pytest.mark.slow
 def test_against_a_plain_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pairing, "_EVENTS_AT_ONCE", 7)
     rng = np.random.default_rng(0)

@@ -249,6 +249,7 @@ def test_hostile_texts_stay_texts(model: Model, explanation: Explanation) -> Non
     assert "<script>alert(1)</script>" in words and "$x^2$" in words
 
 
+@pytest.mark.slow
 def test_the_pdf_has_a_page_for_each_window_on_a4(model: Model, explanation: Explanation) -> None:
     pdf = services.document_pdf(document_of(model, explanation))
     reader = PdfReader(io.BytesIO(pdf), strict=True)

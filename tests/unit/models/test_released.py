@@ -72,6 +72,7 @@ def test_counts_are_the_published_ones(full: ReleasedDualEncoder) -> None:
     assert sum(p.numel() for p in full.text.backbone.parameters()) == 108_310_272
 
 
+@pytest.mark.slow
 def test_frames_of_any_length_at_full_width(full: ReleasedDualEncoder) -> None:
     for n_times, n_frames in (
         (500, 32),

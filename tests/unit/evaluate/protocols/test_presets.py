@@ -106,6 +106,7 @@ def test_classes_are_those_of_the_data_sets() -> None:
     }
 
 
+@pytest.mark.slow
 def test_music_stands_beside_the_paper(checkpoint: Checkpoint, structure: Path) -> None:
     study = run_preset(
         checkpoint,
