@@ -54,8 +54,10 @@ def _own_question() -> None:
             "A question of your own",
             placeholder="a finding in words, for example: no left anterior fascicular block",
             key=state.Ask.typed.key,
-            help="It is read first: denials, abbreviations, misspellings, German, French and "
-            "Spanish. In quotation marks it is asked as it stands.",
+        )
+        st.caption(
+            "It is read first: denials, abbreviations, misspellings, German, French and Spanish. "
+            "In quotation marks it is asked as it stands."
         )
         st.form_submit_button("Add question", icon=":material/add:", on_click=_take_own)
 
