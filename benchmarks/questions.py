@@ -25,7 +25,7 @@ from echoing_core.embed.questions import question_margins
 from echoing_core.errors import ConfigError
 from echoing_core.metrics.bootstrap import patient_bootstrap_all
 from echoing_core.metrics.scores import auroc
-from echoing_core.reports.understanding import questions_of
+from echoing_core.reports.understanding import prompt_sets_of, understand
 from echoing_core.services import prompt_sets
 from echoing_core.zeroshot.prompts import PromptSet
 
@@ -68,7 +68,10 @@ def main() -> None:
             return None
 
     groups = yaml.safe_load(PHRASES.read_text(encoding="utf-8"))
-    readers = {"as they stand": as_they_stand, "as read": lambda t: questions_of(t, shipped)}
+    readers = {
+        "as they stand": as_they_stand,
+        "as read": lambda t: prompt_sets_of(understand(t), shipped),
+    }
     print(f"{len(studies)} ECGs of {len(set(patients))} patients\n")
     print("| kind | phrases | " + " | ".join(readers) + " |")
     print("|---" * (2 + len(readers)) + "|")

@@ -521,15 +521,14 @@ def _edits(a: str, b: str, limit: int) -> int:
     return last[-1]
 
 
-def questions_of(text: str, shipped: Sequence[PromptSet] = ()) -> tuple[PromptSet, ...]:
-    """Make yes/no questions of a free text, one for each finding that it asks for.
+def prompt_sets_of(reading: Understood, shipped: Sequence[PromptSet] = ()) -> tuple[PromptSet, ...]:
+    """Make yes/no questions of a text that was read, one for each finding that it asks for.
 
     A denied finding has the texts of its question exchanged, so that P(not X) is 1 - P(X).
 
     Parameters
     ----------
-    text : str
-        ``"no evidence of atrial fibrillation"``.
+    reading : Understood
     shipped : sequence of PromptSet
         Questions whose wording is taken where they ask for the same.
 
@@ -541,10 +540,10 @@ def questions_of(text: str, shipped: Sequence[PromptSet] = ()) -> tuple[PromptSe
     Raises
     ------
     ConfigError
-        As in `understand`.
+        A limit of the ejection fraction divides no reports.
     """
     by_name = {prompts.name: prompts for prompts in shipped}
-    return tuple(_question(asked, by_name) for asked in understand(text).findings)
+    return tuple(_question(asked, by_name) for asked in reading.findings)
 
 
 def _question(asked: AskedFinding, shipped: Mapping[str, PromptSet]) -> PromptSet:

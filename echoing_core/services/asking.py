@@ -11,7 +11,7 @@ import numpy.typing as npt
 from echoing_core.errors import ConfigError
 from echoing_core.export.track import Explanation
 from echoing_core.records import Answer, GaussianEmbedding, Recording, StandardEcg, WindowTrack
-from echoing_core.reports.understanding import Understood, questions_of, understand
+from echoing_core.reports.understanding import Understood, prompt_sets_of, understand
 from echoing_core.services.explaining import explain
 from echoing_core.services.models import Model, prompt_sets
 from echoing_core.services.searching import Collection
@@ -188,8 +188,9 @@ def read_question(text: str) -> ReadQuestion:
     if len(typed) > 2 and typed[0] in _QUOTES and typed[-1] in _QUOTES:
         question = prompt_set_from_text(typed[1:-1])
         return ReadQuestion(typed, (question,), f"Asked as it stands: {question.question}.")
-    questions = questions_of(typed, prompt_sets())
-    return ReadQuestion(typed, questions, _reading_note(understand(typed), questions))
+    reading = understand(typed)
+    questions = prompt_sets_of(reading, prompt_sets())
+    return ReadQuestion(typed, questions, _reading_note(reading, questions))
 
 
 def _reading_note(reading: Understood, questions: Sequence[PromptSet]) -> str:

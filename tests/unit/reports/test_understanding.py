@@ -10,7 +10,7 @@ import yaml
 from echoing_core.errors import ConfigError
 from echoing_core.reports.understanding import (
     AskedFinding,
-    questions_of,
+    prompt_sets_of,
     understand,
 )
 from echoing_core.zeroshot.prompts import PromptSet, load_prompt_sets
@@ -133,7 +133,7 @@ def test_a_word_that_means_something_else_is_no_misspelling(word: str) -> None:
     ],
 )
 def test_numbers_of_the_ejection_fraction(text: str, name: str, shipped) -> None:
-    (question,) = questions_of(text, shipped)
+    (question,) = prompt_sets_of(understand(text), shipped)
     assert question.name == name
     assert question.question == ("LVEF >= " if name[:2] == "no" else "LVEF < ") + name[-2:] + " %"
     # All texts of one side name values on one side of the limit.
@@ -153,11 +153,13 @@ def test_what_is_measured_is_not_asked(text: str) -> None:
 
 def test_an_impossible_limit_is_refused(shipped) -> None:
     with pytest.raises(ConfigError, match="20 to 70"):
-        questions_of("EF < 5 %", shipped)
+        prompt_sets_of(understand("EF < 5 %"), shipped)
 
 
 def test_a_denied_question_is_the_same_question_with_its_sides_exchanged(shipped) -> None:
-    (asked,), (denied,) = (questions_of(t, shipped) for t in ("afib", "no sign of afib"))
+    (asked,), (denied,) = (
+        prompt_sets_of(understand(t), shipped) for t in ("afib", "no sign of afib")
+    )
     assert asked in shipped and asked.label == "af"
     assert (denied.positive, denied.negative) == (asked.negative, asked.positive)
     assert denied.label is None and denied.question == "No atrial fibrillation"
@@ -171,7 +173,7 @@ def test_every_finding_of_the_lexicon_makes_a_question(repo_root: Path, shipped)
         assert {c for rule in rules for c in str(rule).split()} <= concepts, finding
     names = {q.name for t in ("rbbb", "wpw", "long qt", "rvh", "low voltage", "svt", "injury",
                               "reduced ejection fraction", "bundle branch block", "arrhythmia")
-             for q in questions_of(t, ())}  # fmt: skip
+             for q in prompt_sets_of(understand(t), ())}  # fmt: skip
     assert len(names) == 10
 
 
