@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from echoing_core.models.config import ModelConfig, TextEncoderConfig
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
-from echoing_core.models.hugging_face import new_bert
+from echoing_core.models.hugging_face import TextStates, new_bert
 from echoing_core.models.released import ReleasedDualEncoder, ReleasedEcgEncoder
 
 LOG_VAR_RANGE = (-14.0, 0.0)
@@ -18,7 +18,7 @@ LOG_VAR_RANGE = (-14.0, 0.0)
 would be wider than the unit sphere."""
 
 
-class TextEncoder(nn.Module):
+class TextEncoder(TextStates):
     """A BERT whose token states are averaged into a mean and a log-variance.
 
     Parameters
@@ -45,35 +45,6 @@ class TextEncoder(nn.Module):
             nn.GELU(),
             last,
         )
-
-    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(mu, log_var), both (batch, dim), from int64 tokens of shape (batch, n_tokens).
-
-        Parameters
-        ----------
-        token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
-
-        Returns
-        -------
-        mu, log_var : Tensor, shape (batch, dim)
-        """
-        return self.from_states(self.states(token_ids, attention_mask), attention_mask)
-
-    def states(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Token states of the backbone, shape (batch, n_tokens, hidden).
-
-        Parameters
-        ----------
-        token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
-
-        Returns
-        -------
-        Tensor, shape (batch, n_tokens, hidden)
-        """
-        states: Tensor = self.backbone(
-            input_ids=token_ids, attention_mask=attention_mask
-        ).last_hidden_state
-        return states
 
     def from_states(self, states: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """(mu, log_var) from token states, which a frozen backbone needs to give only once.

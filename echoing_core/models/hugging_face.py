@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from echoing_core.errors import CheckpointError
 from echoing_core.models.config import BertTextConfig, TextEncoderConfig
@@ -193,3 +193,45 @@ def load_text_generator(
             f"{str(error).splitlines()[0][:200]}"
         ) from error
     return TextGenerator(tokenizer, model.to(device))
+
+
+class TextStates(nn.Module):
+    """Tokens -> token states of a BERT -> Gaussian; how states are pooled is a child's own.
+
+    A child registers ``backbone`` itself, so that its weights keep their order and names.
+    """
+
+    backbone: Any
+
+    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(mu, log_var), both (batch, dim), from int64 tokens of shape (batch, n_tokens).
+
+        Parameters
+        ----------
+        token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
+
+        Returns
+        -------
+        mu, log_var : Tensor, shape (batch, dim)
+        """
+        return self.from_states(self.states(token_ids, attention_mask), attention_mask)
+
+    def states(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Token states of the backbone, shape (batch, n_tokens, hidden).
+
+        Parameters
+        ----------
+        token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
+
+        Returns
+        -------
+        Tensor, shape (batch, n_tokens, hidden)
+        """
+        states: Tensor = self.backbone(
+            input_ids=token_ids, attention_mask=attention_mask
+        ).last_hidden_state
+        return states
+
+    def from_states(self, states: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(mu, log_var) from token states; see the children."""
+        raise NotImplementedError

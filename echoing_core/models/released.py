@@ -30,7 +30,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.models.config import BertTextConfig, ModelConfig, ReleasedEcgConfig
-from echoing_core.models.hugging_face import declare_missing_operators, new_bert
+from echoing_core.models.hugging_face import TextStates, declare_missing_operators, new_bert
 from echoing_core.models.tokenizer import BIOBERT
 from echoing_core.records import LEADS
 
@@ -307,7 +307,7 @@ def _stage(n_in: int, n_out: int, n_blocks: int, stride: int) -> nn.Sequential:
     return nn.Sequential(*blocks)
 
 
-class BertTextEncoder(nn.Module):
+class BertTextEncoder(TextStates):
     """Tokens -> Gaussian in the shared space. All real tokens are pooled, [CLS] and [SEP] too.
 
     Parameters
@@ -333,35 +333,6 @@ class BertTextEncoder(nn.Module):
         self.std_gpool = GeneralisedPooling()
         with torch.no_grad():
             self.std_linear.bias.add_(log_var_bias)
-
-    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(mu, log_var), both (batch, dim), from int64 tokens of shape (batch, n_tokens).
-
-        Parameters
-        ----------
-        token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
-
-        Returns
-        -------
-        mu, log_var : Tensor, shape (batch, dim)
-        """
-        return self.from_states(self.states(token_ids, attention_mask), attention_mask)
-
-    def states(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Token states of the backbone, shape (batch, n_tokens, hidden).
-
-        Parameters
-        ----------
-        token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
-
-        Returns
-        -------
-        Tensor, shape (batch, n_tokens, hidden)
-        """
-        states: Tensor = self.backbone(
-            input_ids=token_ids, attention_mask=attention_mask
-        ).last_hidden_state
-        return states
 
     def from_states(self, states: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """(mu, log_var) from token states, which a frozen backbone needs to give only once.
