@@ -11,7 +11,13 @@
     card.md             the model card, for people
     manifest.json       sha256 of every file above; their joint hash names the model
 
-Loading is strict: every file must be there with the hash that the manifest gives.
+and, where they were measured (`MEASURED_FILES`):
+
+    lead_references.json   sigma^2 of the reference cohort with only some leads
+    calibration.json       what answers were worth on ECGs with known findings
+    distances.json         distances between reference ECGs, reports and both
+
+Loading is strict: every file that the manifest lists must be there with the hash it gives.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +51,14 @@ FILES = (
     "training.json",
     "card.md",
 )
+MEASURED_FILES = {
+    "lead_references": "lead_references.json",
+    "calibration": "calibration.json",
+    "distances": "distances.json",
+}
+"""Optional files: what was measured with the finished model. It computes no embedding with them,
+so they are no part of its hash, and a model without them is whole."""
+
 _STORED_AS = {"ecg.novelty.": "ecg.familiarity."}
 """Names of weights in model files where they differ from the code's: a file's names are part of
 its hash, and every index names that hash."""
@@ -77,6 +91,8 @@ class Checkpoint:
         Markdown.
     hash : str
         sha256 over the model files, hexadecimal.
+    measured : mapping
+        Of `MEASURED_FILES`, by their keys: those that the folder has.
     """
 
     name: str
@@ -88,6 +104,7 @@ class Checkpoint:
     training: Mapping[str, Any]
     card: str
     hash: str
+    measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def has_attribution(self) -> bool:
@@ -105,6 +122,7 @@ def save_checkpoint(
     reference: Mapping[str, Any],
     training: Mapping[str, Any],
     card: str,
+    measured: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:
     """Write a model folder and return its hash. An older folder of that name is replaced.
 
@@ -125,6 +143,8 @@ def save_checkpoint(
         What it was trained on, and how; JSON.
     card : str
         Markdown, for people.
+    measured : mapping, optional
+        Documents of `MEASURED_FILES`, by their keys.
 
     Returns
     -------
@@ -150,8 +170,11 @@ def save_checkpoint(
         _write_json(draft / "reference.json", reference)
         _write_json(draft / "training.json", training)
         (draft / "card.md").write_text(card, encoding="utf-8")
+        extra = {MEASURED_FILES[key]: document for key, document in (measured or {}).items()}
+        for name, document in extra.items():
+            _write_json(draft / name, document)
         # Over the files as they lie on disk, since that is what a reader can check.
-        digests = {name: sha256_of_file(draft / name) for name in FILES}
+        digests = {name: sha256_of_file(draft / name) for name in (*FILES, *extra)}
         model_hash = _joint_hash(digests)
         _write_json(
             draft / "manifest.json", {"format": FORMAT, "hash": model_hash, "sha256": digests}
@@ -184,7 +207,7 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
             "or make the demo model with: make demo-model"
         )
     # Before anything is parsed: a file that was changed is not even read.
-    _, model_hash = _verified(path)
+    digests, model_hash = _verified(path)
     config = _read_json(path / "config.json")
     if config.get("format") != FORMAT:
         raise CheckpointError(
@@ -220,13 +243,20 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
         training=_read_json(path / "training.json"),
         card=(path / "card.md").read_text(encoding="utf-8"),
         hash=model_hash,
+        measured={
+            key: _read_json(path / name) for key, name in MEASURED_FILES.items() if name in digests
+        },
     )
 
 
 def update_documents(
-    folder: Path, *, card: str | None = None, training: Mapping[str, Any] | None = None
+    folder: Path,
+    *,
+    card: str | None = None,
+    training: Mapping[str, Any] | None = None,
+    measured: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Rewrite the card or the training record of a model folder and its manifest.
+    """Rewrite documents of a model folder and its manifest.
 
     The model's own hash does not change, since no file that it computes with does.
 
@@ -235,6 +265,8 @@ def update_documents(
     folder : Path
     card : str, optional
     training : mapping, optional
+    measured : mapping, optional
+        Documents of `MEASURED_FILES`, by their keys; those that are not named stay.
 
     Raises
     ------
@@ -242,16 +274,18 @@ def update_documents(
         The folder is damaged, or is none.
     """
     digests, model_hash = _verified(folder)
+    texts = {MEASURED_FILES[key]: _json_text(value) for key, value in (measured or {}).items()}
+    if card is not None:
+        texts["card.md"] = card
+    if training is not None:
+        texts["training.json"] = _json_text(training)
     # Files first and the manifest last: a run that is killed between leaves a folder that says so.
     changed = dict(digests)
-    if card is not None:
-        write_text_atomically(folder / "card.md", card)
-        changed["card.md"] = sha256_of_file(folder / "card.md")
-    if training is not None:
-        write_text_atomically(folder / "training.json", json.dumps(training, indent=1) + "\n")
-        changed["training.json"] = sha256_of_file(folder / "training.json")
+    for name, text in texts.items():
+        write_text_atomically(folder / name, text)
+        changed[name] = sha256_of_file(folder / name)
     manifest = {"format": FORMAT, "hash": model_hash, "sha256": changed}
-    write_text_atomically(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    write_text_atomically(folder / "manifest.json", _json_text(manifest))
 
 
 def _renamed(key: str, prefixes: Mapping[str, str]) -> str:
@@ -276,9 +310,10 @@ def _verified(path: Path) -> tuple[dict[str, str], str]:
     manifest = _read_json(path / "manifest.json")
     digests = manifest.get("sha256")
     # A shorter list could hide a file that was changed.
-    if not isinstance(digests, dict) or set(digests) != set(FILES):
+    known = {*FILES, *MEASURED_FILES.values()}
+    if not isinstance(digests, dict) or not set(FILES) <= set(digests) <= known:
         raise CheckpointError(f"The manifest of model {path.name} does not list its files.")
-    for name in FILES:
+    for name in digests:
         if not (path / name).is_file():
             raise CheckpointError(f"Model {path.name} lacks {name}. Fetch the folder again.")
         if sha256_of_file(path / name) != digests[name]:
@@ -310,4 +345,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    path.write_text(_json_text(value), encoding="utf-8")
+
+
+def _json_text(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=1) + "\n"

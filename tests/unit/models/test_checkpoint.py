@@ -89,6 +89,18 @@ def test_a_new_card_keeps_the_hash(folder: Path) -> None:
     assert after.hash == before
 
 
+def test_what_was_measured_with_a_model_is_kept_beside_it_and_guarded(folder: Path) -> None:
+    before = load_checkpoint(folder)
+    update_documents(folder, measured={"calibration": {"af": 1.5}})
+    update_documents(folder, measured={"distances": {"pairs": [0.1]}})
+    after = load_checkpoint(folder)
+    assert after.measured == {"calibration": {"af": 1.5}, "distances": {"pairs": [0.1]}}
+    assert (before.measured, after.hash) == ({}, before.hash)
+    (folder / "calibration.json").write_text('{"af": 9.0}')
+    with pytest.raises(CheckpointError, match=r"calibration\.json"):
+        load_checkpoint(folder)
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"manifest\.json"):
         load_checkpoint(tmp_path)
