@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.records import LEADS, BoolArray, FloatArray
+from echoing_core.signals.lead_sets import lead_words
 from echoing_core.uncertainty.artefacts import (
     ARTEFACT_WORDS,
     NONE,
@@ -309,51 +310,6 @@ def leads_to_blame(by_lead: npt.ArrayLike) -> BoolArray:
     # A hair less than two thirds: rounding of the running sum must not call for one more lead.
     enough = int(np.searchsorted(np.cumsum(falling), BLAME_SHARE * terms.sum() * (1 - 1e-9)))
     return np.asarray(terms >= NEARLY * falling[enough])
-
-
-def lead_words(leads: Sequence[str], among: Sequence[str] = LEADS) -> str:
-    """Leads as a clinician names them: ``"V5-V6"``, ``"limb leads"``, ``"II, aVF and V1-V3"``.
-
-    Parameters
-    ----------
-    leads : sequence of str
-    among : sequence of str
-        The leads there are; all of them are ``"all leads"``, or ``"all recorded leads"``.
-
-    Returns
-    -------
-    str
-    """
-    chosen = set(leads)
-    if chosen == set(among):
-        return "all leads" if len(chosen) == len(LEADS) else "all recorded leads"
-    words = []
-    limb, chest = LEADS[:6], LEADS[6:]
-    if chosen.issuperset(limb):
-        words.append("limb leads")
-    else:
-        words += [lead for lead in limb if lead in chosen]
-    if chosen.issuperset(chest):
-        words.append("chest leads")
-    else:
-        words += _runs([lead for lead in chest if lead in chosen])
-    return _listed(words)
-
-
-def _runs(chest: Sequence[str]) -> list[str]:
-    """V1, V2, V3, V5 -> V1-V3, V5."""
-    numbers = [int(lead[1:]) for lead in chest]
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return [f"V{run[0]}" + (f"-V{run[-1]}" if len(run) > 1 else "") for run in runs]
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def _names(chosen: BoolArray) -> tuple[str, ...]:

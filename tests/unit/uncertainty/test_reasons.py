@@ -15,7 +15,6 @@ from echoing_core.uncertainty.artefacts import GROUND, lead_artefacts
 from echoing_core.uncertainty.reasons import (
     WindowReasons,
     as_if_everywhere,
-    lead_words,
     leads_to_blame,
     reasons_from_cells,
 )
@@ -201,16 +200,6 @@ def test_equal_leads_are_blamed_together() -> None:
     assert told(made_cells(0.9)).sentence.startswith("All leads: ")
     most = told(made_cells(0.9, III=0.005, aVL=0.005, aVF=0.005))
     assert most.sentence.startswith("Nearly all leads (98 %): ") and len(most.leads) == 9
-
-
-def test_leads_are_named_as_a_clinician_would() -> None:
-    assert lead_words(("V5", "V6")) == "V5-V6"
-    assert lead_words(("II", "aVF", "V1", "V2", "V3", "V6")) == "II, aVF, V1-V3 and V6"
-    assert lead_words(LEADS[:6]) == "limb leads"
-    assert lead_words((*LEADS[:6], "V1")) == "limb leads and V1"
-    assert lead_words(LEADS[6:]) == "chest leads"
-    assert lead_words(LEADS) == "all leads"
-    assert lead_words(("II", "V1"), among=("II", "V1")) == "all recorded leads"
 
 
 def test_an_empty_window_and_parts_of_nothing() -> None:
