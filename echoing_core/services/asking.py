@@ -11,7 +11,12 @@ import numpy.typing as npt
 from echoing_core.errors import ConfigError
 from echoing_core.export.track import Explanation
 from echoing_core.records import Answer, GaussianEmbedding, Recording, StandardEcg, WindowTrack
-from echoing_core.reports.understanding import Understood, prompt_sets_of, understand
+from echoing_core.reports.understanding import (
+    AskedFinding,
+    Understood,
+    prompt_sets_of,
+    understand,
+)
 from echoing_core.services.explaining import explain
 from echoing_core.services.models import Model, prompt_sets
 from echoing_core.services.searching import Collection
@@ -159,11 +164,14 @@ class ReadQuestion:
         One for each finding that it asks for.
     note : str
         Sentences that say how it was read; empty where it says that itself.
+    findings : tuple of AskedFinding
+        What each of the questions asks; empty where the text is asked as it stands.
     """
 
     text: str
     questions: tuple[PromptSet, ...]
     note: str
+    findings: tuple[AskedFinding, ...] = ()
 
 
 def read_question(text: str) -> ReadQuestion:
@@ -190,7 +198,7 @@ def read_question(text: str) -> ReadQuestion:
         return ReadQuestion(typed, (question,), f"Asked as it stands: {question.question}.")
     reading = understand(typed)
     questions = prompt_sets_of(reading, prompt_sets())
-    return ReadQuestion(typed, questions, _reading_note(reading, questions))
+    return ReadQuestion(typed, questions, _reading_note(reading, questions), reading.findings)
 
 
 def _reading_note(reading: Understood, questions: Sequence[PromptSet]) -> str:
