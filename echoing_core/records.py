@@ -260,6 +260,33 @@ class WindowTrack:
 
 
 @dataclass(frozen=True)
+class AnswerWorth:
+    """How answers to one question fared on real ECGs that the model never saw.
+
+    Attributes
+    ----------
+    n, n_positive : int
+        ECGs asked, and those that have the finding.
+    auroc, auroc_low, auroc_high : float
+        Of the probability, with its 95 % interval over patients.
+    yes_n, yes_right : int
+        Answers "yes" that were given, and how many of these were right.
+    no_n, no_right : int
+        The same of "no"; the rest was called "not sure enough".
+    """
+
+    n: int
+    n_positive: int
+    auroc: float
+    auroc_low: float
+    auroc_high: float
+    yes_n: int
+    yes_right: int
+    no_n: int
+    no_right: int
+
+
+@dataclass(frozen=True)
 class Answer:
     """What the model says to one zero-shot question about one window.
 
@@ -268,18 +295,42 @@ class Answer:
     question : str
         Short name, for example ``"LVEF < 40 %"``.
     probability : float
-        Probability of the positive prompts against the negative ones, averaged over the
-        ECG's Gaussian.
+        Of yes. Calibrated where ``basis`` says so; else the score alone, which is no probability
+        of a finding.
     interval : tuple of float
-        90 % interval of that probability, from the Gaussian of the margin.
+        90 % interval that holds ``probability``. Calibrated: of the calibration, the wording and
+        sigma^2. Else of the Gaussian of the margin alone.
     margin, margin_std : float
         Mean and standard deviation of z.(p - n).
     p_margin_positive : float
         P(margin > 0).
     verdict : str
-        ``"yes"``, ``"no"`` or ``"not sure enough"`` (the interval holds 0.5).
+        ``"yes"`` or ``"no"``, of a calibrated answer alone; ``"leans yes (unvalidated)"``,
+        ``"leans no (not calibrated)"`` and the like of others; ``"not sure enough"``.
     unknown_words : tuple of str
         Words of the prompts that the text model never saw in training.
+    basis : str
+        ``"calibrated"``; ``"simulated"``, learnt from simulated hearts and validated on nobody;
+        ``"uncalibrated"``.
+    score : float
+        Probability of the positive prompts against the negative ones, averaged over the ECG's
+        Gaussian; NaN where it was not kept.
+    p_wrong : float or None
+        Probability that the likelier of yes and no is wrong; None unless calibrated.
+    reasons : tuple of str
+        Why the verdict is "not sure enough", as parts of a sentence.
+    base_rate : float or None
+        Share of people with what was asked that the probability starts from.
+    prevalence_given : bool
+        Whether the user set that share.
+    worth : AnswerWorth or None
+        Of the finding, not of its denial.
+    worth_leads : str
+        The leads of those ECGs in words.
+    negated : bool
+        The answer is the complement of a calibrated finding.
+    percentile : float or None
+        Of the window's sigma^2 among recordings with these leads.
     """
 
     question: str
@@ -292,6 +343,16 @@ class Answer:
     positive_prompts: tuple[str, ...]
     negative_prompts: tuple[str, ...]
     unknown_words: tuple[str, ...] = ()
+    basis: str = "uncalibrated"
+    score: float = float("nan")
+    p_wrong: float | None = None
+    reasons: tuple[str, ...] = ()
+    base_rate: float | None = None
+    prevalence_given: bool = False
+    worth: AnswerWorth | None = None
+    worth_leads: str = ""
+    negated: bool = False
+    percentile: float | None = None
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,33 @@ SUPERCLASS_CODES: dict[str, tuple[str, ...]] = {
 }
 """Diagnostic superclass -> SCP codes, as ``diagnostic_class`` of ``scp_statements.csv``."""
 
+FINDING_CODES: dict[str, tuple[str, ...]] = {
+    "normal_ecg": ("NORM",),
+    "sinus_rhythm": ("SR", "SBRAD", "STACH", "SARRH"),
+    "sinus_bradycardia": ("SBRAD",),
+    "sinus_tachycardia": ("STACH",),
+    "atrial_fibrillation": ("AFIB",),
+    "atrial_flutter": ("AFLT",),
+    "paced_rhythm": ("PACE",),
+    "pvc": ("PVC",),
+    "pac": ("PAC",),
+    "lbbb": ("CLBBB",),
+    "rbbb": ("CRBBB", "IRBBB"),
+    "lafb": ("LAFB",),
+    "av_block_1": ("1AVB", "LPR"),
+    "infarction": SUPERCLASS_CODES["MI"],
+    "mi_inferior": ("IMI", "ILMI", "IPMI", "IPLMI"),
+    "mi_anterior": ("AMI", "ASMI", "ALMI"),
+    "st_t": (*SUPERCLASS_CODES["STTC"], *("STD_", "STE_", "INVT", "LOWT", "NT_", "TAB_")),
+    "ischemia": ("ISC_", "ISCAL", "ISCIN", "ISCIL", "ISCAS", "ISCLA", "ISCAN"),
+    "long_qt": ("LNGQT",),
+    "lvh": ("LVH", "VCLVH"),
+    "lae": ("LAO/LAE",),
+}
+"""Finding that may be asked -> SCP codes any of which makes it true, whatever their likelihood.
+
+The one truth of free questions: calibration and benchmarks take it from here."""
+
 ABSENCE_SHARE = 0.3
 """Share of free texts that deny something."""
 
