@@ -32,7 +32,7 @@ left, right = st.columns(2, gap="large")
 with left, frame.guarded():
     beside.distance(a, b)
 with right, frame.guarded():
-    beside.leads(model, a, b)
+    beside.leads(a, b)
 with frame.guarded():
     beside.answers(model, a, b)
 with frame.guarded():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import settings
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Tests may run beside each other on few cores; threads that wait for each other cost minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What a program keeps for its user stays out of the home of whoever runs the tests, but not out of
+# the next test of the same machine: references of leads take seconds to measure.
+os.environ["XDG_CACHE_HOME"] = str(Path(tempfile.gettempdir()) / f"echoing-tests-{os.getuid()}")
 
 # The same examples in every run, so that a change is judged by what it changes. ECHOING_FUZZ=1
 # searches among new ones.

@@ -11,8 +11,9 @@ from echoing_core.models.checkpoint import save_checkpoint
 from echoing_core.models.config import EcgEncoderConfig, ModelConfig, TextEncoderConfig
 from echoing_core.models.encoders import DualEncoder
 from echoing_core.models.tokenizer import train_tokenizer
+from echoing_core.signals.lead_sets import LEAD_SETS
 from echoing_core.signals.scaling import LeadScaler
-from echoing_core.uncertainty.reference import Reference
+from echoing_core.uncertainty.reference import LeadReference, Reference, stored_references
 
 TEXTS = [
     "sinus rhythm. normal ecg.",
@@ -45,13 +46,22 @@ def write_tiny_model(folder: Path, seed: int = 0) -> str:
             max_tokens=24,
         ),
     )
+    values = np.linspace(0.001, 0.1, 200)
+    # The same scale for every lead set: of random weights no other would say more.
+    by_lead = np.repeat(values[:, np.newaxis] / 12, 12, axis=1)
+    leads = {
+        lead_set.key: LeadReference.of_leads(lead_set, values, by_lead, name="test", simulated=True)
+        for lead_set in LEAD_SETS
+        if not lead_set.is_all
+    }
     return save_checkpoint(
         folder,
         encoder=DualEncoder(config),
         tokenizer=tokenizer,
         scaler=LeadScaler(np.zeros(12), np.full(12, 0.3)),
         logit_scale=10.0,
-        reference=Reference.from_values(np.linspace(0.001, 0.1, 200), name="test").to_dict(),
+        reference=Reference.from_values(values, name="test").to_dict(),
+        measured={"lead_references": stored_references(leads)},
         training={"simulated_ecgs": 0, "real_ecgs": 0},
         card="# A model with random weights, for tests\n",
     )

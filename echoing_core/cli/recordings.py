@@ -279,7 +279,7 @@ def _fused(model: Model, explanation: Explanation, rule: str) -> tuple[dict[str,
 
     fused = services.fuse_recording(explanation.track, rule)
     uncertainty = float(fused.embedding.uncertainty[0])
-    percentile = float(model.reference.percentile(uncertainty))
+    percentile = float(explanation.reference.percentile(uncertainty))
     n_used = int(fused.used.sum())
     facts = {
         "rule": rule,
@@ -329,6 +329,7 @@ def _summary(
         if names := ecg.leads_with(origin):
             how = f" ({ecg.derivation})" if origin == "derived" and ecg.derivation else ""
             lines.append(f"leads {origin}: {', '.join(names)}{how}")
+    lines.append(explanation.compared)
     lines += [f"note: {note}" for note in (*ecg.notes, *explanation.cautions)]
     rows = [
         (
@@ -347,6 +348,14 @@ def _summary(
     lines.append(
         f"percentile over the recording: 5 % {low:.0f}, median {middle:.0f}, 95 % {high:.0f}"
     )
+    if not explanation.lead_set.is_all:
+        low, middle, high = np.percentile(
+            explanation.read_among(all_leads=True).track.percentile, [5, 50, 95]
+        )
+        raised = "; missing leads alone raise these" if ecg.leads_with("missing") else ""
+        lines.append(
+            f"among 12-lead ECGs: 5 % {low:.0f}, median {middle:.0f}, 95 % {high:.0f}{raised}"
+        )
     lines.append(f"model {explanation.model_name} {explanation.model_hash[:16]}. {DISCLAIMER}")
     return "\n".join(lines)
 

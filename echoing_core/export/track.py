@@ -6,13 +6,15 @@ import csv
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from echoing_core.records import LEADS, StandardEcg, WindowTrack
+from echoing_core.signals.lead_sets import ALL_KEY, LeadSet, measured_words
+from echoing_core.uncertainty.reference import Reference
 
 if TYPE_CHECKING:
     from echoing_core.uncertainty.reasons import WindowReasons
@@ -44,6 +46,12 @@ class Explanation:
     model_name, model_hash : str
     settings : mapping
         Window, stride, VCG method, source sampling rate.
+    lead_set : LeadSet
+        The leads that the recording has at all.
+    lead_reference : Reference
+        Reference ECGs with the same leads.
+    all_reference : Reference
+        Reference ECGs with 12 leads.
     cautions : tuple of str
         Why the model should not be believed on this recording as a whole, in plain sentences.
     """
@@ -54,7 +62,55 @@ class Explanation:
     model_name: str
     model_hash: str
     settings: Mapping[str, Any]
+    lead_set: LeadSet
+    lead_reference: Reference
+    all_reference: Reference
     cautions: tuple[str, ...] = ()
+    among_all: bool = False
+    """The percentiles of the track are those among 12-lead ECGs, by `read_among`."""
+
+    @property
+    def reference(self) -> Reference:
+        """What the percentiles of the track compare with."""
+        return self.all_reference if self.among_all else self.lead_reference
+
+    def read_among(self, *, all_leads: bool) -> Explanation:
+        """The other reading of the same sigma^2.
+
+        Parameters
+        ----------
+        all_leads : bool
+            Compare with 12-lead ECGs, not with ECGs that have the leads of this recording.
+
+        Returns
+        -------
+        Explanation
+            Itself where nothing changes. A percentile is a rising function of sigma^2 in both
+            readings, so no order of windows does.
+        """
+        if all_leads == self.among_all or self.lead_reference is self.all_reference:
+            return self
+        reference = self.all_reference if all_leads else self.lead_reference
+        percentile = reference.percentile(self.track.uncertainty)
+        return replace(self, track=replace(self.track, percentile=percentile), among_all=all_leads)
+
+    @property
+    def measured(self) -> str:
+        """Which leads the recording measures, and what its percentiles compare with."""
+        return f"{measured_words(self.ecg)}. {self.compared}"
+
+    @property
+    def compared(self) -> str:
+        """What the percentiles of the track compare with, as a sentence."""
+        reference = self.reference
+        # Of a model that knows 12-lead ECGs only, a person has to be told that unlike is compared.
+        alike = reference.leads_key == self.lead_set.key
+        which = "12-lead ECGs" if reference.leads_key == ALL_KEY else "ECGs reduced to these leads"
+        simulated = " (all simulated)" if reference.simulated else ""
+        words = f"Percentiles compare with {reference.n:,} {which}{simulated}: {reference.name}."
+        if alike or self.among_all:
+            return words
+        return f"{words} This model has no reference for fewer leads, which raises them."
 
     def to_dict(self, reports: Mapping[int, WindowReasons] | None = None) -> dict[str, Any]:
         """Plain values for JSON.
@@ -65,7 +121,9 @@ class Explanation:
             By window number. Only these windows get a sentence: making one takes another pass
             through the model, which a day of windows is not worth.
         """
-        track = self.track
+        # A key means the same in every file, whatever is on the screen.
+        track = self.read_among(all_leads=False).track
+        among_all = self.all_reference.percentile(track.uncertainty)
         reports = reports or {}
         return {
             "disclaimer": DISCLAIMER,
@@ -79,6 +137,19 @@ class Explanation:
                 "derived": list(self.ecg.leads_with("derived")),
                 "missing": list(self.ecg.leads_with("missing")),
                 "derivation": self.ecg.derivation,
+                "set": self.lead_set.key,
+            },
+            "percentile_compares_with": {
+                "leads": self.lead_reference.leads_key,
+                "ecgs": self.lead_reference.name,
+                "n": self.lead_reference.n,
+                "simulated": self.lead_reference.simulated,
+            },
+            "percentile_12_leads_compares_with": {
+                "leads": self.all_reference.leads_key,
+                "ecgs": self.all_reference.name,
+                "n": self.all_reference.n,
+                "simulated": self.all_reference.simulated,
             },
             "notes": [*self.ecg.notes, *self.cautions],
             "settings": dict(self.settings),
@@ -88,6 +159,7 @@ class Explanation:
                     "start_s": round(float(track.start_s[i]), 3),
                     "uncertainty": float(track.uncertainty[i]),
                     "percentile": round(float(track.percentile[i]), 3),
+                    "percentile_12_leads": round(float(among_all[i]), 3),
                     "valid_fraction": round(float(track.valid_fraction[i].mean()), 4),
                 }
                 | _attribution_values(track, i)
@@ -103,15 +175,17 @@ class Explanation:
     def columns(self) -> dict[str, npt.NDArray[np.float64]]:
         """The track as columns, one value per window.
 
-        Start and end, the uncertainty and its percentile, each lead's measured share, and its term
-        of the sum of sigma^2. Columns that the model knows nothing about are left out.
+        Start and end, the uncertainty, its percentile among ECGs with the same leads and among
+        12-lead ECGs, each lead's measured share, and its term of the sum of sigma^2. Columns that
+        the model knows nothing about are left out.
         """
-        track = self.track
+        track = self.read_among(all_leads=False).track
         columns: dict[str, npt.ArrayLike] = {
             "start_s": track.start_s,
             "end_s": track.start_s + track.window_s,
             "uncertainty": track.uncertainty,
             "percentile": track.percentile,
+            "percentile_12_leads": self.all_reference.percentile(track.uncertainty),
         }
         if track.novelty is not None:
             columns["strangeness"] = track.novelty
@@ -143,6 +217,8 @@ class Explanation:
             "model": self.model_name,
             "model_hash": self.model_hash,
             "settings": json.dumps(dict(self.settings)),
+            "lead_set": self.lead_set.key,
+            "percentile_compares_with": self.lead_reference.name,
             "lead_origin": json.dumps(dict(zip(LEADS, self.ecg.lead_origin, strict=True))),
         }
         table = pa.table(self.columns()).replace_schema_metadata(about)

@@ -199,7 +199,7 @@ def lead_percentile(track: WindowTrack, reference: Reference) -> Floats:
     track : WindowTrack
         Of a model that tells leads apart.
     reference : Reference
-        Of that model.
+        Of that model, and of the leads of the recording.
 
     Returns
     -------
@@ -210,7 +210,7 @@ def lead_percentile(track: WindowTrack, reference: Reference) -> Floats:
     assert track.by_lead is not None, "the model of this track does not tell leads apart"
     # Part of the sum that belongs to no lead, shape (n_windows,); in double against cancellation.
     rest = track.uncertainty - track.by_lead.sum(axis=1, dtype=np.float64)
-    levels = as_if_everywhere(track.by_lead, rest[:, np.newaxis], len(LEADS), reference)
+    levels = as_if_everywhere(track.by_lead, rest[:, np.newaxis], reference.n_leads, reference)
     return np.where(track.valid_fraction > 0, levels, np.nan)
 
 

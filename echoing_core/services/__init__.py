@@ -87,6 +87,7 @@ from echoing_core.services.explaining import (
     refine,
 )
 from echoing_core.services.export import make_document, track_json
+from echoing_core.services.lead_references import measure_lead_references, reference_of
 from echoing_core.services.making import (
     build_demo_index,
     build_samples,

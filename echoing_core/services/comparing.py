@@ -13,7 +13,6 @@ from echoing_core.export.track import Explanation
 from echoing_core.metrics import distances
 from echoing_core.records import LEADS, Answer, WindowTrack
 from echoing_core.services.asking import EncodedQuestion
-from echoing_core.services.models import Model
 
 if TYPE_CHECKING:
     from echoing_core.retrieve.index import GalleryIndex
@@ -153,16 +152,14 @@ def answers_beside(
     return tuple(AnswerPair(question.answer(a), question.answer(b)) for question in questions)
 
 
-def leads_beside(
-    model: Model, one: WindowTrack, i: int, other: WindowTrack, j: int
-) -> tuple[LeadPair, ...]:
+def leads_beside(one: Explanation, i: int, other: Explanation, j: int) -> tuple[LeadPair, ...]:
     """Lead by lead, in the order of `LEADS`; none where the model does not tell leads apart.
+
+    Each recording is compared with reference ECGs that have its own leads.
 
     Parameters
     ----------
-    model : Model
-        Gives the reference that percentiles compare with.
-    one, other : WindowTrack
+    one, other : Explanation
     i, j : int
         Windows of each.
 
@@ -173,10 +170,10 @@ def leads_beside(
     """
     from echoing_core.figures import lead_percentile
 
-    if one.by_lead is None or other.by_lead is None:
+    if one.track.by_lead is None or other.track.by_lead is None:
         return ()
-    first = lead_percentile(one, model.reference)[i]
-    second = lead_percentile(other, model.reference)[j]
+    first = lead_percentile(one.track, one.lead_reference)[i]
+    second = lead_percentile(other.track, other.lead_reference)[j]
     return tuple(
         LeadPair(lead, float(a), float(b)) for lead, a, b in zip(LEADS, first, second, strict=True)
     )

@@ -26,10 +26,12 @@ from echoing_core.records import (
     StandardEcg,
     WindowTrack,
 )
+from echoing_core.services.lead_references import LeadReferenceJob
 from echoing_core.services.models import Model
 from echoing_core.signals import standardise
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
 from echoing_core.signals.windows import WINDOW_N, stride_to_samples, window_starts
+from echoing_core.uncertainty.reference import Reference
 
 if TYPE_CHECKING:
     from echoing_core.embed.encode import EncodedWindows
@@ -148,6 +150,7 @@ class ExplainJob:
             "band_hz": [0.5, 40.0],
         }
         self._starts = window_starts(self.ecg.n_times, WINDOW_N, stride_n)
+        self._reference = LeadReferenceJob(model, self.ecg)
         self._is_done = np.zeros(len(self._starts), dtype=np.bool_)
         self._chunks, self._n_first = _chunks(self._starts, self.ecg.duration_s)
         self._next = 0
@@ -183,9 +186,24 @@ class ExplainJob:
         left = sum(len(rows) for rows in self._chunks[self._next : stop])
         return self._busy_s * left / max(sum(len(rows) for rows in self._chunks[: self._next]), 1)
 
+    @property
+    def measuring_leads(self) -> bool:
+        """Whether what is usual with these leads is still to be measured, before any window."""
+        return not self._reference.finished
+
+    @property
+    def measured_share(self) -> float:
+        """How much of that is done, 0..1."""
+        return self._reference.share_done
+
     def step(self) -> None:
-        """Embed the next few windows, for a fraction of a second."""
-        if not self.finished:
+        """Embed the next few windows, for a fraction of a second.
+
+        Of a recording with leads that are new to the model, what is usual with such leads first.
+        """
+        if not self._reference.finished:
+            self._reference.step()
+        elif not self.finished:
             self._encode(self._chunks[self._next], self._next + 1, SILENT)
 
     def run(self, progress: Progress = SILENT) -> Explanation:
@@ -203,6 +221,8 @@ class ExplainJob:
         -------
         Explanation
         """
+        while not self._reference.finished:
+            self._reference.step()
         if not self.finished:
             self._encode(np.flatnonzero(~self._is_done), len(self._chunks), progress)
         return self.explanation()
@@ -219,7 +239,8 @@ class ExplainJob:
             self._starts[rows],
             progress=progress,
         )
-        track = _track(self.model, self.ecg, self._starts[rows], encoded, self.stride_s)
+        reference = self._reference.reference
+        track = _track(reference, self.ecg, self._starts[rows], encoded, self.stride_s)
         # All state changes after the work, so that whoever interrupts loses a step at most.
         self._tracks.append(track)
         self._is_done[rows] = True
@@ -252,6 +273,9 @@ class ExplainJob:
             model_name=self.model.name,
             model_hash=self.model.hash,
             settings=settings,
+            lead_set=self._reference.lead_set,
+            lead_reference=self._reference.reference,
+            all_reference=self.model.reference,
             cautions=cautions(self.model, self.ecg),
         )
 
@@ -291,9 +315,8 @@ def refine(model: Model, explanation: Explanation, begin_s: float, end_s: float)
     if not new.size:
         return explanation
     encoded = encode_dense_terms(model.checkpoint.encoder.ecg, model.checkpoint.scaler, ecg, new)
-    return replace(
-        explanation, track=_joined([track, _track(model, ecg, new, encoded, CLOSE_STRIDE_S)])
-    )
+    finer = _track(explanation.reference, ecg, new, encoded, CLOSE_STRIDE_S)
+    return replace(explanation, track=_joined([track, finer]))
 
 
 def cautions(
@@ -384,14 +407,14 @@ def _chunks(starts: Ints, duration_s: float) -> tuple[list[Ints], int]:
 
 
 def _track(
-    model: Model, ecg: StandardEcg, starts: Ints, encoded: EncodedWindows, stride_s: float
+    reference: Reference, ecg: StandardEcg, starts: Ints, encoded: EncodedWindows, stride_s: float
 ) -> WindowTrack:
     uncertainty = encoded.embedding.uncertainty
     return WindowTrack(
         start_s=starts / ecg.fs_hz,
         embedding=encoded.embedding,
         uncertainty=uncertainty,
-        percentile=model.reference.percentile(uncertainty),
+        percentile=reference.percentile(uncertainty),
         valid_fraction=_valid_fraction(ecg, starts),
         by_lead=encoded.by_lead,
         novelty=encoded.novelty,

@@ -20,6 +20,7 @@ from echoing_core.export.document import (
 from echoing_core.export.track import Explanation
 from echoing_core.services.models import Model
 from echoing_core.services.windows import extreme_windows, window_reasons
+from echoing_core.signals.lead_sets import ALL_KEY
 from echoing_core.uncertainty.reasons import WindowReasons
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def make_document(
     reasons = window_reasons(model, plain, numbers)
     return Document(
         explanation=plain,
-        reference=model.reference,
+        reference=explanation.reference,
         sheets=tuple(WindowSheet(i, reasons[i]) for i in numbers),
         made_on=made_on or _today(),
         provenance=_provenance(model, plain, settings or {}),
@@ -171,8 +172,14 @@ def _provenance(
         if model.imported
         else f"{model.trained_on.get('real_ecgs', 0):,} real and "
         f"{model.trained_on.get('simulated_ecgs', 0):,} simulated ECGs",
-        "Uncertainty compared with": f"{model.reference.n:,} windows: {model.reference.name}"
-        + (" (simulated)" if model.reference.simulated else ""),
+        "Uncertainty compared with": f"{explanation.reference.n:,} windows: "
+        f"{explanation.reference.name}"
+        + (" (simulated)" if explanation.reference.simulated else "")
+        + (
+            ""
+            if explanation.reference.leads_key == ALL_KEY
+            else f", reduced to {explanation.lead_set.words}"
+        ),
         "Windows": f"{used['window_s']:g} s, a new one every {used['stride_s']:g} s",
         "Filter": f"{low:g} to {high:g} Hz, then {used['fs_hz']:g} Hz",
     }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echoing_core.uncertainty.reference import Reference
+from echoing_core.uncertainty.reference import LeadReference, Reference, read_references
 from echoing_core.zeroshot.prompts import PromptSet, load_prompt_sets
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ class Model:
     imported : bool
         True for published weights of others, under their licence.
     checkpoint : Checkpoint
+    lead_references : dict of str to LeadReference
+        The same for recordings that have only some leads, by the key of the lead set; what is
+        measured while the model is in use is added (`services.lead_references`).
     """
 
     name: str
@@ -59,6 +62,7 @@ class Model:
     simulated_training: bool
     imported: bool
     checkpoint: Checkpoint
+    lead_references: dict[str, LeadReference] = field(default_factory=dict)
 
     @property
     def has_attribution(self) -> bool:
@@ -123,6 +127,7 @@ def load_model(folder: str | os.PathLike[str] | None = None) -> Model:
         simulated_training=not (checkpoint.training.get("real_ecgs", 0) or imported),
         imported=imported,
         checkpoint=checkpoint,
+        lead_references=read_references(checkpoint.measured.get("lead_references", {"leads": {}})),
     )
 
 

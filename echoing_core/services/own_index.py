@@ -208,7 +208,8 @@ def own_items(model: Model, files: Files, *, windows: int = 1) -> list[OwnItem]:
                 record=recording.record_id,
                 start_s=float(track.start_s[index]),
                 embedding=track.embedding[np.array([index])],
-                percentile=float(track.percentile[index]),
+                # Among 12-lead ECGs, as in the shipped index, so that one filter fits both.
+                percentile=float(model.reference.percentile(track.uncertainty[index])),
                 microvolts=np.where(known, microvolts, np.int16(GAP)).astype(np.int16),
                 origin=ecg.lead_origin,
                 simulated=recording.simulated,

@@ -19,6 +19,7 @@ from echoing_core.records import (
 )
 from echoing_core.services.explaining import as_standard_ecg, explain
 from echoing_core.services.models import Model
+from echoing_core.signals.lead_sets import lead_words
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
 from echoing_core.signals.windows import WINDOW_N, cut_windows
 from echoing_core.uncertainty.fusion import Fused, fuse
@@ -28,6 +29,7 @@ from echoing_core.uncertainty.intervals import (
     uncertain_intervals,
 )
 from echoing_core.uncertainty.reasons import (
+    MISSING,
     WindowReasons,
     reasons_from_cells,
     reasons_from_percentile,
@@ -173,6 +175,7 @@ def window_reasons(
 ) -> dict[int, WindowReasons]:
     """Which leads and moments the sigma^2 of windows comes from, and why, by window number.
 
+    Reasons are among ECGs with the same leads, whichever reading the explanation is in.
     The windows are embedded once more, for their cells alone: 600 numbers for each window of a day
     would not be worth their memory.
 
@@ -201,10 +204,11 @@ def window_reasons(
     cuts = [round(float(track.start_s[i]) * ecg.fs_hz) for i in indices]
     signal_mv, valid = cut_windows(ecg, cuts)
     novelty = track.novelty
-    # A model without terms by lead: all that can be said is how unsure, and which leads miss.
+    # A model without terms by lead: all that can be said is how unsure.
     if novelty is None:
+        percentile = explanation.lead_reference.percentile(track.uncertainty)
         return {
-            index: reasons_from_percentile(float(track.percentile[index]), known)
+            index: reasons_from_percentile(float(percentile[index]), known)
             for index, known in zip(indices, valid, strict=True)
         }
     attribution = attribute_windows(
@@ -218,7 +222,7 @@ def window_reasons(
             valid[row],
             lead_origin=ecg.lead_origin,
             novelty=float(novelty[index]),
-            reference=model.reference,
+            reference=explanation.lead_reference,
         )
         for row, index in enumerate(indices)
     }
@@ -292,10 +296,22 @@ def flagged_intervals(
         start_s = float(track.start_s[interval.worst])
         why = reasons.get(interval.worst)
         if why is not None:
-            kind = why.reasons[0].kind if why.reasons else ""
-            flagged.append(FlaggedInterval(interval, start_s, kind, why.leads, why.sentence))
+            flagged.append(_flagged(interval, start_s, why, explanation))
         elif start_s in earlier:
             flagged.append(replace(earlier[start_s], interval=interval))
         else:
             flagged.append(FlaggedInterval(interval, start_s))
     return tuple(flagged)
+
+
+def _flagged(
+    interval: UncertainInterval, start_s: float, why: WindowReasons, explanation: Explanation
+) -> FlaggedInterval:
+    if why.reasons:
+        return FlaggedInterval(interval, start_s, why.reasons[0].kind, why.leads, why.sentence)
+    missing = explanation.ecg.leads_with("missing")
+    # Calm for its leads, and unsure beside 12-lead ECGs: then what it lacks is why.
+    if explanation.among_all and missing:
+        sentence = f"Not recorded: {lead_words(missing)}. {why.sentence}"
+        return FlaggedInterval(interval, start_s, MISSING, missing, sentence)
+    return FlaggedInterval(interval, start_s, "", why.leads, why.sentence)

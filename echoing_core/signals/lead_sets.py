@@ -148,13 +148,15 @@ class LeadSet:
 LEAD_SETS: tuple[LeadSet, ...] = tuple(
     LeadSet.from_key(key)
     for key in (
-        "12", "limb", "limb+V1", "limb+V5", "II+V1", "II+V2", "II+V5", "V1+V5",
-        "I", "II", "III", "V1", "V2", "V5", f"XYZ:{DEFAULT_VCG_METHOD}",
+        "12", "limb", *LEADS,
+        *(f"{limb}+{chest}" for limb in ("limb", "II") for chest in LEADS[6:]),
+        "V1+V5", "V2+V5", "limb+V1+V5", "limb+V2+V5", "II+V1+V5", "III+V1+V5",
+        *(f"XYZ:{method}" for method in VCG_METHODS),
     )
 )  # fmt: skip
-"""What devices record: 12-lead machines, six-lead hand-held ones, patient monitors of 3 and 5
-electrodes (limb leads and one of the chest), Holter with two channels, watches, patches and single
-channels, and vectorcardiograms by the app's own synthesis."""
+"""What devices record: 12-lead machines, six-lead hand-held ones, patient monitors (limb leads and
+one or two of the chest), Holter with two or three channels, watches, patches and other single
+channels, and vectorcardiograms."""
 
 
 def lead_set_of(ecg: StandardEcg) -> LeadSet:

@@ -3,14 +3,14 @@
 sigma^2 is a sum over leads and fifths of a second (`uncertainty.attribution`). The rules that
 turn it into words, in their order:
 
-1. *Calm.* A window below percentile 75 of the reference needs no explanation.
-2. *Leads.* To blame is the smallest set of leads with at least two thirds of what all leads
+1. *Calm.* A window below percentile 75 of the reference needs no explanation. The reference has
+   the leads that the recording has (`reference.LeadReference`).
+2. *Leads.* To blame is the smallest set of measured leads with at least two thirds of what they
    give, and whatever lead comes at least half as high as the least of them: equal leads are
    named together or not at all. The floor of sigma^2, the same for every window, counts for no
    lead.
-3. *Missing leads.* A lead that was not recorded has a cost that is known beforehand; it is named
-   as missing, not as noisy. Recorded leads are named beside missing ones only where they give at
-   least a tenth and a window whose leads were all like them would itself reach percentile 75.
+3. *Missing leads* are no cause of a window: the recording lacks them from end to end, and so
+   do the ECGs that it is compared with. What they cost is left out of all shares.
 4. *Time.* The span that stands out most in the blamed, recorded leads (`intervals.noisy_span`) is
    named if it holds at least half of what they give, at twice the level of the rest or more, and
    leaves at least a second out.
@@ -41,7 +41,7 @@ from echoing_core.uncertainty.artefacts import (
     suspected_misplacements,
 )
 from echoing_core.uncertainty.intervals import span_to_name
-from echoing_core.uncertainty.reference import Reference
+from echoing_core.uncertainty.reference import LeadReference, Reference
 
 Floats = npt.NDArray[np.float64]
 
@@ -50,20 +50,15 @@ BLAME_SHARE = 2.0 / 3.0
 NEARLY = 0.5
 """A lead at least this many times as high as the least of those to blame is to blame as well."""
 
-WORTH_NAMING = 0.1
-"""Share from which on a recorded lead is named beside missing ones."""
-
 NEARLY_ALL = 0.75
 """Share of the recorded leads from which on they are no longer listed one by one."""
 
-MISSING, MISPLACED, UNLIKE = "missing leads", "misplaced electrodes", "unlike training"
+MISPLACED, UNLIKE = "misplaced electrodes", "unlike training"
+MISSING = "missing leads"
+"""Why a window is unsure beside 12-lead ECGs where it is calm beside its like; no `Reason`."""
 
 _NOTHING_RECORDED = "Nothing was recorded in this window."
 _CALM = "Nothing stands out: as sure as on most ECGs."
-
-_NUMBERS = (
-    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,12 +68,12 @@ class Reason:
     Attributes
     ----------
     kind : str
-        ``"missing leads"``, ``"misplaced electrodes"``, ``"unlike training"``, or an artefact of
+        ``"misplaced electrodes"``, ``"unlike training"``, or an artefact of
         `artefacts.ARTEFACT_WORDS`.
     leads : tuple of str
         In the order of `LEADS`; empty for ``"unlike training"``, which is of the whole window.
     share : float
-        Their share of what all leads give to sigma^2, 0..1.
+        Their share of what all measured leads give to sigma^2, 0..1.
     """
 
     kind: str
@@ -93,8 +88,8 @@ class WindowReasons:
     Attributes
     ----------
     share_by_lead : ndarray, shape (12,), or None
-        Each lead's share of what all leads give; the sum is 1, or 0 if no lead gives anything.
-        None where sigma^2 has no terms by lead.
+        Each lead's share of what all measured leads give, 0 for a missing one; the sum is 1, or 0
+        if no lead gives anything. None where sigma^2 has no terms by lead.
     span_s : (float, float) or None
         The span of the window that stands out, in seconds from its start; None if none does.
     leads : tuple of str
@@ -131,16 +126,20 @@ def as_if_everywhere(
     rest : array-like
         What belongs to no lead; broadcast against ``terms``.
     n_terms : int
-        Terms in a window: 12 leads, or 600 leads and chunks.
+        Terms in a window: 12 leads, or 600 leads and chunks; of fewer leads, where the reference
+        is of fewer.
     reference : Reference
-        Of the model that made the terms.
+        Of the model that made the terms. A `LeadReference` knows what the leads of its set give
+        by themselves, so that there the cost of missing leads plays no part.
 
     Returns
     -------
     ndarray, shape of ``terms``, 0..100
     """
-    values = np.asarray(rest, dtype=np.float64) + n_terms * np.asarray(terms, dtype=np.float64)
-    return reference.percentile(values)
+    sums = n_terms * np.asarray(terms, dtype=np.float64)
+    if isinstance(reference, LeadReference):
+        return reference.percentile_of_leads(sums)
+    return reference.percentile(np.asarray(rest, dtype=np.float64) + sums)
 
 
 def reasons_from_cells(
@@ -168,32 +167,30 @@ def reasons_from_cells(
     novelty : float
         As in `WindowTrack`.
     reference : Reference
-        Of the model that made the cells.
+        Of the model that made the cells, and of the leads that the recording has.
 
     Returns
     -------
     WindowReasons
     """
     terms = np.asarray(cells, dtype=np.float64)
-    # The rest belongs to no lead and takes no part in shares.
-    by_lead = terms.sum(axis=1)
-    total = float(by_lead.sum())
+    recorded = np.array([origin != "missing" for origin in lead_origin])
+    # The rest belongs to no lead and takes no part in shares; nor does what missing leads cost.
+    by_lead = np.where(recorded, terms.sum(axis=1), 0.0)
+    given = float(by_lead.sum())
     draft = _Draft(
         by_lead=by_lead,
-        share=by_lead / total if total > 0 else np.zeros(len(LEADS)),
-        recorded=np.array([origin != "missing" for origin in lead_origin]),
+        share=by_lead / given if given > 0 else np.zeros(len(LEADS)),
+        recorded=recorded,
     )
+    like_it = "ECGs" if recorded.all() else "ECGs with these leads"
     misplacements = suspected_misplacements(signal_mv, valid, lead_origin)
     if not valid.any():
         draft.sentences.append(_NOTHING_RECORDED)
-    elif total == 0 or float(reference.percentile(rest + total)) < CALM_PERCENTILE:
-        draft.sentences.append(_calm_words(novelty > 1, misplaced=bool(misplacements)))
+    elif given == 0 or float(reference.percentile(rest + terms.sum())) < CALM_PERCENTILE:
+        draft.sentences.append(_calm_words(novelty > 1, like_it, misplaced=bool(misplacements)))
     else:
-        _blame_missing(draft)
-        # On the scale of whole windows: would a window be unsure if all its leads were like this
-        # one?
-        high = as_if_everywhere(by_lead, rest, len(LEADS), reference) >= CALM_PERCENTILE
-        _blame_recorded(draft, terms, high, signal_mv, valid)
+        _blame(draft, terms, signal_mv, valid)
         if novelty > 1:
             draft.sentences.append("It is also unlike the ECGs that the model learnt from.")
     # Only what sigma^2 comes from is to blame: misplacement and novelty are added after this.
@@ -209,7 +206,12 @@ def reasons_from_cells(
         leads=tuple(lead for lead in LEADS if lead in blamed),
         reasons=tuple(draft.reasons),
         sentence=" ".join(draft.sentences),
-        cell_percentile=as_if_everywhere(terms, rest, terms.size, reference),
+        # What a missing lead costs is known beforehand and no news.
+        cell_percentile=np.where(
+            recorded[:, np.newaxis],
+            as_if_everywhere(terms, rest, reference.n_leads * terms.shape[1], reference),
+            0.0,
+        ),
     )
 
 
@@ -252,24 +254,8 @@ class _Draft:
         self.reasons.append(Reason(kind, tuple(leads), share))
 
 
-def _blame_missing(draft: _Draft) -> None:
-    missing = ~draft.recorded
-    if (leads_to_blame(draft.by_lead) & missing).any():
-        draft.add(MISSING, _names(missing))
-        draft.sentences.append(_missing_words(missing, draft.reasons[-1].share))
-
-
-def _blame_recorded(
-    draft: _Draft, terms: Floats, high: BoolArray, signal_mv: FloatArray, valid: BoolArray
-) -> None:
-    # Beside missing leads, a recorded one must be high by itself to be worth a word.
-    after_missing = bool(draft.reasons)
-    # What was not recorded has been named; it cannot be noisy.
-    blamed = leads_to_blame(np.where(draft.recorded, draft.by_lead, 0.0))
-    if after_missing:
-        blamed &= high & (draft.share >= WORTH_NAMING)
-    if not blamed.any():
-        return
+def _blame(draft: _Draft, terms: Floats, signal_mv: FloatArray, valid: BoolArray) -> None:
+    blamed = leads_to_blame(draft.by_lead)
     draft.span_s = span_to_name(terms[blamed])
     artefacts = lead_artefacts(signal_mv, valid, draft.recorded, blamed, draft.span_s)
     by_kind = {
@@ -277,17 +263,15 @@ def _blame_recorded(
     }
     for kind, leads in by_kind.items():
         draft.add(kind, leads)
-    # Missing leads stay first: their sentence comes first, too.
-    draft.reasons.sort(key=lambda reason: (reason.kind != MISSING, -reason.share))
-    share_words = f" ({100 * draft.share[blamed].sum():.0f} %)"
-    if after_missing:
-        who = f"Also {lead_words(_names(blamed))}{share_words}"
+    draft.reasons.sort(key=lambda reason: -reason.share)
+    if draft.recorded.sum() == 1:
+        who = f"Lead {lead_words(_names(blamed))}"
     elif (blamed == draft.recorded).all():
         who = lead_words(_names(blamed), _names(draft.recorded)).capitalize()
-    elif blamed.sum() >= NEARLY_ALL * draft.recorded.sum():
-        who = f"Nearly all leads{share_words}"
     else:
-        who = f"Mostly {lead_words(_names(blamed))}{share_words}"
+        nearly_all = blamed.sum() >= NEARLY_ALL * draft.recorded.sum()
+        which = "Nearly all leads" if nearly_all else f"Mostly {lead_words(_names(blamed))}"
+        who = f"{which} ({100 * draft.share[blamed].sum():.0f} %)"
     draft.sentences.append(f"{who}{_span_words(draft.span_s)}: {_artefact_words(by_kind)}.")
 
 
@@ -316,27 +300,16 @@ def _names(chosen: BoolArray) -> tuple[str, ...]:
     return tuple(lead for lead, is_chosen in zip(LEADS, chosen, strict=True) if is_chosen)
 
 
-def _calm_words(novel: bool, *, misplaced: bool) -> str:
+def _calm_words(novel: bool, like_it: str, *, misplaced: bool) -> str:
     if novel:
         return (
-            "The uncertainty is as low as on most ECGs, but this window is unlike those that the "
-            "model learnt from, so that cannot be trusted here."
+            f"The uncertainty is as low as on most {like_it}, but this window is unlike those that "
+            "the model learnt from, so that cannot be trusted here."
         )
     if misplaced:
         # What is wrong follows; "nothing stands out" would contradict it.
-        return "The uncertainty is as low as on most ECGs."
-    return _CALM
-
-
-def _missing_words(missing: BoolArray, share: float) -> str:
-    n = int(missing.sum())
-    # Name the smaller group: the leads that are there, or those that are not.
-    if 2 * n > len(LEADS):
-        recorded = _names(~missing)
-        were = "was" if len(recorded) == 1 else "were"
-        others = f"the other {_NUMBERS[n]} leads make up {100 * share:.0f} %"
-        return f"Only {lead_words(recorded)} {were} recorded; {others} of the uncertainty."
-    return f"Not recorded: {lead_words(_names(missing))}, {100 * share:.0f} % of the uncertainty."
+        return f"The uncertainty is as low as on most {like_it}."
+    return _CALM.replace("ECGs", like_it)
 
 
 def _span_words(span_s: tuple[float, float] | None) -> str:

@@ -2,24 +2,33 @@
 
 A raw sum of variances means nothing to a person and differs between checkpoints. So each
 checkpoint carries the distribution of its own reference cohort, and screens show percentiles.
+
+`Reference` is of 12-lead ECGs; `LeadReference` is of the same ECGs with only some of their leads,
+so that a recording of two leads is compared with its like.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.errors import CheckpointError
+from echoing_core.errors import CheckpointError, ConfigError
+from echoing_core.records import LEADS
+from echoing_core.signals.lead_sets import ALL_KEY, LeadSet
 
 N_QUANTILES = 1001
 """One quantile for each tenth of a percent, both ends included."""
 
+N_STORED = 201
+"""Quantiles of a `LeadReference` in a model folder: every half percent."""
+
 _KEYS = frozenset({"name", "n", "quantiles", "simulated"})
+_LEAD_KEYS = frozenset({"name", "n", "simulated", "whole", "measured"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +59,16 @@ class Reference:
             raise ValueError("quantiles must be finite and ascending")
         if self.n < 1:
             raise ValueError(f"a reference needs at least one value, not {self.n}")
+
+    @property
+    def n_leads(self) -> int:
+        """Leads that every window of the cohort has."""
+        return len(LEADS)
+
+    @property
+    def leads_key(self) -> str:
+        """Key of the cohort's lead set."""
+        return ALL_KEY
 
     @classmethod
     def from_values(
@@ -209,3 +228,191 @@ class Reference:
                 "Take an undamaged copy of the model."
             )
         return cls.from_dict(values)
+
+
+@dataclass(frozen=True, eq=False)
+class LeadReference(Reference):
+    """Distribution of the uncertainty in a reference cohort that has only some leads.
+
+    Attributes
+    ----------
+    lead_set : LeadSet
+        What the cohort was reduced to.
+    by_leads : ndarray, shape (1001,), or None
+        Quantiles, as in ``quantiles``, of the part of the uncertainty that the leads of the set
+        give, without what the missing ones cost. None where sigma^2 has no terms by lead.
+    """
+
+    lead_set: LeadSet = field(kw_only=True)
+    by_leads: npt.NDArray[np.float64] | None = field(default=None, kw_only=True)
+
+    @property
+    def n_leads(self) -> int:
+        return int(self.lead_set.present.sum())
+
+    @property
+    def leads_key(self) -> str:
+        return self.lead_set.key
+
+    @classmethod
+    def of_leads(
+        cls,
+        lead_set: LeadSet,
+        uncertainty: npt.NDArray[np.floating],
+        by_lead: npt.NDArray[np.floating] | None,
+        *,
+        name: str,
+        simulated: bool,
+    ) -> LeadReference:
+        """Summarise a cohort that was reduced to a lead set.
+
+        Parameters
+        ----------
+        lead_set : LeadSet
+        uncertainty : ndarray, shape (n,)
+            One sum of sigma^2 per window, all finite.
+        by_lead : ndarray, shape (n, 12), or None
+            Its terms by lead.
+        name : str
+            What the cohort is, for a person, without the leads.
+        simulated : bool
+            True when every window was simulated.
+
+        Returns
+        -------
+        LeadReference
+
+        Raises
+        ------
+        ValueError
+            There is no value, or one that is not finite.
+        """
+        whole = Reference.from_values(uncertainty, name=name)
+        part = None
+        if by_lead is not None:
+            terms = by_lead[:, lead_set.present].sum(axis=1, dtype=np.float64)
+            part = Reference.from_values(terms, name=name).quantiles
+        return cls(whole.quantiles, name, whole.n, simulated, lead_set=lead_set, by_leads=part)
+
+    def percentile_of_leads(self, terms: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Percentile of the part that the leads of the set give together.
+
+        Parameters
+        ----------
+        terms : array-like, any shape
+            Sums over the leads of the set.
+
+        Returns
+        -------
+        ndarray, the same shape, 0..100
+
+        Raises
+        ------
+        ValueError
+            The model has no terms by lead.
+        """
+        if self.by_leads is None:
+            raise ValueError("sigma^2 of this model has no terms by lead")
+        return Reference(self.by_leads, self.name, self.n).percentile(terms)
+
+    def to_stored(self) -> dict[str, Any]:
+        """A small dictionary that JSON can hold: 201 quantiles of five digits."""
+        return {
+            "name": self.name,
+            "n": self.n,
+            "simulated": self.simulated,
+            "whole": _thinned(self.quantiles),
+            "measured": None if self.by_leads is None else _thinned(self.by_leads),
+        }
+
+    @classmethod
+    def from_stored(cls, key: str, values: Mapping[str, Any]) -> LeadReference:
+        """Read what `to_stored` wrote.
+
+        Parameters
+        ----------
+        key : str
+            Of the lead set.
+        values : mapping
+
+        Returns
+        -------
+        LeadReference
+
+        Raises
+        ------
+        CheckpointError
+            It is not what it should be.
+        """
+        try:
+            if set(values) != _LEAD_KEYS or type(values["simulated"]) is not bool:
+                raise ValueError("its entries are others than they should be")
+            part = values["measured"]
+            return cls(
+                _filled(values["whole"]),
+                str(values["name"]),
+                int(values["n"]),
+                values["simulated"],
+                lead_set=LeadSet.from_key(key),
+                by_leads=None if part is None else _filled(part),
+            )
+        except (TypeError, ValueError, ConfigError) as error:
+            raise CheckpointError(
+                f"The uncertainty reference of the leads {key!r} cannot be used: {error}. "
+                "Measure it again, or take an undamaged copy of the model."
+            ) from error
+
+
+def stored_references(references: Mapping[str, LeadReference]) -> dict[str, Any]:
+    """The document that a model folder keeps under ``lead_references``.
+
+    Parameters
+    ----------
+    references : mapping
+        By the keys of their lead sets.
+
+    Returns
+    -------
+    dict
+    """
+    return {"leads": {key: reference.to_stored() for key, reference in references.items()}}
+
+
+def read_references(document: Mapping[str, Any]) -> dict[str, LeadReference]:
+    """Read what `stored_references` wrote.
+
+    Parameters
+    ----------
+    document : mapping
+
+    Returns
+    -------
+    dict of str to LeadReference
+
+    Raises
+    ------
+    CheckpointError
+        It is not what it should be.
+    """
+    leads = document.get("leads")
+    if not isinstance(leads, Mapping) or not all(isinstance(v, Mapping) for v in leads.values()):
+        raise CheckpointError(
+            "The uncertainty references by leads are not what they should be. Measure them again, "
+            "or take an undamaged copy of the model."
+        )
+    return {key: LeadReference.from_stored(key, values) for key, values in leads.items()}
+
+
+def _thinned(quantiles: npt.NDArray[np.float64]) -> list[float]:
+    step = (N_QUANTILES - 1) // (N_STORED - 1)
+    return [float(f"{q:.5g}") for q in quantiles[::step]]
+
+
+def _filled(stored: Any) -> npt.NDArray[np.float64]:
+    """All quantiles, linear between those that are kept."""
+    values = np.asarray(stored, dtype=np.float64)
+    if values.shape != (N_STORED,):
+        raise ValueError(f"{N_STORED} quantiles are needed, not {values.shape}")
+    full = np.interp(np.linspace(0.0, 1.0, N_QUANTILES), np.linspace(0.0, 1.0, N_STORED), values)
+    # Interpolating between two equal values can come out one rounding step too low.
+    return np.maximum.accumulate(full)

@@ -157,16 +157,15 @@ def _answer_words(probability: float, interval: tuple[float, float], verdict: st
     return f"{share} ({interval_words(*interval)}), {verdict}"
 
 
-def leads(model: Model, one: Side, other: Side) -> None:
+def leads(one: Side, other: Side) -> None:
     """Which leads the model is unsure of in one of the two alone.
 
     Parameters
     ----------
-    model : Model
     one, other : Side
     """
     st.subheader("Where do they differ in uncertainty?", anchor=False)
-    pairs = services.leads_beside(model, one.track, one.window, other.track, other.window)
+    pairs = services.leads_beside(one.explanation, one.window, other.explanation, other.window)
     if not pairs:
         st.caption("This model does not tell which leads its uncertainty comes from.")
         return

@@ -77,7 +77,7 @@ def test_intervals_that_touch_are_not_apart() -> None:
 
 
 def test_leads_differ_by_much_or_by_being_there(model: Model, seen: Explanation) -> None:
-    pairs = services.leads_beside(model, seen.track, 0, seen.track, 30)
+    pairs = services.leads_beside(seen, 0, seen, 30)
     assert [p.lead for p in pairs][:3] == ["I", "II", "III"]
     assert LeadPair("I", 20.0, 60.0).differs and not LeadPair("I", 20.0, 30.0).differs
     assert LeadPair("I", float("nan"), 60.0).differs

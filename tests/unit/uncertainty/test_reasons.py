@@ -9,6 +9,7 @@ import pytest
 
 from echoing_core.records import LEADS
 from echoing_core.signals import standardise
+from echoing_core.signals.lead_sets import LeadSet
 from echoing_core.simulate import simulate_study
 from echoing_core.simulate.noise.electrodes import misplace
 from echoing_core.uncertainty.artefacts import GROUND, lead_artefacts
@@ -18,7 +19,7 @@ from echoing_core.uncertainty.reasons import (
     leads_to_blame,
     reasons_from_cells,
 )
-from echoing_core.uncertainty.reference import Reference
+from echoing_core.uncertainty.reference import LeadReference, Reference
 
 REFERENCE = Reference.from_values(np.linspace(0.0, 1.0, 2001), name="made", simulated=True)
 """sigma^2 of 0.42 is at percentile 42."""
@@ -122,34 +123,46 @@ def test_misplaced_electrodes_are_told_in_calm_windows_too() -> None:
     assert unsure.sentence.startswith("Mostly V2 (80 %)") and GROUND.sentence in unsure.sentence
 
 
-def test_missing_leads_are_a_known_cost_and_not_noise() -> None:
-    origin, signal, valid = with_missing("II", "V1")
-    cells = made_cells(0.9, II=0.06, V1=0.04)
-    report = told(cells, signal, valid=valid, lead_origin=origin)
-    assert report.sentence == (
-        "Only II and V1 were recorded; the other ten leads make up 90 % of the uncertainty."
-    )
-    (reason,) = report.reasons
-    assert reason.kind == "missing leads" and len(reason.leads) == 10
-    few = with_missing(*LEADS[:9])
-    report = told(made_cells(0.9, V4=0.3, V5=0.3, V6=0.3), few[1], valid=few[2], lead_origin=few[0])
-    assert report.sentence == "Not recorded: V4-V6, 90 % of the uncertainty."
+def alike(*names: str) -> LeadReference:
+    """Of ECGs with these leads: 0 to 1 as a whole, and a tenth of that from the leads there are."""
+    whole = np.linspace(0.0, 1.0, 101)
+    by_lead = np.repeat(whole[:, np.newaxis] / (10 * len(names)), 12, axis=1)
+    return LeadReference.of_leads(LeadSet(names), whole, by_lead, name="alike", simulated=True)
 
 
-def test_a_recorded_lead_is_named_beside_missing_ones_only_if_it_is_high_itself() -> None:
+def test_missing_leads_are_no_cause_of_a_window() -> None:
     origin, signal, valid = with_missing("II", "V1")
     signal[1, 300:600] += np.random.default_rng(0).normal(0, 0.2, 300).astype(np.float32)
-    cells = made_cells(0.95, II=0.12, V1=0.02)  # 12 x 0.114 is beyond the reference
+    given = {"valid": valid, "lead_origin": origin, "reference": alike("II", "V1")}
+    cells = made_cells(0.9, II=0.06, V1=0.01)
     into(cells, "II", 3, 6)
-    report = told(cells, signal, valid=valid, lead_origin=origin)
-    assert report.sentence.endswith("Also II (12 %), seconds 3 to 6: noise.")
-    assert [reason.kind for reason in report.reasons] == ["missing leads", "noise"]
-    hardly = told(made_cells(0.95, II=0.09, V1=0.02), signal, valid=valid, lead_origin=origin)
-    assert "Also" not in hardly.sentence
-    # A missing lead that costs next to nothing is not worth a word.
-    cells = made_cells(0.9, II=0.8, V1=0.19)
-    report = told(cells, signal, valid=valid, lead_origin=origin)
-    assert report.sentence.startswith("Mostly II (80 %)")
+    report = told(cells, signal, **given)
+    # 0.06 of the 0.07 that the two measured leads give.
+    assert report.sentence == "Mostly II (86 %), seconds 3 to 6: noise."
+    assert [(reason.kind, reason.leads) for reason in report.reasons] == [("noise", ("II",))]
+    assert report.share_by_lead[1] == pytest.approx(6 / 7)
+    assert report.share_by_lead[[1, 6]].sum() == pytest.approx(1)
+    # Six seventh of 0.063 in a third of the window, were it so everywhere: beyond any.
+    assert report.cell_percentile[1, 20] == 100
+    assert not report.cell_percentile[0].any()
+    both = told(made_cells(0.9, II=0.04, V1=0.03), signal, **given)
+    assert both.sentence.startswith("All recorded leads: noise (II)")
+
+
+def test_a_window_as_sure_as_its_like_is_calm_whatever_it_lacks() -> None:
+    origin, signal, valid = with_missing("V5")
+    calm = told(made_cells(0.7), signal, valid=valid, lead_origin=origin, reference=alike("V5"))
+    assert calm.sentence == "Nothing stands out: as sure as on most ECGs with these leads."
+    assert calm.reasons == ()
+    unsure = told(made_cells(0.8), signal, valid=valid, lead_origin=origin, reference=alike("V5"))
+    assert unsure.sentence.startswith("Lead V5: ") and unsure.leads == ("V5",)
+
+
+def test_terms_of_few_leads_are_compared_with_those_of_few_leads() -> None:
+    reference = alike("II", "V1")
+    # Twice 0.03 among sums that reach from 0 to 0.1; what belongs to no lead plays no part.
+    levels = as_if_everywhere([0.03, 0.0, 0.06], 0.5, reference.n_leads, reference)
+    assert levels == pytest.approx([60.0, 0.0, 100.0])
 
 
 def test_each_cause_is_told_from_the_others() -> None:
