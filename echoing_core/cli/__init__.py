@@ -14,6 +14,7 @@ from echoing_core.cli import (  # noqa: F401 - importing them adds their command
     echo,
     evaluate,
     making,
+    measuring,
     preparing,
     recordings,
     training,

@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Literal
 
@@ -315,6 +315,43 @@ def understand(text: str) -> Understood:
     )
 
 
+def mentioned(sentence: str) -> tuple[AskedFinding, ...]:
+    """Findings that a sentence of a report names, each with whether it is denied.
+
+    As `understand` reads a question, but what names nothing is no error, a general conclusion
+    ("abnormal ecg") counts beside findings, and nothing is left out because another implies it.
+
+    Parameters
+    ----------
+    sentence : str
+
+    Returns
+    -------
+    tuple of AskedFinding
+        In the order in which they stand; empty where none is named.
+    """
+    out: list[AskedFinding] = []
+    denied = False
+    tokens, _ = _corrected(_TOKEN.findall(folded(sentence)))
+    for clause, goes_on in _clauses(tokens):
+        units, _ = _units(clause)
+        out += _findings(units, denied=denied)
+        denied = goes_on and (denied or any(unit.kind == "before" for unit in units))
+    return tuple(dict.fromkeys(out))
+
+
+def asked_of_all() -> Understood:
+    """A question for every finding that can be asked, an ejection fraction below 40 % among them.
+
+    Returns
+    -------
+    Understood
+    """
+    names = dict.fromkeys(finding for _, finding in _lexicon().rules if finding != "abnormal_ecg")
+    asked = tuple(AskedFinding(name) for name in sorted(names))
+    return Understood("", (*asked, AskedFinding("lvef_below", threshold_pct=40.0)))
+
+
 def _findings(units: Sequence[_Unit], *, denied: bool) -> list[AskedFinding]:
     """Findings of one clause, ``denied`` from its first word on where a list goes on.
 
@@ -337,10 +374,17 @@ def _findings(units: Sequence[_Unit], *, denied: bool) -> list[AskedFinding]:
     pieces.append((frozenset(concepts), negated))
     out: list[AskedFinding] = []
     carried: frozenset[str] = frozenset()
+    last: tuple[frozenset[str], bool, int] = (frozenset(), False, 0)
     for piece, is_denied in pieces:
         named = _named(piece | carried)
+        if named:
+            last = (piece | carried, is_denied, len(out))
         carried = frozenset() if named else piece | carried
         out += [_turned(finding, is_denied) for finding in named]
+    if out and carried:
+        # "Infarction in the inferior leads": a site behind its finding.
+        named = _named(last[0] | carried)
+        out[last[2] :] = [_turned(finding, last[1]) for finding in named]
     if not out and len(pieces) > 1:
         # "ventricles captured by a pacemaker": words that only mean something together.
         together = frozenset().union(*(p for p, _ in pieces))
@@ -489,6 +533,7 @@ def _corrected(tokens: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]
     return out, corrections
 
 
+@lru_cache(maxsize=20_000)
 def _nearest(word: str, vocabulary: frozenset[str]) -> str | None:
     """The known word with the fewest letters to change, of the same first letter."""
     limit = 1 if len(word) < _LONG_WORD else 2

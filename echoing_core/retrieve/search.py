@@ -164,6 +164,58 @@ def search_gallery(
     ]
 
 
+def ranked_hits(
+    index: GalleryIndex,
+    score: npt.NDArray[np.float64],
+    distances: npt.NDArray[np.float64],
+    *,
+    k: int,
+    order: str,
+    where: ItemFilter | None = None,
+    unique_reports: bool = False,
+) -> tuple[list[Hit], npt.NDArray[np.bool_]]:
+    """The k items of the highest score.
+
+    Parameters
+    ----------
+    index : GalleryIndex
+    score : ndarray, shape (n,)
+        Of every item; ``-inf`` for those that cannot be found.
+    distances : ndarray, shape (n,)
+        Told with the hits.
+    k, order, where, unique_reports
+        As in `search_gallery`.
+
+    Returns
+    -------
+    hits : list of Hit
+        The highest score first; of equal scores, in order of row.
+    passing : ndarray of bool, shape (n,)
+        Which items passed the filter.
+
+    Raises
+    ------
+    ConfigError
+        If ``k``, ``order`` or ``where`` cannot be.
+    """
+    if k < 1:
+        raise ConfigError(f"A search for {k} neighbours finds nothing. Ask for 1 or more.")
+    _one_of(order, ORDERS, "order")
+    passing = np.ones(len(index), dtype=bool)
+    if where is not None:
+        passing[:] = False
+        passing[where.rows(index.items)] = True
+    allowed = np.flatnonzero(passing & np.isfinite(score))
+    best = allowed[np.argsort(-score[allowed], kind="stable")]
+    if unique_reports:
+        best = best[_first_of_each(index.items["report"].to_numpy()[best])]
+    hits = [
+        hit_of(index.items, int(row), float(distances[row]), rank, order)
+        for rank, row in enumerate(best[:k], start=1)
+    ]
+    return hits, passing
+
+
 def _one_of(value: str, choices: tuple[ChoiceT, ...], what: str) -> ChoiceT:
     for choice in choices:
         if value == choice:

@@ -123,8 +123,10 @@ from echoing_core.services.searching import (
     draw_item,
     folder_collection,
     index_folders,
+    measure_distances,
+    pair_rows,
     query_embedding,
-    search,
+    reference_distances,
     shipped_collection,
 )
 from echoing_core.services.session_file import (
@@ -145,6 +147,7 @@ from echoing_core.services.windows import (
     most_sure_window,
     window_reasons,
 )
+from echoing_core.services.word_search import search, search_collection, search_in_words
 from echoing_core.signals.heart_beats import HeartBeats, heart_beats
 from echoing_core.uncertainty.intervals import (
     UNSURE_PERCENTILE,

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from echoing_core.errors import ConfigError
 from echoing_core.export.track import Explanation
 from echoing_core.metrics import distances
+from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, GaussianEmbedding, Hit, Recording, StandardEcg
-from echoing_core.services.models import Model, load_index
+from echoing_core.services.models import Model, load_index, prompt_sets
 from echoing_core.services.windows import window_embedding
 from echoing_core.signals import standardise
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
@@ -23,8 +24,11 @@ from echoing_core.signals.leads import DEFAULT_VCG_METHOD
 if TYPE_CHECKING:
     import pandas as pd
 
+    from echoing_core.reports.stated import Stated
+    from echoing_core.reports.understanding import AskedFinding
     from echoing_core.retrieve.index import GalleryIndex
     from echoing_core.retrieve.projection import Projection
+    from echoing_core.retrieve.scale import ReferenceDistances
     from echoing_core.retrieve.search import ItemFilter
 
 Floats = npt.NDArray[np.float64]
@@ -32,70 +36,6 @@ Origin = Literal["shipped", "folder", "upload", "built"]
 
 INDEX_VARIABLE = "ECHOING_INDEX"
 """Environment variable with index folders that the app offers beside the shipped one."""
-
-_MOST_COMPARED = 1000
-# Rows of a table of distances that are in memory together, against every item.
-_ROWS_PER_TABLE = 100
-
-
-def search(
-    index: GalleryIndex,
-    model: Model,
-    query: str | Recording | StandardEcg | Explanation,
-    k: int = 10,
-    *,
-    order: str = "csd",
-    target: str = "ecg",
-    where: ItemFilter | None = None,
-    start_s: float | None = None,
-    vcg_method: str = DEFAULT_VCG_METHOD,
-    unique_reports: bool = False,
-) -> list[Hit]:
-    """Nearest ECGs or reports to a text or to a window of a recording.
-
-    Parameters
-    ----------
-    index : GalleryIndex
-        From `load_index`.
-    model : Model
-        That the index was built with.
-    query : str, Recording, StandardEcg or Explanation
-    k : int
-    order : {"csd", "cosine"}
-        Exact closed-form sampled distance, or cosine of the means.
-    target : {"ecg", "report"}
-    where : ItemFilter, optional
-        Applied before the nearest ``k`` are taken.
-    start_s : float, optional
-        Start of the window of a recording; without, the one with the lowest sigma^2.
-    vcg_method : str
-        As in `explain`.
-    unique_reports : bool
-        Show each report text once, at its nearest item.
-
-    Returns
-    -------
-    list of Hit
-        Nearest first.
-
-    Raises
-    ------
-    ConfigError
-        The text is empty, or a setting is impossible.
-    SignalQualityError
-        There is no window at ``start_s``.
-    """
-    from echoing_core.retrieve.search import search_gallery
-
-    return search_gallery(
-        index,
-        query_embedding(model, query, start_s, vcg_method),
-        k=k,
-        order=order,
-        target=target,
-        where=where,
-        unique_reports=unique_reports,
-    )
 
 
 def query_embedding(
@@ -133,8 +73,81 @@ def query_embedding(
     return encode_texts(model.checkpoint, [query])
 
 
+def reference_distances(model: Model) -> ReferenceDistances | None:
+    """What distances of a model mean, as its folder has it; None where it was not measured.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    ReferenceDistances or None
+
+    Raises
+    ------
+    CheckpointError
+        The document cannot be used.
+    """
+    from echoing_core.retrieve.scale import ReferenceDistances
+
+    document = model.checkpoint.measured.get("distances")
+    return None if document is None else ReferenceDistances.from_dict(document)
+
+
+def measure_distances(
+    model: Model,
+    *,
+    n_patients: int = 900,
+    folder: str | os.PathLike[str] | None = None,
+    progress: Progress = SILENT,
+) -> ReferenceDistances:
+    """Measure what distances of a model mean, on simulated patients that no training saw.
+
+    Parameters
+    ----------
+    model : Model
+    n_patients : int
+        To simulate; 900 take some two minutes.
+    folder : path, optional
+        Model folder into which ``distances.json`` is written.
+    progress : Progress, optional
+        Counts simulated patients.
+
+    Returns
+    -------
+    ReferenceDistances
+    """
+    from echoing_core.evaluate.shipped.distances import measure_distances as measure
+    from echoing_core.models.checkpoint import update_documents
+
+    measured = measure(model.checkpoint, prompt_sets(), n_patients=n_patients, progress=progress)
+    if folder is not None:
+        update_documents(Path(folder), measured={"distances": measured.to_dict()})
+    return measured
+
+
+def pair_rows(measured: ReferenceDistances) -> list[tuple[str, tuple[float, float, float]]]:
+    """CSD of each kind of reference pairs: what they are; 5 % quantile, median, 95 % quantile.
+
+    Parameters
+    ----------
+    measured : ReferenceDistances
+    """
+    from echoing_core.retrieve.scale import LEVELS_PCT, PAIRS
+
+    places = [LEVELS_PCT.index(level) for level in (5, 50, 95)]
+    rows = []
+    for kind, words in PAIRS.items():
+        quantiles = measured.pairs.get(("csd", kind))
+        if quantiles is not None:
+            low, middle, high = (quantiles[place] for place in places)
+            rows.append((words, (low, middle, high)))
+    return rows
+
+
 class Collection:
-    """An opened index with what is computed of it once: its map and what its distances mean.
+    """An opened index with what is computed of it once: its map and what its reports state.
 
     Parameters
     ----------
@@ -148,8 +161,8 @@ class Collection:
         self.name = name
         self.index = index
         self.origin = origin
-        # Measured when first needed, and kept: an opened index never changes.
-        self._yardsticks: dict[tuple[str, bool], Floats] = {}
+        # Kept, as an opened index never changes.
+        self._answers: dict[AskedFinding, tuple[npt.NDArray[np.int8], tuple[str, ...]]] = {}
 
     def __len__(self) -> int:
         return len(self.index)
@@ -217,50 +230,39 @@ class Collection:
         """
         return self.index.gaussians("ecg", np.array([self.row(item_id)]))
 
-    def yardstick(self, order: str, *, pairs: bool) -> Floats:
-        """Distances that a new one is held against, ascending; empty where there are none.
+    @cached_property
+    def stated(self) -> tuple[Stated, ...]:
+        """What the report and the labels of each item state."""
+        from echoing_core.reports.stated import joined, read_labels, read_report
 
-        Of a large collection, of 1000 items spread evenly over it.
+        items = self.index.items
+        names = [n for n in self.index.label_names if n in self.flags or n == "lvef_pct"]
+        columns = [items[f"label_{name}"].tolist() for name in names]
+        values = zip(*columns, strict=True) if columns else ((),) * len(items)
+        return tuple(
+            joined((read_report(str(report)), read_labels(dict(zip(names, row, strict=True)))))
+            for report, row in zip(items["report"], values, strict=True)
+        )
+
+    def answers(self, asked: AskedFinding) -> tuple[npt.NDArray[np.int8], tuple[str, ...]]:
+        """What the items' reports and labels say to a question.
 
         Parameters
         ----------
-        order : {"csd", "cosine"}
-        pairs : bool
-            Distances between the ECG and the report of one item: what belongs together. Otherwise
-            those between the ECG of an item and its nearest other one, of another patient.
+        asked : AskedFinding
 
         Returns
         -------
-        ndarray of float64, shape (n_distances,)
+        so : ndarray of int8, shape (n,)
+            1 where it is said to be so, -1 where the opposite is said, 0 where nothing is.
+        words : tuple of str
+            That say so, of each item; empty where nothing is said.
         """
-        key = (order, pairs)
-        if key not in self._yardsticks:
-            self._yardsticks[key] = self._measure(order, pairs)
-        return self._yardsticks[key]
-
-    def _measure(self, order: str, pairs: bool) -> Floats:
-        ecg = self.index.gaussians("ecg")
-        rows = np.arange(len(self))
-        if pairs:
-            rows = np.flatnonzero((self.index.items["report"].str.strip() != "").to_numpy())
-        if rows.size > _MOST_COMPARED:
-            rows = rows[np.linspace(0, rows.size - 1, _MOST_COMPARED).astype(int)]
-        if not rows.size or (not pairs and len(self) < 2):
-            return np.empty(0)
-        if pairs:
-            text = self.index.gaussians("report", rows)
-            # Row i of both sides is one item, so pairs stand on the diagonal.
-            return np.sort(np.diagonal(_distances(ecg[rows], text, order)))
-        patients = self.index.items["patient_id"].to_numpy()
-        nearest = []
-        for some in np.array_split(rows, max(rows.size // _ROWS_PER_TABLE, 1)):
-            apart = _distances(ecg[some], ecg, order)
-            # Of the same patient, the item itself included: such ECGs are alike for another reason.
-            apart[patients[some][:, None] == patients[None, :]] = np.inf
-            nearest.append(apart.min(axis=1))
-        smallest = np.concatenate(nearest)
-        # A patient who is alone in the collection has no neighbour.
-        return np.sort(smallest[np.isfinite(smallest)])
+        if asked not in self._answers:
+            said = [stated.answers(asked) for stated in self.stated]
+            so = np.array([0 if s is None else (1 if s else -1) for s, _ in said], dtype=np.int8)
+            self._answers[asked] = so, tuple(words for _, words in said)
+        return self._answers[asked]
 
     def search(
         self,
@@ -270,20 +272,23 @@ class Collection:
         order: str = "csd",
         target: str = "ecg",
         where: ItemFilter | None = None,
+        unique_reports: bool = False,
         from_text: bool = False,
+        scale: ReferenceDistances | None = None,
     ) -> Search:
-        """The nearest items, as the function `search` finds them, and what their distances mean.
+        """The items nearest to a Gaussian, and what their distances mean.
 
         Parameters
         ----------
         query : GaussianEmbedding, one row
             From `query_embedding` or `gaussian`.
-        k, order, target, where
+        k, order, target, where, unique_reports
             As in `search`.
         from_text : bool
             The query is a text. A text and an ECG, or an ECG and a report, are held against how
-            far an ECG is from its own report; an ECG and an ECG against how far one is from its
-            nearest neighbour.
+            far an ECG is from its own report; an ECG and an ECG against two of one patient.
+        scale : ReferenceDistances, optional
+            Of the model, see `reference_distances`; without it nothing is said of distances.
 
         Returns
         -------
@@ -297,25 +302,27 @@ class Collection:
         from echoing_core.retrieve.search import search_gallery
 
         index = self.index
-        if target == "report" and not self.has_reports:
-            raise ConfigError(
-                "This collection has no reports to search in. Search for ECGs, or choose another "
-                "collection."
-            )
-        hits = search_gallery(index, query, k=k, order=order, target=target, where=where)
-        side: Literal["ecg", "report"] = "report" if target == "report" else "ecg"
-        apart = _distances(query, index.gaussians(side), order)[0]
-        comparable = np.ones(len(index), dtype=bool)
-        if side == "report":
-            comparable = (index.items["report"].str.strip() != "").to_numpy()
-        # Where there is no report stands a place holder, whose distance says nothing.
-        apart[~comparable] = np.nan
+        comparable = self.comparable(target)
+        hits = search_gallery(
+            index,
+            query,
+            k=k,
+            order=order,
+            target=target,
+            where=where,
+            unique_reports=unique_reports,
+        )
+        apart = self.distances(query, order, target)
         # Distances are to all items, since ranks are in the whole collection; the filter is for
         # hits.
         passing = comparable.copy()
         if where is not None:
             passing &= np.isin(np.arange(len(index)), where.rows(index.items))
-        by_pairs = from_text or side == "report"
+        with_report = from_text or target == "report"
+        close = None
+        if scale is not None and hits:
+            nearest = min(hit.distance for hit in hits)
+            close = not scale.is_far(order, nearest, with_report=with_report)
         return Search(
             hits=tuple(hits),
             query=query,
@@ -324,11 +331,56 @@ class Collection:
             n_passing=int(passing.sum()),
             n_compared=int(comparable.sum()),
             distances=apart,
-            # Text and ECG never come as near as ECGs do, so each kind of search has a scale of its
-            # own.
-            yardstick=self.yardstick(order, pairs=by_pairs),
-            by_pairs=by_pairs,
+            places=apart,
+            scale=scale,
+            with_report=with_report,
+            close=close,
+            far="" if close is not False else _far(with_report),
         )
+
+    def comparable(self, target: str) -> npt.NDArray[np.bool_]:
+        """Which items have what a search compares with.
+
+        Parameters
+        ----------
+        target : {"ecg", "report"}
+
+        Returns
+        -------
+        ndarray of bool, shape (n,)
+
+        Raises
+        ------
+        ConfigError
+            Reports are wanted, and there are none.
+        """
+        if target != "report":
+            return np.ones(len(self), dtype=bool)
+        if not self.has_reports:
+            raise ConfigError(
+                "This collection has no reports to search in. Search for ECGs, or choose another "
+                "collection."
+            )
+        return np.asarray((self.index.items["report"].str.strip() != "").to_numpy(), dtype=bool)
+
+    def distances(self, query: GaussianEmbedding, order: str, target: str) -> Floats:
+        """Distances of a Gaussian to every item; NaN where there is nothing to compare with.
+
+        Parameters
+        ----------
+        query : GaussianEmbedding, one row
+        order : {"csd", "cosine"}
+        target : {"ecg", "report"}
+
+        Returns
+        -------
+        ndarray, shape (n,)
+        """
+        side: Literal["ecg", "report"] = "report" if target == "report" else "ecg"
+        apart = _distances(query, self.index.gaussians(side), order)[0]
+        # Where there is no report stands a place holder, whose distance says nothing.
+        apart[~self.comparable(target)] = np.nan
+        return apart
 
     def as_hit(self, search: Search, item_id: str) -> Hit:
         """Any item as a hit of a search, with its place in the whole collection.
@@ -371,10 +423,21 @@ class Search:
         Items that could have been found without it.
     distances : ndarray, shape (n,)
         To every item of the collection; NaN where there is nothing to compare with.
-    yardstick : ndarray
-        See `Collection.yardstick`.
-    by_pairs : bool
-        Whether the yardstick is that of ECGs and their own reports.
+    places : ndarray, shape (n,)
+        By what the items are ranked, the smallest first: the distances, or what takes reports
+        and questions into account too.
+    scale : ReferenceDistances or None
+        Of the model.
+    with_report : bool
+        Whether distances are between an ECG and a text, or a text and a text.
+    note : str
+        Sentences that say how a text was read.
+    reasons : tuple of str
+        Why each of the hits is there; empty where its distance says it.
+    close : bool or None
+        Whether anything fits what was searched for; None where that cannot be said.
+    far : str
+        The sentence that nothing does.
     """
 
     hits: tuple[Hit, ...]
@@ -384,26 +447,16 @@ class Search:
     n_passing: int
     n_compared: int
     distances: Floats
-    yardstick: Floats
-    by_pairs: bool
+    places: Floats
+    scale: ReferenceDistances | None = None
+    with_report: bool = False
+    note: str = ""
+    reasons: tuple[str, ...] = ()
+    close: bool | None = None
+    far: str = ""
 
-    def nearer_than_pct(self, distance: float) -> float:
-        """Per cent of the whole collection that lies farther from the query.
-
-        Parameters
-        ----------
-        distance : float
-
-        Returns
-        -------
-        float
-            0..100.
-        """
-        there = self.distances[np.isfinite(self.distances)]
-        return 100.0 * float((there > distance).mean()) if there.size else 0.0
-
-    def closer_than_known_pct(self, distance: float) -> float | None:
-        """Per cent of the yardstick's distances that are larger; None without a yardstick.
+    def distance_words(self, distance: float) -> str:
+        """What a distance means, in words; empty where the model's folder does not say.
 
         Parameters
         ----------
@@ -411,11 +464,11 @@ class Search:
 
         Returns
         -------
-        float, 0..100, or None
+        str
         """
-        if not self.yardstick.size:
-            return None
-        return 100.0 * float((self.yardstick > distance).mean())
+        if self.scale is None:
+            return ""
+        return self.scale.words(self.order, distance, with_report=self.with_report)
 
     def rank(self, row: int) -> int | None:
         """Which place an item takes in the whole collection; None where it has none.
@@ -428,12 +481,17 @@ class Search:
         Returns
         -------
         int, from 1, or None
-            Items at the same distance share the better place.
+            Items that are equally near share the better place.
         """
-        own = self.distances[row]
+        own = self.places[row]
         if not np.isfinite(own):
             return None
-        return 1 + int((self.distances < own).sum())
+        return 1 + int((self.places < own).sum())
+
+
+def _far(with_report: bool) -> str:
+    together = "ECGs are from their own report" if with_report else "two ECGs of one patient are"
+    return f"Nothing close: even the nearest is farther away than 95 % of {together}."
 
 
 def index_folders() -> list[Path]:
