@@ -13,6 +13,7 @@ from echoing_core.cli import (  # noqa: F401 - importing them adds their command
     batch,
     echo,
     evaluate,
+    lead_references,
     making,
     measuring,
     preparing,

@@ -151,23 +151,25 @@ class LeadReferenceJob:
 
 
 def measure_lead_references(
-    folder: str | os.PathLike[str],
+    model: Model,
     *,
     ptbxl: str | os.PathLike[str] | None = None,
+    folder: str | os.PathLike[str] | None = None,
     n_of_each: int = N_OF_EACH,
     progress: Progress = SILENT,
 ) -> dict[str, LeadReference]:
-    """Measure the reference of each of `LEAD_SETS` and keep it in a model folder.
+    """Measure the reference of each of `LEAD_SETS`, a quarter of a minute each on one slow core.
 
     The ECGs are of the kinds that the model's 12-lead reference has: simulated patients that its
     training left out, with everyday noise, and, where a folder is given, PTB-XL as recorded.
 
     Parameters
     ----------
-    folder : path
-        Model folder; its hash stays what it is.
+    model : Model
     ptbxl : path, optional
         Folder of PTB-XL, of which the training folds are read.
+    folder : path, optional
+        Model folder into which they are written; its hash stays what it is.
     n_of_each : int
         Simulated ECGs, and real ones.
     progress : Progress, optional
@@ -181,21 +183,20 @@ def measure_lead_references(
     Raises
     ------
     CheckpointError
-        The folder is no model, or one that cannot be told which leads are missing.
+        The model cannot be told which leads are missing.
     DataSetError
         The folder of PTB-XL cannot be read.
     """
     from echoing_core.datasets.ptbxl import load_ptbxl
     from echoing_core.datasets.simulated import CohortConfig, build_simulated
-    from echoing_core.models.checkpoint import load_checkpoint, update_documents
+    from echoing_core.models.checkpoint import update_documents
     from echoing_core.training.demo import PTBXL_TRAIN_FOLDS
     from echoing_core.uncertainty.lead_references import fit_lead_references
 
-    path = Path(folder)
-    checkpoint = load_checkpoint(path)
+    checkpoint = model.checkpoint
     if not checkpoint.has_attribution:
         raise CheckpointError(
-            f"Model {checkpoint.name} cannot be told which leads are missing, so it has no "
+            f"Model {model.name} cannot be told which leads are missing, so it has no "
             "references by leads. Name a model of the compact architecture."
         )
     cohort = checkpoint.training.get("cohort") or {}
@@ -225,7 +226,9 @@ def measure_lead_references(
         simulated=ptbxl is None,
         progress=progress.stage("measure each lead set"),
     )
-    update_documents(path, measured={"lead_references": stored_references(references)})
+    if folder is not None:
+        document = stored_references(references)
+        update_documents(Path(folder), measured={"lead_references": document})
     return references
 
 

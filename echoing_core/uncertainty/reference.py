@@ -316,7 +316,7 @@ class LeadReference(Reference):
         return Reference(self.by_leads, self.name, self.n).percentile(terms)
 
     def to_stored(self) -> dict[str, Any]:
-        """A small dictionary that JSON can hold: 201 quantiles of five digits."""
+        """A small dictionary that JSON can hold: 201 quantiles of four digits."""
         return {
             "name": self.name,
             "n": self.n,
@@ -405,7 +405,7 @@ def read_references(document: Mapping[str, Any]) -> dict[str, LeadReference]:
 
 def _thinned(quantiles: npt.NDArray[np.float64]) -> list[float]:
     step = (N_QUANTILES - 1) // (N_STORED - 1)
-    return [float(f"{q:.5g}") for q in quantiles[::step]]
+    return [float(f"{q:.4g}") for q in quantiles[::step]]
 
 
 def _filled(stored: Any) -> npt.NDArray[np.float64]:

@@ -1,0 +1,58 @@
+"""``echoing evaluate leads``: what is usual with fewer leads, measured into a model's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echoing_core.cli.output import deliver, json_text, stage_bars, table
+from echoing_core.cli.root import JsonOption, ModelOption, PtbxlOption, evaluate_app
+from echoing_core.export.track import DISCLAIMER
+
+
+@evaluate_app.command("leads")
+def evaluate_leads(
+    model: ModelOption = None,
+    ptbxl: PtbxlOption = None,
+    write: Annotated[
+        bool,
+        typer.Option("--write", help="Write them into the model folder, for percentiles to use."),
+    ] = False,
+    ecgs: Annotated[
+        int, typer.Option("--ecgs", min=10, help="Simulated ECGs, and as many of PTB-XL.")
+    ] = 250,
+    json_out: JsonOption = None,
+) -> None:
+    """How unsure the model is of reference ECGs that have only some leads, for each lead set."""
+    from echoing_core import services
+
+    loaded = services.load_model(model)
+    folder: Path | None = None
+    if write:
+        folder = model or services.assets_folder() / "models" / "demo"
+    with stage_bars() as progress:
+        references = services.measure_lead_references(
+            loaded, ptbxl=ptbxl, folder=folder, n_of_each=ecgs, progress=progress
+        )
+    shares = (10.0, 50.0, 90.0)
+    rows = [
+        (reference.lead_set.words, *(float(v) for v in reference.value_at(shares)))
+        for reference in references.values()
+    ]
+    if json_out is not None:
+        content = {
+            "model_hash": loaded.hash,
+            "leads": {key: reference.to_stored() for key, reference in references.items()},
+        }
+        deliver(json_text(content), json_out)
+    if json_out != "-":
+        typer.echo(
+            table(
+                ("sigma^2 with", "10 %", "median", "90 %"),
+                [(words, *(f"{value:.4g}" for value in values)) for words, *values in rows],
+            )
+        )
+        first = next(iter(references.values()))
+        typer.echo(f"{first.name}. {DISCLAIMER}")
