@@ -18,6 +18,7 @@ from echoing_core.cli import (  # noqa: F401 - importing them adds their command
     measuring,
     preparing,
     recordings,
+    searching,
     training,
     weights,
 )

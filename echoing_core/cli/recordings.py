@@ -1,8 +1,7 @@
-"""Commands about a recording or a question: explain, ask, search."""
+"""Commands about a recording or a question: explain, ask."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -27,7 +26,6 @@ from echoing_core.records import WINDOW_S, StandardEcg
 if TYPE_CHECKING:
     from echoing_core.services import Model, WindowReasons
 
-_REPORT_WIDTH = 90
 _N_LISTED = 3
 
 
@@ -110,7 +108,7 @@ def ask(
     readings = [services.read_question(text) for text in prompt or []]
     asked += [question for reading in readings for question in reading.questions]
     loaded, explanation = _explained(recording, record, model, 1.0, vcg_method)
-    start_s = _finite(at)
+    start_s = finite(at)
     if start_s is None and fuse is None:
         start_s = float(explanation.track.start_s[services.most_sure_window(explanation.track)])
     answers = services.ask(loaded, explanation, asked or None, start_s=start_s, rule=fuse)
@@ -143,98 +141,6 @@ def ask(
         typer.echo(DISCLAIMER)
 
 
-@app.command()
-def search(
-    text: Annotated[str | None, typer.Argument(help="What to look for.")] = None,
-    recording: Annotated[
-        Path | None,
-        typer.Option("--recording", help="Look for neighbours of this recording instead."),
-    ] = None,
-    at: Annotated[
-        float | None,
-        typer.Option("--at", help="Start of its window in seconds; without it, the surest one."),
-    ] = None,
-    k: Annotated[int, typer.Option("-k", help="How many neighbours.")] = 10,
-    order: Annotated[str, typer.Option("--order", help="csd or cosine.")] = "csd",
-    target: Annotated[
-        str | None,
-        typer.Option(
-            "--target",
-            help="ecg or report; without it, a text finds ECGs and an ECG finds reports.",
-        ),
-    ] = None,
-    index: Annotated[
-        Path | None,
-        typer.Option("--index", help="Index folder; without it, the shipped one."),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option("--where", help="label=value, or label=low..high; may be repeated."),
-    ] = None,
-    max_percentile: Annotated[
-        float,
-        typer.Option("--max-percentile", help="Leave out items that are less sure than this."),
-    ] = 100.0,
-    unique_reports: Annotated[
-        bool, typer.Option("--unique-reports", help="Show each report text once.")
-    ] = False,
-    json_out: JsonOption = None,
-    vcg_method: VcgOption = "dower",
-    model: ModelOption = None,
-) -> None:
-    """Find the nearest ECGs or reports to a text or to a window of a recording."""
-    from echoing_core import services
-    from echoing_core.retrieve.search import ItemFilter
-
-    if (text is None) == (recording is None):
-        raise ConfigError("Give either a text or --recording to search with.")
-    chosen = ItemFilter(
-        labels=dict(_condition(item) for item in where or []), max_percentile=max_percentile
-    )
-    query = services.read_recording(recording) if recording is not None else text or ""
-    loaded = services.load_model(model)
-    hits = services.search(
-        services.load_index(index, loaded),
-        loaded,
-        query,
-        k,
-        order=order,
-        target=target or ("ecg" if recording is None else "report"),
-        where=chosen,
-        start_s=_finite(at),
-        vcg_method=vcg_method,
-        unique_reports=unique_reports,
-    )
-    if not isinstance(query, str):
-        for caution in services.cautions(loaded, query, vcg_method=vcg_method):
-            typer.echo(caution, err=True)
-    unknown = services.unknown_words(loaded, text) if text else ()
-    if unknown:
-        typer.echo(f"{services.unknown_words_mean(loaded)}: {', '.join(unknown)}.", err=True)
-    if json_out is not None:
-        content = {
-            "disclaimer": DISCLAIMER,
-            "model": loaded.name,
-            "model_hash": loaded.hash,
-            "unknown_words": list(unknown),
-            "hits": [asdict(hit) for hit in hits],
-        }
-        deliver(json_text(content), json_out)
-    if json_out != "-":
-        rows = [
-            (
-                str(hit.rank),
-                f"{hit.distance:.4f}",
-                f"{hit.percentile:.0f}",
-                hit.item_id + (" (simulated)" if hit.simulated else ""),
-                _shortened(hit.report),
-            )
-            for hit in hits
-        ]
-        typer.echo(table(("rank", order, "percentile", "item", "report"), rows))
-        typer.echo(DISCLAIMER)
-
-
 def _explained(
     paths: Sequence[Path], record: str | None, model: Path | None, stride_s: float, method: str
 ) -> tuple[Model, Explanation]:
@@ -251,7 +157,18 @@ def _explained(
     return loaded, explanation
 
 
-def _finite(at: float | None) -> float | None:
+def finite(at: float | None) -> float | None:
+    """A start in seconds as it was given.
+
+    Parameters
+    ----------
+    at : float or None
+
+    Raises
+    ------
+    ConfigError
+        It is no finite number.
+    """
     if at is not None and not math.isfinite(at):
         raise ConfigError(f"A window cannot start at {at} s. Give seconds from the start.")
     return at
@@ -358,26 +275,3 @@ def _summary(
         )
     lines.append(f"model {explanation.model_name} {explanation.model_hash[:16]}. {DISCLAIMER}")
     return "\n".join(lines)
-
-
-def _condition(text: str) -> tuple[str, str | float | bool | tuple[float, float]]:
-    """``af=true``, ``lvef_pct=..40``, ``rhythm=af`` -> label and value of an `ItemFilter`."""
-    label, sign, value = (part.strip() for part in text.partition("="))
-    if not (label and sign and value):
-        raise ConfigError(
-            f"{text!r} is not a condition. Write label=value or label=low..high, such as af=true "
-            "or lvef_pct=..40."
-        )
-    if value.lower() in ("true", "yes", "false", "no"):
-        return label, value.lower() in ("true", "yes")
-    low, dots, high = value.partition("..")
-    with contextlib.suppress(ValueError):
-        if dots:
-            return label, (float(low or "-inf"), float(high or "inf"))
-        return label, float(value)
-    return label, value
-
-
-def _shortened(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _REPORT_WIDTH else line[: _REPORT_WIDTH - 3] + "..."

@@ -432,6 +432,8 @@ class Search:
         Whether distances are between an ECG and a text, or a text and a text.
     note : str
         Sentences that say how a text was read.
+    as_it_stands : bool
+        The text was not read but embedded as it is.
     reasons : tuple of str
         Why each of the hits is there; empty where its distance says it.
     close : bool or None
@@ -451,6 +453,7 @@ class Search:
     scale: ReferenceDistances | None = None
     with_report: bool = False
     note: str = ""
+    as_it_stands: bool = False
     reasons: tuple[str, ...] = ()
     close: bool | None = None
     far: str = ""

@@ -427,6 +427,7 @@ def _as_it_stands(
         hits=tuple(hits),
         places=np.where(comparable, -score, np.nan),
         note=note,
+        as_it_stands=True,
         reasons=tuple("these words stand in its report" if holds[row] else "" for row in rows),
         close=True if there else found.close,
         far="" if there else found.far,

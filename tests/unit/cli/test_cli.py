@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from echoing_core.cli import app
-from echoing_core.cli.recordings import _condition
+from echoing_core.cli.searching import _condition
 from echoing_core.errors import ConfigError
 from echoing_core.io.wfdb.write import write_wfdb
 from echoing_core.records import LEADS, GaussianEmbedding
@@ -198,10 +198,14 @@ def test_ask_takes_a_file_of_prompts(run: Run, place: Path) -> None:
 
 
 def test_search_by_text_and_by_recording(run: Run, place: Path) -> None:
-    text = run("search", "sinus rhythm", "-k", "3", "--index", place / "index", "--json", "-")
-    hits = json.loads(text.stdout)["hits"]
-    assert [hit["rank"] for hit in hits] == [1, 2, 3]
-    assert [hit["distance"] for hit in hits] == sorted(hit["distance"] for hit in hits)
+    text = run("search", "kein Sinusrhythmus", "-k", "3", "--index", place / "index", "--json", "-")
+    content = json.loads(text.stdout)
+    assert [hit["rank"] for hit in content["hits"]] == [1, 2, 3]
+    assert "is read as: No sinus rhythm" in content["read_as"]
+    assert all("why" in hit for hit in content["hits"])
+    stands = run("search", '"sinus"', "-k", "3", "--index", place / "index", "--json", "-")
+    distances = [hit["distance"] for hit in json.loads(stands.stdout)["hits"]]
+    assert distances == sorted(distances)
     ecg = run("search", "--recording", place / "two.hea", "--index", place / "index")
     assert ecg.exit_code == 0
     assert ecg.stdout.count("(simulated)") == 6
@@ -220,10 +224,16 @@ def test_search_filters_before_the_nearest_are_taken(run: Run, place: Path) -> N
 
 
 def test_search_says_which_words_are_unknown(run: Run, place: Path) -> None:
-    done = run("search", "zebra rhythm", "--index", place / "index")
+    done = run("search", '"zebra rhythm"', "--index", place / "index")
     assert done.exit_code == 0
     assert "zebra" in done.stderr
     assert "rhythm" not in done.stderr
+    read = run("search", "zebra lbbb", "--index", place / "index")
+    assert read.exit_code == 0
+    assert "Not understood and left out: zebra" in read.stdout
+    refused = run("search", "banana", "--index", place / "index")
+    assert refused.exit_code == 2
+    assert "not a word for a finding" in refused.stderr
 
 
 def test_a_simulated_cohort_is_read_back_and_says_so(run: Run, tmp_path: Path) -> None:
