@@ -44,8 +44,15 @@ def simulate(
 def train_demo(
     out: Annotated[Path, typer.Option("--out", help="Model folder to write.")],
     ptbxl: PtbxlOption = None,
+    zscored: Annotated[
+        Path | None,
+        typer.Option(
+            "--zscored",
+            help="Folder of further ECGs of PTB-XL that lost their millivolts (x_NN.npz).",
+        ),
+    ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1)] = None,
-    where_steps: Annotated[int | None, typer.Option("--where-steps", min=1)] = None,
+    where_steps: Annotated[int | None, typer.Option("--where-steps", min=0)] = None,
     variance_steps: Annotated[int | None, typer.Option("--variance-steps", min=1)] = None,
     text_variance_steps: Annotated[int | None, typer.Option("--text-variance-steps", min=1)] = None,
     patients: Annotated[
@@ -57,6 +64,14 @@ def train_demo(
         Path | None,
         typer.Option(
             "--space", help="Keep the means of this model folder and learn sigma^2 anew only."
+        ),
+    ] = None,
+    where_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--where-from",
+            help="Take over from this model where in a window a lead is lost; --where-steps 0 then "
+            "spares most of the time.",
         ),
     ] = None,
     seed: SeedOption = None,
@@ -90,9 +105,11 @@ def train_demo(
         model = services.train_demo(
             out,
             ptbxl=ptbxl,
+            zscored=zscored,
             config=config,
             cohort=cohort,
             space=space,
+            where_from=where_from,
             log_path=log,
             run=run,
             resume=resume,

@@ -484,6 +484,31 @@ def _read_ecg(header: Path) -> StandardEcg:
     return ecg
 
 
+def study_table(records: pd.DataFrame) -> pd.DataFrame:
+    """The study table of rows of ``ptbxl_database.csv``, whatever holds their signals.
+
+    Parameters
+    ----------
+    records : DataFrame
+        With the columns of the release, ``scp_codes`` as text; rows numbered from 0.
+
+    Returns
+    -------
+    DataFrame
+        As `PtbXl` describes it, without the `LABEL_GROUPS`.
+
+    Raises
+    ------
+    DataSetError
+        ``scp_codes`` is not as published.
+    """
+    codes = [
+        _codes(ecg_id, listed, None)
+        for ecg_id, listed in zip(records["ecg_id"], records["scp_codes"], strict=True)
+    ]
+    return _study_table(records.assign(scp_codes=pd.Series(codes, dtype=object)), 0)
+
+
 def _study_table(rows: pd.DataFrame, seed: int, *, style: str = "free") -> pd.DataFrame:
     codes: list[dict[str, float]] = rows["scp_codes"].tolist()
     axes: list[Any] = _column(rows, "heart_axis").tolist()

@@ -231,6 +231,25 @@ class LeadwiseVariance(nn.Module):
         lost_logit = self.lost(x).squeeze(-1)
         return x, lost_logit
 
+    def look_from(self, other: LeadwiseVariance) -> None:
+        """Take over what another head knows of where a lead is lost (`look`), in place.
+
+        Those parts read the leads alone and nothing of a space.
+
+        Parameters
+        ----------
+        other : LeadwiseVariance
+            Of the same width.
+        """
+        self.lead.data.copy_(other.lead)
+        for mine, theirs in (
+            (self.frames, other.frames),
+            (self.statistics, other.statistics),
+            (self.looks, other.looks),
+            (self.lost, other.lost),
+        ):
+            mine.load_state_dict(theirs.state_dict())
+
     def start_from(self, variances: Tensor) -> None:
         """Let S spread as these variances do, shape (dim,), before anything is learnt.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
 from echoing_core.services.evaluate import evaluate_held_out
-from echoing_core.services.models import Model, assets_folder, load_model
+from echoing_core.services.models import Model, assets_folder, load_model, prompt_sets
 from echoing_core.training.settings import RunConfig
 
 if TYPE_CHECKING:
@@ -99,9 +99,11 @@ def train_demo(
     out: str | os.PathLike[str],
     *,
     ptbxl: str | os.PathLike[str] | None = None,
+    zscored: str | os.PathLike[str] | None = None,
     config: RunConfig | None = None,
     cohort: CohortConfig | None = None,
     space: str | os.PathLike[str] | None = None,
+    where_from: str | os.PathLike[str] | None = None,
     log_path: str | os.PathLike[str] | None = None,
     run: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -117,6 +119,8 @@ def train_demo(
         Model folder to write.
     ptbxl : path, optional
         Folder of PTB-XL; without it no real ECG is used.
+    zscored : path, optional
+        Folder of further ECGs of PTB-XL whose millivolts are lost (`datasets.zscored`).
     config : RunConfig, optional
         `training.settings.demo_recipe`, which is also what is used without it.
     cohort : CohortConfig, optional
@@ -124,6 +128,8 @@ def train_demo(
     space : path, optional
         A model folder whose means are kept: only sigma^2 is learnt anew. It must have been
         trained on the same data, or held-out patients would be among those it has seen.
+    where_from : path, optional
+        A model folder whose knowledge of where in a window a lead is lost is taken over.
     log_path : path, optional
         Where the losses of every step go, as JSON lines.
     run : path, optional
@@ -144,13 +150,20 @@ def train_demo(
 
     # The record of the training names it, so it must be known even where nobody chose one.
     cohort = cohort or CohortConfig()
-    data = load_demo_data(cohort, None if ptbxl is None else Path(ptbxl), progress=progress)
+    data = load_demo_data(
+        cohort,
+        None if ptbxl is None else Path(ptbxl),
+        zscored=None if zscored is None else Path(zscored),
+        progress=progress,
+    )
     train(
         Path(out),
         data,
         config or demo_recipe(),
         cohort=cohort,
         space=None if space is None else load_checkpoint(space),
+        where=None if where_from is None else load_checkpoint(where_from),
+        questions=prompt_sets(),
         log_path=None if log_path is None else Path(log_path),
         run=None if run is None else Path(run),
         resume=resume,

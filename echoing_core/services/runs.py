@@ -78,6 +78,11 @@ def train_preset(
     from echoing_core.training.run import TrainedPair
     from echoing_core.training.validation import Validation
 
+    # Before the data are opened: such a model would say nothing by its sigma^2.
+    if config.means_only and not with_second_stage:
+        raise ConfigError(
+            "With means_only nothing learns sigma^2. Add --second-stage or set it to false."
+        )
     out_folder = Path(out)
     # Beside the model, not in it: a model folder holds only what its card lists.
     run_folder = Path(run) if run is not None else out_folder.with_name(f"{out_folder.name}-run")

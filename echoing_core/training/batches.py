@@ -25,9 +25,13 @@ from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.augmentation import view_of
 from echoing_core.training.distributed import World, share_of
 from echoing_core.training.settings import RunConfig
+from echoing_core.zeroshot.prompts import PromptSet
 
 # First words of the seeds of independent streams.
-_ORDER, _VIEW, _WORDS, _PLAN = 1, 2, 3, 4
+_ORDER, _VIEW, _WORDS, _PLAN, _PROMPTS = 1, 2, 3, 4, 5
+
+# A finding in fewer ECGs weighs no more than this: a single ECG must not rule a step.
+_RAREST = 0.03
 
 _SENTENCE_END = re.compile(r"(?<=\.)\s+")
 
@@ -48,6 +52,8 @@ class Source:
         May word the same findings differently at every call.
     share : float
         Share of every batch that comes from here; the shares of all sources sum to 1.
+    answers : ndarray, shape (n, n_questions), optional
+        Truth of each ECG for the questions of `Batches`: 1, 0, or NaN where it is not known.
     """
 
     name: str
@@ -55,6 +61,7 @@ class Source:
     valid: BoolArray
     report: ReportSource
     share: float
+    answers: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.signal_mv)
@@ -91,6 +98,26 @@ class EchoPairs:
 
 
 @dataclass(frozen=True, eq=False)
+class AskedBatch:
+    """Questions of a step, with what is true of its ECGs.
+
+    Attributes
+    ----------
+    token_ids, token_mask : Tensor of int64, shape (n_questions * 2 * n_a_side, n_tokens)
+        Prompts: for each question those for yes, then those for no.
+    answers : Tensor, shape (n_ecgs, n_questions)
+        1, 0, or NaN where it is not known; of the whole batch.
+    balance : Tensor, shape (2, n_questions)
+        Weight of an answer no, and of an answer yes.
+    """
+
+    token_ids: Tensor
+    token_mask: Tensor
+    answers: Tensor
+    balance: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class TextBatch:
     """ECGs, the distinct texts among their reports, and which belongs to which.
 
@@ -103,6 +130,8 @@ class TextBatch:
     texts : tuple of str
     token_ids, token_mask : Tensor of int64, shape (n_texts_share, n_tokens)
     match : Tensor of bool, shape (n_ecgs, n_texts)
+    asked : AskedBatch or None
+        Where the run learns from questions.
     """
 
     scaled: Tensor
@@ -111,6 +140,7 @@ class TextBatch:
     token_ids: Tensor
     token_mask: Tensor
     match: Tensor
+    asked: AskedBatch | None = None
 
     @property
     def n_texts(self) -> int:
@@ -173,6 +203,9 @@ class Batches:
     echo : EchoPairs, optional
     scaler, tokenizer
     config : RunConfig
+    questions : sequence of PromptSet
+        To which the sources' ``answers`` belong, in this order; used where
+        ``config.objective.question_weight`` is above 0.
     world : World
 
     Raises
@@ -189,8 +222,10 @@ class Batches:
         config: RunConfig,
         *,
         echo: EchoPairs | None = None,
+        questions: Sequence[PromptSet] = (),
         world: World | None = None,
     ) -> None:
+        self.questions = tuple(questions) if config.objective.question_weight > 0 else ()
         self.sources = [source for source in sources if len(source)]
         self.echo = echo if echo is not None and len(echo) else None
         self.scaler, self.tokenizer, self.config = scaler, tokenizer, config
@@ -203,6 +238,7 @@ class Batches:
                 "multiple."
             )
         self._counts = rows_per_source(size, [source.share for source in self.sources])
+        self._balance = self._balanced_weights()
         for source, n in zip(self.sources, self._counts, strict=True):
             if len(source) < n:
                 raise ConfigError(
@@ -387,7 +423,56 @@ class Batches:
         # Texts are shared out apart from ECGs: there may be fewer of them.
         mine = tuple(unique[share_of(len(unique), self.world)])
         ids, mask = self.tokenizer.encode(mine)
-        return TextBatch(scaled, valid, mine, torch.from_numpy(ids), torch.from_numpy(mask), match)
+        return TextBatch(
+            scaled,
+            valid,
+            mine,
+            torch.from_numpy(ids),
+            torch.from_numpy(mask),
+            match,
+            self._asked(number, rows) if self.questions else None,
+        )
+
+    def _asked(self, number: int, rows: Sequence[tuple[int, int]]) -> AskedBatch:
+        rng = np.random.default_rng((_PROMPTS, self.config.seed, number))
+        n = self.config.objective.prompts_a_side
+        texts: list[str] = []
+        for question in self.questions:
+            for side in (question.positive, question.negative):
+                # A side with fewer prompts than are drawn says some of them twice.
+                order = np.resize(rng.permutation(len(side)), n)
+                texts.extend(side[i] for i in order)
+        ids, mask = self.tokenizer.encode(texts)
+        answers = np.stack([self._answers(i)[row] for i, row in rows])
+        return AskedBatch(
+            torch.from_numpy(ids),
+            torch.from_numpy(mask),
+            torch.from_numpy(answers),
+            torch.from_numpy(self._balance),
+        )
+
+    def _answers(self, i: int) -> npt.NDArray[np.float32]:
+        answers = self.sources[i].answers
+        if answers is not None:
+            return answers
+        return np.full((len(self.sources[i]), len(self.questions)), np.nan, dtype=np.float32)
+
+    def _balanced_weights(self) -> npt.NDArray[np.float32]:
+        """Weights of no and of yes, shape (2, n_questions), by which both count alike.
+
+        So the margin of 0 lies where both kinds of error are equally frequent, as a margin is read.
+        """
+        n_known = np.zeros(len(self.questions))
+        n_yes = np.zeros(len(self.questions))
+        for i, n in enumerate(self._counts):
+            if self.questions and n:
+                answers = self._answers(i)
+                # As often as a batch draws this source.
+                each = n / len(answers)
+                n_known += each * np.isfinite(answers).sum(axis=0)
+                n_yes += each * np.nansum(answers, axis=0)
+        share = np.clip(n_yes / np.maximum(n_known, 1e-9), _RAREST, 1.0 - _RAREST)
+        return np.stack([0.5 / (1.0 - share), 0.5 / share]).astype(np.float32)
 
     def _echo(self, number: int) -> EchoBatch:
         assert self.echo is not None

@@ -1,9 +1,13 @@
-"""Train the demo model: simulated cohort, and real ECGs of PTB-XL where a folder is given."""
+"""Train the demo model: simulated cohort, and real ECGs of PTB-XL where a folder is given.
+
+PTB-XL's folds 1-7 are learnt from. Fold 8 is for calibrating answers alone, fold 9 for figures.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from echoing_core.config import to_mapping
 from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.datasets.simulated import CohortConfig, build_simulated
 from echoing_core.datasets.study_set import StudySet
+from echoing_core.datasets.zscored import load_zscored
 from echoing_core.embed.encode import encode_batch
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.models.checkpoint import Checkpoint, save_checkpoint
@@ -27,14 +32,22 @@ from echoing_core.signals.scaling import LeadScaler
 from echoing_core.simulate import simulate_study
 from echoing_core.training.batches import Batches, ReportSource, Source
 from echoing_core.training.paired import fit_reference, fit_vocabulary, training_record
+from echoing_core.training.questions import answers_of, questions_of
 from echoing_core.training.run import Log, MetricsLog, flushed_denormals, train
 from echoing_core.training.settings import RunConfig
 from echoing_core.training.variance_stage import learn_variance
+from echoing_core.zeroshot.prompts import PromptSet
 
-PTBXL_TRAIN_FOLDS = (1, 2, 3, 4, 5, 6, 7, 8)
+PTBXL_TRAIN_FOLDS = (1, 2, 3, 4, 5, 6, 7)
+PTBXL_CALIBRATION_FOLDS = (8,)
 PTBXL_TEST_FOLDS = (9,)
 REAL_SHARE = 0.35
 """Of every batch, where there are real ECGs."""
+
+BORROWED_SHARE = 0.25
+"""Of every batch, ECGs with borrowed millivolts, where there are any."""
+
+BORROWED = "PTB-XL with borrowed millivolts"
 
 _WORDINGS_FOR_VOCABULARY = 12
 # Another cohort: patients of another seed are other people.
@@ -51,17 +64,21 @@ class DemoData:
     simulated : StudySet
         The whole cohort with its patient-level split.
     real : StudySet or None
-        PTB-XL folds 1-8.
+        PTB-XL folds 1-7.
+    borrowed : StudySet or None
+        Of the same folds, with borrowed millivolts (`datasets.zscored`).
     """
 
     simulated: StudySet
     real: StudySet | None
+    borrowed: StudySet | None = None
 
 
 def load_demo_data(
     cohort: CohortConfig,
     ptbxl: Path | None,
     *,
+    zscored: Path | None = None,
     n_workers: int = 2,
     progress: Progress = SILENT,
 ) -> DemoData:
@@ -72,6 +89,8 @@ def load_demo_data(
     cohort : CohortConfig
     ptbxl : Path, optional
         Folder of PTB-XL; without it there are no real ECGs.
+    zscored : Path, optional
+        Folder of further ECGs of PTB-XL whose millivolts are lost; needs ``ptbxl``.
     n_workers : int
         Processes that simulate.
     progress : Progress
@@ -79,17 +98,26 @@ def load_demo_data(
     Returns
     -------
     DemoData
+
+    Raises
+    ------
+    ConfigError
+        ``zscored`` without ``ptbxl``, which lends the millivolts.
     """
+    if zscored is not None and ptbxl is None:
+        raise ConfigError("ECGs without millivolts borrow them from PTB-XL. Name --ptbxl, too.")
     simulated = build_simulated(
         cohort.n_patients,
         cohort.seed,
         n_workers=n_workers,
         progress=progress.stage("simulate"),
     )
-    real = None
+    real = borrowed = None
     if ptbxl is not None:
         real = load_ptbxl(ptbxl, folds=PTBXL_TRAIN_FOLDS, progress=progress.stage("read PTB-XL"))
-    return DemoData(simulated, real)
+    if zscored is not None and real is not None:
+        borrowed = load_zscored(zscored, folds=PTBXL_TRAIN_FOLDS, donors=real)
+    return DemoData(simulated, real, borrowed)
 
 
 @flushed_denormals()
@@ -100,6 +128,8 @@ def train_demo(
     *,
     cohort: CohortConfig | None = None,
     space: Checkpoint | None = None,
+    where: Checkpoint | None = None,
+    questions: Sequence[PromptSet] = (),
     log_path: Path | None = None,
     run: Path | None = None,
     resume: bool = False,
@@ -121,6 +151,11 @@ def train_demo(
     space : Checkpoint, optional
         A model whose means, scaler and vocabulary are kept: the first stage is left out, and only
         sigma^2 is learnt anew. It must have been trained on the same data.
+    where : Checkpoint, optional
+        A model whose knowledge of where in a window a lead is lost is taken over: that network
+        reads no feature of the space. ``config.variance.where_steps`` may then be 0.
+    questions : sequence of PromptSet
+        From which `training.questions` chooses what the run learns to answer.
     log_path : Path, optional
         JSON lines with the figures of every step.
     run : Path, optional
@@ -148,7 +183,9 @@ def train_demo(
     started = time.monotonic()
     # Patients, not ECGs, are split: no patient is on both sides.
     train_set = data.simulated.where((data.simulated.table["split"] == "train").to_numpy())
-    sources = _sources(train_set, data.real)
+    real_sets = [one for one in (data.real, data.borrowed) if one is not None]
+    taught = questions_of(questions, [train_set, *real_sets])
+    sources = _sources(train_set, data, taught)
     metrics = MetricsLog(log_path)
 
     def log_stage(stage: str) -> Log:
@@ -157,12 +194,12 @@ def train_demo(
     if space is None:
         source_of_scale = train_set if data.real is None else data.real
         scaler = LeadScaler.fit(source_of_scale.signal_mv, source_of_scale.valid)
-        tokenizer, config = _vocabulary(train_set, data.real, config)
+        tokenizer, config = _vocabulary(train_set, real_sets, taught, config)
         # After the vocabulary, whose size it needs; the first weights follow from the seed.
         encoder = DualEncoder(config.model)
         trained = train(
             encoder,
-            Batches(sources, scaler, tokenizer, config),
+            Batches(sources, scaler, tokenizer, config, questions=taught),
             config,
             run=run,
             resume=resume,
@@ -182,13 +219,16 @@ def train_demo(
         config = dataclasses.replace(config, model=encoder.config)
         scale, shift = space.training["learnt_scale"], space.training["learnt_shift"]
         scale_of_logits = space.logit_scale
+    # Borrowed millivolts are nobody's: what noise does to them is not to be learnt.
+    measured = [source for source in sources[1:] if source.name != BORROWED]
     learn_variance(
         encoder,
-        [_without_simulated_noise(sources[0], train_set), *sources[1:]],
+        _shares_to_one([_without_simulated_noise(sources[0], train_set), *measured]),
         scaler,
         tokenizer,
         config.variance,
         seed=config.seed,
+        where=where,
         progress=progress.stage("train the variance"),
         log=log_stage("variance"),
     )
@@ -198,10 +238,10 @@ def train_demo(
     held_out = data.simulated.where((data.simulated.table["split"] == "valid").to_numpy())
     name = f"{len(held_out)} simulated ECGs of held-out patients, everyday noise"
     if data.real is not None:
-        name += f"; {len(data.real)} ECGs of PTB-XL folds 1-8 as recorded"
+        name += f"; {len(data.real)} ECGs of PTB-XL folds 1-7 as recorded"
     real = [] if data.real is None else [data.real]
     reference = fit_reference(encoder.ecg, scaler, [held_out, *real], name)
-    tables = [train_set.table, *(studies.table for studies in real)]
+    tables = [train_set.table, *(studies.table for studies in real_sets)]
     minutes = (time.monotonic() - started) / 60
     return save_checkpoint(
         out,
@@ -212,8 +252,11 @@ def train_demo(
         reference=reference.to_dict(),
         training={
             **training_record(tables, encoder, config, minutes),
-            "real_source": "PTB-XL folds 1-8" if real else None,
+            "real_source": "PTB-XL folds 1-7" if real else None,
             "real_share": REAL_SHARE if real else 0.0,
+            "borrowed_ecgs": 0 if data.borrowed is None else len(data.borrowed),
+            "questions": [q.name for q in taught] if config.objective.question_weight else [],
+            "where_from": None if where is None else where.hash,
             "cohort": to_mapping(cohort),
             "learnt_scale": scale,
             "learnt_shift": shift,
@@ -274,29 +317,49 @@ def calibrate(encoder: DualEncoder, scaler: LeadScaler) -> float:
 
 
 def _vocabulary(
-    train_set: StudySet, real: StudySet | None, config: RunConfig
+    train_set: StudySet,
+    real_sets: Sequence[StudySet],
+    taught: Sequence[PromptSet],
+    config: RunConfig,
 ) -> tuple[ReportTokenizer, RunConfig]:
-    """A vocabulary of the simulated reports and of many wordings of the real ECGs' statements."""
+    """A vocabulary of simulated reports, of many wordings of real ones, and of the questions."""
     # Many wordings of each real ECG, or rare words would be missing from the vocabulary.
     rng = np.random.default_rng(config.seed)
     texts = [str(text) for text in train_set.table["report"]]
-    if real is not None:
+    for real in real_sets:
         report = _worded_scp(real)
         for row in range(len(real)):
             texts.extend(report(row, rng) for _ in range(_WORDINGS_FOR_VOCABULARY))
+    if config.objective.question_weight > 0:
+        texts += [text for question in taught for text in (*question.positive, *question.negative)]
     return fit_vocabulary(texts, config)
 
 
-def _sources(train_set: StudySet, real: StudySet | None) -> list[Source]:
+def _sources(train_set: StudySet, data: DemoData, taught: Sequence[PromptSet]) -> list[Source]:
     """Simulated ECGs with their reports, then real ones with a wording drawn each time."""
     reports = [str(text) for text in train_set.table["report"]]
-    share = 0.0 if real is None else REAL_SHARE
+    real = [
+        Source(name, one.signal_mv, one.valid, _worded_scp(one), share, answers_of(one, taught))
+        for name, one, share in (
+            ("PTB-XL", data.real, REAL_SHARE),
+            (BORROWED, data.borrowed, BORROWED_SHARE),
+        )
+        if one is not None
+    ]
     simulated = Source(
-        "simulated", train_set.signal_mv, train_set.valid, lambda row, _: reports[row], 1 - share
+        "simulated",
+        train_set.signal_mv,
+        train_set.valid,
+        lambda row, _: reports[row],
+        1.0 - sum(source.share for source in real),
+        answers_of(train_set, taught),
     )
-    if real is None:
-        return [simulated]
-    return [simulated, Source("PTB-XL", real.signal_mv, real.valid, _worded_scp(real), share)]
+    return [simulated, *real]
+
+
+def _shares_to_one(sources: Sequence[Source]) -> list[Source]:
+    total = sum(source.share for source in sources)
+    return [dataclasses.replace(source, share=source.share / total) for source in sources]
 
 
 def _worded_scp(study_set: StudySet) -> ReportSource:

@@ -39,6 +39,12 @@ class ObjectiveConfig:
     identity_match : bool
         True counts only an ECG's own report or echo as its match, as released; else equal texts,
         parts of a report, and ECGs of one echo are matches of each other.
+    question_weight : float
+        Of the term that answers questions: the logit of every labelled ECG for every question with
+        a label, by its prompts, against the truth. 0 for none. Answers to the same questions are
+        then prompting in the domain of training, and not zero-shot in the strict sense.
+    prompts_a_side : int
+        Prompts for yes and for no that a step draws of each question.
     """
 
     text_weight: float = 0.9
@@ -46,6 +52,8 @@ class ObjectiveConfig:
     draw: str = "uniform"
     echo_batch_size: int = 0
     identity_match: bool = False
+    question_weight: float = 0.0
+    prompts_a_side: int = 2
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,9 @@ class RunConfig:
     recompute_text : bool
         Compute the text model's activations a second time in the backward pass instead of keeping
         them: a third more time for a fraction of its memory, and the same gradients.
+    means_only : bool
+        Leave sigma^2 of both sides constant in the matching losses, and do not compute it: a third
+        less time, for runs whose second stage learns it anew whatever it was. Compact only.
     validate_every, save_every : int
         Steps; 0 for never.
     variance : VarianceConfig
@@ -163,6 +174,7 @@ class RunConfig:
     precision: str = "auto"
     freeze_text: bool = False
     recompute_text: bool = False
+    means_only: bool = False
     validate_every: int = 0
     save_every: int = 0
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -187,6 +199,11 @@ class RunConfig:
             raise ConfigError(
                 f"Setting objective.text_weight is {self.objective.text_weight}; it must be above "
                 "0 and at most 1."
+            )
+        if self.means_only and self.model.architecture != "compact":
+            raise ConfigError(
+                "Setting means_only is for the compact encoder, whose second stage learns sigma^2. "
+                "Set it to false."
             )
         # A loss of one pair has no negatives.
         if self.batch_size < 2 or self.accumulate < 1:
@@ -261,6 +278,8 @@ def demo_recipe(
         steps=n_steps,
         batch_size=chosen(batch_size, full.batch_size),
         seed=chosen(seed, full.seed),
+        # `train demo` always has a second stage.
+        means_only=True,
         optimiser=replace(full.optimiser, warmup_share=n_warmup / n_steps),
         variance=replace(
             full.variance,

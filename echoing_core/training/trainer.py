@@ -10,11 +10,18 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from echoing_core.errors import ConfigError
 from echoing_core.models.encoders import Encoder
-from echoing_core.models.losses import MatchingLoss
-from echoing_core.training.batches import Batches, EchoBatch, StepBatch, TextBatch
+from echoing_core.models.losses import MatchingLoss, logit_scale
+from echoing_core.training.batches import (
+    AskedBatch,
+    Batches,
+    EchoBatch,
+    StepBatch,
+    TextBatch,
+)
 from echoing_core.training.distributed import (
     World,
     average_gradients,
@@ -173,14 +180,48 @@ class Trainer:
         )
         # Every process sees the whole matrix, so its loss is that of one process.
         terms = self.text_loss(mu_ecg, v_ecg, mu_text, v_text, batch.match.to(device))
-        return terms.total, {
+        total, figures = terms.total, {}
+        if batch.asked is not None:
+            asked = self._questions_term(mu_ecg, batch.asked)
+            total = total + self.config.objective.question_weight * asked
+            figures["questions"] = float(asked.detach())
+        return total, {
+            **figures,
             "text": float(terms.total.detach()),
             "sigma2_ecg": float(v_ecg.detach().exp().sum(1).mean()),
             "sigma2_text": float(v_text.detach().exp().sum(1).mean()),
         }
 
+    def _questions_term(self, mu_ecg: Tensor, asked: AskedBatch) -> Tensor:
+        """Binary cross-entropy of all known answers, by the margins that an answer is read from.
+
+        Every process embeds all prompts: they are few, and their gradients then average to one
+        process's.
+        """
+        device = self.world.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._autocast):
+            mu, _ = self.encoder.text(asked.token_ids.to(device), asked.token_mask.to(device))
+        n_questions = asked.answers.shape[1]
+        # (n_questions, 2, dim): the unit direction of yes and of no, as `closed_form.prototype`.
+        sides = functional.normalize(
+            _wide(mu).reshape(n_questions, 2, -1, mu.shape[1]).mean(2), dim=-1
+        )
+        margin = mu_ecg @ (sides[:, 0] - sides[:, 1]).T
+        # Of this loss's own scale a margin is what an answer makes of it; it learns by matching.
+        logit = logit_scale(self.config.loss.name, self.text_loss.scale.item()) * margin
+        answers = asked.answers.to(mu_ecg)
+        known = torch.isfinite(answers)
+        truth = torch.where(known, answers, 0.0)
+        no, yes = asked.balance.to(mu_ecg)
+        weight = torch.where(truth > 0.5, yes, no) * known
+        loss = functional.binary_cross_entropy_with_logits(logit, truth, reduction="none")
+        return (weight * loss).sum() / weight.sum().clamp_min(1.0)
+
     def _ecgs(self, batch: TextBatch | EchoBatch) -> tuple[Tensor, Tensor]:
         scaled, valid = (x.to(self.world.device, self._dtype) for x in (batch.scaled, batch.valid))
+        if self.config.means_only:
+            mu: Tensor = self.encoder.ecg.mean(scaled, valid)
+            return mu, torch.full_like(mu, self.config.model.log_var_bias)
         pair: tuple[Tensor, Tensor] = self.encoder.ecg(scaled, valid)
         return pair
 
@@ -198,6 +239,8 @@ class Trainer:
             pair = self.encoder.text.from_states(states.to(device), mask.to(device))
         else:
             pair = self.encoder.text(batch.token_ids.to(device), batch.token_mask.to(device))
+        if self.config.means_only:
+            return pair[0], torch.full_like(pair[0], self.config.model.log_var_bias)
         return pair
 
     def _echo_term(self, batch: EchoBatch) -> tuple[Tensor, dict[str, float]]:

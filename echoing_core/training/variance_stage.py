@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from echoing_core.errors import CheckpointError
+from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.models.encoders import DualEncoder
 from echoing_core.models.losses import displacement_nll, lost_share, sum_nll
@@ -50,6 +52,7 @@ def learn_variance(
     config: VarianceConfig,
     *,
     seed: int,
+    where: Checkpoint | None = None,
     progress: Progress = SILENT,
     log: Log | None = None,
 ) -> None:
@@ -67,13 +70,26 @@ def learn_variance(
     seed : int
         Of the run. The stage draws from generators of its own, so it is the same with a space
         just trained and with one read from a folder.
+    where : Checkpoint, optional
+        A model of the same sizes whose knowledge of where a lead is lost is taken over.
     progress : Progress
     log : callable, optional
     """
     torch.manual_seed(seed + 1)
     encoder.renew_variance()
+    if where is not None:
+        encoder.ecg.variance_head.look_from(_compact(where).ecg.variance_head)
     sampler = Sampler(sources, scaler, tokenizer, np.random.default_rng(seed + 1))
     train_variance(encoder, sampler, config, progress=progress, log=log)
+
+
+def _compact(checkpoint: Checkpoint) -> DualEncoder:
+    if not isinstance(checkpoint.encoder, DualEncoder):
+        raise CheckpointError(
+            f"Model {checkpoint.name} has no network that looks at single leads: it is not of the "
+            "compact architecture. Name another with --where-from."
+        )
+    return checkpoint.encoder
 
 
 def train_variance(
