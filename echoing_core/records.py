@@ -324,7 +324,7 @@ class Answer:
     prevalence_given : bool
         Whether the user set that share.
     worth : AnswerWorth or None
-        Of the finding, not of its denial.
+        None where it was never measured. Of a denial, counted for the denial.
     worth_leads : str
         The leads of those ECGs in words.
     negated : bool

@@ -5,14 +5,15 @@ from __future__ import annotations
 import streamlit as st
 
 from ui import document_parts, frame, record, resources, summary
+from ui import questions as common
 from ui.ask import answers, questions
 
 frame.title("Ask about the recording")
 current = record.required(
     "ask about",
-    "Ask in words, as you would ask a colleague: “is the ejection fraction below 40 %?” Each "
-    "answer is a probability with an interval, and “not sure enough” where the recording does not "
-    "allow one.",
+    "Ask in words, as you would ask a colleague: “is there a left bundle branch block?” Each "
+    "answer says how likely it is, how often such answers were right, and “not sure enough” where "
+    "no yes or no would stand.",
 )
 model = resources.model()
 summary.show(current)
@@ -21,10 +22,11 @@ asked, place = [], None
 with left, frame.guarded():
     place = answers.place_choice(current)
     asked = questions.encoded(model, questions.picked())
+    questions.prevalences(asked)
 with right, frame.guarded():
     if asked and place is not None:
-        embedding = answers.embeddings(current, place.rule)[place.kind]
-        answered = [q.answer(embedding) for q in asked]
+        embedding, window = answers.places(current, place.rule)[place.kind]
+        answered = [q.answer(embedding, window, common.prevalence_of(q.prompts)) for q in asked]
         spreads = [q.wording_spread(embedding) for q in asked]
         notes = answers.show_answers(model, asked, answered, spreads)
         frame.training_note(model)

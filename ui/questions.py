@@ -50,6 +50,12 @@ def choose(chosen: state.Entry[list[str]], words: str) -> tuple[PromptSet, ...]:
     return tuple(known[name] for name in names)
 
 
+def prevalence_of(prompts: PromptSet) -> float | None:
+    """The share of patients, 0 to 1, that the person gave on Ask; None where they did not."""
+    percent = state.Ask.prevalence(prompts.name).value
+    return None if percent is None else percent / 100.0
+
+
 def unknown_words_note(model: Model, unknown: Sequence[str], question: str = "") -> None:
     """Say which words of a text the model cannot know, if there are any.
 

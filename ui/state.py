@@ -312,6 +312,8 @@ class Explore:
     flagged = Entry("map_told", None)
     hide_above = Entry("hide_above", 100)
     listed_kind = Entry("listed_kind", "least")
+    percentile_among = Entry("percentile_among", "alike")
+    """What percentiles compare with: ``"alike"``, ECGs with the same leads, or ``"all"``."""
     paper_settings: Entry[dict[str, Any]] = Entry("paper_settings", {})
     paper_round = Round("paper_round")
 
@@ -364,6 +366,21 @@ class Ask:
         Entry of str or None
         """
         return Entry(f"wording_{side}_{name}", None)
+
+    @staticmethod
+    def prevalence(name: str) -> Entry[float | None]:
+        """How many of 100 patients have what a question asks for; None where nobody said so.
+
+        Parameters
+        ----------
+        name : str
+            Of the question.
+
+        Returns
+        -------
+        Entry of float or None
+        """
+        return Entry(f"prevalence_{name}", None)
 
 
 class Find:
@@ -475,6 +492,7 @@ def _paper_setting(name: str, choices: tuple[Any, ...]) -> Setting:
 SETTINGS: tuple[Setting, ...] = (
     Setting(Explore.hide_above.key, "number", low=0, high=100, whole=True, in_link=True),
     Setting(Explore.listed_kind.key, "choice", ("least", "most", "stretches"), in_link=True),
+    Setting(Explore.percentile_among.key, "choice", ("alike", "all"), in_link=True),
     *(_paper_setting(name, choices) for name, choices in PAPER_CHOICES.items()),
     Setting(Ask.window.key, "choice", ("surest", "chosen", "fused"), in_link=True),
     Setting(Ask.rule.key, "choice", ("trimmed", "precision"), in_link=True),

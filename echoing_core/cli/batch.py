@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echoing_core.cli.output import at_most_one_on_stdout, deliver, table, writable
-from echoing_core.cli.root import ModelOption, VcgOption, app
+from echoing_core.cli.output import at_most_one_on_stdout, deliver, read_prevalence, table, writable
+from echoing_core.cli.root import ModelOption, PrevalenceOption, VcgOption, app
 from echoing_core.export.track import DISCLAIMER
 from echoing_core.progress import Progress
 
@@ -39,6 +39,7 @@ def batch(
         bool,
         typer.Option("--names/--no-names", help="Names of files in the CSV, or numbers instead."),
     ] = True,
+    prevalence: PrevalenceOption = None,
     vcg_method: VcgOption = "dower",
     model: ModelOption = None,
 ) -> None:
@@ -59,6 +60,7 @@ def batch(
     if prompts is not None:
         asked += services.prompt_sets(prompts)
     asked += prompt or []
+    shares = read_prevalence(prevalence)
     loaded = services.load_model(model)
     results: list[BatchRow | BatchFailure] = []
     # disable=None: no bar where stderr is not a terminal.
@@ -70,7 +72,12 @@ def batch(
             shown.update(done - shown.n)
 
         for result in services.batch(
-            loaded, items, asked or None, vcg_method=vcg_method, progress=Progress(tell)
+            loaded,
+            items,
+            asked or None,
+            vcg_method=vcg_method,
+            prevalence=shares,
+            progress=Progress(tell),
         ):
             results.append(result)
     if csv_out is not None:

@@ -261,6 +261,44 @@ def evaluate_uncertainty(
     _deliver(experiment, loaded, json_out, markdown_out)
 
 
+@evaluate_app.command("calibration")
+def evaluate_calibration(
+    model: ModelOption = None,
+    ptbxl: PtbxlOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Folder that `echoing prepare` made, in place of PTB-XL: fitted on its split "
+            "valid, measured on test.",
+        ),
+    ] = None,
+    json_out: JsonOption = None,
+    markdown_out: MarkdownOption = None,
+    resamples: ResamplesOption = 1000,
+    # Not by default: every answer of the model changes with it.
+    write: Annotated[
+        bool, typer.Option("--write", help="Put the calibration into the model's folder.")
+    ] = False,
+) -> None:
+    """How often answers are right: fitted on fold 8 of PTB-XL, measured on fold 9."""
+    from echoing_core import services
+
+    _check(json_out, markdown_out)
+    loaded = services.load_model(model)
+    folder = model or services.assets_folder() / "models" / "demo"
+    with bar("lead sets") as progress:
+        experiment = services.evaluate_calibration(
+            loaded,
+            ptbxl=ptbxl,
+            data=data,
+            folder=folder if write else None,
+            n_resamples=resamples,
+            progress=progress,
+        )
+    _deliver(experiment, loaded, json_out, markdown_out)
+
+
 @evaluate_app.command("zero-shot")
 def evaluate_zero_shot(
     model: ModelOption = None,

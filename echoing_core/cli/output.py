@@ -116,6 +116,41 @@ def deliver_both(
         typer.echo(markdown, nl=False)
 
 
+def read_prevalence(typed: Sequence[str] | None) -> float | dict[str, float] | None:
+    """What ``--prevalence`` says: one share of all questions, or a share by question.
+
+    Parameters
+    ----------
+    typed : sequence of str or None
+        ``"0.05"`` once, or ``"lbbb=0.02"`` any number of times.
+
+    Returns
+    -------
+    float, dict or None
+
+    Raises
+    ------
+    ConfigError
+        It is neither.
+    """
+    if not typed:
+        return None
+    shares: dict[str, float] = {}
+    for text in typed:
+        name, _, value = text.rpartition("=")
+        try:
+            shares[name.strip()] = float(value)
+        except ValueError as error:
+            raise ConfigError(
+                f"{text!r} is no prevalence. Write 0.05, or lbbb=0.02 for one question."
+            ) from error
+    if "" not in shares:
+        return shares
+    if len(typed) > 1:
+        raise ConfigError("Give one prevalence for all questions, or one by question, not both.")
+    return shares[""]
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns padded to their widest cell; the last one is left ragged.
 

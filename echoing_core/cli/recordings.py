@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoing_core.cli.output import at_most_one_on_stdout, bar, deliver, json_text, table
+from echoing_core.cli.output import (
+    at_most_one_on_stdout,
+    bar,
+    deliver,
+    json_text,
+    read_prevalence,
+    table,
+)
 from echoing_core.cli.root import (
     JsonOption,
     ModelOption,
+    PrevalenceOption,
     RecordingArgument,
     RecordOption,
     VcgOption,
@@ -21,6 +29,7 @@ from echoing_core.cli.root import (
 )
 from echoing_core.errors import ConfigError
 from echoing_core.export.track import DISCLAIMER, Explanation
+from echoing_core.export.wording import answer_values
 from echoing_core.records import WINDOW_S, StandardEcg
 
 if TYPE_CHECKING:
@@ -93,6 +102,7 @@ def ask(
             "start take one of them.",
         ),
     ] = None,
+    prevalence: PrevalenceOption = None,
     json_out: JsonOption = None,
     vcg_method: VcgOption = "dower",
     record: RecordOption = None,
@@ -107,37 +117,32 @@ def ask(
     # Read before anything is loaded: a question that is refused should be told at once.
     readings = [services.read_question(text) for text in prompt or []]
     asked += [question for reading in readings for question in reading.questions]
+    shares = read_prevalence(prevalence)
     loaded, explanation = _explained(recording, record, model, 1.0, vcg_method)
     start_s = finite(at)
     if start_s is None and fuse is None:
         start_s = float(explanation.track.start_s[services.most_sure_window(explanation.track)])
-    answers = services.ask(loaded, explanation, asked or None, start_s=start_s, rule=fuse)
+    answers = services.ask(
+        loaded, explanation, asked or None, start_s=start_s, rule=fuse, prevalence=shares
+    )
     if start_s is None:
         asked_of, where = _fused(loaded, explanation, str(fuse))
     else:
         asked_of, where = _window(loaded, explanation, start_s)
     if json_out is not None:
         content = _header(loaded, explanation) | asked_of
-        content["answers"] = [asdict(answer) for answer in answers]
+        content["answers"] = [answer_values(answer) for answer in answers]
         deliver(json_text(content), json_out)
     if json_out != "-":
         typer.echo(f"{_title(explanation)}, {where}")
         notes = [*explanation.cautions, *(r.note for r in readings if r.note)]
         for note in notes:
             typer.echo(f"note: {note}")
-        rows = [
-            (
-                answer.question,
-                f"{answer.probability:.2f}",
-                f"{answer.interval[0]:.2f} to {answer.interval[1]:.2f}",
-                f"{answer.p_margin_positive:.2f}",
-                answer.verdict,
-                ", ".join(answer.unknown_words),
-            )
-            for answer in answers
-        ]
-        header = ("question", "probability", "90 % interval", "P(margin>0)", "verdict", "unknown")
-        typer.echo(table(header, rows))
+        for answer in answers:
+            typer.echo(services.answer_line(answer).text)
+            if answer.unknown_words:
+                words = ", ".join(answer.unknown_words)
+                typer.echo(f"  {services.unknown_words_mean(loaded)}: {words}.")
         typer.echo(DISCLAIMER)
 
 

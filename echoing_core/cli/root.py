@@ -90,6 +90,14 @@ VcgOption = Annotated[
         help="How 12 leads are made of X, Y, Z where only those exist: dower, kors_pinv, kors_gls.",
     ),
 ]
+PrevalenceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prevalence",
+        help="Share of your patients who have what is asked, such as 0.05, or by question as in "
+        "lbbb=0.02; may be repeated. Without, that of the calibration.",
+    ),
+]
 PtbxlOption = Annotated[
     Path | None,
     typer.Option("--ptbxl", help="Folder of PTB-XL with records100/ and ptbxl_database.csv."),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from echoing_core.export.track import DISCLAIMER
+from echoing_core.export.wording import answer_line
 from echoing_core.io.many import BatchItem
 from echoing_core.records import Answer
 
@@ -168,6 +169,10 @@ def batch_columns(
         add(f"{stem}_low", (a and round(a.interval[0], 4) for a in answers))
         add(f"{stem}_high", (a and round(a.interval[1], 4) for a in answers))
         add(f"{stem}_verdict", (a and a.verdict for a in answers))
+        add(f"{stem}_basis", (a and a.basis for a in answers))
+        wrong = [None if a is None else a.p_wrong for a in answers]
+        add(f"{stem}_p_wrong", (None if w is None else round(w, 4) for w in wrong))
+        add(f"{stem}_words", (a and answer_line(a).text for a in answers))
     add("cautions", (r and " ".join(r.cautions) for r in rows))
     add("model", [f"{model.name} {model.hash[:16]}"] * len(results))
     return columns

@@ -45,10 +45,11 @@ def answers_figure(
         "yes": ("circle", "#0b4f9e"),
         "no": ("circle-open", "#0b4f9e"),
         "not sure enough": ("diamond-open", MUTED),
+        "score alone, no probability": ("square-open", MUTED),
     }
     rows = list(range(len(answers)))
     for verdict, (symbol, colour) in looks.items():
-        mine = [i for i in rows if answers[i].verdict == verdict]
+        mine = [i for i in rows if _look(answers[i]) == verdict]
         low = [100 * (answers[i].probability - min(answers[i].interval)) for i in mine]
         high = [100 * (max(answers[i].interval) - answers[i].probability) for i in mine]
         figure.add_scatter(
@@ -79,6 +80,12 @@ def answers_figure(
         },
     )  # fmt: skip
     return figure
+
+
+def _look(answer: Answer) -> str:
+    """Under which name of the legend an answer stands."""
+    plain = ("yes", "no", "not sure enough")
+    return answer.verdict if answer.verdict in plain else "score alone, no probability"
 
 
 _MOST_COLUMNS = 600

@@ -29,6 +29,10 @@ from echoing_core.export.document import (
 )
 from echoing_core.export.track import Explanation
 from echoing_core.export.wording import (
+    ANSWER_HEADER,
+    CALIBRATION_NOTE,
+    AnswerLine,
+    answer_line,
     interval_words,
     percent_words,
     percentile_words,
@@ -45,9 +49,13 @@ from echoing_core.services.asking import (
     ReadQuestion,
     as_prompt_sets,
     ask,
+    asked_window,
     check_answer,
     encode_question,
+    fused_window,
+    prevalences,
     read_question,
+    verdict_kind,
 )
 from echoing_core.services.batch import BatchJob, batch
 from echoing_core.services.comparing import (
@@ -69,6 +77,7 @@ from echoing_core.services.echo import (
     train_echo_teacher,
 )
 from echoing_core.services.evaluate import (
+    evaluate_calibration,
     evaluate_echo_text,
     evaluate_fusion,
     evaluate_held_out,
@@ -149,6 +158,7 @@ from echoing_core.services.windows import (
 )
 from echoing_core.services.word_search import search, search_collection, search_in_words
 from echoing_core.signals.heart_beats import HeartBeats, heart_beats
+from echoing_core.signals.lead_sets import measured_words
 from echoing_core.uncertainty.intervals import (
     UNSURE_PERCENTILE,
     SpanSummary,
@@ -156,6 +166,7 @@ from echoing_core.uncertainty.intervals import (
     visible_windows,
 )
 from echoing_core.uncertainty.reasons import WindowReasons
+from echoing_core.zeroshot.answering import AskedWindow
 from echoing_core.zeroshot.prompts import PromptSet, parse_prompt_sets, prompt_sets_text
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,13 +21,17 @@ from echoing_core.reports.understanding import (
 from echoing_core.services.explaining import explain
 from echoing_core.services.models import Model, prompt_sets
 from echoing_core.services.searching import Collection
-from echoing_core.services.windows import fuse_recording, window_embedding
+from echoing_core.services.windows import fuse_recording, most_sure_window, window_embedding
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
-from echoing_core.zeroshot import closed_form
+from echoing_core.zeroshot import answering, closed_form
+from echoing_core.zeroshot.answering import NO, UNKNOWN_WINDOW, WITHHELD, YES, AskedWindow, Judged
+from echoing_core.zeroshot.calibration import CalibratedQuestion, check_prevalence
 from echoing_core.zeroshot.prompts import PromptSet, prompt_set_from_text
 
 Floats = npt.NDArray[np.float64]
 Questions = str | PromptSet | Sequence[str | PromptSet] | None
+Prevalence = float | Mapping[str, float] | None
+"""Of everything that is asked, or by question."""
 
 N_SIMILAR = 100
 """So many ECGs of a collection with the most similar answers are counted in `check_answer`."""
@@ -37,6 +42,14 @@ _QUOTES = "\"'“”„«»"
 _MOST_CELLS = 2_000_000
 
 
+# What only an echocardiogram shows; a thick wall on the ECG is "hypertrophy" alone.
+_ECHO_WORDS = re.compile(
+    r"\b(?:lvef|ejection fraction|systolic (?:function|dysfunction)|wall thick\w*|thick\w* walls?"
+    r"|walls? of normal thickness|dilat\w+|enlarged left ventricle|ventricular size"
+    r"|lv size|cavity|on echo)\b"
+)
+
+
 @dataclass(frozen=True, eq=False)
 class AlongAnswers:
     """The answers to one question at every window; NaN where nothing was recorded.
@@ -44,20 +57,28 @@ class AlongAnswers:
     Attributes
     ----------
     probability, low, high : ndarray, shape (n_windows,)
-        Of yes, and the ends of its 90 % interval.
+        As in `Answer`.
+    verdict : ndarray of str, shape (n_windows,)
+        As in `Answer`; empty where nothing was recorded.
     """
 
     probability: Floats
     low: Floats
     high: Floats
+    verdict: npt.NDArray[np.str_]
+
+    @property
+    def unsure(self) -> npt.NDArray[np.bool_]:
+        """Windows with signal of which no answer is given."""
+        return np.asarray(self.verdict == WITHHELD)
 
     @property
     def shares_pct(self) -> tuple[float, float, float]:
-        """Per cent of the windows with signal that say yes, are not sure enough, and say no."""
-        there = np.isfinite(self.probability)
-        n = max(int(there.sum()), 1)
-        yes, no = int((self.low[there] > 0.5).sum()), int((self.high[there] < 0.5).sum())
-        return 100.0 * yes / n, 100.0 * (int(there.sum()) - yes - no) / n, 100.0 * no / n
+        """Per cent of the windows with signal that say (or lean) yes, are not sure, and say no."""
+        n = max(int((self.verdict != "").sum()), 1)
+        kinds = [verdict_kind(v) for v in self.verdict.tolist()]
+        yes, no, unsure = (kinds.count(kind) for kind in (YES, NO, WITHHELD))
+        return 100.0 * yes / n, 100.0 * unsure / n, 100.0 * no / n
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +94,10 @@ class EncodedQuestion:
         See `unknown_words`.
     logit_scale : float
         Of the model that embedded it.
+    calibration : CalibratedQuestion or None
+        None where these texts were never measured with this model.
+    simulated : bool
+        It asks for what the model learnt from simulated hearts alone.
     """
 
     prompts: PromptSet
@@ -80,15 +105,26 @@ class EncodedQuestion:
     negative: GaussianEmbedding
     unknown_words: tuple[str, ...]
     logit_scale: float
+    calibration: CalibratedQuestion | None = None
+    simulated: bool = False
 
-    def answer(self, embedding: GaussianEmbedding) -> Answer:
+    def answer(
+        self,
+        embedding: GaussianEmbedding,
+        window: AskedWindow = UNKNOWN_WINDOW,
+        prevalence: float | None = None,
+    ) -> Answer:
         """The answer for one embedded window, or for one fused recording.
 
         Parameters
         ----------
         embedding : GaussianEmbedding, one row
+        window : AskedWindow
+            See `asked_window`.
+        prevalence : float, optional
+            Share of the user's patients with what is asked.
         """
-        return closed_form.answer(
+        return answering.answer(
             embedding,
             self.positive,
             self.negative,
@@ -97,24 +133,68 @@ class EncodedQuestion:
             negative_prompts=self.prompts.negative,
             logit_scale=self.logit_scale,
             unknown_words=self.unknown_words,
+            calibration=self.calibration,
+            simulated=self.simulated,
+            window=window,
+            prevalence=prevalence,
         )
 
-    def answers_along(self, track: WindowTrack) -> AlongAnswers:
-        """The answer at every window of a recording, by the same rule as `answer`."""
+    def answers_along(
+        self, track: WindowTrack, leads: str | None = None, prevalence: float | None = None
+    ) -> AlongAnswers:
+        """The answer at every window of a recording, by the same rules as `answer`.
+
+        Parameters
+        ----------
+        track : WindowTrack
+            Its percentiles among recordings with the same leads.
+        leads : str or None
+            Key of the recording's lead set.
+        prevalence : float, optional
+        """
         n = len(track)
-        probability, ends = np.empty(n), np.empty((n, 2))
+        probability, low, high = np.empty(n), np.empty(n), np.empty(n)
+        verdict = np.empty(n, dtype="<U32")
         n_rows = max(_MOST_CELLS // track.embedding.mu.shape[1], 1)
+        signal = track.valid_fraction.max(axis=1)
         for begin in range(0, n, n_rows):
             rows = slice(begin, begin + n_rows)
-            margin, std = closed_form.margins(track.embedding[rows], self.positive, self.negative)
-            probability[rows] = closed_form.probabilities(margin, std, logit_scale=self.logit_scale)
-            ends[rows] = closed_form.intervals(margin, std, logit_scale=self.logit_scale)
-        empty = track.valid_fraction.max(axis=1) <= 0
-        probability[empty], ends[empty] = np.nan, np.nan
-        return AlongAnswers(probability, ends[:, 0], ends[:, 1])
+            judged = self._judged(
+                track.embedding[rows], leads, track.percentile[rows], signal[rows], prevalence
+            )
+            probability[rows], verdict[rows] = judged.probability, judged.verdict
+            low[rows], high[rows] = judged.low, judged.high
+        empty = signal <= 0
+        for values in (probability, low, high):
+            values[empty] = np.nan
+        verdict[empty] = ""
+        return AlongAnswers(probability, low, high, verdict)
+
+    def _judged(
+        self,
+        embedding: GaussianEmbedding,
+        leads: str | None,
+        percentile: Floats,
+        signal_share: Floats,
+        prevalence: float | None,
+    ) -> Judged:
+        return answering.judge(
+            embedding,
+            self.positive,
+            self.negative,
+            logit_scale=self.logit_scale,
+            calibration=self.calibration,
+            simulated=self.simulated,
+            leads=leads,
+            percentile=percentile,
+            signal_share=signal_share,
+            prevalence=prevalence,
+        )
 
     def wording_spread(self, embedding: GaussianEmbedding) -> Floats:
-        """The probability if only one text said yes and one said no, for every such pair.
+        """The score if only one text said yes and one said no, for every such pair.
+
+        Scores and not calibrated probabilities: a map belongs to all texts together.
 
         Parameters
         ----------
@@ -231,7 +311,7 @@ def as_prompt_sets(prompts: Questions) -> tuple[PromptSet, ...]:
 
 
 def encode_question(model: Model, prompts: PromptSet) -> EncodedQuestion:
-    """Embed the texts of a question; some 0.1 s."""
+    """Embed the texts of a question, and look up what its answers are worth; some 0.1 s."""
     from echoing_core.embed.questions import encode_sides
 
     checkpoint = model.checkpoint
@@ -243,7 +323,50 @@ def encode_question(model: Model, prompts: PromptSet) -> EncodedQuestion:
         negative,
         checkpoint.tokenizer.unknown_words(words),
         checkpoint.logit_scale,
+        None if model.calibration is None else model.calibration.of(prompts),
+        learnt_from_simulation(model, prompts),
     )
+
+
+def learnt_from_simulation(model: Model, prompts: PromptSet) -> bool:
+    """Whether a question asks for what an echocardiogram shows, of a model that saw none.
+
+    Parameters
+    ----------
+    model : Model
+    prompts : PromptSet
+        Told by its texts, since own questions have names of their own.
+    """
+    if model.imported or not model.trained_on.get("simulated_ecgs", 0):
+        return False
+    texts = " ".join([*prompts.positive, *prompts.negative]).lower()
+    return _ECHO_WORDS.search(texts) is not None
+
+
+def asked_window(explanation: Explanation, index: int) -> AskedWindow:
+    """What has to be known of a window of a recording to judge answers about it.
+
+    Parameters
+    ----------
+    explanation : Explanation
+    index : int
+        Row of its track.
+    """
+    # Always like with like, whatever reading of the percentile is on the screen.
+    track = explanation.read_among(all_leads=False).track
+    return AskedWindow(
+        explanation.lead_set.key,
+        float(track.percentile[index]),
+        float(track.valid_fraction[index].max()),
+    )
+
+
+def verdict_kind(verdict: str) -> str:
+    """``"yes"``, ``"no"`` or ``"not sure enough"``, whether it leans that way or says so."""
+    words = verdict.split()
+    if not words or verdict == WITHHELD:
+        return verdict
+    return words[1] if words[0] == "leans" else verdict
 
 
 def ask(
@@ -253,6 +376,7 @@ def ask(
     *,
     start_s: float | None = None,
     rule: str | None = None,
+    prevalence: Prevalence = None,
     vcg_method: str = DEFAULT_VCG_METHOD,
 ) -> list[Answer]:
     """Zero-shot answers about one window of a recording, or about the whole of it.
@@ -268,6 +392,9 @@ def ask(
         Start of the window. Without, the window with the lowest sigma^2 is asked.
     rule : {"start", "lowest", "precision", "trimmed"}, optional
         Ask the recording as `fuse_recording` fuses it, instead of a window.
+    prevalence : float or mapping, optional
+        Share of your patients with what is asked, 0 to 1; by name or title of the question where
+        there are several. Without, that of the ECGs that the model's calibration knows.
     vcg_method : str
         As in `explain`.
 
@@ -279,20 +406,85 @@ def ask(
     Raises
     ------
     ConfigError
-        Both a start and a rule are given, there is no such rule, or a question is refused.
+        Both a start and a rule are given, there is no such rule, a question is refused, or the
+        prevalence is no share.
     """
-    if rule is None:
-        embedding = window_embedding(model, recording, start_s, vcg_method)
-    elif start_s is not None:
+    questions = as_prompt_sets(prompts)
+    shares = prevalences(questions, prevalence)
+    if rule is not None and start_s is not None:
         raise ConfigError(
             "A window can be asked, or the fused recording, but not both. Leave out the start of "
             "the window or the rule."
         )
+    if not isinstance(recording, Explanation):
+        recording = explain(model, recording, vcg_method=vcg_method)
+    track = recording.track
+    if rule is not None:
+        fused = fuse_recording(track, rule)
+        embedding = fused.embedding
+        window = fused_window(recording, fused.used)
+    elif start_s is None:
+        index = most_sure_window(track)
+        embedding, window = track.embedding[np.array([index])], asked_window(recording, index)
     else:
-        if not isinstance(recording, Explanation):
-            recording = explain(model, recording, vcg_method=vcg_method)
-        embedding = fuse_recording(recording.track, rule).embedding
-    return [encode_question(model, q).answer(embedding) for q in as_prompt_sets(prompts)]
+        embedding = window_embedding(model, recording, start_s, vcg_method)
+        # Between two windows of the track: the nearer one tells percentile and signal.
+        window = asked_window(recording, int(np.argmin(np.abs(track.start_s - start_s))))
+    return [
+        encode_question(model, question).answer(embedding, window, share)
+        for question, share in zip(questions, shares, strict=True)
+    ]
+
+
+def prevalences(questions: Sequence[PromptSet], given: Prevalence) -> tuple[float | None, ...]:
+    """The prevalence of each question; None where nobody gave one.
+
+    Parameters
+    ----------
+    questions : sequence of PromptSet
+    given : float, mapping or None
+        As in `ask`.
+
+    Raises
+    ------
+    ConfigError
+        It is no share, or names a question that is not asked.
+    """
+    if given is None:
+        return (None,) * len(questions)
+    if isinstance(given, int | float):
+        check_prevalence(given)
+        return (float(given),) * len(questions)
+    names = {name for question in questions for name in (question.name, question.question)}
+    unknown = sorted(set(given) - names)
+    if unknown:
+        asked = ", ".join(question.name for question in questions)
+        raise ConfigError(
+            f"A prevalence is given for {unknown[0]!r}, which is not asked. Asked are: {asked}."
+        )
+    for share in given.values():
+        check_prevalence(share)
+    return tuple(given.get(q.name, given.get(q.question)) for q in questions)
+
+
+def fused_window(explanation: Explanation, used: npt.NDArray[np.bool_]) -> AskedWindow:
+    """What has to be known of a fused recording: the median of the windows that count.
+
+    A fused Gaussian is surer than any window by averaging, which no percentile of windows knows.
+
+    Parameters
+    ----------
+    explanation : Explanation
+    used : ndarray of bool, shape (n_windows,)
+        Of `Fused`.
+    """
+    track = explanation.read_among(all_leads=False).track
+    rows = used if used.any() else np.ones(len(track), dtype=bool)
+    return AskedWindow(
+        explanation.lead_set.key,
+        float(np.median(track.percentile[rows])),
+        float(np.median(track.valid_fraction[rows].max(axis=1))),
+    )
 
 
 def check_answer(

@@ -19,7 +19,14 @@ from echoing_core.io.many import BatchItem
 from echoing_core.io.sources import SourceFile
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray, WindowTrack
-from echoing_core.services.asking import EncodedQuestion, as_prompt_sets, encode_question
+from echoing_core.services.asking import (
+    EncodedQuestion,
+    Prevalence,
+    as_prompt_sets,
+    asked_window,
+    encode_question,
+    prevalences,
+)
 from echoing_core.services.explaining import ExplainJob
 from echoing_core.services.models import Model
 from echoing_core.services.windows import extreme_windows, most_sure_window, window_reasons
@@ -50,6 +57,7 @@ def batch(
     questions: str | PromptSet | Sequence[str | PromptSet] | None = None,
     *,
     vcg_method: str = DEFAULT_VCG_METHOD,
+    prevalence: Prevalence = None,
     turn: Turn = contextlib.nullcontext,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress = SILENT,
@@ -65,6 +73,8 @@ def batch(
         As in `ask`; none with an empty sequence. They are asked of the surest window.
     vcg_method : str
         As in `explain`.
+    prevalence : float, optional
+        As in `ask`.
     turn : callable
         Gives a context that is held while the model works, for fractions of a second each time.
     stop : callable
@@ -81,8 +91,10 @@ def batch(
     items = [item if isinstance(item, BatchItem) else _at(Path(item)) for item in recordings]
     with turn():
         # Embedded once, and not for every recording.
-        encoded = [encode_question(model, prompts) for prompts in as_prompt_sets(questions)]
-    run = _Run(model, encoded, vcg_method, turn, stop, lambda share: None)
+        asked = as_prompt_sets(questions)
+        shares = prevalences(asked, prevalence)
+        encoded = [encode_question(model, prompts) for prompts in asked]
+    run = _Run(model, encoded, vcg_method, shares, turn, stop, lambda share: None)
     for done, item in enumerate(items):
         run.step = _steps(progress, done, len(items))
         run.step(0.0)
@@ -102,6 +114,7 @@ class _Run:
     model: Model
     questions: Sequence[EncodedQuestion]
     vcg_method: str
+    shares: Sequence[float | None]
     turn: Turn
     stop: Callable[[], bool]
     step: Callable[[float], None]
@@ -179,7 +192,11 @@ def _row(run: _Run, item: BatchItem, files: Sequence[SourceFile] | None) -> Batc
         # Why the recording is unsure is asked of its worst window, everything else of its best.
         reason = window_reasons(run.model, explanation, [worst])[worst].sentence
         embedding = track.embedding[np.array([best])]
-        answers = tuple(question.answer(embedding) for question in run.questions)
+        window = asked_window(explanation, best)
+        answers = tuple(
+            question.answer(embedding, window, share)
+            for question, share in zip(run.questions, run.shares, strict=True)
+        )
         rate_bpm = heart_beats(ecg, start_s).rate_bpm
     # Windows without signal would count as very unsure and move both median and share.
     percentile = track.percentile[_holds_signal(track)]
@@ -234,7 +251,7 @@ class BatchJob:
 
     Parameters
     ----------
-    model, questions, vcg_method, turn
+    model, questions, vcg_method, prevalence, turn
         As in `batch`.
     items : sequence of BatchItem
     """
@@ -246,6 +263,7 @@ class BatchJob:
         questions: Sequence[PromptSet] = (),
         *,
         vcg_method: str = DEFAULT_VCG_METHOD,
+        prevalence: Prevalence = None,
         turn: Turn = contextlib.nullcontext,
     ) -> None:
         self.questions = tuple(questions)
@@ -256,7 +274,7 @@ class BatchJob:
         self._thread = threading.Thread(
             # A function and not a method, which would hold the job alive.
             target=_run,
-            args=(self._work, model, self.questions, vcg_method, turn),
+            args=(self._work, model, self.questions, vcg_method, prevalence, turn),
             name="batch",
             # A batch must not keep the process from ending.
             daemon=True,
@@ -342,7 +360,12 @@ class BatchJob:
 
 
 def _run(
-    work: _Work, model: Model, questions: tuple[PromptSet, ...], vcg_method: str, turn: Turn
+    work: _Work,
+    model: Model,
+    questions: tuple[PromptSet, ...],
+    vcg_method: str,
+    prevalence: Prevalence,
+    turn: Turn,
 ) -> None:
     try:
         for result in batch(
@@ -350,6 +373,7 @@ def _run(
             work.items,
             questions,
             vcg_method=vcg_method,
+            prevalence=prevalence,
             turn=turn,
             stop=work.stop.is_set,
             progress=Progress(work.tell),

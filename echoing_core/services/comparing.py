@@ -12,7 +12,7 @@ import numpy.typing as npt
 from echoing_core.export.track import Explanation
 from echoing_core.metrics import distances
 from echoing_core.records import LEADS, Answer, WindowTrack
-from echoing_core.services.asking import EncodedQuestion
+from echoing_core.services.asking import EncodedQuestion, asked_window
 
 if TYPE_CHECKING:
     from echoing_core.retrieve.index import GalleryIndex
@@ -132,24 +132,35 @@ def windows_apart(one: WindowTrack, i: int, other: WindowTrack, j: int) -> Apart
 
 
 def answers_beside(
-    questions: Sequence[EncodedQuestion], one: WindowTrack, i: int, other: WindowTrack, j: int
+    questions: Sequence[EncodedQuestion],
+    one: Explanation,
+    i: int,
+    other: Explanation,
+    j: int,
+    shares: Sequence[float | None] | None = None,
 ) -> tuple[AnswerPair, ...]:
     """The same questions asked of both windows.
 
     Parameters
     ----------
     questions : sequence of EncodedQuestion
-    one, other : WindowTrack
+    one, other : Explanation
     i, j : int
         Windows of each.
+    shares : sequence of float or None, optional
+        Prevalence of each question, as `prevalences` gives them.
 
     Returns
     -------
     tuple of AnswerPair
         In the order of ``questions``.
     """
-    a, b = one.embedding[np.array([i])], other.embedding[np.array([j])]
-    return tuple(AnswerPair(question.answer(a), question.answer(b)) for question in questions)
+    a, b = one.track.embedding[np.array([i])], other.track.embedding[np.array([j])]
+    first, second = asked_window(one, i), asked_window(other, j)
+    return tuple(
+        AnswerPair(question.answer(a, first, share), question.answer(b, second, share))
+        for question, share in zip(questions, shares or (None,) * len(questions), strict=True)
+    )
 
 
 def leads_beside(one: Explanation, i: int, other: Explanation, j: int) -> tuple[LeadPair, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echoing_core.errors import DataSetError
+from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.evaluate.protocols.settings import (
     DEFAULTS,
     EvaluationOptions,
@@ -52,14 +52,22 @@ def evaluate_held_out(
     Experiment
     """
     # Torch and pandas come with these, so every function imports what it needs itself.
-    from echoing_core.evaluate.shipped import card, held_out
+    from echoing_core.evaluate.shipped import card, control, held_out
     from echoing_core.models.checkpoint import update_documents
 
     sets = held_out.held_out_sets(
         model.checkpoint, None if ptbxl is None else Path(ptbxl), progress=progress
     )
     experiment = held_out.evaluate_held_out(
-        model.checkpoint, sets, prompt_sets(), n_resamples=n_resamples
+        model.checkpoint,
+        sets,
+        prompt_sets(),
+        further=()
+        if ptbxl is None
+        else control.on_ptbxl(
+            model.checkpoint, Path(ptbxl), sets, prompt_sets(), n_resamples=n_resamples
+        ),
+        n_resamples=n_resamples,
     )
     if folder is not None:
         results = experiment.results
@@ -74,6 +82,66 @@ def evaluate_held_out(
                 model.name, model.hash, model.trained_on, model.reference.name, results
             ),
         )
+    return experiment
+
+
+def evaluate_calibration(
+    model: Model,
+    *,
+    ptbxl: str | os.PathLike[str] | None = None,
+    data: str | os.PathLike[str] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    n_resamples: int = 1000,
+    progress: Progress = SILENT,
+) -> Experiment:
+    """Fit what a model's answers are worth on ECGs with known findings, and measure it on others.
+
+    Parameters
+    ----------
+    model : Model
+    ptbxl : path, optional
+        Folder of PTB-XL: fitted on fold 8, measured on fold 9.
+    data : path, optional
+        A prepared set instead: fitted on its split ``valid``, measured on ``test``. None of its
+        patients may have been trained on.
+    folder : path, optional
+        Model folder into which the calibration is written.
+    n_resamples : int
+        Of the patients.
+    progress : Progress, optional
+        Counts lead sets.
+
+    Returns
+    -------
+    Experiment
+
+    Raises
+    ------
+    ConfigError
+        Neither or both of PTB-XL and a prepared set are named.
+    DataSetError
+        The data cannot be used.
+    """
+    from echoing_core.evaluate.shipped import calibration as shipped
+    from echoing_core.models.checkpoint import update_documents
+
+    if (ptbxl is None) == (data is None):
+        raise ConfigError("Name either PTB-XL with --ptbxl or a prepared set with --data.")
+    fitted, experiment = (
+        shipped.calibrate_on_ptbxl(
+            model.checkpoint, Path(ptbxl), prompt_sets(), n_resamples=n_resamples, progress=progress
+        )
+        if ptbxl is not None
+        else shipped.calibrate_on_prepared(
+            model.checkpoint,
+            Path(str(data)),
+            prompt_sets(),
+            n_resamples=n_resamples,
+            progress=progress,
+        )
+    )
+    if folder is not None:
+        update_documents(Path(folder), measured={"calibration": fitted.to_dict()})
     return experiment
 
 

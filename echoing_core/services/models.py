@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echoing_core.uncertainty.reference import LeadReference, Reference, read_references
+from echoing_core.zeroshot.calibration import Calibration
 from echoing_core.zeroshot.prompts import PromptSet, load_prompt_sets
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Model:
     lead_references : dict of str to LeadReference
         The same for recordings that have only some leads, by the key of the lead set; what is
         measured while the model is in use is added (`services.lead_references`).
+    calibration : Calibration or None
+        What answers were worth on ECGs with known findings; None where that was never measured.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Model:
     imported: bool
     checkpoint: Checkpoint
     lead_references: dict[str, LeadReference] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     @property
     def has_attribution(self) -> bool:
@@ -116,6 +120,7 @@ def load_model(folder: str | os.PathLike[str] | None = None) -> Model:
     checkpoint = load_checkpoint(folder or assets_folder() / "models" / "demo")
     # Written by `import_weights`; the record of a model trained here has no such entry.
     imported = bool(checkpoint.training.get("imported"))
+    measured = checkpoint.measured.get("calibration")
     return Model(
         name=checkpoint.name,
         hash=checkpoint.hash,
@@ -128,6 +133,7 @@ def load_model(folder: str | os.PathLike[str] | None = None) -> Model:
         imported=imported,
         checkpoint=checkpoint,
         lead_references=read_references(checkpoint.measured.get("lead_references", {"leads": {}})),
+        calibration=None if measured is None else Calibration.from_dict(measured, checkpoint.hash),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.records import Answer, GaussianEmbedding
+from echoing_core.records import Answer, AnswerWorth, GaussianEmbedding
 from echoing_core.signals.lead_sets import LeadSet
 from echoing_core.zeroshot import closed_form
 from echoing_core.zeroshot.calibration import (
@@ -34,6 +34,9 @@ UNVALIDATED, NOT_CALIBRATED = "unvalidated", "not calibrated"
 EXTREME_PERCENTILE = 98.0
 """From here on sigma^2 says that a window is unlike what answers were measured on: the ECGs of the
 calibration are as good as the reference, which has 2 % above this."""
+
+MIDDLE = 0.1
+"""A score this near to a half leans nowhere: nobody knows where its true middle lies."""
 
 LEAST_SIGNAL = 0.5
 """Share of a window that has to hold signal in at least one lead."""
@@ -134,7 +137,8 @@ def judge(
         low, high = np.minimum(ends[:, 0], score), np.maximum(ends[:, 1], score)
         word = UNVALIDATED if simulated else NOT_CALIBRATED
         lean = np.where(score > 0.5, f"leans {YES} ({word})", f"leans {NO} ({word})")
-        withheld = unclear | ((low <= 0.5) & (high >= 0.5))
+        middling = np.abs(score - 0.5) < MIDDLE
+        withheld = unclear | middling | ((low <= 0.5) & (high >= 0.5))
         return Judged(score, low, high, np.where(withheld, WITHHELD, lean), None, None)
     centre = calibration.centres.get(fitting.leads)
     said = calibrated(
@@ -230,9 +234,23 @@ def answer(
         p_wrong=float(judged.calibrated.p_wrong[0]),
         base_rate=own_rate if prevalence is None else prevalence,
         prevalence_given=prevalence is not None,
-        worth=judged.fitting.worth,
+        worth=_turned(judged.fitting.worth) if calibration.negated else judged.fitting.worth,
         worth_leads=LeadSet.from_key(judged.fitting.leads).words,
         negated=calibration.negated,
+    )
+
+
+def _turned(worth: AnswerWorth | None) -> AnswerWorth | None:
+    """The same answers counted for the denial: its yes is the finding's no."""
+    if worth is None:
+        return None
+    return replace(
+        worth,
+        n_positive=worth.n - worth.n_positive,
+        yes_n=worth.no_n,
+        yes_right=worth.no_right,
+        no_n=worth.yes_n,
+        no_right=worth.yes_right,
     )
 
 
@@ -267,7 +285,8 @@ def _reasons(judged: Judged, window: AskedWindow) -> tuple[str, ...]:
         )
     said, fitting = judged.calibrated, judged.fitting
     if said is None or fitting is None:
-        if judged.low[0] <= 0.5 <= judged.high[0]:
+        near = abs(judged.probability[0] - 0.5) < MIDDLE
+        if near or judged.low[0] <= 0.5 <= judged.high[0]:
             reasons.append("the score lies too near its middle")
         return tuple(reasons)
     if not fitting.beats_base_rate:
@@ -281,7 +300,7 @@ def _reasons(judged: Judged, window: AskedWindow) -> tuple[str, ...]:
         # Rounded apart, so that "12 of 100, at most 12" is never read.
         digits = 0 if round(100 * p_wrong) > round(100 * fitting.wrong_limit) else 1
         reasons.append(
-            f"a yes or no would be wrong in {100 * p_wrong:.{digits}f} of 100 such cases, and at "
-            f"most {100 * fitting.wrong_limit:.{digits}f} are accepted for this question"
+            f"a yes or no would be wrong in {100 * p_wrong:.{digits}f} of 100 such cases "
+            f"(accepted: {100 * fitting.wrong_limit:.{digits}f})"
         )
     return tuple(reasons)

@@ -257,7 +257,8 @@ class Calibration:
             "model_hash": self.model_hash,
             "fitted_on": self.fitted_on,
             "measured_on": self.measured_on,
-            "centres": {k: [_short(v) for v in row] for k, row in self.centres.items()},
+            # Four digits: the spread over texts needs no more, and there are dim times 15 of them.
+            "centres": {key: [float(f"{v:.4g}") for v in row] for key, row in self.centres.items()},
             "questions": [_shortened(asdict(question)) for question in self.questions],
         }
 

@@ -12,12 +12,13 @@ import streamlit as st
 from echoing_core import figures, services
 from echoing_core.records import Answer, GaussianEmbedding
 from echoing_core.services import (
+    CALIBRATION_NOTE,
     AnswerCheck,
+    AskedWindow,
     EncodedQuestion,
     Model,
+    answer_line,
     check_answer,
-    interval_words,
-    percent_words,
     span_words,
 )
 from ui import frame, questions, record, resources, state, windows
@@ -79,14 +80,21 @@ def place_choice(current: record.OpenRecord) -> Place:
     return Place(str(kind), str(rule), options[str(kind)])
 
 
-def embeddings(current: record.OpenRecord, rule: str) -> dict[str, GaussianEmbedding]:
+def places(
+    current: record.OpenRecord, rule: str
+) -> dict[str, tuple[GaussianEmbedding, AskedWindow]]:
     """What each place that can be asked about is for the model, by its kind."""
-    track = current.explanation.track
+    explanation = current.explanation
+    track = explanation.track
     # An array of one index keeps the first axis: (1, dim).
-    places = {k: track.embedding[np.array([i])] for k, i in _windows(current).items()}
+    found = {
+        kind: (track.embedding[np.array([i])], services.asked_window(explanation, i))
+        for kind, i in _windows(current).items()
+    }
     if len(track) > 1:
-        places["fused"] = services.fuse_recording(track, rule).embedding
-    return places
+        fused = services.fuse_recording(track, rule)
+        found["fused"] = (fused.embedding, services.fused_window(explanation, fused.used))
+    return found
 
 
 def _windows(current: record.OpenRecord) -> dict[str, int]:
@@ -109,56 +117,95 @@ def show_answers(
     spreads: Sequence[npt.NDArray[np.float64]],
 ) -> tuple[str, ...]:
     """The answers as dots with intervals and as a table; returns what was noted on them."""
+    if model.calibration is None:
+        st.warning(
+            "This model was never measured on ECGs with known findings: what follows are scores "
+            "and no probabilities.",
+            icon=":material/rule:",
+        )
+    lines = [answer_line(answer) for answer in answers]
+    # One window is asked: its uncertainty is that of every answer below.
+    if lines and lines[0].uncertainty:
+        st.markdown(f"Uncertainty of what is asked: **{lines[0].uncertainty}**.")
     st.plotly_chart(
-        figures.answers_figure(answers, spreads),
+        figures.answers_figure(answers),
         key="answers",
         theme=None,
         config=frame.CHART_CONFIG,
         alt="Probability of yes with its 90 % interval for each question; the table below "
         "holds the same numbers.",
     )
-    # Probabilities are checked on the shipped collection alone, whose labels are known to be right.
+    with st.container(key="answers_table"):
+        st.table(
+            [
+                {
+                    "Question": frame.literal(line.question),
+                    "Answer": frame.literal(line.answer),
+                    "Probability (90 % interval)": line.probability,
+                    "P(wrong)": line.p_wrong,
+                    "What such answers were worth": frame.literal(line.worth),
+                }
+                for line in lines
+            ],
+            border="horizontal",
+            hide_index=True,
+            alt="Answers of the model",
+        )
+    for answer in answers:
+        questions.unknown_words_note(model, answer.unknown_words, answer.question)
+    st.caption(CALIBRATION_NOTE)
+    if model.calibration is not None:
+        st.caption(
+            f"Calibrated on {model.calibration.fitted_on}"
+            + (
+                f"; worth measured on {model.calibration.measured_on}, which the model never saw."
+                if model.calibration.measured_on
+                else "."
+            )
+        )
+    return _details(asked, answers, spreads)
+
+
+def _details(
+    asked: Sequence[EncodedQuestion],
+    answers: Sequence[Answer],
+    spreads: Sequence[npt.NDArray[np.float64]],
+) -> tuple[str, ...]:
+    """What the answers are made of, and the check on simulated ECGs."""
+    # Scores are checked on the shipped collection alone, whose labels are known to be right.
     demo = resources.collections().get("demo")
     checks = [
         None if demo is None else check_answer(demo, question, answer)
         for question, answer in zip(asked, answers, strict=True)
     ]
-    rows = []
-    for answer, spread, check in zip(answers, spreads, checks, strict=True):
-        row = {
-            "Question": frame.literal(answer.question),
-            "Probability": percent_words(answer.probability),
-            "90 % interval": interval_words(*answer.interval),
-            "Answer": answer.verdict,
-            "By wording": f"{percent_words(spread.min())} to {percent_words(spread.max())}",
-            "Had it among 100 alike": check_words(check),
-        }
-        rows.append(row)
-    with st.container(key="answers_table"):
-        st.table(rows, border="horizontal", hide_index=True, alt="Answers of the model")
-    for answer in answers:
-        questions.unknown_words_note(model, answer.unknown_words, answer.question)
-    note = (
-        "The interval says how far the answer might move with a cleaner or fuller recording of "
-        "the same ECG; where it holds 50 %, the answer is “not sure enough”. It does not say "
-        "how often the model is right, and the probabilities are no risks of a patient."
-    )
-    wording = (
-        "By wording (small dots): the answers that every single pair of one text for yes and one "
-        "for no would give. Where they lie far apart, the answer hangs on how one asks."
-    )
-    checked = (
-        "Had it among 100 alike: of the 100 simulated ECGs of the demo collection with the most "
-        "similar answers, how many had the finding, and in brackets how many of 100 had it in the "
-        "whole collection. This is the check of the probabilities; on ECGs of other origin it may "
-        "come out differently."
-    )
-    st.caption(note)
-    st.caption(wording)
-    if any(check is not None for check in checks):
-        st.caption(checked)
+    with st.expander("Scores behind the answers", icon=":material/functions:"):
+        st.table(
+            [
+                {
+                    "Question": frame.literal(answer.question),
+                    "Score": f"{100 * answer.score:.0f} of 100",
+                    "By wording": f"{100 * spread.min():.0f} to {100 * spread.max():.0f}",
+                    "Margin": f"{answer.margin:+.3f} ± {answer.margin_std:.3f}",
+                    "Had it among 100 alike": check_words(check),
+                }
+                for answer, spread, check in zip(answers, spreads, checks, strict=True)
+            ],
+            border="horizontal",
+            hide_index=True,
+            alt="Scores behind the answers",
+        )
+        st.caption(
+            "The score is what the model makes of the texts before any calibration. By wording: "
+            "the scores that every single pair of one text for yes and one for no would give."
+        )
+        if any(check is not None for check in checks):
+            st.caption(
+                "Had it among 100 alike: of the 100 simulated ECGs of the demo collection with "
+                "the most similar scores, how many had the finding, and in brackets how many of "
+                "100 had it in the whole collection."
+            )
     return tuple(
-        f"{a.question}: {check_words(c)} of the 100 simulated ECGs with the most similar answers "
+        f"{a.question}: {check_words(c)} of the 100 simulated ECGs with the most similar scores "
         "had it"
         for a, c in zip(answers, checks, strict=True)
         if c is not None
@@ -177,8 +224,15 @@ def show_along(
     model: Model, current: record.OpenRecord, asked: Sequence[EncodedQuestion], rule: str
 ) -> None:
     """The answers at every window, and at each place that can be asked about."""
-    track = current.explanation.track
-    along = [question.answers_along(track) for question in asked]
+    explanation = current.explanation
+    # Always like with like, whatever reading of the percentile is on the screen.
+    track = explanation.read_among(all_leads=False).track
+    along = [
+        question.answers_along(
+            track, explanation.lead_set.key, questions.prevalence_of(question.prompts)
+        )
+        for question in asked
+    ]
     names = [question.prompts.question for question in asked]
     st.subheader("Along the recording", anchor=False)
     marks = [
@@ -189,7 +243,7 @@ def show_along(
         figures.answers_along_figure(
             names,
             np.stack([a.probability for a in along]),
-            np.stack([(a.low <= 0.5) & (a.high >= 0.5) for a in along]),
+            np.stack([a.unsure for a in along]),
             track.start_s,
             track.window_s,
             marks,
@@ -201,20 +255,19 @@ def show_along(
         "for no to orange for yes, grey where the answer is not sure enough; the table below says "
         "how much of the recording is of each kind.",
     )
-    places = embeddings(current, rule)
+    there = places(current, rule)
     rows = []
     for question, name, everywhere in zip(asked, names, along, strict=True):
         row = {"Question": frame.literal(name)}
-        for kind, embedding in places.items():
-            answer = question.answer(embedding)
-            row[_PLACES[kind]] = (
-                f"{percent_words(answer.probability)} ({interval_words(*answer.interval)})"
-            )
+        for kind, (embedding, window) in there.items():
+            answer = question.answer(embedding, window, questions.prevalence_of(question.prompts))
+            row[_PLACES[kind]] = f"{answer.verdict}; {answer_line(answer).probability}"
         yes, unsure, no = (f"{share:.0f} %" for share in everywhere.shares_pct)
         rows.append(row | {"Windows: yes": yes, "not sure": unsure, "no": no})
     with st.container(key="answers_places"):
         st.table(rows, border="horizontal", hide_index=True, alt="Answers at each place")
     st.caption(
-        "Grey: not sure enough, or nothing recorded if blank. In brackets the 90 % interval. The "
-        "windows overlap, so their number is no number of independent answers."
+        "Grey: not sure enough, or nothing recorded if blank. In brackets the 90 % interval. "
+        "Windows that lean to yes or no without calibration are counted as such. The windows "
+        "overlap, so their number is no number of independent answers."
     )

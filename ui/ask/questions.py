@@ -171,6 +171,38 @@ def _editor(chosen: Sequence[PromptSet]) -> None:
     st.button("Back to the original wording", on_click=_reset, args=(shipped,))
 
 
+def prevalences(asked: Sequence[EncodedQuestion]) -> None:
+    """Let the person say how common each calibrated finding is among their patients."""
+    calibrated = [question for question in asked if question.calibration is not None]
+    with st.expander("How common is it among your patients?", icon=":material/groups:"):
+        if not calibrated:
+            st.caption(
+                "None of these questions is calibrated, so there is no probability to adapt."
+            )
+            return
+        st.caption(
+            "In per cent. A probability depends on how many people have the finding before the "
+            "ECG is looked at: empty fields take the share among the ECGs of the calibration."
+        )
+        for question in calibrated:
+            found = question.calibration
+            # For the type checker; the list holds no other.
+            if found is None:
+                continue
+            rate = found.calibration.base_rate
+            usual = 100 * (1 - rate if found.negated else rate)
+            st.number_input(
+                question.prompts.question,
+                min_value=0.1,
+                max_value=99.9,
+                value=None,
+                step=1.0,
+                placeholder=f"{usual:.1f}, as in the calibration",
+                key=state.Ask.prevalence(question.prompts.name).key,
+                persist_state="session",
+            )
+
+
 def _reset(shipped: PromptSet) -> None:
     for side in ("positive", "negative"):
         state.Ask.wording(side, shipped.name).value = "\n".join(getattr(shipped, side))

@@ -74,7 +74,9 @@ def _choices(model: Model) -> None:
     if st.button(f"Look at {n} recordings", type="primary", key="batch_start", disabled=not n):
         # Taken here: the thread of the job runs without a session.
         lock = resources.turn()
-        begin(BatchJob(model, items, chosen, turn=lambda: lock))
+        given = {prompts.name: questions.prevalence_of(prompts) for prompts in chosen}
+        shares = {name: share for name, share in given.items() if share is not None}
+        begin(BatchJob(model, items, chosen, prevalence=shares or None, turn=lambda: lock))
         st.rerun()
 
 

@@ -13,7 +13,13 @@ import streamlit as st
 
 from echoing_core import services
 from echoing_core.records import LEADS
-from echoing_core.services import BatchFailure, BatchJob, BatchRow
+from echoing_core.services import (
+    CALIBRATION_NOTE,
+    BatchFailure,
+    BatchJob,
+    BatchRow,
+    answer_line,
+)
 from ui import frame, record, state
 from ui.batch.files import forget, megabytes
 
@@ -130,7 +136,9 @@ def _table(current: BatchJob, rows: tuple[BatchRow, ...]) -> None:
             "bpm": number(format="%.0f", help="Heart rate in the surest ten seconds."),
             **{
                 f"{q.question}, %": number(
-                    format="%.0f", help="Probability of yes in the surest ten seconds."
+                    format="%.0f",
+                    help="Calibrated probability of yes in the surest ten seconds; empty where "
+                    "nothing is calibrated.",
                 )
                 for q in current.questions
             },
@@ -165,15 +173,20 @@ def table(rows: tuple[BatchRow, ...]) -> pd.DataFrame:
         "bpm": [r.heart_rate_bpm for r in rows],
     }
     for i, answer in enumerate(rows[0].answers if rows else ()):
-        columns[f"{answer.question}, %"] = [100 * r.answers[i].probability for r in rows]
-        columns[f"{answer.question}"] = [r.answers[i].verdict for r in rows]
+        columns[f"{answer.question}, %"] = [
+            # A score is no probability, and has no place in a column of per cents.
+            100 * r.answers[i].probability if r.answers[i].basis == "calibrated" else None
+            for r in rows
+        ]
+        columns[f"{answer.question}"] = [answer_line(r.answers[i]).answer for r in rows]
     columns["Measured"] = [_lead_words(r.measured) for r in rows]
     columns["Derived"] = [_lead_words(r.derived) for r in rows]
     columns["Not recorded"] = [_lead_words(r.missing) for r in rows]
     columns["Reason"] = [" ".join((*r.cautions, r.reason)) for r in rows]
     columns["Format"] = [r.file_format for r in rows]
     # A column of nothing but None would be text, and could not be sorted as numbers.
-    return pd.DataFrame(columns).astype({"bpm": "float64"})
+    numbers = ["bpm", *(name for name in columns if name.endswith(", %"))]
+    return pd.DataFrame(columns).astype(dict.fromkeys(numbers, "float64"))
 
 
 def _lead_words(leads: tuple[str, ...]) -> str:
@@ -273,6 +286,6 @@ def _downloads(model: Model, current: BatchJob) -> None:
     )
     frame.training_note(model)
     st.caption(
-        "The probabilities are what the model makes of the ten seconds, and no risks of a patient. "
-        "“Not sure enough”: the 90 % interval, which the download holds, includes 50 %."
+        f"{CALIBRATION_NOTE} The download holds intervals, P(wrong) and what such answers were "
+        "worth."
     )

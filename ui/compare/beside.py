@@ -13,11 +13,12 @@ import streamlit as st
 
 from echoing_core import figures, services
 from echoing_core.records import WINDOW_S
-from echoing_core.services import interval_words, percent_words
+from echoing_core.services import CALIBRATION_NOTE, answer_line
 from ui import ecg_paper, frame, questions, resources, state
 from ui.compare.sides import COLOURS, Side
 
 if TYPE_CHECKING:
+    from echoing_core.records import Answer
     from echoing_core.services import AnswerPair, EncodedQuestion, LeadPair, Model, PromptSet
 
 
@@ -117,7 +118,17 @@ def answers(model: Model, one: Side, other: Side) -> None:
         return
     # Texts are embedded once for a choice of questions, not on every run.
     encoded = state.remembered("compare_encoded", (model, chosen), partial(_encode, model, chosen))
-    pairs = services.answers_beside(encoded, one.track, one.window, other.track, other.window)
+    pairs = services.answers_beside(
+        encoded,
+        one.explanation,
+        one.window,
+        other.explanation,
+        other.window,
+        [questions.prevalence_of(prompts) for prompts in chosen],
+    )
+    for side, answer in (("A", pairs[0].one), ("B", pairs[0].other)):
+        if words := answer_line(answer).uncertainty:
+            st.markdown(f"Uncertainty of {side}: {words}.")
     st.html(
         frame.html_table(
             ("Question", "A", "B", "B less A", "Intervals"),
@@ -126,10 +137,13 @@ def answers(model: Model, one: Side, other: Side) -> None:
             css_class="beside",
         )
     )
+    with st.expander("What these answers are worth"):
+        for pair in pairs:
+            for side, answer in (("A", pair.one), ("B", pair.other)):
+                st.markdown(f"- **{side}** {frame.literal(answer_line(answer).text)}")
     st.caption(
-        "In brackets the 90 % interval: how far an answer might move with a cleaner or fuller "
-        "recording. “Apart”: the intervals have nothing in common. The probabilities are no risks "
-        "of a patient."
+        f"{CALIBRATION_NOTE} “Apart”: the intervals have nothing in common. B less A: in points of "
+        "probability, or of the score where nothing is calibrated."
     )
     frame.training_note(model)
 
@@ -145,16 +159,15 @@ def _answer_row(pair: AnswerPair) -> tuple[str, ...]:
     points = round(100 * pair.difference)
     return (
         pair.one.question,
-        _answer_words(pair.one.probability, pair.one.interval, pair.one.verdict),
-        _answer_words(pair.other.probability, pair.other.interval, pair.other.verdict),
+        _answer_words(pair.one),
+        _answer_words(pair.other),
         "same" if points == 0 else f"{points:+d} points".replace("-", "\u2212"),
         "apart" if pair.apart else "overlap",
     )
 
 
-def _answer_words(probability: float, interval: tuple[float, float], verdict: str) -> str:
-    share = percent_words(probability)
-    return f"{share} ({interval_words(*interval)}), {verdict}"
+def _answer_words(answer: Answer) -> str:
+    return f"{answer.verdict}; {answer_line(answer).probability}"
 
 
 def leads(one: Side, other: Side) -> None:

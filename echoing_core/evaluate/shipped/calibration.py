@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from echoing_core.datasets.prepared import load_prepared
 from echoing_core.datasets.ptbxl import PtbXl, load_ptbxl
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch
@@ -260,6 +261,52 @@ def calibrate_on_ptbxl(
     )
 
 
+def calibrate_on_prepared(
+    checkpoint: Checkpoint,
+    folder: Path,
+    shipped: Sequence[PromptSet],
+    *,
+    n_resamples: int = 1000,
+    progress: Progress = SILENT,
+) -> tuple[Calibration, Experiment]:
+    """`calibrate` on the split ``valid`` of a prepared set, measured on ``test`` where it has one.
+
+    Parameters
+    ----------
+    checkpoint, shipped, n_resamples, progress
+        As in `calibrate`.
+    folder : Path
+        That `echoing prepare` made; questions are asked whose label it has.
+
+    Raises
+    ------
+    DataSetError
+        It has no split ``valid``, or no label that is asked.
+    """
+    studies = load_prepared(folder, splits=("valid", "test"))
+    parts = {name: studies.where(studies.table["split"] == name) for name in ("valid", "test")}
+    fit, measure = parts["valid"], parts["test"]
+    if not len(fit):
+        raise DataSetError(
+            f"{folder.name} has no ECGs in its split valid, on which a calibration is fitted."
+        )
+
+    def words(part: StudySet, name: str) -> str:
+        kind = "simulated" if part.table["simulated"].all() else "real"
+        return f"{len(part)} {kind} ECGs of {folder.name}, split {name}"
+
+    return calibrate(
+        checkpoint,
+        fit,
+        measure if len(measure) else None,
+        shipped,
+        fitted_on=words(fit, "valid"),
+        measured_on=words(measure, "test") if len(measure) else "",
+        n_resamples=n_resamples,
+        progress=progress,
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class _Measured:
     """Figures of one question and lead set on ECGs that neither weights nor map have seen."""
@@ -352,9 +399,12 @@ def _measure(
     answers, rate = judged(), float(truth.mean())
     p, at_rate = answers.probability, judged(rate).probability
     yes, no = answers.verdict == YES, answers.verdict == NO
+    shown = fitting.leads in SHOWN_LEADS
+    # Of other lead sets nothing but the AUROC is ever shown with an interval.
     figures = patient_bootstrap_all(
-        _figures, (truth, p, at_rate, yes, no), patients, n_resamples=n_resamples
-    )
+        _figures if shown else _area, (truth, p, at_rate, yes, no), patients,
+        n_resamples=n_resamples,
+    )  # fmt: skip
     area = figures["AUROC"]
     worth = AnswerWorth(
         n=int(truth.size),
@@ -367,7 +417,7 @@ def _measure(
         no_n=int(no.sum()),
         no_right=int((1 - truth[no]).sum()),
     )
-    covered, groups = _coverage(answers, truth, fitting, question.base_rate)
+    covered, groups = _coverage(answers, truth, fitting, question.base_rate) if shown else (0, 0)
     return _Measured(
         leads=fitting.leads,
         name=question.name,
@@ -377,12 +427,16 @@ def _measure(
         rate=rate,
         base_rate=question.base_rate,
         figures=figures,
-        ideal_ece=_ideal_ece(p),
+        ideal_ece=_ideal_ece(p) if shown else float("nan"),
         covered=covered,
         groups=groups,
         withheld=int(truth.size - yes.sum() - no.sum()),
         beats=fitting.beats_base_rate,
     )
+
+
+def _area(truth: Floats, p: Floats, *_: Floats) -> dict[str, float]:
+    return {"AUROC": auroc(truth > 0, p)}
 
 
 def _figures(
@@ -465,7 +519,7 @@ def _experiment(measured: Sequence[_Measured], fitted_on: str, measured_on: str)
             }
         )  # fmt: skip
     keys = list(dict.fromkeys(one.leads for one in measured))
-    for key in [key for key in SHOWN_LEADS if key in keys] or keys[:1]:
+    for key in [key for key in SHOWN_LEADS if key in keys]:
         mine = [one for one in measured if one.leads == key]
         covered, groups = sum(one.covered for one in mine), sum(one.groups for one in mine)
         rows = [

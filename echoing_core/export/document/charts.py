@@ -218,8 +218,8 @@ def answers_drawing(answers: Sequence[Answer]) -> Drawing:
         items.append(Words(x, bottom + 3.6, words, 2.6, MUTED, "middle"))
     for row, answer in enumerate(answers):
         y = 4.0 + row_mm * (row + 0.5)
-        sure = answer.verdict != "not sure enough"
-        colour = "#0b4f9e" if sure else MUTED
+        # Only a calibrated yes or no stands on something; leanings are as grey as "not sure".
+        colour = "#0b4f9e" if answer.verdict in ("yes", "no") else MUTED
         # Sorted: an interval that was turned round would give a box of negative width.
         low, high = (left + 100 * v * scale for v in sorted(answer.interval))
         items.append(Line(np.array([(low, y), (high, y)]), colour, 0.9))

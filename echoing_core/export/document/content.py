@@ -21,9 +21,9 @@ from echoing_core.export.document.elements import (
 )
 from echoing_core.export.track import DISCLAIMER, Explanation
 from echoing_core.export.wording import (
+    ANSWER_HEADER,
     CALIBRATION_NOTE,
-    interval_words,
-    percent_words,
+    answer_line,
     percentile_words,
     span_words,
 )
@@ -81,11 +81,14 @@ class SearchSection:
     hits : tuple of Hit
     collection : str
         Which collection was searched.
+    notes : tuple of str
+        How words were read, and that nothing is close.
     """
 
     query: str
     hits: tuple[Hit, ...]
     collection: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,13 +273,9 @@ class Document:
             blocks.append(Picture(answers_drawing(answers)))
             blocks.append(
                 Table(
-                    ("Question", "Probability", "90 % interval", "Answer"),
-                    tuple(
-                        (a.question, percent_words(a.probability), interval_words(*a.interval),
-                         a.verdict)
-                        for a in answers
-                    ),
-                    (4, 2, 2, 2),
+                    ANSWER_HEADER,
+                    tuple(answer_line(a).cells for a in answers),
+                    (3, 4, 2, 1, 5, 3),
                 )
             )  # fmt: skip
             blocks += [Text(n, "note") for n in dict.fromkeys([CALIBRATION_NOTE, *section.notes])]
@@ -307,6 +306,7 @@ class Document:
             blocks += [NewPage(), Heading(f"Nearest in the collection: {search.query}")]
             if search.collection:
                 blocks.append(Text(search.collection))
+            blocks += [Text(note) for note in search.notes]
             if not hits:
                 blocks.append(Text("No item passed the filters."))
                 continue

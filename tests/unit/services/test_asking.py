@@ -37,9 +37,11 @@ def asked(model: services.Model) -> list[services.EncodedQuestion]:
 
 def test_answers_along_are_those_of_each_window(model, seen, asked) -> None:
     for question in asked:
-        along = question.answers_along(seen.track)
+        along = question.answers_along(seen.track, seen.lead_set.key)
         for i in (0, 7, len(seen.track) - 1):
-            one = question.answer(seen.track.embedding[np.array([i])])
+            window = services.asked_window(seen, i)
+            one = question.answer(seen.track.embedding[np.array([i])], window)
+            assert along.verdict[i] == one.verdict
             assert along.probability[i] == pytest.approx(one.probability)
             assert (along.low[i], along.high[i]) == pytest.approx(one.interval)
         assert sum(along.shares_pct) == pytest.approx(100.0)
@@ -47,8 +49,9 @@ def test_answers_along_are_those_of_each_window(model, seen, asked) -> None:
 
 def test_an_encoded_question_is_answered_as_ask_does(model, seen, asked) -> None:
     (whole,) = services.ask(model, seen, asked[0].prompts, rule="trimmed")
-    fused = services.fuse_recording(seen.track, "trimmed").embedding
-    again = asked[0].answer(fused)
+    fused = services.fuse_recording(seen.track, "trimmed")
+    again = asked[0].answer(fused.embedding, services.fused_window(seen, fused.used))
+    assert again.verdict == whole.verdict
     assert again.probability == pytest.approx(whole.probability, abs=1e-6)
 
 
@@ -59,7 +62,7 @@ def test_the_spread_is_that_of_questions_with_one_text_a_side(model, seen, asked
     assert spread.shape == (len(prompts.positive), len(prompts.negative))
     single = replace(prompts, positive=prompts.positive[2:3], negative=prompts.negative[1:2])
     one = services.encode_question(model, single).answer(window)
-    assert spread[2, 1] == pytest.approx(one.probability, abs=1e-3)
+    assert spread[2, 1] == pytest.approx(one.score, abs=1e-3)
 
 
 def test_windows_without_signal_have_no_answer(model, seen, asked) -> None:

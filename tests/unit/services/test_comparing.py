@@ -64,7 +64,7 @@ def test_share_nearer() -> None:
 def test_answers_are_those_of_a_single_question(model: Model, seen: Explanation) -> None:
     (prompts,) = services.as_prompt_sets("atrial fibrillation")
     question = services.encode_question(model, prompts)
-    (pair,) = services.answers_beside([question], seen.track, 0, seen.track, 30)
+    (pair,) = services.answers_beside([question], seen, 0, seen, 30)
     (one,) = services.ask(model, seen, "atrial fibrillation", start_s=0.0)
     assert pair.one.probability == pytest.approx(one.probability, abs=1e-3)
     assert pair.difference == pair.other.probability - pair.one.probability

@@ -122,7 +122,8 @@ def test_a_fused_recording_leaves_empty_windows_out(model: services.Model) -> No
     assert fused.weights.sum() == pytest.approx(1)
     asked = services.ask(model, seen, "lbbb", rule="precision")
     (prompts,) = services.as_prompt_sets("lbbb")
-    assert asked == [services.encode_question(model, prompts).answer(fused.embedding)]
+    window = services.fused_window(seen, fused.used)
+    assert asked == [services.encode_question(model, prompts).answer(fused.embedding, window)]
 
 
 def test_a_recording_is_asked_by_a_rule_or_at_a_start(model: services.Model) -> None:
