@@ -93,6 +93,7 @@ def train_preset(
             load_prepared(Path(data)),
             echo=None if echo is None else load_echo_embeddings(Path(echo)),
             text_model=text_model,
+            questions=prompt_sets(),
         )
         validate = None
         if config.validate_every and len(inputs.valid) > 1 and world.is_first:

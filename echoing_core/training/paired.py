@@ -26,11 +26,13 @@ from echoing_core.progress import SILENT, Progress
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.batches import Batches, EchoPairs, Source
 from echoing_core.training.distributed import World
+from echoing_core.training.questions import answers_of, questions_of
 from echoing_core.training.run import Log, TrainedPair, Validate, train
 from echoing_core.training.settings import RunConfig
 from echoing_core.training.text_cache import TextStates
 from echoing_core.training.variance_stage import learn_variance
 from echoing_core.uncertainty.reference import Reference
+from echoing_core.zeroshot.prompts import PromptSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,8 @@ class TrainingInputs:
         With the model's sizes as the vocabulary made them.
     encoder : nn.Module
         New, or with the text model's own weights.
+    questions : tuple of PromptSet
+        That the run learns to answer, by the training studies' labels.
     """
 
     train: StudySet
@@ -57,6 +61,7 @@ class TrainingInputs:
     scaler: LeadScaler
     config: RunConfig
     encoder: Encoder
+    questions: tuple[PromptSet, ...] = ()
 
 
 def build_inputs(
@@ -65,6 +70,7 @@ def build_inputs(
     *,
     echo: EchoEmbeddings | None = None,
     text_model: str | None = None,
+    questions: Sequence[PromptSet] = (),
 ) -> TrainingInputs:
     """Split the studies, fit vocabulary and scale, pair with echocardiograms, build the encoders.
 
@@ -77,6 +83,8 @@ def build_inputs(
         Paired by the table's column ``echo_study_id`` where it has one, else by ``study_id``.
     text_model : str, optional
         Folder or hub name of a BERT with its vocabulary, for the released architecture.
+    questions : sequence of PromptSet
+        Used with ``config.objective.question_weight``, see `training.questions`.
 
     Returns
     -------
@@ -106,7 +114,8 @@ def build_inputs(
         encoder.text.load_pretrained(text_model)
     # Fitted to training ECGs alone, like everything that is fitted.
     scaler = LeadScaler.fit(train_set.signal_mv, train_set.valid)
-    return TrainingInputs(train_set, valid_set, pairs, tokenizer, scaler, config, encoder)
+    taught = questions_of(questions, [train_set]) if config.objective.question_weight else ()
+    return TrainingInputs(train_set, valid_set, pairs, tokenizer, scaler, config, encoder, taught)
 
 
 def pair_with_echo(studies: StudySet, echo: EchoEmbeddings, dim: int) -> EchoPairs:
@@ -241,11 +250,12 @@ def train_paired(
             "A frozen text model needs whole reports. Set views.partial_report_share to 0."
         )
     batches = Batches(
-        [_source_of(inputs.train)],
+        [_source_of(inputs.train, inputs.questions)],
         inputs.scaler,
         inputs.tokenizer,
         config,
         echo=inputs.echo,
+        questions=inputs.questions,
         world=world,
     )
     states = None
@@ -479,11 +489,18 @@ def _tokenizer(
     return fit_vocabulary([str(text) for text in train_set.table["report"]], config)
 
 
-def _source_of(studies: StudySet) -> Source:
+def _source_of(studies: StudySet, questions: Sequence[PromptSet] = ()) -> Source:
     """A prepared set as the only source of its batches."""
     reports = [str(text) for text in studies.table["report"]]
     name = ", ".join(sorted(set(studies.table["source"].astype(str))))
-    return Source(name, studies.signal_mv, studies.valid, lambda row, _: reports[row], 1.0)
+    return Source(
+        name,
+        studies.signal_mv,
+        studies.valid,
+        lambda row, _: reports[row],
+        1.0,
+        answers_of(studies, questions) if questions else None,
+    )
 
 
 def _well_recorded(studies: StudySet) -> StudySet:

@@ -271,7 +271,7 @@ def demo_recipe(
 
     full = load_preset("demo")
     n_steps = chosen(steps, full.steps)
-    # The preset says a share, of 1,400 steps; here it becomes a number of steps again.
+    # The preset says a share of its own steps; here it becomes a number of steps again.
     n_warmup = round(full.optimiser.warmup_share * full.steps)
     return replace(
         full,
