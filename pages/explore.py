@@ -23,6 +23,7 @@ place = st.empty()
 explanation = current.explanation
 with frame.guarded():
     explanation = explain_job.closer(model, explanation, overview.view())
+explanation = overview.in_reading(explanation)
 with frame.guarded():
     overview.show(model, explanation)
     listed.shortcuts(explanation.track)

@@ -178,6 +178,10 @@ def first_look(model: Model, recording: Recording, stride_s: float, vcg_method: 
         while not looking.has_overview:
             with resources.turn():
                 looking.step()
+            if looking.measuring_leads:
+                words = "Measuring what is usual with these leads (once)"
+                bar.progress(looking.measured_share, text=words)
+                continue
             bar.progress(looking.done / looking.total, text=progress_words(looking))
     finally:
         place.empty()

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from echoing_core.records import LEADS, StandardEcg, WindowTrack
 from echoing_core.signals.lead_sets import ALL_KEY, LeadSet, measured_words
-from echoing_core.uncertainty.reference import Reference
+from echoing_core.uncertainty.reference import LeadReference, Reference
 
 if TYPE_CHECKING:
     from echoing_core.uncertainty.reasons import WindowReasons
@@ -106,6 +106,8 @@ class Explanation:
         # Of a model that knows 12-lead ECGs only, a person has to be told that unlike is compared.
         alike = reference.leads_key == self.lead_set.key
         which = "12-lead ECGs" if reference.leads_key == ALL_KEY else "ECGs reduced to these leads"
+        if isinstance(reference, LeadReference) and reference.lead_set.vcg is not None:
+            which = "ECGs reduced to X, Y and Z, with the leads derived as here"
         simulated = " (all simulated)" if reference.simulated else ""
         words = f"Percentiles compare with {reference.n:,} {which}{simulated}: {reference.name}."
         if alike or self.among_all:

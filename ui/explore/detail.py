@@ -46,11 +46,23 @@ def show(model: Model, explanation: Explanation) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(f"**Uncertainty percentile {percentile:.0f}**", width="content")
         st.markdown(percentile_words(percentile), width="content")
+        st.caption(_other_reading(explanation, index), width="content")
         st.caption(f"sum of sigma² {track.uncertainty[index]:.4g}", width="content")
         if ecg.simulated:
             frame.simulated_badge()
     _reasons(report, None if track.novelty is None else float(track.novelty[index]))
     ecg_paper.show(explanation, float(track.start_s[index]), report, key="paper")
+
+
+def _other_reading(explanation: Explanation, index: int) -> str:
+    """The percentile in the reading that is not on the screen; empty where there is only one."""
+    if explanation.lead_reference is explanation.all_reference:
+        return ""
+    other, among = explanation.all_reference, "12-lead ECGs"
+    if explanation.among_all:
+        other, among = explanation.lead_reference, "ECGs with these leads"
+    value = float(other.percentile(explanation.track.uncertainty[index]))
+    return f"{value:.0f} among {among}"
 
 
 def _reasons(report: WindowReasons, novelty: float | None) -> None:
@@ -61,7 +73,7 @@ def _reasons(report: WindowReasons, novelty: float | None) -> None:
             help=None
             if report.share_by_lead is None
             else "sigma² is a sum over leads and fifths of a second, so these parts are read off, "
-            "not estimated. Shares are of what all leads give. The cause is told by plain "
+            "not estimated. Shares are of what all measured leads give. The cause is told by plain "
             "measurements of the trace, not by the model.",
         )
         # 1 is the distance that 99 % of the training windows stay within.
@@ -79,21 +91,19 @@ def _reasons(report: WindowReasons, novelty: float | None) -> None:
 
 def _bars(report: WindowReasons, share_by_lead: npt.NDArray[np.float64]) -> str:
     """The leads to blame with their shares, greatest first, as a list of bars."""
-    missing = {lead for r in report.reasons if r.kind == "missing leads" for lead in r.leads}
     share = dict(zip(LEADS, 100 * share_by_lead, strict=True))
     ranked = sorted(report.leads, key=lambda lead: -share[lead])
     # One lead alone is never folded into "1 more", which would take as much room.
     n_shown = _N_BARS if len(ranked) > _N_BARS + 1 else len(ranked)
     shown, others = ranked[:n_shown], ranked[n_shown:]
-    rows = [(lead, share[lead], lead in missing) for lead in shown]
+    rows = [(lead, share[lead]) for lead in shown]
     if others:
         total = sum(share[lead] for lead in others)
-        rows.append((f"{len(others)} more", total, set(others) <= missing))
+        rows.append((f"{len(others)} more", total))
     # Widths are numbers of ours; names are escaped all the same.
     items = "".join(
-        f'<li><span>{html.escape(name)}</span><span class="track"><span class="bar'
-        f'{" absent" if absent else ""}" style="width:{value:.0f}%"></span></span>'
-        f"<span>{value:.0f} %{', not recorded' if absent else ''}</span></li>"
-        for name, value, absent in rows
+        f'<li><span>{html.escape(name)}</span><span class="track"><span class="bar"'
+        f' style="width:{value:.0f}%"></span></span><span>{value:.0f} %</span></li>'
+        for name, value in rows
     )
     return f'<ul class="shares" aria-label="Shares of the leads to blame">{items}</ul>'

@@ -46,6 +46,25 @@ def view() -> tuple[float, float] | None:
     return _map_view().view_s
 
 
+def in_reading(explanation: Explanation) -> Explanation:
+    """The explanation with percentiles among what was chosen: ECGs with these leads, or 12-lead.
+
+    Parameters
+    ----------
+    explanation : Explanation
+
+    Returns
+    -------
+    Explanation
+        ``explanation`` itself in the default reading, and where there is no other.
+    """
+    if state.Explore.percentile_among.value != "all":
+        return explanation
+    return state.remembered(
+        "read_among_all", (explanation,), lambda: explanation.read_among(all_leads=True)
+    )
+
+
 def show(model: Model, explanation: Explanation) -> None:
     """The uncertainty along the recording, and ways to choose a window or a span of it.
 
@@ -59,7 +78,7 @@ def show(model: Model, explanation: Explanation) -> None:
     other = "" if lead == "I" else " (lead I was not recorded)"
     rows = (
         "The rows under it tell the leads apart in the same colours: a row is as bright as the "
-        "strip would be if all twelve leads were like it. Grey: not recorded. "
+        "strip would be if all leads there are were like it. Grey: not recorded. "
         if model.has_attribution
         else ""
     )
@@ -67,11 +86,13 @@ def show(model: Model, explanation: Explanation) -> None:
         st.markdown(
             f"**Lead {lead}{other}, coloured by how unsure the model is**",
             width="content",
-            help="Each 10-second window is compared with the reference ECGs of this model. "
+            help="Each 10-second window is compared with the reference ECGs of this model, "
+            "reduced to the leads of this recording. "
             f"Percentile 96 means: less sure than on 96 of 100 of them. {rows}Where several "
             "windows share a pixel, the least sure is shown.",
         )
         _legend()
+    _reading(explanation)
     shown = _map_view()
     intervals = flagged(model, explanation)
     # Where no lead was recorded there is no signal whose cause could be looked for.
@@ -80,7 +101,7 @@ def show(model: Model, explanation: Explanation) -> None:
     data = figures.map_data(
         ecg,
         track,
-        model.reference,
+        explanation.reference,
         view_s=shown.view_s,
         selected=windows.chosen(track),
         span_s=shown.span_s,
@@ -94,6 +115,7 @@ def show(model: Model, explanation: Explanation) -> None:
         on_act_change=_take_act,
     )
     st.caption(data["words"])
+    st.caption(frame.literal(explanation.measured))
     if not model.has_attribution:
         st.caption("This model does not tell which leads and moments its uncertainty comes from.")
     _slider(track)
@@ -184,6 +206,25 @@ def _legend() -> None:
         f'<span class="scale" style="background:linear-gradient(90deg,{stops})"></span>'
         "<span>100, unsure</span></div>",
         width="content",
+    )
+
+
+def _reading(explanation: Explanation) -> None:
+    """What percentiles compare with, where there are two answers."""
+    if explanation.lead_reference is explanation.all_reference:
+        return
+    words = {"alike": "ECGs with these leads", "all": "12-lead ECGs"}
+    st.segmented_control(
+        "Compared with",
+        list(words),
+        format_func=words.__getitem__,
+        default="alike",
+        required=True,
+        key=state.Explore.percentile_among.key,
+        persist_state="session",
+        help=f"{frame.literal(services.measured_words(explanation.ecg))}. Beside 12-lead ECGs, a "
+        "recording of few leads is unsure from end to end. Beside ECGs with the same leads, its "
+        "own noisy and clean stretches show. The order of the windows is the same in both.",
     )
 
 

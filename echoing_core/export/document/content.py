@@ -209,13 +209,13 @@ class Document:
         # Letters join the frames in the overview to the sheets that follow.
         marks = [(letter, s.index) for letter, s in zip(_LETTERS, self.sheets, strict=False)]
         words = (
-            "Each 10-second window is compared with the reference ECGs of this model: percentile "
-            "96 means less sure than on 96 of 100 of them."
+            "Each 10-second window is compared with reference ECGs of this model: percentile 96 "
+            f"means less sure than on 96 of 100 of them. {self.explanation.measured}"
         )
         if track.by_lead is not None:
             words += (
                 " The rows under it tell the leads apart: a row is as bright as the strip would be "
-                "if all twelve leads were like it."
+                "if all leads there are were like it."
             )
         if marks:
             words += " Framed: the windows that follow."
