@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from echoing_core.services import query_embedding
+from echoing_core.services import query_embedding, reference_distances, search_in_words
 from ui import document_parts, frame, record, resources, state, summary
 from ui.retrieve import collection, neighbours, search
 
@@ -16,7 +16,7 @@ current = record.opened()
 begun: search.Beginning | None = None
 with frame.guarded():
     if mode == search.FROM_WORDS:
-        begun = search.from_words(search.words(model))
+        begun = search.from_words(search.words())
     elif current is None:
         record.none_open(
             "search from",
@@ -26,6 +26,7 @@ with frame.guarded():
     else:
         summary.show(current)
         begun = search.from_window(current, search.window_choice(current))
+reading = st.container()
 with frame.guarded():
     options = search.options(searched)
     if begun is None:
@@ -34,19 +35,25 @@ with frame.guarded():
     neighbours.crumbs(searched, begun.words)
     # The item that was searched from would find itself first.
     where = search.leaving_out(options.where, trail[-1:])
-    query = searched.gaussian(trail[-1]) if trail else query_embedding(model, *begun.query)
-    result = searched.search(
-        query,
-        options.k,
-        order=options.order,
-        target=search.target(mode),
-        where=where,
-        from_text=mode == search.FROM_WORDS and not trail,
-    )
+    if mode == search.FROM_WORDS and not trail:
+        text = str(begun.query[0])
+        result = search_in_words(searched, model, text, options.k, order=options.order, where=where)
+        with reading:
+            search.reading_note(model, result, text)
+    else:
+        query = searched.gaussian(trail[-1]) if trail else query_embedding(model, *begun.query)
+        result = searched.search(
+            query,
+            options.k,
+            order=options.order,
+            target=search.target(mode),
+            where=where,
+            scale=reference_distances(model),
+        )
     words = neighbours.query_words(searched, begun.words)
     left, right = st.columns([5, 7], gap="large")
     with left, st.container(key="map_side"), frame.guarded():
         neighbours.show_map(searched, result, where, words)
     with right, frame.guarded():
         neighbours.show_list(searched, result)
-        document_parts.add_hits(current, searched.index, result.hits, words)
+        document_parts.add_hits(current, searched.index, result, words)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
-from echoing_core.records import Answer, Hit, Recording
+from echoing_core.records import Answer, Recording
 from echoing_core.services import AnswerSection, SearchSection
 from ui import record, state
 
 if TYPE_CHECKING:
-    from echoing_core.services import GalleryIndex
+    from echoing_core.services import GalleryIndex, Search
 
 _MOST_PARTS = 6
 _ITEM, _SHOWN = "ECG ", 40
@@ -90,7 +90,7 @@ def add_answers(
 
 
 def add_hits(
-    current: record.OpenRecord | None, index: GalleryIndex, hits: Sequence[Hit], query: str
+    current: record.OpenRecord | None, index: GalleryIndex, result: Search, query: str
 ) -> None:
     """A button that puts the hits of a search into the report of the open recording.
 
@@ -100,8 +100,7 @@ def add_hits(
         Without one there is no document, and the button cannot be pressed.
     index : GalleryIndex
         That was searched.
-    hits : sequence of Hit
-        Nearest first.
+    result : Search
     query : str
         From what was searched, as it follows "nearest to".
     """
@@ -112,7 +111,10 @@ def add_hits(
     # Twelve digits tell models apart and fit into a line.
     made_with = str(index.card["checkpoint_hash"])[:12]
     collection = f"{len(index):,} items, embedded by model {made_with}…"
-    _add_button(current, "found", SearchSection(query, tuple(hits), collection))
+    # Not the whole of it: what follows may quote the report of a person.
+    far = [f"{result.far.split('. ')[0].rstrip('.')}."] if result.far else []
+    notes = tuple(note for note in (result.note, *far) if note)
+    _add_button(current, "found", SearchSection(query, result.hits, collection, notes))
 
 
 def _add_button(

@@ -9,7 +9,7 @@ ECG denies every disease: both are knowledge about findings and stand in `covers
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -314,29 +314,3 @@ _LABELS: Mapping[str, str | None] = {
     "MI": None,
     "HYP": None,
 }
-
-
-def joined(sources: Iterable[Stated]) -> Stated:
-    """What several sources state together; the first that says something of a finding holds.
-
-    Parameters
-    ----------
-    sources : iterable of Stated
-
-    Returns
-    -------
-    Stated
-    """
-    present: dict[str, str] = {}
-    denied: dict[str, str] = {}
-    lvef_pct = None
-    for source in sources:
-        for mine, theirs, other in (
-            (present, source.present, denied),
-            (denied, source.denied, present),
-        ):
-            for finding, words in theirs.items():
-                if finding not in other:
-                    mine.setdefault(finding, words)
-        lvef_pct = lvef_pct or source.lvef_pct
-    return Stated(present, denied, lvef_pct)

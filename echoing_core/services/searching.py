@@ -231,16 +231,16 @@ class Collection:
         return self.index.gaussians("ecg", np.array([self.row(item_id)]))
 
     @cached_property
-    def stated(self) -> tuple[Stated, ...]:
-        """What the report and the labels of each item state."""
-        from echoing_core.reports.stated import joined, read_labels, read_report
+    def stated(self) -> tuple[tuple[Stated, Stated], ...]:
+        """What the report of each item states, and what its labels do."""
+        from echoing_core.reports.stated import read_labels, read_report
 
         items = self.index.items
         names = [n for n in self.index.label_names if n in self.flags or n == "lvef_pct"]
         columns = [items[f"label_{name}"].tolist() for name in names]
         values = zip(*columns, strict=True) if columns else ((),) * len(items)
         return tuple(
-            joined((read_report(str(report)), read_labels(dict(zip(names, row, strict=True)))))
+            (read_report(str(report)), read_labels(dict(zip(names, row, strict=True))))
             for report, row in zip(items["report"], values, strict=True)
         )
 
@@ -259,7 +259,13 @@ class Collection:
             That say so, of each item; empty where nothing is said.
         """
         if asked not in self._answers:
-            said = [stated.answers(asked) for stated in self.stated]
+            # A label counts where the report says nothing.
+            said = [
+                answer
+                if (answer := report.answers(asked))[0] is not None
+                else labels.answers(asked)
+                for report, labels in self.stated
+            ]
             so = np.array([0 if s is None else (1 if s else -1) for s, _ in said], dtype=np.int8)
             self._answers[asked] = so, tuple(words for _, words in said)
         return self._answers[asked]

@@ -10,6 +10,7 @@ add up to one score, in which what a report says weighs more than what an ECG lo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from echoing_core.retrieve.search import ItemFilter
 
 Floats = npt.NDArray[np.float64]
+
+_WORD = re.compile(r"[^\W_]+")
 
 STATED_WEIGHT = 1.0
 """What a report that says so adds to the score of an ECG, which spans about 1."""
@@ -400,13 +403,8 @@ def _as_it_stands(
     comparable = collection.comparable(target)
     query = query_embedding(model, text)
     apart = collection.distances(query, order, target)
-    wanted = f" {' '.join(folded(text).split())} "
-    holds = np.array(
-        [
-            wanted in f" {' '.join(folded(str(r)).split())} "
-            for r in collection.index.items["report"]
-        ]
-    )
+    wanted = _plain_words(text)
+    holds = np.array([wanted in _plain_words(str(r)) for r in collection.index.items["report"]])
     score = np.where(comparable, holds * STATED_WEIGHT * 10.0 - np.nan_to_num(apart), -np.inf)
     found = collection.search(
         query, k, order=order, target=target, where=where, from_text=True, scale=scale
@@ -432,6 +430,11 @@ def _as_it_stands(
         close=True if there else found.close,
         far="" if there else found.far,
     )
+
+
+def _plain_words(text: str) -> str:
+    """Words alone, one space before and after each, so that none is found inside another."""
+    return f" {' '.join(_WORD.findall(folded(text)))} "
 
 
 def _nothing_close(parts: Sequence[_Part], best: int, collection: Collection) -> str:

@@ -22,7 +22,6 @@ from ui import frame, state
 from ui.retrieve import search
 
 _map = frame.component("gallery_map", "map.css", "map.js")
-_FEW = 50
 
 
 def trail(root: tuple[Any, ...]) -> list[str]:
@@ -212,39 +211,34 @@ def show_list(collection: Collection, result: Search) -> None:
     elif marked is not None:
         place = next(hit.rank for hit in hits if hit.item_id == marked)
         st.markdown(f"Marked: number **{place}** of the list")
-    for hit in hits:
-        with frame.guarded():
-            _hit(collection, result, hit, hit.item_id == marked)
+    if result.close is False:
+        st.warning(frame.literal(result.far), icon=":material/search_off:")
+    # What is far is no answer; it can be looked at all the same.
+    with st.expander("The nearest all the same") if result.close is False else st.container():
+        for hit in hits:
+            with frame.guarded():
+                _hit(collection, result, hit, hit.item_id == marked)
+    if hits:
+        st.caption(scale_words(result))
 
 
-def distance_words(result: Search, hit: Hit) -> str:
-    """What a distance means, as far as the collection can tell.
+def scale_words(result: Search) -> str:
+    """By what nearness is told, or that it cannot be.
 
     Parameters
     ----------
     result : Search
-    hit : Hit
 
     Returns
     -------
     str
     """
-    closer = result.closer_than_known_pct(hit.distance)
-    if closer is None or result.yardstick.size < _FEW:
-        return f"nearer than {_share(result.nearer_than_pct(hit.distance))} of the collection"
-    if closer < 0.5:
-        partner = "its own report" if result.by_pairs else "its nearest neighbour"
-        return f"farther than nearly every ECG is from {partner}"
-    if result.by_pairs:
-        return f"closer than {_share(closer)} of ECGs are to their own report"
-    return f"closer than {_share(closer)} of ECGs are to their nearest neighbour"
-
-
-def _share(percent: float) -> str:
-    # Never "100 %" of a collection that the item itself belongs to.
-    if percent > 99:
-        return f"{min(percent, 99.9):.1f} %"
-    return f"{percent:.0f} %"
+    if result.scale is None:
+        return (
+            "This model's folder has no reference distances, so nothing is said of how near an "
+            "item is. Measure them with: echoing evaluate distances --write"
+        )
+    return f"How near is near is told by {frame.literal(result.scale.source)}."
 
 
 def _hit(collection: Collection, result: Search, hit: Hit, marked: bool) -> None:
@@ -273,19 +267,24 @@ def _hit(collection: Collection, result: Search, hit: Hit, marked: bool) -> None
 
 def _facts(collection: Collection, result: Search, hit: Hit) -> None:
     kind = "CSD" if hit.order == "csd" else "1 − cosine"
+    reasons = dict(zip((h.item_id for h in result.hits), result.reasons, strict=False))
+    why = reasons.get(hit.item_id, "")
+    # The distance says little of words that were read into findings, and all of words that stand.
+    read = bool(result.reasons) and not result.as_it_stands
+    near = "" if read else result.distance_words(hit.distance)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{hit.rank or '–'}**", width="content")
-        if np.isfinite(hit.distance):
-            st.badge(distance_words(result, hit), color="blue")
+        if np.isfinite(hit.distance) and near:
+            st.badge(near, color="blue")
         st.badge(f"its uncertainty percentile {hit.percentile:.0f}", color="gray")
         if hit.simulated and not collection.simulated:
             frame.simulated_badge()
         if len(collection.sources) > 1:
             row = collection.row(hit.item_id)
             st.badge(frame.literal(str(collection.index.items["source"].iloc[row])), color="gray")
-    where = f"Distance {hit.distance:.3f} ({kind}), nearer than "
-    where += f"{_share(result.nearer_than_pct(hit.distance))} of the collection"
-    st.caption(f"{where} · {frame.literal(hit.record_id)}")
+    if why:
+        st.markdown(f":blue[Why:] {frame.literal(why)}")
+    st.caption(f"Distance {hit.distance:.3f} ({kind}) · {frame.literal(hit.record_id)}")
 
 
 def _trace(collection: Collection, hit: Hit) -> None:

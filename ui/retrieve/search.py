@@ -13,10 +13,10 @@ from echoing_core import figures, services
 from echoing_core.errors import ConfigError
 from echoing_core.records import Hit
 from echoing_core.services import ItemFilter, percentile_words, span_words
-from ui import questions, record, resources, state, windows
+from ui import frame, questions, record, resources, state, windows
 
 if TYPE_CHECKING:
-    from echoing_core.services import Collection, Explanation, Model
+    from echoing_core.services import Collection, Explanation, Model, Search
 
 FROM_WORDS, TO_REPORTS, TO_ECGS = "words", "reports", "ecgs"
 _MODES = {
@@ -170,13 +170,8 @@ def target(chosen: str) -> str:
     return "report" if chosen == TO_REPORTS else "ecg"
 
 
-def words(model: Model) -> str | None:
+def words() -> str | None:
     """The text to search with; None while there is none.
-
-    Parameters
-    ----------
-    model : Model
-        Says which words it does not know.
 
     Returns
     -------
@@ -187,13 +182,29 @@ def words(model: Model) -> str | None:
         value="atrial fibrillation with left bundle branch block",
         key=state.Find.text.key,
         persist_state="session",
-        help="Write it as a report would. A long text that is a whole report works too.",
+        help="One or more findings, each there or absent (“lbbb without af”), in English, German, "
+        "French or Spanish. Words in quotation marks are searched as they stand.",
     )
     if not text.strip():
         st.info("Type what to look for, as a report would say it.", icon=":material/search:")
         return None
-    questions.unknown_words_note(model, services.unknown_words(model, text))
     return str(text)
+
+
+def reading_note(model: Model, result: Search, text: str) -> None:
+    """How a text was read; of one that stands, which words the model does not know.
+
+    Parameters
+    ----------
+    model : Model
+    result : Search
+        For this text.
+    text : str
+    """
+    if result.note:
+        st.caption(frame.literal(result.note))
+    if result.as_it_stands:
+        questions.unknown_words_note(model, services.unknown_words(model, text))
 
 
 def label_words(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from echoing_core.reports.scp_text import SCP_FINDINGS
-from echoing_core.reports.stated import finding_of_label, joined, read_labels, read_report
+from echoing_core.reports.stated import finding_of_label, read_labels, read_report
 from echoing_core.reports.understanding import AskedFinding
 from echoing_core.reports.vocabulary import WORDING
 
@@ -97,9 +97,3 @@ def test_labels_say_what_they_are_about() -> None:
     assert stated.answers(AskedFinding("lbbb"))[1] == "label lbbb: no"
     names = {"AFIB": "atrial_fibrillation", "paced": "paced_rhythm", "age_years": None, "HYP": None}
     assert {name: finding_of_label(name) for name in names} == names
-
-
-def test_a_report_goes_before_a_label_and_adds_to_it() -> None:
-    both = joined((read_report("af."), read_labels({"af": False, "lvh": True})))
-    assert both.answers(AskedFinding("atrial_fibrillation")) == (True, "af")
-    assert both.answers(AskedFinding("lvh")) == (True, "label lvh: yes")
