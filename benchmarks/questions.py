@@ -25,6 +25,7 @@ from echoing_core.embed.questions import question_margins
 from echoing_core.errors import ConfigError
 from echoing_core.metrics.bootstrap import patient_bootstrap_all
 from echoing_core.metrics.scores import auroc
+from echoing_core.reports.scp_text import FINDING_CODES
 from echoing_core.reports.understanding import prompt_sets_of, understand
 from echoing_core.services import prompt_sets
 from echoing_core.zeroshot.prompts import PromptSet
@@ -40,6 +41,12 @@ def as_they_stand(text: str) -> tuple[PromptSet, ...]:
     if words == "normal ecg":
         denial = ("abnormal ecg", "not a normal ecg")
     return (PromptSet("question", text, (words,), denial),)
+
+
+def true_for(group: dict[str, list[str]]) -> set[str]:
+    """SCP statements that make a group of phrases true."""
+    (finding,) = understand(group["canonical"][0]).findings
+    return set(FINDING_CODES[finding.finding])
 
 
 def main() -> None:
@@ -78,7 +85,7 @@ def main() -> None:
     kinds = [kind for kind in next(iter(groups.values())) if kind != "codes"]
     rows = {
         name: [
-            (kind, np.array([bool(s & set(group["codes"])) for s in statements]), asked(text, read))
+            (kind, np.array([bool(s & true_for(group)) for s in statements]), asked(text, read))
             for group in groups.values()
             for kind in kinds
             for text in group[kind]
