@@ -307,7 +307,6 @@ class Document:
             if search.collection:
                 blocks.append(Text(search.collection))
             blocks += [Text(note) for note in search.notes]
-            blocks += [Text(note) for note in search.notes]
             if not hits:
                 blocks.append(Text("No item passed the filters."))
                 continue
