@@ -90,7 +90,7 @@ def test_from_hit_to_hit_and_back(open_app: OpenApp) -> None:
     assert is_sound(app) and app.session_state["find_trail"] == [item]
     second = [b.key for b in app.button if b.key and b.key.startswith("from_")]
     assert first[1] not in second, "the item searched from is not found"
-    assert "nearest neighbour" in words(app)
+    assert "two ECGs of one patient" in words(app) and "How near is near" in words(app)
     press(app, second[0])
     assert len(app.session_state["find_trail"]) == 2
     press(app, "find_crumb_1")
@@ -103,6 +103,26 @@ def test_from_hit_to_hit_and_back(open_app: OpenApp) -> None:
     press(app, first[0])
     app.text_input(key="find_text").set_value("normal ecg").run()
     assert is_sound(app) and app.session_state["find_trail"] == []
+
+
+def test_words_are_read_answered_with_reasons_and_refused(open_app: OpenApp) -> None:
+    app = open_app().switch_page("pages/retrieve.py").run()
+    items = services.load_index().items.set_index("item_id")
+
+    def look_for(text: str) -> list[str]:
+        app.text_input(key="find_text").set_value(text).run()
+        return [b.key.removeprefix("from_") for b in app.button if str(b.key).startswith("from_")]
+
+    found = look_for("kein Vorhofflimmern, kein Schenkelblock")
+    assert is_sound(app) and "No atrial fibrillation; No bundle branch block" in words(app)
+    assert len(found) == 10 and "Why:" in words(app)
+    assert not items.loc[found, ["label_af", "label_lbbb", "label_rbbb"]].any(axis=None)
+    # Nobody here has both; what is listed all the same is folded away under the sentence.
+    look_for("wpw and pacemaker")
+    assert is_sound(app) and any("Nothing close" in w.value for w in app.warning)
+    assert "The nearest all the same" in [e.label for e in app.expander]
+    look_for("banana")
+    assert not app.exception and "not a word for a finding" in words(app)
 
 
 def test_a_mark_outside_the_list_is_shown_with_its_facts(open_app: OpenApp) -> None:
