@@ -20,7 +20,9 @@ CALIBRATION_NOTE = (
 SIMULATION_NOTE = "learnt from simulation, validated on nobody"
 NOT_CALIBRATED_NOTE = "not calibrated: a score, not a probability"
 
-ANSWER_HEADER = ("Question", "Answer", "Probability", "P(wrong)", "Worth", "Uncertainty")
+ANSWER_HEADER = (
+    "Question", "Answer", "Probability (90 % interval)", "P(wrong)", "Worth", "Uncertainty"
+)  # fmt: skip
 """Headings of `AnswerLine.cells`."""
 
 
@@ -60,7 +62,8 @@ class AnswerLine:
     @property
     def text(self) -> str:
         """As one line."""
-        parts = [f"{self.answer}; {self.probability}"]
+        # A table says in its heading what stands in brackets.
+        parts = [self.answer, self.probability.replace("(", "(90 % interval ")]
         if self.p_wrong:
             parts.append(f"P(wrong) {self.p_wrong}")
         # What the answer itself says already is not said twice.

@@ -71,5 +71,7 @@ def test_questions_along_twenty_minutes(app: Page, camera) -> None:
     expect(app.get_by_role("heading", name="Along the recording")).to_be_visible()
     expect(app.locator(".st-key-answers_along .heatmaplayer image").first).to_be_attached()
     app.get_by_text("The whole recording, its windows put together").click()
+    expect(app.get_by_text("What such answers were worth").first).to_be_visible()
+    app.get_by_text("Scores behind the answers").click()
     expect(app.get_by_text("Had it among 100 alike").first).to_be_visible()
     camera.take(app, "ask_along")

@@ -34,7 +34,7 @@ from echoing_core.metrics.results import (
 from echoing_core.metrics.scores import auroc, expected_calibration_error
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
-from echoing_core.records import AnswerWorth, GaussianEmbedding
+from echoing_core.records import AnswerWorth, BoolArray, GaussianEmbedding
 from echoing_core.reports.scp_text import FINDING_CODES
 from echoing_core.reports.understanding import AskedFinding, Understood, prompt_sets_of
 from echoing_core.signals.lead_sets import LEAD_SETS, LeadSet, reduced_to
@@ -56,6 +56,7 @@ from echoing_core.zeroshot.closed_form import Z_90, margins
 from echoing_core.zeroshot.prompts import PromptSet
 
 Floats = npt.NDArray[np.float64]
+Strings = npt.NDArray[np.str_]
 
 FIT_FOLDS, MEASURE_FOLDS = (8,), (9,)
 RATE_FOLDS = tuple(range(1, 9))
@@ -327,7 +328,7 @@ class _Measured:
 
 
 def _fitted(
-    key: str, margin: Floats, std: Floats, truth: Floats, patients: Floats, base_rate: float
+    key: str, margin: Floats, std: Floats, truth: Floats, patients: Strings, base_rate: float
 ) -> LeadSetCalibration | None:
     """The map of one question and lead set; None where too few have the finding, or lack it."""
     n, n_positive = truth.size, int(truth.sum())
@@ -344,7 +345,7 @@ def _fitted(
     )
 
 
-def _beats_base_rate(margin: Floats, std: Floats, truth: Floats, patients: Floats) -> bool:
+def _beats_base_rate(margin: Floats, std: Floats, truth: Floats, patients: Strings) -> bool:
     """Whether the Brier score of maps fitted without a patient is below that of the base rate."""
     people, person = np.unique(patients, return_inverse=True)
     part = np.random.default_rng(0).permutation(people.size)[person] % _N_CV
@@ -440,7 +441,7 @@ def _area(truth: Floats, p: Floats, *_: Floats) -> dict[str, float]:
 
 
 def _figures(
-    truth: Floats, p: Floats, at_rate: Floats, yes: Floats, no: Floats
+    truth: Floats, p: Floats, at_rate: Floats, yes: BoolArray, no: BoolArray
 ) -> dict[str, float]:
     wrong = (p > 0.5) != (truth > 0)
     given = yes | no
@@ -574,7 +575,7 @@ def _embedded(checkpoint: Checkpoint, studies: StudySet, lead_set: LeadSet) -> G
     return encode_batch(checkpoint.encoder.ecg, checkpoint.scaler, signal_mv, valid)
 
 
-def _patients(studies: StudySet) -> npt.NDArray[np.str_]:
+def _patients(studies: StudySet) -> Strings:
     return np.asarray(studies.table["patient_id"].astype(str))
 
 
