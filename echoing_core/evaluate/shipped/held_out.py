@@ -128,6 +128,7 @@ def evaluate_held_out(
     sets: Sequence[HeldOut],
     prompts: Sequence[PromptSet],
     *,
+    further: Sequence[Result] = (),
     n_resamples: int = 1000,
 ) -> Experiment:
     """Measure zero-shot answers and retrieval of a model and of random weights.
@@ -139,6 +140,8 @@ def evaluate_held_out(
         As `held_out_sets` gives them.
     prompts : sequence of PromptSet
         Those are asked whose label a set has.
+    further : sequence of Result
+        To stand below them in the same table.
     n_resamples : int
         Of the patients.
 
@@ -159,6 +162,7 @@ def evaluate_held_out(
                 checkpoint, encoder_name, held_out, embedding, prompts, n_resamples
             )
         results += _retrieval(checkpoint, encoder_name, encoder, gallery, n_resamples)
+    results += further
     return Experiment(
         "held_out",
         "",
