@@ -333,7 +333,7 @@ def _quantiles(values: Any) -> tuple[float, ...]:
 
 def _level(quantiles: tuple[float, ...], value: npt.ArrayLike) -> Floats:
     """Per cent of a distribution below a value, by straight lines between its quantiles."""
-    return np.asarray(np.interp(value, quantiles, LEVELS_PCT, left=0.0, right=100.0))
+    return np.asarray(np.interp(np.asarray(value, dtype=np.float64), quantiles, LEVELS_PCT))
 
 
 def _share(percent: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Origin = Literal["shipped", "folder", "upload", "built"]
+
+_WORD = re.compile(r"[^\W_]+")
 
 INDEX_VARIABLE = "ECHOING_INDEX"
 """Environment variable with index folders that the app offers beside the shipped one."""
@@ -146,6 +149,24 @@ def pair_rows(measured: ReferenceDistances) -> list[tuple[str, tuple[float, floa
     return rows
 
 
+def plain_words(text: str) -> str:
+    """The words of a text alone, with one space before and after each.
+
+    One text is then found in another only as whole words.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
+    from echoing_core.reports.understanding import folded
+
+    return f" {' '.join(_WORD.findall(folded(text)))} "
+
+
 class Collection:
     """An opened index with what is computed of it once: its map and what its reports state.
 
@@ -243,6 +264,11 @@ class Collection:
             (read_report(str(report)), read_labels(dict(zip(names, row, strict=True))))
             for report, row in zip(items["report"], values, strict=True)
         )
+
+    @cached_property
+    def report_words(self) -> tuple[str, ...]:
+        """The report of each item as `plain_words`."""
+        return tuple(plain_words(str(report)) for report in self.index.items["report"])
 
     def answers(self, asked: AskedFinding) -> tuple[npt.NDArray[np.int8], tuple[str, ...]]:
         """What the items' reports and labels say to a question.
@@ -383,7 +409,7 @@ class Collection:
         ndarray, shape (n,)
         """
         side: Literal["ecg", "report"] = "report" if target == "report" else "ecg"
-        apart = _distances(query, self.index.gaussians(side), order)[0]
+        apart: Floats = _distances(query, self.index.gaussians(side), order)[0]
         # Where there is no report stands a place holder, whose distance says nothing.
         apart[~self.comparable(target)] = np.nan
         return apart

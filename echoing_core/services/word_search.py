@@ -10,9 +10,8 @@ add up to one score, in which what a report says weighs more than what an ECG lo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -22,12 +21,13 @@ from echoing_core.errors import ConfigError
 from echoing_core.export.track import Explanation
 from echoing_core.records import GaussianEmbedding, Hit, Recording, StandardEcg
 from echoing_core.reports.stated import OF_ECHO
-from echoing_core.reports.understanding import MAX_TEXT, AskedFinding, folded
+from echoing_core.reports.understanding import MAX_TEXT, AskedFinding
 from echoing_core.services.asking import EncodedQuestion, encode_question, read_question
 from echoing_core.services.models import Model
 from echoing_core.services.searching import (
     Collection,
     Search,
+    plain_words,
     query_embedding,
     reference_distances,
 )
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from echoing_core.retrieve.search import ItemFilter
 
 Floats = npt.NDArray[np.float64]
-
-_WORD = re.compile(r"[^\W_]+")
 
 STATED_WEIGHT = 1.0
 """What a report that says so adds to the score of an ECG, which spans about 1."""
@@ -89,7 +87,8 @@ class _Part:
             return so
         sign = -1.0 if self.asked.negated else 1.0
         looks = self.scale.fits(sign * self.margin, negated=self.asked.negated)
-        return so | (looks & (self.said == 0) & (~self.silent | self.asked.negated))
+        untold = (self.said == 0) & (~self.silent | self.asked.negated)
+        return np.asarray(so | (looks & untold))
 
     def reason(self, row: int) -> str:
         """Why an item is where it is, or why it is not higher."""
@@ -105,6 +104,17 @@ class _Part:
             return f"{self.title}: ECG less like it than {_share(less)} of ECGs that have it"
         more = float(self.scale.above_lacking_pct(margin))
         return f"{self.title}: ECG more like it than {_share(more)} of ECGs without it"
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How to search; see `search`."""
+
+    k: int
+    order: str
+    target: str
+    where: ItemFilter | None
+    unique_reports: bool
 
 
 def search(
@@ -263,14 +273,14 @@ def search_in_words(
     if not plain:
         raise ConfigError("The search text is empty. Type what to look for.")
     scale = reference_distances(model)
-    options = {"order": order, "target": target, "where": where, "unique_reports": unique_reports}
+    options = _Options(k, order, target, where, unique_reports)
     if len(plain) > MAX_TEXT:
         note = f"Longer than {MAX_TEXT} characters, so it is searched as it stands."
-        return _as_it_stands(collection, model, plain, k, note, scale, **options)
+        return _as_it_stands(collection, model, plain, note, scale, options)
     reading = read_question(plain)
     if not reading.findings:
         note = f"Searched as it stands: {plain[1:-1]}."
-        return _as_it_stands(collection, model, plain[1:-1], k, note, scale, **options)
+        return _as_it_stands(collection, model, plain[1:-1], note, scale, options)
     comparable = collection.comparable(target)
     questions = [encode_question(model, question) for question in reading.questions]
     parts = _judged(collection, reading.findings, questions, scale, order, target)
@@ -386,37 +396,37 @@ def _as_it_stands(
     collection: Collection,
     model: Model,
     text: str,
-    k: int,
     note: str,
     scale: ReferenceDistances | None,
-    *,
-    order: str,
-    target: str,
-    where: ItemFilter | None,
-    unique_reports: bool,
+    options: _Options,
 ) -> Search:
     """Items whose report holds these very words first, then by distance to the embedded text."""
-    from dataclasses import replace
-
     from echoing_core.retrieve.search import ranked_hits
 
-    comparable = collection.comparable(target)
     query = query_embedding(model, text)
-    apart = collection.distances(query, order, target)
-    wanted = _plain_words(text)
-    holds = np.array([wanted in _plain_words(str(r)) for r in collection.index.items["report"]])
-    score = np.where(comparable, holds * STATED_WEIGHT * 10.0 - np.nan_to_num(apart), -np.inf)
     found = collection.search(
-        query, k, order=order, target=target, where=where, from_text=True, scale=scale
+        query,
+        options.k,
+        order=options.order,
+        target=options.target,
+        where=options.where,
+        from_text=True,
+        scale=scale,
     )
+    apart = found.distances
+    comparable = np.isfinite(apart)
+    wanted = plain_words(text)
+    holds = np.array([wanted in words for words in collection.report_words])
+    # No distance is as large as 100: the words themselves go before what is only near.
+    score = np.where(comparable, 100.0 * holds - np.nan_to_num(apart), -np.inf)
     hits, passing = ranked_hits(
         collection.index,
         score,
         apart,
-        k=k,
-        order=order,
-        where=where,
-        unique_reports=unique_reports,
+        k=options.k,
+        order=options.order,
+        where=options.where,
+        unique_reports=options.unique_reports,
     )
     rows = [collection.row(hit.item_id) for hit in hits]
     there = bool((holds & passing).any())
@@ -430,11 +440,6 @@ def _as_it_stands(
         close=True if there else found.close,
         far="" if there else found.far,
     )
-
-
-def _plain_words(text: str) -> str:
-    """Words alone, one space before and after each, so that none is found inside another."""
-    return f" {' '.join(_WORD.findall(folded(text)))} "
 
 
 def _nothing_close(parts: Sequence[_Part], best: int, collection: Collection) -> str:

@@ -92,7 +92,7 @@ def distances_of(
     ecg = encode_batch(checkpoint.encoder.ecg, checkpoint.scaler, studies.signal_mv, studies.valid)
     reports = [str(report) for report in table["report"]]
     text = encode_texts(checkpoint, reports)
-    patients = table["patient_id"].astype(str).to_numpy()
+    patients = np.asarray(table["patient_id"], dtype=str)
     rng = np.random.default_rng(seed)
     first, second = (rng.integers(len(patients), size=_MOST_PAIRS) for _ in range(2))
     strangers = patients[first] != patients[second]
