@@ -21,8 +21,8 @@ def evaluate_leads(
         typer.Option("--write", help="Write them into the model folder, for percentiles to use."),
     ] = False,
     ecgs: Annotated[
-        int, typer.Option("--ecgs", min=10, help="Simulated ECGs, and as many of PTB-XL.")
-    ] = 250,
+        int, typer.Option("--ecgs", min=10, help="How many; of PTB-XL, or simulated without it.")
+    ] = 400,
     json_out: JsonOption = None,
 ) -> None:
     """How unsure the model is of reference ECGs that have only some leads, for each lead set."""
@@ -34,7 +34,7 @@ def evaluate_leads(
         folder = model or services.assets_folder() / "models" / "demo"
     with stage_bars() as progress:
         references = services.measure_lead_references(
-            loaded, ptbxl=ptbxl, folder=folder, n_of_each=ecgs, progress=progress
+            loaded, ptbxl=ptbxl, folder=folder, n_ecgs=ecgs, progress=progress
         )
     shares = (10.0, 50.0, 90.0)
     rows = [
@@ -55,4 +55,4 @@ def evaluate_leads(
             )
         )
         first = next(iter(references.values()))
-        typer.echo(f"{first.name}. {DISCLAIMER}")
+        typer.echo(f"{first.n} {first.name}. {DISCLAIMER}")

@@ -14,7 +14,8 @@ turn it into words, in their order:
 4. *Time.* The span that stands out most in the blamed, recorded leads (`intervals.noisy_span`) is
    named if it holds at least half of what they give, at twice the level of the rest or more, and
    leaves at least a second out.
-5. *Artefacts* of each blamed lead in that span (`artefacts.lead_artefacts`).
+5. *Artefacts* of each blamed lead in that span (`artefacts.lead_artefacts`). Where a blamed lead
+   has no signal (`LOST`), any other lead that lost it in the same way is named as well.
 6. *Misplaced electrodes* (`artefacts.suspected_misplacements`) are named in any window, also a
    calm one: they are no term of sigma^2.
 7. *Unlike training.* Named whenever the window is farther from the training windows than 99 % of
@@ -52,6 +53,9 @@ NEARLY = 0.5
 
 NEARLY_ALL = 0.75
 """Share of the recorded leads from which on they are no longer listed one by one."""
+
+LOST = frozenset({"gap", "lead off", "saturated"})
+"""Artefacts in which nothing of the heart is left."""
 
 MISPLACED, UNLIKE = "misplaced electrodes", "unlike training"
 MISSING = "missing leads"
@@ -258,6 +262,16 @@ def _blame(draft: _Draft, terms: Floats, signal_mv: FloatArray, valid: BoolArray
     blamed = leads_to_blame(draft.by_lead)
     draft.span_s = span_to_name(terms[blamed])
     artefacts = lead_artefacts(signal_mv, valid, draft.recorded, blamed, draft.span_s)
+    lost = LOST.intersection(artefacts.values())
+    if lost and not (blamed == draft.recorded).all():
+        # Terms differ by what a lead is worth, but a lead is as flat as the one that is blamed.
+        others = lead_artefacts(
+            signal_mv, valid, draft.recorded, draft.recorded & ~blamed, draft.span_s
+        )
+        too = {lead: kind for lead, kind in others.items() if kind in lost}
+        blamed |= np.isin(LEADS, list(too))
+        both = artefacts | too
+        artefacts = {lead: both[lead] for lead in LEADS if lead in both}
     by_kind = {
         kind: [lead for lead in artefacts if artefacts[lead] == kind] for kind in artefacts.values()
     }

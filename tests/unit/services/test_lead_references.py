@@ -152,7 +152,7 @@ def test_other_leads_are_measured_once_and_kept(
     job.step()
     found = job.reference
     assert job.finished and found.simulated and found.n == 4
-    assert found.name == "4 simulated ECGs with everyday noise"
+    assert found.name == "simulated ECGs with everyday noise"
     assert services.reference_of(model, few) is found
     # Another session of the same machine finds it, up to the digits that are kept.
     again = services.load_model(folder)
@@ -174,7 +174,7 @@ def test_a_spoilt_cache_is_measured_anew(model: Model, tmp_path: Path) -> None:
 
 def test_the_references_of_a_folder_do_not_change_its_hash(folder: Path, model: Model) -> None:
     before = model.hash
-    found = services.measure_lead_references(model, folder=folder, n_of_each=3)
+    found = services.measure_lead_references(model, folder=folder, n_ecgs=3)
     assert set(found) == {lead_set.key for lead_set in LEAD_SETS if not lead_set.is_all}
     read = services.load_model(folder)
     assert read.hash == before

@@ -205,6 +205,19 @@ def test_two_causes_in_one_window_are_told_lead_by_lead() -> None:
     assert [reason.leads for reason in report.reasons] == [("V2", "V3"), ("V4",), ("V1",)]
 
 
+def test_a_lead_as_flat_as_the_blamed_one_is_named_too() -> None:
+    origin, signal, valid = with_missing("II", "V1")
+    signal[[1, 6]] = 0.0
+    given = {"valid": valid, "lead_origin": origin, "reference": alike("II", "V1")}
+    report = told(made_cells(0.9, II=0.08, V1=0.01), signal, **given)
+    assert report.sentence == "All recorded leads: flat, as if an electrode were off."
+    assert report.leads == ("II", "V1")
+    # One that has signal is not, however little the other gives.
+    signal[6, ::2] = 0.3
+    report = told(made_cells(0.9, II=0.08, V1=0.01), signal, **given)
+    assert report.leads == ("II",)
+
+
 def test_equal_leads_are_blamed_together() -> None:
     assert leads_to_blame(np.ones(12)).all()
     assert leads_to_blame([5, 4, 0.5, 0.5]).tolist() == [True, True, False, False]
