@@ -267,6 +267,7 @@ def calibrate_on_prepared(
     folder: Path,
     shipped: Sequence[PromptSet],
     *,
+    lead_sets: Sequence[LeadSet] = LEAD_SETS,
     n_resamples: int = 1000,
     progress: Progress = SILENT,
 ) -> tuple[Calibration, Experiment]:
@@ -274,7 +275,7 @@ def calibrate_on_prepared(
 
     Parameters
     ----------
-    checkpoint, shipped, n_resamples, progress
+    checkpoint, shipped, lead_sets, n_resamples, progress
         As in `calibrate`.
     folder : Path
         That `echoing prepare` made; questions are asked whose label it has.
@@ -303,6 +304,7 @@ def calibrate_on_prepared(
         shipped,
         fitted_on=words(fit, "valid"),
         measured_on=words(measure, "test") if len(measure) else "",
+        lead_sets=lead_sets,
         n_resamples=n_resamples,
         progress=progress,
     )

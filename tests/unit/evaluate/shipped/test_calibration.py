@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,12 @@ import yaml
 from tiny_model import write_tiny_model
 
 from echoing_core import services
+from echoing_core.datasets.prepared import save_prepared
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch
 from echoing_core.embed.questions import encode_sides
-from echoing_core.errors import DataSetError
+from echoing_core.errors import ConfigError, DataSetError
+from echoing_core.evaluate.shipped import calibration
 from echoing_core.evaluate.shipped.calibration import calibrate, questions_with_truth
 from echoing_core.metrics.scores import auroc
 from echoing_core.models.checkpoint import load_checkpoint, update_documents
@@ -152,3 +156,28 @@ def test_the_codes_are_those_of_the_frozen_phrases() -> None:
     for group in groups.values():
         (asked,) = understand(group["canonical"][0]).findings
         assert set(FINDING_CODES[asked.finding]) == set(group["codes"]), asked.finding
+
+
+def test_a_lab_calibrates_on_its_own_prepared_data(
+    folder: Path,
+    sets: tuple[StudySet, StudySet],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Fifteen lead sets would take a minute and say no more.
+    few = partial(calibration.calibrate_on_prepared, lead_sets=SETS)
+    monkeypatch.setattr(calibration, "calibrate_on_prepared", few)
+    model = services.load_model(folder)
+    with pytest.raises(ConfigError, match="either PTB-XL"):
+        services.evaluate_calibration(model)
+    save_prepared(tmp_path / "lab", sets[0].concat(sets[1]))
+    # In the shipped wording of MI, which these truths do not follow: what is written is tested.
+    mine = shutil.copytree(folder, tmp_path / "model")
+    experiment = services.evaluate_calibration(
+        model, data=tmp_path / "lab", folder=mine, n_resamples=10
+    )
+    written = services.load_model(mine).calibration
+    assert written is not None and written.model_hash == model.hash
+    assert written.fitted_on == "40 real ECGs of lab, split valid"
+    assert [one.name for one in written.questions] == ["myocardial_infarction"]
+    assert {r["leads"] for r in experiment.to_dict()["measured"]} == {"12", "II+V5"}
