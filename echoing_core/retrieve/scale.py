@@ -45,6 +45,9 @@ FEWEST = 8
 _FAR_PCT = 95.0
 _LIKE_STRANGERS_PCT = 99.0
 
+CHANCE_PCT = 100.0 - _LIKE_STRANGERS_PCT
+"""Per cent of the ECGs without a finding that `FindingScale.fits` takes for such with it."""
+
 
 @dataclass(frozen=True)
 class FindingScale:

@@ -22,6 +22,7 @@ from echoing_core.export.track import Explanation
 from echoing_core.records import GaussianEmbedding, Hit, Recording, StandardEcg
 from echoing_core.reports.stated import OF_ECHO
 from echoing_core.reports.understanding import MAX_TEXT, AskedFinding
+from echoing_core.retrieve.scale import CHANCE_PCT
 from echoing_core.services.asking import EncodedQuestion, encode_question, read_question
 from echoing_core.services.models import Model
 from echoing_core.services.searching import (
@@ -314,7 +315,7 @@ def search_in_words(
         places=np.where(comparable, -score, np.nan),
         scale=scale,
         with_report=True,
-        note=reading.note,
+        note=" ".join(n for n in (reading.note, _by_chance(parts, fitting, passing)) if n),
         reasons=tuple(
             "; ".join(dict.fromkeys(r for part in parts if (r := part.reason(row)))) for row in rows
         ),
@@ -439,6 +440,27 @@ def _as_it_stands(
         reasons=tuple("these words stand in its report" if holds[row] else "" for row in rows),
         close=True if there else found.close,
         far="" if there else found.far,
+    )
+
+
+def _by_chance(
+    parts: Sequence[_Part],
+    fitting: npt.NDArray[np.bool_],
+    passing: npt.NDArray[np.bool_],
+) -> str:
+    """How many ECGs look like it where no report says so, and how many would by chance."""
+    sought = [part for part in parts if not part.asked.negated]
+    said = np.any([part.said > 0 for part in sought], axis=0) if sought else True
+    if not fitting.any() or np.any(fitting & said):
+        return ""
+    n = int((passing & ~np.any([part.silent for part in sought], axis=0)).sum())
+    expected = n * CHANCE_PCT / 100.0
+    # Of two findings that must both hold, chance gives fewer: this is then the most it gives.
+    words = f"about {expected:.0f}" if expected >= 1.0 else "less than one"
+    words = words if len(sought) == 1 else f"at most {words}"
+    return (
+        f"By their ECG alone {int(fitting.sum())} of {n:,} look like it; among so many {words} "
+        "would by chance."
     )
 
 

@@ -169,7 +169,9 @@ def test_what_is_no_finding_is_refused(model: services.Model, make: Make) -> Non
 
 
 def test_nothing_close_is_said_where_no_ecg_has_it(measured: services.Model, make: Make) -> None:
-    assert services.search_in_words(make(), measured, "afib", 3).close is True
+    there = services.search_in_words(make(), measured, "afib", 3)
+    assert there.close is True
+    assert "4 of 12 look like it; among so many less than one would by chance." in there.note
     others = (LBBB, SINUS) * 6
     without = services.search_in_words(make(hearts=others), measured, "afib", 3)
     assert without.close is False and without.far.startswith("Nothing close: no ECG looks like it.")
@@ -179,7 +181,8 @@ def test_nothing_close_is_said_where_no_ecg_has_it(measured: services.Model, mak
     assert two.close is False
     # A report that says so is enough, and one that could have and did not is not.
     reports = ("lbbb.",) * 11 + ("af.",)
-    assert services.search_in_words(make(reports, others), measured, "af", 3).close is True
+    told = services.search_in_words(make(reports, others), measured, "af", 3)
+    assert told.close is True and "by chance" not in told.note
     silent = services.search_in_words(make(("a lost report.",) * 12), measured, "af", 3)
     assert silent.close is False and silent.far.startswith("Nothing close: no report says so.")
     # The absence of something is not rare, so nothing has to stand out.
