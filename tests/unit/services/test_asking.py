@@ -72,6 +72,40 @@ def test_windows_without_signal_have_no_answer(model, seen, asked) -> None:
     assert np.isnan(along.probability[:2]).all() and np.isfinite(along.probability[2:]).all()
 
 
+def test_what_only_an_echo_shows_is_never_a_bare_yes(model, seen) -> None:
+    by_label = {p.label: services.encode_question(model, p) for p in services.prompt_sets()}
+    assert [label for label, one in by_label.items() if one.simulated] == [
+        "lvef_lt40", "slvh", "dlv",
+    ]  # fmt: skip
+    words = ["LVEF below 35 %", "dilated left ventricle is absent", "ejection fraction above 50 %"]
+    answers = services.ask(model, seen, [by_label["lvef_lt40"].prompts, *words])
+    for answer in answers:
+        assert answer.basis == "simulated" and answer.p_wrong is None and answer.worth is None
+        assert answer.verdict == "not sure enough" or answer.verdict.startswith("leans ")
+        assert "validated on nobody" in services.answer_line(answer).answer
+    (hypertrophy,) = services.as_prompt_sets("left ventricular hypertrophy")
+    assert not services.encode_question(model, hypertrophy).simulated
+
+
+def test_a_prevalence_goes_to_the_question_that_it_is_of(model) -> None:
+    asked = services.prompt_sets()[:3]
+    assert services.prevalences(asked, None) == (None, None, None)
+    assert services.prevalences(asked, 0.2) == (0.2, 0.2, 0.2)
+    assert services.prevalences(asked, {asked[1].name: 0.1, asked[2].question: 0.3}) == (
+        None, 0.1, 0.3,
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="'zebra', which is not asked"):
+        services.prevalences(asked, {"zebra": 0.1})
+    for wrong in (0, 1, 5, float("nan")):
+        with pytest.raises(ConfigError, match="not possible"):
+            services.prevalences(asked, wrong)
+
+
+def test_the_kind_of_a_verdict() -> None:
+    kinds = ["yes", "no", "leans yes (unvalidated)", "leans no (not calibrated)", "not sure enough"]
+    assert [services.verdict_kind(v) for v in kinds] == ["yes", "no", "yes", "no", kinds[-1]]
+
+
 def test_answers_are_checked_against_a_collection(model) -> None:
     demo = services.shipped_collection(model)
     prompts = next(p for p in services.prompt_sets() if p.label == "af")
