@@ -284,7 +284,12 @@ def flagged_intervals(
     track = explanation.track
     intervals = uncertain_intervals(track, explanation.ecg.duration_s, above)
     # By the time of the worst window, since its number changes when windows are added.
-    earlier = {flagged.worst_start_s: flagged for flagged in known if flagged.sentence}
+    # In the other reading the same window may end another stretch, with another cause.
+    earlier = {
+        flagged.worst_start_s: flagged
+        for flagged in known
+        if flagged.sentence and flagged.kind != MISSING and not explanation.among_all
+    }
     # At 5 ms each, causes of a day of noise would take a minute; long intervals matter most.
     longest = sorted(intervals, key=lambda interval: -interval.duration_s)[:most]
     new = [i.worst for i in longest if float(track.start_s[i.worst]) not in earlier]
@@ -307,11 +312,13 @@ def flagged_intervals(
 def _flagged(
     interval: UncertainInterval, start_s: float, why: WindowReasons, explanation: Explanation
 ) -> FlaggedInterval:
-    if why.reasons:
-        return FlaggedInterval(interval, start_s, why.reasons[0].kind, why.leads, why.sentence)
     missing = explanation.ecg.leads_with("missing")
-    # Calm for its leads, and unsure beside 12-lead ECGs: then what it lacks is why.
     if explanation.among_all and missing:
-        sentence = f"Not recorded: {lead_words(missing)}. {why.sentence}"
-        return FlaggedInterval(interval, start_s, MISSING, missing, sentence)
-    return FlaggedInterval(interval, start_s, "", why.leads, why.sentence)
+        windows = explanation.track.uncertainty[interval.first : interval.stop]
+        alike = explanation.lead_reference.percentile(windows)
+        # As sure as is usual with its leads, and unsure beside 12-lead ECGs: what it lacks is why.
+        if np.median(alike) < UNSURE_PERCENTILE:
+            sentence = f"Not recorded: {lead_words(missing)}. Its least sure window: {why.sentence}"
+            return FlaggedInterval(interval, start_s, MISSING, missing, sentence)
+    kind = why.reasons[0].kind if why.reasons else ""
+    return FlaggedInterval(interval, start_s, kind, why.leads, why.sentence)

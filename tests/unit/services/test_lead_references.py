@@ -181,3 +181,25 @@ def test_the_references_of_a_folder_do_not_change_its_hash(folder: Path, model: 
     assert read.lead_references["II+V1"].n == 3
     assert "simulated ECGs of held-out patients" in read.lead_references["I"].name
     assert load_checkpoint(folder).measured.keys() == {"lead_references"}
+
+
+def test_beside_all_leads_what_is_missing_is_the_cause(model: Model) -> None:
+    few = services.explain(model, with_leads("II"))
+    sigma2 = float(few.track.uncertainty[0])
+    low, high = np.array([0.0, sigma2 / 10]), np.array([sigma2 / 2, sigma2 * 10])
+
+    def told(alike: np.ndarray) -> services.FlaggedInterval:
+        reference = LeadReference.of_leads(
+            LeadSet(("II",)), alike, np.ones((2, 12)), name="y", simulated=True
+        )
+        everyone = Reference.from_values(low, name="z")
+        explanation = dataclasses.replace(few, lead_reference=reference, all_reference=everyone)
+        (flagged,) = services.flagged_intervals(model, explanation.read_among(all_leads=True))
+        return flagged
+
+    # In the middle of its like, and beyond every 12-lead ECG.
+    usual = told(high)
+    assert usual.kind == "missing leads" and len(usual.leads) == 11
+    assert usual.sentence.startswith("Not recorded: I, III, aVR, aVL, aVF and chest leads. ")
+    # Beyond its like, too: then the signal is why.
+    assert told(low).leads == ("II",)
