@@ -74,6 +74,18 @@ def train_demo(
             "spares most of the time.",
         ),
     ] = None,
+    begin: Annotated[
+        Path | None,
+        typer.Option(
+            "--begin", help="Begin with the weights of this model, trained on the same data."
+        ),
+    ] = None,
+    real_share: Annotated[
+        float | None, typer.Option("--real-share", help="Of every batch: ECGs of PTB-XL.")
+    ] = None,
+    borrowed_share: Annotated[
+        float | None, typer.Option("--borrowed-share", help="Of every batch: ECGs of --zscored.")
+    ] = None,
     seed: SeedOption = None,
     log: Annotated[
         Path | None,
@@ -110,6 +122,9 @@ def train_demo(
             cohort=cohort,
             space=space,
             where_from=where_from,
+            begin=begin,
+            real_share=real_share,
+            borrowed_share=borrowed_share,
             log_path=log,
             run=run,
             resume=resume,

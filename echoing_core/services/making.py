@@ -104,6 +104,9 @@ def train_demo(
     cohort: CohortConfig | None = None,
     space: str | os.PathLike[str] | None = None,
     where_from: str | os.PathLike[str] | None = None,
+    begin: str | os.PathLike[str] | None = None,
+    real_share: float | None = None,
+    borrowed_share: float | None = None,
     log_path: str | os.PathLike[str] | None = None,
     run: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -130,6 +133,10 @@ def train_demo(
         trained on the same data, or held-out patients would be among those it has seen.
     where_from : path, optional
         A model folder whose knowledge of where in a window a lead is lost is taken over.
+    begin : path, optional
+        A model folder of the same data from whose weights the first stage begins.
+    real_share, borrowed_share : float, optional
+        Of every batch, see `training.demo.Shares`.
     log_path : path, optional
         Where the losses of every step go, as JSON lines.
     run : path, optional
@@ -144,10 +151,16 @@ def train_demo(
     """
     from echoing_core.datasets.simulated import CohortConfig
     from echoing_core.models.checkpoint import load_checkpoint
-    from echoing_core.training.demo import load_demo_data
+    from echoing_core.training.demo import Shares, load_demo_data
     from echoing_core.training.demo import train_demo as train
     from echoing_core.training.settings import demo_recipe
 
+    usual = Shares()
+    # Before anything is simulated: shares that leave nothing are refused at once.
+    shares = Shares(
+        usual.real if real_share is None else real_share,
+        usual.borrowed if borrowed_share is None else borrowed_share,
+    )
     # The record of the training names it, so it must be known even where nobody chose one.
     cohort = cohort or CohortConfig()
     data = load_demo_data(
@@ -163,6 +176,8 @@ def train_demo(
         cohort=cohort,
         space=None if space is None else load_checkpoint(space),
         where=None if where_from is None else load_checkpoint(where_from),
+        begin=None if begin is None else load_checkpoint(begin),
+        shares=shares,
         questions=prompt_sets(),
         log_path=None if log_path is None else Path(log_path),
         run=None if run is None else Path(run),

@@ -40,12 +40,32 @@ from echoing_core.zeroshot.prompts import PromptSet
 
 PTBXL_TRAIN_FOLDS = (1, 2, 3, 4, 5, 6, 7)
 PTBXL_CALIBRATION_FOLDS = (8,)
+REAL_SOURCE = "PTB-XL folds 1-7"
 PTBXL_TEST_FOLDS = (9,)
-REAL_SHARE = 0.35
-"""Of every batch, where there are real ECGs."""
 
-BORROWED_SHARE = 0.25
-"""Of every batch, ECGs with borrowed millivolts, where there are any."""
+
+@dataclass(frozen=True)
+class Shares:
+    """Of every batch, what comes from where; the rest is simulated.
+
+    Attributes
+    ----------
+    real : float
+        Real ECGs in millivolts, where there are any.
+    borrowed : float
+        ECGs with borrowed millivolts, where there are any.
+    """
+
+    real: float = 0.35
+    borrowed: float = 0.25
+
+    def __post_init__(self) -> None:
+        if min(self.real, self.borrowed) < 0 or self.real + self.borrowed >= 1:
+            raise ConfigError(
+                f"Shares of {self.real:g} and {self.borrowed:g} leave nothing for simulated ECGs, "
+                "of which every batch needs some. Use smaller ones."
+            )
+
 
 BORROWED = "PTB-XL with borrowed millivolts"
 
@@ -129,6 +149,8 @@ def train_demo(
     cohort: CohortConfig | None = None,
     space: Checkpoint | None = None,
     where: Checkpoint | None = None,
+    begin: Checkpoint | None = None,
+    shares: Shares = Shares(),
     questions: Sequence[PromptSet] = (),
     log_path: Path | None = None,
     run: Path | None = None,
@@ -154,6 +176,10 @@ def train_demo(
     where : Checkpoint, optional
         A model whose knowledge of where in a window a lead is lost is taken over: that network
         reads no feature of the space. ``config.variance.where_steps`` may then be 0.
+    begin : Checkpoint, optional
+        A model of the same data from whose weights, scaler and vocabulary the first stage begins,
+        instead of random weights.
+    shares : Shares
     questions : sequence of PromptSet
         From which `training.questions` chooses what the run learns to answer.
     log_path : Path, optional
@@ -177,15 +203,16 @@ def train_demo(
         ``space`` was trained on other data, or the run cannot be resumed.
     """
     cohort = cohort or CohortConfig()
-    if space is not None:
-        _check_same_data(space, cohort, data)
+    for given in (space, begin):
+        if given is not None:
+            _check_same_data(given, cohort, data)
     torch.manual_seed(config.seed)
     started = time.monotonic()
     # Patients, not ECGs, are split: no patient is on both sides.
     train_set = data.simulated.where((data.simulated.table["split"] == "train").to_numpy())
     real_sets = [one for one in (data.real, data.borrowed) if one is not None]
     taught = questions_of(questions, [train_set, *real_sets])
-    sources = _sources(train_set, data, taught)
+    sources = _sources(train_set, data, taught, shares)
     metrics = MetricsLog(log_path)
 
     def log_stage(stage: str) -> Log:
@@ -194,9 +221,14 @@ def train_demo(
     if space is None:
         source_of_scale = train_set if data.real is None else data.real
         scaler = LeadScaler.fit(source_of_scale.signal_mv, source_of_scale.valid)
-        tokenizer, config = _vocabulary(train_set, real_sets, taught, config)
-        # After the vocabulary, whose size it needs; the first weights follow from the seed.
-        encoder = DualEncoder(config.model)
+        if begin is None:
+            tokenizer, config = _vocabulary(train_set, real_sets, taught, config)
+            # After the vocabulary, whose size it needs; the first weights follow from the seed.
+            encoder = DualEncoder(config.model)
+        else:
+            scaler, tokenizer, encoder = begin.scaler, begin.tokenizer, _compact(begin)
+            encoder.requires_grad_(True)
+            config = dataclasses.replace(config, model=encoder.config)
         trained = train(
             encoder,
             Batches(sources, scaler, tokenizer, config, questions=taught),
@@ -210,12 +242,7 @@ def train_demo(
         encoder, scale, shift = trained.encoder, trained.scale, trained.shift
         scale_of_logits = logit_scale(config.loss.name, scale)
     else:
-        if not isinstance(space.encoder, DualEncoder):
-            raise CheckpointError(
-                f"sigma^2 cannot be learnt anew for model {space.name}: it is not of the compact "
-                "architecture. Name another with --space."
-            )
-        scaler, tokenizer, encoder = space.scaler, space.tokenizer, space.encoder
+        scaler, tokenizer, encoder = space.scaler, space.tokenizer, _compact(space)
         config = dataclasses.replace(config, model=encoder.config)
         scale, shift = space.training["learnt_scale"], space.training["learnt_shift"]
         scale_of_logits = space.logit_scale
@@ -252,10 +279,13 @@ def train_demo(
         reference=reference.to_dict(),
         training={
             **training_record(tables, encoder, config, minutes),
-            "real_source": "PTB-XL folds 1-7" if real else None,
-            "real_share": REAL_SHARE if real else 0.0,
+            "real_source": REAL_SOURCE if real else None,
+            "shares": to_mapping(shares) if real else None,
             "borrowed_ecgs": 0 if data.borrowed is None else len(data.borrowed),
             "questions": [q.name for q in taught] if config.objective.question_weight else [],
+            "begun_from": None
+            if begin is None
+            else {"hash": begin.hash, "config": begin.training.get("config")},
             "where_from": None if where is None else where.hash,
             "cohort": to_mapping(cohort),
             "learnt_scale": scale,
@@ -267,14 +297,23 @@ def train_demo(
     )
 
 
-def _check_same_data(space: Checkpoint, cohort: CohortConfig, data: DemoData) -> None:
-    """A space from other data may have seen this cohort's test patients."""
-    trained_on = (space.training.get("cohort"), bool(space.training.get("real_ecgs")))
-    if trained_on != (to_mapping(cohort), data.real is not None):
+def _compact(checkpoint: Checkpoint) -> DualEncoder:
+    if not isinstance(checkpoint.encoder, DualEncoder):
+        raise CheckpointError(
+            f"Model {checkpoint.name} is not of the compact architecture, and cannot be trained "
+            "further here. Name another."
+        )
+    return checkpoint.encoder
+
+
+def _check_same_data(model: Checkpoint, cohort: CohortConfig, data: DemoData) -> None:
+    """A model of other data may have seen this cohort's test patients, or fold 8."""
+    trained_on = (model.training.get("cohort"), model.training.get("real_source"))
+    if trained_on != (to_mapping(cohort), None if data.real is None else REAL_SOURCE):
         raise ConfigError(
-            f"Model {space.name} was trained on other data: cohort {trained_on[0]}, "
-            f"PTB-XL {trained_on[1]}. "
-            "Give the same --patients and --ptbxl as then, or leave out --space."
+            f"Model {model.name} was trained on other data: cohort {trained_on[0]}, "
+            f"real ECGs {trained_on[1]}. "
+            "Give the same --patients and --ptbxl as then, or another model."
         )
 
 
@@ -335,14 +374,16 @@ def _vocabulary(
     return fit_vocabulary(texts, config)
 
 
-def _sources(train_set: StudySet, data: DemoData, taught: Sequence[PromptSet]) -> list[Source]:
+def _sources(
+    train_set: StudySet, data: DemoData, taught: Sequence[PromptSet], shares: Shares
+) -> list[Source]:
     """Simulated ECGs with their reports, then real ones with a wording drawn each time."""
     reports = [str(text) for text in train_set.table["report"]]
     real = [
         Source(name, one.signal_mv, one.valid, _worded_scp(one), share, answers_of(one, taught))
         for name, one, share in (
-            ("PTB-XL", data.real, REAL_SHARE),
-            (BORROWED, data.borrowed, BORROWED_SHARE),
+            ("PTB-XL", data.real, shares.real),
+            (BORROWED, data.borrowed, shares.borrowed),
         )
         if one is not None
     ]

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from echoing_core.config import to_mapping
+from echoing_core.datasets.simulated import CohortConfig
 from echoing_core.datasets.study_set import COLUMNS, StudySet
+from echoing_core.errors import ConfigError
+from echoing_core.models.checkpoint import load_checkpoint
 from echoing_core.models.encoders import DualEncoder
 from echoing_core.models.tokenizer import train_tokenizer
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.batches import Batches, Source
+from echoing_core.training.demo import DemoData, Shares, train_demo
 from echoing_core.training.questions import FINDING_LABELS, answers_of, questions_of
 from echoing_core.training.settings import ObjectiveConfig
 from echoing_core.training.trainer import Trainer
 from echoing_core.zeroshot.prompts import PromptSet
 from tests import tiny_run
+from tests.tiny_model import write_tiny_model
 
 QUESTIONS = (
     PromptSet("slow", "Slow", ("sinus bradycardia", "long pause"), ("sinus tachycardia",), "slow"),
@@ -161,3 +168,25 @@ def test_questions_that_no_set_can_teach_are_left_out() -> None:
     assert [q.label for q in taught] == ["slow", "rbbb"]
     assert FINDING_LABELS["rbbb"] == "rbbb"
     assert any("right bundle branch block" in text for text in taught[1].positive)
+
+
+def test_shares_that_leave_no_simulated_ecgs_are_refused() -> None:
+    assert Shares(0.3, 0.2).real == 0.3
+    for real, borrowed in ((0.6, 0.4), (-0.1, 0.2), (0.9, 0.3)):
+        with pytest.raises(ConfigError, match="simulated"):
+            Shares(real, borrowed)
+
+
+def test_a_model_of_other_folds_is_no_place_to_begin(tmp_path: Path) -> None:
+    """One that has seen fold 8 would be calibrated on what it was trained on."""
+    write_tiny_model(tmp_path / "tiny")
+    tiny = load_checkpoint(tmp_path / "tiny")
+    cohort, studies = CohortConfig(40, 3), _studies(2)
+    other = replace(
+        tiny, training={"cohort": to_mapping(cohort), "real_source": "PTB-XL folds 1-8"}
+    )
+    with pytest.raises(ConfigError, match="folds 1-8"):
+        train_demo(
+            tmp_path / "out", DemoData(studies, studies), tiny_run.config(), cohort=cohort,
+            begin=other,
+        )  # fmt: skip
