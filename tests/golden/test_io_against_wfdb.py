@@ -29,6 +29,8 @@ def compare(stem: Path) -> Recording:
     return recording
 
 
+# The default run reads some of the files, `make test-slow` many.
+@pytest.mark.parametrize("n_files", [10, pytest.param(40, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("folder", "pattern"),
     [
@@ -39,8 +41,8 @@ def compare(stem: Path) -> Recording:
         ("ludb", "3.hea"),
     ],
 )
-def test_twelve_lead_records(shared_data: Path, folder: str, pattern: str) -> None:
-    headers = sorted((shared_data / folder).glob(pattern))[:40]
+def test_twelve_lead_records(shared_data: Path, folder: str, pattern: str, n_files: int) -> None:
+    headers = sorted((shared_data / folder).glob(pattern))[:n_files]
     assert headers
     for header in headers:
         recording = compare(header.with_suffix(""))
@@ -48,9 +50,10 @@ def test_twelve_lead_records(shared_data: Path, folder: str, pattern: str) -> No
         assert recording.notes == ()
 
 
-def test_mobile_phone_records(shared_data: Path) -> None:
+@pytest.mark.parametrize("n_files", [20, pytest.param(60, marks=pytest.mark.slow)])
+def test_mobile_phone_records(shared_data: Path, n_files: int) -> None:
     """Many of these are flat or far off scale; flat starts are the only difference allowed."""
-    headers = sorted((shared_data / "cinc2011_quality/set-a").glob("*.hea"))[:60]
+    headers = sorted((shared_data / "cinc2011_quality/set-a").glob("*.hea"))[:n_files]
     assert headers
     n_flat = 0
     for header in headers:

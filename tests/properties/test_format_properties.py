@@ -40,7 +40,10 @@ def refused_or_sound(files: dict[str, bytes], layout: TableLayout | None = None)
         assert np.isfinite(recording.signal_mv[~np.isnan(recording.signal_mv)]).all()
 
 
-@pytest.mark.parametrize("name", FILES)
+# TSV goes through the reader of CSV, and text files are the slowest.
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "TSV" else n for n in FILES]
+)
 @QUICK
 @given(data=st.data())
 def test_bytes_changed_anywhere(name: str, data: st.DataObject) -> None:

@@ -103,7 +103,7 @@ def test_a_header_of_anything_is_refused_in_words_or_read(text: bytes) -> None:
     refused_or_sound({**sound_upload(), "rec.hea": text})
 
 
-@settings(QUICK, max_examples=200)
+@QUICK
 @given(data=st.data())
 def test_a_header_with_a_few_words_changed(data: st.DataObject) -> None:
     files = sound_upload()
