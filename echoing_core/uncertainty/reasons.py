@@ -116,7 +116,12 @@ class WindowReasons:
 
 
 def as_if_everywhere(
-    terms: npt.ArrayLike, rest: npt.ArrayLike, n_terms: int, reference: Reference
+    terms: npt.ArrayLike,
+    rest: npt.ArrayLike,
+    n_terms: int,
+    reference: Reference,
+    *,
+    axes: tuple[int, ...] = (-1,),
 ) -> Floats:
     """Percentile of a window in which every term were like this one.
 
@@ -133,8 +138,10 @@ def as_if_everywhere(
         Terms in a window: 12 leads, or 600 leads and chunks; of fewer leads, where the reference
         is of fewer.
     reference : Reference
-        Of the model that made the terms. A `LeadReference` knows what the leads of its set give
-        by themselves, so that there the cost of missing leads plays no part.
+        Of the model that made the terms. With a `LeadReference` missing leads cost what they
+        usually do beside such leads (`LeadReference.percentile_if_all`).
+    axes : tuple of int
+        Axes of ``terms`` that make up one window: leads, or leads and chunks.
 
     Returns
     -------
@@ -142,7 +149,11 @@ def as_if_everywhere(
     """
     sums = n_terms * np.asarray(terms, dtype=np.float64)
     if isinstance(reference, LeadReference):
-        return reference.percentile_of_leads(sums)
+        every = np.asarray(terms, dtype=np.float64)
+        whole = np.asarray(rest, dtype=np.float64) + every.sum(axis=axes, keepdims=True)
+        present = reference.lead_set.present.reshape(-1, *(1,) * (len(axes) - 1))
+        given = np.where(present, every, 0.0).sum(axis=axes, keepdims=True)
+        return reference.percentile_if_all(sums, given, whole)
     return reference.percentile(np.asarray(rest, dtype=np.float64) + sums)
 
 
@@ -213,7 +224,9 @@ def reasons_from_cells(
         # What a missing lead costs is known beforehand and no news.
         cell_percentile=np.where(
             recorded[:, np.newaxis],
-            as_if_everywhere(terms, rest, reference.n_leads * terms.shape[1], reference),
+            as_if_everywhere(
+                terms, rest, reference.n_leads * terms.shape[1], reference, axes=(-2, -1)
+            ),
             0.0,
         ),
     )

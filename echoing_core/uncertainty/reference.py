@@ -315,6 +315,40 @@ class LeadReference(Reference):
             raise ValueError("sigma^2 of this model has no terms by lead")
         return Reference(self.by_leads, self.name, self.n).percentile(terms)
 
+    def percentile_if_all(
+        self, sums: npt.ArrayLike, given: npt.ArrayLike, whole: npt.ArrayLike
+    ) -> npt.NDArray[np.float64]:
+        """Percentile of a window, had its leads given another sum than they did.
+
+        What missing leads cost rises with the noise in the others. How far is taken from the
+        cohort: by how much its uncertainty differs between the ranks of the two sums.
+
+        Parameters
+        ----------
+        sums : array-like
+            What the leads of the set would give together.
+        given : array-like
+            What they did give.
+        whole : array-like
+            The window's uncertainty.
+
+        Returns
+        -------
+        ndarray, 0..100
+            That of ``whole`` itself where ``sums`` is what was given.
+
+        Raises
+        ------
+        ValueError
+            The model has no terms by lead.
+        """
+        usual, here = (self.value_at(self.percentile_of_leads(x)) for x in (sums, given))
+        # A cohort may begin at no uncertainty at all; what is divided by has to be some.
+        least = np.finfo(np.float64).tiny
+        return self.percentile(
+            np.asarray(whole, dtype=np.float64) * usual / np.maximum(here, least)
+        )
+
     def to_stored(self) -> dict[str, Any]:
         """A small dictionary that JSON can hold: 201 quantiles of four digits."""
         return {

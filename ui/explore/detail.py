@@ -46,7 +46,9 @@ def show(model: Model, explanation: Explanation) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(f"**Uncertainty percentile {percentile:.0f}**", width="content")
         st.markdown(percentile_words(percentile), width="content")
-        st.caption(_other_reading(explanation, index), width="content")
+        other = _other_reading(explanation, index)
+        if other:
+            st.caption(other, width="content")
         st.caption(f"sum of sigma² {track.uncertainty[index]:.4g}", width="content")
         if ecg.simulated:
             frame.simulated_badge()
@@ -85,8 +87,10 @@ def _reasons(report: WindowReasons, novelty: float | None) -> None:
                 help=f"{novelty:.1f} times as far from the windows that the model learnt from "
                 "as 99 % of those are. sigma² was not learnt for such ECGs.",
             )
-        if report.share_by_lead is not None and report.leads:
-            st.html(_bars(report, report.share_by_lead))
+        # Of a recording with one lead, a bar of 100 % would say nothing.
+        shares = report.share_by_lead
+        if shares is not None and report.leads and np.count_nonzero(shares) > 1:
+            st.html(_bars(report, shares))
 
 
 def _bars(report: WindowReasons, share_by_lead: npt.NDArray[np.float64]) -> str:

@@ -160,9 +160,15 @@ def test_a_window_as_sure_as_its_like_is_calm_whatever_it_lacks() -> None:
 
 def test_terms_of_few_leads_are_compared_with_those_of_few_leads() -> None:
     reference = alike("II", "V1")
-    # Twice 0.03 among sums that reach from 0 to 0.1; what belongs to no lead plays no part.
-    levels = as_if_everywhere([0.03, 0.0, 0.06], 0.5, reference.n_leads, reference)
-    assert levels == pytest.approx([60.0, 0.0, 100.0])
+    terms = np.zeros((2, 12))
+    terms[:, [1, 6]] = [[0.01, 0.03], [0.02, 0.02]]
+    terms[:, 0] = 0.26
+    # In the reference the leads give a tenth of all. Here they give 0.04 of 0.4 and more: were
+    # both like V1, 0.06 in place of 0.04, so the window of 0.4 would be one of 0.6.
+    levels = as_if_everywhere(terms, 0.1, reference.n_leads, reference)
+    assert levels[0, [1, 6]] == pytest.approx([20.0, 60.0])
+    # Equal leads are as bright as their window.
+    assert levels[1, [1, 6]] == pytest.approx([40.0, 40.0])
 
 
 def test_each_cause_is_told_from_the_others() -> None:
