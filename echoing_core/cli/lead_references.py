@@ -38,7 +38,7 @@ def evaluate_leads(
         )
     shares = (10.0, 50.0, 90.0)
     rows = [
-        (reference.lead_set.words, *(float(v) for v in reference.value_at(shares)))
+        (reference.lead_set.words, *(f"{v:.4g}" for v in reference.value_at(shares)))
         for reference in references.values()
     ]
     if json_out is not None:
@@ -48,11 +48,6 @@ def evaluate_leads(
         }
         deliver(json_text(content), json_out)
     if json_out != "-":
-        typer.echo(
-            table(
-                ("sigma^2 with", "10 %", "median", "90 %"),
-                [(words, *(f"{value:.4g}" for value in values)) for words, *values in rows],
-            )
-        )
+        typer.echo(table(("sigma^2 with", "10 %", "median", "90 %"), rows))
         first = next(iter(references.values()))
         typer.echo(f"{first.n} {first.name}. {DISCLAIMER}")

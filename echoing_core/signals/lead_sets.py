@@ -202,8 +202,8 @@ def lead_set_key(of: StandardEcg | WindowTrack | Iterable[str]) -> str:
     if isinstance(of, StandardEcg):
         return lead_set_of(of).key
     if isinstance(of, WindowTrack):
-        given = (of.valid_fraction > 0).any(axis=0)
-        return LeadSet(tuple(n for n, g in zip(LEADS, given, strict=True) if g)).key
+        highest = of.valid_fraction.max(axis=0).tolist()
+        return LeadSet(tuple(n for n, part in zip(LEADS, highest, strict=True) if part > 0)).key
     return LeadSet(tuple(of)).key
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from made_tracks import track_of
 
 from echoing_core.errors import ConfigError
 from echoing_core.records import FRANK_LEADS, LEADS, Recording, StandardEcg
@@ -143,3 +144,10 @@ def test_leads_are_named_as_a_clinician_would() -> None:
     assert lead_words(LEADS[6:]) == "chest leads"
     assert lead_words(LEADS) == "all leads"
     assert lead_words(("II", "V1"), among=("II", "V1")) == "all recorded leads"
+
+
+def test_a_track_tells_its_leads_by_what_they_hold() -> None:
+    track = track_of([10.0, 20.0])
+    track.valid_fraction[:] = 0.0
+    track.valid_fraction[1, [1, 10]] = 0.4
+    assert lead_set_key(track) == "II+V5"
