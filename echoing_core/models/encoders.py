@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from echoing_core.models.bert import Bert
 from echoing_core.models.config import ModelConfig, TextEncoderConfig
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
-from echoing_core.models.hugging_face import TextStates, new_bert
+from echoing_core.models.hugging_face import TextStates
 from echoing_core.models.released import ReleasedDualEncoder, ReleasedEcgEncoder
 
 LOG_VAR_RANGE = (-14.0, 0.0)
@@ -33,7 +32,7 @@ class TextEncoder(TextStates):
 
     def __init__(self, config: TextEncoderConfig, dim: int, log_var_bias: float) -> None:
         super().__init__()
-        self.backbone: Any = new_bert(config, config.max_tokens, pooler=False)
+        self.backbone = Bert(config)
         self.mean = nn.Linear(2 * config.hidden, dim)
         last = nn.Linear(config.hidden, dim)
         # Small weights: every text starts with nearly the same sigma^2.
@@ -45,6 +44,15 @@ class TextEncoder(TextStates):
             nn.GELU(),
             last,
         )
+
+    def states(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Token states of the backbone; see `TextStates.states`."""
+        states: Tensor = self.backbone(token_ids, attention_mask)
+        return states
+
+    def recompute(self) -> None:
+        """See `TextStates.recompute`."""
+        self.backbone.recompute = True
 
     def from_states(self, states: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """(mu, log_var) from token states, which a frozen backbone needs to give only once.

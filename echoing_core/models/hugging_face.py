@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from echoing_core.errors import CheckpointError
-from echoing_core.models.config import BertTextConfig, TextEncoderConfig
+from echoing_core.models.config import BertTextConfig
 
 MAX_NEW_TOKENS = 700
 
@@ -42,14 +42,12 @@ def declare_missing_operators() -> bool:
     return True
 
 
-def new_bert(
-    config: TextEncoderConfig | BertTextConfig, n_positions: int, *, pooler: bool
-) -> nn.Module:
+def new_bert(config: BertTextConfig, n_positions: int, *, pooler: bool) -> nn.Module:
     """Build a BERT with random weights.
 
     Parameters
     ----------
-    config : TextEncoderConfig or BertTextConfig
+    config : BertTextConfig
         Sizes and dropout.
     n_positions : int
         Longest text in tokens.
@@ -231,6 +229,11 @@ class TextStates(nn.Module):
             input_ids=token_ids, attention_mask=attention_mask
         ).last_hidden_state
         return states
+
+    def recompute(self) -> None:
+        """Compute activations again in the backward pass instead of keeping them."""
+        self.backbone.config.use_cache = False
+        self.backbone.activation_checkpointing_enable()
 
     def from_states(self, states: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """(mu, log_var) from token states; see the children."""

@@ -70,8 +70,7 @@ class Trainer:
         if config.freeze_text:
             encoder.text.backbone.requires_grad_(False)
         if config.recompute_text:
-            encoder.text.backbone.config.use_cache = False
-            encoder.text.backbone.activation_checkpointing_enable()
+            encoder.text.recompute()
         self.modules = nn.ModuleDict(
             {"encoder": encoder, "text_loss": self.text_loss, "echo_loss": self.echo_loss}
         )
