@@ -47,6 +47,9 @@ check: lint test ## lint, then test
 demo-model: $(VENV)/.runtime ## make the shipped recordings, model and index again (PTBXL=folder adds real ECGs)
 	$(BIN)/echoing samples build
 	$(BIN)/echoing train demo --out assets/models/demo $(if $(PTBXL),--ptbxl $(PTBXL))
+	$(BIN)/echoing evaluate leads $(if $(PTBXL),--ptbxl $(PTBXL)) --write
+	$(BIN)/echoing evaluate distances --write
+	$(if $(PTBXL),$(BIN)/echoing evaluate calibration --ptbxl $(PTBXL) --write)
 	$(BIN)/echoing index build indexes/demo
 
 setup: $(VENV)/.dev ## set up .venv for work on the code

@@ -95,6 +95,12 @@ class _Layer(nn.Module):
         return y
 
 
+class _Stack(nn.Module):
+    def __init__(self, config: TextEncoderConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(_Layer(config) for _ in range(config.n_layers))
+
+
 class Bert(nn.Module):
     """Tokens to states.
 
@@ -109,9 +115,7 @@ class Bert(nn.Module):
         self.recompute = False
         """Compute activations a second time in the backward pass instead of keeping them."""
         self.embeddings = _Embeddings(config)
-        self.encoder = nn.ModuleDict(
-            {"layer": nn.ModuleList(_Layer(config) for _ in range(config.n_layers))}
-        )
+        self.encoder = _Stack(config)
         self.apply(_initialise)
 
     def forward(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -129,7 +133,7 @@ class Bert(nn.Module):
         # True where attention may look, broadcast over heads and queries.
         mask = attention_mask[:, None, None, :].bool()
         x: Tensor = self.embeddings(token_ids)
-        for layer in self.encoder["layer"]:
+        for layer in self.encoder.layer:
             if self.recompute and self.training:
                 x = checkpoint(layer, x, mask, use_reentrant=False)
             else:
