@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_tracks import track_of
 
 from echoing_core.errors import ConfigError
 from echoing_core.records import FRANK_LEADS, LEADS, Recording, StandardEcg
@@ -17,6 +16,7 @@ from echoing_core.signals.lead_sets import (
     reduced_to,
 )
 from echoing_core.signals.leads import DOWER, KORS
+from tests.made_tracks import track_of
 
 
 def recorded(*names: str, vcg_method: str = "dower") -> StandardEcg:
