@@ -121,10 +121,11 @@ def _borrowed(
 def _without_voltage(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     table = table.copy()
     stated = [not VOLTAGE_CODES.isdisjoint(codes) for codes in table["scp_codes"]]
-    table["scp_codes"] = [
+    without: list[dict[str, float]] = [
         {code: value for code, value in codes.items() if code not in VOLTAGE_CODES}
         for codes in table["scp_codes"]
     ]
+    table["scp_codes"] = pd.Series(without, index=table.index, dtype=object)
     table["report"] = [
         report_from_scp(codes, axis, np.random.default_rng([seed, row]), style="free")
         for row, (codes, axis) in enumerate(
@@ -136,5 +137,4 @@ def _without_voltage(table: pd.DataFrame, seed: int) -> pd.DataFrame:
         table[name] = np.nan
     table["source"] = "ptbxl-zscored"
     table["quality"] = "unknown"
-
     return table
