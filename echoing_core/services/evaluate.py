@@ -79,7 +79,12 @@ def evaluate_held_out(
             card=imported_card(model.name, model.hash, model.trained_on, figures)
             if model.imported
             else card.write_card(
-                model.name, model.hash, model.trained_on, model.reference.name, results
+                model.name,
+                model.hash,
+                model.trained_on,
+                model.reference.name,
+                results,
+                model.checkpoint.measured.get("calibration"),
             ),
         )
     return experiment

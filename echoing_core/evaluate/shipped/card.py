@@ -22,6 +22,7 @@ def write_card(
     training: Mapping[str, Any],
     reference_name: str,
     results: Sequence[Result],
+    calibration: Mapping[str, Any] | None = None,
 ) -> str:
     """The card as Markdown.
 
@@ -37,6 +38,8 @@ def write_card(
         What the percentiles of sigma^2 compare with.
     results : sequence of Result
         From the evaluation command, run on this very model; empty if it was not run.
+    calibration : mapping, optional
+        Of `zeroshot.calibration.Calibration`, as the model folder holds it.
 
     Returns
     -------
@@ -69,8 +72,9 @@ def write_card(
         "",
         "## Trained on",
         "",
-        seen + ".",
+        seen + "." + _borrowed_words(training),
         "",
+        *_taught_words(training),
         "Everything the model knows about echocardiography (LVEF, wall thickness, ventricular "
         "size) comes from the simulator's published couplings, never from a real echocardiogram. "
         "Its answers about the echo of a real person have not been validated by anyone.",
@@ -115,6 +119,10 @@ def write_card(
         lines.append("Not evaluated yet: run `echoing evaluate demo`.")
     lines += [
         "",
+        "## What answers are worth",
+        "",
+        *_worth_lines(calibration),
+        "",
         "## Limits",
         "",
         "- Small model, small data; real ECGs of one country and one manufacturer's carts.",
@@ -138,6 +146,63 @@ def write_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _borrowed_words(training: Mapping[str, Any]) -> str:
+    n = training.get("borrowed_ecgs", 0)
+    if not n:
+        return ""
+    return (
+        f" Of the real ECGs {n:,} were known without their millivolts and learnt with borrowed "
+        "ones; they taught nothing of voltage, and sigma^2 nothing."
+    )
+
+
+def _taught_words(training: Mapping[str, Any]) -> list[str]:
+    names = training.get("questions") or []
+    if not names:
+        return []
+    return [
+        f"It learnt the answers to {len(names)} questions, too ({', '.join(names)}), by the labels "
+        "of the same ECGs. To these it is not zero-shot: it is prompted in the domain of its "
+        "training. "
+        "The rival with the same labels is the linear probe on random weights in the table below.",
+        "",
+    ]
+
+
+def _worth_lines(calibration: Mapping[str, Any] | None) -> list[str]:
+    """A table of the answers that were given on ECGs that nothing was fitted to."""
+    if calibration is None:
+        return [
+            "Not calibrated: answers are scores. To calibrate them: "
+            "`echoing evaluate calibration --ptbxl DIR --write`."
+        ]
+    rows = []
+    for question in calibration["questions"]:
+        worths = [one["worth"] for one in question["lead_sets"] if one["leads"] == "12"]
+        if worths and worths[0] is not None:
+            worth = worths[0]
+            rows.append(
+                f"| {question['question']} | {worth['n_positive']} of {worth['n']} "
+                f"| {worth['auroc']:.3f} ({worth['auroc_low']:.3f} to {worth['auroc_high']:.3f}) "
+                f"| {worth['yes_right']} of {worth['yes_n']} "
+                f"| {worth['no_right']} of {worth['no_n']} |"
+            )
+    if not rows:
+        return [f"Calibrated on {calibration['fitted_on']}, and measured on nothing."]
+    return [
+        f"Probabilities were calibrated on {calibration['fitted_on']} and measured on "
+        f"{calibration['measured_on']}, with 12 leads. Where neither yes nor no was given, the "
+        "answer was not sure enough. ECE, coverage, other leads: `echoing evaluate calibration`.",
+        "",
+        "| Question | with it | AUROC | yes, right | no, right |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
+        "LVEF, severe LV hypertrophy and a dilated left ventricle have no such figures: they were "
+        "learnt from simulation and validated on nobody.",
+    ]
 
 
 def encoders_side_by_side(results: Sequence[Result], model: str) -> str:

@@ -58,3 +58,41 @@ def test_card_without_real_ecgs_says_so() -> None:
     assert "No real ECG was used" in card
     assert "The weights were trained on it." not in card
     assert "Not evaluated yet" in card
+
+
+def test_card_names_what_was_taught_and_borrowed() -> None:
+    training = {**_training(2_500), "questions": ["lbbb", "normal"], "borrowed_ecgs": 1_174}
+    card = write_card("demo", "f" * 64, training, "the cohort", [])
+    assert "answers to 2 questions, too (lbbb, normal)" in card
+    assert "1,174 were known without their millivolts" in card
+    assert "not zero-shot" in card
+    assert "not zero-shot" not in write_card("demo", "f" * 64, _training(9), "the cohort", [])
+
+
+def test_card_says_what_answers_were_worth_with_twelve_leads() -> None:
+    worth = {
+        "n": 245, "n_positive": 40, "auroc": 0.9, "auroc_low": 0.85, "auroc_high": 0.94,
+        "yes_n": 20, "yes_right": 17, "no_n": 150, "no_right": 148,
+    }  # fmt: skip
+    calibration = {
+        "fitted_on": "173 real ECGs of PTB-XL fold 8",
+        "measured_on": "245 real ECGs of PTB-XL fold 9",
+        "questions": [
+            {
+                "question": "Myocardial infarction",
+                "lead_sets": [
+                    {"leads": "12", "worth": worth},
+                    {"leads": "I", "worth": {**worth, "auroc": 0.6}},
+                ],
+            },
+            {"question": "Never measured", "lead_sets": [{"leads": "12", "worth": None}]},
+        ],
+    }
+    card = write_card("demo", "f" * 64, _training(9), "the cohort", [], calibration)
+    row = next(line for line in card.splitlines() if line.startswith("| Myocardial"))
+    assert row == (
+        "| Myocardial infarction | 40 of 245 | 0.900 (0.850 to 0.940) | 17 of 20 | 148 of 150 |"
+    )
+    assert "0.600" not in card and "Never measured" not in card
+    assert "validated on nobody" in card
+    assert "Not calibrated" in write_card("demo", "f" * 64, _training(9), "the cohort", [])
