@@ -44,12 +44,15 @@ format: $(VENV)/.dev ## put the code into its one format
 
 check: lint test ## lint, then test
 
+# ZSCORED=folder adds those of PTB-XL that lost their millivolts.
+REAL = $(if $(PTBXL),--ptbxl $(PTBXL)) $(if $(ZSCORED),--zscored $(ZSCORED))
+
 demo-model: $(VENV)/.runtime ## make the shipped recordings, model and index again (PTBXL=folder adds real ECGs)
 	$(BIN)/echoing samples build
-	$(BIN)/echoing train demo --out assets/models/demo $(if $(PTBXL),--ptbxl $(PTBXL))
+	$(BIN)/echoing train demo --out assets/models/demo $(REAL)
 	$(BIN)/echoing evaluate leads $(if $(PTBXL),--ptbxl $(PTBXL)) --write
 	$(BIN)/echoing evaluate distances --write
-	$(if $(PTBXL),$(BIN)/echoing evaluate calibration --ptbxl $(PTBXL) --write)
+	$(if $(PTBXL),$(BIN)/echoing evaluate calibration $(REAL) --write)
 	$(BIN)/echoing index build indexes/demo
 
 setup: $(VENV)/.dev ## set up .venv for work on the code

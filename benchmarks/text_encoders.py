@@ -33,6 +33,7 @@ from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.embed.encode import encode_batch, encode_texts
 from echoing_core.errors import ConfigError
 from echoing_core.metrics.scores import auroc
+from echoing_core.models.hugging_face import declare_missing_operators
 from echoing_core.reports.scp_text import report_from_scp
 from echoing_core.reports.understanding import prompt_sets_of, understand
 from echoing_core.services import prompt_sets
@@ -41,12 +42,13 @@ from echoing_core.training.batches import sentences_of
 
 Encode = Callable[[Sequence[str]], np.ndarray]
 
-N_SIMULATED, N_ORIGINAL, SEED = 1500, 6000, 20_261_126
+N_SIMULATED, N_ORIGINAL, SEED = 600, 3000, 20_261_126
 ALPHA = 1.0
 
 
 def sentence_encoder(folder: Path) -> Encode:
     """Mean-pooled, unit vectors of a frozen BERT."""
+    declare_missing_operators()
     from transformers import AutoModel, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

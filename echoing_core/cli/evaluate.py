@@ -22,6 +22,7 @@ from echoing_core.cli.root import (
     ModelOption,
     PtbxlOption,
     ResamplesOption,
+    ZscoredOption,
     evaluate_app,
 )
 from echoing_core.errors import ConfigError
@@ -265,6 +266,7 @@ def evaluate_uncertainty(
 def evaluate_calibration(
     model: ModelOption = None,
     ptbxl: PtbxlOption = None,
+    zscored: ZscoredOption = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -291,6 +293,7 @@ def evaluate_calibration(
         experiment = services.evaluate_calibration(
             loaded,
             ptbxl=ptbxl,
+            zscored=zscored,
             data=data,
             folder=folder if write else None,
             n_resamples=resamples,

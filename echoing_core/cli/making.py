@@ -14,6 +14,7 @@ from echoing_core.cli.root import (
     ModelOption,
     PtbxlOption,
     SeedOption,
+    ZscoredOption,
     app,
     index_app,
     samples_app,
@@ -44,13 +45,7 @@ def simulate(
 def train_demo(
     out: Annotated[Path, typer.Option("--out", help="Model folder to write.")],
     ptbxl: PtbxlOption = None,
-    zscored: Annotated[
-        Path | None,
-        typer.Option(
-            "--zscored",
-            help="Folder of further ECGs of PTB-XL that lost their millivolts (x_NN.npz).",
-        ),
-    ] = None,
+    zscored: ZscoredOption = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1)] = None,
     where_steps: Annotated[int | None, typer.Option("--where-steps", min=0)] = None,
     variance_steps: Annotated[int | None, typer.Option("--variance-steps", min=1)] = None,

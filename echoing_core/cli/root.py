@@ -102,6 +102,13 @@ PtbxlOption = Annotated[
     Path | None,
     typer.Option("--ptbxl", help="Folder of PTB-XL with records100/ and ptbxl_database.csv."),
 ]
+ZscoredOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--zscored",
+        help="Folder of further ECGs of PTB-XL that lost their millivolts (x_NN.npz).",
+    ),
+]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0)]
 
 

@@ -34,6 +34,8 @@ COUNTS_PER_SD = 500.0
 VOLTAGE_CODES = frozenset({"LVH", "VCLVH", "RVH", "SEHYP", "HVOLT", "LVOLT"})
 """SCP statements that rest on millivolts."""
 
+ZSCORED_SOURCE = "ptbxl-zscored"
+
 VOLTAGE_LABELS = ("label_lvh", "label_HYP")
 
 _LIMB = tuple(f"limb_{lead}" for lead in LEADS[:6])
@@ -135,6 +137,6 @@ def _without_voltage(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     table["voltage_stated"] = stated
     for name in VOLTAGE_LABELS:
         table[name] = np.nan
-    table["source"] = "ptbxl-zscored"
+    table["source"] = ZSCORED_SOURCE
     table["quality"] = "unknown"
     return table

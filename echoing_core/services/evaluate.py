@@ -94,6 +94,7 @@ def evaluate_calibration(
     model: Model,
     *,
     ptbxl: str | os.PathLike[str] | None = None,
+    zscored: str | os.PathLike[str] | None = None,
     data: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     n_resamples: int = 1000,
@@ -106,6 +107,8 @@ def evaluate_calibration(
     model : Model
     ptbxl : path, optional
         Folder of PTB-XL: fitted on fold 8, measured on fold 9.
+    zscored : path, optional
+        Folder of further ECGs of PTB-XL whose millivolts are lost, to be fitted on, too.
     data : path, optional
         A prepared set instead: fitted on its split ``valid``, measured on ``test``. None of its
         patients may have been trained on.
@@ -134,7 +137,12 @@ def evaluate_calibration(
         raise ConfigError("Name either PTB-XL with --ptbxl or a prepared set with --data.")
     fitted, experiment = (
         shipped.calibrate_on_ptbxl(
-            model.checkpoint, Path(ptbxl), prompt_sets(), n_resamples=n_resamples, progress=progress
+            model.checkpoint,
+            Path(ptbxl),
+            prompt_sets(),
+            zscored=None if zscored is None else Path(zscored),
+            n_resamples=n_resamples,
+            progress=progress,
         )
         if ptbxl is not None
         else shipped.calibrate_on_prepared(

@@ -19,6 +19,7 @@ import pandas as pd
 from echoing_core.datasets.prepared import load_prepared
 from echoing_core.datasets.ptbxl import PtbXl, load_ptbxl
 from echoing_core.datasets.study_set import StudySet
+from echoing_core.datasets.zscored import VOLTAGE_CODES, ZSCORED_SOURCE, load_zscored
 from echoing_core.embed.encode import encode_batch
 from echoing_core.embed.questions import encode_sides
 from echoing_core.errors import DataSetError
@@ -38,6 +39,7 @@ from echoing_core.records import AnswerWorth, BoolArray, GaussianEmbedding
 from echoing_core.reports.scp_text import FINDING_CODES
 from echoing_core.reports.understanding import AskedFinding, Understood, prompt_sets_of
 from echoing_core.signals.lead_sets import LEAD_SETS, LeadSet, reduced_to
+from echoing_core.training.demo import PTBXL_TRAIN_FOLDS
 from echoing_core.zeroshot.answering import NO, YES, Judged, judge
 from echoing_core.zeroshot.calibration import (
     FEWEST_POSITIVES,
@@ -88,7 +90,11 @@ class AskedTruth:
         """0 or 1 for each row of a study table, NaN where unknown."""
         if self.codes is None:
             return np.asarray(table[f"label_{self.prompts.label}"].astype(float))
-        return np.array([float(not self.codes.isdisjoint(codes)) for codes in table["scp_codes"]])
+        truth = np.array([float(not self.codes.isdisjoint(codes)) for codes in table["scp_codes"]])
+        if not self.codes.isdisjoint(VOLTAGE_CODES):
+            # Their statements on voltage were taken out with the millivolts.
+            truth[(table["source"] == ZSCORED_SOURCE).to_numpy()] = np.nan
+        return truth
 
     def is_known(self, table: pd.DataFrame) -> bool:
         """Whether the table says it at all."""
@@ -237,6 +243,7 @@ def calibrate_on_ptbxl(
     folder: Path,
     shipped: Sequence[PromptSet],
     *,
+    zscored: Path | None = None,
     n_resamples: int = 1000,
     progress: Progress = SILENT,
 ) -> tuple[Calibration, Experiment]:
@@ -248,14 +255,23 @@ def calibrate_on_ptbxl(
         As in `calibrate`.
     folder : Path
         Of PTB-XL.
+    zscored : Path, optional
+        Folder of further ECGs whose millivolts are lost (`datasets.zscored`): those of fold 8 are
+        fitted on, too, for what does not rest on voltage. Rare findings have few others.
     """
     fit, measure = (load_ptbxl(folder, folds=folds) for folds in (FIT_FOLDS, MEASURE_FOLDS))
+    fitted_on = f"{len(fit)} real ECGs of PTB-XL fold 8"
+    if zscored is not None:
+        donors = load_ptbxl(folder, folds=PTBXL_TRAIN_FOLDS)
+        further = load_zscored(zscored, folds=FIT_FOLDS, donors=donors)
+        fit = fit.concat(further)
+        fitted_on += f" and {len(further)} more of it with borrowed millivolts"
     return calibrate(
         checkpoint,
         fit,
         measure,
         shipped,
-        fitted_on=f"{len(fit)} real ECGs of PTB-XL fold 8",
+        fitted_on=fitted_on,
         measured_on=f"{len(measure)} real ECGs of PTB-XL fold 9",
         rates=_statements(folder),
         n_resamples=n_resamples,

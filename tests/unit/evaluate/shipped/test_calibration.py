@@ -16,11 +16,16 @@ from tiny_model import write_tiny_model
 from echoing_core import services
 from echoing_core.datasets.prepared import save_prepared
 from echoing_core.datasets.study_set import StudySet
+from echoing_core.datasets.zscored import ZSCORED_SOURCE
 from echoing_core.embed.encode import encode_batch
 from echoing_core.embed.questions import encode_sides
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.evaluate.shipped import calibration
-from echoing_core.evaluate.shipped.calibration import calibrate, questions_with_truth
+from echoing_core.evaluate.shipped.calibration import (
+    AskedTruth,
+    calibrate,
+    questions_with_truth,
+)
 from echoing_core.metrics.scores import auroc
 from echoing_core.models.checkpoint import load_checkpoint, update_documents
 from echoing_core.records import LEADS
@@ -181,3 +186,17 @@ def test_a_lab_calibrates_on_its_own_prepared_data(
     assert written.fitted_on == "40 real ECGs of lab, split valid"
     assert [one.name for one in written.questions] == ["myocardial_infarction"]
     assert {r["leads"] for r in experiment.to_dict()["measured"]} == {"12", "II+V5"}
+
+
+def test_what_rests_on_voltage_is_unknown_where_millivolts_were_borrowed() -> None:
+    table = pd.DataFrame(
+        {
+            "source": ["ptbxl", ZSCORED_SOURCE, ZSCORED_SOURCE],
+            "scp_codes": [{"LVH": 100.0}, {"IMI": 80.0}, {"SR": 0.0}],
+        }
+    )
+    prompts = PromptSet("any", "Any", ("yes",), ("no",))
+    lvh = AskedTruth(prompts, frozenset({"LVH", "VCLVH"})).truth(table)
+    assert lvh[0] == 1.0 and np.isnan(lvh[1:]).all()
+    infarct = AskedTruth(prompts, frozenset({"IMI"})).truth(table)
+    assert infarct.tolist() == [0.0, 1.0, 0.0]
