@@ -10,8 +10,8 @@ import typer
 
 from echoing_core.cli.output import at_most_one_on_stdout, deliver, read_prevalence, table, writable
 from echoing_core.cli.root import ModelOption, PrevalenceOption, VcgOption, app
-from echoing_core.export.track import DISCLAIMER
 from echoing_core.progress import Progress
+from echoing_core.version import DISCLAIMER
 
 if TYPE_CHECKING:
     from echoing_core.services import BatchFailure, BatchRow

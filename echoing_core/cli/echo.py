@@ -15,7 +15,7 @@ from echoing_core.cli.output import (
     writable,
 )
 from echoing_core.cli.root import JsonOption, MarkdownOption, SeedOption, teacher_app
-from echoing_core.export.track import DISCLAIMER
+from echoing_core.version import DISCLAIMER
 
 if TYPE_CHECKING:
     from echoing_core.metrics.results import Experiment

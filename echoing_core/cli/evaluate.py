@@ -27,7 +27,7 @@ from echoing_core.cli.root import (
 )
 from echoing_core.errors import ConfigError
 from echoing_core.evaluate.protocols.settings import EvaluationOptions, FineTuneSettings
-from echoing_core.export.track import DISCLAIMER
+from echoing_core.version import DISCLAIMER
 
 if TYPE_CHECKING:
     from echoing_core.metrics.results import Experiment

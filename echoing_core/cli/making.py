@@ -21,7 +21,7 @@ from echoing_core.cli.root import (
     train_app,
 )
 from echoing_core.errors import ConfigError
-from echoing_core.export.track import DISCLAIMER
+from echoing_core.version import DISCLAIMER
 
 
 @app.command()

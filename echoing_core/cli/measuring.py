@@ -9,7 +9,7 @@ import typer
 
 from echoing_core.cli.output import bar, deliver, json_text, table
 from echoing_core.cli.root import JsonOption, ModelOption, evaluate_app
-from echoing_core.export.track import DISCLAIMER
+from echoing_core.version import DISCLAIMER
 
 
 @evaluate_app.command("distances")

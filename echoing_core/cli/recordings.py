@@ -28,11 +28,12 @@ from echoing_core.cli.root import (
     app,
 )
 from echoing_core.errors import ConfigError
-from echoing_core.export.track import DISCLAIMER, Explanation
 from echoing_core.export.wording import answer_values
 from echoing_core.records import WINDOW_S, StandardEcg
+from echoing_core.version import DISCLAIMER
 
 if TYPE_CHECKING:
+    from echoing_core.export.track import Explanation
     from echoing_core.services import Model, WindowReasons
 
 _N_LISTED = 3

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from echoing_core.errors import EchoingError
-from echoing_core.export.track import DISCLAIMER
+from echoing_core.version import DISCLAIMER
 
 # The code that Typer, too, uses for a wrong command line.
 _EXIT_USER = 2

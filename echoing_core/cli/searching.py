@@ -13,7 +13,7 @@ from echoing_core.cli.output import deliver, json_text, table
 from echoing_core.cli.recordings import finite
 from echoing_core.cli.root import JsonOption, ModelOption, VcgOption, app
 from echoing_core.errors import ConfigError
-from echoing_core.export.track import DISCLAIMER
+from echoing_core.version import DISCLAIMER
 
 _REPORT_WIDTH = 70
 _REASON_WIDTH = 70

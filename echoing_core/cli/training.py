@@ -14,7 +14,7 @@ from echoing_core.cli.output import (
     writable,
 )
 from echoing_core.cli.root import JsonOption, evaluate_app, train_app
-from echoing_core.export.track import DISCLAIMER
+from echoing_core.version import DISCLAIMER
 
 # The three commands take the same options, so each stands here once.
 DataOption = Annotated[

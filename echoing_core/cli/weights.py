@@ -9,7 +9,7 @@ import typer
 
 from echoing_core.cli.output import stage_bars
 from echoing_core.cli.root import app
-from echoing_core.export.track import DISCLAIMER
+from echoing_core.version import DISCLAIMER
 
 
 @app.command("import-weights")

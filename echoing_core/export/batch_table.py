@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from echoing_core.export.track import DISCLAIMER
 from echoing_core.export.wording import answer_line
 from echoing_core.io.many import BatchItem
 from echoing_core.records import Answer
+from echoing_core.version import DISCLAIMER
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

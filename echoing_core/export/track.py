@@ -15,11 +15,10 @@ import numpy.typing as npt
 from echoing_core.records import LEADS, StandardEcg, WindowTrack
 from echoing_core.signals.lead_sets import ALL_KEY, LeadSet, measured_words
 from echoing_core.uncertainty.reference import LeadReference, Reference
+from echoing_core.version import DISCLAIMER
 
 if TYPE_CHECKING:
     from echoing_core.uncertainty.reasons import WindowReasons
-
-DISCLAIMER = "Research use only, not a medical device, not for diagnosis."
 
 # By the first word of a column: more digits than these would be noise.
 _CSV_FORMATS = {

@@ -268,7 +268,14 @@ def _unclear(
 
 
 def _flips(said: Calibrated) -> npt.NDArray[np.bool_]:
-    return np.asarray((said.wording_low <= 0.5) & (said.wording_high >= 0.5))
+    """Whether other texts would turn the answer: it lies within one standard error of a half.
+
+    With the 90 % interval instead, no atrial fibrillation of PTB-XL's fold 9 got a yes, however
+    plain: a rare finding starts far on the side of no.
+    """
+    logit = np.log(said.probability) - np.log1p(-said.probability)
+    low = np.log(said.wording_low) - np.log1p(-said.wording_low)
+    return np.asarray(np.abs(logit) <= (logit - low) / closed_form.Z_90)
 
 
 def _reasons(judged: Judged, window: AskedWindow) -> tuple[str, ...]:

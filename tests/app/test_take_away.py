@@ -112,7 +112,8 @@ def test_answers_and_hits_go_into_the_report_of_their_recording(
     page = downloads["Report as HTML"].make().decode()
     for prompts in services.prompt_sets()[:3]:
         assert prompts.question.replace("<", "&lt;") in page
-    assert "It does not say how often the model is right" in page
+    # Every answer carries what it is: here of simulation alone.
+    assert "validated on nobody" in page
     assert "Nearest in the collection" in page and "(simulated)" in page
     app.button(key="report_remove_asked_0").click().run()
     assert "answers about" not in words(app)
@@ -135,7 +136,8 @@ def test_an_ecg_of_a_collection_is_not_named(open_app: OpenApp) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(document_parts, "_add_button", lambda *given: seen.append(given[2].query))
         for words in (f"ECG {NAME}", "ECG b", "the words “paced”"):
-            document_parts.add_hits(app.session_state["record"], index_like, [], words)
+            nothing = SimpleNamespace(hits=[], note="", far="")
+            document_parts.add_hits(app.session_state["record"], index_like, nothing, words)
     assert seen == ["an ECG of the collection", "ECG b", "the words “paced”"]
 
 
