@@ -28,7 +28,6 @@ from echoing_core.cli.root import (
     app,
 )
 from echoing_core.errors import ConfigError
-from echoing_core.export.wording import answer_values
 from echoing_core.records import WINDOW_S, StandardEcg
 from echoing_core.version import DISCLAIMER
 
@@ -132,6 +131,8 @@ def ask(
         asked_of, where = _window(loaded, explanation, start_s)
     if json_out is not None:
         content = _header(loaded, explanation) | asked_of
+        from echoing_core.export.wording import answer_values
+
         content["answers"] = [answer_values(answer) for answer in answers]
         deliver(json_text(content), json_out)
     if json_out != "-":
