@@ -19,7 +19,7 @@ from echoing_core.export.document.elements import (
     Table,
     Text,
 )
-from echoing_core.export.track import DISCLAIMER, Explanation
+from echoing_core.export.track import Explanation
 from echoing_core.export.wording import (
     ANSWER_HEADER,
     CALIBRATION_NOTE,
@@ -31,6 +31,7 @@ from echoing_core.figures import clock
 from echoing_core.records import Answer, Hit
 from echoing_core.uncertainty.reasons import WindowReasons
 from echoing_core.uncertainty.reference import Reference
+from echoing_core.version import DISCLAIMER
 
 # Bounds of what a person reads on paper; exports of tables have no such bounds.
 _MAX_SHEETS, _MAX_ANSWERS, _MAX_HITS = 8, 60, 50
