@@ -69,6 +69,12 @@ def train_demo(
             "spares most of the time.",
         ),
     ] = None,
+    figures: Annotated[
+        bool,
+        typer.Option(
+            "--figures/--no-figures", help="Measure the model at the end, for its card (minutes)."
+        ),
+    ] = True,
     begin: Annotated[
         Path | None,
         typer.Option(
@@ -117,6 +123,7 @@ def train_demo(
             cohort=cohort,
             space=space,
             where_from=where_from,
+            figures=figures,
             begin=begin,
             real_share=real_share,
             borrowed_share=borrowed_share,

@@ -110,6 +110,7 @@ def train_demo(
     log_path: str | os.PathLike[str] | None = None,
     run: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    figures: bool = True,
     progress: Progress = SILENT,
 ) -> Model:
     """Simulate the cohort, read PTB-XL where ``ptbxl`` names it, train, write, evaluate, load.
@@ -141,6 +142,8 @@ def train_demo(
         Where the losses of every step go, as JSON lines.
     run : path, optional
         Folder for the states of the first stage; with ``resume`` it goes on from the newest.
+    figures : bool
+        Measure the model at the end and put the figures into its card; some ten minutes.
     progress : Progress, optional
         Told of each stage by its name.
 
@@ -187,7 +190,8 @@ def train_demo(
     # Cohort and PTB-XL take much memory, and the evaluation simulates its own test patients.
     del data
     # On the folder as written, so that the figures are those of the bytes that ship.
-    evaluate_held_out(load_model(out), folder=out, ptbxl=ptbxl)
+    if figures:
+        evaluate_held_out(load_model(out), folder=out, ptbxl=ptbxl)
     return load_model(out)
 
 

@@ -51,10 +51,11 @@ def _check_training_on_the_same_space(tmp_path: Path, folder: Path, size: list[s
     """Sigma^2 learnt anew leaves the means of a model where they are."""
     model = services.load_model(folder)
     again = tmp_path / "again"
-    options = ["--out", str(again), "--space", str(folder), *size]
+    options = ["--out", str(again), "--space", str(folder), "--no-figures", *size]
     retrained = CliRunner().invoke(app, ["train", "demo", *options])
     assert retrained.exit_code == 0, retrained.output
     mine, theirs = services.load_model(again).checkpoint, model.checkpoint
+    assert "evaluation that follows" in mine.card
     assert mine.training["space_from"] == theirs.hash
     texts = ["normal ecg", "atrial fibrillation"]
     cosines = [(mu := encode_texts(each, texts).mu) @ mu.T for each in (mine, theirs)]
