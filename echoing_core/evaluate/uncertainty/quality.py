@@ -303,7 +303,7 @@ def notes_study(
     results: list[Result] = []
     for data, rows in (
         ("PTB-XL fold 9", held_out),
-        ("PTB-XL folds 1-9 (1-8 were in training)", np.ones_like(held_out)),
+        ("PTB-XL folds 1-9 (1-7 were in training)", np.ones_like(held_out)),
     ):
         for task, positive in {"any note": ~clean, **noted}.items():
             compared = rows & (positive | clean)
