@@ -238,6 +238,10 @@ class Batches:
                 "multiple."
             )
         self._counts = rows_per_source(size, [source.share for source in self.sources])
+        self._answers = [
+            self._unknown(source) if source.answers is None else source.answers
+            for source in self.sources
+        ]
         self._balance = self._balanced_weights()
         for source, n in zip(self.sources, self._counts, strict=True):
             if len(source) < n:
@@ -443,7 +447,7 @@ class Batches:
                 order = np.resize(rng.permutation(len(side)), n)
                 texts.extend(side[i] for i in order)
         ids, mask = self.tokenizer.encode(texts)
-        answers = np.stack([self._answers(i)[row] for i, row in rows])
+        answers = np.stack([self._answers[i][row] for i, row in rows])
         return AskedBatch(
             torch.from_numpy(ids),
             torch.from_numpy(mask),
@@ -451,11 +455,9 @@ class Batches:
             torch.from_numpy(self._balance),
         )
 
-    def _answers(self, i: int) -> npt.NDArray[np.float32]:
-        answers = self.sources[i].answers
-        if answers is not None:
-            return answers
-        return np.full((len(self.sources[i]), len(self.questions)), np.nan, dtype=np.float32)
+    def _unknown(self, source: Source) -> npt.NDArray[np.float32]:
+        # One NaN, seen as the answers of a whole source.
+        return np.broadcast_to(np.float32(np.nan), (len(source), len(self.questions)))
 
     def _balanced_weights(self) -> npt.NDArray[np.float32]:
         """Weights of no and of yes, shape (2, n_questions), by which both count alike.
@@ -466,7 +468,7 @@ class Batches:
         n_yes = np.zeros(len(self.questions))
         for i, n in enumerate(self._counts):
             if self.questions and n:
-                answers = self._answers(i)
+                answers = self._answers[i]
                 # As often as a batch draws this source.
                 each = n / len(answers)
                 n_known += each * np.isfinite(answers).sum(axis=0)

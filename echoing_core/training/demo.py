@@ -20,7 +20,7 @@ from echoing_core.datasets.simulated import CohortConfig, build_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.datasets.zscored import load_zscored
 from echoing_core.embed.encode import encode_batch
-from echoing_core.errors import CheckpointError, ConfigError
+from echoing_core.errors import ConfigError
 from echoing_core.models.checkpoint import Checkpoint, save_checkpoint
 from echoing_core.models.encoders import DualEncoder
 from echoing_core.models.losses import logit_scale
@@ -35,7 +35,7 @@ from echoing_core.training.paired import fit_reference, fit_vocabulary, training
 from echoing_core.training.questions import answers_of, questions_of
 from echoing_core.training.run import Log, MetricsLog, flushed_denormals, train
 from echoing_core.training.settings import RunConfig
-from echoing_core.training.variance_stage import learn_variance
+from echoing_core.training.variance_stage import compact_encoder, learn_variance
 from echoing_core.zeroshot.prompts import PromptSet
 
 PTBXL_TRAIN_FOLDS = (1, 2, 3, 4, 5, 6, 7)
@@ -226,7 +226,7 @@ def train_demo(
             # After the vocabulary, whose size it needs; the first weights follow from the seed.
             encoder = DualEncoder(config.model)
         else:
-            scaler, tokenizer, encoder = begin.scaler, begin.tokenizer, _compact(begin)
+            scaler, tokenizer, encoder = begin.scaler, begin.tokenizer, compact_encoder(begin)
             encoder.requires_grad_(True)
             config = dataclasses.replace(config, model=encoder.config)
         trained = train(
@@ -242,7 +242,7 @@ def train_demo(
         encoder, scale, shift = trained.encoder, trained.scale, trained.shift
         scale_of_logits = logit_scale(config.loss.name, scale)
     else:
-        scaler, tokenizer, encoder = space.scaler, space.tokenizer, _compact(space)
+        scaler, tokenizer, encoder = space.scaler, space.tokenizer, compact_encoder(space)
         config = dataclasses.replace(config, model=encoder.config)
         scale, shift = space.training["learnt_scale"], space.training["learnt_shift"]
         scale_of_logits = space.logit_scale
@@ -295,15 +295,6 @@ def train_demo(
         },
         card="The card is written by the evaluation that follows training.\n",
     )
-
-
-def _compact(checkpoint: Checkpoint) -> DualEncoder:
-    if not isinstance(checkpoint.encoder, DualEncoder):
-        raise CheckpointError(
-            f"Model {checkpoint.name} is not of the compact architecture, and cannot be trained "
-            "further here. Name another."
-        )
-    return checkpoint.encoder
 
 
 def _check_same_data(model: Checkpoint, cohort: CohortConfig, data: DemoData) -> None:

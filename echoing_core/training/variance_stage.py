@@ -78,16 +78,31 @@ def learn_variance(
     torch.manual_seed(seed + 1)
     encoder.renew_variance()
     if where is not None:
-        encoder.ecg.variance_head.look_from(_compact(where).ecg.variance_head)
+        encoder.ecg.variance_head.look_from(compact_encoder(where).ecg.variance_head)
     sampler = Sampler(sources, scaler, tokenizer, np.random.default_rng(seed + 1))
     train_variance(encoder, sampler, config, progress=progress, log=log)
 
 
-def _compact(checkpoint: Checkpoint) -> DualEncoder:
+def compact_encoder(checkpoint: Checkpoint) -> DualEncoder:
+    """The encoder of a model that can be trained further here.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+
+    Returns
+    -------
+    DualEncoder
+
+    Raises
+    ------
+    CheckpointError
+        It is not of the compact architecture.
+    """
     if not isinstance(checkpoint.encoder, DualEncoder):
         raise CheckpointError(
-            f"Model {checkpoint.name} has no network that looks at single leads: it is not of the "
-            "compact architecture. Name another with --where-from."
+            f"Model {checkpoint.name} is not of the compact architecture, and cannot be trained "
+            "further here. Name another."
         )
     return checkpoint.encoder
 

@@ -39,7 +39,11 @@ from echoing_core.records import AnswerWorth, BoolArray, GaussianEmbedding
 from echoing_core.reports.scp_text import FINDING_CODES
 from echoing_core.reports.understanding import AskedFinding, Understood, prompt_sets_of
 from echoing_core.signals.lead_sets import LEAD_SETS, LeadSet, reduced_to
-from echoing_core.training.demo import PTBXL_TRAIN_FOLDS
+from echoing_core.training.demo import (
+    PTBXL_CALIBRATION_FOLDS,
+    PTBXL_TEST_FOLDS,
+    PTBXL_TRAIN_FOLDS,
+)
 from echoing_core.zeroshot.answering import NO, YES, Judged, judge
 from echoing_core.zeroshot.calibration import (
     FEWEST_POSITIVES,
@@ -60,8 +64,7 @@ from echoing_core.zeroshot.prompts import PromptSet
 Floats = npt.NDArray[np.float64]
 Strings = npt.NDArray[np.str_]
 
-FIT_FOLDS, MEASURE_FOLDS = (8,), (9,)
-RATE_FOLDS = tuple(range(1, 9))
+RATE_FOLDS = (*PTBXL_TRAIN_FOLDS, *PTBXL_CALIBRATION_FOLDS)
 """Of their table alone the base rates are taken: 173 ECGs of one fold have 3 of LBBB."""
 
 MAIN_LABELS = ("NORM", "MI", "STTC", "CD", "HYP", "af", "lbbb")
@@ -259,11 +262,13 @@ def calibrate_on_ptbxl(
         Folder of further ECGs whose millivolts are lost (`datasets.zscored`): those of fold 8 are
         fitted on, too, for what does not rest on voltage. Rare findings have few others.
     """
-    fit, measure = (load_ptbxl(folder, folds=folds) for folds in (FIT_FOLDS, MEASURE_FOLDS))
+    fit, measure = (
+        load_ptbxl(folder, folds=folds) for folds in (PTBXL_CALIBRATION_FOLDS, PTBXL_TEST_FOLDS)
+    )
     fitted_on = f"{len(fit)} real ECGs of PTB-XL fold 8"
     if zscored is not None:
         donors = load_ptbxl(folder, folds=PTBXL_TRAIN_FOLDS)
-        further = load_zscored(zscored, folds=FIT_FOLDS, donors=donors)
+        further = load_zscored(zscored, folds=PTBXL_CALIBRATION_FOLDS, donors=donors)
         fit = fit.concat(further)
         fitted_on += f" and {len(further)} more of it with borrowed millivolts"
     return calibrate(
