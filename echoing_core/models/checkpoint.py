@@ -16,6 +16,7 @@ and, where they were measured (`MEASURED_FILES`):
     lead_references.json   sigma^2 of the reference cohort with only some leads
     calibration.json       what answers were worth on ECGs with known findings
     distances.json         distances between reference ECGs, reports and both
+    echo_pairs.json        distances between ECGs and echocardiograms, of one heart and of two
 
 Loading is strict: every file that the manifest lists must be there with the hash it gives.
 """
@@ -55,6 +56,7 @@ MEASURED_FILES = {
     "lead_references": "lead_references.json",
     "calibration": "calibration.json",
     "distances": "distances.json",
+    "echo_pairs": "echo_pairs.json",
 }
 """Optional files: what was measured with the finished model. It computes no embedding with them,
 so they are no part of its hash, and a model without them is whole."""
