@@ -243,6 +243,8 @@ class WindowTrack:
         Distance from the windows of training; above 1 is farther than 99 % of them. None where
         the model does not know it.
     window_s, stride_s : float
+    other_sigma2 : ndarray, shape (n_windows,), or None
+        Sum of the model's other sigma^2 over dimensions, where it has two.
     """
 
     start_s: npt.NDArray[np.float64]
@@ -254,6 +256,7 @@ class WindowTrack:
     novelty: npt.NDArray[np.float32] | None
     window_s: float
     stride_s: float
+    other_sigma2: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return int(self.start_s.shape[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,9 +28,7 @@ def evaluate_leads(
     from echoing_core import services
 
     loaded = services.load_model(model)
-    folder: Path | None = None
-    if write:
-        folder = model or services.assets_folder() / "models" / "demo"
+    folder = loaded.folder if write else None
     with stage_bars() as progress:
         references = services.measure_lead_references(
             loaded, ptbxl=ptbxl, folder=folder, n_ecgs=ecgs, progress=progress

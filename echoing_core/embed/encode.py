@@ -16,6 +16,7 @@ from torch import Tensor
 
 from echoing_core.errors import SignalQualityError
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.models.config import DISPLACEMENT
 from echoing_core.models.ecg_encoder import N_CHUNKS, WINDOW_N, CompactEcgEncoder, FrameMaps
 from echoing_core.models.encoders import EcgEncoder
 from echoing_core.models.released import ReleasedEcgEncoder
@@ -44,17 +45,21 @@ Batch = tuple[Float32s, BoolArray]
 class EncodedWindows:
     """Windows as Gaussians, and the terms that their sums of sigma^2 are made of.
 
-    All but the embedding is None where the model does not tell leads and moments apart.
+    All but the embedding is None where the model does not tell leads and moments apart, or its
+    sigma^2 is read that was learnt by matching.
 
     Attributes
     ----------
     embedding : GaussianEmbedding, n rows
+        With the sigma^2 that the encoder gives.
     by_lead : ndarray, shape (n, 12), float32, >= 0, or None
         Term of the sum of sigma^2 that each lead is to blame for.
     rest : ndarray, shape (n,), float32, >= 0, or None
         What no lead and no moment is to blame for.
     novelty : ndarray, shape (n,), float32, or None
         Distance from the training windows; above 1 is farther than 99 % of them.
+    other_sigma2 : ndarray, shape (n,), float32, or None
+        Sum of the model's other sigma^2, where it has two.
     cells : ndarray, shape (n, 12, 50), float32, or None
         By lead and chunk of 0.2 s, where it was asked for.
     """
@@ -63,6 +68,7 @@ class EncodedWindows:
     by_lead: Float32s | None = None
     rest: Float32s | None = None
     novelty: Float32s | None = None
+    other_sigma2: Float32s | None = None
     cells: Float32s | None = None
 
 
@@ -70,10 +76,12 @@ class _Filled:
     """Arrays for n windows that are filled in any order."""
 
     def __init__(self, encoder: EcgEncoder, n: int, *, keep_cells: bool = False) -> None:
-        self.has_terms = not isinstance(encoder, ReleasedEcgEncoder)
-        dim = encoder.dim if isinstance(encoder, ReleasedEcgEncoder) else encoder.variance_head.dim
-        self.mu = np.zeros((n, dim), dtype=np.float32)
-        self.log_var = np.zeros((n, dim), dtype=np.float32)
+        self.is_compact = isinstance(encoder, CompactEcgEncoder)
+        self.has_terms = isinstance(encoder, CompactEcgEncoder) and encoder.sigma2 == DISPLACEMENT
+        self.has_two = isinstance(encoder, CompactEcgEncoder) and len(encoder.sigma2_kinds) > 1
+        self.mu = np.zeros((n, encoder.dim), dtype=np.float32)
+        self.log_var = np.zeros((n, encoder.dim), dtype=np.float32)
+        self.other = np.zeros(n, dtype=np.float32)
         self.by_lead = np.zeros((n, len(LEADS)), dtype=np.float32)
         self.rest = np.zeros(n, dtype=np.float32)
         self.novelty = np.zeros(n, dtype=np.float32)
@@ -84,20 +92,34 @@ class _Filled:
     ) -> None:
         """Rows from maps that hold one window each."""
         trunk = encoder.trunk_of(maps)
-        terms = encoder.variance_head(maps.leads, maps.statistics, trunk)
         self.mu[rows] = encoder.mean_from(maps).numpy()
-        self.log_var[rows] = terms.log_var.numpy()
-        self.by_lead[rows] = terms.cells.sum(2).numpy()
-        self.rest[rows] = terms.rest.numpy()
         self.novelty[rows] = encoder.novelty(trunk).numpy()
-        if self.cells is not None:
-            self.cells[rows] = terms.cells.numpy()
+        terms = None
+        if encoder.variance_head is not None:
+            terms = encoder.variance_head(maps.leads, maps.statistics, trunk)
+        matching = None if encoder.matching_head is None else encoder.matching_head(trunk)
+        if terms is not None and self.has_terms:
+            self.log_var[rows] = terms.log_var.numpy()
+            self.by_lead[rows] = terms.cells.sum(2).numpy()
+            self.rest[rows] = terms.rest.numpy()
+            if self.cells is not None:
+                self.cells[rows] = terms.cells.numpy()
+            if matching is not None:
+                self.other[rows] = matching.exp().sum(1).numpy()
+        elif matching is not None:
+            self.log_var[rows] = matching.numpy()
+            if terms is not None:
+                self.other[rows] = terms.log_var.exp().sum(1).numpy()
 
     def windows(self) -> EncodedWindows:
-        embedding = GaussianEmbedding(self.mu, self.log_var)
-        if not self.has_terms:
-            return EncodedWindows(embedding)
-        return EncodedWindows(embedding, self.by_lead, self.rest, self.novelty, self.cells)
+        return EncodedWindows(
+            GaussianEmbedding(self.mu, self.log_var),
+            by_lead=self.by_lead if self.has_terms else None,
+            rest=self.rest if self.has_terms else None,
+            novelty=self.novelty if self.is_compact else None,
+            other_sigma2=self.other if self.has_two else None,
+            cells=self.cells if self.has_terms else None,
+        )
 
 
 def encode_batch(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from echoing_core.models.config import DISPLACEMENT, MATCHING
 from echoing_core.records import LEADS, StandardEcg, WindowTrack
 from echoing_core.signals.lead_sets import ALL_KEY, LeadSet, measured_words
 from echoing_core.uncertainty.reference import LeadReference, Reference
@@ -67,6 +68,10 @@ class Explanation:
     cautions: tuple[str, ...] = ()
     among_all: bool = False
     """The percentiles of the track are those among 12-lead ECGs, by `read_among`."""
+    sigma2: str = DISPLACEMENT
+    """Which sigma^2 the track is of: what it is learnt from."""
+    other_reference: Reference | None = None
+    """12-lead reference ECGs for the model's other sigma^2, where it has two."""
 
     @property
     def reference(self) -> Reference:
@@ -133,6 +138,7 @@ class Explanation:
             "duration_s": round(self.ecg.duration_s, 3),
             "model": self.model_name,
             "model_hash": self.model_hash,
+            "sigma2": self.sigma2,
             "leads": {
                 "found": list(self.ecg.leads_with("measured")),
                 "derived": list(self.ecg.leads_with("derived")),
@@ -163,6 +169,7 @@ class Explanation:
                     "percentile_12_leads": round(float(among_all[i]), 3),
                     "valid_fraction": round(float(track.valid_fraction[i].mean()), 4),
                 }
+                | {name: _short(values[i]) for name, values in self._other_sigma2().items()}
                 | _attribution_values(track, i)
                 | (_report_values(reports[i]) if i in reports else {})
                 for i in range(len(track))
@@ -188,12 +195,24 @@ class Explanation:
             "percentile": track.percentile,
             "percentile_12_leads": self.all_reference.percentile(track.uncertainty),
         }
+        columns |= self._other_sigma2()
         if track.novelty is not None:
             columns["strangeness"] = track.novelty
         columns |= {f"valid_{lead}": track.valid_fraction[:, i] for i, lead in enumerate(LEADS)}
         if track.by_lead is not None:
             columns |= {f"sigma2_{lead}": track.by_lead[:, i] for i, lead in enumerate(LEADS)}
         return {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+
+    def _other_sigma2(self) -> dict[str, npt.NDArray[np.float64]]:
+        """The model's other sigma^2 by its name, and its percentile among 12-lead ECGs."""
+        values, reference = self.track.other_sigma2, self.other_reference
+        if values is None or reference is None:
+            return {}
+        kind = MATCHING if self.sigma2 == DISPLACEMENT else DISPLACEMENT
+        return {
+            f"uncertainty_{kind}": values.astype(np.float64),
+            f"percentile_12_leads_{kind}": reference.percentile(values),
+        }
 
     def csv_text(self) -> str:
         """`columns` as CSV, one row per window."""
@@ -217,6 +236,7 @@ class Explanation:
             "simulated": json.dumps(self.ecg.simulated),
             "model": self.model_name,
             "model_hash": self.model_hash,
+            "sigma2": self.sigma2,
             "settings": json.dumps(dict(self.settings)),
             "lead_set": self.lead_set.key,
             "percentile_compares_with": self.lead_reference.name,

@@ -18,6 +18,10 @@ and, where they were measured (`MEASURED_FILES`):
     distances.json         distances between reference ECGs, reports and both
     echo_pairs.json        distances between ECGs and echocardiograms, of one heart and of two
 
+A model of two kinds of sigma^2 is read by one of them at a time (`load_checkpoint`). What was
+measured with the second has its name in the file's, ``lead_references.displacement.json``; so has
+its ``reference.displacement.json``.
+
 Loading is strict: every file that the manifest lists must be there with the hash it gives.
 """
 
@@ -36,8 +40,8 @@ from torch import nn
 from echoing_core.artifacts import replacing_folder, sha256_of_file, write_text_atomically
 from echoing_core.config import from_mapping
 from echoing_core.errors import CheckpointError, EchoingError
-from echoing_core.models.config import ModelConfig
-from echoing_core.models.encoders import Encoder, build_encoder
+from echoing_core.models.config import DISPLACEMENT, SIGMA2_SETTINGS, ModelConfig
+from echoing_core.models.encoders import DualEncoder, Encoder, build_encoder
 from echoing_core.models.tokenizer import ReportTokenizer, load_tokenizer
 from echoing_core.signals.scaling import LeadScaler
 
@@ -56,10 +60,12 @@ MEASURED_FILES = {
     "lead_references": "lead_references.json",
     "calibration": "calibration.json",
     "distances": "distances.json",
+    "reference": "reference.json",
     "echo_pairs": "echo_pairs.json",
 }
 """Optional files: what was measured with the finished model. It computes no embedding with them,
-so they are no part of its hash, and a model without them is whole."""
+so they are no part of its hash, and a model without them is whole. ``reference`` is one of them
+for the second kind of sigma^2 alone; that of the first is among `FILES`."""
 
 _STORED_AS = {"ecg.novelty.": "ecg.familiarity."}
 """Names of weights in model files where they differ from the code's: a file's names are part of
@@ -92,9 +98,14 @@ class Checkpoint:
     card : str
         Markdown.
     hash : str
-        sha256 over the model files, hexadecimal.
+        sha256 over the model files, hexadecimal; of these and the kind of sigma^2 where the model
+        has two and the second is read, so that no index of one is searched with the other.
     measured : mapping
-        Of `MEASURED_FILES`, by their keys: those that the folder has.
+        Of `MEASURED_FILES`, by their keys: those that the folder has for this sigma^2.
+    sigma2 : {"displacement", "matching"}
+        Which sigma^2 the encoder gives.
+    other_reference : mapping or None
+        As ``reference``, of the other sigma^2 where the model has two.
     """
 
     name: str
@@ -107,11 +118,23 @@ class Checkpoint:
     card: str
     hash: str
     measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sigma2: str = DISPLACEMENT
+    other_reference: Mapping[str, Any] | None = None
+
+    @property
+    def masks_leads(self) -> bool:
+        """Whether the model can be told which leads are missing."""
+        return self.encoder.config.architecture == "compact"
 
     @property
     def has_attribution(self) -> bool:
-        """Whether sigma^2 has parts by lead and moment, and missing leads can be told."""
-        return self.encoder.config.architecture == "compact"
+        """Whether sigma^2 has parts by lead and moment."""
+        return self.masks_leads and self.sigma2 == DISPLACEMENT
+
+    @property
+    def sigma2_kinds(self) -> tuple[str, ...]:
+        """Every sigma^2 that the model can be read by; the first is its own hash's."""
+        return self.encoder.config.sigma2_kinds
 
 
 def save_checkpoint(
@@ -140,13 +163,13 @@ def save_checkpoint(
     logit_scale : float
         See `Checkpoint`.
     reference : mapping
-        Of `uncertainty.reference.Reference`.
+        Of `uncertainty.reference.Reference`, for the first of the model's kinds of sigma^2.
     training : mapping
         What it was trained on, and how; JSON.
     card : str
         Markdown, for people.
     measured : mapping, optional
-        Documents of `MEASURED_FILES`, by their keys.
+        Documents of `MEASURED_FILES`, by their keys, for that kind, too.
 
     Returns
     -------
@@ -184,12 +207,15 @@ def save_checkpoint(
     return model_hash
 
 
-def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
+def load_checkpoint(folder: str | os.PathLike[str], *, sigma2: str | None = None) -> Checkpoint:
     """Read a model folder, strictly.
 
     Parameters
     ----------
     folder : path
+    sigma2 : str, optional
+        Which of the model's kinds of sigma^2 to read it by; without it, what the training record
+        names as ``sigma2_default``, or the first.
 
     Returns
     -------
@@ -216,7 +242,7 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
             f"Model {path.name} has format {config.get('format')!r}; this version reads {FORMAT}."
         )
     try:
-        encoder = build_encoder(from_mapping(ModelConfig, config["model"]))
+        encoder = build_encoder(_model_config(config))
         # Weights keep the names they were written with; the code may call them otherwise.
         in_code = {stored: own for own, stored in _STORED_AS.items()}
         weights = load_file(str(path / "model.safetensors"))
@@ -235,19 +261,44 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
     # A loaded model is for use; the second stage switches on what it learns.
     for parameter in encoder.parameters():
         parameter.requires_grad_(False)
+    training = _read_json(path / "training.json")
+    kinds = encoder.config.sigma2_kinds
+    kind = sigma2 or str(training.get("sigma2_default", kinds[0]))
+    if kind not in kinds:
+        raise CheckpointError(
+            f"Model {path.name} has no sigma^2 of the kind {kind!r}. It has: {', '.join(kinds)}."
+        )
+    measured = {
+        key: _read_json(path / name)
+        for key in MEASURED_FILES
+        if key != "reference" and (name := _measured_name(key, kind, kinds)) in digests
+    }
+    references = {kinds[0]: _read_json(path / "reference.json")}
+    for second in kinds[1:]:
+        name = _measured_name("reference", second, kinds)
+        if name not in digests:
+            raise CheckpointError(
+                f"Model {path.name} lacks the reference of its sigma^2 by {second}. Fetch the "
+                "folder again."
+            )
+        references[second] = _read_json(path / name)
+    if isinstance(encoder, DualEncoder):
+        encoder.read(kind)
+    if kind != kinds[0]:
+        model_hash = hashlib.sha256(f"{model_hash} {kind}".encode()).hexdigest()
     return Checkpoint(
         name=path.name,
         encoder=_in_evaluation(encoder),
         tokenizer=load_tokenizer(path / "tokenizer"),
         scaler=scaler,
         logit_scale=logit_scale,
-        reference=_read_json(path / "reference.json"),
-        training=_read_json(path / "training.json"),
+        reference=references.pop(kind),
+        training=training,
         card=(path / "card.md").read_text(encoding="utf-8"),
         hash=model_hash,
-        measured={
-            key: _read_json(path / name) for key, name in MEASURED_FILES.items() if name in digests
-        },
+        measured=measured,
+        sigma2=kind,
+        other_reference=next(iter(references.values()), None),
     )
 
 
@@ -257,6 +308,7 @@ def update_documents(
     card: str | None = None,
     training: Mapping[str, Any] | None = None,
     measured: Mapping[str, Mapping[str, Any]] | None = None,
+    sigma2: str | None = None,
 ) -> None:
     """Rewrite documents of a model folder and its manifest.
 
@@ -269,6 +321,8 @@ def update_documents(
     training : mapping, optional
     measured : mapping, optional
         Documents of `MEASURED_FILES`, by their keys; those that are not named stay.
+    sigma2 : str, optional
+        The kind of sigma^2 they were measured with; without it, the model's first.
 
     Raises
     ------
@@ -276,7 +330,11 @@ def update_documents(
         The folder is damaged, or is none.
     """
     digests, model_hash = _verified(folder)
-    texts = {MEASURED_FILES[key]: _json_text(value) for key, value in (measured or {}).items()}
+    kinds = _model_config(_read_json(folder / "config.json")).sigma2_kinds
+    texts = {
+        _measured_name(key, sigma2 or kinds[0], kinds): _json_text(value)
+        for key, value in (measured or {}).items()
+    }
     if card is not None:
         texts["card.md"] = card
     if training is not None:
@@ -288,6 +346,20 @@ def update_documents(
         changed[name] = sha256_of_file(folder / name)
     manifest = {"format": FORMAT, "hash": model_hash, "sha256": changed}
     write_text_atomically(folder / "manifest.json", _json_text(manifest))
+
+
+def _measured_name(key: str, kind: str, kinds: tuple[str, ...]) -> str:
+    """Name of what was measured with one of a model's kinds of sigma^2."""
+    name = MEASURED_FILES[key]
+    return name if kind == kinds[0] else _second(name, kind)
+
+
+def _second(name: str, kind: str) -> str:
+    return f"{name.removesuffix('.json')}.{kind}.json"
+
+
+def _model_config(config: Mapping[str, Any]) -> ModelConfig:
+    return from_mapping(ModelConfig, config["model"])
 
 
 def _renamed(key: str, prefixes: Mapping[str, str]) -> str:
@@ -312,7 +384,11 @@ def _verified(path: Path) -> tuple[dict[str, str], str]:
     manifest = _read_json(path / "manifest.json")
     digests = manifest.get("sha256")
     # A shorter list could hide a file that was changed.
-    known = {*FILES, *MEASURED_FILES.values()}
+    known = {
+        *FILES,
+        *MEASURED_FILES.values(),
+        *(_second(name, kind) for name in MEASURED_FILES.values() for kind in SIGMA2_SETTINGS),
+    }
     if not isinstance(digests, dict) or not set(FILES) <= set(digests) <= known:
         raise CheckpointError(f"The manifest of model {path.name} does not list its files.")
     for name in digests:

@@ -113,6 +113,12 @@ class BertTextConfig:
 # Ours, and the published one; `models.encoders.build_encoder` builds either.
 ARCHITECTURES = ("compact", "released")
 
+DISPLACEMENT, MATCHING, BOTH = "displacement", "matching", "both"
+SIGMA2_SETTINGS = (DISPLACEMENT, MATCHING, BOTH)
+"""What sigma^2 is learnt from: from how far a bad recording moves mu, in a second stage on the
+finished space; from the matching loss itself, jointly with mu, as PCME++ and EchoingECG do; or one
+of each, of which one at a time is read."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -121,12 +127,15 @@ class ModelConfig:
     ``architecture`` says which two: ``"compact"`` are ``ecg`` and ``text``, ``"released"`` are
     ``released_ecg`` and ``released_text``. ``log_var_bias`` is where log sigma^2 starts; the
     release has 0, which lets the summed variance start at ``dim`` and drown all distances.
+    ``sigma2`` is a setting of the compact encoder; the published one learns its own by matching.
 
     Attributes
     ----------
     dim : int
         Of the shared space.
     log_var_bias : float
+    sigma2 : {"displacement", "matching", "both"}
+        See `SIGMA2_SETTINGS`.
     ecg, text : EcgEncoderConfig, TextEncoderConfig
     architecture : {"compact", "released"}
     released_ecg, released_text : ReleasedEcgConfig, BertTextConfig
@@ -134,12 +143,13 @@ class ModelConfig:
     Raises
     ------
     ConfigError
-        There is no such architecture.
+        There is no such architecture, or no such sigma^2.
     """
 
     dim: int = 256
     # exp(-7) * 256 = 0.23: the summed variance starts below the squared distance of two means.
     log_var_bias: float = -7.0
+    sigma2: str = DISPLACEMENT
     ecg: EcgEncoderConfig = field(default_factory=EcgEncoderConfig)
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     architecture: str = "compact"
@@ -152,6 +162,18 @@ class ModelConfig:
                 f"There is no architecture {self.architecture!r}. Choose one of "
                 f"{', '.join(ARCHITECTURES)}."
             )
+        if self.sigma2 not in SIGMA2_SETTINGS:
+            raise ConfigError(
+                f"Setting model.sigma2 must be one of {', '.join(SIGMA2_SETTINGS)}, not "
+                f"{self.sigma2!r}."
+            )
+
+    @property
+    def sigma2_kinds(self) -> tuple[str, ...]:
+        """Which sigma^2 the model can be read by; the first is the one that training makes."""
+        if self.architecture == "released" or self.sigma2 == MATCHING:
+            return (MATCHING,)
+        return (MATCHING, DISPLACEMENT) if self.sigma2 == BOTH else (DISPLACEMENT,)
 
     def settings(self) -> dict[str, Any]:
         """As a checkpoint's config.json holds it: only what this architecture is built from.
@@ -162,11 +184,13 @@ class ModelConfig:
         """
         # Part of the model's hash, so a new setting must not appear in old architectures.
         values = to_mapping(self)
-        # The released architecture is not built from these two.
-        unused: tuple[str, ...] = ("ecg", "text")
+        # The released architecture is not built from these.
+        unused: tuple[str, ...] = ("ecg", "text", "sigma2")
         if self.architecture == "compact":
             # Exactly what compact models were written with before there was another kind.
             unused = ("architecture", "released_ecg", "released_text")
+            if self.sigma2 == DISPLACEMENT:
+                unused += ("sigma2",)
         return {key: value for key, value in values.items() if key not in unused}
 
 
@@ -181,6 +205,9 @@ class LossConfig:
         Where the learnt a and b of -a * csd + b begin.
     pseudo_positive_weight, vib_weight : float
         Of the pseudo-positives and of the information bottleneck, for ``pcmepp``.
+    pseudo_positive_above : {"weakest", "first"}
+        Which of a row's matches a pair must equal to be a pseudo-positive. ``"first"`` is the
+        release's, whose rows have one match.
     vib_drop_above : float, optional
         A larger information bottleneck counts as 0, as released.
 
@@ -193,5 +220,6 @@ class LossConfig:
     scale_init: float = 5.0
     shift_init: float = 5.0
     pseudo_positive_weight: float = 0.1
+    pseudo_positive_above: str = "weakest"
     vib_weight: float = 1.0e-4
     vib_drop_above: float | None = None

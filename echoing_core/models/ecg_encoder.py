@@ -6,11 +6,12 @@ that starts on a multiple of 0.2 s sees the same feature frames whether it is em
 or cut out of one pass over a whole recording. Pooling is a weighted sum over the window's
 own frames.
 
-The mean reads deep features. The variance has a network of its own that looks at every lead by
-itself, because deep features have thrown away much of what tells noise from heart
-(`variance_head`). What it reads of the trunk it reads with the gradient stopped, so that
+The mean reads deep features. A sigma^2 that is learnt from displacement has a network of its own
+that looks at every lead by itself, because deep features have thrown away much of what tells noise
+from heart (`variance_head`). What it reads of the trunk it reads with the gradient stopped, so that
 learning to be unsure never bends the space: a head that could would shrink its own target by
-moving mu.
+moving mu. A sigma^2 that is learnt by matching is a second head on the trunk that mu is read from,
+and bends the trunk as the loss wants it (`MatchingVariance`).
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echoing_core.models.config import EcgEncoderConfig
+from echoing_core.errors import ConfigError
+from echoing_core.models.config import BOTH, DISPLACEMENT, MATCHING, EcgEncoderConfig
 from echoing_core.models.variance_head import (
     HOP,
     N_LEADS,
+    LeadFrames,
     LeadwiseVariance,
     VarianceTerms,
     lead_statistics,
@@ -40,6 +43,10 @@ WINDOW_N = 1000
 
 N_CHUNKS = WINDOW_N // HOP
 """Chunks of 0.2 s in a window, on which sigma^2 is told apart in time."""
+
+LOG_VAR_RANGE = (-14.0, 0.0)
+"""Limits of log sigma^2: below, exp() carries no information; above, one dimension alone
+would be wider than the unit sphere."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +209,45 @@ class MeanHead(nn.Module):
         return functional.normalize(self.out(functional.gelu(self.hidden(pooled))), dim=-1)
 
 
+class MatchingVariance(nn.Module):
+    """log sigma^2 from the trunk's pooled features, learnt by the matching loss together with mu.
+
+    Parameters
+    ----------
+    n_features, hidden, dim : int
+    log_var_bias : float
+        Where log sigma^2 starts, the same for every window.
+
+    References
+    ----------
+    Chun, ICLR 2024 (PCME++), sec. 3.2: a head for sigma^2 beside that for mu on shared features.
+    """
+
+    def __init__(self, n_features: int, hidden: int, dim: int, log_var_bias: float) -> None:
+        super().__init__()
+        last = nn.Linear(hidden, dim)
+        # Small weights: every window starts with nearly the same sigma^2.
+        nn.init.normal_(last.weight, std=0.01)
+        nn.init.constant_(last.bias, log_var_bias)
+        self.layers = nn.Sequential(
+            nn.LayerNorm(n_features), nn.Linear(n_features, hidden), nn.GELU(), last
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """log sigma^2, shape (batch, dim).
+
+        Parameters
+        ----------
+        features : Tensor, shape (batch, n_features)
+
+        Returns
+        -------
+        Tensor, shape (batch, dim)
+        """
+        log_var: Tensor = self.layers(features).clamp(*LOG_VAR_RANGE)
+        return log_var
+
+
 class Novelty(nn.Module):
     """How far a window lies from the windows of training, in the features of the trunk.
 
@@ -286,11 +332,26 @@ class CompactEcgEncoder(nn.Module):
     config : EcgEncoderConfig
     dim : int
         Dimension of the shared space.
+    sigma2_kinds : tuple of str
+        As `ModelConfig.sigma2_kinds`. The first is what `forward` gives until another is chosen
+        by setting ``sigma2``.
+    log_var_bias : float
+        Start of a sigma^2 that is learnt by matching.
     """
 
-    def __init__(self, config: EcgEncoderConfig, dim: int) -> None:
+    variance_head: LeadwiseVariance | None
+    matching_head: MatchingVariance | None
+
+    def __init__(
+        self,
+        config: EcgEncoderConfig,
+        dim: int,
+        sigma2_kinds: tuple[str, ...] = (DISPLACEMENT,),
+        log_var_bias: float = -7.0,
+    ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.dim = config, dim
+        self.sigma2_kinds, self.sigma2 = sigma2_kinds, sigma2_kinds[0]
         self.stem = ConvNorm(2 * N_LEADS, config.stem_width, kernel=9, stride=2)
         self.stage1 = ResidualBlock(config.stem_width, kernel=3)
         self.down1 = ConvNorm(config.stem_width, config.mid_width, kernel=5, stride=2)
@@ -307,12 +368,18 @@ class CompactEcgEncoder(nn.Module):
         self.mean_head = MeanHead(config.width, dim, config.n_pool_heads, config.dropout)
         n_trunk = 2 * config.mid_width + 2 * config.width
         self.novelty = Novelty(n_trunk)
-        self.variance_head = LeadwiseVariance(
-            n_features=n_trunk,
-            width=config.variance_width,
-            hidden=config.variance_hidden,
-            dim=dim,
-        )
+        self.variance_head = self.matching_head = None
+        if DISPLACEMENT in sigma2_kinds:
+            self.variance_head = LeadwiseVariance(
+                n_features=n_trunk,
+                width=config.variance_width,
+                hidden=config.variance_hidden,
+                dim=dim,
+            )
+        if MATCHING in sigma2_kinds:
+            self.matching_head = MatchingVariance(
+                n_trunk, config.variance_hidden, dim, log_var_bias
+            )
         # Samples that one frame of the second stage sees: kernels times the strides before them.
         early_samples = 9 + 2 * 4 + 2 * 4 + 4 * 4
         self.receptive_field = (
@@ -337,7 +404,7 @@ class CompactEcgEncoder(nn.Module):
         return (
             (n_times - self._early_field) // HOP + 1,
             (n_times - self.receptive_field) // HOP + 1,
-            (n_times - self.variance_head.frames.receptive_field) // HOP + 1,
+            (n_times - LeadFrames.receptive_field) // HOP + 1,
             n_times // HOP,
         )
 
@@ -356,11 +423,17 @@ class CompactEcgEncoder(nn.Module):
         FrameMaps
         """
         early, deep = self._trunk(scaled, valid)
+        if self.variance_head is None:
+            # Nothing reads them: maps without channels.
+            leads = statistics = scaled.new_zeros(len(scaled), 0, scaled.shape[-1] // HOP)
+        else:
+            leads = self.variance_head.frames(scaled, valid)
+            statistics = lead_statistics(scaled, valid)
         return FrameMaps(
             early=functional.avg_pool1d(early, 5, stride=5),
             deep=deep,
-            leads=self.variance_head.frames(scaled, valid),
-            statistics=lead_statistics(scaled, valid),
+            leads=leads,
+            statistics=statistics,
         )
 
     def mean(self, scaled: Tensor, valid: Tensor) -> Tensor:
@@ -404,7 +477,7 @@ class CompactEcgEncoder(nn.Module):
         return mu
 
     def variance_from(self, maps: FrameMaps) -> VarianceTerms:
-        """sigma^2 of windows given by their frames, and the leads and chunks it comes from.
+        """The sigma^2 learnt from displacement, and the leads and chunks it comes from.
 
         Parameters
         ----------
@@ -414,12 +487,52 @@ class CompactEcgEncoder(nn.Module):
         Returns
         -------
         VarianceTerms
+
+        Raises
+        ------
+        ConfigError
+            The model has no such sigma^2.
         """
-        terms: VarianceTerms = self.variance_head(maps.leads, maps.statistics, self.trunk_of(maps))
+        head = self.displacement_head
+        # Without gradient: the space must not move to please its own error.
+        terms: VarianceTerms = head(maps.leads, maps.statistics, self.trunk_of(maps).detach())
         return terms
 
+    @property
+    def displacement_head(self) -> LeadwiseVariance:
+        """The head of the sigma^2 learnt from displacement.
+
+        Raises
+        ------
+        ConfigError
+            The model has no such sigma^2.
+        """
+        if self.variance_head is None:
+            raise ConfigError(
+                "This model has no sigma^2 that is learnt from displacement. Train one with "
+                f"model.sigma2 = {DISPLACEMENT} or {BOTH}."
+            )
+        return self.variance_head
+
+    def log_var_from(self, maps: FrameMaps) -> Tensor:
+        """log sigma^2 of the kind that is read (``sigma2``), shape (batch, dim).
+
+        Parameters
+        ----------
+        maps : FrameMaps
+
+        Returns
+        -------
+        Tensor, shape (batch, dim)
+        """
+        if self.sigma2 == DISPLACEMENT:
+            return self.variance_from(maps).log_var
+        assert self.matching_head is not None
+        log_var: Tensor = self.matching_head(self.trunk_of(maps))
+        return log_var
+
     def trunk_of(self, maps: FrameMaps) -> Tensor:
-        """Means and spreads of the trunk's features over a window, without gradient.
+        """Means and spreads of the trunk's features over a window.
 
         Parameters
         ----------
@@ -429,9 +542,17 @@ class CompactEcgEncoder(nn.Module):
         -------
         Tensor, shape (batch, 2 * mid_width + 2 * width)
         """
-        early, deep = maps.early.detach(), maps.deep.detach()
-        pooled = [early.mean(-1), early.std(-1, correction=0)]
-        return torch.cat([*pooled, deep.mean(-1), deep.std(-1, correction=0)], dim=1)
+        features = []
+        for frames in (maps.early, maps.deep):
+            mean = frames.mean(-1)
+            # `std` has no gradient where frames do not vary, so the root is kept from 0 for one.
+            spread = (
+                (frames - mean[..., None]).square().mean(-1).add(1e-12).sqrt()
+                if frames.requires_grad
+                else frames.std(-1, correction=0)
+            )
+            features += [mean, spread]
+        return torch.cat(features, dim=1)
 
     def forward(self, scaled: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """One window each: (mu, log_var), both of shape (batch, dim).
@@ -446,4 +567,4 @@ class CompactEcgEncoder(nn.Module):
         mu, log_var : Tensor, shape (batch, dim)
         """
         maps = self.frame_maps(scaled, valid)
-        return self.mean_from(maps), self.variance_from(maps).log_var
+        return self.mean_from(maps), self.log_var_from(maps)

@@ -6,15 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from echoing_core.errors import ConfigError
 from echoing_core.models.bert import Bert
-from echoing_core.models.config import ModelConfig, TextEncoderConfig
-from echoing_core.models.ecg_encoder import CompactEcgEncoder
+from echoing_core.models.config import DISPLACEMENT, MATCHING, ModelConfig, TextEncoderConfig
+from echoing_core.models.ecg_encoder import LOG_VAR_RANGE, CompactEcgEncoder
 from echoing_core.models.hugging_face import TextStates
 from echoing_core.models.released import ReleasedDualEncoder, ReleasedEcgEncoder
-
-LOG_VAR_RANGE = (-14.0, 0.0)
-"""Limits of log sigma^2: below, exp() carries no information; above, one dimension alone
-would be wider than the unit sphere."""
 
 
 class TextEncoder(TextStates):
@@ -28,22 +25,29 @@ class TextEncoder(TextStates):
     log_var_bias : float
         Start of the log-variance output. With 0 the summed variance would start at ``dim``
         and drown the distance between means.
+    sigma2_kinds : tuple of str
+        As `ModelConfig.sigma2_kinds`; one head for each.
     """
 
-    def __init__(self, config: TextEncoderConfig, dim: int, log_var_bias: float) -> None:
+    matching_head: nn.Sequential | None
+
+    def __init__(
+        self,
+        config: TextEncoderConfig,
+        dim: int,
+        log_var_bias: float,
+        sigma2_kinds: tuple[str, ...] = (DISPLACEMENT,),
+    ) -> None:
         super().__init__()
+        self.sigma2 = sigma2_kinds[0]
         self.backbone = Bert(config)
         self.mean = nn.Linear(2 * config.hidden, dim)
-        last = nn.Linear(config.hidden, dim)
-        # Small weights: every text starts with nearly the same sigma^2.
-        nn.init.normal_(last.weight, std=0.01)
-        nn.init.constant_(last.bias, log_var_bias)
-        self.variance_head = nn.Sequential(
-            nn.LayerNorm(2 * config.hidden),
-            nn.Linear(2 * config.hidden, config.hidden),
-            nn.GELU(),
-            last,
-        )
+        self.variance_head = _text_variance(config, dim, log_var_bias)
+        # The same network for either kind. With one kind alone it is `variance_head`, whose names
+        # are part of the hash of every model there is.
+        self.matching_head = None
+        if len(sigma2_kinds) > 1:
+            self.matching_head = _text_variance(config, dim, log_var_bias)
 
     def states(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Token states of the backbone; see `TextStates.states`."""
@@ -71,7 +75,23 @@ class TextEncoder(TextStates):
         average = (states * weight).sum(1) / weight.sum(1).clamp_min(1.0)
         pooled = torch.cat([average, states[:, 0]], dim=1)
         mu = functional.normalize(self.mean(pooled), dim=-1)
-        return mu, self.variance_head(pooled).clamp(*LOG_VAR_RANGE)
+        head = self.variance_head
+        if self.matching_head is not None and self.sigma2 == MATCHING:
+            head = self.matching_head
+        return mu, head(pooled).clamp(*LOG_VAR_RANGE)
+
+
+def _text_variance(config: TextEncoderConfig, dim: int, log_var_bias: float) -> nn.Sequential:
+    last = nn.Linear(config.hidden, dim)
+    # Small weights: every text starts with nearly the same sigma^2.
+    nn.init.normal_(last.weight, std=0.01)
+    nn.init.constant_(last.bias, log_var_bias)
+    return nn.Sequential(
+        nn.LayerNorm(2 * config.hidden),
+        nn.Linear(2 * config.hidden, config.hidden),
+        nn.GELU(),
+        last,
+    )
 
 
 class DualEncoder(nn.Module):
@@ -85,14 +105,47 @@ class DualEncoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.ecg = CompactEcgEncoder(config.ecg, config.dim)
-        self.text = TextEncoder(config.text, config.dim, config.log_var_bias)
+        kinds, bias = config.sigma2_kinds, config.log_var_bias
+        self.ecg = CompactEcgEncoder(config.ecg, config.dim, kinds, bias)
+        self.text = TextEncoder(config.text, config.dim, bias, kinds)
+
+    @property
+    def sigma2(self) -> str:
+        """Which sigma^2 both encoders give: ``"displacement"`` or ``"matching"``."""
+        return self.ecg.sigma2
+
+    def read(self, sigma2: str) -> None:
+        """Choose which sigma^2 both encoders give from here on, in place.
+
+        Parameters
+        ----------
+        sigma2 : str
+            One of ``config.sigma2_kinds``.
+
+        Raises
+        ------
+        ConfigError
+            The model has no such sigma^2.
+        """
+        if sigma2 not in self.config.sigma2_kinds:
+            raise ConfigError(
+                f"This model has no sigma^2 of the kind {sigma2!r}. It has: "
+                f"{', '.join(self.config.sigma2_kinds)}."
+            )
+        self.ecg.sigma2 = self.text.sigma2 = sigma2
 
     def renew_variance(self) -> None:
-        """Both variance heads as if never trained, in place; the means stay as they are."""
+        """The heads of displacement as if never trained, in place; the means stay as they are.
+
+        Raises
+        ------
+        ConfigError
+            The model has no such sigma^2.
+        """
         # The same random draws as a new model, of which only the heads are used.
         fresh = DualEncoder(self.config)
-        self.ecg.variance_head.load_state_dict(fresh.ecg.variance_head.state_dict())
+        head = self.ecg.displacement_head
+        head.load_state_dict(fresh.ecg.displacement_head.state_dict())
         self.text.variance_head.load_state_dict(fresh.text.variance_head.state_dict())
 
     def rotate(self, axes: Tensor) -> None:
@@ -130,7 +183,7 @@ def build_ecg_encoder(config: ModelConfig) -> EcgEncoder:
     CompactEcgEncoder or ReleasedEcgEncoder
     """
     if config.architecture == "compact":
-        return CompactEcgEncoder(config.ecg, config.dim)
+        return CompactEcgEncoder(config.ecg, config.dim, config.sigma2_kinds, config.log_var_bias)
     return ReleasedEcgEncoder(config.released_ecg, config.dim, config.log_var_bias)
 
 

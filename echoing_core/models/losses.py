@@ -28,6 +28,7 @@ from echoing_core.models.config import LossConfig
 from echoing_core.models.variance_head import FLOOR
 
 LOSS_NAMES = ("pcmepp", "csd_infonce", "infonce")
+PSEUDO_POSITIVES = ("weakest", "first")
 
 NOISE_SHARE = 0.1
 """Noise of this share of the lead's own power counts as half lost (10 dB)."""
@@ -68,6 +69,11 @@ class MatchingLoss(nn.Module):
         super().__init__()
         if config.name not in LOSS_NAMES:
             raise ConfigError(f"Unknown loss {config.name!r}. Known: {', '.join(LOSS_NAMES)}.")
+        if config.pseudo_positive_above not in PSEUDO_POSITIVES:
+            raise ConfigError(
+                "Setting loss.pseudo_positive_above must be one of "
+                f"{', '.join(PSEUDO_POSITIVES)}, not {config.pseudo_positive_above!r}."
+            )
         self.config = config
         self.scale = nn.Parameter(torch.tensor(float(config.scale_init)))
         self.shift = nn.Parameter(torch.tensor(float(config.shift_init)))
@@ -121,11 +127,12 @@ class MatchingLoss(nn.Module):
         zero = matching.new_zeros(())
         pseudo = zero
         if self.config.pseudo_positive_weight > 0:
+            above = self.config.pseudo_positive_above
             rows = functional.binary_cross_entropy_with_logits(
-                logits, pseudo_positives(logits, match)
+                logits, pseudo_positives(logits, match, above)
             )
             columns = functional.binary_cross_entropy_with_logits(
-                logits.T, pseudo_positives(logits.T, match.T)
+                logits.T, pseudo_positives(logits.T, match.T, above)
             )
             pseudo = self.config.pseudo_positive_weight * (rows + columns)
         vib = zero
@@ -160,8 +167,8 @@ def logit_scale(loss_name: str, scale: float) -> float:
     return scale * (1.0 if loss_name == "infonce" else 2.0)
 
 
-def pseudo_positives(logits: Tensor, match: Tensor) -> Tensor:
-    """1 where a pair looks at least as matching as the row's own weakest match (PCME++ 3.3).
+def pseudo_positives(logits: Tensor, match: Tensor, above: str = "weakest") -> Tensor:
+    """1 where a pair looks at least as matching as one of the row's own matches (PCME++ 3.3).
 
     Shape (n, m), no gradient. A row without any match has no pseudo-positives.
 
@@ -169,6 +176,8 @@ def pseudo_positives(logits: Tensor, match: Tensor) -> Tensor:
     ----------
     logits : Tensor, shape (n, m)
     match : Tensor of bool, same shape
+    above : {"weakest", "first"}
+        Which match sets the threshold. With one match a row both are the same.
 
     Returns
     -------
@@ -179,8 +188,13 @@ def pseudo_positives(logits: Tensor, match: Tensor) -> Tensor:
     Chun, ICLR 2024 (PCME++), sec. 3.3.
     """
     with torch.no_grad():
-        # A row's weakest match, shape (n,); infinite without any.
-        own = torch.where(match, logits, torch.full_like(logits, float("inf"))).amin(1)
+        # Of each row's matches, shape (n,); infinite without any.
+        of_match = torch.where(match, logits, torch.full_like(logits, float("inf")))
+        if above == "first":
+            # The first largest of 0 and 1 is the first match.
+            own = of_match.gather(1, match.to(torch.int64).argmax(1, keepdim=True)).squeeze(1)
+        else:
+            own = of_match.amin(1)
         return (match | (logits >= own[:, None])).to(logits.dtype)
 
 

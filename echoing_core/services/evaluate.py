@@ -154,7 +154,9 @@ def evaluate_calibration(
         )
     )
     if folder is not None:
-        update_documents(Path(folder), measured={"calibration": fitted.to_dict()})
+        update_documents(
+            Path(folder), measured={"calibration": fitted.to_dict()}, sigma2=model.sigma2
+        )
     return experiment
 
 
@@ -205,7 +207,7 @@ def evaluation_presets() -> dict[str, EvaluationPreset]:
 def evaluate_preset(
     model: Model,
     name: str,
-    data: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None = None,
     *,
     options: EvaluationOptions = DEFAULTS,
     progress: Progress = SILENT,
@@ -217,8 +219,9 @@ def evaluate_preset(
     model : Model
     name : str
         One of `evaluation_presets`, or the path of a file.
-    data : path
-        A prepared set.
+    data : path, optional
+        A prepared set; for ``music-table3`` also MUSIC itself, and without it simulated 20-minute
+        recordings.
     options : EvaluationOptions
         Labels and the numbers of seeds and training ECGs are the preset's.
     progress : Progress, optional
@@ -239,7 +242,7 @@ def evaluate_preset(
 
     return run_preset(
         model.checkpoint,
-        Path(data),
+        None if data is None else Path(data),
         load_evaluation_preset(name),
         prompt_sets(),
         options,

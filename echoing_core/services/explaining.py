@@ -276,6 +276,8 @@ class ExplainJob:
             lead_set=self._reference.lead_set,
             lead_reference=self._reference.reference,
             all_reference=self.model.reference,
+            sigma2=self.model.sigma2,
+            other_reference=self.model.other_reference,
             cautions=cautions(self.model, self.ecg),
         )
 
@@ -339,7 +341,7 @@ def cautions(
     tuple of str
         Sentences; empty for a model that can be told what is missing.
     """
-    if model.has_attribution:
+    if model.masks_leads:
         return ()
     ecg = as_standard_ecg(recording, vcg_method)
     if ecg.valid.all():
@@ -418,6 +420,7 @@ def _track(
         valid_fraction=_valid_fraction(ecg, starts),
         by_lead=encoded.by_lead,
         novelty=encoded.novelty,
+        other_sigma2=encoded.other_sigma2,
         window_s=WINDOW_S,
         stride_s=stride_s,
     )
@@ -451,6 +454,7 @@ def _joined(tracks: list[WindowTrack]) -> WindowTrack:
         valid_fraction=np.concatenate([t.valid_fraction for t in tracks])[order],
         by_lead=_in_order([t.by_lead for t in tracks], order),
         novelty=_in_order([t.novelty for t in tracks], order),
+        other_sigma2=_in_order([t.other_sigma2 for t in tracks], order),
     )
 
 

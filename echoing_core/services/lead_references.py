@@ -195,7 +195,7 @@ def measure_lead_references(
     from echoing_core.uncertainty.lead_references import fit_lead_references
 
     checkpoint = model.checkpoint
-    if not checkpoint.has_attribution:
+    if not checkpoint.masks_leads:
         raise CheckpointError(
             f"Model {model.name} cannot be told which leads are missing, so it has no "
             "references by leads. Name a model of the compact architecture."
@@ -228,12 +228,12 @@ def measure_lead_references(
     )
     if folder is not None:
         document = stored_references(references)
-        update_documents(Path(folder), measured={"lead_references": document})
+        update_documents(Path(folder), measured={"lead_references": document}, sigma2=model.sigma2)
     return references
 
 
 def _known(model: Model, lead_set: LeadSet) -> Reference | None:
-    if lead_set.is_all or not model.has_attribution:
+    if lead_set.is_all or not model.masks_leads:
         return model.reference
     if lead_set.key not in model.lead_references:
         found = _kept(_file_of(model, lead_set), lead_set.key)

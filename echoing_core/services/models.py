@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from echoing_core.config import from_mapping
+from echoing_core.models.config import SIGMA2_SETTINGS, ModelConfig
 from echoing_core.uncertainty.reference import LeadReference, Reference, read_references
 from echoing_core.zeroshot.calibration import Calibration
 from echoing_core.zeroshot.prompts import PromptSet, load_prompt_sets
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from echoing_core.retrieve.index import GalleryIndex
 
 _ROOT = Path(__file__).resolve().parents[2]
+
+DEFAULT_MODEL = "demo"
+"""Name of the shipped model that is used where none is named."""
 
 
 def assets_folder() -> Path:
@@ -55,6 +61,10 @@ class Model:
         measured while the model is in use is added (`services.lead_references`).
     calibration : Calibration or None
         What answers were worth on ECGs with known findings; None where that was never measured.
+    folder : Path or None
+        Where it lies.
+    other_reference : Reference or None
+        As ``reference``, of the model's other sigma^2 where it has two.
     """
 
     name: str
@@ -67,10 +77,22 @@ class Model:
     checkpoint: Checkpoint
     lead_references: dict[str, LeadReference] = field(default_factory=dict)
     calibration: Calibration | None = None
+    folder: Path | None = None
+    other_reference: Reference | None = None
+
+    @property
+    def sigma2(self) -> str:
+        """Which sigma^2 is read: ``"displacement"`` or ``"matching"``."""
+        return self.checkpoint.sigma2
+
+    @property
+    def masks_leads(self) -> bool:
+        """Whether missing leads can be declared."""
+        return self.checkpoint.masks_leads
 
     @property
     def has_attribution(self) -> bool:
-        """Whether sigma^2 has terms by lead and moment, and missing leads can be declared."""
+        """Whether sigma^2 has terms by lead and moment."""
         return self.checkpoint.has_attribution
 
     @property
@@ -89,6 +111,8 @@ class Sample:
     simulated : bool
     paths : tuple of Path
         All files of the recording.
+    echo_paths : tuple of Path
+        Clips of an echocardiogram of the same heart; most have none.
     """
 
     sample_id: str
@@ -96,15 +120,51 @@ class Sample:
     description: str
     simulated: bool
     paths: tuple[Path, ...]
+    echo_paths: tuple[Path, ...] = ()
 
 
-def load_model(folder: str | os.PathLike[str] | None = None) -> Model:
-    """Load a model folder.
+def shipped_models() -> tuple[str, ...]:
+    """Names under which `load_model` knows the models that ship, the default one first.
+
+    One of two kinds of sigma^2 is there once for each: ``"echoing"``, ``"echoing@displacement"``.
+    """
+    folders = sorted(
+        (f for f in (assets_folder() / "models").glob("*") if (f / "manifest.json").is_file()),
+        key=lambda folder: (folder.name != DEFAULT_MODEL, folder.name),
+    )
+    return tuple(
+        folder.name if kind is None else f"{folder.name}@{kind}"
+        for folder in folders
+        for kind in (None, *_sigma2_kinds(folder)[1:])
+    )
+
+
+def _sigma2_kinds(folder: Path) -> tuple[str, ...]:
+    # Without `models.checkpoint`, which brings torch along before anything needs it.
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return from_mapping(ModelConfig, settings["model"]).sigma2_kinds
+
+
+def _located(model: str | os.PathLike[str] | None) -> tuple[Path, str | None]:
+    """The folder that a name or path means, and the kind of sigma^2 that it asks for."""
+    text = os.fspath(model) if model is not None else DEFAULT_MODEL
+    name, at, kind = text.rpartition("@")
+    # A folder of somebody's own may have an @ in its name.
+    if not at or kind not in SIGMA2_SETTINGS or Path(text).is_dir():
+        name, kind = text, ""
+    shipped = assets_folder() / "models" / name
+    bare = Path(name).name == name and not Path(name).is_dir()
+    return (shipped if bare and shipped.is_dir() else Path(name)), kind or None
+
+
+def load_model(model: str | os.PathLike[str] | None = None) -> Model:
+    """Load a model.
 
     Parameters
     ----------
-    folder : path, optional
-        Without it, the shipped demo model.
+    model : path or str, optional
+        A model folder, or the name of a model that ships (`shipped_models`). Where the model has
+        two kinds of sigma^2, ``@`` and one of them may follow. Without it, the shipped demo model.
 
     Returns
     -------
@@ -117,10 +177,12 @@ def load_model(folder: str | os.PathLike[str] | None = None) -> Model:
     """
     from echoing_core.models.checkpoint import load_checkpoint
 
-    checkpoint = load_checkpoint(folder or assets_folder() / "models" / "demo")
+    folder, sigma2 = _located(model)
+    checkpoint = load_checkpoint(folder, sigma2=sigma2)
     # Written by `import_weights`; the record of a model trained here has no such entry.
     imported = bool(checkpoint.training.get("imported"))
     measured = checkpoint.measured.get("calibration")
+    other = checkpoint.other_reference
     return Model(
         name=checkpoint.name,
         hash=checkpoint.hash,
@@ -134,6 +196,8 @@ def load_model(folder: str | os.PathLike[str] | None = None) -> Model:
         checkpoint=checkpoint,
         lead_references=read_references(checkpoint.measured.get("lead_references", {"leads": {}})),
         calibration=None if measured is None else Calibration.from_dict(measured, checkpoint.hash),
+        folder=folder,
+        other_reference=None if other is None else Reference.from_dict(other),
     )
 
 
@@ -145,7 +209,7 @@ def load_index(
     Parameters
     ----------
     folder : path, optional
-        Without it, the shipped index.
+        Without it, the index that ships with ``model``, or else with the demo model.
     model : Model, optional
         With it, an index of another model is refused.
 
@@ -160,7 +224,9 @@ def load_index(
     """
     from echoing_core.retrieve.index import open_index
 
-    path = Path(folder) if folder is not None else indexes_folder() / "demo"
+    own = indexes_folder() / (model.name if model is not None else DEFAULT_MODEL)
+    shipped = own if own.is_dir() else indexes_folder() / DEFAULT_MODEL
+    path = Path(folder) if folder is not None else shipped
     return open_index(path, checkpoint_hash=model.hash if model is not None else None)
 
 
@@ -180,6 +246,7 @@ def samples() -> list[Sample]:
             description=entry["description"],
             simulated=entry["simulated"],
             paths=tuple(listing.parent / name for name in entry["files"]),
+            echo_paths=tuple(listing.parent / name for name in entry.get("echo", ())),
         )
         for entry in entries
     ]

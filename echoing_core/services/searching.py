@@ -126,7 +126,9 @@ def measure_distances(
 
     measured = measure(model.checkpoint, prompt_sets(), n_patients=n_patients, progress=progress)
     if folder is not None:
-        update_documents(Path(folder), measured={"distances": measured.to_dict()})
+        update_documents(
+            Path(folder), measured={"distances": measured.to_dict()}, sigma2=model.sigma2
+        )
     return measured
 
 

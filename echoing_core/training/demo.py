@@ -342,7 +342,7 @@ def calibrate(encoder: DualEncoder, scaler: LeadScaler) -> float:
     error = np.square(embedding.mu.astype(np.float64) - clean.mu).sum(axis=1)
     factor = float(error.mean() / embedding.uncertainty.mean())
     # A factor on sigma^2: ranks and shares of leads stay as they are.
-    encoder.ecg.variance_head.scale.mul_(factor)
+    encoder.ecg.displacement_head.scale.mul_(factor)
     return factor
 
 

@@ -18,7 +18,8 @@ from echoing_core.datasets.study_set import StudySet
 from echoing_core.echo.store import EchoEmbeddings
 from echoing_core.embed.encode import encode_batch
 from echoing_core.errors import ConfigError, DataSetError
-from echoing_core.models.checkpoint import Checkpoint, save_checkpoint
+from echoing_core.models.checkpoint import Checkpoint, save_checkpoint, update_documents
+from echoing_core.models.config import BOTH
 from echoing_core.models.encoders import DualEncoder, EcgEncoder, Encoder, build_encoder
 from echoing_core.models.losses import logit_scale
 from echoing_core.models.tokenizer import ReportTokenizer, read_bert_tokenizer, train_tokenizer
@@ -30,7 +31,7 @@ from echoing_core.training.questions import answers_of, questions_of
 from echoing_core.training.run import Log, TrainedPair, Validate, train
 from echoing_core.training.settings import RunConfig
 from echoing_core.training.text_cache import TextStates
-from echoing_core.training.variance_stage import learn_variance
+from echoing_core.training.variance_stage import learn_novelty, learn_variance
 from echoing_core.uncertainty.reference import Reference
 from echoing_core.zeroshot.prompts import PromptSet
 
@@ -309,7 +310,7 @@ def write_model(
         What training took so far.
     with_second_stage : bool
         Use `training.variance_stage`, for the compact encoder. Without it sigma^2 is what the
-        matching loss made of it.
+        matching loss made of it. A model of both kinds of sigma^2 always has it.
     progress : Progress
 
     Returns
@@ -324,18 +325,23 @@ def write_model(
     """
     checkpoint = as_checkpoint(inputs, trained)
     encoder, config = checkpoint.encoder, inputs.config
-    if with_second_stage:
-        if not isinstance(encoder, DualEncoder):
-            raise ConfigError("Only the compact encoder has a second stage for sigma^2.")
-        learn_variance(
-            encoder,
-            [_source_of(_well_recorded(inputs.train))],
-            inputs.scaler,
-            inputs.tokenizer,
-            config.variance,
-            seed=config.seed,
-            progress=progress.stage("train the variance"),
-        )
+    with_second_stage = with_second_stage or config.model.sigma2 == BOTH
+    if with_second_stage and not isinstance(encoder, DualEncoder):
+        raise ConfigError("Only the compact encoder has a second stage for sigma^2.")
+    if isinstance(encoder, DualEncoder):
+        data = ([_source_of(_well_recorded(inputs.train))], inputs.scaler, inputs.tokenizer)
+        if with_second_stage:
+            learn_variance(
+                encoder,
+                *data,
+                config.variance,
+                seed=config.seed,
+                # Turned, the space would no longer be the teacher's.
+                turn=inputs.echo is None,
+                progress=progress.stage("train the variance"),
+            )
+        else:
+            learn_novelty(encoder, *data, config.variance, seed=config.seed)
     # Reference percentiles of patients that training did not see, where there are any.
     cohort, which = (
         (inputs.valid, "validation") if len(inputs.valid) else (inputs.train, "training")
@@ -345,7 +351,7 @@ def write_model(
     )
     # Names of data sets stand in the record only for what was measured on people.
     real = inputs.train.table[~inputs.train.table["simulated"].to_numpy(dtype=bool)]
-    return save_checkpoint(
+    model_hash = save_checkpoint(
         out,
         encoder=encoder,
         tokenizer=inputs.tokenizer,
@@ -363,6 +369,15 @@ def write_model(
         },
         card=_card(inputs, trained, out.name),
     )
+    if isinstance(encoder, DualEncoder):
+        # What every other kind of sigma^2 is compared with, so that the model can be read by it.
+        read = encoder.sigma2
+        for kind in encoder.config.sigma2_kinds[1:]:
+            encoder.read(kind)
+            other = fit_reference(encoder.ecg, inputs.scaler, [cohort], reference.name)
+            update_documents(out, measured={"reference": other.to_dict()}, sigma2=kind)
+        encoder.read(read)
+    return model_hash
 
 
 def fit_reference(
@@ -451,6 +466,7 @@ def as_checkpoint(inputs: TrainingInputs, trained: TrainedPair) -> Checkpoint:
         training={"config": to_mapping(config)},
         card="",
         hash="",
+        sigma2=config.model.sigma2_kinds[0],
     )
 
 

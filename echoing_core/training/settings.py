@@ -8,7 +8,7 @@ from importlib import resources
 
 from echoing_core.config import apply_changes, from_mapping, read_settings
 from echoing_core.errors import ConfigError
-from echoing_core.models.config import LossConfig, ModelConfig
+from echoing_core.models.config import MATCHING, LossConfig, ModelConfig
 
 PRESETS = ("paper", "release", "demo")
 OBJECTIVES = ("joint", "alternate")
@@ -64,6 +64,9 @@ class OptimiserConfig:
     ----------
     lr, weight_decay : float
         Highest learning rate; decay as AdamW has it, apart from the gradient.
+    constants_lr_factor : float
+        Learning rate of the loss's scale and shift over ``lr``. They have to move by whole numbers
+        where a weight moves by hundredths, and AdamW moves both alike.
     beta1, beta2 : float
         Of AdamW's averages.
     warmup_share, warmup_start : float
@@ -78,6 +81,7 @@ class OptimiserConfig:
     """
 
     lr: float = 1.0e-3
+    constants_lr_factor: float = 1.0
     weight_decay: float = 0.05
     beta1: float = 0.9
     beta2: float = 0.98
@@ -204,6 +208,11 @@ class RunConfig:
             raise ConfigError(
                 "Setting means_only is for the compact encoder, whose second stage learns sigma^2. "
                 "Set it to false."
+            )
+        if self.means_only and MATCHING in self.model.sigma2_kinds:
+            raise ConfigError(
+                f"With model.sigma2 = {self.model.sigma2} the matching loss learns sigma^2. Set "
+                "means_only to false."
             )
         # A loss of one pair has no negatives.
         if self.batch_size < 2 or self.accumulate < 1:

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -304,7 +305,7 @@ class Trainer:
         settings = self.config.optimiser
         rate = settings.lr * rate_factor(self.done, self.n_steps, settings)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["lr_factor"]
         return rate
 
     def _follow(self) -> None:
@@ -360,10 +361,13 @@ def build_optimiser(modules: nn.Module, settings: OptimiserConfig) -> torch.opti
     parameters = [p for p in modules.parameters() if p.requires_grad]
     decayed = [p for p in parameters if settings.decay_vectors or p.ndim > 1]
     plain = [p for p in parameters if not settings.decay_vectors and p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
+    groups: list[dict[str, Any]] = []
+    for group, decay in ((decayed, settings.weight_decay), (plain, 0.0)):
+        # The loss's constants are the only parameters without a dimension.
+        weights = [p for p in group if p.ndim > 0 or settings.constants_lr_factor == 1.0]
+        constants = [p for p in group if p.ndim == 0 and settings.constants_lr_factor != 1.0]
+        for params, factor in ((weights, 1.0), (constants, settings.constants_lr_factor)):
+            groups.append({"params": params, "weight_decay": decay, "lr_factor": factor})
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=settings.lr,

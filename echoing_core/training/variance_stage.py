@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from echoing_core.errors import CheckpointError
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.models.config import DISPLACEMENT
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.models.encoders import DualEncoder
 from echoing_core.models.losses import displacement_nll, lost_share, sum_nll
@@ -53,15 +54,17 @@ def learn_variance(
     *,
     seed: int,
     where: Checkpoint | None = None,
+    turn: bool = True,
     progress: Progress = SILENT,
     log: Log | None = None,
 ) -> None:
-    """Learn sigma^2 anew, in place, whatever the variance heads had learnt before.
+    """Learn sigma^2 by displacement anew, in place, whatever its heads had learnt before.
 
     Parameters
     ----------
     encoder : DualEncoder
-        Its means stay as they are, up to a rotation of the space.
+        Its means stay as they are, up to a rotation of the space; so does a sigma^2 that was
+        learnt by matching.
     sources : sequence of Source
         Well recorded ECGs: what is done to them must be all that is wrong with them.
     scaler : LeadScaler
@@ -72,15 +75,20 @@ def learn_variance(
         just trained and with one read from a folder.
     where : Checkpoint, optional
         A model of the same sizes whose knowledge of where a lead is lost is taken over.
+    turn : bool
+        False keeps the axes of the space: those of an echo teacher, or of another sigma^2.
     progress : Progress
     log : callable, optional
     """
     torch.manual_seed(seed + 1)
     encoder.renew_variance()
     if where is not None:
-        encoder.ecg.variance_head.look_from(compact_encoder(where).ecg.variance_head)
+        head = compact_encoder(where).ecg.displacement_head
+        encoder.ecg.displacement_head.look_from(head)
     sampler = Sampler(sources, scaler, tokenizer, np.random.default_rng(seed + 1))
-    train_variance(encoder, sampler, config, progress=progress, log=log)
+    # A sigma^2 by matching is diagonal in the axes that it was learnt in.
+    turn = turn and encoder.ecg.matching_head is None
+    train_variance(encoder, sampler, config, turn=turn, progress=progress, log=log)
 
 
 def compact_encoder(checkpoint: Checkpoint) -> DualEncoder:
@@ -112,6 +120,7 @@ def train_variance(
     sampler: Sampler,
     config: VarianceConfig,
     *,
+    turn: bool = True,
     progress: Progress = SILENT,
     log: Log | None = None,
 ) -> None:
@@ -131,6 +140,8 @@ def train_variance(
     encoder : DualEncoder
     sampler : Sampler
     config : VarianceConfig
+    turn : bool
+        As in `learn_variance`.
     progress : Progress
     log : callable, optional
         Called with the step, counted over all heads, and its figures.
@@ -139,11 +150,17 @@ def train_variance(
     # finished space.
     encoder.eval()
     encoder.requires_grad_(False)
-    axes, variances = _error_axes(encoder.ecg, sampler, config.batch_size)
-    encoder.rotate(axes)
+    read = encoder.sigma2
+    encoder.read(DISPLACEMENT)
+    second_moment = _error_moment(encoder.ecg, sampler, config.batch_size)
+    if turn:
+        axes, variances = _axes(second_moment)
+        encoder.rotate(axes)
+    else:
+        variances = second_moment.diagonal()
+    ecg_head, text_head = encoder.ecg.displacement_head, encoder.text.variance_head
     # The head then need not learn first which directions are wide.
-    encoder.ecg.variance_head.start_from(variances)
-    ecg_head, text_head = encoder.ecg.variance_head, encoder.text.variance_head
+    ecg_head.start_from(variances)
 
     def where_loss() -> tuple[Tensor, dict[str, float]]:
         batch = sampler.views(config.batch_size)
@@ -198,6 +215,28 @@ def train_variance(
             progress(done + step + 1, total)
         done += steps
     encoder.requires_grad_(False)
+    encoder.read(read)
+    _fit_novelty(encoder.ecg, sampler, config.batch_size)
+
+
+def learn_novelty(
+    encoder: DualEncoder,
+    sources: Sequence[Source],
+    scaler: LeadScaler,
+    tokenizer: ReportTokenizer,
+    config: VarianceConfig,
+    *,
+    seed: int,
+) -> None:
+    """Learn what is unlike training, in place: all of the second stage that is not sigma^2.
+
+    Parameters
+    ----------
+    encoder, sources, scaler, tokenizer, config, seed
+        As in `learn_variance`.
+    """
+    encoder.eval()
+    sampler = Sampler(sources, scaler, tokenizer, np.random.default_rng(seed + 1))
     _fit_novelty(encoder.ecg, sampler, config.batch_size)
 
 
@@ -258,11 +297,8 @@ def _reading_errors(ecg: CompactEcgEncoder, batch: ViewBatch, lost: Tensor) -> T
     return 0.5 * (together.square() + single.square())
 
 
-def _error_axes(ecg: CompactEcgEncoder, sampler: Sampler, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Principal directions of what bad recording does to mu, widest first, as columns.
-
-    Beside them the mean squared error in each direction, shape (dim,).
-    """
+def _error_moment(ecg: CompactEcgEncoder, sampler: Sampler, batch_size: int) -> Tensor:
+    """Second moment of what bad recording does to mu, shape (dim, dim)."""
     dim = ecg.mean_head.out.out_features
     second_moment = torch.zeros(dim, dim)
     with torch.no_grad():
@@ -271,6 +307,11 @@ def _error_axes(ecg: CompactEcgEncoder, sampler: Sampler, batch_size: int) -> tu
             error = ecg.mean(*batch.degraded) - ecg.mean(*batch.clean)
             # Uncentred, shape (dim, dim): faults that move all means alike count, too.
             second_moment += error.T @ error / (len(error) * _BATCHES_FOR_AXES)
+    return second_moment
+
+
+def _axes(second_moment: Tensor) -> tuple[Tensor, Tensor]:
+    """Its principal directions, widest first, as columns; and the mean squares along them."""
     # Ascending, hence the flips below; in double precision, for the narrow directions.
     values, axes = torch.linalg.eigh(second_moment.double())
     kind = second_moment.dtype

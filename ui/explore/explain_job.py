@@ -90,8 +90,8 @@ def closer(
     begin, end = (0.0, explanation.ecg.duration_s) if view_s is None else view_s
     if end - begin > services.CLOSE_VIEW_S or _under_way(explanation):
         return explanation
-    # Without attribution every window would cost a pass of its own.
-    if explanation.track.stride_s <= 1.0 or not model.has_attribution:
+    # Every window of the published encoder would cost a pass of its own.
+    if explanation.track.stride_s <= 1.0 or not model.masks_leads:
         return explanation
     current = state.Opened.record.value
     if current is None or current.stride_s != services.fitting_stride_s(explanation.ecg.duration_s):

@@ -157,6 +157,7 @@ def _sections(
             n_resamples=n_resamples,
             progress=progress.stage("which leads, and when"),
         )
+    if checkpoint.masks_leads:
         yield missing_study(
             checkpoint,
             held_out,
@@ -208,6 +209,7 @@ def _left_out(checkpoint: Checkpoint, folders: Folders) -> dict[str, str]:
     left_out = {what: why for what, (given, why) in reasons.items() if given is None}
     if not checkpoint.has_attribution:
         left_out["which leads, and when"] = "this model does not tell leads and moments apart"
+    if not checkpoint.masks_leads:
         left_out["leads taken away"] = "this model cannot be told that a lead is missing"
     return left_out
 
