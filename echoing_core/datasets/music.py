@@ -70,14 +70,17 @@ _FURTHER = {
     "high_resolution_there": "Hig-resolution ECG available",
     "holter_there": "Holter available",
 }
-# Beyond these a value is a slip of the pen: a wall of 1.1 is in cm, an EF of 0.4 a fraction.
+# Beyond these a value is a slip of the pen: a wall of 1.1 is in cm, an EF of 0.4 a fraction; 999
+# stands for what could not be measured, in several columns and under no heading.
 _POSSIBLE = {
     "lvef_pct": (1.0, 100.0),
     "posterior_wall_mm": (2.0, 60.0),
     "septum_mm": (2.0, 60.0),
     "lvedd_mm": (15.0, 150.0),
+    "lvesd_mm": (5.0, 150.0),
 }
-# Codes of the columns "ECG rhythm" and "Holter rhythm".
+# Codes of the columns "ECG rhythm" and "Holter rhythm"; the table has a few 4 in the second, which
+# its list of codes does not explain.
 _RHYTHMS = {"sinus_rhythm": 0, "af": 1, "flutter": 2, "paced": 3}
 _PATIENT = re.compile(r"P\d{4}")
 # The table writes ">89" for all who are older.
@@ -365,7 +368,7 @@ class Music:
             "label_dlv": dlv,
             "label_slvh_or_dlv": _any_known([slvh, dlv]),
             **{
-                f"label_{name}": math.nan if math.isnan(rhythm) else float(rhythm == code)
+                f"label_{name}": float(rhythm == code) if rhythm in _RHYTHMS.values() else math.nan
                 for name, code in _RHYTHMS.items()
             },
         }

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from echoing_core.datasets.music import Music
 from echoing_core.datasets.preparing import prepare
 from echoing_core.datasets.registry import build_adapter
 from echoing_core.errors import ConfigError, DataSetError, SignalQualityError
-from echoing_core.io import read_recording, read_stretch, record_extent
+from echoing_core.io import read_recording, read_stretch, record_extent, write_wfdb
 from echoing_core.records import Recording
 from echoing_core.signals import standardise
 from tests.data_trees import music as tree
@@ -210,6 +211,97 @@ def test_odd_spaces_and_capitals_of_the_columns_do_not_matter(tmp_path: Path, ro
     (other / "subject-info.csv").write_bytes(header + b"\r\n" + rest)
     table = Music().plan(other).table
     assert table["label_af"].tolist() == [1.0]
+
+
+# As the table is published: other columns between those that are read, two of nearly one name, a
+# question mark where a letter was lost, 999 and NA for what is not known, quoted times, decimal
+# commas, and line feeds alone. The patients are invented.
+PUBLISHED = """\
+Patient ID;Follow-up period from enrollment (days);days_4years;Exit of the study;Cause of death;\
+Age;Gender (male=1);Weight (kg);Body Mass Index (Kg/m2);NYHA class;Diastolic blood  pressure (mmHg)\
+;Creatinine (?mol/L);Left atrial size (mm);LVEF (%);Mitral valve insufficiency ;Left ventricular \
+posterior wall thickness (mm);Septal thickness (mm);Left ventricle end-diastolic diameter (mm);\
+Left ventricle end-systolic diameter (mm);Hig-resolution ECG available;ECG rhythm ;PR interval (ms)\
+;Average RR (ms) ;Left ventricular hypertrophy (yes=1);Holter available;Holter onset (hh:mm:ss);\
+Holter  rhythm ;Average RR (ms)
+P0001;1700;1460;;0;61;1;81,5;28,4;2;75;101;45;33;1;10;11;66;53;1;0;999;980,5;1;1;NA;0;985
+P0002;33;33;3;6;>89;0;62;24,7;3;70;999;;40,5;2;17;;52,5;;1;1;999;700;0;1;'9:41:56';4;705
+P0003;1460;1460;;0;54;0;70;26;2;80;88;38;999;;999;12;999;999;1;3;210;1000;1;0;NA;;
+"""
+
+
+def _long_enough_records(folder: Path, names: list[str]) -> None:
+    """The same 12 seconds for every name: for plans, which need no more than that it is there."""
+    records = folder / "High-resolution_ECG"
+    records.mkdir(parents=True)
+    wave = np.sin(2 * np.pi * 5.0 * np.arange(2400) / 200.0)
+    write_wfdb(records, "P9999_H", np.stack([wave, 2 * wave, -wave]), 200.0, ("X", "Y", "Z"))
+    header = (records / "P9999_H.hea").read_text(encoding="utf-8")
+    (records / "P9999_H.hea").unlink()
+    for name in names:
+        text = header.replace("P9999_H ", f"{name}_H ", 1)
+        (records / f"{name}_H.hea").write_text(text, encoding="utf-8")
+
+
+def test_the_table_as_it_is_published(tmp_path: Path) -> None:
+    folder = tmp_path / "music"
+    _long_enough_records(folder, ["P0001", "P0002", "P0003"])
+    (folder / "subject-info.csv").write_bytes(PUBLISHED.encode("utf-8"))
+    plan = Music().plan(folder)
+    table = plan.table.set_index("patient_id")
+    expected = {
+        #        lvef, <40, slvh, dlv, either, lvesd, age, af
+        "P0001": (33.0, 1, 0, 1, 1, 53.0, 61.0, 0),
+        "P0002": (40.5, 0, 1, 1, 1, NAN, 90.0, 1),  # a woman of 52.5 mm; 17 mm without a septum
+        "P0003": (NAN, NAN, NAN, NAN, NAN, NAN, 54.0, 0),  # 999 is no millimetre
+    }
+    labels = ("lvef_pct", "lvef_lt40", "slvh", "dlv", "slvh_or_dlv")
+    columns = [*(f"label_{name}" for name in labels), "lvesd_mm", "age", "label_af"]
+    for patient, values in expected.items():
+        found = [float(table.loc[f"music-{patient}", column]) for column in columns]
+        np.testing.assert_array_equal(found, values, err_msg=patient)
+    assert plan.card["cells_not_read"] == {
+        "LVEF (%)": 1,
+        "Left ventricle end-diastolic diameter (mm)": 1,
+        "Left ventricle end-systolic diameter (mm)": 1,
+        "Left ventricular posterior wall thickness (mm)": 1,
+    }
+    # A rhythm that the codes do not explain is not known to be any of them, nor to be none.
+    (folder / "High-resolution_ECG").rename(folder / "Holter_ECG")
+    for header in (folder / "Holter_ECG").glob("*.hea"):
+        header.rename(header.with_name(header.name.replace("_H.", ".")))
+    holter = Music(recordings="holter").plan(folder).table.set_index("patient_id")
+    assert holter.loc["music-P0001", "label_sinus_rhythm"] == 1.0
+    assert holter.loc[["music-P0002", "music-P0003"], "label_af"].isna().all()
+
+
+def test_the_real_table(tmp_path: Path, shared_data: Path) -> None:
+    published = shared_data / "music_clinical" / "subject-info.csv"
+    if not published.is_file():
+        pytest.skip("the clinical table of MUSIC is not here")
+    truth = pd.read_csv(published, sep=";", decimal=",", encoding="utf-8").set_index("Patient ID")
+    names = list(truth.index[truth["Hig-resolution ECG available"] == 1][::12])
+    folder = tmp_path / "music"
+    _long_enough_records(folder, names)
+    (folder / "subject-info.csv").write_bytes(published.read_bytes())
+    plan = Music().plan(folder)
+    assert plan.card["patients_listed"] == len(truth) == 992
+    assert plan.card["cells_not_read"] == {}
+    table = plan.table.set_index(plan.table["patient_id"].str.removeprefix("music-"))
+    assert table.index.tolist() == names
+    rows = truth.loc[names]
+    lvef, lvedd = rows["LVEF (%)"], rows["Left ventricle end-diastolic diameter (mm)"]
+    np.testing.assert_array_equal(table["label_lvef_pct"], lvef)
+    below = (lvef < 40).astype(float).where(lvef.notna())
+    np.testing.assert_array_equal(table["label_lvef_lt40"], below)
+    dilated = lvedd > rows["Gender (male=1)"].map({1: 58.0, 0: 52.0})
+    dilated = dilated.astype(float).where(lvedd.notna())
+    np.testing.assert_array_equal(table["label_dlv"], dilated)
+    walls = rows[["Septal thickness (mm)", "Left ventricular posterior wall thickness (mm)"]]
+    thick = (walls >= 15).any(axis=1)
+    known = thick | walls.notna().all(axis=1)
+    np.testing.assert_array_equal(table["label_slvh"], thick.astype(float).where(known))
+    np.testing.assert_array_equal(table["label_af"], rows["ECG rhythm "] == 1)
 
 
 def test_options_that_do_not_fit() -> None:
