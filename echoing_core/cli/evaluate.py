@@ -26,7 +26,13 @@ from echoing_core.cli.root import (
     evaluate_app,
 )
 from echoing_core.errors import ConfigError
-from echoing_core.evaluate.protocols.settings import EvaluationOptions, FineTuneSettings
+from echoing_core.evaluate.protocols.settings import (
+    WINDOWS,
+    EvaluationOptions,
+    FineTuneSettings,
+    WindowSettings,
+    load_evaluation_preset,
+)
 from echoing_core.version import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -100,7 +106,16 @@ def evaluate(
         typer.Option("--preset", help="A published evaluation, or a YAML file; list for all."),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Folder that `echoing prepare` made.")
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Folder that `echoing prepare` made; for music-table3 also MUSIC itself, or "
+            "nothing for simulated 20-minute recordings.",
+        ),
+    ] = None,
+    patients: Annotated[
+        int | None,
+        typer.Option("--patients", min=8, help="Simulated test patients of music-table3."),
     ] = None,
     model: ModelOption = None,
     json_out: JsonOption = None,
@@ -113,10 +128,10 @@ def evaluate(
 
     # The callback runs before every subcommand, which has options of the same names.
     if context.invoked_subcommand is not None:
-        if preset is not None or data is not None:
+        if preset is not None or data is not None or patients is not None:
             raise ConfigError(
-                f"--preset and --data before {context.invoked_subcommand} do nothing. Give its "
-                "options after it, or a preset alone."
+                f"--preset, --data and --patients before {context.invoked_subcommand} do nothing. "
+                "Give its options after it, or a preset alone."
             )
         return
     if preset is None:
@@ -131,11 +146,18 @@ def evaluate(
         typer.echo(table(("preset", "what", "protocol", "made ready by"), rows))
         return
     _check(json_out, markdown_out)
-    if data is None:
+    # Before the model is loaded, like every mistake in the options.
+    simulates = load_evaluation_preset(preset).protocol == WINDOWS
+    if data is None and not simulates:
         raise ConfigError(f"Preset {preset} needs a prepared set: name its folder with --data.")
+    if patients is not None and (data is not None or not simulates):
+        raise ConfigError(
+            "--patients is for simulated recordings: a preset such as music-table3 without --data."
+        )
     loaded = services.load_model(model)
     # The preset fixes labels, seeds and training ECGs; what is left to choose is given here.
-    options = EvaluationOptions(by_entropy=by_entropy, n_resamples=resamples)
+    windows = WindowSettings() if patients is None else WindowSettings(n_patients=patients)
+    options = EvaluationOptions(by_entropy=by_entropy, n_resamples=resamples, windows=windows)
     with stage_bars() as progress:
         experiment = services.evaluate_preset(
             loaded, preset, data, options=options, progress=progress
@@ -159,14 +181,12 @@ def evaluate_demo(
     from echoing_core import services
 
     at_most_one_on_stdout(json_out, markdown_out)
-    # Resolved here and not in `load_model`, since the card is written into the same folder.
-    folder = model if model is not None else services.assets_folder() / "models" / "demo"
-    loaded = services.load_model(folder)
+    loaded = services.load_model(model)
     with bar("simulate the test patients") as progress:
         experiment = services.evaluate_held_out(
             loaded,
             ptbxl=ptbxl,
-            folder=folder if into_card else None,
+            folder=loaded.folder if into_card else None,
             n_resamples=resamples,
             progress=progress,
         )
@@ -288,14 +308,13 @@ def evaluate_calibration(
 
     _check(json_out, markdown_out)
     loaded = services.load_model(model)
-    folder = model or services.assets_folder() / "models" / "demo"
     with bar("lead sets") as progress:
         experiment = services.evaluate_calibration(
             loaded,
             ptbxl=ptbxl,
             zscored=zscored,
             data=data,
-            folder=folder if write else None,
+            folder=loaded.folder if write else None,
             n_resamples=resamples,
             progress=progress,
         )

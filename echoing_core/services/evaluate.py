@@ -85,6 +85,7 @@ def evaluate_held_out(
                 model.reference.name,
                 results,
                 model.checkpoint.measured.get("calibration"),
+                taught_by=model.sigma2_taught_by,
             ),
         )
     return experiment

@@ -551,7 +551,7 @@ def _by_group(truth: BoolArray, score: Floats, low: BoolArray) -> dict[str, floa
     groups = {ALL: np.ones(truth.shape, dtype=bool), LOW: low, HIGH: ~low}
     for metric in (BALANCED_ACCURACY, AUROC):
         for group, rows in groups.items():
-            figures[f"{metric}|{group}"] = _metric_of(metric, truth[rows], score[rows])
+            figures[f"{metric}|{group}"] = metric_of(metric, truth[rows], score[rows])
         # Within the resample, so that the interval of the gap is that of a paired difference.
         figures[f"{metric}|{GAP}"] = figures[f"{metric}|{LOW}"] - figures[f"{metric}|{HIGH}"]
     return figures
@@ -559,12 +559,26 @@ def _by_group(truth: BoolArray, score: Floats, low: BoolArray) -> dict[str, floa
 
 def _differences(truth: BoolArray, one: Floats, other: Floats) -> dict[str, float]:
     return {
-        metric: _metric_of(metric, truth, one) - _metric_of(metric, truth, other)
+        metric: metric_of(metric, truth, one) - metric_of(metric, truth, other)
         for metric in (BALANCED_ACCURACY, AUROC)
     }
 
 
-def _metric_of(metric: str, truth: BoolArray, score: Floats) -> float:
+def metric_of(metric: str, truth: BoolArray, score: Floats) -> float:
+    """Balanced accuracy at score > 0, or AUROC.
+
+    Parameters
+    ----------
+    metric : str
+        `BALANCED_ACCURACY` or `AUROC`.
+    truth : ndarray of bool, shape (n,)
+    score : ndarray, shape (n,)
+
+    Returns
+    -------
+    float
+        NaN where there are not both classes.
+    """
     # In a resample a half may be empty.
     if truth.size == 0:
         return float("nan")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoing_core.datasets.study_set import StudySet
+from echoing_core.embed.encode import to_tensors
 from echoing_core.evaluate.protocols.answers import FINE_TUNED, FROZEN_PROBE, Scored
 from echoing_core.evaluate.protocols.data import (
     EvaluationData,
@@ -93,12 +94,50 @@ class Tuned:
         -------
         ndarray, shape (n,)
         """
-        logits = []
+        return self.of_means(
+            self.means(scaler, studies.signal_mv, studies.valid, batch_size=batch_size)
+        )
+
+    def means(
+        self,
+        scaler: LeadScaler,
+        signal_mv: npt.NDArray[np.float32],
+        valid: BoolArray,
+        *,
+        batch_size: int = 128,
+    ) -> npt.NDArray[np.float32]:
+        """Means of windows by the tuned encoder.
+
+        Parameters
+        ----------
+        scaler : LeadScaler
+        signal_mv, valid : ndarray, shape (n, 12, 1000)
+        batch_size : int
+
+        Returns
+        -------
+        ndarray, shape (n, dim)
+        """
+        means = []
         with torch.inference_mode():
-            for first in range(0, len(studies), batch_size):
-                batch = batch_of(scaler, studies, slice(first, first + batch_size))
-                logits.append(self.head(self.encoder.mean(*batch))[:, 0].numpy())
-        return np.concatenate(logits).astype(np.float64)
+            for first in range(0, len(signal_mv), batch_size):
+                rows = slice(first, first + batch_size)
+                means.append(self.encoder.mean(*to_tensors(scaler, signal_mv[rows], valid[rows])))
+        return torch.cat(means).numpy()
+
+    def of_means(self, mu: npt.NDArray[np.float32]) -> Floats:
+        """Logit of yes for each mean.
+
+        Parameters
+        ----------
+        mu : ndarray, shape (n, dim)
+
+        Returns
+        -------
+        ndarray, shape (n,)
+        """
+        with torch.inference_mode():
+            return np.asarray(self.head(torch.from_numpy(mu))[:, 0].numpy(), dtype=np.float64)
 
 
 def tune(
@@ -218,7 +257,7 @@ def fine_tune(
     by_entropy : bool
         As in `surer`.
     progress : Progress, optional
-        Counts runs.
+        Counts questions.
 
     Returns
     -------
@@ -230,22 +269,13 @@ def fine_tune(
     scored: list[Scored] = []
     counts: dict[str, float] = {}
     for done, question in enumerate(questions):
-        label = str(question.label)
-        runs: list[Tuned] = []
-        # The same seed draws the same patients for the model and for random weights, so they pair.
-        for seed in range(n_seeds):
-            train, valid = training_ecgs(data, label, settings, seed)
-            if train.yes.all() or not train.yes.any():
-                logger.warning("%s: only one class of it among the training ECGs; left out", label)
-                break
-            runs.append(tune(encoder, checkpoint.scaler, train, valid, settings, seed=seed))
-            counts[f"{label} train ECGs"] = len(train.yes)
-            counts[f"{label} valid ECGs"] = len(valid.yes)
-            progress(done * n_seeds + seed + 1, len(questions) * n_seeds)
-        # Fewer seeds than the other questions have could not be paired or averaged alike.
-        if len(runs) < n_seeds:
+        runs, of_label = tuned_runs(
+            checkpoint, encoder, data, str(question.label), settings, n_seeds=n_seeds
+        )
+        progress(done + 1, len(questions))
+        counts |= of_label
+        if not runs:
             continue
-        counts[f"{label} mean epoch chosen"] = float(np.mean([run.epoch for run in runs]))
         for protocol, scores in (
             (FROZEN_PROBE, [run.probe.logits(test_ecg)[0] for run in runs]),
             (FINE_TUNED, [run.logits(checkpoint.scaler, test) for run in runs]),
@@ -254,6 +284,56 @@ def fine_tune(
                 Scored.of(data, name, question, protocol, test_ecg, scores, by_entropy=by_entropy)
             )
     return scored, counts
+
+
+def tuned_runs(
+    checkpoint: Checkpoint,
+    encoder: EcgEncoder,
+    data: EvaluationData,
+    label: str,
+    settings: FineTuneSettings,
+    *,
+    n_seeds: int,
+    progress: Progress = SILENT,
+) -> tuple[list[Tuned], dict[str, float]]:
+    """Tune an encoder for one label, once for each seed.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Gives the scaler.
+    encoder : EcgEncoder
+        Where tuning begins; it is not changed.
+    data : EvaluationData
+    label : str
+    settings : FineTuneSettings
+    n_seeds : int
+        Each draws its own training patients, order and dropout: the same ones for every encoder,
+        so that two of them pair.
+    progress : Progress, optional
+        Counts seeds.
+
+    Returns
+    -------
+    runs : list of Tuned
+        None where the training ECGs of a seed have one class only: fewer seeds than the other
+        questions have could not be paired or averaged alike.
+    counts : dict
+        Training and valid ECGs, and the mean epoch chosen.
+    """
+    runs: list[Tuned] = []
+    counts: dict[str, float] = {}
+    for seed in range(n_seeds):
+        train, valid = training_ecgs(data, label, settings, seed)
+        if train.yes.all() or not train.yes.any():
+            logger.warning("%s: only one class of it among the training ECGs; left out", label)
+            return [], counts
+        runs.append(tune(encoder, checkpoint.scaler, train, valid, settings, seed=seed))
+        counts[f"{label} train ECGs"] = len(train.yes)
+        counts[f"{label} valid ECGs"] = len(valid.yes)
+        progress(seed + 1, n_seeds)
+    counts[f"{label} mean epoch chosen"] = float(np.mean([run.epoch for run in runs]))
+    return runs, counts
 
 
 def training_ecgs(

@@ -11,9 +11,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from echoing_core.datasets.prepared import load_prepared, read_card
+from echoing_core.datasets.prepared import load_prepared
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.evaluate.protocols.answers import (
+    AUROC,
+    BALANCED_ACCURACY,
     PromptSpread,
     Scored,
     differences,
@@ -35,6 +37,11 @@ from echoing_core.evaluate.protocols.data import (
     questions_of,
 )
 from echoing_core.evaluate.protocols.fine_tune import fine_tune
+from echoing_core.evaluate.protocols.long_recordings import (
+    has_long_recordings,
+    open_long,
+    source_of,
+)
 from echoing_core.evaluate.protocols.retrieval import retrieval
 from echoing_core.evaluate.protocols.settings import (
     CLASSES,
@@ -42,6 +49,7 @@ from echoing_core.evaluate.protocols.settings import (
     FEW_SHOT,
     FINE_TUNE,
     RETRIEVAL,
+    WINDOWS,
     ZERO_SHOT,
     EvaluationOptions,
     EvaluationPreset,
@@ -50,15 +58,22 @@ from echoing_core.evaluate.protocols.tables import (
     MUSIC_LABELS,
     answers_table,
     differences_table,
+    rank_table,
     recall_table,
     spread_table,
     table_2,
     table_3,
     table_4,
 )
+from echoing_core.evaluate.protocols.windows import (
+    MEAN_RANK,
+    answers_by_window,
+    gaps_of,
+    overall,
+)
 from echoing_core.evaluate.shipped.gallery import GALLERY_SEED, gallery_set
 from echoing_core.evaluate.shipped.held_out import RANDOM_WEIGHTS, encoders_of
-from echoing_core.metrics.results import PROTOCOL_KEYS, Experiment, Result, Table, to_records
+from echoing_core.metrics.results import ALL, PROTOCOL_KEYS, Experiment, Result, Table, to_records
 from echoing_core.metrics.scores import COSINE, CSD
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
@@ -293,6 +308,87 @@ def run_fine_tune(
     )
 
 
+def run_windows(
+    checkpoint: Checkpoint,
+    folder: Path | None,
+    prompts: Sequence[PromptSet],
+    options: EvaluationOptions = DEFAULTS,
+    *,
+    progress: Progress = SILENT,
+) -> Experiment:
+    """Table 3 whole: long recordings answered by their first, surest, least sure or fused windows.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    folder : path or None
+        As in `long_recordings.open_long`.
+    prompts : sequence of PromptSet
+        Those that have a label are asked, see `questions_of`.
+    options : EvaluationOptions
+        Without labels, the four of the article's Table 3.
+    progress : Progress, optional
+
+    Returns
+    -------
+    Experiment
+
+    Raises
+    ------
+    DataSetError, ConfigError
+        The set cannot be used, there is no question for a label, or nothing taught sigma^2.
+    """
+    if is_deterministic(checkpoint):
+        raise ConfigError(
+            f"Nothing taught the sigma^2 of {checkpoint.name}, so it cannot choose windows. Choose "
+            "another model, or the command fine-tune for first windows alone."
+        )
+    settings, fine = options.windows, options.fine_tune
+    long = open_long(checkpoint, folder, settings, fine, progress=progress)
+    data = long.data
+    labels = list(MUSIC_LABELS) if options.labels is None else options.labels
+    questions = questions_of(data.split("test"), prompts, labels)
+    answers = answers_by_window(
+        checkpoint, long, questions, fine, n_seeds=options.n_seeds, progress=progress
+    )
+    told = progress.stage("intervals")
+    results: list[Result] = []
+    for done, one in enumerate(answers.scored.values(), start=1):
+        # Halves of windows that sigma^2 has chosen already would say little.
+        results += [
+            result for result in one.results(n_resamples=options.n_resamples) if result.group == ALL
+        ]
+        told(done, len(answers.scored))
+    gaps = gaps_of(answers, n_resamples=options.n_resamples)
+    means, mean_gaps = overall(answers, n_resamples=options.n_resamples)
+    by_row: dict[str, list[Result]] = {}
+    for result in results:
+        by_row.setdefault(result.model, []).append(result)
+    return _experiment(
+        "windows",
+        f"Long recordings by one window or fused: {data.name}",
+        f"Windows of 10 s every {settings.stride_s:g} s. *start*: the first in which enough was "
+        f"measured; *low* and *high*: those of the lowest and highest sum of sigma^2, which in "
+        f"this model is the {checkpoint.sigma2} sigma^2; *fused*: windows every "
+        f"{settings.fused_every_s:g} s, precision-weighted. Fine-tuning: all weights of the ECG "
+        f"encoder and a linear head on mu, on the first windows of the training recordings "
+        f"({fine.epochs} epochs, learning rates {fine.lr:g} and {fine.head_lr:g}, "
+        f"{options.n_seeds} seeds); all rows are answered by the same tuned encoders, and windows "
+        f"are chosen and weighed by the sigma^2 before tuning. *frozen probe*: logistic "
+        f"regression on the untuned mu of the same first windows. Yes where the zero-shot margin "
+        f"or the logit is positive; no threshold is tuned. {_INTERVALS}, and seeds where there "
+        "are several.",
+        [*results, *means],
+        (
+            table_3(by_row, source=data.source),
+            rank_table(means, metrics=(BALANCED_ACCURACY, AUROC, MEAN_RANK)),
+            differences_table([*mean_gaps, *gaps]),
+        ),
+        {**long.counts, **answers.counts},
+        gains=[*mean_gaps, *gaps],
+    )
+
+
 def run_retrieval(
     checkpoint: Checkpoint,
     folder: Path | None,
@@ -367,13 +463,14 @@ RUNS: Mapping[str, Callable[..., Experiment]] = {
     FEW_SHOT: run_few_shot,
     FINE_TUNE: run_fine_tune,
     RETRIEVAL: run_retrieval,
+    WINDOWS: run_windows,
 }
 """The protocols that ask prompt sets, or none; ``classes`` needs a preset."""
 
 
 def run_preset(
     checkpoint: Checkpoint,
-    folder: Path,
+    folder: Path | None,
     preset: EvaluationPreset,
     prompts: Sequence[PromptSet],
     options: EvaluationOptions = DEFAULTS,
@@ -385,8 +482,9 @@ def run_preset(
     Parameters
     ----------
     checkpoint : Checkpoint
-    folder : path
-        A prepared set.
+    folder : path or None
+        A prepared set; for ``"windows"`` also as `long_recordings.open_long` takes it, or None.
+        A set with one window a recording gets the row (start) alone.
     preset : EvaluationPreset
     prompts : sequence of PromptSet
         Those that the preset's questions are among.
@@ -405,7 +503,6 @@ def run_preset(
     DataSetError
         The set cannot be used, lacks a label, or has several windows of a recording to tune on.
     """
-    source = str(read_card(folder)["source"])
     questions = _questions(preset, prompts)
     # A published table fixes these; the command line chooses the rest.
     options = replace(
@@ -414,14 +511,21 @@ def run_preset(
         n_seeds=preset.n_seeds,
         fine_tune=replace(options.fine_tune, n_train=preset.n_train),
     )
-    if preset.protocol == CLASSES:
+    notes = list(preset.notes)
+    protocol, source = preset.protocol, source_of(folder)
+    if folder is None and protocol != WINDOWS:
+        raise ConfigError("This preset needs a prepared set: name its folder with --data.")
+    if protocol == WINDOWS and folder is not None and not has_long_recordings(folder):
+        # The one window that was prepared is the first one, whose row needs no choice.
+        protocol = FINE_TUNE
+        notes.append("The set has one window of each recording, so the row (start) stands alone.")
+    if folder is not None and protocol == CLASSES:
         # `classes` needs the preset itself; the other protocols share one signature.
         measured = run_classes(checkpoint, folder, preset, options, progress=progress)
     else:
-        if preset.protocol == FINE_TUNE:
+        if folder is not None and protocol == FINE_TUNE:
             _refuse_several_windows(folder)
-        measured = RUNS[preset.protocol](checkpoint, folder, questions, options, progress=progress)
-    notes = list(preset.notes)
+        measured = RUNS[protocol](checkpoint, folder, questions, options, progress=progress)
     if source != preset.source:
         # First, since it decides whether any of the other notes matters.
         notes.insert(

@@ -13,14 +13,15 @@ from pathlib import Path
 from echoing_core.config import from_mapping, read_settings
 from echoing_core.errors import ConfigError
 
-ZERO_SHOT, FEW_SHOT, FINE_TUNE, RETRIEVAL, CLASSES = (
+ZERO_SHOT, FEW_SHOT, FINE_TUNE, RETRIEVAL, CLASSES, WINDOWS = (
     "zero-shot",
     "few-shot",
     "fine-tune",
     "retrieval",
     "classes",
+    "windows",
 )
-PROTOCOLS = (ZERO_SHOT, FEW_SHOT, FINE_TUNE, RETRIEVAL, CLASSES)
+PROTOCOLS = (ZERO_SHOT, FEW_SHOT, FINE_TUNE, RETRIEVAL, CLASSES, WINDOWS)
 
 # By importlib.resources, since an installed package need not be a folder of files.
 _PRESETS = resources.files("echoing_core.evaluate.protocols").joinpath("presets")
@@ -52,6 +53,29 @@ class FineTuneSettings:
 
 
 @dataclass(frozen=True)
+class WindowSettings:
+    """Which windows of a long recording answer for it. The article gives none of these numbers.
+
+    Attributes
+    ----------
+    stride_s : float
+        Seconds from one 10-s window to the next, among which the lowest and the highest sigma^2
+        are sought.
+    fused_every_s : float
+        The windows that are fused follow each other so: a minute apart they share no signal.
+    n_patients : int
+        Simulated test patients, where no data set is named.
+    noise : {"clean", "mixed", "bad"}
+        How noise comes and goes in a simulated recording (`uncertainty.fusion_study.QUALITIES`).
+    """
+
+    stride_s: float = 5.0
+    fused_every_s: float = 60.0
+    n_patients: int = 200
+    noise: str = "mixed"
+
+
+@dataclass(frozen=True)
 class EvaluationOptions:
     """What may be chosen about a protocol, whichever it is.
 
@@ -67,6 +91,8 @@ class EvaluationOptions:
     n_seeds : int
         Draws of the training ECGs, for probes and fine-tuning.
     fine_tune : FineTuneSettings
+    windows : WindowSettings
+        For ``"windows"``.
     """
 
     labels: tuple[str, ...] | None = None
@@ -74,6 +100,7 @@ class EvaluationOptions:
     n_resamples: int = 1000
     n_seeds: int = 3
     fine_tune: FineTuneSettings = FineTuneSettings()
+    windows: WindowSettings = WindowSettings()
 
 
 DEFAULTS = EvaluationOptions()
@@ -132,7 +159,7 @@ class EvaluationPreset:
         if self.protocol == CLASSES and not self.classes:
             raise ConfigError("The protocol classes needs classes: each label with its prompt.")
         # Retrieval asks no question, and `classes` brings its labels with the prompts.
-        if self.protocol in (ZERO_SHOT, FEW_SHOT, FINE_TUNE) and not self.labels:
+        if self.protocol in (ZERO_SHOT, FEW_SHOT, FINE_TUNE, WINDOWS) and not self.labels:
             raise ConfigError(f"The protocol {self.protocol} needs labels.")
         # `from_mapping` checks the type of a list, not those of its items.
         if any(not isinstance(share, float) or not 0 < share <= 1 for share in self.shares):

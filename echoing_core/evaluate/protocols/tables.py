@@ -107,6 +107,44 @@ def table_3(rows: Mapping[str, Sequence[Result]], *, source: str) -> Table:
     return _layout(title, 3, columns, estimates, source, simulated)
 
 
+def rank_table(results: Sequence[Result], *, metrics: Sequence[str]) -> Table:
+    """Overall rank of each row of Table 3, by its mean rank over the labels; equal ones share one.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Means over the labels, by model and protocol.
+    metrics : sequence of str
+        Of the columns; rows are ranked by the last one, whose least is the best.
+
+    Returns
+    -------
+    Table
+    """
+    rows, records = [], []
+    placed = grid(results, lambda r: (r.protocol, r.model), lambda r: r.metric)
+    for (protocol, model), row in placed.items():
+        mean = row[metrics[-1]].estimate.value
+        better = sum(
+            other[metrics[-1]].estimate.value < mean
+            for (of, _), other in placed.items()
+            if of == protocol
+        )
+        # Ranks are no shares.
+        cells = [with_interval(row[m].estimate, percent=m != metrics[-1]) for m in metrics]
+        rows.append([protocol, model, *cells, str(better + 1)])
+        records.append(
+            {"protocol": protocol, "row": model, "overall_rank": better + 1}
+            | {metric: estimate_record(row[metric].estimate) for metric in metrics}
+        )
+    return Table(
+        "Over all labels: means in percent, mean rank by balanced accuracy, and overall rank",
+        ["Protocol", "", *metrics, "overall rank"],
+        rows,
+        records,
+    )
+
+
 def table_4(results: Sequence[Result], *, source: str, order: str = CSD) -> Table:
     """Table 4: recall at 1 and 10 for all reports and for halves by the ECG's sigma^2.
 

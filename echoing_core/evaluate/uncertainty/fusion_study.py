@@ -19,7 +19,13 @@ from echoing_core.metrics.results import Experiment, Result
 from echoing_core.metrics.scores import auroc, balanced_accuracy
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
-from echoing_core.records import FRANK_LEADS, STANDARD_FS_HZ, WINDOW_S, GaussianEmbedding
+from echoing_core.records import (
+    FRANK_LEADS,
+    STANDARD_FS_HZ,
+    WINDOW_S,
+    GaussianEmbedding,
+    Recording,
+)
 from echoing_core.signals import standardise
 from echoing_core.signals.windows import stride_to_samples, window_starts
 from echoing_core.simulate import NoiseEpisode, patient_id, simulate_long, split_of
@@ -191,6 +197,29 @@ def draw_schedule(
     return episodes
 
 
+def with_noise(recording: Recording, quality: Quality, seed: int, patient: int) -> Recording:
+    """A recording of X, Y, Z with noise that comes and goes.
+
+    Parameters
+    ----------
+    recording : Recording
+        Without noise.
+    quality : Quality
+        One of `QUALITIES`.
+    seed, patient : int
+        Of the simulated cohort, and the patient's number in it.
+
+    Returns
+    -------
+    Recording
+    """
+    # The noise of one recording does not depend on which others are simulated.
+    rng = np.random.default_rng([NOISE_SEED, seed, patient, QUALITIES.index(quality)])
+    episodes = draw_schedule(quality, recording.duration_s, rng)
+    signal_mv, _ = add_noise(recording.signal_mv, recording.fs_hz, FRANK_LEADS, episodes, rng)
+    return replace(recording, signal_mv=signal_mv)
+
+
 def _test_patients(checkpoint: Checkpoint, n_patients: int) -> tuple[int, list[int]]:
     cohort = from_mapping(CohortConfig, checkpoint.training["cohort"])
     held_out = [
@@ -229,12 +258,8 @@ def windows_of_patient(
         seed, patient, duration_s=DURATION_S, fs_hz=FS_HZ, leads="xyz", noise=()
     )
     windows = {}
-    for number, quality in enumerate(QUALITIES):
-        # The noise of one recording does not depend on which others are simulated.
-        rng = np.random.default_rng([NOISE_SEED, seed, patient, number])
-        episodes = draw_schedule(quality, DURATION_S, rng)
-        signal_mv, _ = add_noise(simulated.recording.signal_mv, FS_HZ, FRANK_LEADS, episodes, rng)
-        ecg = standardise(replace(simulated.recording, signal_mv=signal_mv))
+    for quality in QUALITIES:
+        ecg = standardise(with_noise(simulated.recording, quality, seed, patient))
         starts = window_starts(ecg.n_times, stride_n=stride_to_samples(STRIDE_S))
         embedding = encode_dense(checkpoint.encoder.ecg, checkpoint.scaler, ecg, starts)
         windows[quality.name] = (embedding, starts / STANDARD_FS_HZ)
