@@ -10,15 +10,22 @@ import typer
 from echoing_core.cli.output import (
     at_most_one_on_stdout,
     bar,
+    deliver,
     deliver_both,
+    json_text,
     stage_bars,
+    table,
     writable,
 )
-from echoing_core.cli.root import JsonOption, MarkdownOption, SeedOption, teacher_app
+from echoing_core.cli.root import JsonOption, MarkdownOption, ModelOption, SeedOption, teacher_app
+from echoing_core.errors import ConfigError
 from echoing_core.version import DISCLAIMER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from echoing_core.metrics.results import Experiment
+    from echoing_core.services import EchoBeside, EchoReading
 
 # ECHO-CLIP itself, or the stand-in that `train` below makes: both are opened in one way.
 TeacherOption = Annotated[
@@ -81,6 +88,14 @@ def teacher_measure(
     device: Annotated[
         str, typer.Option("--device", help="cpu or cuda, for EchoNet-Dynamic.")
     ] = "cpu",
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write",
+            help="Keep the simulated readings in the teacher's folder, as the scale of what it "
+            "reads of others.",
+        ),
+    ] = False,
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
 ) -> None:
@@ -91,6 +106,8 @@ def teacher_measure(
     writable(json_out, markdown_out)
     # Real videos are read one by one, so one bar; the simulated studies pass several stages.
     if echonet is not None:
+        if write:
+            raise ConfigError("--write keeps simulated readings. Leave out --echonet or --write.")
         with bar("read videos") as progress:
             experiment = services.measure_echo_teacher_on_echonet(
                 echonet, teacher=teacher, split=split, device=device, progress=progress
@@ -98,7 +115,12 @@ def teacher_measure(
     else:
         with stage_bars() as progress:
             experiment = services.measure_echo_teacher(
-                teacher, n_studies=studies, seed=seed, n_workers=workers, progress=progress
+                teacher,
+                n_studies=studies,
+                seed=seed,
+                n_workers=workers,
+                write=write,
+                progress=progress,
             )
     _deliver(experiment, teacher, json_out, markdown_out)
 
@@ -146,6 +168,106 @@ def teacher_embed(
         f"{embeddings.teacher}, hash {embeddings.teacher_hash[:16]}; {run.n_cached} were there "
         f"already, {len(run.failures)} left out" + (". Simulated." if embeddings.simulated else ".")
     )
+
+
+@teacher_app.command("read")
+def teacher_read(
+    clips: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Clips of one echocardiogram, AVI or DICOM, or the folder that holds them.",
+            show_default=False,
+        ),
+    ],
+    recording: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--recording",
+            help="An ECG to hold it against, named as for `echoing explain`; may be repeated for "
+            "each of its files.",
+            show_default=False,
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            "--teacher",
+            help="Folder or weight file of an echo teacher, or hf-hub:mkaichristensen/echo-clip; "
+            "without it, the shipped stand-in trained on simulated echo.",
+        ),
+    ] = None,
+    model: ModelOption = None,
+    json_out: JsonOption = None,
+) -> None:
+    """What the teacher reads off an echocardiogram, and whether an ECG's answers agree with it."""
+    from echoing_core import services
+
+    writable(json_out)
+    reader = services.load_echo_reader(teacher)
+    reading = reader.read(services.read_echo(clips, reader).study)
+    beside = None
+    if recording:
+        loaded = services.load_model(model)
+        explanation = services.explain(loaded, services.read_recording(recording))
+        beside = services.beside_ecg(loaded, explanation, reading)
+    if json_out is not None:
+        content = {"disclaimer": DISCLAIMER, **reading.to_dict()}
+        if beside is not None:
+            content["beside_ecg"] = beside.to_dict()
+        deliver(json_text(content), json_out)
+    if json_out != "-":
+        typer.echo(_reading_text(reading, services.echo_cautions(reading)))
+        if beside is not None:
+            typer.echo(_beside_text(beside))
+        typer.echo(DISCLAIMER)
+
+
+def _reading_text(reading: EchoReading, cautions: Sequence[str]) -> str:
+    simulated = " The echocardiogram is simulated." if reading.echo_simulated else ""
+    n = len(reading.clips)
+    lines = [
+        f"Read by: {reading.teacher}.{simulated}",
+        *cautions,
+        f"{reading.n_frames} frames of {n} clip{'s' if n > 1 else ''}; variance "
+        f"{reading.spread:.4f}{_among(reading.spread_pct)}, within clips "
+        f"{reading.spread_within:.4f}{_among(reading.spread_within_pct)}",
+        f"EF by prompts {reading.lvef_pct:.0f} %"
+        + (f": {reading.lvef_words}" if reading.lvef_words else ""),
+        "",
+        table(
+            ("finding", "reading", "score", "known hearts"),
+            [
+                (one.name, one.verdict or "not known", f"{one.score:+.3f}", one.worth)
+                for one in reading.findings
+            ],
+        ),
+    ]
+    if reading.scale_source:
+        lines.append(f"Known hearts: {reading.scale_source}.")
+    lines += [f"note: {note}" for note in reading.notes]
+    return "\n".join(lines)
+
+
+def _among(percentile: float | None) -> str:
+    return "" if percentile is None else f" (more than {percentile:.0f} of 100 known)"
+
+
+def _beside_text(beside: EchoBeside) -> str:
+    rows = [
+        (
+            one.name,
+            f"{one.answer.verdict} ({100 * one.answer.probability:.0f} %)",
+            one.finding.verdict or "not known",
+            one.agreement,
+        )
+        for one in beside.comparisons
+    ]
+    lines = ["", table(("question", "ECG", "echo", "do they agree"), rows)]
+    if beside.distance is not None:
+        lines.append(f"Distance (CSD) {beside.distance.csd:.3f}. {beside.distance.words}")
+    else:
+        lines.append(beside.no_distance)
+    return "\n".join([*lines, *beside.cautions])
 
 
 def _deliver(

@@ -28,6 +28,7 @@ from echoing_core.metrics.scores import auroc
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import EchoStudy
 from echoing_core.simulate.ecg.reading import true_labels
+from echoing_core.simulate.echo.clips import VIEWS
 
 Floats = npt.NDArray[np.float64]
 
@@ -65,7 +66,7 @@ _TOP_SHARE = 0.2
 
 _LOW_BELOW_PCT = 40.0
 _MIN_FRAMES = 2
-_TASKS = {"lvef_lt40": "LVEF < 40 %", "slvh": "SLVH", "dlv": "DLV"}
+TASKS: Mapping[str, str] = {"lvef_lt40": "LVEF < 40 %", "slvh": "SLVH", "dlv": "DLV"}
 _STATES = {"lvef_pct": "LVEF, points", "wall_mm": "wall, mm", "lvedd_mm": "LVEDD, mm"}
 # Six decades, since the spread of the embedding's dimensions differs between teachers.
 _RIDGE_PENALTIES = np.logspace(-1, 5, 13)
@@ -151,7 +152,7 @@ def measure_on_videos(
     DataSetError
         No study can be used.
     """
-    prompts = _ZeroShot(teacher, ["lvef_lt40"])
+    prompts = ZeroShot(teacher, ["lvef_lt40"])
     readings: list[Reading] = []
     failures: dict[str, str] = {}
     simulated = False
@@ -195,7 +196,7 @@ def measure_on_videos(
         estimate = patient_bootstrap(metric, arrays, patients, n_resamples=n_resamples)
         return Result(data, task, name, way, estimate, simulated=simulated)
 
-    lvef, low_lvef = _STATES["lvef_pct"], _TASKS["lvef_lt40"]
+    lvef, low_lvef = _STATES["lvef_pct"], TASKS["lvef_lt40"]
     # What somebody reaches who has never seen a video.
     median = np.full_like(truth, float(np.median(truth)))
     results = [
@@ -217,6 +218,102 @@ def measure_on_videos(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class BankReadings:
+    """What a teacher read off simulated studies whose hearts are known.
+
+    Attributes
+    ----------
+    truth : mapping of str to ndarray, shape (n_studies,)
+        LVEF in percent, wall and LVEDD in mm, by the names of `HeartState`.
+    having : mapping of str to ndarray of bool, shape (n_studies,)
+        Whether a heart has a finding, by the keys of `TASKS`.
+    read_pct, read_10_80_pct : ndarray, shape (n_studies,)
+        Ejection fraction by all prompts, and by those from 10 to 80 %.
+    scores : mapping of str to ndarray, shape (n_studies,)
+        Mean cosine to the prompts of a finding.
+    mu, log_var : ndarray, shape (n_studies, dim)
+    spread, spread_within : ndarray, shape (n_studies,)
+        Summed variance of the frames' vectors: of all frames, and the mean over the views of
+        that of a view's own frames.
+    n_frames : int
+        Of each study.
+    """
+
+    truth: Mapping[str, Floats]
+    having: Mapping[str, npt.NDArray[np.bool_]]
+    read_pct: Floats
+    read_10_80_pct: Floats
+    scores: Mapping[str, Floats]
+    mu: F32
+    log_var: F32
+    spread: Floats
+    spread_within: Floats
+    n_frames: int
+
+
+def read_bank(
+    teacher: EchoTeacher, bank: FrameBank, *, progress: Progress = SILENT
+) -> BankReadings:
+    """Read every study of a bank.
+
+    Parameters
+    ----------
+    teacher : EchoTeacher
+    bank : FrameBank
+        Studies that it was not trained on, one a patient.
+    progress : Progress, optional
+        Counts studies.
+    """
+    prompts = ZeroShot(teacher, list(TASKS))
+    n_studies = len(bank.states)
+    read_pct, near_pct = np.empty(n_studies), np.empty(n_studies)
+    spread, within = np.empty(n_studies), np.empty(n_studies)
+    scores: dict[str, Floats] = {task: np.empty(n_studies) for task in TASKS}
+    mu, log_var = [], []
+    for i, frames in enumerate(bank.frames):
+        # One study at a time: all vectors of 400 studies are not needed together.
+        vectors = teacher.embed_frames(rgb_of(frames))
+        read_pct[i], near_pct[i] = prompts.lvef_pct(vectors)
+        for task, score in scores.items():
+            score[i] = prompts.score(vectors, task)
+        gaussian = echo_gaussian(vectors)
+        mu.append(gaussian[0])
+        log_var.append(gaussian[1])
+        spread[i] = frame_spread(vectors)
+        within[i] = np.mean([frame_spread(view) for view in np.split(vectors, len(VIEWS))])
+        progress(i + 1, n_studies)
+    labels = [true_labels(state, ()) for state in bank.states]
+    return BankReadings(
+        truth={name: np.array([getattr(s, name) for s in bank.states]) for name in _STATES},
+        having={task: np.array([bool(label[task]) for label in labels]) for task in TASKS},
+        read_pct=read_pct,
+        read_10_80_pct=near_pct,
+        scores=scores,
+        mu=np.stack(mu),
+        log_var=np.stack(log_var),
+        spread=spread,
+        spread_within=within,
+        n_frames=int(bank.frames.shape[1]),
+    )
+
+
+def frame_spread(vectors: npt.ArrayLike) -> float:
+    """Summed variance of unit vectors of frames: 1 minus the squared length of their mean.
+
+    Parameters
+    ----------
+    vectors : array-like, shape (n_frames, dim)
+
+    Returns
+    -------
+    float
+        From 0, where all frames look alike, to 1.
+    """
+    frames = np.asarray(vectors, dtype=np.float64)
+    return float(np.square(frames - frames.mean(axis=0)).sum(axis=1).mean())
+
+
 def measure_teacher(
     teacher: EchoTeacher,
     bank: FrameBank,
@@ -225,8 +322,6 @@ def measure_teacher(
     progress: Progress = SILENT,
 ) -> Experiment:
     """ECHO-CLIP's zero-shot readings of simulated studies, and a linear read-out beside them.
-
-    The read-out is ridge regression from mean and log variance, five-fold over the studies.
 
     Parameters
     ----------
@@ -241,27 +336,29 @@ def measure_teacher(
     Returns
     -------
     Experiment
+        As `figures_of` gives it.
+    """
+    return figures_of(read_bank(teacher, bank, progress=progress), n_resamples=n_resamples)
+
+
+def figures_of(readings: BankReadings, *, n_resamples: int = 1000) -> Experiment:
+    """What readings of known hearts are worth, and a linear read-out beside them.
+
+    The read-out is ridge regression from mean and log variance, five-fold over the studies.
+
+    Parameters
+    ----------
+    readings : BankReadings
+    n_resamples : int
+        Draws of patients behind each interval.
+
+    Returns
+    -------
+    Experiment
         ``model`` of a result is the way of reading: by prompts, or a linear read-out.
     """
-    prompts = _ZeroShot(teacher, list(_TASKS))
-    n_studies = len(bank.states)
-    read_pct, near_pct = np.empty(n_studies), np.empty(n_studies)
-    scores: dict[str, Floats] = {task: np.empty(n_studies) for task in _TASKS}
-    mu, log_var = [], []
-    for i, frames in enumerate(bank.frames):
-        # One study at a time: all vectors of 400 studies are not needed together.
-        vectors = teacher.embed_frames(rgb_of(frames))
-        read_pct[i], near_pct[i] = prompts.lvef_pct(vectors)
-        for task, score in scores.items():
-            score[i] = prompts.score(vectors, task)
-        gaussian = echo_gaussian(vectors)
-        mu.append(gaussian[0])
-        log_var.append(gaussian[1])
-        progress(i + 1, n_studies)
-
-    truth = {name: np.array([getattr(s, name) for s in bank.states]) for name in _STATES}
-    labels = [true_labels(state, ()) for state in bank.states]
-    patients = np.arange(n_studies)
+    truth, read_pct = readings.truth, readings.read_pct
+    patients = np.arange(len(read_pct))
 
     def result(
         task: str, name: str, way: str, metric: Callable[..., float], *arrays: Floats
@@ -270,20 +367,19 @@ def measure_teacher(
         return Result(HELD_OUT, task, name, way, estimate, simulated=True)
 
     lvef, lvef_pct = _STATES["lvef_pct"], truth["lvef_pct"]
+    near_pct = readings.read_10_80_pct
     results = [
         result(lvef, "MAE", "prompts", mean_absolute_error, lvef_pct, read_pct),
         result(lvef, "MAE", "prompts, 10 to 80 %", mean_absolute_error, lvef_pct, near_pct),
         result(lvef, "r", "prompts", correlation, lvef_pct, read_pct),
     ]
-    positive = {
-        task: np.array([label[task] for label in labels], dtype=np.float64) for task in _TASKS
-    }
-    for task, score in scores.items():
-        results.append(result(_TASKS[task], "AUROC", "prompts", auroc, positive[task], score))
+    positive = {task: having.astype(np.float64) for task, having in readings.having.items()}
+    for task, score in readings.scores.items():
+        results.append(result(TASKS[task], "AUROC", "prompts", auroc, positive[task], score))
     # Low ejection fractions are positive.
     low = positive["lvef_lt40"]
-    results.append(result(_TASKS["lvef_lt40"], "AUROC", "prompts, number", auroc, low, -read_pct))
-    inputs = {"mean": np.stack(mu), "log variance": np.stack(log_var)}
+    results.append(result(TASKS["lvef_lt40"], "AUROC", "prompts, number", auroc, low, -read_pct))
+    inputs = {"mean": readings.mu, "log variance": readings.log_var}
     # Together they show whether the variance adds what the mean does not hold.
     inputs["mean and log variance"] = np.hstack(list(inputs.values()))
     for source, values in inputs.items():
@@ -297,8 +393,8 @@ def measure_teacher(
     return _experiment(
         results,
         data="simulated echo",
-        n_studies=n_studies,
-        n_frames=int(bank.frames.shape[1]),
+        n_studies=len(read_pct),
+        n_frames=readings.n_frames,
         results=to_records(results),
     )
 
@@ -361,8 +457,15 @@ def _cross_fitted(inputs: Floats, targets: Floats) -> Floats:
 # ECHO-CLIP's readings: similarities in, numbers out
 
 
-class _ZeroShot:
-    """The prompts of a teacher, embedded once."""
+class ZeroShot:
+    """The prompts of a teacher, embedded once.
+
+    Parameters
+    ----------
+    teacher : EchoTeacher
+    findings : sequence of str
+        Keys of `BINARY_PROMPTS`.
+    """
 
     def __init__(self, teacher: EchoTeacher, findings: Sequence[str]) -> None:
         texts, self.values = filled()
@@ -372,7 +475,17 @@ class _ZeroShot:
         self.findings = {key: teacher.embed_text(BINARY_PROMPTS[key]) for key in findings}
 
     def lvef_pct(self, vectors: F32) -> tuple[float, float]:
-        """Ejection fraction in percent by all prompts, and by those from 10 to 80 % alone."""
+        """Ejection fraction in percent by all prompts, and by those from 10 to 80 % alone.
+
+        Parameters
+        ----------
+        vectors : ndarray, shape (n_frames, dim)
+            Unit vectors of frames.
+
+        Returns
+        -------
+        (float, float)
+        """
         similarity = vectors @ self.numbers.T
         return (
             regression_reading(similarity, self.values),
@@ -380,7 +493,17 @@ class _ZeroShot:
         )
 
     def score(self, vectors: F32, finding: str) -> float:
-        """Mean cosine to the prompts of a finding."""
+        """Mean cosine to the prompts of a finding.
+
+        Parameters
+        ----------
+        vectors : ndarray, shape (n_frames, dim)
+        finding : str
+
+        Returns
+        -------
+        float
+        """
         return binary_reading(vectors @ self.findings[finding].T)
 
 

@@ -24,7 +24,8 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from echoing_core.echo.measuring import measure_teacher
+from echoing_core.echo.measuring import figures_of, read_bank
+from echoing_core.echo.reading import N_ALIKE, ReadingScale, save_scale
 from echoing_core.echo.simulated import FrameBank, draw_frames, spread_patients
 from echoing_core.echo.teacher import (
     MEAN,
@@ -163,13 +164,17 @@ def train_teacher(
     }
     save_teacher(out, model, stand_in_config(), card)
     # As written and read again: half-precision weights are what will be used.
-    measured = measure_teacher(
-        load_teacher(out), held_out, progress=progress.stage("measure the stand-in")
-    )
+    teacher = load_teacher(out)
+    readings = read_bank(teacher, held_out, progress=progress.stage("measure the stand-in"))
+    measured = figures_of(readings)
     card["held_out"] = {
         f"{r.task}, {r.metric}, {r.model}": round(r.estimate.value, 4) for r in measured.results
     }
     write_card(out, card)
+    # Fewer are no scale for what it reads of others.
+    if config.n_held_out >= N_ALIKE:
+        source = f"{config.n_held_out:,} simulated studies of three views, held out from training"
+        save_scale(out, ReadingScale.of(readings, source=source, teacher_hash=teacher.hash))
     return measured
 
 

@@ -604,7 +604,7 @@ def _open_clip() -> Any:
     except ImportError as error:
         raise CheckpointError(
             "The echo teacher needs the package open_clip_torch, which is not installed. "
-            "Install what requirements-research.txt lists."
+            "Install it with what requirements.txt lists, and open this again."
         ) from error
     return open_clip
 

@@ -7,6 +7,8 @@ number of pixels, whatever the length of the recording.
 from echoing_core.figures.answers import answers_along_figure as answers_along_figure
 from echoing_core.figures.answers import answers_figure as answers_figure
 from echoing_core.figures.answers import reference_figure as reference_figure
+from echoing_core.figures.echo import echo_distance_figure as echo_distance_figure
+from echoing_core.figures.echo import echo_frames_figure as echo_frames_figure
 from echoing_core.figures.paper import GRID_3X4 as GRID_3X4
 from echoing_core.figures.paper import paper_figure as paper_figure
 from echoing_core.figures.style import SCALE as SCALE

@@ -39,7 +39,7 @@ def import_decoder(module: str, package: str) -> ModuleType:
     except ImportError as exc:
         raise ConfigError(
             f"{package} is not installed, and echocardiography clips need it. Install what "
-            "requirements-research.txt lists."
+            "requirements.txt lists."
         ) from exc
 
 

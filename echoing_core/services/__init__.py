@@ -76,6 +76,23 @@ from echoing_core.services.echo import (
     measure_echo_teacher_on_echonet,
     train_echo_teacher,
 )
+from echoing_core.services.echo_reading import (
+    EchoBeside,
+    EchoComparison,
+    EchoDistance,
+    OpenedEcho,
+    beside_ecg,
+    echo_cautions,
+    echo_pair_distances,
+    echo_pair_rows,
+    frame_times_s,
+    load_echo_reader,
+    measure_echo_pairs,
+    read_echo,
+    teacher_source,
+    trained_with,
+    why_no_distance,
+)
 from echoing_core.services.evaluate import (
     evaluate_calibration,
     evaluate_echo_text,
@@ -170,5 +187,6 @@ from echoing_core.zeroshot.answering import AskedWindow
 from echoing_core.zeroshot.prompts import PromptSet, parse_prompt_sets, prompt_sets_text
 
 if TYPE_CHECKING:
-    # At run time only who opens an index pays for FAISS.
+    # At run time only who opens an index pays for FAISS, and who opens a teacher for torch.
+    from echoing_core.echo.reading import EchoReader, EchoReading
     from echoing_core.retrieve.index import GalleryIndex

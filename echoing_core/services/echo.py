@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echoing_core.errors import DataSetError
+from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def measure_echo_teacher(
     n_studies: int = 400,
     seed: int = 5011,
     n_workers: int = 2,
+    write: bool = False,
     progress: Progress = SILENT,
 ) -> Experiment:
     """ECHO-CLIP's zero-shot readings by a teacher, on simulated patients of their own.
@@ -75,6 +76,8 @@ def measure_echo_teacher(
         Of the simulated cohort; no stand-in of default settings was trained on it.
     n_studies, n_workers : int
         Simulated studies, one a patient; processes that simulate.
+    write : bool
+        Keep the readings in the teacher's folder, as the scale of what it reads of others.
     progress : Progress, optional
         Told of each stage by its name.
 
@@ -86,11 +89,18 @@ def measure_echo_teacher(
     ------
     CheckpointError
         If the teacher cannot be opened.
+    ConfigError
+        ``write`` is asked of a teacher that is no folder here, or with too few studies.
     """
-    from echoing_core.echo.measuring import measure_teacher
+    from echoing_core.echo.measuring import figures_of, read_bank
+    from echoing_core.echo.reading import N_ALIKE, ReadingScale, save_scale
     from echoing_core.echo.simulated import draw_frames
     from echoing_core.echo.teacher import load_teacher
 
+    if write and not Path(teacher).is_dir():
+        raise ConfigError("Readings are kept in a teacher's folder. Name a folder on this machine.")
+    if write and n_studies < N_ALIKE:
+        raise ConfigError(f"{n_studies} studies are no scale. Measure on {N_ALIKE} or more.")
     loaded = load_teacher(teacher)
     bank = draw_frames(
         [(seed, patient, 0) for patient in range(n_studies)],
@@ -98,7 +108,12 @@ def measure_echo_teacher(
         n_workers=n_workers,
         progress=progress.stage("simulate echo"),
     )
-    return measure_teacher(loaded, bank, progress=progress.stage("measure"))
+    readings = read_bank(loaded, bank, progress=progress.stage("measure"))
+    if write:
+        source = f"{n_studies:,} simulated studies of three views that the teacher never saw"
+        scale = ReadingScale.of(readings, source=source, teacher_hash=loaded.hash)
+        save_scale(Path(teacher), scale)
+    return figures_of(readings)
 
 
 def measure_echo_teacher_on_echonet(

@@ -15,7 +15,7 @@ from echoing_core.io.decoders import import_decoder
 from echoing_core.io.echo.avi import write_avi
 from echoing_core.io.wfdb.write import write_wfdb
 from echoing_core.progress import SILENT, Progress
-from echoing_core.records import Recording
+from echoing_core.records import EchoClip, Recording
 from echoing_core.simulate.ecg.long import simulate_long
 from echoing_core.simulate.ecg.study import (
     DEFAULT_CONFIG,
@@ -203,10 +203,13 @@ class _Sample:
     title: str
     description: str
     recording: Recording
+    clips: tuple[EchoClip, ...] = ()
 
 
 def build_samples(folder: Path) -> list[str]:
     """Write the shipped recordings and ``samples.yaml``, each recording to show one thing.
+
+    One of them has the echocardiogram of the same heart beside it.
 
     Parameters
     ----------
@@ -217,7 +220,13 @@ def build_samples(folder: Path) -> list[str]:
     -------
     list of str
         The sample ids.
+
+    Raises
+    ------
+    ConfigError
+        PyAV is not installed.
     """
+    import_decoder("av", "PyAV")  # before anything is simulated
     samples = [_music_like(), _low_lvef(), _fibrillation(), _normal(), _holter()]
     with replacing_folder(folder) as draft:
         entries = []
@@ -230,15 +239,18 @@ def build_samples(folder: Path) -> list[str]:
                 sample.recording.lead_names,
                 comments=("simulated by EchoingECG", sample.title),
             )
-            entries.append(
-                {
-                    "id": sample.sample_id,
-                    "title": sample.title,
-                    "description": sample.description,
-                    "simulated": True,
-                    "files": sorted(path.name for path in paths),
-                }
-            )
+            entry: dict[str, object] = {
+                "id": sample.sample_id,
+                "title": sample.title,
+                "description": sample.description,
+                "simulated": True,
+                "files": sorted(path.name for path in paths),
+            }
+            if sample.clips:
+                entry["echo"] = [f"{sample.sample_id}_{clip.view}.avi" for clip in sample.clips]
+                for clip in sample.clips:
+                    write_avi(draft / f"{sample.sample_id}_{clip.view}.avi", clip)
+            entries.append(entry)
         (draft / "samples.yaml").write_text(
             yaml.safe_dump(entries, sort_keys=False, allow_unicode=True), encoding="utf-8"
         )
@@ -276,8 +288,10 @@ def _low_lvef() -> _Sample:
         "SIM_LBBB",
         "Left bundle branch block, low ejection fraction",
         f"Simulated 12-lead ECG, 10 s. The simulated heart's LVEF is "
-        f"{float(study.labels['lvef_pct']):.0f} %.",
+        f"{float(study.labels['lvef_pct']):.0f} %; its echocardiogram is shipped beside it.",
         study.recording_12,
+        # Of the same heart and the same examination, so that ECG and echo can be held together.
+        study_clips(*parse_record_id(study.record_id)),
     )
 
 
