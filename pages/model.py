@@ -6,6 +6,8 @@ from ui import frame, record, resources
 from ui.model import about
 
 frame.title("The model")
+with frame.guarded():
+    about.choice()
 model = resources.model()
 frame.training_note(model)
 with frame.guarded():

@@ -23,11 +23,9 @@ TEXTS = [
 ] * 3
 
 
-def write_tiny_model(folder: Path, seed: int = 0) -> str:
-    """Write a model folder with random weights; returns its hash."""
-    torch.manual_seed(seed)
-    tokenizer = train_tokenizer(TEXTS, vocab_size=120, max_tokens=24)
-    config = ModelConfig(
+def tiny_config(vocab_size: int) -> ModelConfig:
+    """Sizes of the smallest model that does all a large one does."""
+    return ModelConfig(
         dim=12,
         ecg=EcgEncoderConfig(
             stem_width=8,
@@ -42,10 +40,17 @@ def write_tiny_model(folder: Path, seed: int = 0) -> str:
             n_layers=1,
             n_heads=2,
             ffn=16,
-            vocab_size=tokenizer.tokenizer.get_vocab_size(),
+            vocab_size=vocab_size,
             max_tokens=24,
         ),
     )
+
+
+def write_tiny_model(folder: Path, seed: int = 0) -> str:
+    """Write a model folder with random weights; returns its hash."""
+    torch.manual_seed(seed)
+    tokenizer = train_tokenizer(TEXTS, vocab_size=120, max_tokens=24)
+    config = tiny_config(tokenizer.tokenizer.get_vocab_size())
     values = np.linspace(0.001, 0.1, 200)
     # The same scale for every lead set: of random weights no other would say more.
     by_lead = np.repeat(values[:, np.newaxis] / 12, 12, axis=1)

@@ -114,6 +114,8 @@ STEPS: tuple[Step, ...] = (
 def begin() -> None:
     """Start the guide at its first step; a callback."""
     _to(0)
+    # What the steps say of noise is true of this model's sigma^2.
+    state.App.model.value = services.DEFAULT_MODEL
     state.Guide.open_sample.value = True
 
 

@@ -253,7 +253,7 @@ def _summary(
         if names := ecg.leads_with(origin):
             how = f" ({ecg.derivation})" if origin == "derived" and ecg.derivation else ""
             lines.append(f"leads {origin}: {', '.join(names)}{how}")
-    lines.append(explanation.compared)
+    lines += [explanation.compared, explanation.sigma2_means]
     lines += [f"note: {note}" for note in (*ecg.notes, *explanation.cautions)]
     rows = [
         (

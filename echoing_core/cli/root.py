@@ -59,7 +59,11 @@ app.add_typer(samples_app, name="samples")
 # Options that commands of several modules share: one name and one help text each.
 ModelOption = Annotated[
     Path | None,
-    typer.Option("--model", help="Model folder; without it, the shipped demo model."),
+    typer.Option(
+        "--model",
+        help="Model folder, or a shipped model by name (demo, echoing); after an @, which sigma^2 "
+        "of two (echoing@displacement). Without it, the shipped demo model.",
+    ),
 ]
 JsonOption = Annotated[
     str | None,

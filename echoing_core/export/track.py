@@ -15,6 +15,7 @@ import numpy.typing as npt
 from echoing_core.models.config import DISPLACEMENT, MATCHING
 from echoing_core.records import LEADS, StandardEcg, WindowTrack
 from echoing_core.signals.lead_sets import ALL_KEY, LeadSet, measured_words
+from echoing_core.uncertainty.meaning import MEANINGS
 from echoing_core.uncertainty.reference import LeadReference, Reference
 from echoing_core.version import DISCLAIMER
 
@@ -70,6 +71,8 @@ class Explanation:
     """The percentiles of the track are those among 12-lead ECGs, by `read_among`."""
     sigma2: str = DISPLACEMENT
     """Which sigma^2 the track is of: what it is learnt from."""
+    sigma2_means: str = MEANINGS[DISPLACEMENT]
+    """What it says of a window, in a sentence or two."""
     other_reference: Reference | None = None
     """12-lead reference ECGs for the model's other sigma^2, where it has two."""
 
@@ -139,6 +142,7 @@ class Explanation:
             "model": self.model_name,
             "model_hash": self.model_hash,
             "sigma2": self.sigma2,
+            "sigma2_means": self.sigma2_means,
             "leads": {
                 "found": list(self.ecg.leads_with("measured")),
                 "derived": list(self.ecg.leads_with("derived")),

@@ -40,7 +40,7 @@ from torch import nn
 from echoing_core.artifacts import replacing_folder, sha256_of_file, write_text_atomically
 from echoing_core.config import from_mapping
 from echoing_core.errors import CheckpointError, EchoingError
-from echoing_core.models.config import DISPLACEMENT, SIGMA2_SETTINGS, ModelConfig
+from echoing_core.models.config import DISPLACEMENT, MATCHING, SIGMA2_SETTINGS, ModelConfig
 from echoing_core.models.encoders import DualEncoder, Encoder, build_encoder
 from echoing_core.models.tokenizer import ReportTokenizer, load_tokenizer
 from echoing_core.signals.scaling import LeadScaler
@@ -130,6 +130,21 @@ class Checkpoint:
     def has_attribution(self) -> bool:
         """Whether sigma^2 has parts by lead and moment."""
         return self.masks_leads and self.sigma2 == DISPLACEMENT
+
+    @property
+    def sigma2_taught_by(self) -> str:
+        """What taught the sigma^2 that is read: displacement, matching, or nothing."""
+        config = self.training.get("config", {})
+        # Three ways in which records say that there was a second stage, by who wrote them.
+        second_stage = (
+            self.training.get("second_stage") is not None
+            or "sigma2_scale" in self.training
+            or config.get("variance_steps", 0) > 0
+        )
+        if self.sigma2 == DISPLACEMENT and second_stage:
+            return DISPLACEMENT
+        means_alone = config.get("loss", {}).get("name") == "infonce"
+        return "nothing" if means_alone else MATCHING
 
     @property
     def sigma2_kinds(self) -> tuple[str, ...]:

@@ -277,6 +277,7 @@ class ExplainJob:
             lead_reference=self._reference.reference,
             all_reference=self.model.reference,
             sigma2=self.model.sigma2,
+            sigma2_means=self.model.sigma2_means,
             other_reference=self.model.other_reference,
             cautions=cautions(self.model, self.ecg),
         )

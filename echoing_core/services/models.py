@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from echoing_core.config import from_mapping
 from echoing_core.models.config import SIGMA2_SETTINGS, ModelConfig
+from echoing_core.uncertainty.meaning import MEANINGS
 from echoing_core.uncertainty.reference import LeadReference, Reference, read_references
 from echoing_core.zeroshot.calibration import Calibration
 from echoing_core.zeroshot.prompts import PromptSet, load_prompt_sets
@@ -84,6 +85,16 @@ class Model:
     def sigma2(self) -> str:
         """Which sigma^2 is read: ``"displacement"`` or ``"matching"``."""
         return self.checkpoint.sigma2
+
+    @property
+    def sigma2_taught_by(self) -> str:
+        """What taught it, by the keys of `uncertainty.meaning.MEANINGS`."""
+        return self.checkpoint.sigma2_taught_by
+
+    @property
+    def sigma2_means(self) -> str:
+        """What it says, in a sentence or two."""
+        return MEANINGS[self.sigma2_taught_by]
 
     @property
     def masks_leads(self) -> bool:

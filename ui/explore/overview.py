@@ -116,6 +116,7 @@ def show(model: Model, explanation: Explanation) -> None:
     )
     st.caption(data["words"])
     st.caption(frame.literal(explanation.measured))
+    st.caption(frame.literal(explanation.sigma2_means))
     if not model.has_attribution:
         st.caption("This model does not tell which leads and moments its uncertainty comes from.")
     _slider(track)

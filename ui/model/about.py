@@ -7,12 +7,60 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from echoing_core import figures
+from echoing_core import figures, services
 from echoing_core.services import span_words
-from ui import frame, record, windows
+from ui import frame, record, resources, state, windows
 
 if TYPE_CHECKING:
     from echoing_core.services import Model
+
+
+def choice() -> None:
+    """Which of the models that ship this session uses; nothing where there is one."""
+    names = resources.model_names()
+    if len(names) < 2:
+        return
+    chosen = st.selectbox(
+        "Model of this session",
+        names,
+        # Labelled from settings alone: to name a model is no reason to load it.
+        format_func=_label,
+        index=names.index(state.App.model.value),
+        key="model_choice",
+        help="The open recording is looked at again. A comparison, a batch or a collection that "
+        "another model made is put away, since figures of two models do not go together.",
+    )
+    if chosen != state.App.model.value:
+        _use(chosen)
+
+
+def _label(name: str) -> str:
+    own, _, kind = name.partition("@")
+    if kind:
+        return f"{own}, sigma² of {services.SIGMA2_NAMES[kind]}"
+    return f"{own} (default)" if own == services.DEFAULT_MODEL else own
+
+
+def _use(name: str) -> None:
+    current = record.opened()
+    state.App.model.value = name
+    state.forget(
+        state.Opened.record,
+        state.Opened.job,
+        state.Compare.second,
+        state.Batch.job,
+        state.Own.collections,
+        state.Own.gathered,
+        state.Find.collection,
+        state.Find.trail,
+        state.Find.root,
+        state.Find.marked,
+    )
+    if current is not None:
+        track = current.explanation.track
+        near_s = float(track.start_s[windows.chosen(track)])
+        record.look_again(current, current.stride_s, current.vcg_method, near_s)
+    st.rerun()
 
 
 def facts(model: Model) -> None:
@@ -29,6 +77,7 @@ def facts(model: Model) -> None:
             "Simulated ECGs in training", f"{trained.get('simulated_ecgs', 0):,}", width="content"
         )
         st.metric("Real ECGs in training", f"{trained.get('real_ecgs', 0):,}", width="content")
+    st.markdown(frame.literal(model.sigma2_means))
     st.caption("Fingerprint (sha256) of the files that it computes with")
     st.code(model.hash, language=None, wrap_lines=True)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from echoing_core.evaluate.shipped.held_out import GALLERY_N
 from echoing_core.metrics.results import NOT_DEFINED, Result, side_by_side
+from echoing_core.models.config import DISPLACEMENT
+from echoing_core.uncertainty.meaning import CARD_WORDS
 
 _PTBXL_CREDIT = (
     "PTB-XL 1.0.3 (Wagner P, Strodthoff N, Bousseljot R-D, et al. PTB-XL, a large publicly "
@@ -23,6 +25,8 @@ def write_card(
     reference_name: str,
     results: Sequence[Result],
     calibration: Mapping[str, Any] | None = None,
+    *,
+    taught_by: str = DISPLACEMENT,
 ) -> str:
     """The card as Markdown.
 
@@ -40,6 +44,8 @@ def write_card(
         From the evaluation command, run on this very model; empty if it was not run.
     calibration : mapping, optional
         Of `zeroshot.calibration.Calibration`, as the model folder holds it.
+    taught_by : str
+        What taught sigma^2, by the keys of `uncertainty.meaning.CARD_WORDS`.
 
     Returns
     -------
@@ -81,14 +87,9 @@ def write_card(
         "",
         "## What sigma^2 means here",
         "",
-        "The expected squared distance by which this recording's mean lies from where the mean "
-        "of the same ECG, well recorded, would lie: half of it for the mean of all leads, half "
-        "for the mean of the one lead that suffered most. It was learnt in a second stage on the "
-        "frozen space, from simulated noise, device faults, lost leads and gaps. No grade or note "
-        "of quality by a person was used, neither as a target nor to choose ECGs or weights. It "
-        "is a sum over leads and fifths of a second, so it names the leads and moments it comes "
-        "from. It does not measure how ambiguous a finding is. Of a text: how far what is left "
-        "of a report lies from the whole report.",
+        f"`sigma2: {taught_by}`",
+        "",
+        CARD_WORDS[taught_by],
         "",
         # `strangeness` is the key in exported files, and users look for that word.
         "Beside it, `strangeness` above 1 marks a window that lies farther from the training "

@@ -211,7 +211,8 @@ class Document:
         marks = [(letter, s.index) for letter, s in zip(_LETTERS, self.sheets, strict=False)]
         words = (
             "Each 10-second window is compared with reference ECGs of this model: percentile 96 "
-            f"means less sure than on 96 of 100 of them. {self.explanation.measured}"
+            f"means less sure than on 96 of 100 of them. {self.explanation.measured} "
+            f"{self.explanation.sigma2_means}"
         )
         if track.by_lead is not None:
             words += (
