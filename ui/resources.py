@@ -8,33 +8,33 @@ import streamlit as st
 
 from echoing_core import services
 from echoing_core.services import Collection, folder_collection, index_folders
-from ui import frame
+from ui import frame, state
 from ui.turns import Turns
 
 if TYPE_CHECKING:
-    from echoing_core.services import GalleryIndex, Model, PromptSet, Sample
+    from echoing_core.services import EchoReader, GalleryIndex, Model, PromptSet, Sample
 
 
 # One for all sessions, and never changed: nothing of a person may get into it.
 @st.cache_resource(show_spinner="Loading the model")
-def _model() -> Model:
-    return services.load_model()
+def _model(name: str) -> Model:
+    return services.load_model(name)
 
 
 @st.cache_resource(show_spinner="Opening the collection of ECGs")
-def _index() -> GalleryIndex:
-    return services.load_index(model=_model())
+def _index(name: str) -> GalleryIndex:
+    return services.load_index(model=_model(name))
 
 
 @st.cache_resource(show_spinner="Opening the collection of ECGs")
-def _shipped() -> Collection:
+def _shipped(name: str) -> Collection:
     # As `services.shipped_collection`, with the index that is open already.
-    return Collection("Demo collection", _index(), "shipped")
+    return Collection("Demo collection", _index(name), "shipped")
 
 
 @st.cache_resource(show_spinner="Opening a collection of this machine")
-def _folder(path: str) -> Collection:
-    return folder_collection(path, _model())
+def _folder(path: str, name: str) -> Collection:
+    return folder_collection(path, _model(name))
 
 
 def collections() -> dict[str, Collection]:
@@ -48,13 +48,20 @@ def collections() -> dict[str, Collection]:
         The shipped one first.
     """
     searchable: dict[str, Collection] = {}
+    name = state.App.model.value
     with frame.guarded():
-        searchable["demo"] = _shipped()
+        searchable["demo"] = _shipped(name)
     # By number: a path of this machine would end up in session files.
     for number, path in enumerate(index_folders()):
         with frame.guarded():
-            searchable[f"folder_{number}"] = _folder(str(path))
+            searchable[f"folder_{number}"] = _folder(str(path), name)
     return searchable
+
+
+@st.cache_resource(show_spinner="Opening the echo teacher (some seconds, once)")
+def echo_reader() -> EchoReader:
+    """The echo teacher that the app uses; nothing before it is asked for pays for it."""
+    return services.load_echo_reader()
 
 
 @st.cache_resource(show_spinner=False)
@@ -68,7 +75,7 @@ def model() -> Model:
     # `guarded` swallows the error after it is shown, so the page has to be ended here.
     loaded = None
     with frame.guarded():
-        loaded = _model()
+        loaded = _model(state.App.model.value)
     if loaded is None:
         st.stop()
     return loaded
@@ -78,10 +85,16 @@ def index() -> GalleryIndex:
     """The collection that is searched; see `model`."""
     loaded = None
     with frame.guarded():
-        loaded = _index()
+        loaded = _index(state.App.model.value)
     if loaded is None:
         st.stop()
     return loaded
+
+
+@st.cache_resource(show_spinner=False)
+def model_names() -> tuple[str, ...]:
+    """The models that ship, by the names that `state.App.model` takes."""
+    return services.shipped_models()
 
 
 @st.cache_resource(show_spinner=False)

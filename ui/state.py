@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from echoing_core.services.own_index import Metadata, OwnItem
     from ui.document_parts import DocumentParts
+    from ui.echo.opening import ReadEcho
     from ui.record import OpenRecord
 
 T = TypeVar("T")
@@ -282,6 +283,8 @@ class App:
     link_taken = Entry("link_taken", False)
     turn_place: Entry[DeltaGenerator | None] = Entry("turn_place", None)
     """Where a wait for the model is told."""
+    model = Entry("model_name", "demo")
+    """Which shipped model this session uses, by its name among `services.shipped_models`."""
 
 
 class Opened:
@@ -438,6 +441,15 @@ class Compare:
         Entry of (WindowTrack, int) or None
         """
         return Entry(f"compare_{letter}", None)
+
+
+class Echo:
+    """The echocardiogram beside the open recording."""
+
+    read: Entry[ReadEcho | None] = Entry("echo_read", None)
+    round = Round("echo_round")
+    uploads_seen: Entry[tuple[str, ...]] = Entry("echo_seen", ())
+    error: Entry[str | None] = Entry("echo_error", None)
 
 
 class Batch:

@@ -122,6 +122,7 @@ from echoing_core.services.making import (
     train_demo,
 )
 from echoing_core.services.models import (
+    DEFAULT_MODEL,
     Model,
     Sample,
     assets_folder,
@@ -130,6 +131,7 @@ from echoing_core.services.models import (
     load_model,
     prompt_sets,
     samples,
+    shipped_models,
     unknown_words,
     unknown_words_mean,
 )
@@ -182,6 +184,7 @@ from echoing_core.uncertainty.intervals import (
     summarise_span,
     visible_windows,
 )
+from echoing_core.uncertainty.meaning import NAMES as SIGMA2_NAMES
 from echoing_core.uncertainty.reasons import WindowReasons
 from echoing_core.zeroshot.answering import AskedWindow
 from echoing_core.zeroshot.prompts import PromptSet, parse_prompt_sets, prompt_sets_text
