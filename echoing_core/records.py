@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,15 @@ STANDARD_FS_HZ = 100.0
 
 WINDOW_S = 10.0
 """Length of the window that the model reads, in seconds."""
+
+FilterPadding = Literal["long", "scipy"]
+
+LONG_PADDING: FilterPadding = "long"
+SCIPY_PADDING: FilterPadding = "scipy"
+PADDINGS: tuple[FilterPadding, ...] = (LONG_PADDING, SCIPY_PADDING)
+"""How much signal is mirrored at both ends of a recording while it is filtered: 3 s, or the few
+samples that SciPy takes where nothing is said, as the published EchoingECG does. A model reads what
+it was trained on, so its folder names one of them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -144,6 +144,14 @@ def teacher_embed(
             "--paired-with", help="Prepared data set: only echo studies that its ECGs belong to."
         ),
     ] = None,
+    frames: Annotated[
+        str,
+        typer.Option(
+            "--frames",
+            help="Frames of a clip: echo-clip (20 of the first 40), first-40, or every, which the "
+            "presets paper and release need.",
+        ),
+    ] = "echo-clip",
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Turn echo studies into Gaussians; a run that was stopped goes on where it was."""
@@ -155,6 +163,7 @@ def teacher_embed(
             out,
             teacher=teacher,
             by_clip=by_clip,
+            frames=frames,
             paired_with=paired_with,
             device=device,
             progress=progress,

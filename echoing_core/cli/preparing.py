@@ -16,6 +16,7 @@ from echoing_core.cli.root import prepare_app
 from echoing_core.datasets.registry import DATA_SETS, data_set_names
 from echoing_core.errors import ConfigError
 from echoing_core.progress import Progress
+from echoing_core.records import LONG_PADDING
 
 # Often enough to see that it lives, rare enough for a run of a day in a log.
 _SECONDS_BETWEEN_LINES = 30.0
@@ -112,13 +113,26 @@ def prepare_simulated(
             help="Share of reports that also tell the echocardiogram; without it, 0.6.",
         ),
     ] = None,
+    filter_padding: Annotated[
+        str,
+        typer.Option(
+            "--filter-padding",
+            help="What is mirrored at the ends while filtering: long (3 s), or scipy for the "
+            "presets paper and release.",
+        ),
+    ] = LONG_PADDING,
 ) -> None:
     """A simulated cohort, filtered and ready for training and evaluation."""
     from echoing_core import services
 
     with bar("simulate") as progress:
         card = services.prepare_simulated(
-            out, patients, seed, echo_in_report=echo_in_report, progress=progress
+            out,
+            patients,
+            seed,
+            echo_in_report=echo_in_report,
+            filter_padding=filter_padding,
+            progress=progress,
         )
     typer.echo(
         f"{card['n_studies']} simulated ECGs of {card['n_patients']} simulated patients in {out}"

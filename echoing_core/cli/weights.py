@@ -9,6 +9,7 @@ import typer
 
 from echoing_core.cli.output import stage_bars
 from echoing_core.cli.root import app
+from echoing_core.records import SCIPY_PADDING
 from echoing_core.version import DISCLAIMER
 
 
@@ -42,6 +43,14 @@ def import_weights(
             "--reference-ecgs", min=10, help="Simulated ECGs that percentiles compare with."
         ),
     ] = 200,
+    filter_padding: Annotated[
+        str,
+        typer.Option(
+            "--filter-padding",
+            help="What is mirrored at a recording's ends while filtering: scipy, as published, or "
+            "long (3 s), as our own models.",
+        ),
+    ] = SCIPY_PADDING,
 ) -> None:
     """Make a model folder of EchoingECG's published weights. Neither file is ever executed."""
     from echoing_core import services
@@ -54,6 +63,7 @@ def import_weights(
             vocab=vocab,
             lead_order=lead_order,
             reference_ecgs=reference_ecgs,
+            filter_padding=filter_padding,
             progress=progress,
         )
     typer.echo(f"Model {made.model.name}, hash {made.model.hash[:16]}, in {out}")

@@ -14,12 +14,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from echoing_core.errors import SignalQualityError
-from echoing_core.records import WINDOW_S, Recording, StandardEcg
+from echoing_core.records import LONG_PADDING, WINDOW_S, Recording, StandardEcg
 from echoing_core.signals import standardise
 from echoing_core.signals.windows import WINDOW_N
 
 if TYPE_CHECKING:
     import pandas as pd
+
+PADDING_HELP = {
+    "help": "What is mirrored at the ends while filtering: 3 s (long), or as the published "
+    "EchoingECG has it (scipy), which the presets paper and release need."
+}
+"""Of the option ``filter_padding``, which every data set has."""
 
 NO_FILE = "file is not there"
 """The one reason, in all sets, of a record that a table names and the folder does not hold."""
@@ -112,7 +118,9 @@ class Adapter(Protocol):
         ...
 
 
-def first_window(recording: Recording, *, pad_shorter: bool = False) -> StandardEcg:
+def first_window(
+    recording: Recording, *, pad_shorter: bool = False, filter_padding: str = LONG_PADDING
+) -> StandardEcg:
     """Standardise a recording and cut out its first 10 s that were measured.
 
     The whole recording is filtered before it is cut, so that the filter does not ring at the cut.
@@ -125,6 +133,8 @@ def first_window(recording: Recording, *, pad_shorter: bool = False) -> Standard
     pad_shorter : bool
         A recording under 10 s is filled up at its end with samples that are not valid. Without,
         it is refused.
+    filter_padding : {"long", "scipy"}
+        As in `signals.standardise`.
 
     Returns
     -------
@@ -141,7 +151,7 @@ def first_window(recording: Recording, *, pad_shorter: bool = False) -> Standard
         lacking = int(np.ceil(WINDOW_S * recording.fs_hz)) - recording.n_times
         filled = np.pad(recording.signal_mv, ((0, 0), (0, lacking)), constant_values=np.nan)
         recording = replace(recording, signal_mv=filled)
-    ecg = standardise(recording)
+    ecg = standardise(recording, filter_padding=filter_padding)
     # The usual case of 10-s ECGs; also where padding and resampling give exactly one window.
     if ecg.n_times == WINDOW_N:
         return ecg

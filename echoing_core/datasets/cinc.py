@@ -26,7 +26,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from echoing_core.datasets.adapter import NO_FILE, LeftOut, Plan, first_window
+from echoing_core.datasets.adapter import NO_FILE, PADDING_HELP, LeftOut, Plan, first_window
 from echoing_core.datasets.ptbxl import ptbxl_patients, split_of_fold
 from echoing_core.datasets.snomed import (
     CPSC2018_CODES,
@@ -39,7 +39,7 @@ from echoing_core.datasets.snomed import (
 )
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.io import read_recording
-from echoing_core.records import StandardEcg
+from echoing_core.records import LONG_PADDING, FilterPadding, StandardEcg
 from echoing_core.simulate import split_of
 
 CSN: tuple[str, ...] = ("chapman_shaoxing", "ningbo")
@@ -107,6 +107,7 @@ class Cinc:
         default="pad",
         metadata={"help": "Records under 10 s: filled up with samples marked invalid, or not."},
     )
+    filter_padding: FilterPadding = field(default=LONG_PADDING, metadata=PADDING_HELP)
 
     @property
     def name(self) -> str:
@@ -172,7 +173,11 @@ class Cinc:
             It is damaged, or too short and ``shorter`` is ``"leave_out"``.
         """
         recording = read_recording(root / f"{row['path']}.hea")
-        return first_window(recording, pad_shorter=self.shorter == "pad")
+        return first_window(
+            recording,
+            pad_shorter=self.shorter == "pad",
+            filter_padding=self.filter_padding,
+        )
 
     def _wanted(self) -> frozenset[str]:
         named = [part for name in self.subsets for part in (CSN if name == "csn" else (name,))]

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.datasets.adapter import NO_FILE, LeftOut, Plan
+from echoing_core.datasets.adapter import NO_FILE, PADDING_HELP, LeftOut, Plan
 from echoing_core.errors import DataSetError, SignalQualityError, UnreadableRecordError
-from echoing_core.records import LEADS, Recording, StandardEcg
+from echoing_core.records import LEADS, LONG_PADDING, FilterPadding, Recording, StandardEcg
 from echoing_core.reports.vocabulary import SLVH_WALL_MM
 from echoing_core.signals.standard import standardise
 
@@ -115,6 +115,7 @@ class EchoNext:
         default=SLVH_WALL_MM,
         metadata={"help": "Severe hypertrophy: septum or posterior wall from this on."},
     )
+    filter_padding: FilterPadding = field(default=LONG_PADDING, metadata=PADDING_HELP)
 
     @property
     def name(self) -> str:
@@ -209,7 +210,7 @@ class EchoNext:
             notes=("Amplitudes were normalised by the data set; they are no measured mV.",),
             file_format="NumPy",
         )
-        ecg = standardise(recording)
+        ecg = standardise(recording, filter_padding=self.filter_padding)
         # Nothing of it is flagged by the publisher, so gaps are judged here.
         if ecg.valid.mean() < _MIN_VALID_SHARE:
             raise SignalQualityError(

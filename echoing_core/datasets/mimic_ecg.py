@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from echoing_core.datasets.adapter import NO_FILE, LeftOut, Plan, first_window
+from echoing_core.datasets.adapter import NO_FILE, PADDING_HELP, LeftOut, Plan, first_window
 from echoing_core.datasets.mimic_echo import (
     TEST_TYPES,
     has_measurements,
@@ -45,7 +45,7 @@ from echoing_core.datasets.mimic_tables import (
 from echoing_core.datasets.pairing import PairingRule, admission_of, pair, patient_split
 from echoing_core.errors import ConfigError, MissingLeadError, SignalQualityError
 from echoing_core.io import read_recording
-from echoing_core.records import LEADS, StandardEcg
+from echoing_core.records import LEADS, LONG_PADDING, FilterPadding, StandardEcg
 from echoing_core.reports.cleaning import (
     Report,
     clean_note,
@@ -117,6 +117,7 @@ class MimicEcg:
         default=None,
         metadata={"help": "Take whole patients, in a fixed order, until there are so many ECGs."},
     )
+    filter_padding: FilterPadding = field(default=LONG_PADDING, metadata=PADDING_HELP)
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_gap_share < 1:
@@ -216,7 +217,7 @@ class MimicEcg:
         gaps = float(np.isnan(recording.signal_mv).mean())
         if gaps > self.max_gap_share:
             raise SignalQualityError(f"{100 * gaps:.2g} % of {recording.record_id} are missing.")
-        return first_window(recording)
+        return first_window(recording, filter_padding=self.filter_padding)
 
     def _with_stays(self, ecgs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame | None]:
         if self.hosp is None:

@@ -23,10 +23,17 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from echoing_core.datasets.adapter import NO_FILE, LeftOut, Plan
+from echoing_core.datasets.adapter import NO_FILE, PADDING_HELP, LeftOut, Plan
 from echoing_core.errors import ConfigError, DataSetError, RecordError, SignalQualityError
 from echoing_core.io import Extent, read_stretch, record_extent
-from echoing_core.records import FRANK_LEADS, STANDARD_FS_HZ, WINDOW_S, StandardEcg
+from echoing_core.records import (
+    FRANK_LEADS,
+    LONG_PADDING,
+    STANDARD_FS_HZ,
+    WINDOW_S,
+    FilterPadding,
+    StandardEcg,
+)
 from echoing_core.reports.vocabulary import DLV_LVEDD_MM, SLVH_WALL_MM
 from echoing_core.signals.quality import window_quality_index
 from echoing_core.signals.standard import standardise
@@ -135,6 +142,7 @@ class Music:
     vcg_method: Literal["dower", "kors_pinv", "kors_gls"] = field(
         default="dower", metadata={"help": "How 12 leads are derived from X, Y, Z."}
     )
+    filter_padding: FilterPadding = field(default=LONG_PADDING, metadata=PADDING_HELP)
 
     @property
     def name(self) -> str:
@@ -326,7 +334,11 @@ class Music:
         )
 
     def _standard(self, path: Path, start_s: float, stop_s: float) -> StandardEcg:
-        return standardise(read_stretch(path, start_s, stop_s), vcg_method=self.vcg_method)
+        return standardise(
+            read_stretch(path, start_s, stop_s),
+            vcg_method=self.vcg_method,
+            filter_padding=self.filter_padding,
+        )
 
     def _split(self, patient: str) -> str:
         # By hash of the patient alone, so that a larger or smaller part of the set splits alike.

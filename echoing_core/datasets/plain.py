@@ -18,11 +18,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from echoing_core.datasets.adapter import LeftOut, Plan, first_window
+from echoing_core.datasets.adapter import PADDING_HELP, LeftOut, Plan, first_window
 from echoing_core.datasets.study_set import SPLITS
 from echoing_core.errors import DataSetError
 from echoing_core.io import read_recording
-from echoing_core.records import StandardEcg
+from echoing_core.records import LONG_PADDING, FilterPadding, StandardEcg
 from echoing_core.simulate import split_of
 
 NO_RECORD = "row names no record"
@@ -63,6 +63,7 @@ class Plain:
         default="leave_out",
         metadata={"help": "Records under 10 s: left out, or filled up with invalid samples."},
     )
+    filter_padding: FilterPadding = field(default=LONG_PADDING, metadata=PADDING_HELP)
 
     @property
     def name(self) -> str:
@@ -127,7 +128,11 @@ class Plain:
             It is damaged, or too short and ``shorter`` is ``"leave_out"``.
         """
         recording = read_recording(root / str(row["path"]))
-        return first_window(recording, pad_shorter=self.shorter == "pad")
+        return first_window(
+            recording,
+            pad_shorter=self.shorter == "pad",
+            filter_padding=self.filter_padding,
+        )
 
     def _record_column(self, given: pd.DataFrame) -> str:
         wanted = _RECORD_COLUMNS if self.record is None else (self.record,)

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from echoing_core.artifacts import replacing_folder, sha256_of_file
 from echoing_core.datasets.study_set import SPLITS, StudySet
 from echoing_core.errors import ConfigError, DataSetError
-from echoing_core.records import LEADS, BoolArray
+from echoing_core.records import LEADS, LONG_PADDING, BoolArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -290,6 +290,48 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     if not isinstance(files, dict) or set(files) != set(FILES):
         raise _damaged(path.parent, f"has a {CARD} that does not list its files")
     return card
+
+
+def filter_padding_of(folder: str | Path) -> str:
+    """How the ECGs of a prepared set were filtered at their ends.
+
+    Parameters
+    ----------
+    folder : path
+        A prepared set.
+
+    Returns
+    -------
+    str
+        One of `records.PADDINGS`; sets of before there was a choice had the long one.
+    """
+    card = read_card(folder)
+    # Of a data set it is an option like others; a simulated cohort has no adapter.
+    options = card.get("options", {})
+    return str(card.get("filter_padding", options.get("filter_padding", LONG_PADDING)))
+
+
+def check_filter_padding(folder: str | Path, wanted: str) -> None:
+    """Refuse a prepared set that was filtered otherwise than a model reads.
+
+    Parameters
+    ----------
+    folder : path
+    wanted : str
+        The model's.
+
+    Raises
+    ------
+    DataSetError
+        It was.
+    """
+    found = filter_padding_of(folder)
+    if found != wanted:
+        raise DataSetError(
+            f"{Path(folder).name} was filtered with the padding {found!r} and the model reads "
+            f"{wanted!r}, which differs at the ends of each ECG. Prepare the set again with "
+            f"--set filter_padding={wanted} (a simulated one: --filter-padding {wanted})."
+        )
 
 
 def _facts_of(table: pd.DataFrame) -> dict[str, Any]:

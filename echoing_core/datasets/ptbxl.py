@@ -20,12 +20,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from echoing_core.datasets.adapter import LeftOut, Plan
+from echoing_core.datasets.adapter import PADDING_HELP, LeftOut, Plan
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.errors import DataSetError, RecordError
 from echoing_core.io import read_recording
 from echoing_core.progress import SILENT, Progress
-from echoing_core.records import STANDARD_FS_HZ, StandardEcg
+from echoing_core.records import LONG_PADDING, STANDARD_FS_HZ, FilterPadding, StandardEcg
 from echoing_core.reports.scp_text import (
     SCP_FINDINGS,
     SUPERCLASS_CODES,
@@ -112,6 +112,7 @@ class PtbXl:
         },
     )
     seed: int = field(default=0, metadata={"help": "Wording of the English report."})
+    filter_padding: FilterPadding = field(default=LONG_PADDING, metadata=PADDING_HELP)
 
     @property
     def name(self) -> str:
@@ -198,7 +199,7 @@ class PtbXl:
         RecordError
             It is missing, damaged, or lasts another time.
         """
-        return _read_ecg(root / f"{row['path']}.hea")
+        return _read_ecg(root / f"{row['path']}.hea", self.filter_padding)
 
 
 def load_ptbxl(
@@ -207,6 +208,7 @@ def load_ptbxl(
     folds: Sequence[int],
     rate: Literal[100, 500] = 100,
     seed: int = 0,
+    filter_padding: FilterPadding = LONG_PADDING,
     progress: Progress = SILENT,
 ) -> StudySet:
     """Read the recordings of some folds into memory, planned and read by `PtbXl`.
@@ -222,6 +224,8 @@ def load_ptbxl(
     seed : int
         Wording of the ``report`` column. For other wordings of the same ECG, call
         `report_from_scp` with ``table["scp_codes"]`` and ``table["heart_axis"]``.
+    filter_padding : {"long", "scipy"}
+        As in `signals.standardise`.
     progress : Progress, optional
         Counts rows.
 
@@ -242,7 +246,7 @@ def load_ptbxl(
     out, counted, and named in the log.
     """
     root = Path(folder)
-    adapter = PtbXl(rate=rate, folds=tuple(folds), seed=seed)
+    adapter = PtbXl(rate=rate, folds=tuple(folds), seed=seed, filter_padding=filter_padding)
     plan = adapter.plan(root)
     left_out = {f"has {NO_STATEMENT}": [item.detail for item in plan.left_out]}
     ecgs: list[StandardEcg] = []
@@ -476,8 +480,9 @@ def _codes(ecg_id: int, codes: object, labels: object) -> dict[str, float]:
     return likelihoods
 
 
-def _read_ecg(header: Path) -> StandardEcg:
-    ecg = standardise(read_recording([header, header.with_suffix(".dat")]))
+def _read_ecg(header: Path, filter_padding: str = LONG_PADDING) -> StandardEcg:
+    recording = read_recording([header, header.with_suffix(".dat")])
+    ecg = standardise(recording, filter_padding=filter_padding)
     n_times = round(_DURATION_S * STANDARD_FS_HZ)
     if ecg.n_times != n_times:
         raise RecordError(f"Record {ecg.record_id} lasts {ecg.duration_s} s, not {_DURATION_S} s.")

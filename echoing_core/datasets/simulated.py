@@ -19,7 +19,7 @@ from echoing_core.datasets.study_set import COLUMNS, SPLITS, StudySet
 from echoing_core.errors import ConfigError, DataSetError, RecordError
 from echoing_core.io import read_recording
 from echoing_core.progress import SILENT, Progress
-from echoing_core.records import LEADS, BoolArray
+from echoing_core.records import LEADS, LONG_PADDING, BoolArray
 from echoing_core.signals import standardise
 from echoing_core.simulate import (
     SimulatedStudy,
@@ -67,6 +67,7 @@ def build_simulated(
     config: SimulationConfig | None = None,
     splits: Collection[str] = SPLITS,
     n_workers: int = 1,
+    filter_padding: str = LONG_PADDING,
     progress: Progress = SILENT,
 ) -> StudySet:
     """Simulate a cohort and standardise its 12-lead ECGs.
@@ -82,6 +83,8 @@ def build_simulated(
         hangs on the patient's id alone: 80, 10 and 10 %.
     n_workers : int
         Processes to share the work; the result does not depend on it.
+    filter_padding : {"long", "scipy"}
+        As in `signals.standardise`.
     progress : Progress, optional
         Counts patients.
 
@@ -114,7 +117,12 @@ def build_simulated(
         patients[i : i + _PATIENTS_A_CHUNK] for i in range(0, len(patients), _PATIENTS_A_CHUNK)
     ]
     # A function of the module, since a spawned process gets it by pickle.
-    draw = partial(_draw_chunk, seed=seed, config=config or SimulationConfig())
+    draw = partial(
+        _draw_chunk,
+        seed=seed,
+        config=config or SimulationConfig(),
+        filter_padding=filter_padding,
+    )
     chunks: list[_Chunk] = []
     n_done = 0
     # In the order of the patients, whichever process is done first.
@@ -207,12 +215,14 @@ def _mapped(
         yield from pool.map(draw, pieces)
 
 
-def _draw_chunk(patients: Sequence[int], seed: int, config: SimulationConfig) -> _Chunk:
+def _draw_chunk(
+    patients: Sequence[int], seed: int, config: SimulationConfig, filter_padding: str
+) -> _Chunk:
     rows, signals, valids = [], [], []
     for patient in patients:
         for ecg in range(ecg_count(seed, patient)):
             study = simulate_study(seed, patient, ecg, config)
-            standard = standardise(study.recording_12)
+            standard = standardise(study.recording_12, filter_padding=filter_padding)
             rows.append(_row(study))
             signals.append(standard.signal_mv)
             valids.append(standard.valid)

@@ -26,7 +26,13 @@ import numpy.typing as npt
 
 from echoing_core.artifacts import read_card, read_checked, seal, writing_folder
 from echoing_core.echo.teacher import EchoTeacher, echo_gaussian
-from echoing_core.errors import DataSetError, EchoingError, IndexMismatchError, RecordError
+from echoing_core.errors import (
+    ConfigError,
+    DataSetError,
+    EchoingError,
+    IndexMismatchError,
+    RecordError,
+)
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import EchoClip, EchoStudy
 
@@ -56,6 +62,8 @@ class EchoEmbeddings:
         True when the teacher or any of the echocardiograms is simulated.
     clip_ids : tuple of str
         One a row where rows are clips; empty where a row is a study.
+    frames : str
+        Which frames of a clip were embedded, of `FRAMES`.
     """
 
     study_ids: tuple[str, ...]
@@ -66,6 +74,7 @@ class EchoEmbeddings:
     teacher_hash: str
     simulated: bool
     clip_ids: tuple[str, ...] = ()
+    frames: str = "echo-clip"
 
     def __post_init__(self) -> None:
         n = len(self.study_ids)
@@ -134,6 +143,7 @@ def save_echo_embeddings(folder: Path, embeddings: EchoEmbeddings) -> dict[str, 
                 "teacher": embeddings.teacher,
                 "simulated": embeddings.simulated,
                 "rows": "clips" if embeddings.clip_ids else "studies",
+                "frames": embeddings.frames,
             },
         )
 
@@ -174,6 +184,8 @@ def load_echo_embeddings(folder: Path, *, teacher_hash: str | None = None) -> Ec
         teacher_hash=card["checkpoint_hash"],
         simulated=card["simulated"],
         clip_ids=clips if card.get("rows") == "clips" else (),
+        # Stores of before there was a choice have ECHO-CLIP's.
+        frames=str(card.get("frames", ECHO_CLIP)),
     )
 
 
@@ -204,12 +216,17 @@ class FrameChoice:
     ----------
     stride : int
         Every how manieth frame.
-    max_frames : int
-        At most so many of a clip.
+    max_frames : int or None
+        At most so many of a clip; None for all.
     """
 
     stride: int = 2
-    max_frames: int = 20
+    max_frames: int | None = 20
+
+    @property
+    def reach(self) -> int | None:
+        """How many frames of a clip need to be read; None for all."""
+        return None if self.max_frames is None else self.stride * self.max_frames
 
     def of(self, clip: EchoClip) -> npt.NDArray[np.uint8]:
         """Choose frames of a clip.
@@ -223,10 +240,43 @@ class FrameChoice:
         ndarray, shape (n, height, width, 3), uint8
             In their order.
         """
-        return clip.frames[: self.stride * self.max_frames : self.stride]
+        return clip.frames[: self.reach : self.stride]
 
 
 ECHO_CLIP_FRAMES = FrameChoice()
+
+ECHO_CLIP = "echo-clip"
+FRAMES: dict[str, FrameChoice] = {
+    ECHO_CLIP: ECHO_CLIP_FRAMES,
+    "first-40": FrameChoice(1, 40),
+    "every": FrameChoice(1, None),
+}
+"""By name: ECHO-CLIP's own 20 of the first 40, all of those 40, or every frame, which the published
+EchoingECG embeds. A store's card has the name."""
+
+
+def named_frames(name: str) -> FrameChoice:
+    """Which frames a name stands for.
+
+    Parameters
+    ----------
+    name : str
+        Of `FRAMES`.
+
+    Returns
+    -------
+    FrameChoice
+
+    Raises
+    ------
+    ConfigError
+        There is no such choice.
+    """
+    if name not in FRAMES:
+        raise ConfigError(
+            f"There is no choice of frames {name!r}. Choose one of {', '.join(FRAMES)}."
+        )
+    return FRAMES[name]
 
 
 @dataclass(frozen=True)

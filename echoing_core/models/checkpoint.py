@@ -43,6 +43,8 @@ from echoing_core.errors import CheckpointError, EchoingError
 from echoing_core.models.config import DISPLACEMENT, MATCHING, SIGMA2_SETTINGS, ModelConfig
 from echoing_core.models.encoders import DualEncoder, Encoder, build_encoder
 from echoing_core.models.tokenizer import ReportTokenizer, load_tokenizer
+from echoing_core.records import LONG_PADDING, FilterPadding
+from echoing_core.signals.filters import check_padding
 from echoing_core.signals.scaling import LeadScaler
 
 FORMAT = 1
@@ -104,6 +106,8 @@ class Checkpoint:
         Of `MEASURED_FILES`, by their keys: those that the folder has for this sigma^2.
     sigma2 : {"displacement", "matching"}
         Which sigma^2 the encoder gives.
+    filter_padding : {"long", "scipy"}
+        How recordings are filtered at their ends before it reads them (`records.PADDINGS`).
     other_reference : mapping or None
         As ``reference``, of the other sigma^2 where the model has two.
     """
@@ -119,6 +123,7 @@ class Checkpoint:
     hash: str
     measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sigma2: str = DISPLACEMENT
+    filter_padding: FilterPadding = LONG_PADDING
     other_reference: Mapping[str, Any] | None = None
 
     @property
@@ -163,6 +168,7 @@ def save_checkpoint(
     training: Mapping[str, Any],
     card: str,
     measured: Mapping[str, Mapping[str, Any]] | None = None,
+    filter_padding: str = LONG_PADDING,
 ) -> str:
     """Write a model folder and return its hash. An older folder of that name is replaced.
 
@@ -185,6 +191,8 @@ def save_checkpoint(
         Markdown, for people.
     measured : mapping, optional
         Documents of `MEASURED_FILES`, by their keys, for that kind, too.
+    filter_padding : {"long", "scipy"}
+        See `Checkpoint`.
 
     Returns
     -------
@@ -199,6 +207,9 @@ def save_checkpoint(
             "model": encoder.config.settings(),
             "logit_scale": logit_scale,
         }
+        # Part of the hash, so that models of before there was a choice keep theirs.
+        if filter_padding != LONG_PADDING:
+            config["filter_padding"] = filter_padding
         _write_json(draft / "config.json", config)
         state = {
             _renamed(key, _STORED_AS): value.contiguous()
@@ -266,6 +277,7 @@ def load_checkpoint(folder: str | os.PathLike[str], *, sigma2: str | None = None
         )
         scaler = LeadScaler.from_dict(_read_json(path / "scaler.json"))
         logit_scale = float(config["logit_scale"])
+        filter_padding = check_padding(config.get("filter_padding", LONG_PADDING))
     # It already says in words what is wrong.
     except EchoingError:
         raise
@@ -313,6 +325,7 @@ def load_checkpoint(folder: str | os.PathLike[str], *, sigma2: str | None = None
         hash=model_hash,
         measured=measured,
         sigma2=kind,
+        filter_padding=filter_padding,
         other_reference=next(iter(references.values()), None),
     )
 

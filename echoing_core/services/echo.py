@@ -184,6 +184,7 @@ def embed_echo_folder(
     *,
     teacher: str | os.PathLike[str],
     by_clip: bool = False,
+    frames: str = "echo-clip",
     paired_with: str | os.PathLike[str] | None = None,
     device: str = "cpu",
     progress: Progress = SILENT,
@@ -206,6 +207,8 @@ def embed_echo_folder(
         As `echo.teacher.load_teacher` takes it.
     by_clip : bool
         One row a clip instead of one a study.
+    frames : {"echo-clip", "first-40", "every"}
+        Which frames of a clip, see `echo.store.FRAMES`.
     paired_with : path, optional
         A prepared data set: only studies that its column ``echo_study_id`` names. All of
         MIMIC-IV-ECHO takes days, the part that has an ECG in the same stay much less.
@@ -226,10 +229,10 @@ def embed_echo_folder(
     CheckpointError
         If the teacher cannot be opened.
     """
-    from echoing_core.echo.store import FrameChoice, embed_studies, save_echo_embeddings
+    from echoing_core.echo.store import embed_studies, named_frames, save_echo_embeddings
     from echoing_core.echo.teacher import load_teacher
 
-    choice = FrameChoice()
+    choice = named_frames(frames)
     # A folder that holds nothing is told before a model is opened.
     paths, left_out = _study_paths(Path(folder))
     if paired_with is not None:
@@ -245,7 +248,7 @@ def embed_echo_folder(
         pool="clip" if by_clip else "study",
         progress=progress,
     )
-    save_echo_embeddings(out, run.embeddings)
+    save_echo_embeddings(out, replace(run.embeddings, frames=frames))
     return replace(run, failures=left_out | run.failures)
 
 
@@ -321,7 +324,7 @@ def _source(path: Path, name: str, size: tuple[int, int], choice: FrameChoice) -
         path,
         name,
         size=size[0] if size[0] == size[1] else None,
-        max_frames=choice.stride * choice.max_frames,
+        max_frames=choice.reach,
     )
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     # Sizes and dates: hashing hundreds of gigabytes would take longer than embedding.

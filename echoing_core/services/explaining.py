@@ -138,7 +138,7 @@ class ExplainJob:
         # Whole samples of 100 Hz; the stride that is stored is the one that was used.
         stride_n = stride_to_samples(stride_s)
         self.model = model
-        self.ecg = as_standard_ecg(recording, vcg_method)
+        self.ecg = as_standard_ecg(recording, vcg_method, model)
         self.stride_s = stride_n / STANDARD_FS_HZ
         # Written into every export, so that a figure can be made again.
         self._settings = {
@@ -344,7 +344,7 @@ def cautions(
     """
     if model.masks_leads:
         return ()
-    ecg = as_standard_ecg(recording, vcg_method)
+    ecg = as_standard_ecg(recording, vcg_method, model)
     if ecg.valid.all():
         return ()
     missing = ecg.leads_with("missing")
@@ -358,7 +358,9 @@ def cautions(
     )
 
 
-def as_standard_ecg(recording: Recording | StandardEcg, vcg_method: str) -> StandardEcg:
+def as_standard_ecg(
+    recording: Recording | StandardEcg, vcg_method: str, model: Model
+) -> StandardEcg:
     """A recording as the model reads it; a `StandardEcg` is that already.
 
     Parameters
@@ -366,6 +368,8 @@ def as_standard_ecg(recording: Recording | StandardEcg, vcg_method: str) -> Stan
     recording : Recording or StandardEcg
     vcg_method : str
         As in `explain`.
+    model : Model
+        Which says how recordings are filtered at their ends.
 
     Returns
     -------
@@ -379,7 +383,9 @@ def as_standard_ecg(recording: Recording | StandardEcg, vcg_method: str) -> Stan
     """
     if isinstance(recording, StandardEcg):
         return recording
-    return standardise(recording, vcg_method=vcg_method)
+    return standardise(
+        recording, vcg_method=vcg_method, filter_padding=model.checkpoint.filter_padding
+    )
 
 
 def _chunks(starts: Ints, duration_s: float) -> tuple[list[Ints], int]:

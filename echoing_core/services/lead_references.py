@@ -123,8 +123,11 @@ class LeadReferenceJob:
 
         stop = min(self._next + _PATIENTS_A_STEP, self.n_ecgs)
         studies = [simulate_study(_SEED, patient) for patient in range(self._next, stop)]
-        ecgs = [standardise(study.recording_12) for study in studies]
         checkpoint = self.model.checkpoint
+        ecgs = [
+            standardise(study.recording_12, filter_padding=checkpoint.filter_padding)
+            for study in studies
+        ]
         windows = encode_batch_terms(
             checkpoint.encoder.ecg,
             checkpoint.scaler,
@@ -211,6 +214,7 @@ def measure_lead_references(
             12 * n_ecgs,
             int(cohort.get("seed", CohortConfig().seed)),
             splits=("valid",),
+            filter_padding=checkpoint.filter_padding,
             progress=progress.stage("simulate"),
         )
         name = "simulated ECGs of held-out patients, everyday noise"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
+from echoing_core.records import LONG_PADDING
 from echoing_core.services.evaluate import evaluate_held_out
 from echoing_core.services.models import Model, assets_folder, load_model, prompt_sets
 from echoing_core.training.settings import RunConfig
@@ -53,6 +54,7 @@ def prepare_simulated(
     seed: int,
     *,
     echo_in_report: float | None = None,
+    filter_padding: str = LONG_PADDING,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Simulate a cohort and write it as a prepared study set.
@@ -64,6 +66,8 @@ def prepare_simulated(
     n_patients, seed : int
     echo_in_report : float, 0..1, optional
         Share of reports that also tell the echocardiogram; without it, the simulation's default.
+    filter_padding : {"long", "scipy"}
+        As in `signals.standardise`: that of the model to be trained on it.
     progress : Progress, optional
         Counts patients.
 
@@ -89,9 +93,18 @@ def prepare_simulated(
                 f"A share of {echo_in_report:g} of the reports is not between 0 and 1."
             )
         config = replace(config, echo_in_report=echo_in_report)
-    studies = build_simulated(n_patients, seed, config=config, n_workers=2, progress=progress)
+    studies = build_simulated(
+        n_patients,
+        seed,
+        config=config,
+        n_workers=2,
+        filter_padding=filter_padding,
+        progress=progress,
+    )
     # What else the cohort is made of is fixed by the version of the simulator.
-    card = {"seed": seed, "echo_in_report": config.echo_in_report}
+    card: dict[str, Any] = {"seed": seed, "echo_in_report": config.echo_in_report}
+    if filter_padding != LONG_PADDING:
+        card["filter_padding"] = filter_padding
     return save_prepared(Path(out), studies, card=card)
 
 

@@ -66,7 +66,7 @@ def train_preset(
     ------
     ConfigError, DataSetError, CheckpointError
     """
-    from echoing_core.datasets.prepared import load_prepared
+    from echoing_core.datasets.prepared import check_filter_padding, load_prepared
     from echoing_core.echo.store import load_echo_embeddings
     from echoing_core.training.distributed import joined
     from echoing_core.training.paired import (
@@ -87,11 +87,19 @@ def train_preset(
     # Beside the model, not in it: a model folder holds only what its card lists.
     run_folder = Path(run) if run is not None else out_folder.with_name(f"{out_folder.name}-run")
     started = time.monotonic()
+    check_filter_padding(data, config.filter_padding)
+    embedded = None if echo is None else load_echo_embeddings(Path(echo))
+    if embedded is not None and config.echo_frames not in ("", embedded.frames):
+        raise ConfigError(
+            f"The teacher saw the frames {embedded.frames!r} of each clip and this run asks for "
+            f"{config.echo_frames!r}. Embed the clips again with --frames {config.echo_frames}, or "
+            f"set echo_frames to {embedded.frames}."
+        )
     with joined() as world:
         inputs = build_inputs(
             config,
             load_prepared(Path(data)),
-            echo=None if echo is None else load_echo_embeddings(Path(echo)),
+            echo=embedded,
             text_model=text_model,
             questions=prompt_sets(),
         )

@@ -13,6 +13,7 @@ import numpy as np
 from echoing_core.config import to_mapping
 from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
+from echoing_core.records import LONG_PADDING, SCIPY_PADDING
 from echoing_core.services.models import Model, load_model
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def import_weights(
     vocab: str | os.PathLike[str] | None = None,
     lead_order: str = "mimic",
     reference_ecgs: int = 200,
+    filter_padding: str = SCIPY_PADDING,
     progress: Progress = SILENT,
 ) -> ImportedWeights:
     """Turn ``echoingecg.pt`` and ``ecg_scaler.pkl`` into a model folder.
@@ -82,6 +84,9 @@ def import_weights(
         Order in which the weights and the scaler have the leads.
     reference_ecgs : int
         Simulated ECGs that percentiles of sigma^2 compare with.
+    filter_padding : {"scipy", "long"}
+        How recordings are filtered at their ends before the model reads them: as the published code
+        does, or as this project's own models.
     progress : Progress, optional
         Told of each stage by its name.
 
@@ -99,14 +104,16 @@ def import_weights(
     from echoing_core.models.checkpoint import save_checkpoint, update_documents
     from echoing_core.models.foreign import read_published, read_published_scaler
     from echoing_core.models.tokenizer import BIOBERT, read_bert_tokenizer
+    from echoing_core.signals.filters import check_padding
 
+    check_padding(filter_padding)
     # The small files first: what is wrong with them should be told at once.
     lead_scaler, order_note = read_published_scaler(Path(scaler), lead_order)
     tokenizer = read_bert_tokenizer(BIOBERT if vocab is None else os.fspath(vocab))
     encoder = read_published(Path(weights), lead_order)
     tokenizer = _fitting(tokenizer, encoder)
-    reference = _reference(encoder, lead_scaler, reference_ecgs, progress)
-    notes = (order_note, _SCALE_NOTE, _reference_note(reference))
+    reference = _reference(encoder, lead_scaler, reference_ecgs, filter_padding, progress)
+    notes = (order_note, _SCALE_NOTE, _reference_note(reference), _PADDING_NOTES[filter_padding])
     training = _training_record(encoder, lead_order, notes)
     folder = Path(out)
     model_hash = save_checkpoint(
@@ -119,6 +126,7 @@ def import_weights(
         training=training,
         # The card names the hash, which is known only once the folder is written.
         card="",
+        filter_padding=filter_padding,
     )
     update_documents(folder, card=imported_card(folder.name, model_hash, training))
     # Nearly a gigabyte, which must not lie in memory twice while the folder is read back.
@@ -131,6 +139,14 @@ _SCALE_NOTE = (
     f"started with ({LOGIT_SCALE:g}): their order is the model's, their probabilities are not "
     "calibrated."
 )
+
+
+_PADDING_NOTES = {
+    SCIPY_PADDING: "Recordings are filtered with SciPy's own padding at their ends, as the "
+    "published code does.",
+    LONG_PADDING: "Recordings are filtered with 3 s of padding at their ends; the published code "
+    "leaves SciPy's few samples, and the first and last second differ.",
+}
 
 
 def _fitting(tokenizer: ReportTokenizer, encoder: ReleasedDualEncoder) -> ReportTokenizer:
@@ -154,13 +170,19 @@ def _reference(
     encoder: ReleasedDualEncoder,
     scaler: LeadScaler,
     n_ecgs: int,
+    filter_padding: str,
     progress: Progress,
 ) -> Reference:
     from echoing_core.embed.encode import encode_batch
     from echoing_core.evaluate.shipped.gallery import gallery_set
     from echoing_core.uncertainty.reference import Reference
 
-    studies = gallery_set(n_ecgs, REFERENCE_SEED, progress=progress.stage("simulate"))
+    studies = gallery_set(
+        n_ecgs,
+        REFERENCE_SEED,
+        filter_padding=filter_padding,
+        progress=progress.stage("simulate"),
+    )
     embedding = encode_batch(
         encoder.ecg,
         scaler,

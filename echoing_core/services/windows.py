@@ -129,7 +129,7 @@ def window_embedding(
     if isinstance(recording, Explanation):
         ecg = recording.ecg
     else:
-        ecg = as_standard_ecg(recording, vcg_method)
+        ecg = as_standard_ecg(recording, vcg_method, model)
     start_n = round(start_s * ecg.fs_hz)
     if start_n < 0 or start_n + WINDOW_N > ecg.n_times:
         raise SignalQualityError(

@@ -11,6 +11,7 @@ from echoing_core.errors import MissingLeadError, SignalQualityError
 from echoing_core.records import (
     FRANK_LEADS,
     LEADS,
+    LONG_PADDING,
     STANDARD_FS_HZ,
     WINDOW_S,
     BoolArray,
@@ -20,6 +21,7 @@ from echoing_core.records import (
 from echoing_core.signals.filters import (
     bandpass,
     check_fs,
+    check_padding,
     fill_gaps,
     resample,
     resampled_length,
@@ -39,7 +41,12 @@ from echoing_core.signals.windows import WINDOW_N
 logger = logging.getLogger(__name__)
 
 
-def standardise(recording: Recording, *, vcg_method: str = DEFAULT_VCG_METHOD) -> StandardEcg:
+def standardise(
+    recording: Recording,
+    *,
+    vcg_method: str = DEFAULT_VCG_METHOD,
+    filter_padding: str = LONG_PADDING,
+) -> StandardEcg:
     """Filter, resample and complete a recording: 12 leads, 0.5-40 Hz, 100 Hz.
 
     The whole recording is band-passed (Butterworth of order 4, zero phase), then resampled
@@ -56,6 +63,8 @@ def standardise(recording: Recording, *, vcg_method: str = DEFAULT_VCG_METHOD) -
     recording : Recording
     vcg_method : str
         ``"dower"``, ``"kors_pinv"`` or ``"kors_gls"``, see `signals.leads`.
+    filter_padding : {"long", "scipy"}
+        See `records.PADDINGS`; for a model, that of its folder.
 
     Returns
     -------
@@ -71,11 +80,12 @@ def standardise(recording: Recording, *, vcg_method: str = DEFAULT_VCG_METHOD) -
     SamplingRateError
         If the sampling rate is too low for 0.5-40 Hz.
     ConfigError
-        If ``vcg_method`` does not exist.
+        If ``vcg_method`` or ``filter_padding`` does not exist.
     """
     # Everything that can be refused is refused before anything is filtered.
     from_xyz = vcg_matrix(vcg_method)
     check_fs(recording.fs_hz)
+    check_padding(filter_padding)
     ratio = resampling_ratio(recording.fs_hz, STANDARD_FS_HZ, n_times=recording.n_times)
     n_out = resampled_length(recording.n_times, ratio)
     _check_leads(recording)
@@ -99,7 +109,7 @@ def standardise(recording: Recording, *, vcg_method: str = DEFAULT_VCG_METHOD) -
         lead_mv = recording.signal_mv[measured[name]]
         row_valid = valid_after_resampling(lead_mv, recording.fs_hz, n_out)
         filled = fill_gaps(lead_mv, recording.fs_hz)
-        row = resample(bandpass(filled, recording.fs_hz), ratio)
+        row = resample(bandpass(filled, recording.fs_hz, padding=filter_padding), ratio)
         return row.astype(np.float32), row_valid
 
     for row, lead in enumerate(LEADS):

@@ -368,6 +368,7 @@ def write_model(
             **origin,
         },
         card=_card(inputs, trained, out.name),
+        filter_padding=config.filter_padding,
     )
     if isinstance(encoder, DualEncoder):
         # What every other kind of sigma^2 is compared with, so that the model can be read by it.
@@ -467,6 +468,7 @@ def as_checkpoint(inputs: TrainingInputs, trained: TrainedPair) -> Checkpoint:
         card="",
         hash="",
         sigma2=config.model.sigma2_kinds[0],
+        filter_padding=config.filter_padding,
     )
 
 

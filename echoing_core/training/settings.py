@@ -9,11 +9,13 @@ from importlib import resources
 from echoing_core.config import apply_changes, from_mapping, read_settings
 from echoing_core.errors import ConfigError
 from echoing_core.models.config import MATCHING, LossConfig, ModelConfig
+from echoing_core.records import LONG_PADDING, PADDINGS, FilterPadding
 
 PRESETS = ("paper", "release", "demo")
 OBJECTIVES = ("joint", "alternate")
 DRAWS = ("uniform", "proportional")
 VIEWS = ("none", "device", "raghu")
+ECHO_FRAMES = ("", "echo-clip", "first-40", "every")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -75,6 +77,10 @@ class OptimiserConfig:
         False keeps weight decay off biases, norms and the loss's constants.
     clip_norm : float
         0 for no clipping.
+    clip_loss_constants : bool
+        Whether the norm that is clipped has the gradients of the loss's constants in it, and
+        whether they are clipped with the rest: of everything that learns, as released. False: that
+        of the encoders alone, which a steep loss does not shorten.
     average_decay : float
         Decay of the exponential moving average of the weights that is kept as the result; 0 keeps
         the last weights.
@@ -89,6 +95,7 @@ class OptimiserConfig:
     warmup_start: float = 0.01
     decay_vectors: bool = False
     clip_norm: float = 1.0
+    clip_loss_constants: bool = False
     average_decay: float = 0.0
 
 
@@ -165,6 +172,11 @@ class RunConfig:
         less time, for runs whose second stage learns it anew whatever it was. Compact only.
     validate_every, save_every : int
         Steps; 0 for never.
+    filter_padding : {"long", "scipy"}
+        How the ECGs were filtered at their ends (`records.PADDINGS`): a prepared set must have been
+        so, and the model reads so.
+    echo_frames : {"", "echo-clip", "first-40", "every"}
+        Which frames of a clip the teacher must have seen (`echo.store.FRAMES`); "" takes any store.
     variance : VarianceConfig
         Used where a run has a second stage for sigma^2.
     """
@@ -181,6 +193,8 @@ class RunConfig:
     means_only: bool = False
     validate_every: int = 0
     save_every: int = 0
+    filter_padding: FilterPadding = LONG_PADDING
+    echo_frames: str = ""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     views: ViewConfig = field(default_factory=ViewConfig)
@@ -195,6 +209,8 @@ class RunConfig:
             ("objective.draw", self.objective.draw, DRAWS),
             ("views.kind", self.views.kind, VIEWS),
             ("precision", self.precision, PRECISIONS),
+            ("filter_padding", self.filter_padding, PADDINGS),
+            ("echo_frames", self.echo_frames, ECHO_FRAMES),
         ):
             if value not in known:
                 raise ConfigError(f"Setting {name} must be {' or '.join(known)}, not {value!r}.")

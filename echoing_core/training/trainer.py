@@ -123,9 +123,12 @@ class Trainer:
         parameters = [p for p in self.modules.parameters() if p.requires_grad]
         average_gradients(parameters, self.world)
         limit = self.config.optimiser.clip_norm
-        # Over the encoders alone; without a limit it only measures.
+        clipped: nn.Module = self.encoder
+        if self.config.optimiser.clip_loss_constants:
+            clipped = self.modules
+        # Without a limit it only measures.
         norm = nn.utils.clip_grad_norm_(
-            [p for p in self.encoder.parameters() if p.requires_grad], limit or math.inf
+            [p for p in clipped.parameters() if p.requires_grad], limit or math.inf
         )
         logged["grad_norm"] = float(norm)
         self.optimiser.step()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from echoing_core.config import from_mapping
-from echoing_core.datasets.prepared import load_prepared, read_card
+from echoing_core.datasets.prepared import check_filter_padding, load_prepared, read_card
 from echoing_core.datasets.simulated import SOURCE, CohortConfig, build_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch, to_tensors
@@ -106,11 +106,12 @@ def open_data(
     Raises
     ------
     DataSetError
-        The folder is damaged, or has no such split.
+        The folder is damaged, has no such split, or was filtered otherwise than the model reads.
     ConfigError
         No folder is given, and the model does not name a simulated cohort.
     """
     if folder is not None:
+        check_filter_padding(folder, checkpoint.filter_padding)
         return _prepared(folder, splits)
     if "cohort" not in checkpoint.training:
         raise ConfigError(
@@ -123,7 +124,12 @@ def open_data(
         # Test patients are all used; probes need no more than some of the others.
         n = cohort.n_patients if split == "test" else min(N_TRAIN_PATIENTS, cohort.n_patients)
         studies[split] = build_simulated(
-            n, cohort.seed, splits=(split,), n_workers=2, progress=progress
+            n,
+            cohort.seed,
+            splits=(split,),
+            n_workers=2,
+            filter_padding=checkpoint.filter_padding,
+            progress=progress,
         )
     return EvaluationData("simulated patients", SOURCE, True, studies)
 

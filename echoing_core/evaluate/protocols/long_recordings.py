@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from echoing_core.datasets.music import MIN_VALID_SHARE, TABLE, Music
-from echoing_core.datasets.prepared import load_prepared, read_card
+from echoing_core.datasets.prepared import check_filter_padding, load_prepared, read_card
 from echoing_core.datasets.simulated import SOURCE
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch, encode_dense
@@ -31,7 +31,13 @@ from echoing_core.evaluate.uncertainty.fusion_study import FS_HZ, QUALITIES, Qua
 from echoing_core.io import read_stretch
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
-from echoing_core.records import STANDARD_FS_HZ, WINDOW_S, BoolArray, GaussianEmbedding, StandardEcg
+from echoing_core.records import (
+    STANDARD_FS_HZ,
+    WINDOW_S,
+    BoolArray,
+    GaussianEmbedding,
+    StandardEcg,
+)
 from echoing_core.signals import standardise
 from echoing_core.signals.windows import WINDOW_N, cut_windows, stride_to_samples
 from echoing_core.simulate import patient_id, simulate_long, split_of
@@ -362,7 +368,7 @@ def _simulated(
         rows, cut = [], []
         for done, patient in enumerate(_patients(split, n), start=1):
             # Only the first window is used, so only the beginning is simulated.
-            row, ecg = _simulated_recording(patient, _SHORT_S, quality)
+            row, ecg = _simulated_recording(checkpoint, patient, _SHORT_S, quality)
             rows.append(row)
             cut.append(cut_windows(ecg, [0]))
             told(done, n)
@@ -370,7 +376,7 @@ def _simulated(
     kept = _Kept(checkpoint, settings)
     told = progress.stage("simulate and embed the test recordings")
     for done, patient in enumerate(_patients("test", settings.n_patients), start=1):
-        row, ecg = _simulated_recording(patient, DURATION_S, quality)
+        row, ecg = _simulated_recording(checkpoint, patient, DURATION_S, quality)
         kept.add_recording(row, ecg)
         told(done, settings.n_patients)
     name = f"simulated 20-minute X, Y, Z, noise {quality.name}"
@@ -389,12 +395,13 @@ def _patients(split: str, n: int) -> list[int]:
 
 
 def _simulated_recording(
-    patient: int, duration_s: float, quality: Quality
+    checkpoint: Checkpoint, patient: int, duration_s: float, quality: Quality
 ) -> tuple[dict[str, Any], StandardEcg]:
     simulated = simulate_long(
         LONG_SEED, patient, duration_s=duration_s, fs_hz=FS_HZ, leads="xyz", noise=()
     )
-    ecg = standardise(with_noise(simulated.recording, quality, LONG_SEED, patient))
+    noisy = with_noise(simulated.recording, quality, LONG_SEED, patient)
+    ecg = standardise(noisy, filter_padding=checkpoint.filter_padding)
     name = patient_id(LONG_SEED, patient)
     row: dict[str, Any] = {
         "source": SOURCE,
@@ -418,7 +425,7 @@ def _published(
     checkpoint: Checkpoint, root: Path, settings: WindowSettings, progress: Progress
 ) -> LongRecordings:
     """MUSIC: recordings are read whole, one at a time."""
-    adapter = Music()
+    adapter = Music(filter_padding=checkpoint.filter_padding)
     plan = adapter.plan(root)
     rows: list[dict[str, Any]] = [
         {str(key): value for key, value in row.items()} for row in plan.table.to_dict("records")
@@ -447,7 +454,9 @@ def _published(
         told(done, len(of_split))
         try:
             recording = read_stretch(root / str(row["path"]), 0.0, float(row["duration_s"]))
-            ecg = standardise(recording, vcg_method=adapter.vcg_method)
+            ecg = standardise(
+                recording, vcg_method=adapter.vcg_method, filter_padding=adapter.filter_padding
+            )
             kept.add_recording(
                 row | {"simulated": ecg.simulated}, ecg, round(row["start_s"] * STANDARD_FS_HZ)
             )
@@ -466,6 +475,7 @@ def _prepared(
     checkpoint: Checkpoint, folder: Path, settings: WindowSettings, progress: Progress
 ) -> LongRecordings:
     """A prepared set with several windows of each recording."""
+    check_filter_padding(folder, checkpoint.filter_padding)
     card = read_card(folder)
     splits = {
         split: _first_windows(load_prepared(folder, splits=(split,)))

@@ -421,7 +421,10 @@ def run_retrieval(
     """
     if folder is None:
         gallery = gallery_set(
-            GALLERY_N, GALLERY_SEED, progress=progress.stage("simulate the gallery")
+            GALLERY_N,
+            GALLERY_SEED,
+            filter_padding=checkpoint.filter_padding,
+            progress=progress.stage("simulate the gallery"),
         )
         # Another seed than any cohort's, so no training saw these people.
         data = EvaluationData("simulated gallery", "simulated", True, {"test": gallery})

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from echoing_core.datasets.prepared import load_prepared
+from echoing_core.datasets.prepared import check_filter_padding, load_prepared
 from echoing_core.datasets.ptbxl import PtbXl, load_ptbxl
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.datasets.zscored import VOLTAGE_CODES, ZSCORED_SOURCE, load_zscored
@@ -307,6 +307,7 @@ def calibrate_on_prepared(
     DataSetError
         It has no split ``valid``, or no label that is asked.
     """
+    check_filter_padding(folder, checkpoint.filter_padding)
     studies = load_prepared(folder, splits=("valid", "test"))
     parts = {name: studies.where(studies.table["split"] == name) for name in ("valid", "test")}
     fit, measure = parts["valid"], parts["test"]

@@ -12,6 +12,7 @@ from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch, encode_texts
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
+from echoing_core.records import LONG_PADDING
 from echoing_core.retrieve.index import build_index
 from echoing_core.uncertainty.reference import Reference
 
@@ -47,7 +48,9 @@ def build_demo_index(
     int
         Number of items written.
     """
-    gallery = gallery_set(n_items, seed, progress=progress)
+    gallery = gallery_set(
+        n_items, seed, filter_padding=checkpoint.filter_padding, progress=progress
+    )
     ecg = encode_batch(checkpoint.encoder.ecg, checkpoint.scaler, gallery.signal_mv, gallery.valid)
     text = encode_texts(checkpoint, [str(report) for report in gallery.table["report"]])
     build_index(
@@ -69,7 +72,13 @@ def build_demo_index(
     return len(gallery.table)
 
 
-def gallery_set(n_items: int, seed: int, *, progress: Progress = SILENT) -> StudySet:
+def gallery_set(
+    n_items: int,
+    seed: int,
+    *,
+    filter_padding: str = LONG_PADDING,
+    progress: Progress = SILENT,
+) -> StudySet:
     """Simulate the first studies of a cohort.
 
     Parameters
@@ -78,6 +87,8 @@ def gallery_set(n_items: int, seed: int, *, progress: Progress = SILENT) -> Stud
         Studies.
     seed : int
         Of the cohort.
+    filter_padding : {"long", "scipy"}
+        That of the model that reads it.
     progress : Progress, optional
         Counts patients.
 
@@ -86,7 +97,9 @@ def gallery_set(n_items: int, seed: int, *, progress: Progress = SILENT) -> Stud
     StudySet, n_items rows
     """
     # Every patient has at least one ECG, so as many patients are certainly enough.
-    cohort = build_simulated(n_items, seed, n_workers=2, progress=progress)
+    cohort = build_simulated(
+        n_items, seed, n_workers=2, filter_padding=filter_padding, progress=progress
+    )
     first = np.zeros(len(cohort.table), dtype=bool)
     first[:n_items] = True
     return cohort.where(first)

@@ -114,11 +114,20 @@ def held_out_sets(
     # Simulation is a function of the seed: no test set needs to be stored.
     cohort = from_mapping(CohortConfig, checkpoint.training["cohort"])
     simulated = build_simulated(
-        cohort.n_patients, cohort.seed, n_workers=2, splits=("test",), progress=progress
+        cohort.n_patients,
+        cohort.seed,
+        n_workers=2,
+        splits=("test",),
+        filter_padding=checkpoint.filter_padding,
+        progress=progress,
     )
     sets = [HeldOut(SIMULATED, simulated, simulated=True)]
     if ptbxl is not None:
-        real = load_ptbxl(ptbxl, folds=PTBXL_TEST_FOLDS)
+        real = load_ptbxl(
+            ptbxl,
+            folds=PTBXL_TEST_FOLDS,
+            filter_padding=checkpoint.filter_padding,
+        )
         sets.append(HeldOut(PTBXL, real, simulated=False))
     return sets
 
