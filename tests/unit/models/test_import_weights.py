@@ -499,6 +499,9 @@ def test_an_imported_model_computes_what_its_file_says(place: Path) -> None:
     with torch.inference_mode():
         ours, theirs = model.checkpoint.encoder.ecg(x, x), encoder.ecg(x, x)
     assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
+    # As the published code filters, and so that one can see it.
+    assert model.checkpoint.filter_padding == "scipy"
+    assert any("SciPy's own padding" in note for note in model.checkpoint.training["notes"])
 
 
 def test_explain_with_a_released_model(run: Any, place: Path) -> None:
