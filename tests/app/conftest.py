@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
+import streamlit.components.v2.manifest_scanner as manifest_scanner
 from streamlit.testing.v1 import AppTest
+
+import echoing_core.embed.encode as encode
+from echoing_core.records import StandardEcg
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_scan_of_packages() -> Iterator[None]:
+    """AppTest reads the metadata of every installed package for each app; once tells the same."""
+    once = functools.cache(manifest_scanner.scan_component_manifests)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def windows_are_encoded_once() -> Iterator[None]:
+    """A recording that several tests open is embedded by the first of them."""
+    real = encode.encode_dense_terms
+    known: dict[tuple[object, ...], encode.EncodedWindows] = {}
+
+    def remembered(
+        encoder: Any, scaler: Any, ecg: StandardEcg, starts: npt.NDArray[np.integer], **more: Any
+    ) -> encode.EncodedWindows:
+        content = hashlib.sha256()
+        for values in (ecg.signal_mv, ecg.valid, starts):
+            content.update(np.ascontiguousarray(values).tobytes())
+        # The encoder itself is part of the key: kept alive, no other can have its identity.
+        key = (encoder, scaler, content.digest())
+        if key not in known:
+            known[key] = real(encoder, scaler, ecg, starts, **more)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encode, "encode_dense_terms", remembered)
+        yield
 
 
 @pytest.fixture(autouse=True)
