@@ -44,6 +44,24 @@ def simulate(
 @train_app.command("demo")
 def train_demo(
     out: Annotated[Path, typer.Option("--out", help="Model folder to write.")],
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe",
+            help="demo, or echoing: PCME++'s own loss, sigma^2 learnt jointly, with --teacher.",
+        ),
+    ] = "demo",
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            "--teacher",
+            help="Folder of an echo teacher, for simulated echo of some training patients.",
+        ),
+    ] = None,
+    echo_share: Annotated[
+        float,
+        typer.Option("--echo-share", help="Of the training patients, who have an echo.", min=0.0),
+    ] = 0.1,
     ptbxl: PtbxlOption = None,
     zscored: ZscoredOption = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1)] = None,
@@ -99,13 +117,16 @@ def train_demo(
         bool, typer.Option("--resume", help="Go on with the newest state in the --run folder.")
     ] = False,
 ) -> None:
-    """Train the demo model on simulated ECGs, and on PTB-XL where a folder of it is given."""
+    """Train a model that ships: on simulated ECGs, and on PTB-XL where a folder is given."""
     from echoing_core import services
     from echoing_core.datasets.simulated import CohortConfig
     from echoing_core.training.settings import demo_recipe
 
     # None leaves a setting to the recipe, so that each default stands in one place.
+    if recipe not in ("demo", "echoing"):
+        raise ConfigError(f"There is no recipe {recipe!r}. Choose demo or echoing.")
     config = demo_recipe(
+        recipe,
         steps=steps,
         batch_size=batch_size,
         seed=seed,
@@ -127,6 +148,8 @@ def train_demo(
             begin=begin,
             real_share=real_share,
             borrowed_share=borrowed_share,
+            teacher=teacher,
+            echo_share=echo_share,
             log_path=log,
             run=run,
             resume=resume,

@@ -120,6 +120,8 @@ def train_demo(
     begin: str | os.PathLike[str] | None = None,
     real_share: float | None = None,
     borrowed_share: float | None = None,
+    teacher: str | os.PathLike[str] | None = None,
+    echo_share: float = 0.1,
     log_path: str | os.PathLike[str] | None = None,
     run: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -151,6 +153,11 @@ def train_demo(
         A model folder of the same data from whose weights the first stage begins.
     real_share, borrowed_share : float, optional
         Of every batch, see `training.demo.Shares`.
+    teacher : path, optional
+        Folder of an echo teacher: simulated echocardiograms of some training patients are
+        embedded by it, and their ECGs learn from it, too.
+    echo_share : float
+        Of the simulated training patients who have an echocardiogram.
     log_path : path, optional
         Where the losses of every step go, as JSON lines.
     run : path, optional
@@ -166,6 +173,7 @@ def train_demo(
         As it is read back from ``out``.
     """
     from echoing_core.datasets.simulated import CohortConfig
+    from echoing_core.echo.teacher import load_teacher
     from echoing_core.models.checkpoint import load_checkpoint
     from echoing_core.training.demo import Shares, load_demo_data
     from echoing_core.training.demo import train_demo as train
@@ -183,6 +191,8 @@ def train_demo(
         cohort,
         None if ptbxl is None else Path(ptbxl),
         zscored=None if zscored is None else Path(zscored),
+        teacher=None if teacher is None else load_teacher(str(teacher)),
+        echo_share=echo_share,
         progress=progress,
     )
     train(

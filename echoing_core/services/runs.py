@@ -197,8 +197,8 @@ def evaluate_ablation(
         measure_ablation,
         run_ablation,
         teacher_sides,
-        with_echo,
     )
+    from echoing_core.training.paired import with_echo
 
     folder = Path(out)
     if (data is None) != (echo is None):

@@ -19,9 +19,13 @@ from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.datasets.simulated import CohortConfig, build_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.datasets.zscored import load_zscored
+from echoing_core.echo.simulated import simulated_echo_embeddings
+from echoing_core.echo.store import EchoEmbeddings
+from echoing_core.echo.teacher import EchoTeacher
 from echoing_core.embed.encode import encode_batch
 from echoing_core.errors import ConfigError
 from echoing_core.models.checkpoint import Checkpoint, save_checkpoint
+from echoing_core.models.config import DISPLACEMENT
 from echoing_core.models.encoders import DualEncoder
 from echoing_core.models.losses import logit_scale
 from echoing_core.models.tokenizer import ReportTokenizer
@@ -31,7 +35,14 @@ from echoing_core.signals import standardise
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.simulate import simulate_study
 from echoing_core.training.batches import Batches, ReportSource, Source
-from echoing_core.training.paired import fit_reference, fit_vocabulary, training_record
+from echoing_core.training.paired import (
+    add_references,
+    fit_reference,
+    fit_vocabulary,
+    pair_with_echo,
+    training_record,
+    with_echo,
+)
 from echoing_core.training.questions import answers_of, questions_of
 from echoing_core.training.run import Log, MetricsLog, flushed_denormals, train
 from echoing_core.training.settings import RunConfig
@@ -87,11 +98,14 @@ class DemoData:
         PTB-XL folds 1-7.
     borrowed : StudySet or None
         Of the same folds, with borrowed millivolts (`datasets.zscored`).
+    echo : EchoEmbeddings or None
+        What a teacher made of echocardiograms of simulated training patients.
     """
 
     simulated: StudySet
     real: StudySet | None
     borrowed: StudySet | None = None
+    echo: EchoEmbeddings | None = None
 
 
 def load_demo_data(
@@ -99,6 +113,8 @@ def load_demo_data(
     ptbxl: Path | None,
     *,
     zscored: Path | None = None,
+    teacher: EchoTeacher | None = None,
+    echo_share: float = 0.1,
     n_workers: int = 2,
     progress: Progress = SILENT,
 ) -> DemoData:
@@ -111,6 +127,10 @@ def load_demo_data(
         Folder of PTB-XL; without it there are no real ECGs.
     zscored : Path, optional
         Folder of further ECGs of PTB-XL whose millivolts are lost; needs ``ptbxl``.
+    teacher : EchoTeacher, optional
+        Embeds simulated echocardiograms of some of the training patients.
+    echo_share : float
+        Of the training patients who have one, as many as that.
     n_workers : int
         Processes that simulate.
     progress : Progress
@@ -137,7 +157,15 @@ def load_demo_data(
         real = load_ptbxl(ptbxl, folds=PTBXL_TRAIN_FOLDS, progress=progress.stage("read PTB-XL"))
     if zscored is not None and real is not None:
         borrowed = load_zscored(zscored, folds=PTBXL_TRAIN_FOLDS, donors=real)
-    return DemoData(simulated, real, borrowed)
+    echo = None
+    if teacher is not None:
+        echo = simulated_echo_embeddings(
+            teacher,
+            with_echo(simulated, echo_share),
+            n_workers=n_workers,
+            progress=progress.stage("embed simulated echo"),
+        )
+    return DemoData(simulated, real, borrowed, echo)
 
 
 @flushed_denormals()
@@ -212,6 +240,8 @@ def train_demo(
     train_set = data.simulated.where((data.simulated.table["split"] == "train").to_numpy())
     real_sets = [one for one in (data.real, data.borrowed) if one is not None]
     taught = questions_of(questions, [train_set, *real_sets])
+    # A run without the questions' term need not carry them in every batch.
+    asked = taught if config.objective.question_weight > 0 else ()
     sources = _sources(train_set, data, taught, shares)
     metrics = MetricsLog(log_path)
 
@@ -229,9 +259,12 @@ def train_demo(
             scaler, tokenizer, encoder = begin.scaler, begin.tokenizer, compact_encoder(begin)
             encoder.requires_grad_(True)
             config = dataclasses.replace(config, model=encoder.config)
+        pairs = None
+        if data.echo is not None:
+            pairs = pair_with_echo(train_set, data.echo, config.model.dim)
         trained = train(
             encoder,
-            Batches(sources, scaler, tokenizer, config, questions=taught),
+            Batches(sources, scaler, tokenizer, config, echo=pairs, questions=asked),
             config,
             run=run,
             resume=resume,
@@ -256,6 +289,8 @@ def train_demo(
         config.variance,
         seed=config.seed,
         where=where,
+        # Turned, the space would no longer be the teacher's.
+        turn=data.echo is None,
         progress=progress.stage("train the variance"),
         log=log_stage("variance"),
     )
@@ -268,9 +303,16 @@ def train_demo(
         name += f"; {len(data.real)} ECGs of PTB-XL folds 1-7 as recorded"
     real = [] if data.real is None else [data.real]
     reference = fit_reference(encoder.ecg, scaler, [held_out, *real], name)
+    echo_record = {}
+    if data.echo is not None:
+        echo_record = {
+            "echo_pairs": len(data.echo),
+            "echo_teacher": data.echo.teacher_hash,
+            "echo_teacher_name": data.echo.teacher,
+        }
     tables = [train_set.table, *(studies.table for studies in real_sets)]
     minutes = (time.monotonic() - started) / 60
-    return save_checkpoint(
+    model_hash = save_checkpoint(
         out,
         encoder=encoder,
         tokenizer=tokenizer,
@@ -292,9 +334,12 @@ def train_demo(
             "learnt_shift": shift,
             "space_from": None if space is None else space.hash,
             "sigma2_scale": sigma2_scale,
+            **echo_record,
         },
         card="The card is written by the evaluation that follows training.\n",
     )
+    add_references(out, encoder, scaler, [held_out, *real], name)
+    return model_hash
 
 
 def _check_same_data(model: Checkpoint, cohort: CohortConfig, data: DemoData) -> None:
@@ -336,7 +381,10 @@ def calibrate(encoder: DualEncoder, scaler: LeadScaler) -> float:
         noiseless.append(standardise(clean_twin).signal_mv)
     # Simulated recordings have every lead and no gap.
     valid = np.ones((len(recorded), *recorded[0].shape), dtype=np.bool_)
+    read = encoder.sigma2
+    encoder.read(DISPLACEMENT)
     embedding = encode_batch(encoder.ecg, scaler, np.stack(recorded), valid)
+    encoder.read(read)
     clean = encode_batch(encoder.ecg, scaler, np.stack(noiseless), valid)
     # In double precision: a sum over the dimensions of small squares, shape (n,).
     error = np.square(embedding.mu.astype(np.float64) - clean.mu).sum(axis=1)

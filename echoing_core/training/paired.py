@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,30 @@ def build_inputs(
     scaler = LeadScaler.fit(train_set.signal_mv, train_set.valid)
     taught = questions_of(questions, [train_set]) if config.objective.question_weight else ()
     return TrainingInputs(train_set, valid_set, pairs, tokenizer, scaler, config, encoder, taught)
+
+
+def with_echo(studies: StudySet, share: float) -> list[str]:
+    """Choose the training studies of a share of the patients, by a hash of the patient's name.
+
+    Parameters
+    ----------
+    studies : StudySet
+    share : float
+        0..1.
+
+    Returns
+    -------
+    list of str
+        Their ``study_id``.
+    """
+    table = studies.table[studies.table["split"] == "train"]
+    pairs = zip(table["study_id"], table["patient_id"], strict=True)
+    return [str(study) for study, patient in pairs if _unit_hash(str(patient)) < share]
+
+
+def _unit_hash(text: str) -> float:
+    # Even in 0..1 and the same in every process, unlike Python's own hash.
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2.0**64
 
 
 def pair_with_echo(studies: StudySet, echo: EchoEmbeddings, dim: int) -> EchoPairs:
@@ -370,15 +395,35 @@ def write_model(
         card=_card(inputs, trained, out.name),
         filter_padding=config.filter_padding,
     )
-    if isinstance(encoder, DualEncoder):
-        # What every other kind of sigma^2 is compared with, so that the model can be read by it.
-        read = encoder.sigma2
-        for kind in encoder.config.sigma2_kinds[1:]:
-            encoder.read(kind)
-            other = fit_reference(encoder.ecg, inputs.scaler, [cohort], reference.name)
-            update_documents(out, measured={"reference": other.to_dict()}, sigma2=kind)
-        encoder.read(read)
+    add_references(out, encoder, inputs.scaler, [cohort], reference.name)
     return model_hash
+
+
+def add_references(
+    folder: Path,
+    encoder: Encoder,
+    scaler: LeadScaler,
+    cohorts: Sequence[StudySet],
+    name: str,
+) -> None:
+    """Write what every further kind of sigma^2 is compared with into a model folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Just written with the reference of the first kind.
+    encoder : nn.Module
+    scaler, cohorts, name
+        As in `fit_reference`.
+    """
+    if not isinstance(encoder, DualEncoder):
+        return
+    read = encoder.sigma2
+    for kind in encoder.config.sigma2_kinds[1:]:
+        encoder.read(kind)
+        reference = fit_reference(encoder.ecg, scaler, cohorts, name)
+        update_documents(folder, measured={"reference": reference.to_dict()}, sigma2=kind)
+    encoder.read(read)
 
 
 def fit_reference(

@@ -11,7 +11,7 @@ from echoing_core.errors import ConfigError
 from echoing_core.models.config import MATCHING, LossConfig, ModelConfig
 from echoing_core.records import LONG_PADDING, PADDINGS, FilterPadding
 
-PRESETS = ("paper", "release", "demo")
+PRESETS = ("paper", "release", "demo", "echoing")
 OBJECTIVES = ("joint", "alternate")
 DRAWS = ("uniform", "proportional")
 VIEWS = ("none", "device", "raghu")
@@ -265,6 +265,7 @@ def load_preset(name: str, changes: Iterable[str] = ()) -> RunConfig:
 
 
 def demo_recipe(
+    preset: str = "demo",
     *,
     steps: int | None = None,
     batch_size: int | None = None,
@@ -273,10 +274,12 @@ def demo_recipe(
     variance_steps: int | None = None,
     text_variance_steps: int | None = None,
 ) -> RunConfig:
-    """The demo preset with what the command ``echoing train demo`` lets a user change.
+    """A shipped model's preset with what the command ``echoing train demo`` lets a user change.
 
     Parameters
     ----------
+    preset : str
+        ``"demo"``, or ``"echoing"`` for the model that the article describes.
     steps : int, optional
         Of the first stage. The warm-up stays as many steps long as the full recipe's, so that a
         run that was shortened for a trial begins as the full one does.
@@ -294,7 +297,7 @@ def demo_recipe(
         # Not `value or default`: 0 is a seed.
         return default if value is None else value
 
-    full = load_preset("demo")
+    full = load_preset(preset)
     n_steps = chosen(steps, full.steps)
     # The preset says a share of its own steps; here it becomes a number of steps again.
     n_warmup = round(full.optimiser.warmup_share * full.steps)
@@ -303,8 +306,8 @@ def demo_recipe(
         steps=n_steps,
         batch_size=chosen(batch_size, full.batch_size),
         seed=chosen(seed, full.seed),
-        # `train demo` always has a second stage.
-        means_only=True,
+        # `train demo` always has a second stage; only what it does not learn is left to the first.
+        means_only=MATCHING not in full.model.sigma2_kinds,
         optimiser=replace(full.optimiser, warmup_share=n_warmup / n_steps),
         variance=replace(
             full.variance,

@@ -66,6 +66,7 @@ from echoing_core.training.paired import (
     as_checkpoint,
     build_inputs,
     train_paired,
+    with_echo,
 )
 from echoing_core.training.run import TrainedPair
 from echoing_core.training.settings import (
@@ -471,25 +472,6 @@ def _echo_gains(
     return gains
 
 
-def with_echo(studies: StudySet, share: float) -> list[str]:
-    """Choose the training studies of a share of the patients, by a hash of the patient's name.
-
-    Parameters
-    ----------
-    studies : StudySet
-    share : float
-        0..1.
-
-    Returns
-    -------
-    list of str
-        Their ``study_id``.
-    """
-    table = studies.table[studies.table["split"] == "train"]
-    pairs = zip(table["study_id"], table["patient_id"], strict=True)
-    return [str(study) for study, patient in pairs if _unit_hash(str(patient)) < share]
-
-
 def _only(echo: EchoEmbeddings, wanted: set[str]) -> EchoEmbeddings:
     # A store has one Gaussian a study or one a clip; without clips `clip_ids` is empty and stays
     # so.
@@ -622,8 +604,3 @@ def _load(path: Path) -> RunScores:
 
 def _unit(vector: Floats) -> Floats:
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), dtype=np.float64)
-
-
-def _unit_hash(text: str) -> float:
-    # Even in 0..1 and the same in every process, unlike Python's own hash.
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2.0**64
