@@ -28,6 +28,7 @@ pages = [
     st.Page("pages/ask.py", title="Ask", icon=":material/help:"),
     st.Page("pages/retrieve.py", title="Retrieve", icon=":material/search:"),
     st.Page("pages/compare.py", title="Compare", icon=":material/compare:"),
+    st.Page("pages/echo.py", title="Echo", icon=":material/cardiology:"),
     st.Page("pages/batch.py", title="Batch", icon=":material/table_rows:"),
     st.Page("pages/model.py", title="Model", icon=":material/info:"),
 ]

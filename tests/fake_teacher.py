@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.echo.reading import N_ALIKE, EchoReader, ReadingScale
+from echoing_core.echo.reading import EchoReader
+from echoing_core.echo.reading_scale import N_ALIKE, ReadingScale
 
 F32 = npt.NDArray[np.float32]
 

@@ -25,7 +25,7 @@ import torch
 from torch.nn import functional
 
 from echoing_core.echo.measuring import figures_of, read_bank
-from echoing_core.echo.reading import N_ALIKE, ReadingScale, save_scale
+from echoing_core.echo.reading_scale import N_ALIKE, ReadingScale, save_scale
 from echoing_core.echo.simulated import FrameBank, draw_frames, spread_patients
 from echoing_core.echo.teacher import (
     MEAN,

@@ -76,11 +76,11 @@ from echoing_core.services.echo import (
     measure_echo_teacher_on_echonet,
     train_echo_teacher,
 )
+from echoing_core.services.echo_clips import OpenedEcho, read_echo
 from echoing_core.services.echo_reading import (
     EchoBeside,
     EchoComparison,
     EchoDistance,
-    OpenedEcho,
     beside_ecg,
     echo_cautions,
     echo_pair_distances,
@@ -88,7 +88,6 @@ from echoing_core.services.echo_reading import (
     frame_times_s,
     load_echo_reader,
     measure_echo_pairs,
-    read_echo,
     teacher_source,
     trained_with,
     why_no_distance,

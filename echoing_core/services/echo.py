@@ -93,7 +93,7 @@ def measure_echo_teacher(
         ``write`` is asked of a teacher that is no folder here, or with too few studies.
     """
     from echoing_core.echo.measuring import figures_of, read_bank
-    from echoing_core.echo.reading import N_ALIKE, ReadingScale, save_scale
+    from echoing_core.echo.reading_scale import N_ALIKE, ReadingScale, save_scale
     from echoing_core.echo.simulated import draw_frames
     from echoing_core.echo.teacher import load_teacher
 

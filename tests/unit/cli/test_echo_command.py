@@ -7,8 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fake_teacher import fake_reader
+from tiny_model import write_tiny_model
 from typer.testing import CliRunner
 
+from echoing_core import services
 from echoing_core.cli import app
 from echoing_core.echo.store import load_echo_embeddings
 from echoing_core.echo.teacher import CARD_FILE, new_stand_in, save_teacher
@@ -107,3 +110,39 @@ def test_training_needs_a_folder_of_its_own(tmp_path: Path) -> None:
     code, told = invoke("teacher", "train", tmp_path, "--steps", 1, "--studies", 2, "--workers", 1)
     assert (code, "already holds" in told) == (2, True)
     assert not (tmp_path / CARD_FILE).exists()
+
+
+def test_a_study_is_read_and_held_against_an_ecg(
+    tmp_path: Path, echo_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing here hangs on what a teacher says, and opening a real one takes seconds.
+    monkeypatch.setattr(services, "load_echo_reader", lambda _=None: fake_reader())
+    write_tiny_model(tmp_path / "model")
+    ecg = next(sample for sample in services.samples() if "10 s" in sample.description)
+    code, told = invoke(
+        "teacher", "read", echo_files / "p10" / "s0",
+        "--recording", ecg.paths[0].with_suffix(".hea"), "--model", tmp_path / "model",
+        "--json", tmp_path / "read.json",
+    )  # fmt: skip
+    assert code == 0, told
+    assert "stand-in trained on simulated echo. The echocardiogram is simulated." in told
+    assert "6 frames of 2 clips" in told and "EF by prompts" in told
+    assert "was not trained with this echo teacher" in told
+    content = json.loads((tmp_path / "read.json").read_text())
+    assert [clip["view"] for clip in content["clips"]] == ["a4c", "plax"]
+    assert content["teacher_simulated"] and len(content["mu"]) == 12
+    beside = content["beside_ecg"]
+    assert beside["distance"] is None and len(beside["comparisons"]) == 3
+    code, told = invoke("teacher", "read", tmp_path / "read.json")
+    assert code == 2 and told.count("\n") == 1 and ".avi and .dcm are read" in told
+    code, told = invoke("evaluate", "echo-pairs", "--model", tmp_path / "model")
+    assert code == 2 and told.count("\n") == 1
+
+
+def test_readings_are_kept_only_where_they_make_a_scale(tmp_path: Path, teacher: Path) -> None:
+    for options, words in (
+        (("--studies", 20, "--write"), "no scale"),
+        (("--write", "--echonet", tmp_path), "simulated readings"),
+    ):
+        code, told = invoke("teacher", "measure", "--teacher", teacher, *options)
+        assert code == 2 and words in told

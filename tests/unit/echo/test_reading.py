@@ -11,13 +11,13 @@ import pytest
 from fake_teacher import FakeTeacher, fake_reader, fake_scale
 
 from echoing_core.echo.measuring import TASKS, frame_spread
-from echoing_core.echo.reading import (
+from echoing_core.echo.reading import verdict_of
+from echoing_core.echo.reading_scale import (
     N_ALIKE,
     SCALE_FILE,
     ReadingScale,
     load_scale,
     save_scale,
-    verdict_of,
 )
 from echoing_core.errors import CheckpointError, RecordError
 from echoing_core.records import EchoClip, EchoStudy

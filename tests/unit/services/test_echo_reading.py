@@ -17,7 +17,7 @@ from echoing_core.io.echo.avi import write_avi
 from echoing_core.models.checkpoint import load_checkpoint, update_documents
 from echoing_core.records import EchoClip, Recording
 from echoing_core.retrieve.echo_pairs import EchoPairDistances
-from echoing_core.services import echo_reading
+from echoing_core.services import echo_clips
 from echoing_core.services.echo_reading import agreement_of, why_no_distance
 
 
@@ -111,7 +111,7 @@ def test_each_hostile_file_is_one_clear_sentence(
         with pytest.raises(EchoingError, match=words) as told:
             reader.read(services.read_echo(files, reader).study)
         assert "\n" not in str(told.value) and str(tmp_path) not in str(told.value)
-    monkeypatch.setattr(echo_reading, "MAX_ECHO_BYTES", 1000)
+    monkeypatch.setattr(echo_clips, "MAX_ECHO_BYTES", 1000)
     with pytest.raises(EchoingError, match=r"are read\. Cut them"):
         services.read_echo([("a.avi", whole)], reader)
     (tmp_path / "bare").mkdir()

@@ -1,0 +1,173 @@
+"""Clips of an echocardiogram as a person gives them: files, a folder, or an upload."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.errors import ConfigError, UnreadableRecordError
+from echoing_core.io.sources import base_name, shown
+from echoing_core.records import EchoStudy
+
+if TYPE_CHECKING:
+    from echoing_core.echo.reading import EchoReader
+
+U8 = npt.NDArray[np.uint8]
+EchoFiles = str | Path | Sequence[str | Path] | Sequence[tuple[str, bytes]]
+
+MAX_ECHO_BYTES = 1024**3
+"""Of all files of an uploaded echocardiogram together."""
+
+_N_PICTURES = 12
+# The first bytes of an AVI, and the mark of DICOM after its preamble.
+_RIFF, _AVI, _DICOM = b"RIFF", b"AVI ", b"DICM"
+_HEAD_BYTES = 132
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedEcho:
+    """An echocardiogram that was read.
+
+    Attributes
+    ----------
+    study : EchoStudy
+        Frames at the teacher's size; only those that it reads.
+    pictures : tuple of ndarray, shape (height, width, 3), uint8
+        The first frame of each clip as the file has it; of the first clips of a long study.
+    """
+
+    study: EchoStudy
+    pictures: tuple[U8, ...]
+
+
+def read_echo(files: EchoFiles, reader: EchoReader) -> OpenedEcho:
+    """Read one echocardiogram: clips, or a folder of clips.
+
+    Parameters
+    ----------
+    files : path, sequence of paths, or sequence of (name, bytes)
+        AVI and ultrasound DICOM; files without an ending are told by their first bytes. Bytes
+        are written to a temporary file while they are read, and nothing of them stays on disk.
+    reader : EchoReader
+        Frames are brought to its size as they are read: a study in full size takes gigabytes.
+
+    Raises
+    ------
+    UnreadableRecordError
+        No clip can be read, or they are too many or too large.
+    """
+    from echoing_core.echo.store import ECHO_CLIP_FRAMES
+    from echoing_core.io.echo.clips import ENDINGS, MAX_CLIPS, read_echo_clip, read_echo_study
+
+    names = _listed(files, ENDINGS, MAX_CLIPS)
+    height, width = reader.teacher.image_size
+    size = height if height == width else None
+    clips, notes, pictures = [], [], []
+    failures: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="echoing-") as folder:
+        for name, content in names:
+            path = _staged(Path(folder), name, content)
+            try:
+                study = read_echo_study(path, size=size, max_frames=ECHO_CLIP_FRAMES.reach)
+                clips.extend(study.clips)
+                notes.extend(study.notes)
+                if len(pictures) < _N_PICTURES:
+                    pictures.append(read_echo_clip(path, max_frames=1).frames[0])
+            except UnreadableRecordError as error:
+                failures.append(str(error))
+            finally:
+                # One clip at a time: a study of many would fill the disk for a moment.
+                if path != content:
+                    path.unlink(missing_ok=True)
+    if not clips:
+        if len(failures) == 1:
+            raise UnreadableRecordError(failures[0])
+        raise UnreadableRecordError(
+            f"None of the {len(failures)} files is an echo clip that can be read. The first: "
+            f"{failures[0]}"
+        )
+    notes.extend(f"left out: {why}" for why in failures)
+    # A study has the name of its only clip; several have none that one could trust.
+    study_id = clips[0].clip_id if len(clips) == 1 else f"{len(clips)} clips"
+    return OpenedEcho(EchoStudy(study_id, tuple(clips), tuple(notes)), tuple(pictures))
+
+
+def _listed(files: EchoFiles, endings: Sequence[str], most: int) -> list[tuple[str, Path | bytes]]:
+    """Each clip by its name and its path or bytes, those of a folder one by one."""
+    given: list[tuple[str, Path | bytes]] = []
+    for one in [files] if isinstance(files, str | Path) else files:
+        if isinstance(one, tuple):
+            given.append((one[0], one[1]))
+            continue
+        path = Path(one)
+        if path.is_dir():
+            inside = sorted(
+                p
+                for p in path.iterdir()
+                if p.is_file() and not p.name.startswith(".") and p.suffix.lower() in endings
+            )
+            if not inside:
+                raise UnreadableRecordError(
+                    f"The folder {shown(path.name)} holds no echo clip; it needs .avi or .dcm "
+                    "files."
+                )
+            given += [(p.name, p) for p in inside]
+        else:
+            given.append((path.name, path))
+    if not given:
+        raise ConfigError("No echo clip was given. Name AVI or DICOM files.")
+    if len(given) > most:
+        raise UnreadableRecordError(
+            f"{len(given)} clips are more than the {most} of one study. Leave some out."
+        )
+    n_bytes = sum(len(content) for _, content in given if isinstance(content, bytes))
+    if n_bytes > MAX_ECHO_BYTES:
+        raise UnreadableRecordError(
+            f"The clips hold {n_bytes / 1024**3:.1f} GiB together; at most "
+            f"{MAX_ECHO_BYTES // 1024**3} are read. Cut them to a few beats, or leave some out."
+        )
+    return given
+
+
+def _staged(folder: Path, name: str, content: Path | bytes) -> Path:
+    """Where a clip is read: an upload as a temporary file, under an ending that fits it."""
+    from echoing_core.io.echo.clips import ENDINGS
+
+    if isinstance(content, Path):
+        # Archives and recorders often leave the ending of DICOM files out.
+        ending = "" if content.suffix.lower() in ENDINGS else _ending(_head(content))
+        if not ending:
+            return content
+        link = folder / f"{content.name}{ending}"
+        link.symlink_to(content.resolve())
+        return link
+    own = base_name(name)
+    # What a file system takes; the reader shows the name in its messages.
+    safe = "".join(c if c.isprintable() and c not in '<>:"|?*' else "_" for c in own)
+    path = folder / (safe.strip(" .")[-100:] or "clip")
+    if path.suffix.lower() not in ENDINGS:
+        path = path.with_name(path.name + _ending(content[:_HEAD_BYTES]))
+    path.write_bytes(content)
+    return path
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_HEAD_BYTES)
+    except OSError:
+        # The reader says in a sentence what is wrong with the file.
+        return b""
+
+
+def _ending(head: bytes) -> str:
+    """The ending that belongs to a file's first bytes; empty where they are of no clip."""
+    if head[128:132] == _DICOM:
+        return ".dcm"
+    return ".avi" if head[:4] == _RIFF and head[8:12] == _AVI else ""

@@ -1,0 +1,1 @@
+"""What the page Echo alone uses."""
