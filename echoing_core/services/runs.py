@@ -87,7 +87,7 @@ def train_preset(
     # Beside the model, not in it: a model folder holds only what its card lists.
     run_folder = Path(run) if run is not None else out_folder.with_name(f"{out_folder.name}-run")
     started = time.monotonic()
-    check_filter_padding(data, config.filter_padding)
+    check_filter_padding(Path(data), config.filter_padding)
     embedded = None if echo is None else load_echo_embeddings(Path(echo))
     if embedded is not None and config.echo_frames not in ("", embedded.frames):
         raise ConfigError(

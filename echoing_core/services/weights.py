@@ -141,7 +141,7 @@ _SCALE_NOTE = (
 )
 
 
-_PADDING_NOTES = {
+_PADDING_NOTES: dict[str, str] = {
     SCIPY_PADDING: "Recordings are filtered with SciPy's own padding at their ends, as the "
     "published code does.",
     LONG_PADDING: "Recordings are filtered with 3 s of padding at their ends; the published code "
