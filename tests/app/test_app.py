@@ -22,7 +22,7 @@ from echoing_core.records import LEADS
 
 OpenApp = Callable[[], AppTest]
 DISCLAIMER = "Research use only, not a medical device"
-PAGES = ("explore", "ask", "retrieve", "model")
+PAGES = ("explore", "ask", "retrieve", "echo", "model")
 
 
 def words(app: AppTest) -> str:

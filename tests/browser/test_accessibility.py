@@ -16,7 +16,7 @@ from echoing_core import services
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("Ask", "Retrieve", "Compare", "Batch", "Model")
+PAGES = ("Ask", "Retrieve", "Compare", "Echo", "Batch", "Model")
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 BAD = ("serious", "critical")
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
