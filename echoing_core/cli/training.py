@@ -179,12 +179,12 @@ def evaluate_ablation(
     # Each row is trained so many times; more seeds may be added to a folder later.
     seeds: Annotated[int, typer.Option("--seeds", min=1)] = 3,
     steps: Annotated[int | None, typer.Option("--steps", min=1)] = None,
-    # Without, the article's four rows; the loss of PCME++ as released adds two more.
+    # Without, the article's four rows; its wording, CSD in a softmax, adds two more.
     methods: Annotated[
         list[str] | None,
         typer.Option(
             "--method",
-            help="infonce, infonce_echo, pcmepp, pcmepp_echo, pcmepp_bce, pcmepp_bce_echo; the "
+            help="infonce, infonce_echo, pcmepp, pcmepp_echo, csd_infonce, csd_infonce_echo; the "
             "first four without.",
         ),
     ] = None,
