@@ -287,6 +287,10 @@ def evaluate_calibration(
     model: ModelOption = None,
     ptbxl: PtbxlOption = None,
     zscored: ZscoredOption = None,
+    measure_zscored: Annotated[
+        bool,
+        typer.Option("--measure-zscored", help="Measure on fold 9 of --zscored, too."),
+    ] = False,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -313,6 +317,7 @@ def evaluate_calibration(
             loaded,
             ptbxl=ptbxl,
             zscored=zscored,
+            measure_zscored=measure_zscored,
             data=data,
             folder=loaded.folder if write else None,
             n_resamples=resamples,

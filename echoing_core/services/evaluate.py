@@ -96,6 +96,7 @@ def evaluate_calibration(
     *,
     ptbxl: str | os.PathLike[str] | None = None,
     zscored: str | os.PathLike[str] | None = None,
+    measure_zscored: bool = False,
     data: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     n_resamples: int = 1000,
@@ -110,6 +111,9 @@ def evaluate_calibration(
         Folder of PTB-XL: fitted on fold 8, measured on fold 9.
     zscored : path, optional
         Folder of further ECGs of PTB-XL whose millivolts are lost, to be fitted on, too.
+    measure_zscored : bool
+        Measure on those, too, for a figure alone: what a model folder says is of ECGs in
+        millivolts.
     data : path, optional
         A prepared set instead: fitted on its split ``valid``, measured on ``test``. None of its
         patients may have been trained on.
@@ -127,7 +131,8 @@ def evaluate_calibration(
     Raises
     ------
     ConfigError
-        Neither or both of PTB-XL and a prepared set are named.
+        Neither or both of PTB-XL and a prepared set are named, or a folder is to be written into
+        with ``measure_zscored``.
     DataSetError
         The data cannot be used.
     """
@@ -136,12 +141,15 @@ def evaluate_calibration(
 
     if (ptbxl is None) == (data is None):
         raise ConfigError("Name either PTB-XL with --ptbxl or a prepared set with --data.")
+    if measure_zscored and (zscored is None or folder is not None):
+        raise ConfigError("--measure-zscored needs --zscored, and does not go with --write.")
     fitted, experiment = (
         shipped.calibrate_on_ptbxl(
             model.checkpoint,
             Path(ptbxl),
             prompt_sets(),
             zscored=None if zscored is None else Path(zscored),
+            measure_zscored=measure_zscored,
             n_resamples=n_resamples,
             progress=progress,
         )
