@@ -95,6 +95,8 @@ def test_presets_load_and_refuse_unknown_settings() -> None:
 
 def test_the_published_text_encoder_asks_for_its_bert(cohort: Path, tmp_path: Path) -> None:
     arguments = ["train", "paper", "--data", str(cohort / "data"), "--out", str(tmp_path / "m")]
+    # The cohort was filtered as ours are.
+    arguments += ["--set", "filter_padding=long"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 2
     assert "--text-model" in done.output
