@@ -531,7 +531,8 @@ def test_ask_index_and_search_with_a_released_model(run: Any, place: Path) -> No
         found = run("search", *query, "--index", place / "index", "-k", "3")
         assert found.exit_code == 0, found.stderr
         assert len([line for line in found.stdout.splitlines() if "(simulated)" in line]) == 3
-    words = run("search", "sinus tachycardia", "--index", place / "index")
+    # In quotation marks a text is searched as it stands, word by word.
+    words = run("search", '"sinus tachycardia"', "--index", place / "index")
     assert "has these words in pieces only: tachycardia" in words.stderr
     lacking = run("search", "--recording", place / "two.hea", "--index", place / "index")
     assert "cannot be told" in lacking.stderr

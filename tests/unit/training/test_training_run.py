@@ -272,7 +272,7 @@ def test_training_lowers_both_terms() -> None:
 @pytest.mark.parametrize(("mode", "dropout"), [("joint", 0.3), ("alternate", 0.0)])
 def test_a_resumed_run_ends_with_the_same_bits(mode: str, dropout: float, tmp_path: Path) -> None:
     settings = tiny_run.config(
-        objective=ObjectiveConfig(text_weight=0.7, mode=mode), save_every=2, steps=7
+        objective=ObjectiveConfig(text_weight=0.7, mode=mode), save_every=2, steps=5
     )
     settings = tiny_run.with_dropout(settings, dropout)
     whole = _run(settings)
@@ -281,20 +281,20 @@ def test_a_resumed_run_ends_with_the_same_bits(mode: str, dropout: float, tmp_pa
         pass
 
     def cut(stage: str, done: float, total: int) -> None:
-        if done == 5:
+        if done == 3:
             raise KilledError
 
     with pytest.raises(KilledError):
         _run(settings, run=tmp_path / "run", progress=Progress(cut))
     lines = (tmp_path / "run" / "metrics.jsonl").read_text()
-    (tmp_path / "run" / "metrics.jsonl").write_text(lines + '{"step": 5, "lo')
+    (tmp_path / "run" / "metrics.jsonl").write_text(lines + '{"step": 3, "lo')
     resumed = _run(settings, run=tmp_path / "run", resume=True)
     assert _equal(whole, resumed)
     rows = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(7))
+    assert [row["step"] for row in rows] == list(range(5))
     assert [path.name for path in sorted((tmp_path / "run" / "steps").iterdir())] == [
-        "00000006",
-        "00000007",
+        "00000004",
+        "00000005",
     ]
 
 
