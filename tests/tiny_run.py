@@ -1,6 +1,6 @@
 """A very small run of the training loop on made-up signals; also a script for the test of torchrun.
 
-``python tests/tiny_run.py OUT.safetensors MODE LOSS`` makes one step and writes its loss and
+``python tests/tiny_run.py OUT.safetensors MODE LOSS`` makes two steps and writes its loss and
 gradients; started by torchrun, as one of several processes.
 """
 
@@ -128,7 +128,8 @@ def trainer(
     return Trainer(DualEncoder(settings.model).to(dtype), batches, settings, world=world)
 
 
-def _one_step(out: Path, mode: str, loss: str) -> None:
+def one_step(out: Path, mode: str, loss: str) -> None:
+    """Make two steps, alone or as one of several processes, and write what came of them."""
     from safetensors.torch import save_file
 
     torch.set_num_threads(1)
@@ -152,4 +153,4 @@ def _one_step(out: Path, mode: str, loss: str) -> None:
 
 
 if __name__ == "__main__":
-    _one_step(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    one_step(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -14,7 +14,7 @@ from echoing_core.datasets.simulated import build_simulated
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch, encode_texts
 from echoing_core.metrics.scores import auroc
-from echoing_core.records import LEADS
+from echoing_core.records import LEADS, GaussianEmbedding
 from echoing_core.training.augmentation import disturb
 from echoing_core.zeroshot.closed_form import margins
 
@@ -36,6 +36,14 @@ def strangers() -> StudySet:
 
 
 @pytest.fixture(scope="module")
+def embedded(model: services.Model, strangers: StudySet) -> GaussianEmbedding:
+    checkpoint = model.checkpoint
+    return encode_batch(
+        checkpoint.encoder.ecg, checkpoint.scaler, strangers.signal_mv, strangers.valid
+    )
+
+
+@pytest.fixture(scope="module")
 def clean(strangers: StudySet) -> StudySet:
     return strangers.where((strangers.table["quality"] == "clean").to_numpy())
 
@@ -46,15 +54,18 @@ def _sigma2(model: services.Model, signal: np.ndarray, valid: np.ndarray) -> np.
 
 
 @pytest.mark.parametrize(("label", "least"), [("af", 0.90), ("lbbb", 0.90), ("lvef_lt40", 0.65)])
-def test_zero_shot(model: services.Model, strangers: StudySet, label: str, least: float) -> None:
+def test_zero_shot(
+    model: services.Model,
+    strangers: StudySet,
+    embedded: GaussianEmbedding,
+    label: str,
+    least: float,
+) -> None:
     """Well below the card's figures: 200 ECGs hold some 15 of the rarer ones."""
     prompts = next(p for p in services.prompt_sets() if p.label == label)
     checkpoint = model.checkpoint
-    ecg = encode_batch(
-        checkpoint.encoder.ecg, checkpoint.scaler, strangers.signal_mv, strangers.valid
-    )
     margin, _ = margins(
-        ecg,
+        embedded,
         encode_texts(checkpoint, prompts.positive),
         encode_texts(checkpoint, prompts.negative),
     )

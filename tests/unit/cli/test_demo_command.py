@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,24 @@ from typer.testing import CliRunner
 from echoing_core import services
 from echoing_core.cli import app
 from echoing_core.embed.encode import encode_texts
+from echoing_core.evaluate.shipped import control, held_out
+from echoing_core.services import making
 
-# A demo model is measured on 1,000 simulated ECGs however short its training: minutes a model.
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("with_real", [False, True])
 def test_train_index_and_search(
-    tmp_path: Path, with_real: bool, request: pytest.FixtureRequest
+    tmp_path: Path,
+    with_real: bool,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # However short its training, a demo model is measured in earnest: minutes.
+    monkeypatch.setattr(held_out, "GALLERY_N", 60)
+    monkeypatch.setattr(control, "probe_results", partial(control.probe_results, n_seeds=1))
+    roughly = partial(making.evaluate_held_out, n_resamples=20)
+    monkeypatch.setattr(making, "evaluate_held_out", roughly)
     folder = tmp_path / "model"
     stages = ["--where-steps", "2", "--variance-steps", "2", "--text-variance-steps", "2"]
     size = ["--steps", "3", "--patients", "150", "--batch-size", "16", *stages]

@@ -362,22 +362,20 @@ def test_validation_is_logged_and_tensorboard_written(tmp_path: Path) -> None:
 def test_two_processes_are_one_with_the_joined_batch(mode: str, loss: str, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    results = []
-    for n in (1, 2):
-        out = tmp_path / f"{n}.safetensors"
-        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n)]
-        script = [str(ROOT / "tests" / "tiny_run.py"), str(out), mode, loss]
-        done = subprocess.run(
-            [sys.executable, *launch, *script],
-            cwd=ROOT,
-            env={**_environment(), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        results.append(load_file(str(out)))
-    one, two = results
+    alone, joined = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
+    tiny_run.one_step(alone, mode, loss)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = [str(ROOT / "tests" / "tiny_run.py"), str(joined), mode, loss]
+    done = subprocess.run(
+        [sys.executable, *launch, *script],
+        cwd=ROOT,
+        env={**_environment(), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = load_file(str(alone)), load_file(str(joined))
     assert one.keys() == two.keys()
     assert one["loss"].item() == pytest.approx(two["loss"].item(), rel=1e-12)
     gradients = [name for name in one if name.startswith("grad.")]
