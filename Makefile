@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app test test-slow test-browser lint format check demo-model setup
+.PHONY: help app test test-slow test-browser lint format check demo-model echo-teacher setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ demo-model: $(VENV)/.runtime ## make the shipped recordings, model and index aga
 	$(BIN)/echoing evaluate distances --write
 	$(if $(PTBXL),$(BIN)/echoing evaluate calibration $(REAL) --write)
 	$(BIN)/echoing index build indexes/demo
+
+echo-teacher: $(VENV)/.runtime ## train the shipped stand-in for ECHO-CLIP again; models trained with it then need it anew
+	$(BIN)/echoing teacher train assets/teachers/stand_in --steps 200
+	$(BIN)/echoing teacher measure --teacher assets/teachers/stand_in --studies 1000 --write
 
 setup: $(VENV)/.dev ## set up .venv for work on the code
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from echoing_core.errors import ConfigError, UnreadableRecordError
 from echoing_core.io.sources import base_name, shown
-from echoing_core.records import EchoStudy
+from echoing_core.records import EchoClip, EchoStudy
 
 if TYPE_CHECKING:
     from echoing_core.echo.reading import EchoReader
@@ -68,7 +68,9 @@ def read_echo(files: EchoFiles, reader: EchoReader) -> OpenedEcho:
     names = _listed(files, ENDINGS, MAX_CLIPS)
     height, width = reader.teacher.image_size
     size = height if height == width else None
-    clips, notes, pictures = [], [], []
+    clips: list[EchoClip] = []
+    notes: list[str] = []
+    pictures: list[U8] = []
     failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="echoing-") as folder:
         for name, content in names:

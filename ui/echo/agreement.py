@@ -64,7 +64,7 @@ def show(model: Model, current: OpenRecord | None, read: ReadEcho) -> None:
             ("Question", "The ECG model says", "The echo teacher reads", "Do they agree?"),
             [_row(one) for one in beside.comparisons],
             label="Answers of the ECG beside readings of the echocardiogram",
-            css_class="beside",
+            css_class="beside sentences",
         )
     )
     st.markdown(_summary(beside))

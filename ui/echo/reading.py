@@ -89,7 +89,7 @@ def findings(read: ReadEcho) -> None:
                 for one in read.reading.findings
             ],
             label="Findings as the teacher reads them",
-            css_class="beside",
+            css_class="beside sentences",
         )
     )  # fmt: skip
     st.caption(
