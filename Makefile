@@ -57,7 +57,7 @@ demo-model: $(VENV)/.runtime ## make the shipped recordings, model and index aga
 
 echo-teacher: $(VENV)/.runtime ## train the shipped stand-in for ECHO-CLIP again; models trained with it then need it anew
 	$(BIN)/echoing teacher train assets/teachers/stand_in --steps 200
-	$(BIN)/echoing teacher measure --teacher assets/teachers/stand_in --studies 1000 --write
+	$(BIN)/echoing teacher measure --teacher assets/teachers/stand_in --studies 576 --write
 
 setup: $(VENV)/.dev ## set up .venv for work on the code
 
