@@ -208,6 +208,10 @@ class LossConfig:
     pseudo_positive_above : {"weakest", "first"}
         Which of a row's matches a pair must equal to be a pseudo-positive. ``"first"`` is the
         release's, whose rows have one match.
+    match_weight : {"pair", "row"}
+        Of a match in ``pcmepp``'s cross entropy. ``"row"``: the matches of an ECG or a text weigh
+        together as much as one, so that what fits half of a batch does not rule its loss. The
+        same where every row has one match, as in the release.
     vib_drop_above : float, optional
         A larger information bottleneck counts as 0, as released.
 
@@ -221,5 +225,6 @@ class LossConfig:
     shift_init: float = 5.0
     pseudo_positive_weight: float = 0.1
     pseudo_positive_above: str = "weakest"
+    match_weight: str = "pair"
     vib_weight: float = 1.0e-4
     vib_drop_above: float | None = None

@@ -29,6 +29,7 @@ from echoing_core.models.variance_head import FLOOR
 
 LOSS_NAMES = ("pcmepp", "csd_infonce", "infonce")
 PSEUDO_POSITIVES = ("weakest", "first")
+MATCH_WEIGHTS = ("pair", "row")
 
 NOISE_SHARE = 0.1
 """Noise of this share of the lead's own power counts as half lost (10 dB)."""
@@ -73,6 +74,11 @@ class MatchingLoss(nn.Module):
             raise ConfigError(
                 "Setting loss.pseudo_positive_above must be one of "
                 f"{', '.join(PSEUDO_POSITIVES)}, not {config.pseudo_positive_above!r}."
+            )
+        if config.match_weight not in MATCH_WEIGHTS:
+            raise ConfigError(
+                f"Setting loss.match_weight must be one of {', '.join(MATCH_WEIGHTS)}, not "
+                f"{config.match_weight!r}."
             )
         self.config = config
         self.scale = nn.Parameter(torch.tensor(float(config.scale_init)))
@@ -123,7 +129,8 @@ class MatchingLoss(nn.Module):
     ) -> LossTerms:
         logits = -self.scale * distance + self.shift
         target = match.to(logits.dtype)
-        matching = functional.binary_cross_entropy_with_logits(logits, target)
+        weight = match_weights(match).to(target) if self.config.match_weight == "row" else None
+        matching = functional.binary_cross_entropy_with_logits(logits, target, weight=weight)
         zero = matching.new_zeros(())
         pseudo = zero
         if self.config.pseudo_positive_weight > 0:
@@ -165,6 +172,25 @@ def logit_scale(loss_name: str, scale: float) -> float:
     float
     """
     return scale * (1.0 if loss_name == "infonce" else 2.0)
+
+
+def match_weights(match: Tensor) -> Tensor:
+    """Weights of pairs by which the matches of a row, and those of a column, count as one.
+
+    Parameters
+    ----------
+    match : Tensor of bool, shape (n, m)
+
+    Returns
+    -------
+    Tensor, shape (n, m)
+        1 where there is no match; of a match the mean of one over its row's and its column's
+        number of matches.
+    """
+    count = match.to(torch.float32)
+    of_row = count.sum(1, keepdim=True).clamp_min(1.0)
+    of_column = count.sum(0, keepdim=True).clamp_min(1.0)
+    return torch.where(match, 0.5 / of_row + 0.5 / of_column, torch.ones_like(count))
 
 
 def pseudo_positives(logits: Tensor, match: Tensor, above: str = "weakest") -> Tensor:

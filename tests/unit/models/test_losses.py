@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -17,6 +18,7 @@ from echoing_core.models.losses import (
     displacement_nll,
     information_bottleneck,
     lost_share,
+    match_weights,
     pseudo_positives,
     sum_nll,
 )
@@ -116,6 +118,46 @@ def test_pseudo_positives_always_hold_the_row_s_own_match() -> None:
     # Row 0: its own logit is 1, and 2 is at least that. Row 1: its own is 2, and 3 is.
     expected = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
     assert torch.equal(pseudo_positives(logits, match), expected)
+
+
+def test_the_first_match_may_set_the_threshold() -> None:
+    logits = torch.tensor([[3.0, 1.0, 2.0, 0.0]])
+    match = torch.tensor([[True, True, False, False]])
+    weakest = pseudo_positives(logits, match)
+    first = pseudo_positives(logits, match, "first")
+    assert weakest.tolist() == [[1.0, 1.0, 1.0, 0.0]]
+    # 2 lies below the first match's 3; the second match stays one all the same.
+    assert first.tolist() == [[1.0, 1.0, 0.0, 0.0]]
+    nothing = torch.zeros(1, 4, dtype=torch.bool)
+    assert pseudo_positives(logits, nothing, "first").sum() == 0
+    with pytest.raises(ConfigError, match="weakest, first"):
+        MatchingLoss(LossConfig(pseudo_positive_above="last"))
+
+
+def test_matches_of_a_row_may_weigh_as_one() -> None:
+    match = torch.tensor([[True, True, False], [True, False, False]])
+    # Row counts 2 and 1, column counts 2, 1 and 0.
+    assert match_weights(match).tolist() == [[0.5, 0.75, 1.0], [0.75, 1.0, 1.0]]
+    batch = _batch()
+    distance = _direct_csd(*batch[:4])
+    weight = match_weights(batch[4])
+    pairs = [
+        float(weight[i, j]) * _bce(-2.0 * float(distance[i, j]) + 3.0, float(batch[4][i, j]))
+        for i in range(6)
+        for j in range(5)
+    ]
+    config = LossConfig("pcmepp", 2.0, 3.0, pseudo_positive_weight=0.0, vib_weight=0.0)
+    by_row = MatchingLoss(dataclasses.replace(config, match_weight="row"))(*batch)
+    assert by_row.total.item() == pytest.approx(2.0 * sum(pairs) / len(pairs), rel=1e-5)
+    # With one match a row and column, as released, nothing changes.
+    single = (*(part[:5] for part in batch[:4]), torch.eye(5, dtype=torch.bool))
+    by_pair, by_row = (
+        MatchingLoss(dataclasses.replace(config, match_weight=how))(*single).total
+        for how in ("pair", "row")
+    )
+    assert by_pair.item() == by_row.item()
+    with pytest.raises(ConfigError, match="pair, row"):
+        MatchingLoss(LossConfig(match_weight="column"))
 
 
 def test_bottleneck_of_a_standard_normal_is_zero() -> None:
