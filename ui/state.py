@@ -28,16 +28,17 @@ if TYPE_CHECKING:
         BatchItem,
         BatchJob,
         Collection,
+        EchoReading,
         EncodedQuestion,
         ExplainJob,
         Explanation,
         FlaggedInterval,
+        OpenedEcho,
         PromptSet,
         Session,
     )
     from echoing_core.services.own_index import Metadata, OwnItem
     from ui.document_parts import DocumentParts
-    from ui.echo.opening import ReadEcho
     from ui.record import OpenRecord
 
 T = TypeVar("T")
@@ -252,6 +253,20 @@ class MapView:
     view_s: tuple[float, float] | None = None
     span_s: tuple[float, float] | None = None
     ack: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ReadEcho:
+    """An echocardiogram of this session, and what the teacher reads off it.
+
+    Attributes
+    ----------
+    opened : OpenedEcho
+    reading : EchoReading
+    """
+
+    opened: OpenedEcho
+    reading: EchoReading
 
 
 @dataclass

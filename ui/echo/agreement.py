@@ -14,8 +14,8 @@ from ui.echo.reading import VERDICTS
 
 if TYPE_CHECKING:
     from echoing_core.services import EchoBeside, EchoComparison, EchoDistance, Model
-    from ui.echo.opening import ReadEcho
     from ui.record import OpenRecord
+    from ui.state import ReadEcho
 
 _TOLD = {
     "agree": "they agree",

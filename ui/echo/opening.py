@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -14,27 +12,10 @@ from echoing_core.errors import EchoingError
 from echoing_core.services import OpenedEcho, Sample
 from ui import frame, record, resources, state
 
-if TYPE_CHECKING:
-    from echoing_core.services import EchoReading
-
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class ReadEcho:
-    """An echocardiogram of this session, and what the teacher reads off it.
-
-    Attributes
-    ----------
-    opened : OpenedEcho
-    reading : EchoReading
-    """
-
-    opened: OpenedEcho
-    reading: EchoReading
-
-
-def opened() -> ReadEcho | None:
+def opened() -> state.ReadEcho | None:
     """The echocardiogram of this session."""
     return state.Echo.read.value
 
@@ -144,7 +125,7 @@ def _read(read: Callable[[], OpenedEcho]) -> None:
             "them again, or choose others."
         )
         return
-    state.Echo.read.value = ReadEcho(found, reading)
+    state.Echo.read.value = state.ReadEcho(found, reading)
     state.Echo.round.begin_anew()
     state.Echo.uploads_seen.clear()
     st.rerun()

@@ -13,7 +13,7 @@ from ui import frame
 
 if TYPE_CHECKING:
     from echoing_core.services import EchoReading
-    from ui.echo.opening import ReadEcho
+    from ui.state import ReadEcho
 
 _VIEWS = {
     "a4c": "apical four-chamber",
