@@ -34,12 +34,17 @@ def echo_frames_figure(
     Returns
     -------
     plotly.graph_objects.Figure
-        Higher by 90 px for each clip.
+        Higher by 100 px for each clip.
     """
     n = len(names)
-    figure = make_subplots(rows=n, cols=1, shared_xaxes=True, vertical_spacing=0.25 / max(n, 2))
+    # Names above the lines: beside an axis of 60 px a name runs into its neighbours.
+    figure = make_subplots(
+        rows=n, cols=1, shared_xaxes=True, vertical_spacing=0.3 / max(n, 2),
+        subplot_titles=[safe(name) for name in names],
+    )  # fmt: skip
+    figure.update_annotations(x=0, xanchor="left", font={"size": 12, "color": MUTED})
     top = max(float(np.max(values)) for values in away) * 1.12 or 1.0
-    for row, (name, at, values) in enumerate(zip(names, times, away, strict=True), start=1):
+    for row, (at, values) in enumerate(zip(times, away, strict=True), start=1):
         mean = float(np.mean(values))
         figure.add_scatter(
             x=at, y=values, mode="lines+markers", line={"color": _LINE, "width": 2},
@@ -49,14 +54,14 @@ def echo_frames_figure(
         # The variance of a clip is the mean of these squared distances.
         figure.add_hline(y=mean, line={"color": MUTED, "width": 1, "dash": "dot"}, row=row, col=1)
         figure.update_yaxes(
-            title={"text": safe(name), "standoff": 4}, range=[0, top], nticks=3,
-            fixedrange=True, gridcolor="#e8ebef", zeroline=False, row=row, col=1,
+            range=[0, top], nticks=3, fixedrange=True, gridcolor="#e8ebef", zeroline=False,
+            row=row, col=1,
         )  # fmt: skip
         figure.update_xaxes(fixedrange=True, gridcolor="#eef0f3", zeroline=False, row=row, col=1)
     figure.update_xaxes(title="Seconds" if in_seconds else "Frame", row=n, col=1)
     figure.update_layout(
-        template="none", height=70 + 90 * n, font={"family": FONT, "color": INK},
-        margin={"l": 70, "r": 16, "t": 14, "b": 44}, paper_bgcolor="white", plot_bgcolor="white",
+        template="none", height=80 + 100 * n, font={"family": FONT, "color": INK},
+        margin={"l": 48, "r": 16, "t": 28, "b": 44}, paper_bgcolor="white", plot_bgcolor="white",
         dragmode=False, showlegend=False,
         hoverlabel={"bgcolor": "white", "font": {"color": INK}},
     )  # fmt: skip
