@@ -14,6 +14,7 @@ from echoing_core.cli import app
 from echoing_core.embed.encode import encode_texts
 from echoing_core.evaluate.shipped import control, held_out
 from echoing_core.services import making
+from echoing_core.training import demo, variance_stage
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +26,10 @@ def test_train_index_and_search(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # However short its training, a demo model is measured in earnest: minutes.
+    # However short its training, a demo model is scaled and measured in earnest: minutes.
+    monkeypatch.setattr(demo, "_CALIBRATION_PATIENTS", 20)
+    monkeypatch.setattr(variance_stage, "_BATCHES_FOR_NOVELTY", 10)
+    monkeypatch.setattr(variance_stage, "_BATCHES_FOR_AXES", 5)
     monkeypatch.setattr(held_out, "GALLERY_N", 60)
     monkeypatch.setattr(control, "probe_results", partial(control.probe_results, n_seeds=1))
     roughly = partial(making.evaluate_held_out, n_resamples=20)
