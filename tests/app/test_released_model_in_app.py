@@ -66,6 +66,7 @@ def test_a_journey_with_the_published_architecture(at_home: None, open_app: Open
     assert "imported weights" in words(app)
 
 
+@pytest.mark.slow
 def test_missing_leads_are_warned_of_on_screen(
     at_home: None, open_app: OpenApp, tmp_path: Path
 ) -> None:

@@ -32,7 +32,9 @@ SECTIONS = {
     "text_study": "text_side",
     "selective_study": "selective",
 }
-CHECKPOINT: Any = SimpleNamespace(has_attribution=True, name="tiny", hash="f" * 64)
+CHECKPOINT: Any = SimpleNamespace(
+    has_attribution=True, masks_leads=True, name="tiny", hash="f" * 64
+)
 
 
 def studies(n: int = 4) -> StudySet:
