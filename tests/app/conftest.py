@@ -28,11 +28,15 @@ def one_scan_of_packages() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
+# By the identity of encoder and scaler, which stand in the value, so that no other can get it.
+_ENCODED: dict[tuple[int, int, bytes], tuple[object, object, encode.EncodedWindows]] = {}
+
+
+# For a module, not for the session: tests of other folders run in this process, too.
+@pytest.fixture(scope="module", autouse=True)
 def windows_are_encoded_once() -> Iterator[None]:
     """A recording that several tests open is embedded by the first of them."""
     real = encode.encode_dense_terms
-    known: dict[tuple[object, ...], encode.EncodedWindows] = {}
 
     def remembered(
         encoder: Any, scaler: Any, ecg: StandardEcg, starts: npt.NDArray[np.integer], **more: Any
@@ -40,11 +44,10 @@ def windows_are_encoded_once() -> Iterator[None]:
         content = hashlib.sha256()
         for values in (ecg.signal_mv, ecg.valid, starts):
             content.update(np.ascontiguousarray(values).tobytes())
-        # The encoder itself is part of the key: kept alive, no other can have its identity.
-        key = (encoder, scaler, content.digest())
-        if key not in known:
-            known[key] = real(encoder, scaler, ecg, starts, **more)
-        return known[key]
+        key = (id(encoder), id(scaler), content.digest())
+        if key not in _ENCODED:
+            _ENCODED[key] = (encoder, scaler, real(encoder, scaler, ecg, starts, **more))
+        return _ENCODED[key][2]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encode, "encode_dense_terms", remembered)
