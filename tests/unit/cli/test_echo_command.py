@@ -48,6 +48,7 @@ def invoke(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+@pytest.mark.slow
 def test_studies_on_disk_become_a_store_and_a_second_run_reads_the_cache(
     tmp_path: Path, teacher: Path, echo_files: Path
 ) -> None:

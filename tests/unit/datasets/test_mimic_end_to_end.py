@@ -27,6 +27,7 @@ def run(*arguments: object) -> str:
     return done.output
 
 
+@pytest.mark.slow
 def test_prepared_ecgs_find_their_embedded_echocardiograms(tmp_path: Path) -> None:
     tree = write_mimic(tmp_path / "mimic")
     data, store, teacher = tmp_path / "data", tmp_path / "echo", tmp_path / "teacher"

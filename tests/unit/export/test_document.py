@@ -266,6 +266,7 @@ def test_the_pdf_has_a_page_for_each_window_on_a4(model: Model, explanation: Exp
     assert b"/FontFile2" in pdf
 
 
+@pytest.mark.slow
 def test_the_png_is_all_sheets(model: Model, explanation: Explanation) -> None:
     from PIL import Image
 

@@ -149,6 +149,7 @@ def test_noise_settings_do_not_change_the_heart() -> None:
     assert 0.001 < floor.std() < 0.06
 
 
+@pytest.mark.slow
 def test_prevalences_are_those_of_a_diseased_sample() -> None:
     states = [patient_state(1, patient) for patient in range(4000)]
 

@@ -22,6 +22,7 @@ from echoing_core.datasets.simulated import build_simulated
 from echoing_core.echo.store import EchoEmbeddings, save_echo_embeddings
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.models.checkpoint import load_checkpoint
+from echoing_core.training import variance_stage
 from echoing_core.training.paired import pair_with_echo, project_echo
 from echoing_core.training.settings import PRESETS, load_preset
 from tests.conftest import ROOT
@@ -59,7 +60,11 @@ def _arguments(cohort: Path, out: Path, *more: str) -> list[str]:
     return ["train", "from", "demo", *data, "--out", str(out), *SMALL, *more]
 
 
-def test_a_run_becomes_a_model_folder(cohort: Path, tmp_path: Path) -> None:
+def test_a_run_becomes_a_model_folder(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is unlike training is learnt from thousands of views; some hundred do here.
+    monkeypatch.setattr(variance_stage, "_BATCHES_FOR_NOVELTY", 6)
     more = ("--set", "validate_every=3", "--tensorboard", str(tmp_path / "tb"))
     done = CliRunner().invoke(app, _arguments(cohort, tmp_path / "m", *more))
     assert done.exit_code == 0, done.output
