@@ -358,7 +358,9 @@ def measure_echo_pairs(
         progress=progress,
     )
     if folder is not None:
-        update_documents(Path(folder), measured={"echo_pairs": measured.to_dict()})
+        update_documents(
+            Path(folder), measured={"echo_pairs": measured.to_dict()}, sigma2=model.sigma2
+        )
     return measured
 
 
