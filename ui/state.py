@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import streamlit as st
 
 from echoing_core.records import LEADS
-from echoing_core.services import Setting
+from echoing_core.services import DEFAULT_MODEL, Setting
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -298,7 +298,7 @@ class App:
     link_taken = Entry("link_taken", False)
     turn_place: Entry[DeltaGenerator | None] = Entry("turn_place", None)
     """Where a wait for the model is told."""
-    model = Entry("model_name", "demo")
+    model = Entry("model_name", DEFAULT_MODEL)
     """Which shipped model this session uses, by its name among `services.shipped_models`."""
 
 

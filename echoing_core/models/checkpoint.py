@@ -40,7 +40,13 @@ from torch import nn
 from echoing_core.artifacts import replacing_folder, sha256_of_file, write_text_atomically
 from echoing_core.config import from_mapping
 from echoing_core.errors import CheckpointError, EchoingError
-from echoing_core.models.config import DISPLACEMENT, MATCHING, SIGMA2_SETTINGS, ModelConfig
+from echoing_core.models.config import (
+    DISPLACEMENT,
+    MATCHING,
+    SIGMA2_SETTINGS,
+    UNTAUGHT,
+    ModelConfig,
+)
 from echoing_core.models.encoders import DualEncoder, Encoder, build_encoder
 from echoing_core.models.tokenizer import ReportTokenizer, load_tokenizer
 from echoing_core.records import LONG_PADDING, FilterPadding
@@ -149,7 +155,7 @@ class Checkpoint:
         if self.sigma2 == DISPLACEMENT and second_stage:
             return DISPLACEMENT
         means_alone = config.get("loss", {}).get("name") == "infonce"
-        return "nothing" if means_alone else MATCHING
+        return UNTAUGHT if means_alone else MATCHING
 
     @property
     def sigma2_kinds(self) -> tuple[str, ...]:

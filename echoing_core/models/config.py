@@ -119,6 +119,9 @@ SIGMA2_SETTINGS = (DISPLACEMENT, MATCHING, BOTH)
 finished space; from the matching loss itself, jointly with mu, as PCME++ and EchoingECG do; or one
 of each, of which one at a time is read."""
 
+UNTAUGHT = "nothing"
+"""What taught sigma^2 of a model whose loss knows means alone."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -133,6 +136,22 @@ class DualEncoder(nn.Module):
                 f"{', '.join(self.config.sigma2_kinds)}."
             )
         self.ecg.sigma2 = self.text.sigma2 = sigma2
+
+    @contextmanager
+    def reading(self, sigma2: str) -> Iterator[None]:
+        """`read` for a while, and again by the present kind afterwards.
+
+        Parameters
+        ----------
+        sigma2 : str
+            One of ``config.sigma2_kinds``.
+        """
+        before = self.sigma2
+        self.read(sigma2)
+        try:
+            yield
+        finally:
+            self.read(before)
 
     def renew_variance(self) -> None:
         """The heads of displacement as if never trained, in place; the means stay as they are.

@@ -381,10 +381,8 @@ def calibrate(encoder: DualEncoder, scaler: LeadScaler) -> float:
         noiseless.append(standardise(clean_twin).signal_mv)
     # Simulated recordings have every lead and no gap.
     valid = np.ones((len(recorded), *recorded[0].shape), dtype=np.bool_)
-    read = encoder.sigma2
-    encoder.read(DISPLACEMENT)
-    embedding = encode_batch(encoder.ecg, scaler, np.stack(recorded), valid)
-    encoder.read(read)
+    with encoder.reading(DISPLACEMENT):
+        embedding = encode_batch(encoder.ecg, scaler, np.stack(recorded), valid)
     clean = encode_batch(encoder.ecg, scaler, np.stack(noiseless), valid)
     # In double precision: a sum over the dimensions of small squares, shape (n,).
     error = np.square(embedding.mu.astype(np.float64) - clean.mu).sum(axis=1)

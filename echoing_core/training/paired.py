@@ -418,12 +418,10 @@ def add_references(
     """
     if not isinstance(encoder, DualEncoder):
         return
-    read = encoder.sigma2
     for kind in encoder.config.sigma2_kinds[1:]:
-        encoder.read(kind)
-        reference = fit_reference(encoder.ecg, scaler, cohorts, name)
+        with encoder.reading(kind):
+            reference = fit_reference(encoder.ecg, scaler, cohorts, name)
         update_documents(folder, measured={"reference": reference.to_dict()}, sigma2=kind)
-    encoder.read(read)
 
 
 def fit_reference(

@@ -150,8 +150,6 @@ def train_variance(
     # finished space.
     encoder.eval()
     encoder.requires_grad_(False)
-    read = encoder.sigma2
-    encoder.read(DISPLACEMENT)
     second_moment = _error_moment(encoder.ecg, sampler, config.batch_size)
     if turn:
         axes, variances = _axes(second_moment)
@@ -208,14 +206,14 @@ def train_variance(
         (text_head, text_loss, config.text_steps),
     )
     total, done = sum(steps for _, _, steps in stages), 0
-    for head, loss_of_batch, steps in stages:
-        for step, terms in enumerate(_fitting(head, loss_of_batch, steps, config)):
-            if log is not None:
-                log(done + step, terms)
-            progress(done + step + 1, total)
-        done += steps
+    with encoder.reading(DISPLACEMENT):
+        for head, loss_of_batch, steps in stages:
+            for step, terms in enumerate(_fitting(head, loss_of_batch, steps, config)):
+                if log is not None:
+                    log(done + step, terms)
+                progress(done + step + 1, total)
+            done += steps
     encoder.requires_grad_(False)
-    encoder.read(read)
     _fit_novelty(encoder.ecg, sampler, config.batch_size)
 
 

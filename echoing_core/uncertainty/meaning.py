@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from echoing_core.models.config import DISPLACEMENT, MATCHING
-
-UNTAUGHT = "nothing"
-"""What taught sigma^2 of a model whose loss knows means alone."""
+from echoing_core.models.config import DISPLACEMENT, MATCHING, UNTAUGHT
 
 MEANINGS = {
     DISPLACEMENT: (

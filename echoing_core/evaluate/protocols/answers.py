@@ -28,6 +28,7 @@ from echoing_core.metrics.probe import LinearProbe
 from echoing_core.metrics.results import ALL, Result
 from echoing_core.metrics.scores import auroc, balanced_accuracy, binary_entropy, median_split
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.models.config import UNTAUGHT
 from echoing_core.records import BoolArray, GaussianEmbedding
 from echoing_core.zeroshot.prompts import PromptSet
 
@@ -63,12 +64,7 @@ def is_deterministic(checkpoint: Checkpoint) -> bool:
     -------
     bool
     """
-    training = checkpoint.training
-    config = training.get("config", {})
-    means_alone = config.get("loss", {}).get("name") == "infonce"
-    # `train from` notes its second stage, `train demo` the steps of it.
-    second_stage = training.get("second_stage") is not None or config.get("variance_steps", 0) > 0
-    return bool(means_alone and not second_stage)
+    return checkpoint.sigma2_taught_by == UNTAUGHT
 
 
 def surer(ecg: GaussianEmbedding, logit: Floats, *, by_entropy: bool) -> BoolArray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 
 from echoing_core.evaluate.protocols.answers import halves_among_known, is_deterministic, surer
 from echoing_core.evaluate.protocols.data import patient_subset
+from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.records import GaussianEmbedding
 
 
@@ -50,7 +50,11 @@ def test_the_median_is_that_of_the_ecgs_with_a_known_answer() -> None:
 
 def test_what_is_deterministic_stands_in_the_training_record() -> None:
     def of(training: dict[str, Any]) -> bool:
-        return is_deterministic(cast("Any", SimpleNamespace(training=training)))
+        # Nothing but the record is read, of a model whose sigma^2 is the default kind.
+        nothing = cast("Any", None)
+        return is_deterministic(
+            Checkpoint("x", nothing, nothing, nothing, 1.0, {}, training, card="", hash="")
+        )
 
     assert of({"config": {"loss": {"name": "infonce"}}})
     assert not of({"config": {"loss": {"name": "csd_infonce"}}})
