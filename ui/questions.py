@@ -37,7 +37,7 @@ def choose(chosen: state.Entry[list[str]], words: str) -> tuple[PromptSet, ...]:
         on_ask = [name for name in state.Ask.names.value if name in known]
         chosen.value = on_ask or list(known)[:_AT_FIRST]
     # A question of one's own may be gone since.
-    chosen.value = [name for name in chosen.value if name in known]
+    chosen.follow([name for name in chosen.value if name in known])
     names = st.multiselect(
         words,
         list(known),

@@ -68,6 +68,19 @@ class Entry(Generic[T]):
     def value(self, value: T) -> None:
         st.session_state[self.key] = value
 
+    def follow(self, value: T) -> None:
+        """Set a widget's value where it differs.
+
+        Parameters
+        ----------
+        value : T
+            Something that can be compared.
+        """
+        # A widget that is set tells the browser to show that, which would take back what the
+        # person pressed since the last run.
+        if not self.is_set or self.value != value:
+            self.value = value
+
     @property
     def is_set(self) -> bool:
         """Whether somebody set it; a widget that has one does so."""

@@ -98,8 +98,14 @@ def slider(
     """
     start_s, last_s = track.start_s, float(track.start_s[-1])
     entry: state.Entry[datetime] = state.Entry(key, _DAY_ONE)
-    # Set before it is drawn: clicks and buttons choose windows, too.
-    before = entry.value = _clock(start_s[window])
+    ends: state.Entry[tuple[float, float]] = state.Entry(f"{key}_ends", (0.0, 0.0))
+    before = _clock(start_s[window])
+    if ends.value != (float(start_s[0]), last_s):
+        # A slider with other ends is another widget, which would start at the first window.
+        ends.value = (float(start_s[0]), last_s)
+        entry.clear()
+    # Before it is drawn: clicks and buttons choose windows, too.
+    entry.follow(before)
 
     def take() -> None:
         now = entry.value

@@ -310,9 +310,8 @@ def _chosen_of(
 ) -> list[str]:
     """A choice among the labels or sources of this collection."""
     # Another collection may not have what was chosen in the last one.
-    there = [name for name in entry.value if name in known]
-    if entry.is_set and there != entry.value:
-        entry.value = there
+    if entry.is_set:
+        entry.follow([name for name in entry.value if name in known])
     return st.multiselect(
         words,
         list(known),
