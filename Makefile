@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?=
 # Python only: ruff would format the examples in README.md, too.
-PATHS := echoing_core ui pages app.py tests benchmarks
+PATHS := echoing_core ui pages app.py setup.py tests benchmarks
 # A folder with PTB-XL at 100 Hz; empty, or where there is none, the demo model learns from
 # simulated ECGs alone.
 PTBXL ?= $(wildcard ../shared/data/ptbxl)

@@ -184,7 +184,8 @@ def teacher_read(
     clips: Annotated[
         list[Path],
         typer.Argument(
-            help="Clips of one echocardiogram, AVI or DICOM, or the folder that holds them.",
+            help="Clips of one echocardiogram, AVI or DICOM, the folder that holds them, or the name "
+            "of a shipped recording that has some (SIM_LBBB).",
             show_default=False,
         ),
     ],
@@ -212,12 +213,17 @@ def teacher_read(
     from echoing_core import services
 
     writable(json_out)
+    shipped = services.named_sample(clips)
+    if shipped is not None and shipped.echo_paths:
+        clips = list(shipped.echo_paths)
+    # Before the teacher is opened: a wrong path should be told at once.
+    ecg = services.read_recording(services.recording_source(recording)) if recording else None
     reader = services.load_echo_reader(teacher)
     reading = reader.read(services.read_echo(clips, reader).study)
     beside = None
-    if recording:
+    if ecg is not None:
         loaded = services.load_model(model)
-        explanation = services.explain(loaded, services.read_recording(recording))
+        explanation = services.explain(loaded, ecg)
         beside = services.beside_ecg(loaded, explanation, reading)
     if json_out is not None:
         content = {"disclaimer": DISCLAIMER, **reading.to_dict()}

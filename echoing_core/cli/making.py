@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from echoing_core.cli.output import bar, stage_bars
+from echoing_core.cli.output import bar, stage_bars, table
 from echoing_core.cli.root import (
     ModelOption,
     PtbxlOption,
@@ -194,6 +194,18 @@ def samples_build(
     typer.echo("\n".join(services.build_samples(out)))
 
 
+@samples_app.command("list")
+def samples_list() -> None:
+    """The shipped recordings, by the names that commands take in place of files."""
+    from echoing_core import services
+
+    rows = [
+        (sample.sample_id, sample.title, str(sample.paths[0].parent))
+        for sample in services.samples()
+    ]
+    typer.echo(table(("name", "what (simulated)", "folder"), rows))
+
+
 @app.command("app")
 def run_app(
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8501,
@@ -209,12 +221,13 @@ def run_app(
             raise ConfigError(
                 f"{folder} holds no card.json, so it is not an index. Give an index folder."
             )
-    # `app.py` and its pages lie beside the package, not in it.
-    root = Path(__file__).resolve().parents[2]
+    from echoing_core import services
+
+    root = services.shipped_folder()
     if not (root / "app.py").is_file():
         raise ConfigError(
-            "The app is not part of an installed package. Run this command from a checkout, "
-            "installed with: pip install -e ."
+            f"The app is not in {root}, so this is a part of the package only. Install it from a "
+            "wheel or a checkout: pip install FOLDER_OF_THE_CHECKOUT"
         )
     display = sys.platform in ("darwin", "win32") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
@@ -228,6 +241,10 @@ def run_app(
     # Absolute, since the working folder changes below.
     if index:
         os.environ["ECHOING_INDEX"] = os.pathsep.join(str(f.resolve()) for f in index)
+    for name in ("ECHOING_HOME", "ECHOING_TEACHER"):
+        # A teacher may be a hub name, which is no path and stays as it is.
+        if (set_to := os.environ.get(name)) and Path(set_to).exists():
+            os.environ[name] = str(Path(set_to).resolve())
     # Streamlit looks for .streamlit/config.toml in the folder that it is started from.
     os.chdir(root)
     # Replaced, not started: Ctrl+C and exit code then are those of Streamlit itself.

@@ -153,9 +153,8 @@ def _explained(
 ) -> tuple[Model, Explanation]:
     from echoing_core import services
 
-    source = paths[0] if len(paths) == 1 else list(paths)
     # Read before loading the model: a wrong path should be reported at once.
-    recording = services.read_recording(source, record_name=record)
+    recording = services.read_recording(services.recording_source(paths), record_name=record)
     loaded = services.load_model(model)
     with bar("embed") as progress:
         explanation = services.explain(

@@ -79,7 +79,8 @@ ResamplesOption = Annotated[
 RecordingArgument = Annotated[
     list[Path],
     typer.Argument(
-        help="A header (.hea), a record's name, a folder with one record, or all of its files.",
+        help="A header (.hea), a record's name, a folder with one record, all of its files, or the "
+        "name of a shipped recording (echoing samples list).",
         show_default=False,
     ),
 ]

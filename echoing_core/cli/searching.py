@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from echoing_core.cli.recordings import finite
 from echoing_core.cli.root import JsonOption, ModelOption, VcgOption, app
 from echoing_core.errors import ConfigError
 from echoing_core.version import DISCLAIMER
+
+if TYPE_CHECKING:
+    from echoing_core.records import Recording
 
 _REPORT_WIDTH = 70
 _REASON_WIDTH = 70
@@ -73,7 +76,9 @@ def search(
     chosen = ItemFilter(
         labels=dict(_condition(item) for item in where or []), max_percentile=max_percentile
     )
-    query = services.read_recording(recording) if recording is not None else text or ""
+    query: str | Recording = text or ""
+    if recording is not None:
+        query = services.read_recording(services.recording_source([recording]))
     loaded = services.load_model(model)
     found = services.search_collection(
         services.Collection("", services.load_index(index, loaded), "folder"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,23 +20,36 @@ if TYPE_CHECKING:
     from echoing_core.models.checkpoint import Checkpoint
     from echoing_core.retrieve.index import GalleryIndex
 
-_ROOT = Path(__file__).resolve().parents[2]
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 DEFAULT_MODEL = "demo"
 """Name of the shipped model that is used where none is named."""
 
 
+def shipped_folder() -> Path:
+    """Where the app and all that ships lie: beside the package in a checkout, in it in a wheel.
+
+    Returns
+    -------
+    Path
+        With ``app.py``, ``assets`` and ``indexes``.
+    """
+    # Put there by setup.py, which is the one other place that knows this name.
+    carried = _PACKAGE / "_shipped"
+    return carried if carried.is_dir() else _PACKAGE.parent
+
+
 def assets_folder() -> Path:
     """Where the shipped model, prompts and recordings lie.
 
-    Beside the package in a checkout; ``ECHOING_HOME`` names another place.
+    In `shipped_folder`; ``ECHOING_HOME`` names another place.
     """
-    return Path(os.environ.get("ECHOING_HOME", _ROOT)) / "assets"
+    return Path(os.environ.get("ECHOING_HOME") or shipped_folder()) / "assets"
 
 
 def indexes_folder() -> Path:
     """Where the shipped index lies; see `assets_folder`."""
-    return Path(os.environ.get("ECHOING_HOME", _ROOT)) / "indexes"
+    return Path(os.environ.get("ECHOING_HOME") or shipped_folder()) / "indexes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,6 +274,45 @@ def samples() -> list[Sample]:
         )
         for entry in entries
     ]
+
+
+def named_sample(typed: Sequence[str | os.PathLike[str]]) -> Sample | None:
+    """The shipped recording that a person means by its name.
+
+    Parameters
+    ----------
+    typed : sequence of path or str
+        What stands where files of a recording are expected.
+
+    Returns
+    -------
+    Sample or None
+        None where it is no such name, or where files of that name lie in the working folder.
+    """
+    if len(typed) != 1:
+        return None
+    (name,) = (os.fspath(one) for one in typed)
+    # A person's own recording of the same name comes first: it is what lies before their eyes.
+    if Path(name).exists() or Path(f"{name}.hea").exists():
+        return None
+    return next((sample for sample in samples() if sample.sample_id == name), None)
+
+
+def recording_source(typed: Sequence[str | os.PathLike[str]]) -> Path | list[Path]:
+    """What `read_recording` takes for what a person typed: files, or the name of a sample.
+
+    Parameters
+    ----------
+    typed : sequence of path or str
+        At least one.
+
+    Returns
+    -------
+    Path or list of Path
+    """
+    sample = named_sample(typed)
+    paths = [Path(one) for one in typed] if sample is None else list(sample.paths)
+    return paths[0] if len(paths) == 1 else paths
 
 
 def prompt_sets(path: str | os.PathLike[str] | None = None) -> tuple[PromptSet, ...]:
