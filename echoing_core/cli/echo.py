@@ -184,7 +184,7 @@ def teacher_read(
     clips: Annotated[
         list[Path],
         typer.Argument(
-            help="Clips of one echocardiogram, AVI or DICOM, the folder that holds them, or the name "
+            help="Clips of one echocardiogram, AVI or DICOM, their folder, or the name "
             "of a shipped recording that has some (SIM_LBBB).",
             show_default=False,
         ),
