@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echoing_core.cli.output import at_most_one_on_stdout, deliver, read_prevalence, table, writable
+from echoing_core.cli.output import (
+    at_most_one_on_stdout,
+    bar,
+    deliver,
+    read_prevalence,
+    table,
+    writable,
+)
 from echoing_core.cli.root import ModelOption, PrevalenceOption, VcgOption, app
-from echoing_core.progress import Progress
 from echoing_core.version import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -50,8 +56,6 @@ def batch(
     # Before anything is loaded: a folder of recordings takes minutes, a wrong path a moment.
     at_most_one_on_stdout(csv_out)
     writable(csv_out)
-    from tqdm import tqdm
-
     from echoing_core import services
 
     items, n_others = services.folder_items(folder)
@@ -63,23 +67,15 @@ def batch(
     shares = read_prevalence(prevalence)
     loaded = services.load_model(model)
     results: list[BatchRow | BatchFailure] = []
-    # disable=None: no bar where stderr is not a terminal.
-    with tqdm(total=len(items), desc="recordings", disable=None) as shown:
-
-        def tell(_: str, done: float, total: int) -> None:
-            # `done` has the share of the file under way as a fraction, and tqdm adds what it is
-            # given.
-            shown.update(done - shown.n)
-
-        for result in services.batch(
+    with bar("recordings") as progress:
+        results += services.batch(
             loaded,
             items,
             asked or None,
             vcg_method=vcg_method,
             prevalence=shares,
-            progress=Progress(tell),
-        ):
-            results.append(result)
+            progress=progress,
+        )
     if csv_out is not None:
         deliver(services.batch_csv(loaded, results, names=names), csv_out)
     # With the CSV on stdout, a summary there would be read as one more row.

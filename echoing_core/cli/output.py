@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import typer
 from echoing_core.artifacts import write_text_atomically
 from echoing_core.errors import ConfigError
 from echoing_core.progress import Progress
+
+SECONDS_BETWEEN_LINES = 30.0
+"""Often enough to see that a command lives, rare enough for a run of a day in a log."""
 
 
 def at_most_one_on_stdout(*targets: str | None) -> None:
@@ -192,18 +196,32 @@ def bar(stage: str) -> Iterator[Progress]:
 
 @contextlib.contextmanager
 def stage_bars() -> Iterator[Progress]:
-    """One tqdm bar per stage on stderr, only where stderr is a terminal."""
+    """Each stage on stderr with the time left: as a bar, or in a log as a line now and then.
+
+    What was done before the first word of a stage, by a run that was stopped, does not count for
+    its pace.
+
+    Yields
+    ------
+    Progress
+    """
     from tqdm import tqdm
 
+    is_terminal = sys.stderr.isatty()
     bars: dict[str, tqdm[Any]] = {}
+    paces: dict[str, _Pace] = {}
 
     def tell(stage: str, done: float, total: int) -> None:
+        if not is_terminal:
+            pace = paces.setdefault(stage, _Pace(done))
+            if line := pace.line(done, total):
+                typer.echo(f"{stage}: {line}" if stage else line, err=True)
+            return
         if stage not in bars:
             # Stages follow each other: a new one closes those before it, which stay on screen.
             for shown in bars.values():
                 shown.close()
-            # disable=None: no bar where stderr is not a terminal.
-            bars[stage] = tqdm(total=total, desc=stage, disable=None, file=sys.stderr)
+            bars[stage] = tqdm(total=total, initial=done, desc=stage or None, file=sys.stderr)
         # tqdm adds what it is given, and `done` counts from the start.
         bars[stage].update(done - bars[stage].n)
 
@@ -212,3 +230,38 @@ def stage_bars() -> Iterator[Progress]:
     finally:
         for shown in bars.values():
             shown.close()
+
+
+class _Pace:
+    """How fast a stage goes, in lines for a log: a bar would be one endless line there."""
+
+    def __init__(self, done: float) -> None:
+        self.first = done
+        self.started = self.last_line = time.monotonic()
+
+    def line(self, done: float, total: int) -> str:
+        """How much is done and how long the rest takes; empty where it is too early for a line."""
+        now = time.monotonic()
+        if now - self.last_line < SECONDS_BETWEEN_LINES or done <= self.first:
+            return ""
+        self.last_line = now
+        left_s = (now - self.started) / (done - self.first) * (total - done)
+        return f"{done:.0f} of {total}, {duration(left_s)} left"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in words, no finer than it can be known.
+
+    Parameters
+    ----------
+    seconds : float
+
+    Returns
+    -------
+    str
+        Such as ``"40 s"``, ``"3 min"``, ``"2 h 5 min"``.
+    """
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,11 +11,7 @@ from echoing_core.cli.output import bar
 from echoing_core.cli.root import prepare_app
 from echoing_core.datasets.registry import DATA_SETS, data_set_names
 from echoing_core.errors import ConfigError
-from echoing_core.progress import Progress
 from echoing_core.records import LONG_PADDING
-
-# Often enough to see that it lives, rare enough for a run of a day in a log.
-_SECONDS_BETWEEN_LINES = 30.0
 
 
 @prepare_app.callback(invoke_without_command=True)
@@ -80,7 +72,7 @@ def _add(name: str) -> None:
             if key.strip() in typed:
                 raise ConfigError(f"--set {key.strip()} is given twice; separate values by commas.")
             typed[key.strip()] = value.strip()
-        with time_left() as progress:
+        with bar("prepare") as progress:
             report = services.prepare_data_set(
                 name,
                 root,
@@ -137,51 +129,3 @@ def prepare_simulated(
     typer.echo(
         f"{card['n_studies']} simulated ECGs of {card['n_patients']} simulated patients in {out}"
     )
-
-
-@contextlib.contextmanager
-def time_left() -> Iterator[Progress]:
-    """Progress with the time left: a bar, or now and then a line in a log.
-
-    What was done before this run does not count for the speed.
-
-    Yields
-    ------
-    Progress
-    """
-    from tqdm import tqdm
-
-    shown: list[tqdm[Any]] = []
-    started = last_line = time.monotonic()
-    first = -1.0
-
-    def tell(_: str, done: float, total: int) -> None:
-        nonlocal first, started, last_line
-        now = time.monotonic()
-        # The first call tells how much an earlier run had done already.
-        if first < 0:
-            first, started, last_line = done, now, now
-            # In a log file a bar would be one endless line, hence a line now and then instead.
-            if sys.stderr.isatty():
-                shown.append(tqdm(total=total, initial=done, unit="ECG", file=sys.stderr))
-            return
-        if shown:
-            shown[0].update(done - shown[0].n)
-        elif now - last_line >= _SECONDS_BETWEEN_LINES and done > first:
-            last_line = now
-            # Seconds, by the pace of this run alone.
-            left_s = (now - started) / (done - first) * (total - done)
-            typer.echo(f"{done} of {total} ECGs, {_duration(left_s)} left", err=True)
-
-    try:
-        yield Progress(tell)
-    finally:
-        for one in shown:
-            one.close()
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -96,6 +96,33 @@ class StandInConfig:
     text_frames: int = 8
     reports_per_study: int = 3
 
+    @classmethod
+    def sized(
+        cls, *, steps: int | None = None, n_studies: int | None = None, seed: int | None = None
+    ) -> StandInConfig:
+        """The settings of a training of a size, with what costs time beside it in proportion.
+
+        Parameters
+        ----------
+        steps, n_studies, seed : int, optional
+            Without them, the defaults. The texts' own stage is at most as long as the first, and
+            no more studies are held out than are trained on, down to what a scale needs.
+
+        Returns
+        -------
+        StandInConfig
+        """
+        usual = cls()
+        steps = usual.steps if steps is None else steps
+        n_studies = usual.n_studies if n_studies is None else n_studies
+        return cls(
+            seed=usual.seed if seed is None else seed,
+            steps=steps,
+            n_studies=n_studies,
+            text_steps=min(usual.text_steps, steps),
+            n_held_out=min(usual.n_held_out, max(N_ALIKE, n_studies)),
+        )
+
 
 def train_teacher(
     out: Path,

@@ -34,7 +34,7 @@ def train_echo_teacher(
     out : path
         Teacher folder to write.
     steps, n_studies, seed : int, optional
-        Without them, those of `echo.stand_in.StandInConfig`.
+        As `echo.stand_in.StandInConfig.sized` takes them.
     n_workers : int
         Processes that simulate.
     progress : Progress, optional
@@ -51,8 +51,7 @@ def train_echo_teacher(
     """
     from echoing_core.echo.stand_in import StandInConfig, train_teacher
 
-    given = {"steps": steps, "n_studies": n_studies, "seed": seed}
-    config = replace(StandInConfig(), **{k: v for k, v in given.items() if v is not None})
+    config = StandInConfig.sized(steps=steps, n_studies=n_studies, seed=seed)
     return train_teacher(Path(out), config, n_workers=n_workers, progress=progress)
 
 

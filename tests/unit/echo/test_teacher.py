@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from echoing_core.echo import stand_in
 from echoing_core.echo import teacher as teacher_module
+from echoing_core.echo.reading_scale import N_ALIKE
 from echoing_core.echo.simulated import FrameBank, simulated_echo_embeddings, spread_patients
 from echoing_core.echo.stand_in import StandInConfig, train_stand_in, train_teacher
 from echoing_core.echo.store import FrameChoice, embed_study
@@ -371,6 +373,18 @@ def test_training_lowers_the_loss_and_repeats() -> None:
 @pytest.mark.slow
 def test_training_of_the_real_stand_in_lowers_the_loss_and_repeats() -> None:
     check_training(stand_in_config()["vision_cfg"]["image_size"])
+
+
+def test_a_small_training_has_nothing_large_beside_it() -> None:
+    usual = StandInConfig()
+    assert StandInConfig.sized() == usual
+    # As the shipped stand-in was trained: fewer steps of both towers, all of the texts'.
+    assert StandInConfig.sized(steps=200) == replace(usual, steps=200)
+    small = StandInConfig.sized(steps=5, n_studies=16, seed=3)
+    assert (small.steps, small.n_studies, small.seed) == (5, 16, 3)
+    # A scale of what it reads of others needs 40 known hearts.
+    assert (small.text_steps, small.n_held_out) == (5, N_ALIKE)
+    assert StandInConfig.sized(n_studies=100).n_held_out == 100
 
 
 def test_frames_without_states_are_a_mistake() -> None:
