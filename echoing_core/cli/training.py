@@ -188,6 +188,23 @@ def evaluate_ablation(
             "first four without.",
         ),
     ] = None,
+    both_variances: Annotated[
+        bool,
+        typer.Option(
+            "--both-variances",
+            help="Every run learns both kinds of sigma^2; tables set them beside each other.",
+        ),
+    ] = False,
+    ptbxl: Annotated[
+        Path | None,
+        typer.Option("--ptbxl", help="Folds 1-7 of PTB-XL train, too; fold 9 is measured."),
+    ] = None,
+    cinc: Annotated[
+        Path | None, typer.Option("--cinc", help="Graded recordings, for --both-variances.")
+    ] = None,
+    nstdb: Annotated[
+        Path | None, typer.Option("--nstdb", help="Real noise, for --both-variances.")
+    ] = None,
     json_out: JsonOption = None,
     markdown_out: Annotated[
         str | None, typer.Option("--markdown", help="Write the tables to this file; - for stdout.")
@@ -212,6 +229,10 @@ def evaluate_ablation(
             n_seeds=seeds,
             steps=steps,
             methods=methods,
+            both_variances=both_variances,
+            ptbxl=ptbxl,
+            cinc=cinc,
+            nstdb=nstdb,
             n_resamples=resamples,
             progress=progress,
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
+from echoing_core.services.given import check_given, check_model_out
 from echoing_core.services.models import Model, load_model, prompt_sets
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def train_preset(
     ------
     ConfigError, DataSetError, CheckpointError
     """
+    check_given(data=data, echo=echo)
+    check_model_out(out)
     from echoing_core.datasets.prepared import check_filter_padding, load_prepared
     from echoing_core.echo.store import load_echo_embeddings
     from echoing_core.training.distributed import joined
@@ -145,6 +148,10 @@ def evaluate_ablation(
     n_seeds: int = 3,
     steps: int | None = None,
     methods: Sequence[str] | None = None,
+    both_variances: bool = False,
+    ptbxl: str | os.PathLike[str] | None = None,
+    cinc: str | os.PathLike[str] | None = None,
+    nstdb: str | os.PathLike[str] | None = None,
     n_resamples: int = 1000,
     progress: Progress = SILENT,
 ) -> Experiment:
@@ -172,6 +179,13 @@ def evaluate_ablation(
         Of the bootstrap.
     methods : sequence of str, optional
         Keys of `evaluate.protocols.ablation.KNOWN`; the four rows of Table 5 without.
+    both_variances : bool
+        Every run learns both kinds of sigma^2, and further tables set them beside each other
+        (`evaluate.protocols.two_variances`).
+    ptbxl : path, optional
+        PTB-XL: folds 1-7 train with the cohort; with ``both_variances`` fold 9 is measured.
+    cinc, nstdb : path, optional
+        Graded recordings and real noise, for ``both_variances``.
     progress : Progress, optional
         Told of each stage by its name.
 
@@ -184,7 +198,9 @@ def evaluate_ablation(
     ConfigError
         Only one of ``data`` and ``echo`` is given, or a method is unknown.
     """
+    check_given(data=data, echo=echo, teacher=teacher)
     from echoing_core.datasets.prepared import load_prepared, save_prepared
+    from echoing_core.datasets.ptbxl import load_ptbxl
     from echoing_core.echo.simulated import simulated_echo_embeddings
     from echoing_core.echo.stand_in import train_teacher
     from echoing_core.echo.store import load_echo_embeddings, save_echo_embeddings
@@ -198,6 +214,10 @@ def evaluate_ablation(
         run_ablation,
         teacher_sides,
     )
+    from echoing_core.evaluate.protocols.two_variances import build_bench, readings_of_runs
+    from echoing_core.evaluate.protocols.two_variances_tables import measure_variances
+    from echoing_core.models.config import BOTH
+    from echoing_core.training.demo import PTBXL_TRAIN_FOLDS
     from echoing_core.training.paired import with_echo
 
     folder = Path(out)
@@ -245,7 +265,11 @@ def evaluate_ablation(
     config = AblationConfig(seeds=tuple(range(1, n_seeds + 1)), dim=embeddings.dim)
     if steps is not None:
         config = replace(config, steps=steps)
+    if both_variances:
+        config = replace(config, sigma2=BOTH)
     studies_set = load_prepared(Path(data))
+    if ptbxl is not None:
+        studies_set = studies_set.concat(load_ptbxl(Path(ptbxl), folds=PTBXL_TRAIN_FOLDS))
     scores = run_ablation(
         folder / "runs",
         studies_set,
@@ -257,4 +281,27 @@ def evaluate_ablation(
         methods=chosen,
         progress=progress,
     )
-    return measure_ablation(scores, studies_set, config, n_resamples=n_resamples)
+    report = measure_ablation(scores, studies_set, config, n_resamples=n_resamples)
+    if not both_variances:
+        return report
+    bench = build_bench(
+        studies_set,
+        ptbxl=None if ptbxl is None else Path(ptbxl),
+        cinc=None if cinc is None else Path(cinc),
+        nstdb=None if nstdb is None else Path(nstdb),
+    )
+    readings = readings_of_runs(
+        folder / "runs",
+        bench,
+        prompt_sets(),
+        chosen,
+        config.seeds,
+        progress=progress.stage("measure both kinds of sigma^2"),
+    )
+    further = measure_variances(readings, bench, chosen, n_resamples=n_resamples)
+    return replace(
+        report,
+        results=(*report.results, *further.results),
+        tables=(*report.tables, *further.tables),
+        content=report.to_dict() | {"two_variances": further.to_dict()},
+    )

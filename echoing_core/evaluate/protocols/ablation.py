@@ -5,8 +5,9 @@ PCME++ is trained by its own loss, which the published configuration names, and 
 learnt by that loss jointly with mu. The article's wording, its distance (CSD) inside InfoNCE,
 stands by as two rows more.
 Data, split, steps, batch size, views, encoder sizes and test patients are the same for all; a seed
-changes first weights, order and views. Each run's raw scores are kept, one file a run, so that a
-study that is cut off goes on, and so that intervals are drawn over patients and seeds together.
+changes first weights, order and views. Each run's model and raw scores are kept, so that a study
+that is cut off goes on, that intervals are drawn over patients and seeds together, and that
+`two_variances` can ask the same models more.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ from echoing_core.metrics.scores import (
     auroc,
     text_to_ecg_ranks,
 )
+from echoing_core.models.checkpoint import Checkpoint, load_checkpoint
 from echoing_core.models.config import (
     MATCHING,
     EcgEncoderConfig,
@@ -63,18 +65,12 @@ from echoing_core.models.config import (
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray
 from echoing_core.simulate import SimulationConfig
-from echoing_core.training.paired import (
-    TrainingInputs,
-    as_checkpoint,
-    build_inputs,
-    train_paired,
-    with_echo,
-)
-from echoing_core.training.run import TrainedPair
+from echoing_core.training.paired import build_inputs, train_paired, with_echo, write_model
 from echoing_core.training.settings import (
     ObjectiveConfig,
     OptimiserConfig,
     RunConfig,
+    VarianceConfig,
     ViewConfig,
 )
 from echoing_core.zeroshot.prompts import PromptSet
@@ -165,8 +161,11 @@ class AblationConfig:
     Attributes
     ----------
     seeds : tuple of int
+    sigma2 : str
+        Jointly by the loss in every row, so that only the loss tells two apart; `BOTH` adds the one
+        by displacement, learnt with ``variance``.
     ecg, text : configs
-        Smaller than the demo's: twelve runs are to end within an hour or two on two cores.
+        Smaller than the demo's: twelve runs are to end within two or three hours on two cores.
     echo_share : float
         Share of the training patients who had an echocardiogram (in the article 814 of some 88,000
         ECGs).
@@ -175,9 +174,9 @@ class AblationConfig:
     """
 
     seeds: tuple[int, ...] = (1, 2, 3)
-    steps: int = 200
-    batch_size: int = 128
-    echo_batch_size: int = 64
+    steps: int = 900
+    batch_size: int = 64
+    echo_batch_size: int = 32
     text_weight: float = 0.7
     echo_share: float = 0.5
     lr: float = 2.0e-3
@@ -194,6 +193,10 @@ class AblationConfig:
         default_factory=lambda: TextEncoderConfig(hidden=96, n_layers=1, ffn=256)
     )
     dim: int = 256
+    sigma2: str = MATCHING
+    variance: VarianceConfig = field(
+        default_factory=lambda: VarianceConfig(where_steps=800, steps=250, text_steps=100)
+    )
 
     def run_of(self, method: Method, seed: int) -> RunConfig:
         """Settings of one run.
@@ -221,14 +224,15 @@ class AblationConfig:
             seed=seed,
             steps=self.steps,
             batch_size=self.batch_size,
+            precision="float32",
             objective=ObjectiveConfig(
                 text_weight=self.text_weight, echo_batch_size=self.echo_batch_size
             ),
             optimiser=OptimiserConfig(lr=self.lr, warmup_share=0.08, average_decay=0.98),
             views=ViewConfig(kind="device", corrupt_share=0.2, partial_report_share=0.25),
             loss=loss,
-            # Jointly in every row, so that only the loss tells two apart.
-            model=ModelConfig(dim=self.dim, ecg=self.ecg, text=self.text, sigma2=MATCHING),
+            model=ModelConfig(dim=self.dim, ecg=self.ecg, text=self.text, sigma2=self.sigma2),
+            variance=self.variance,
         )
 
 
@@ -248,7 +252,7 @@ def run_ablation(
     Parameters
     ----------
     folder : Path
-        Holds ``<method>-<seed>.npz``, one a run.
+        Holds the model folder ``<method>-<seed>`` and its scores beside it, one a run.
     studies : StudySet
         All splits.
     echo : EchoEmbeddings
@@ -277,12 +281,10 @@ def run_ablation(
     # Seed by seed, so that a study cut off early has all rows for the first seeds.
     for seed in config.seeds:
         for method in methods:
-            path = folder / f"{method.key}-{seed}.npz"
+            path = run_folder(folder, method, seed).with_suffix(".npz")
             if not path.is_file():
-                _save(
-                    path,
-                    _one_run(method, seed, studies, test, echo, prompts, config, sides or {}),
-                )
+                checkpoint = _one_run(folder, method, seed, studies, echo, config)
+                _save(path, scores_of(checkpoint, method, test, prompts, sides or {}))
             runs.setdefault(method.key, []).append(_load(path))
             done += 1
             progress.stage("runs")(done, total)
@@ -506,63 +508,78 @@ def _only(echo: EchoEmbeddings, wanted: set[str]) -> EchoEmbeddings:
     )
 
 
+def run_folder(folder: Path, method: Method, seed: int) -> Path:
+    """Where a run's model lies.
+
+    Parameters
+    ----------
+    folder : Path
+        Of all runs.
+    method : Method
+    seed : int
+
+    Returns
+    -------
+    Path
+    """
+    return folder / f"{method.key}-{seed}"
+
+
 def _one_run(
+    folder: Path,
     method: Method,
     seed: int,
     studies: StudySet,
-    test: StudySet,
     echo: EchoEmbeddings,
-    prompts: Sequence[PromptSet],
     config: AblationConfig,
-    sides: Mapping[str, tuple[Floats, Floats]],
-) -> RunScores:
-    started = time.monotonic()
-    # All methods train on all ECGs; those without a teacher never see the echo of any.
-    wanted = set(with_echo(studies, config.echo_share))
-    paired = _only(echo, wanted) if method.with_echo else None
-    inputs = build_inputs(config.run_of(method, seed), studies, echo=paired)
-    trained = train_paired(inputs)
-    minutes = (time.monotonic() - started) / 60
-    logger.info("%s, seed %d: %.1f minutes", method.name, seed, minutes)
-    return scores_of(inputs, trained, test, prompts, sides if method.with_echo else {}, minutes)
+) -> Checkpoint:
+    """Train a run, or read its model where it is there."""
+    path = run_folder(folder, method, seed)
+    if not path.is_dir():
+        started = time.monotonic()
+        # All methods train on all ECGs; those without a teacher never see the echo of any.
+        wanted = set(with_echo(studies, config.echo_share))
+        paired = _only(echo, wanted) if method.with_echo else None
+        inputs = build_inputs(config.run_of(method, seed), studies, echo=paired)
+        trained = train_paired(inputs)
+        minutes = (time.monotonic() - started) / 60
+        logger.info("%s, seed %d: %.1f minutes", method.name, seed, minutes)
+        write_model(path, inputs, trained, origin={"method": method.key}, minutes=minutes)
+    return load_checkpoint(path)
 
 
 def scores_of(
-    inputs: TrainingInputs,
-    trained: TrainedPair,
+    model: Checkpoint,
+    method: Method,
     test: StudySet,
     prompts: Sequence[PromptSet],
     sides: Mapping[str, tuple[Floats, Floats]],
-    minutes: float,
 ) -> RunScores:
     """Score a trained model on test patients.
 
     Parameters
     ----------
-    inputs : TrainingInputs
-        What the model was trained from.
-    trained : TrainedPair
+    model : Checkpoint
+    method : Method
+        That it was trained by.
     test : StudySet
     prompts : sequence of PromptSet
     sides : mapping of label to (yes, no)
-        As `teacher_sides` gives them; empty for a model that saw no teacher.
-    minutes : float
-        Of training.
+        As `teacher_sides` gives them; not used for a method that saw no teacher.
 
     Returns
     -------
     RunScores
     """
-    model = as_checkpoint(inputs, trained)
     ecg = encode_batch(model.encoder.ecg, model.scaler, test.signal_mv, test.valid)
     reports = [str(text) for text in test.table["report"][:GALLERY_N]]
     text, gallery = encode_texts(model, reports), ecg[:GALLERY_N]
     # A model is searched by the distance that it was trained with.
-    order = COSINE if inputs.config.loss.name == "infonce" else CSD
+    order = COSINE if method.loss == "infonce" else CSD
     margins = {
         str(question.label): question_margins(model, ecg, question)[0] for question in prompts
     }
-    for label, (yes_mu, no_mu) in sides.items():
+    for label, (yes_mu, no_mu) in sides.items() if method.with_echo else ():
         # As `zeroshot.closed_form.prototype`, of sentences that another encoder embedded.
         direction = _unit(yes_mu.mean(0)) - _unit(no_mu.mean(0))
         margins[f"teacher:{label}"] = ecg.mu.astype(np.float64) @ direction
@@ -570,7 +587,7 @@ def scores_of(
         key: text_to_ecg_ranks(text, gallery, reports, order=order, hit=hit)
         for key, hit in ((PAIR, EXACT_PAIR), (SAME_TEXT, SAME_TEXT))
     }
-    return RunScores(margins, ranks, ecg.uncertainty, minutes)
+    return RunScores(margins, ranks, ecg.uncertainty, float(model.training["minutes"]))
 
 
 def _check_same_study(

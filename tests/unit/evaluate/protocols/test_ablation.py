@@ -26,6 +26,7 @@ from echoing_core.evaluate.protocols.ablation import (
 from echoing_core.evaluate.protocols.ablation_tables import RunScores
 from echoing_core.models.config import EcgEncoderConfig, TextEncoderConfig
 from echoing_core.services import prompt_sets
+from echoing_core.training.settings import VarianceConfig
 
 DIM = 8
 CONFIG = AblationConfig(
@@ -38,6 +39,8 @@ CONFIG = AblationConfig(
         stem_width=8, mid_width=8, width=16, n_pool_heads=2, variance_width=4, variance_hidden=8
     ),
     text=TextEncoderConfig(hidden=16, n_layers=1, n_heads=2, ffn=32),
+    # What is novel is learnt from sixty batches of this size.
+    variance=VarianceConfig(where_steps=1, steps=1, text_steps=1, batch_size=2, text_batch_size=2),
 )
 
 
