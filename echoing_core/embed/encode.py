@@ -60,8 +60,9 @@ class EncodedWindows:
         Distance from the training windows; above 1 is farther than 99 % of them.
     other_sigma2 : ndarray, shape (n,), float32, or None
         Sum of the model's other sigma^2, where it has two.
-    cells : ndarray, shape (n, 12, 50), float32, or None
-        By lead and chunk of 0.2 s, where it was asked for.
+    cells, lost : ndarray, shape (n, 12, 50), float32, or None
+        By lead and chunk of 0.2 s, where it was asked for: terms of the sum of sigma^2, and how
+        much of the signal is lost, 0..1.
     """
 
     embedding: GaussianEmbedding
@@ -70,6 +71,7 @@ class EncodedWindows:
     novelty: Float32s | None = None
     other_sigma2: Float32s | None = None
     cells: Float32s | None = None
+    lost: Float32s | None = None
 
 
 class _Filled:
@@ -86,6 +88,7 @@ class _Filled:
         self.rest = np.zeros(n, dtype=np.float32)
         self.novelty = np.zeros(n, dtype=np.float32)
         self.cells = np.zeros((n, len(LEADS), N_CHUNKS), dtype=np.float32) if keep_cells else None
+        self.lost = None if self.cells is None else np.zeros_like(self.cells)
 
     def put(
         self, rows: slice | npt.NDArray[np.intp], encoder: CompactEcgEncoder, maps: FrameMaps
@@ -104,6 +107,8 @@ class _Filled:
             self.rest[rows] = terms.rest.numpy()
             if self.cells is not None:
                 self.cells[rows] = terms.cells.numpy()
+            if self.lost is not None:
+                self.lost[rows] = terms.lost_logit.sigmoid().numpy()
             if matching is not None:
                 self.other[rows] = matching.exp().sum(1).numpy()
         elif matching is not None:
@@ -119,6 +124,7 @@ class _Filled:
             novelty=self.novelty if self.is_compact else None,
             other_sigma2=self.other if self.has_two else None,
             cells=self.cells if self.has_terms else None,
+            lost=self.lost if self.has_terms else None,
         )
 
 

@@ -217,6 +217,7 @@ def window_reasons(
     return {
         index: reasons_from_cells(
             attribution.cells[row],
+            attribution.lost[row],
             float(attribution.rest[row]),
             signal_mv[row],
             valid[row],

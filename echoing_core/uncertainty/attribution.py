@@ -33,15 +33,44 @@ class Attribution:
         By lead and chunk of 0.2 s from the window's start.
     rest : ndarray, shape (n_windows,), >= 0
         What belongs to no lead: ``cells.sum((1, 2)) + rest`` is the sum of sigma^2.
+    lost : ndarray, shape (n_windows, 12, 50), 0..1
+        How much of the signal the model takes for lost, by lead and chunk.
     """
 
     cells: npt.NDArray[np.float32]
     rest: npt.NDArray[np.float32]
+    lost: npt.NDArray[np.float32]
 
     @property
     def by_lead(self) -> npt.NDArray[np.float64]:
         """Terms of each lead summed over time, shape (n_windows, 12)."""
         return np.asarray(self.cells.sum(axis=2, dtype=np.float64))
+
+    @property
+    def badness(self) -> npt.NDArray[np.float64]:
+        """How bad each lead is, shape (n_windows, 12), >= 0, in no unit."""
+        return lead_badness(self.cells, self.lost)
+
+
+def lead_badness(cells: npt.ArrayLike, lost: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """How bad leads are: the geometric mean of what they cost and of how much of them is lost.
+
+    A lead's terms of sigma^2 say what it costs the reading of the whole ECG. That is little for a
+    lead that the others tell all about, however ruined; and how much is lost alone would blame
+    leads that nothing hangs on.
+
+    Parameters
+    ----------
+    cells, lost : array-like, shape (..., n_leads, n_chunks)
+        As in `Attribution`.
+
+    Returns
+    -------
+    ndarray, shape (..., n_leads)
+        For comparing leads and windows of one model; no term of any sum.
+    """
+    costs = np.asarray(cells, dtype=np.float64).sum(axis=-1)
+    return np.asarray(np.sqrt(costs * np.asarray(lost, dtype=np.float64).mean(axis=-1)))
 
 
 def attribute_windows(
@@ -70,9 +99,9 @@ def attribute_windows(
         The model's sigma^2 is no sum over leads and moments.
     """
     windows = encode_batch_terms(encoder, scaler, signal_mv, valid, keep_cells=True)
-    if windows.cells is None or windows.rest is None:
+    if windows.cells is None or windows.rest is None or windows.lost is None:
         raise CheckpointError(
             "This model does not tell which leads and moments its sigma^2 comes from. Take one of "
             "the compact architecture, such as the shipped one."
         )
-    return Attribution(windows.cells, windows.rest)
+    return Attribution(windows.cells, windows.rest, windows.lost)

@@ -5,10 +5,10 @@ turn it into words, in their order:
 
 1. *Calm.* A window below percentile 75 of the reference needs no explanation. The reference has
    the leads that the recording has (`reference.LeadReference`).
-2. *Leads.* To blame is the smallest set of measured leads with at least two thirds of what they
-   give, and whatever lead comes at least half as high as the least of them: equal leads are
-   named together or not at all. The floor of sigma^2, the same for every window, counts for no
-   lead.
+2. *Leads.* To blame is the smallest set of measured leads with at least two thirds of their
+   badness (`attribution.lead_badness`), and whatever lead comes at least half as high as the
+   least of them: equal leads are named together or not at all. The percentage beside them is what
+   they give to sigma^2, without its floor, which is the same for every window.
 3. *Missing leads* are no cause of a window: the recording lacks them from end to end, and so
    do the ECGs that it is compared with. What they cost is left out of all shares.
 4. *Time.* The span that stands out most in the blamed, recorded leads (`intervals.noisy_span`) is
@@ -41,6 +41,7 @@ from echoing_core.uncertainty.artefacts import (
     lead_artefacts,
     suspected_misplacements,
 )
+from echoing_core.uncertainty.attribution import lead_badness
 from echoing_core.uncertainty.intervals import span_to_name
 from echoing_core.uncertainty.reference import LeadReference, Reference
 
@@ -159,6 +160,7 @@ def as_if_everywhere(
 
 def reasons_from_cells(
     cells: FloatArray,
+    lost: FloatArray,
     rest: float,
     signal_mv: FloatArray,
     valid: BoolArray,
@@ -171,8 +173,9 @@ def reasons_from_cells(
 
     Parameters
     ----------
-    cells : ndarray, shape (12, 50)
-        Terms of its sum of sigma^2 by lead and chunk of 0.2 s (`Attribution.cells`).
+    cells, lost : ndarray, shape (12, 50)
+        Terms of its sum of sigma^2 by lead and chunk of 0.2 s, and how much is lost there
+        (`Attribution`).
     rest : float
         What belongs to no lead.
     signal_mv, valid : ndarray, shape (12, n_times)
@@ -194,7 +197,7 @@ def reasons_from_cells(
     by_lead = np.where(recorded, terms.sum(axis=1), 0.0)
     given = float(by_lead.sum())
     draft = _Draft(
-        by_lead=by_lead,
+        badness=np.where(recorded, lead_badness(terms, lost), 0.0),
         share=by_lead / given if given > 0 else np.zeros(len(LEADS)),
         recorded=recorded,
     )
@@ -259,7 +262,7 @@ def reasons_from_percentile(percentile: float, valid: BoolArray) -> WindowReason
 class _Draft:
     """The reasons of a window while they are collected."""
 
-    by_lead: Floats
+    badness: Floats
     share: Floats
     recorded: BoolArray
     span_s: tuple[float, float] | None = None
@@ -272,7 +275,7 @@ class _Draft:
 
 
 def _blame(draft: _Draft, terms: Floats, signal_mv: FloatArray, valid: BoolArray) -> None:
-    blamed = leads_to_blame(draft.by_lead)
+    blamed = leads_to_blame(draft.badness)
     draft.span_s = span_to_name(terms[blamed])
     artefacts = lead_artefacts(signal_mv, valid, draft.recorded, blamed, draft.span_s)
     lost = LOST.intersection(artefacts.values())
@@ -297,24 +300,28 @@ def _blame(draft: _Draft, terms: Floats, signal_mv: FloatArray, valid: BoolArray
         who = lead_words(_names(blamed), _names(draft.recorded)).capitalize()
     else:
         nearly_all = blamed.sum() >= NEARLY_ALL * draft.recorded.sum()
-        which = "Nearly all leads" if nearly_all else f"Mostly {lead_words(_names(blamed))}"
-        who = f"{which} ({100 * draft.share[blamed].sum():.0f} %)"
+        share = float(draft.share[blamed].sum())
+        # A lead may be lost and cost little: the others tell what it told.
+        how_much = "Mostly" if share > 0.5 else "Above all"
+        which = "Nearly all leads" if nearly_all else f"{how_much} {lead_words(_names(blamed))}"
+        who = f"{which} ({100 * share:.0f} %)"
     draft.sentences.append(f"{who}{_span_words(draft.span_s)}: {_artefact_words(by_kind)}.")
 
 
-def leads_to_blame(by_lead: npt.ArrayLike) -> BoolArray:
+def leads_to_blame(badness: npt.ArrayLike) -> BoolArray:
     """The smallest set with two thirds of the sum, and what comes at least half as high.
 
     Parameters
     ----------
-    by_lead : array-like, shape (n_leads,), >= 0
+    badness : array-like, shape (n_leads,), >= 0
+        Of `attribution.lead_badness`.
 
     Returns
     -------
     ndarray of bool, shape (n_leads,)
-        All False if all terms are 0.
+        All False if all are 0.
     """
-    terms = np.asarray(by_lead, dtype=np.float64)
+    terms = np.asarray(badness, dtype=np.float64)
     if terms.sum() <= 0:
         return np.zeros(terms.shape, dtype=np.bool_)
     falling = np.sort(terms)[::-1]

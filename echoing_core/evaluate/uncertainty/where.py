@@ -38,6 +38,9 @@ LEAD_TABLE = "leadwise_quality.csv"
 SHARE = "share of sigma^2"
 """A lead's terms over the sum of its window."""
 
+BADNESS = "sigma^2 and what is lost"
+"""By which the app names leads (`attribution.lead_badness`)."""
+
 KINDS = ("muscle", "electrode_motion", "baseline_wander", "lead_off")
 """Noise that fills its span; a step, a spike or a clipped peak is only somewhere within it."""
 
@@ -289,6 +292,7 @@ def _lead_figures(
     scores = {
         SIGMA2: own,
         SHARE: own / total[:, np.newaxis],
+        BADNESS: by_score[SIGMA2].badness,
         PLAIN: np.stack([window.penalty for window in windows]),
         RANDOM: by_score[RANDOM].by_lead,
     }

@@ -13,6 +13,7 @@ from echoing_core.signals.lead_sets import LeadSet
 from echoing_core.simulate import simulate_study
 from echoing_core.simulate.noise.electrodes import misplace
 from echoing_core.uncertainty.artefacts import GROUND, lead_artefacts
+from echoing_core.uncertainty.attribution import lead_badness
 from echoing_core.uncertainty.reasons import (
     WindowReasons,
     as_if_everywhere,
@@ -56,6 +57,8 @@ def into(cells: np.ndarray, lead: str, start_s: float, end_s: float) -> None:
 def told(cells: np.ndarray, signal: np.ndarray | None = None, **changes) -> WindowReasons:
     clean, valid = made_signal()
     given = {
+        # As if every lead were worth as much: then the most is lost where the terms are highest.
+        "lost": cells / max(cells.max(), 1e-12),
         "rest": 0.0,
         "valid": valid,
         "lead_origin": RECORDED,
@@ -88,6 +91,29 @@ def test_noise_in_two_leads_for_three_seconds_is_told_as_such() -> None:
     assert (reason.kind, reason.leads) == ("noise", ("V5", "V6"))
     assert reason.share == pytest.approx(0.72)
     assert report.share_by_lead.sum() == pytest.approx(1)
+
+
+def test_a_ruined_lead_is_named_though_it_costs_little() -> None:
+    """aVR is as lost as V1, and worth a seventeenth of it: the limb leads tell what it told."""
+    cells = made_cells(0.9, V1=0.7, aVR=0.04)
+    lost = np.zeros_like(cells)
+    lost[[LEADS.index("V1"), LEADS.index("aVR")]] = 1.0
+    report = told(cells, lost=lost)
+    # 1 and sqrt(0.06): aVR alone is no half of V1, and two thirds are V1's.
+    assert report.leads == ("V1",)
+    # Lost alone would say both; what they cost says that nothing is wrong with aVR.
+    lost[LEADS.index("V1")] = 0.2
+    report = told(cells, lost=lost)
+    assert report.leads == ("aVR", "V1")
+    assert report.sentence.startswith("Mostly aVR and V1 (74 %)")
+    few = made_cells(0.9, V1=0.36, aVR=0.04)
+    assert told(few, lost=lost).sentence.startswith("Above all aVR and V1 (40 %)")
+
+
+def test_badness_is_between_cost_and_loss() -> None:
+    cells = np.array([[[0.1, 0.3], [0.0, 0.4], [0.0, 0.0]]])
+    lost = np.array([[[0.5, 0.5], [0.0, 0.0], [1.0, 1.0]]])
+    np.testing.assert_allclose(lead_badness(cells, lost), [[np.sqrt(0.4 * 0.5), 0.0, 0.0]])
 
 
 def test_a_calm_window_needs_no_reason() -> None:

@@ -60,7 +60,8 @@ def by_size(_: object, __: object, signal_mv: np.ndarray, valid: BoolArray) -> A
     """A part that is the mean steepness of its cell, and so knows muscle noise from rest."""
     steep = np.abs(np.diff(signal_mv, axis=2, append=signal_mv[..., -1:])) * valid
     cells = np.median(steep.reshape(len(steep), 12, N_CHUNKS, -1), axis=3)
-    return Attribution(cells.astype(np.float32), np.zeros(len(steep), dtype=np.float32))
+    cells = cells.astype(np.float32)
+    return Attribution(cells, np.zeros(len(steep), dtype=np.float32), np.minimum(cells, 1.0))
 
 
 @pytest.mark.parametrize(
