@@ -217,6 +217,8 @@ def teacher_read(
     if shipped is not None and shipped.echo_paths:
         clips = list(shipped.echo_paths)
     # Before the teacher is opened: a wrong path should be told at once.
+    services.check_clips(clips)
+    services.check_given(teacher=services.teacher_source(teacher))
     ecg = services.read_recording(services.recording_source(recording)) if recording else None
     reader = services.load_echo_reader(teacher)
     reading = reader.read(services.read_echo(clips, reader).study)

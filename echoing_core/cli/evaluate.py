@@ -87,6 +87,7 @@ def evaluate_echo_text(
 
     at_most_one_on_stdout(json_out, markdown_out)
     writable(json_out, markdown_out)
+    services.check_given(files=[sentences], language_model=language_model)
     with stage_bars() as progress:
         # One stage a half, which the service names.
         reports = services.evaluate_echo_text(
@@ -140,16 +141,16 @@ def evaluate(
     # A word in the place of a name, so that no preset file may be called list.
     if preset == "list":
         rows = [
-            (name, published.title, published.protocol, published.prepare)
-            for name, published in services.evaluation_presets().items()
+            (name, one.title, one.protocol, one.prepare)
+            for name, one in services.evaluation_presets().items()
         ]
         typer.echo(table(("preset", "what", "protocol", "made ready by"), rows))
         return
     _check(json_out, markdown_out)
     # Before the model is loaded, like every mistake in the options.
-    simulates = load_evaluation_preset(preset).protocol == WINDOWS
-    if data is None and not simulates:
-        raise ConfigError(f"Preset {preset} needs a prepared set: name its folder with --data.")
+    published = load_evaluation_preset(preset)
+    services.check_preset_data(published, preset, data)
+    simulates = published.protocol == WINDOWS
     if patients is not None and (data is not None or not simulates):
         raise ConfigError(
             "--patients is for simulated recordings: a preset such as music-table3 without --data."
@@ -181,6 +182,8 @@ def evaluate_demo(
     from echoing_core import services
 
     at_most_one_on_stdout(json_out, markdown_out)
+    # Here and below: a wrong path is told before a model is loaded.
+    services.check_given(ptbxl=ptbxl)
     loaded = services.load_model(model)
     with bar("simulate the test patients") as progress:
         experiment = services.evaluate_held_out(
@@ -261,6 +264,7 @@ def evaluate_uncertainty(
         if recordings is None or labels is None:
             raise ConfigError("Graded recordings need both --recordings DIR and --labels CSV.")
         # Only now, after all that can be wrong with the options: the model takes seconds.
+        services.check_given(recordings=[recordings], files=[labels])
         loaded = services.load_model(model)
         # One stage, so one bar.
         with bar("graded recordings") as done:
@@ -268,6 +272,7 @@ def evaluate_uncertainty(
                 loaded, recordings, labels, n_resamples=resamples, progress=done
             )
     else:
+        services.check_given(ptbxl=ptbxl, cinc=cinc, nstdb=nstdb, recordings=mitdb or ())
         loaded = services.load_model(model)
         with stage_bars() as progress:
             experiment = services.evaluate_uncertainty(
@@ -311,6 +316,13 @@ def evaluate_calibration(
     from echoing_core import services
 
     _check(json_out, markdown_out)
+    services.check_calibration_data(
+        ptbxl=ptbxl,
+        zscored=zscored,
+        data=data,
+        measure_zscored=measure_zscored,
+        writes=write,
+    )
     loaded = services.load_model(model)
     with bar("lead sets") as progress:
         experiment = services.evaluate_calibration(
@@ -408,6 +420,7 @@ def _run(
     from echoing_core import services
 
     _check(json_out, markdown_out)
+    services.check_protocol_data(data, protocol)
     loaded = services.load_model(model)
     with stage_bars() as progress:
         experiment = services.evaluate_protocol(

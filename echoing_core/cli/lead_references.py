@@ -27,6 +27,7 @@ def evaluate_leads(
     """How unsure the model is of reference ECGs that have only some leads, for each lead set."""
     from echoing_core import services
 
+    services.check_given(ptbxl=ptbxl)
     loaded = services.load_model(model)
     folder = loaded.folder if write else None
     with stage_bars() as progress:

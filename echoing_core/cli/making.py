@@ -215,14 +215,11 @@ def run_app(
     ] = None,
 ) -> None:
     """Open the app in the browser; without a display, only serve it."""
-    # Here, since the app would only say so once somebody opens a page.
-    for folder in index or []:
-        if not (folder / "card.json").is_file():
-            raise ConfigError(
-                f"{folder} holds no card.json, so it is not an index. Give an index folder."
-            )
     from echoing_core import services
 
+    # Here, since the app would only say so once somebody opens a page.
+    for folder in index or []:
+        services.check_given(index=folder)
     root = services.shipped_folder()
     if not (root / "app.py").is_file():
         raise ConfigError(

@@ -62,6 +62,7 @@ def evaluate_echo_pairs(
     """Distances of ECGs and echocardiograms of one heart and of two, on simulated patients."""
     from echoing_core import services
 
+    services.check_given(teacher=services.teacher_source(teacher))
     loaded = services.load_model(model)
     folder = loaded.folder if write else None
     with stage_bars() as progress:

@@ -76,6 +76,8 @@ def search(
     chosen = ItemFilter(
         labels=dict(_condition(item) for item in where or []), max_percentile=max_percentile
     )
+    # A wrong path is told before a model is loaded.
+    services.check_given(index=index)
     query: str | Recording = text or ""
     if recording is not None:
         query = services.read_recording(services.recording_source([recording]))

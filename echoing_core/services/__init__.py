@@ -112,6 +112,16 @@ from echoing_core.services.explaining import (
     refine,
 )
 from echoing_core.services.export import make_document, track_json
+from echoing_core.services.given import (
+    check_calibration_data,
+    check_clips,
+    check_given,
+    check_model_out,
+    check_preset_data,
+    check_protocol_data,
+    check_published,
+    check_teacher_out,
+)
 from echoing_core.services.lead_references import measure_lead_references, reference_of
 from echoing_core.services.making import (
     build_demo_index,

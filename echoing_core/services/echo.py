@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.progress import SILENT, Progress
+from echoing_core.services.given import check_given, check_teacher_out
 
 if TYPE_CHECKING:
     from echoing_core.datasets.echonet import EchoNetVideos
@@ -49,6 +50,7 @@ def train_echo_teacher(
     CheckpointError
         If ``out`` holds something that is not a teacher of ours.
     """
+    check_teacher_out(out)
     from echoing_core.echo.stand_in import StandInConfig, train_teacher
 
     config = StandInConfig.sized(steps=steps, n_studies=n_studies, seed=seed)
@@ -91,6 +93,7 @@ def measure_echo_teacher(
     ConfigError
         ``write`` is asked of a teacher that is no folder here, or with too few studies.
     """
+    check_given(teacher=teacher)
     from echoing_core.echo.measuring import figures_of, read_bank
     from echoing_core.echo.reading_scale import N_ALIKE, ReadingScale, save_scale
     from echoing_core.echo.simulated import draw_frames
@@ -150,6 +153,7 @@ def measure_echo_teacher_on_echonet(
     CheckpointError
         If the teacher cannot be opened.
     """
+    check_given(teacher=teacher, echonet=root)
     from echoing_core.datasets.echonet import read_echonet
     from echoing_core.echo.measuring import KnownStudy, measure_on_videos
     from echoing_core.echo.store import FrameChoice
@@ -228,14 +232,15 @@ def embed_echo_folder(
     CheckpointError
         If the teacher cannot be opened.
     """
+    # What is wrong with a folder is told before torch is imported and a model opened.
+    paths, left_out = _study_paths(Path(folder))
+    check_given(teacher=teacher, data=paired_with)
+    if paired_with is not None:
+        paths = _only_paired(paths, Path(paired_with))
     from echoing_core.echo.store import embed_studies, named_frames, save_echo_embeddings
     from echoing_core.echo.teacher import load_teacher
 
     choice = named_frames(frames)
-    # A folder that holds nothing is told before a model is opened.
-    paths, left_out = _study_paths(Path(folder))
-    if paired_with is not None:
-        paths = _only_paired(paths, Path(paired_with))
     loaded = load_teacher(teacher, device=device)
     sources = [_source(path, name, loaded.image_size, choice) for name, path in paths.items()]
     out = Path(out)

@@ -16,6 +16,7 @@ from echoing_core.evaluate.protocols.settings import (
     preset_names,
 )
 from echoing_core.progress import SILENT, Progress
+from echoing_core.services.given import check_calibration_data, check_preset_data
 from echoing_core.services.models import Model, prompt_sets
 from echoing_core.services.weights import imported_card
 
@@ -136,13 +137,16 @@ def evaluate_calibration(
     DataSetError
         The data cannot be used.
     """
+    check_calibration_data(
+        ptbxl=ptbxl,
+        zscored=zscored,
+        data=data,
+        measure_zscored=measure_zscored,
+        writes=folder is not None,
+    )
     from echoing_core.evaluate.shipped import calibration as shipped
     from echoing_core.models.checkpoint import update_documents
 
-    if (ptbxl is None) == (data is None):
-        raise ConfigError("Name either PTB-XL with --ptbxl or a prepared set with --data.")
-    if measure_zscored and (zscored is None or folder is not None):
-        raise ConfigError("--measure-zscored needs --zscored, and does not go with --write.")
     fitted, experiment = (
         shipped.calibrate_on_ptbxl(
             model.checkpoint,
@@ -247,12 +251,14 @@ def evaluate_preset(
     DataSetError
         The set cannot be used, or lacks a label that the preset needs.
     """
+    preset = load_evaluation_preset(name)
+    check_preset_data(preset, name, data)
     from echoing_core.evaluate.protocols.runs import run_preset
 
     return run_preset(
         model.checkpoint,
         None if data is None else Path(data),
-        load_evaluation_preset(name),
+        preset,
         prompt_sets(),
         options,
         progress=progress,

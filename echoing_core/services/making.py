@@ -11,6 +11,7 @@ from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LONG_PADDING
 from echoing_core.services.evaluate import evaluate_held_out
+from echoing_core.services.given import check_given, check_model_out
 from echoing_core.services.models import Model, assets_folder, load_model, prompt_sets
 from echoing_core.training.settings import RunConfig
 
@@ -172,6 +173,10 @@ def train_demo(
     Model
         As it is read back from ``out``.
     """
+    check_given(ptbxl=ptbxl, zscored=zscored, teacher=teacher)
+    for one in (space, where_from, begin):
+        check_given(model=one)
+    check_model_out(out)
     from echoing_core.datasets.simulated import CohortConfig
     from echoing_core.echo.teacher import load_teacher
     from echoing_core.models.checkpoint import load_checkpoint

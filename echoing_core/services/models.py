@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from echoing_core.config import from_mapping
 from echoing_core.models.config import SIGMA2_SETTINGS, ModelConfig
+from echoing_core.services.given import check_given
 from echoing_core.uncertainty.meaning import MEANINGS
 from echoing_core.uncertainty.reference import LeadReference, Reference, read_references
 from echoing_core.zeroshot.calibration import Calibration
@@ -199,9 +200,11 @@ def load_model(model: str | os.PathLike[str] | None = None) -> Model:
     CheckpointError
         The folder is missing, damaged or of another kind.
     """
+    folder, sigma2 = _located(model)
+    # Before torch is imported: a wrong name should be told at once.
+    check_given(model=folder)
     from echoing_core.models.checkpoint import load_checkpoint
 
-    folder, sigma2 = _located(model)
     checkpoint = load_checkpoint(folder, sigma2=sigma2)
     # Written by `import_weights`; the record of a model trained here has no such entry.
     imported = bool(checkpoint.training.get("imported"))
@@ -246,11 +249,12 @@ def load_index(
     IndexMismatchError
         The index is damaged, or was built with another model.
     """
-    from echoing_core.retrieve.index import open_index
-
     own = indexes_folder() / (model.name if model is not None else DEFAULT_MODEL)
     shipped = own if own.is_dir() else indexes_folder() / DEFAULT_MODEL
     path = Path(folder) if folder is not None else shipped
+    check_given(index=path)
+    from echoing_core.retrieve.index import open_index
+
     return open_index(path, checkpoint_hash=model.hash if model is not None else None)
 
 

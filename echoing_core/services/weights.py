@@ -14,6 +14,7 @@ from echoing_core.config import to_mapping
 from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LONG_PADDING, SCIPY_PADDING
+from echoing_core.services.given import check_model_out, check_published
 from echoing_core.services.models import Model, load_model
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ def import_weights(
     ConfigError
         A setting does not exist, or the vocabulary belongs to another model.
     """
+    check_published(weights, scaler)
+    check_model_out(out)
     from echoing_core.models.checkpoint import save_checkpoint, update_documents
     from echoing_core.models.foreign import read_published, read_published_scaler
     from echoing_core.models.tokenizer import BIOBERT, read_bert_tokenizer

@@ -23,6 +23,16 @@ ZERO_SHOT, FEW_SHOT, FINE_TUNE, RETRIEVAL, CLASSES, WINDOWS = (
 )
 PROTOCOLS = (ZERO_SHOT, FEW_SHOT, FINE_TUNE, RETRIEVAL, CLASSES, WINDOWS)
 
+NEEDED_SPLITS: Mapping[str, tuple[str, ...]] = {
+    ZERO_SHOT: ("test",),
+    RETRIEVAL: ("test",),
+    FEW_SHOT: ("train", "test"),
+    FINE_TUNE: ("train", "test"),
+    CLASSES: ("train", "test"),
+    WINDOWS: ("test",),
+}
+"""Splits of a prepared set in which a protocol needs studies."""
+
 # By importlib.resources, since an installed package need not be a folder of files.
 _PRESETS = resources.files("echoing_core.evaluate.protocols").joinpath("presets")
 
