@@ -91,11 +91,14 @@ def test_a_sample_is_opened_and_windows_are_chosen(open_app: OpenApp) -> None:
     assert services.samples()[0].simulated and "simulated" in words(app)
     # By keyboard: the slider moves by one window.
     app.slider(key="window_start").set_value(datetime(2000, 1, 1)).run()
+    # What the person moved is not set again: that would take back a faster press.
+    assert not app.slider(key="window_start").proto.set_value
     assert app.session_state["window"] == 0 and "Window 00:00 to 00:10" in words(app)
     # By the list of the least sure windows.
     app.button(key="unsure_0").click().run()
     least = int(np.argmax(track.uncertainty))
     assert app.session_state["window"] == least
+    assert app.slider(key="window_start").proto.set_value
     assert app.slider(key="window_start").value.second == int(track.start_s[least]) % 60
     assert is_sound(app)
 
