@@ -7,15 +7,17 @@ nothing is estimated here: what is given are the terms of that sum.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.embed.encode import encode_batch_terms
 from echoing_core.errors import CheckpointError
-from echoing_core.models.encoders import EcgEncoder
 from echoing_core.records import BoolArray
-from echoing_core.signals.scaling import LeadScaler
+
+if TYPE_CHECKING:
+    from echoing_core.models.encoders import EcgEncoder
+    from echoing_core.signals.scaling import LeadScaler
 
 N_CHUNKS = 50
 """Chunks in a window of 10 s."""
@@ -98,6 +100,9 @@ def attribute_windows(
     CheckpointError
         The model's sigma^2 is no sum over leads and moments.
     """
+    # Here: what windows look like is said without torch, which comes with the encoders.
+    from echoing_core.embed.encode import encode_batch_terms
+
     windows = encode_batch_terms(encoder, scaler, signal_mv, valid, keep_cells=True)
     if windows.cells is None or windows.rest is None or windows.lost is None:
         raise CheckpointError(
