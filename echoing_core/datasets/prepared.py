@@ -242,8 +242,10 @@ def load_prepared(folder: str | Path, *, splits: Collection[str] | None = None) 
     # Splits stand one after the other, so one split, or neighbours, are one slice.
     rows = np.flatnonzero(table["split"].isin(list(splits)).to_numpy())
     if not rows.size:
+        counts = ", ".join(f"{(table['split'] == split).sum()} in {split}" for split in SPLITS)
         raise DataSetError(
-            f"{root.name} has no study in {' or '.join(sorted(splits))}. Prepare a larger set."
+            f"{root.name} has no study in {' or '.join(sorted(splits))} ({counts}). Prepare more "
+            "patients, or other folds with --set."
         )
     chosen = table.iloc[rows].reset_index(drop=True)
     first, last = int(rows[0]), int(rows[-1]) + 1
