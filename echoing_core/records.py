@@ -344,6 +344,11 @@ class Answer:
         The answer is the complement of a calibrated finding.
     percentile : float or None
         Of the window's sigma^2 among recordings with these leads.
+    by : str
+        Who answers: ``"prompts"`` (zero-shot), ``"fine-tuned head"``, ``"few-shot head"``. A head
+        has no prompts.
+    trained_on : str
+        ECGs that a head was trained on, in words; empty of prompts.
     """
 
     question: str
@@ -366,6 +371,8 @@ class Answer:
     worth_leads: str = ""
     negated: bool = False
     percentile: float | None = None
+    by: str = "prompts"
+    trained_on: str = ""
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,10 @@ with right, frame.guarded():
         embedding, window = answers.places(current, place.rule)[place.kind]
         answered = [q.answer(embedding, window, common.prevalence_of(q.prompts)) for q in asked]
         spreads = [q.wording_spread(embedding) for q in asked]
-        notes = answers.show_answers(model, asked, answered, spreads)
+        beside = answers.with_heads(model, current, place, asked, answered)
+        notes = answers.show_answers(model, asked, answered, spreads, beside)
         frame.training_note(model)
-        document_parts.add_answers(current, answered, place.about, notes)
+        document_parts.add_answers(current, beside, place.about, notes)
     else:
         st.info("Choose at least one question, or add your own.", icon=":material/help:")
 if asked and place is not None and len(current.explanation.track) > 1:

@@ -93,8 +93,8 @@ def index() -> GalleryIndex:
 
 @st.cache_resource(show_spinner=False)
 def model_names() -> tuple[str, ...]:
-    """The models that ship, by the names that `state.App.model` takes."""
-    return services.shipped_models()
+    """The models that are offered, by the names that `state.App.model` takes."""
+    return services.offered_models()
 
 
 @st.cache_resource(show_spinner=False)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import streamlit as st
 
 from echoing_core.records import LEADS
-from echoing_core.services import DEFAULT_MODEL, Setting
+from echoing_core.services import DEFAULT_MODEL, Setting, offered_models
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -311,8 +311,8 @@ class App:
     link_taken = Entry("link_taken", False)
     turn_place: Entry[DeltaGenerator | None] = Entry("turn_place", None)
     """Where a wait for the model is told."""
-    model = Entry("model_name", DEFAULT_MODEL)
-    """Which shipped model this session uses, by its name among `services.shipped_models`."""
+    model = Entry("model_name", (*offered_models(), DEFAULT_MODEL)[0])
+    """Which model this session uses, by its name among `services.offered_models`."""
 
 
 class Opened:

@@ -10,12 +10,14 @@ runs: help answers at once.
 from __future__ import annotations
 
 from echoing_core.cli import (  # noqa: F401 - importing them adds their commands
+    at_hand,
     batch,
     echo,
     evaluate,
     lead_references,
     making,
     measuring,
+    plugged,
     preparing,
     recordings,
     searching,

@@ -59,6 +59,14 @@ EntropyOption = Annotated[
         show_default=False,
     ),
 ]
+HeadsOutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Model folder to write: the model with what is trained here as its heads, which then "
+        "answer in the app and on the command line.",
+    ),
+]
 SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How many draws of the training.")]
 
 
@@ -360,6 +368,7 @@ def evaluate_few_shot(
     data: DataOption = None,
     labels: LabelsOption = None,
     seeds: SeedsOption = 3,
+    out: HeadsOutOption = None,
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
     resamples: ResamplesOption = 1000,
@@ -367,7 +376,7 @@ def evaluate_few_shot(
 ) -> None:
     """A linear probe from 10 % and 100 % of the training patients, beside random weights."""
     options = EvaluationOptions(_labels(labels), by_entropy, resamples, seeds)
-    _run("few-shot", model, data, options, json_out, markdown_out)
+    _run("few-shot", model, data, options, json_out, markdown_out, out)
 
 
 @evaluate_app.command("fine-tune")
@@ -380,6 +389,7 @@ def evaluate_fine_tune(
         int, typer.Option("--train-ecgs", min=8, help="About how many ECGs to train on.")
     ] = 512,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1)] = None,
+    out: HeadsOutOption = None,
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
     resamples: ResamplesOption = 1000,
@@ -391,7 +401,7 @@ def evaluate_fine_tune(
     if epochs is not None:
         settings = replace(settings, epochs=epochs)
     options = EvaluationOptions(_labels(labels), by_entropy, resamples, seeds, settings)
-    _run("fine-tune", model, data, options, json_out, markdown_out)
+    _run("fine-tune", model, data, options, json_out, markdown_out, out)
 
 
 @evaluate_app.command("retrieval")
@@ -415,6 +425,7 @@ def _run(
     options: EvaluationOptions,
     json_out: str | None,
     markdown_out: str | None,
+    out: Path | None = None,
 ) -> None:
     """One of the article's protocols, from the model's folder to what is printed."""
     from echoing_core import services
@@ -424,9 +435,15 @@ def _run(
     loaded = services.load_model(model)
     with stage_bars() as progress:
         experiment = services.evaluate_protocol(
-            loaded, protocol, data=data, options=options, progress=progress
+            loaded, protocol, data=data, options=options, out=out, progress=progress
         )
     _deliver(experiment, loaded, json_out, markdown_out)
+    if out is not None:
+        typer.echo(
+            f"Model {out.name} with its heads in {out}; read {out / 'card.md'}. Use it with "
+            f"--model {out}",
+            err=True,
+        )
 
 
 def _labels(labels: list[str] | None) -> tuple[str, ...] | None:

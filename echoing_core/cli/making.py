@@ -162,23 +162,83 @@ def train_demo(
 def index_build(
     out: Annotated[
         Path | None,
-        typer.Argument(help="Index folder to write; without it, the shipped one.", metavar="OUT"),
+        typer.Argument(
+            help="Index folder to write; without it and without --data or --folder, the shipped "
+            "one of the model.",
+            metavar="OUT",
+        ),
     ] = None,
-    items: Annotated[int, typer.Option("--items", min=1)] = 1000,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Of every ECG of this prepared set.")
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", help="Of the recordings in this folder, of any format."),
+    ] = None,
+    reports: Annotated[
+        Path | None,
+        typer.Option(
+            "--reports",
+            help="With --folder: a CSV with the columns recording, report and, if you like, "
+            "patient and label_NAME.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="How the app calls it; without, as its source.")
+    ] = None,
+    windows: Annotated[
+        int, typer.Option("--windows", min=1, max=5, help="With --folder: windows of each.")
+    ] = 1,
+    traces: Annotated[
+        bool,
+        typer.Option("--traces/--no-traces", help="With --data: keep the ECGs, 24 kB each."),
+    ] = True,
+    items: Annotated[
+        int | None, typer.Option("--items", min=1, help="Simulated ECGs; without it, 1000.")
+    ] = None,
     seed: SeedOption = None,
     model: ModelOption = None,
 ) -> None:
-    """Simulate ECGs and reports that no training saw, embed them and write an index."""
+    """Embed ECGs and reports and write an index: one's own, or simulated ones without --data."""
     from echoing_core import services
 
-    # Without a folder the shipped index is replaced: this command is how it is made.
-    folder = out if out is not None else services.indexes_folder() / "demo"
+    own = data is not None or folder is not None
+    if data is not None and folder is not None:
+        raise ConfigError("Give either a prepared set with --data or files with --folder.")
+    if own and out is None:
+        raise ConfigError("Name the index folder to write: echoing index build OUT --data ...")
+    if own and (items is not None or seed is not None):
+        raise ConfigError("--items and --seed are for simulated ECGs, without --data and --folder.")
+    if reports is not None and folder is None:
+        raise ConfigError("--reports goes with --folder; a prepared set has its own reports.")
+    services.check_given(data=data, recordings=[folder], files=[reports])
     loaded = services.load_model(model)
-    with bar("simulate the gallery") as progress:
-        n_items = services.build_demo_index(
-            folder, loaded, n_items=items, seed=seed, progress=progress
-        )
-    typer.echo(f"{n_items} simulated items in {folder}, for model {loaded.hash[:16]}")
+    if out is None or not own:
+        # Without a folder the shipped index is replaced: this command is how it is made.
+        target = out if out is not None else services.indexes_folder() / loaded.name
+        with bar("simulate the gallery") as progress:
+            n_items = services.build_demo_index(
+                target, loaded, n_items=items or 1000, seed=seed, progress=progress
+            )
+        typer.echo(f"{n_items} simulated items in {target}, for model {loaded.hash[:16]}")
+        return
+    with bar("embed") as progress:
+        if data is not None:
+            built = services.build_prepared_index(
+                out, loaded, data, name=name, traces=traces, progress=progress
+            )
+        else:
+            built = services.build_folder_index(
+                out, loaded, str(folder), reports, name=name, windows=windows, progress=progress
+            )
+    for failed, reason in built.failures:
+        typer.echo(f"failed: {failed}: {reason}", err=True)
+    for note in built.notes:
+        typer.echo(note, err=True)
+    typer.echo(
+        f"{built.n} ECGs, {built.n_reports} with a report, in {out}, for model {loaded.name} "
+        f"{loaded.hash[:16]}. Search with --index {out}, or open it with: echoing app --index {out}"
+    )
 
 
 @samples_app.command("build")
@@ -211,15 +271,36 @@ def run_app(
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8501,
     index: Annotated[
         list[Path] | None,
-        typer.Option("--index", help="Index folder that the app offers too; may be repeated."),
+        typer.Option(
+            "--index", help="Index folder, or its name, that the app offers too; may be repeated."
+        ),
+    ] = None,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--model",
+            help="Model folder, or its name, that the app offers too and begins with; may be "
+            "repeated.",
+        ),
     ] = None,
 ) -> None:
     """Open the app in the browser; without a display, only serve it."""
     from echoing_core import services
 
     # Here, since the app would only say so once somebody opens a page.
-    for folder in index or []:
+    index = [services.index_folder(one) for one in index or []]
+    for folder in index:
         services.check_given(index=folder)
+    models = [services.model_folder(one)[0] for one in model or []]
+    for folder in models:
+        services.check_given(model=folder)
+        # A model that ships keeps its name, so that one of one's own would not be found by it.
+        if folder.name in services.shipped_models() and folder.parent != (
+            services.assets_folder() / "models"
+        ):
+            raise ConfigError(
+                f"{folder} has the name of a model that ships. Rename the folder to open it."
+            )
     root = services.shipped_folder()
     if not (root / "app.py").is_file():
         raise ConfigError(
@@ -236,8 +317,11 @@ def run_app(
     sys.stdout.flush()
     # By the environment: Streamlit takes no arguments of ours, and imports the app by itself.
     # Absolute, since the working folder changes below.
-    if index:
-        os.environ["ECHOING_INDEX"] = os.pathsep.join(str(f.resolve()) for f in index)
+    for variable, given in (("ECHOING_INDEX", index), ("ECHOING_MODEL", models)):
+        # What was set before stays for who names nothing; a relative path would lose its way.
+        before = [Path(p) for p in os.environ.get(variable, "").split(os.pathsep) if p.strip()]
+        if given or before:
+            os.environ[variable] = os.pathsep.join(str(f.resolve()) for f in given or before)
     for name in ("ECHOING_HOME", "ECHOING_TEACHER"):
         # A teacher may be a hub name, which is no path and stays as it is.
         if (set_to := os.environ.get(name)) and Path(set_to).exists():

@@ -9,7 +9,7 @@ import typer
 
 from echoing_core.cli.output import bar
 from echoing_core.cli.root import prepare_app
-from echoing_core.datasets.registry import DATA_SETS, data_set_names
+from echoing_core.datasets.registry import data_set_names, summary_of
 from echoing_core.errors import ConfigError
 from echoing_core.records import LONG_PADDING
 
@@ -85,7 +85,8 @@ def _add(name: str) -> None:
         typer.echo(report.markdown, nl=False)
 
     # Typer shows the docstring as help, and an f-string in its place would be none.
-    command.__doc__ = f"{DATA_SETS[name].summary}."
+    summary = summary_of(name)
+    command.__doc__ = f"{summary[0].upper()}{summary[1:]}."
     prepare_app.command(name)(command)
 
 

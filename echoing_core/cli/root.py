@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,10 @@ class _OneSentence(TyperGroup):
         try:
             return super().invoke(ctx)
         except EchoingError as error:
+            if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                from echoing_core.training.distributed import end_with
+
+                end_with(str(error), _EXIT_USER)
             # No traceback: it would hide the one sentence that says what to do.
             typer.echo(str(error), err=True)
             raise typer.Exit(_EXIT_USER) from None
@@ -61,8 +66,8 @@ ModelOption = Annotated[
     Path | None,
     typer.Option(
         "--model",
-        help="Model folder, or a shipped model by name (demo, echoing); after an @, which sigma^2 "
-        "of two (echoing@displacement). Without it, the shipped demo model.",
+        help="Model folder, or a model by its name (echoing models lists them); after an @, which "
+        "sigma^2 of two (echoing@displacement). Without it, the shipped demo model.",
     ),
 ]
 JsonOption = Annotated[

@@ -50,7 +50,9 @@ def search(
     ] = None,
     index: Annotated[
         Path | None,
-        typer.Option("--index", help="Index folder; without it, the shipped one."),
+        typer.Option(
+            "--index", help="Index folder, or its name (echoing indexes); without, the shipped one."
+        ),
     ] = None,
     where: Annotated[
         list[str] | None,
@@ -77,6 +79,8 @@ def search(
         labels=dict(_condition(item) for item in where or []), max_percentile=max_percentile
     )
     # A wrong path is told before a model is loaded.
+    if index is not None:
+        index = services.index_folder(index)
     services.check_given(index=index)
     query: str | Recording = text or ""
     if recording is not None:

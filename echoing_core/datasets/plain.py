@@ -1,9 +1,9 @@
 """Records of one's own: a folder and a CSV that names them.
 
 Only the column with the record is needed. The others are taken where they are there:
-``patient_id``, ``study_id``, ``record_id``, ``report`` (or ``text``), ``split``, ``quality``, and
-``label_...``; any further column is kept as it is. Files written by a spreadsheet (semicolons,
-decimal commas, Windows letters) are read as they are.
+``patient_id`` (or ``patient``), ``study_id``, ``record_id``, ``report`` (or ``text``), ``split``,
+``quality``, and ``label_...``; any further column is kept as it is. Files written by a spreadsheet
+(semicolons, decimal commas, Windows letters) are read as they are.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from echoing_core.simulate import split_of
 NO_RECORD = "row names no record"
 OUTSIDE = "record outside the folder"
 
-_RECORD_COLUMNS = ("path", "record", "filename", "file")
-_TEXT_COLUMNS = ("report", "text")
+RECORD_COLUMNS = ("path", "record", "recording", "filename", "file")
+TEXT_COLUMNS = ("report", "text")
+PATIENT_COLUMNS = ("patient_id", "patient")
 _SPLITS = {
     **{name: name for name in SPLITS},
     "training": "train",
@@ -56,7 +57,7 @@ class Plain:
     )
     record: str | None = field(
         default=None,
-        metadata={"help": "Column that names the records; path, record, filename or file."},
+        metadata={"help": f"Column that names the records; without, {', '.join(RECORD_COLUMNS)}."},
     )
     source: str = field(default="plain", metadata={"help": "Name of the set in its table."})
     shorter: Literal["leave_out", "pad"] = field(
@@ -77,7 +78,7 @@ class Plain:
         DataSetError
             There is no such table, or a column or cell cannot be used.
         """
-        given, decimal_comma = _read_csv(root / self.table)
+        given, decimal_comma = read_csv(root / self.table)
         column = self._record_column(given)
         named = given[column].str.replace("\\", "/", regex=False).str.strip()
         paths = named.str.removesuffix(".hea").str.removesuffix(".dat").str.removesuffix(".mat")
@@ -93,8 +94,9 @@ class Plain:
         paths = paths[inside].reset_index(drop=True)
         # A record without an id is called by its path; slashes would read as folders.
         records = _column(given, "record_id", paths.str.replace("/", "_", regex=False))
-        text = next((name for name in _TEXT_COLUMNS if name in given.columns), None)
-        patients = _column(given, "patient_id", records)
+        text = next((name for name in TEXT_COLUMNS if name in given.columns), None)
+        person = next((name for name in PATIENT_COLUMNS if name in given.columns), "")
+        patients = _column(given, person, records)
         columns: dict[str, Any] = {
             "source": self.source,
             "patient_id": patients,
@@ -108,12 +110,12 @@ class Plain:
         }
         for name in given.columns:
             if name.startswith("label_"):
-                columns[name] = _numbers(given[name], name, self.table, decimal_comma)
+                columns[name] = label_numbers(given[name], name, self.table, decimal_comma)
             # Whatever else the table says stays, as text.
-            elif name not in {*columns, column, text}:
+            elif name not in {*columns, column, text, person}:
                 columns[name] = given[name]
         notes = []
-        if "patient_id" not in given.columns:
+        if not person:
             notes.append("The table names no patients: each record counts as one.")
         if "split" not in given.columns:
             notes.append("Splits by patient: 80 % train, 10 % valid, 10 % test.")
@@ -135,7 +137,7 @@ class Plain:
         )
 
     def _record_column(self, given: pd.DataFrame) -> str:
-        wanted = _RECORD_COLUMNS if self.record is None else (self.record,)
+        wanted = RECORD_COLUMNS if self.record is None else (self.record,)
         for name in wanted:
             if name in given.columns:
                 return name
@@ -145,12 +147,29 @@ class Plain:
         )
 
 
-def _read_csv(path: Path) -> tuple[pd.DataFrame, bool]:
-    """All cells as text, without spaces around them, and whether commas are decimal."""
+def read_csv(path: Path) -> tuple[pd.DataFrame, bool]:
+    """Read a CSV as spreadsheets write them.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    table : DataFrame
+        All cells as text, without spaces around them.
+    decimal_comma : bool
+        Whether commas are decimal.
+
+    Raises
+    ------
+    DataSetError
+        It is not there, or no such table.
+    """
     if not path.is_file():
         raise DataSetError(
             f"There is no {path.name} in {path.parent.name}. Write one with a column path, or name "
-            "another with the option table."
+            "another with: --set table=NAME"
         )
     raw = path.read_bytes()
     try:
@@ -220,8 +239,27 @@ def _simulated(given: pd.DataFrame) -> list[bool]:
     return [text.lower() in ("true", "1", "yes") for text in given["simulated"]]
 
 
-def _numbers(cells: pd.Series[Any], name: str, table: str, decimal_comma: bool) -> pd.Series[Any]:
-    """A label as bool where all of it is known and 0 or 1, otherwise as float with NaN."""
+def label_numbers(
+    cells: pd.Series[Any], name: str, table: str, decimal_comma: bool
+) -> pd.Series[Any]:
+    """A label as bool where all of it is known and 0 or 1, otherwise as float with NaN.
+
+    Parameters
+    ----------
+    cells : Series of str
+    name, table : str
+        Of the column and of its file, for messages.
+    decimal_comma : bool
+
+    Returns
+    -------
+    Series
+
+    Raises
+    ------
+    DataSetError
+        A cell is none of these.
+    """
 
     def number(cell: str) -> float:
         word = cell.lower()

@@ -1,8 +1,9 @@
 """Which data sets can be prepared: name -> adapter, imported only when it is asked for.
 
 To add one, write its adapter (a frozen dataclass, see `datasets.adapter`) and give it one line
-in `DATA_SETS`. The fields of the dataclass are its options; ``field(metadata={"help": ...})``
-gives the sentence that ``echoing prepare --list`` prints of them.
+in `DATA_SETS`; another package names its adapter as an entry point of ``echoing.datasets``. The
+fields of the dataclass are its options; ``field(metadata={"help": ...})`` gives the sentence that
+``echoing prepare --list`` prints of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
+from echoing_core import plugins
 from echoing_core.config import describe_type, format_value, parse_text
 from echoing_core.errors import ConfigError
 
@@ -72,8 +74,25 @@ class Option:
 
 
 def data_set_names() -> tuple[str, ...]:
-    """Names of the data sets that can be prepared, in alphabetical order."""
-    return tuple(sorted(DATA_SETS))
+    """Names of the data sets that can be prepared, those of plugins among them, from A to Z."""
+    return tuple(sorted({*DATA_SETS, *plugins.plugins(plugins.DATA_SETS)}))
+
+
+def summary_of(name: str) -> str:
+    """What a data set is, in a few words, without importing it.
+
+    Parameters
+    ----------
+    name : str
+        Of `data_set_names`.
+
+    Returns
+    -------
+    str
+    """
+    if name in DATA_SETS:
+        return DATA_SETS[name].summary
+    return f"a plugin of {plugins.plugins(plugins.DATA_SETS)[name].package}"
 
 
 def adapter_class(name: str) -> type[Any]:
@@ -92,12 +111,17 @@ def adapter_class(name: str) -> type[Any]:
     Raises
     ------
     ConfigError
-        There is no such data set.
+        There is no such data set, or its package cannot be imported.
     """
-    if name not in DATA_SETS:
+    if name not in data_set_names():
         raise ConfigError(
             f"There is no data set {name}. The data sets are {', '.join(data_set_names())}."
         )
+    if name not in DATA_SETS:
+        plugged: type[Any] = plugins.load(plugins.DATA_SETS, name)
+        if not dataclasses.is_dataclass(plugged):
+            raise ConfigError(f"The data set {name} is no dataclass. See datasets/adapter.py.")
+        return plugged
     entry = DATA_SETS[name]
     module = importlib.import_module(f"echoing_core.datasets.{entry.module}")
     adapter: type[Any] = getattr(module, entry.adapter)

@@ -160,7 +160,9 @@ def batch_columns(
     questions = next((r.answers for r in rows if r is not None), ())
     stems: set[str] = set()
     for i, first in enumerate(questions):
-        stem = _stem(first.question)
+        # A head's question says at length whose it is; the column after it has all of that.
+        name, of_head, _ = first.question.partition(f" ({first.by}")
+        stem = _stem(f"{name} {first.by}" if of_head else name)
         stem = stem if stem not in stems else f"{stem}_{i + 1}"
         stems.add(stem)
         answers = [None if r is None else r.answers[i] for r in rows]

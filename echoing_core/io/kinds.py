@@ -2,14 +2,17 @@
 
 A file is known by its first bytes and not by its name. To add a format whose files are recordings
 by themselves, write a module with a test of the first bytes and a reader, and give it one line in
-`KINDS`. WFDB stands apart: there a recording is a header and the files that it names.
+`KINDS`; another package names its `Kind` as an entry point of ``echoing.readers``. WFDB stands
+apart: there a recording is a header and the files that it names.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from echoing_core import plugins
 from echoing_core.io.ecg_dicom import is_dicom, read_dicom_ecg
 from echoing_core.io.edf import is_edf, read_edf
 from echoing_core.io.sources import SourceFile
@@ -17,6 +20,8 @@ from echoing_core.io.table import is_binary_table, is_table_text, read_table_as_
 from echoing_core.io.xml import is_xml, read_xml
 from echoing_core.io.zipped import is_zip
 from echoing_core.records import Recording
+
+logger = logging.getLogger(__name__)
 
 FORMATS = (
     "WFDB (.hea with .dat or .mat), EDF, EDF+, BDF, DICOM, GE MUSE, Philips or HL7 aECG XML, "
@@ -43,12 +48,16 @@ class Kind:
     is_text : bool
         Plain text has no mark of its own, so the files of a WFDB record are excepted: they may
         begin with anything.
+    endings : tuple of str
+        Of names of such files, in small letters with the point: what a folder of recordings is
+        searched for. Ours are in `io.many`.
     """
 
     name: str
     begins: Callable[[bytes], bool]
     read: Callable[[SourceFile], Recording] | None
     is_text: bool = False
+    endings: tuple[str, ...] = ()
 
 
 KINDS: tuple[Kind, ...] = (
@@ -60,6 +69,26 @@ KINDS: tuple[Kind, ...] = (
     Kind("table", is_table_text, read_table_as_stated, is_text=True),
 )
 """Asked in this order: what has a mark of its own comes before what is guessed from text."""
+
+
+def kinds() -> tuple[Kind, ...]:
+    """`KINDS` and those of plugins, in the order in which they are asked.
+
+    Returns
+    -------
+    tuple of Kind
+        What has a mark of its own first, ours before those of plugins; then what is text, with
+        ours last, since a table of numbers may be taken for anything.
+    """
+    plugged = []
+    for name, kind in plugins.load_all(plugins.READERS).items():
+        if isinstance(kind, Kind):
+            plugged.append(kind)
+        else:
+            logger.warning("The reader %s is no echoing_core.io.kinds.Kind, and is left out.", name)
+    both = (*(k for k in KINDS if not k.is_text), *plugged, *(k for k in KINDS if k.is_text))
+    return tuple(sorted(both, key=lambda kind: kind.is_text))
+
 
 # A header of a table or XML can be long before anything in it tells the two apart.
 _HEAD_BYTES = 1 << 18
@@ -80,7 +109,7 @@ _UNREADABLE: tuple[tuple[bytes, str], ...] = (
 
 
 def kind_of(file: SourceFile) -> str | None:
-    """Name in `KINDS` of the format of a file that is a recording by itself.
+    """Name among `kinds` of the format of a file that is a recording by itself.
 
     Parameters
     ----------
@@ -133,7 +162,7 @@ def unreadable_kind(file: SourceFile) -> str | None:
 def _kind(file: SourceFile) -> Kind | None:
     head = file.head(_HEAD_BYTES)
     of_wfdb = file.name.lower().endswith(WFDB_ENDINGS)
-    for kind in KINDS:
+    for kind in kinds():
         if not (kind.is_text and of_wfdb) and kind.begins(head):
             return kind
     return None

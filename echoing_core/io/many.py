@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from echoing_core.errors import ConfigError, UnreadableRecordError
 from echoing_core.io.grouping import group_records
-from echoing_core.io.kinds import WFDB_ENDINGS, kind_of
+from echoing_core.io.kinds import WFDB_ENDINGS, kind_of, kinds
 from echoing_core.io.reading import read_recording
 from echoing_core.io.sources import SourceFile, base_name, file_at
 from echoing_core.io.zipped import unzip
@@ -167,7 +167,12 @@ def folder_items(folder: str | Path) -> tuple[list[BatchItem], int]:
 
 
 def _looks_like_one(file: SourceFile) -> bool:
-    return file.name.lower().endswith(RECORDING_ENDINGS) or kind_of(file) in ("edf", "dicom")
+    return file.name.lower().endswith(recording_endings()) or kind_of(file) in ("edf", "dicom")
+
+
+def recording_endings() -> tuple[str, ...]:
+    """`RECORDING_ENDINGS` and those of plugins' formats."""
+    return (*RECORDING_ENDINGS, *(ending for kind in kinds() for ending in kind.endings))
 
 
 def _folder(name: str) -> str:

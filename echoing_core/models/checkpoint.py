@@ -18,6 +18,8 @@ and, where they were measured (`MEASURED_FILES`):
     distances.json         distances between reference ECGs, reports and both
     echo_pairs.json        distances between ECGs and echocardiograms, of one heart and of two
 
+and, where single questions were taught (`models.heads`), ``heads.json`` and ``heads.safetensors``.
+
 A model of two kinds of sigma^2 is read by one of them at a time (`load_checkpoint`). What was
 measured with the second has its name in the file's, ``lead_references.displacement.json``; so has
 its ``reference.displacement.json``.
@@ -30,7 +32,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +50,9 @@ from echoing_core.models.config import (
     UNTAUGHT,
     ModelConfig,
 )
+from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.models.encoders import DualEncoder, Encoder, build_encoder
+from echoing_core.models.heads import HEAD_FILES, Head, heads_card, read_heads, write_heads
 from echoing_core.models.tokenizer import ReportTokenizer, load_tokenizer
 from echoing_core.records import LONG_PADDING, FilterPadding
 from echoing_core.signals.filters import check_padding
@@ -116,6 +121,8 @@ class Checkpoint:
         How recordings are filtered at their ends before it reads them (`records.PADDINGS`).
     other_reference : mapping or None
         As ``reference``, of the other sigma^2 where the model has two.
+    heads : tuple of Head
+        Questions that ECGs with known answers taught; most models have none.
     """
 
     name: str
@@ -131,11 +138,14 @@ class Checkpoint:
     sigma2: str = DISPLACEMENT
     filter_padding: FilterPadding = LONG_PADDING
     other_reference: Mapping[str, Any] | None = None
+    heads: tuple[Head, ...] = ()
 
     @property
     def masks_leads(self) -> bool:
         """Whether the model can be told which leads are missing."""
-        return self.encoder.config.architecture == "compact"
+        ecg = self.encoder.ecg
+        # The published encoder is never told; a plugin says whether it reads them.
+        return isinstance(ecg, CompactEcgEncoder) or bool(getattr(ecg, "masks_leads", False))
 
     @property
     def has_attribution(self) -> bool:
@@ -333,7 +343,48 @@ def load_checkpoint(folder: str | os.PathLike[str], *, sigma2: str | None = None
         sigma2=kind,
         filter_padding=filter_padding,
         other_reference=next(iter(references.values()), None),
+        heads=read_heads(path, encoder.ecg) if HEAD_FILES[0] in digests else (),
     )
+
+
+def save_with_heads(
+    folder: Path, source: Path, checkpoint: Checkpoint, heads: Sequence[Head]
+) -> None:
+    """Write a copy of a model folder with heads, which its card then names.
+
+    The model's hash stays: a head changes nothing of what the model itself computes.
+
+    Parameters
+    ----------
+    folder : Path
+        To write; an older folder of that name, which may be ``source``, is replaced.
+    source : Path
+        The folder that ``checkpoint`` was read from.
+    checkpoint : Checkpoint
+        Heads that it has already stay, unless one of the same kind and label is new.
+    heads : sequence of Head
+
+    Raises
+    ------
+    CheckpointError
+        The source is damaged.
+    """
+    digests, model_hash = _verified(source)
+    new = {(head.kind, head.label) for head in heads}
+    kept = [head for head in checkpoint.heads if (head.kind, head.label) not in new]
+    every = [*kept, *heads]
+    # Everything from the section on heads to the end is written anew.
+    bare = checkpoint.card.replace(heads_card(checkpoint.heads), "") if checkpoint.heads else None
+    card = (bare or checkpoint.card).rstrip("\n") + "\n" + heads_card(every)
+    with replacing_folder(folder) as draft:
+        for name in set(digests) - {*HEAD_FILES, "card.md"}:
+            (draft / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(source / name, draft / name)
+        (draft / "card.md").write_text(card, encoding="utf-8")
+        write_heads(draft, every, checkpoint.encoder.ecg)
+        written = {name: sha256_of_file(draft / name) for name in (*digests, *HEAD_FILES)}
+        manifest = {"format": FORMAT, "hash": model_hash, "sha256": written}
+        _write_json(draft / "manifest.json", manifest)
 
 
 def update_documents(
@@ -421,9 +472,13 @@ def _verified(path: Path) -> tuple[dict[str, str], str]:
     known = {
         *FILES,
         *MEASURED_FILES.values(),
+        *HEAD_FILES,
         *(_second(name, kind) for name in MEASURED_FILES.values() for kind in SIGMA2_SETTINGS),
     }
     if not isinstance(digests, dict) or not set(FILES) <= set(digests) <= known:
+        raise CheckpointError(f"The manifest of model {path.name} does not list its files.")
+    # One without the other would be read as a model without heads.
+    if len({name in digests for name in HEAD_FILES}) > 1:
         raise CheckpointError(f"The manifest of model {path.name} does not list its files.")
     for name in digests:
         if not (path / name).is_file():

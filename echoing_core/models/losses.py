@@ -16,18 +16,21 @@ by this loss.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from echoing_core import plugins
 from echoing_core.errors import ConfigError
 from echoing_core.metrics.distances import csd
 from echoing_core.models.config import LossConfig
 from echoing_core.models.variance_head import FLOOR
 
 LOSS_NAMES = ("pcmepp", "csd_infonce", "infonce")
+"""Ours; `loss_names` has those of plugins, too."""
 PSEUDO_POSITIVES = ("weakest", "first")
 MATCH_WEIGHTS = ("pair", "row")
 
@@ -57,19 +60,64 @@ class LossTerms:
     vib: Tensor
 
 
+@dataclass(frozen=True)
+class PluggedLoss:
+    """A matching loss of another package, an entry point of ``echoing.losses``.
+
+    Attributes
+    ----------
+    compute : callable
+        (mu_a, log_var_a, mu_b, log_var_b, match, scale, shift) -> Tensor, shape (): ECGs a and
+        texts b as in `MatchingLoss.forward`, and the two learnt constants.
+    logit_per_scale : float
+        Log-odds that a difference of two cosines is worth, over ``scale``; see `logit_scale`.
+    """
+
+    compute: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+    logit_per_scale: float = 2.0
+
+
+def loss_names() -> tuple[str, ...]:
+    """`LOSS_NAMES` and those of plugins."""
+    return (*LOSS_NAMES, *plugins.plugins(plugins.LOSSES))
+
+
+def plugged_loss(name: str) -> PluggedLoss:
+    """A loss of a plugin.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    PluggedLoss
+
+    Raises
+    ------
+    ConfigError
+        It is not installed, cannot be imported, or is something else.
+    """
+    loss = plugins.load(plugins.LOSSES, name)
+    if not isinstance(loss, PluggedLoss):
+        raise ConfigError(f"The loss {name} is no echoing_core.models.losses.PluggedLoss.")
+    return loss
+
+
 class MatchingLoss(nn.Module):
     """Loss between a batch of ECGs and a batch of texts.
 
     Parameters
     ----------
     config : LossConfig
-        ``config.name`` is one of `LOSS_NAMES`.
+        ``config.name`` is one of `loss_names`.
     """
 
     def __init__(self, config: LossConfig) -> None:
         super().__init__()
-        if config.name not in LOSS_NAMES:
-            raise ConfigError(f"Unknown loss {config.name!r}. Known: {', '.join(LOSS_NAMES)}.")
+        if config.name not in loss_names():
+            raise ConfigError(f"Unknown loss {config.name!r}. Known: {', '.join(loss_names())}.")
+        self.plugged = None if config.name in LOSS_NAMES else plugged_loss(config.name)
         if config.pseudo_positive_above not in PSEUDO_POSITIVES:
             raise ConfigError(
                 "Setting loss.pseudo_positive_above must be one of "
@@ -106,6 +154,11 @@ class MatchingLoss(nn.Module):
         # numbers, and a softmax over bfloat16 cosines forgets their third digit.
         mu_a, log_var_a, mu_b, log_var_b = map(_widened, (mu_a, log_var_a, mu_b, log_var_b))
         with torch.autocast(mu_a.device.type, enabled=False):
+            if self.plugged is not None:
+                pair = (mu_a, log_var_a, mu_b, log_var_b)
+                total = self.plugged.compute(*pair, match, self.scale, self.shift)
+                zero = total.new_zeros(())
+                return LossTerms(total, total.detach(), zero, zero)
             if self.config.name == "infonce":
                 return self._softmax(self.scale * (mu_a @ mu_b.T), match)
             distance = csd(mu_a, log_var_a, mu_b, log_var_b)
@@ -163,7 +216,7 @@ def logit_scale(loss_name: str, scale: float) -> float:
     Parameters
     ----------
     loss_name : str
-        One of `LOSS_NAMES`.
+        One of `loss_names`.
     scale : float
         `MatchingLoss.scale` at the end of training.
 
@@ -171,6 +224,8 @@ def logit_scale(loss_name: str, scale: float) -> float:
     -------
     float
     """
+    if loss_name not in LOSS_NAMES:
+        return scale * plugged_loss(loss_name).logit_per_scale
     return scale * (1.0 if loss_name == "infonce" else 2.0)
 
 

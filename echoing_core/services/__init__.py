@@ -57,6 +57,12 @@ from echoing_core.services.asking import (
     read_question,
     verdict_kind,
 )
+from echoing_core.services.at_hand import (
+    IndexAtHand,
+    ModelAtHand,
+    indexes_at_hand,
+    models_at_hand,
+)
 from echoing_core.services.batch import BatchJob, batch
 from echoing_core.services.comparing import (
     LEAD_DIFFERENCE,
@@ -122,6 +128,12 @@ from echoing_core.services.given import (
     check_published,
     check_teacher_out,
 )
+from echoing_core.services.heads import beside, head_answers, head_prevalences, heads_of
+from echoing_core.services.index_building import (
+    BuiltIndex,
+    build_folder_index,
+    build_prepared_index,
+)
 from echoing_core.services.lead_references import measure_lead_references, reference_of
 from echoing_core.services.making import (
     build_demo_index,
@@ -135,10 +147,15 @@ from echoing_core.services.models import (
     Model,
     Sample,
     assets_folder,
+    index_folder,
+    index_folders_by_name,
     indexes_folder,
     load_index,
     load_model,
+    model_folder,
+    model_folders,
     named_sample,
+    offered_models,
     prompt_sets,
     recording_source,
     samples,

@@ -19,6 +19,7 @@ from echoing_core.reports.understanding import (
     understand,
 )
 from echoing_core.services.explaining import explain
+from echoing_core.services.heads import beside, head_answers, head_prevalences, heads_of
 from echoing_core.services.models import Model, prompt_sets
 from echoing_core.services.searching import Collection
 from echoing_core.services.windows import fuse_recording, most_sure_window, window_embedding
@@ -379,7 +380,10 @@ def ask(
     prevalence: Prevalence = None,
     vcg_method: str = DEFAULT_VCG_METHOD,
 ) -> list[Answer]:
-    """Zero-shot answers about one window of a recording, or about the whole of it.
+    """Answers about one window of a recording, or about the whole of it.
+
+    Questions are asked by prompts (zero-shot). What a head of the model answers to one of them
+    stands right after it; where no questions are named, every head answers.
 
     Parameters
     ----------
@@ -401,7 +405,8 @@ def ask(
     Returns
     -------
     list of Answer
-        In the order of ``prompts``; a question in words has one for each finding it asks for.
+        In the order of ``prompts``; a question in words has one for each finding it asks for. Of
+        a head, ``by`` and the question itself say so.
 
     Raises
     ------
@@ -425,15 +430,28 @@ def ask(
         window = fused_window(recording, fused.used)
     elif start_s is None:
         index = most_sure_window(track)
+        start_s = float(track.start_s[index])
         embedding, window = track.embedding[np.array([index])], asked_window(recording, index)
     else:
         embedding = window_embedding(model, recording, start_s, vcg_method)
         # Between two windows of the track: the nearer one tells percentile and signal.
         window = asked_window(recording, int(np.argmin(np.abs(track.start_s - start_s))))
-    return [
+    answers = [
         encode_question(model, question).answer(embedding, window, share)
         for question, share in zip(questions, shares, strict=True)
     ]
+    heads = heads_of(model, None if prompts is None else questions)
+    of_heads = head_answers(
+        model,
+        recording,
+        heads,
+        embedding,
+        window,
+        start_s=start_s,
+        rule=rule,
+        prevalences=head_prevalences(heads, questions, shares),
+    )
+    return beside(questions, answers, heads, of_heads)
 
 
 def prevalences(questions: Sequence[PromptSet], given: Prevalence) -> tuple[float | None, ...]:

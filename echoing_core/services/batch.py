@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,12 +29,16 @@ from echoing_core.services.asking import (
     prevalences,
 )
 from echoing_core.services.explaining import ExplainJob
+from echoing_core.services.heads import beside, head_answers, head_prevalences, heads_of
 from echoing_core.services.models import Model
 from echoing_core.services.windows import extreme_windows, most_sure_window, window_reasons
 from echoing_core.signals.heart_beats import heart_beats
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
 from echoing_core.uncertainty.intervals import UNSURE_PERCENTILE
 from echoing_core.zeroshot.prompts import PromptSet
+
+if TYPE_CHECKING:
+    from echoing_core.models.heads import Head
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +75,8 @@ def batch(
     recordings : iterable of BatchItem or path
         See `group_files` and `folder_items`. Of an archive, each recording gives a result.
     questions : optional
-        As in `ask`; none with an empty sequence. They are asked of the surest window.
+        As in `ask`; none with an empty sequence. They are asked of the surest window, and heads
+        answer as there.
     vcg_method : str
         As in `explain`.
     prevalence : float, optional
@@ -94,7 +100,9 @@ def batch(
         asked = as_prompt_sets(questions)
         shares = prevalences(asked, prevalence)
         encoded = [encode_question(model, prompts) for prompts in asked]
-    run = _Run(model, encoded, vcg_method, shares, turn, stop, lambda share: None)
+    # Where nothing is asked, heads do not answer either.
+    heads = heads_of(model, None if questions is None else asked)
+    run = _Run(model, encoded, heads, vcg_method, shares, turn, stop, lambda share: None)
     for done, item in enumerate(items):
         run.step = _steps(progress, done, len(items))
         run.step(0.0)
@@ -113,6 +121,7 @@ class _Run:
 
     model: Model
     questions: Sequence[EncodedQuestion]
+    heads: Sequence[Head]
     vcg_method: str
     shares: Sequence[float | None]
     turn: Turn
@@ -197,6 +206,17 @@ def _row(run: _Run, item: BatchItem, files: Sequence[SourceFile] | None) -> Batc
             question.answer(embedding, window, share)
             for question, share in zip(run.questions, run.shares, strict=True)
         )
+        prompts = [question.prompts for question in run.questions]
+        of_heads = head_answers(
+            run.model,
+            explanation,
+            run.heads,
+            embedding,
+            window,
+            start_s=start_s,
+            prevalences=head_prevalences(run.heads, prompts, run.shares),
+        )
+        answers = tuple(beside(prompts, answers, run.heads, of_heads))
         rate_bpm = heart_beats(ecg, start_s).rate_bpm
     # Windows without signal would count as very unsure and move both median and share.
     percentile = track.percentile[_holds_signal(track)]

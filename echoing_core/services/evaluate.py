@@ -16,13 +16,18 @@ from echoing_core.evaluate.protocols.settings import (
     preset_names,
 )
 from echoing_core.progress import SILENT, Progress
-from echoing_core.services.given import check_calibration_data, check_preset_data
+from echoing_core.services.given import (
+    check_calibration_data,
+    check_model_out,
+    check_preset_data,
+)
 from echoing_core.services.models import Model, prompt_sets
 from echoing_core.services.weights import imported_card
 
 if TYPE_CHECKING:
     from echoing_core.evaluate.echo_text import EchoTextReport
     from echoing_core.metrics.results import Experiment
+    from echoing_core.models.heads import Head
     from echoing_core.reports.echo_text.reading import EchoFindings
 
 
@@ -179,6 +184,7 @@ def evaluate_protocol(
     *,
     data: str | os.PathLike[str] | None = None,
     options: EvaluationOptions = DEFAULTS,
+    out: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
 ) -> Experiment:
     """Run one of the article's protocols, with random weights beside the model.
@@ -194,6 +200,9 @@ def evaluate_protocol(
         A prepared set; without it, the simulated cohort that the model was trained on, and for
         retrieval a simulated gallery of new patients.
     options : EvaluationOptions
+    out : path, optional
+        Of fine-tune and few-shot: a model folder to write, which is the model with what was trained
+        here as its heads (`models.heads`). It may be the model's own folder.
     progress : Progress, optional
         Told of each stage by its name.
 
@@ -204,12 +213,31 @@ def evaluate_protocol(
     Raises
     ------
     DataSetError, ConfigError
-        The set cannot be used, or a label is not known.
+        The set cannot be used, a label is not known, or ``out`` holds something else than a model.
     """
     from echoing_core.evaluate.protocols.runs import RUNS
 
     folder = None if data is None else Path(data)
-    return RUNS[protocol](model.checkpoint, folder, prompt_sets(), options, progress=progress)
+    if out is None:
+        return RUNS[protocol](model.checkpoint, folder, prompt_sets(), options, progress=progress)
+    from echoing_core.evaluate.protocols.runs import TRAINS
+    from echoing_core.models.checkpoint import save_with_heads
+
+    if protocol not in TRAINS or model.folder is None:
+        raise ConfigError(f"{protocol} trains nothing that a model folder could keep.")
+    # Before minutes of training, not after.
+    check_model_out(out)
+    heads: list[Head] = []
+    experiment = TRAINS[protocol](
+        model.checkpoint, folder, prompt_sets(), options, heads=heads, progress=progress
+    )
+    if not heads:
+        raise DataSetError(
+            "Of no label were there training ECGs with and without it, so there is no head to "
+            f"write into {out}."
+        )
+    save_with_heads(Path(out), model.folder, model.checkpoint, heads)
+    return experiment
 
 
 def evaluation_presets() -> dict[str, EvaluationPreset]:

@@ -12,7 +12,13 @@ from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LONG_PADDING
 from echoing_core.services.evaluate import evaluate_held_out
 from echoing_core.services.given import check_given, check_model_out
-from echoing_core.services.models import Model, assets_folder, load_model, prompt_sets
+from echoing_core.services.models import (
+    Model,
+    assets_folder,
+    load_model,
+    model_folder,
+    prompt_sets,
+)
 from echoing_core.training.settings import RunConfig
 
 if TYPE_CHECKING:
@@ -174,6 +180,9 @@ def train_demo(
         As it is read back from ``out``.
     """
     check_given(ptbxl=ptbxl, zscored=zscored, teacher=teacher)
+    space, where_from, begin = (
+        None if one is None else model_folder(one)[0] for one in (space, where_from, begin)
+    )
     for one in (space, where_from, begin):
         check_given(model=one)
     check_model_out(out)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echoing_core.config import from_mapping
+from echoing_core.errors import CheckpointError, IndexMismatchError
 from echoing_core.models.config import SIGMA2_SETTINGS, ModelConfig
 from echoing_core.services.given import check_given
 from echoing_core.uncertainty.meaning import MEANINGS
@@ -19,12 +20,20 @@ from echoing_core.zeroshot.prompts import PromptSet, load_prompt_sets
 
 if TYPE_CHECKING:
     from echoing_core.models.checkpoint import Checkpoint
+    from echoing_core.models.heads import Head
     from echoing_core.retrieve.index import GalleryIndex
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 DEFAULT_MODEL = "demo"
 """Name of the shipped model that is used where none is named."""
+
+RUNS_FOLDER = Path("runs")
+"""Seen from the working folder: what lies there goes by its name, too."""
+
+INDEX_VARIABLE, MODEL_VARIABLE = "ECHOING_INDEX", "ECHOING_MODEL"
+"""Environment variables with folders of indexes and models that the app offers beside the shipped
+ones; the app begins with the first of these models."""
 
 
 def shipped_folder() -> Path:
@@ -96,6 +105,11 @@ class Model:
     other_reference: Reference | None = None
 
     @property
+    def heads(self) -> tuple[Head, ...]:
+        """Questions that ECGs with known answers taught; most models have none."""
+        return self.checkpoint.heads
+
+    @property
     def sigma2(self) -> str:
         """Which sigma^2 is read: ``"displacement"`` or ``"matching"``."""
         return self.checkpoint.sigma2
@@ -157,6 +171,26 @@ def shipped_models() -> tuple[str, ...]:
         (f for f in (assets_folder() / "models").glob("*") if (f / "manifest.json").is_file()),
         key=lambda folder: (folder.name != DEFAULT_MODEL, folder.name),
     )
+    return _with_kinds(folders)
+
+
+def offered_models() -> tuple[str, ...]:
+    """Names of the models that the app offers: those given in ``ECHOING_MODEL``, then the shipped.
+
+    Returns
+    -------
+    tuple of str
+        As in `shipped_models`; the app begins with the first.
+    """
+    given = os.environ.get(MODEL_VARIABLE, "").split(os.pathsep)
+    folders = [Path(text) for text in given if text.strip()]
+    shipped = shipped_models()
+    own = _with_kinds([f for f in folders if (f / "manifest.json").is_file()])
+    # A folder of a shipped model's name would not be found by that name.
+    return tuple(dict.fromkeys([*(name for name in own if name not in shipped), *shipped]))
+
+
+def _with_kinds(folders: Sequence[Path]) -> tuple[str, ...]:
     return tuple(
         folder.name if kind is None else f"{folder.name}@{kind}"
         for folder in folders
@@ -170,16 +204,123 @@ def _sigma2_kinds(folder: Path) -> tuple[str, ...]:
     return from_mapping(ModelConfig, settings["model"]).sigma2_kinds
 
 
-def _located(model: str | os.PathLike[str] | None) -> tuple[Path, str | None]:
-    """The folder that a name or path means, and the kind of sigma^2 that it asks for."""
+def model_folders() -> dict[str, Path]:
+    """Models that go by their name: shipped, given in ``ECHOING_MODEL``, and in ``runs``.
+
+    Returns
+    -------
+    dict of str to Path
+        Shipped ones first; of two of one name, the first in this order.
+    """
+    return _folders(
+        [assets_folder() / "models"], os.environ.get(MODEL_VARIABLE, ""), "manifest.json"
+    )
+
+
+def index_folders_by_name() -> dict[str, Path]:
+    """Indexes that go by their name: shipped, given in ``ECHOING_INDEX``, and in ``runs``.
+
+    Returns
+    -------
+    dict of str to Path
+    """
+    found = _folders([indexes_folder()], os.environ.get(INDEX_VARIABLE, ""), "card.json")
+    # Prepared sets and echo stores have a card of the same name.
+    return {name: folder for name, folder in found.items() if card_kind(folder) == "index"}
+
+
+def _folders(shipped: Sequence[Path], given: str, marker: str) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    listed = [Path(text) for text in given.split(os.pathsep) if text.strip()]
+    for folder in [
+        *(inner for place in shipped for inner in sorted(place.glob("*"))),
+        *listed,
+        *sorted(RUNS_FOLDER.glob("*")),
+    ]:
+        if (folder / marker).is_file():
+            found.setdefault(folder.name, folder)
+    return found
+
+
+def card_kind(folder: Path) -> str:
+    """What ``card.json`` of a folder says that it is; empty where that cannot be read."""
+    try:
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return ""
+    return str(card.get("kind", "")) if isinstance(card, dict) else ""
+
+
+def model_folder(model: str | os.PathLike[str] | None = None) -> tuple[Path, str | None]:
+    """The folder that a name or path means, and the kind of sigma^2 that it asks for.
+
+    Parameters
+    ----------
+    model : path or str, optional
+        As in `load_model`.
+
+    Returns
+    -------
+    folder : Path
+    sigma2 : str or None
+
+    Raises
+    ------
+    CheckpointError
+        There is no such folder, and no model of that name.
+    """
     text = os.fspath(model) if model is not None else DEFAULT_MODEL
     name, at, kind = text.rpartition("@")
     # A folder of somebody's own may have an @ in its name.
     if not at or kind not in SIGMA2_SETTINGS or Path(text).is_dir():
         name, kind = text, ""
-    shipped = assets_folder() / "models" / name
-    bare = Path(name).name == name and not Path(name).is_dir()
-    return (shipped if bare and shipped.is_dir() else Path(name)), kind or None
+    folder = _by_name(name, model_folders())
+    if folder is None:
+        raise CheckpointError(_unknown("model", name, model_folders()))
+    return folder, kind or None
+
+
+def index_folder(index: str | os.PathLike[str]) -> Path:
+    """The folder that the name or path of an index means.
+
+    Parameters
+    ----------
+    index : path or str
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    IndexMismatchError
+        There is no such folder, and no index of that name.
+    """
+    text = os.fspath(index)
+    folder = _by_name(text, index_folders_by_name())
+    if folder is None:
+        raise IndexMismatchError(_unknown("index", text, index_folders_by_name()))
+    return folder
+
+
+def _by_name(text: str, known: Mapping[str, Path]) -> Path | None:
+    # A folder of the working folder before a shipped one of its name.
+    if Path(text).is_dir():
+        return Path(text)
+    if text in known:
+        return known[text]
+    # A file is told of by whoever wants to open it.
+    return Path(text) if Path(text).exists() else None
+
+
+def _unknown(what: str, text: str, known: Mapping[str, Path]) -> str:
+    article = "an" if what == "index" else "a"
+    names = ", ".join(known) or "none"
+    plural = "indexes" if what == "index" else "models"
+    return (
+        f"There is no {what} {text!r}: it is no folder, and no name among those at hand ({names}). "
+        f"Name {article} {what} folder, or see: echoing {plural}"
+    )
 
 
 def load_model(model: str | os.PathLike[str] | None = None) -> Model:
@@ -188,8 +329,8 @@ def load_model(model: str | os.PathLike[str] | None = None) -> Model:
     Parameters
     ----------
     model : path or str, optional
-        A model folder, or the name of a model that ships (`shipped_models`). Where the model has
-        two kinds of sigma^2, ``@`` and one of them may follow. Without it, the shipped demo model.
+        A model folder, or the name of one (`model_folders`). Where the model has two kinds of
+        sigma^2, ``@`` and one of them may follow. Without it, the shipped demo model.
 
     Returns
     -------
@@ -200,7 +341,7 @@ def load_model(model: str | os.PathLike[str] | None = None) -> Model:
     CheckpointError
         The folder is missing, damaged or of another kind.
     """
-    folder, sigma2 = _located(model)
+    folder, sigma2 = model_folder(model)
     # Before torch is imported: a wrong name should be told at once.
     check_given(model=folder)
     from echoing_core.models.checkpoint import load_checkpoint
@@ -235,8 +376,9 @@ def load_index(
 
     Parameters
     ----------
-    folder : path, optional
-        Without it, the index that ships with ``model``, or else with the demo model.
+    folder : path or str, optional
+        An index folder, or the name of one (`index_folders_by_name`). Without it, the index that
+        ships with ``model``, or else with the demo model.
     model : Model, optional
         With it, an index of another model is refused.
 
@@ -251,7 +393,7 @@ def load_index(
     """
     own = indexes_folder() / (model.name if model is not None else DEFAULT_MODEL)
     shipped = own if own.is_dir() else indexes_folder() / DEFAULT_MODEL
-    path = Path(folder) if folder is not None else shipped
+    path = index_folder(folder) if folder is not None else shipped
     check_given(index=path)
     from echoing_core.retrieve.index import open_index
 

@@ -7,7 +7,7 @@ import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from echoing_core.errors import ConfigError, IndexMismatchError, UnreadableRecor
 from echoing_core.io import group_records, read_recording
 from echoing_core.io.sources import SourceFile, base_name
 from echoing_core.io.zipped import unzip
-from echoing_core.records import WINDOW_S, GaussianEmbedding
+from echoing_core.records import WINDOW_S, GaussianEmbedding, Recording
 from echoing_core.services.explaining import explain
 from echoing_core.services.models import Model
 from echoing_core.services.searching import Collection
@@ -186,13 +186,34 @@ def own_items(model: Model, files: Files, *, windows: int = 1) -> list[OwnItem]:
     EchoingError
         The files hold no recording that can be read.
     """
-    from echoing_core.retrieve.index import GAP
-
     if not 1 <= windows <= MOST_WINDOWS_EACH:
         raise ConfigError(
             f"{windows} windows of a recording are not possible; 1 to {MOST_WINDOWS_EACH} are."
         )
-    recording = read_recording(list(files))
+    return items_of_recording(model, read_recording(list(files)), windows=windows)
+
+
+def items_of_recording(model: Model, recording: Recording, *, windows: int = 1) -> list[OwnItem]:
+    """`own_items` of a recording that was read already.
+
+    Parameters
+    ----------
+    model : Model
+    recording : Recording
+    windows : int
+        As in `own_items`.
+
+    Returns
+    -------
+    list of OwnItem
+
+    Raises
+    ------
+    EchoingError
+        It cannot be standardised, or is too short.
+    """
+    from echoing_core.retrieve.index import GAP
+
     # Windows that touch but do not overlap: items are to be different moments.
     explanation = explain(model, recording, WINDOW_S)
     ecg, track = explanation.ecg, explanation.track
@@ -201,8 +222,6 @@ def own_items(model: Model, files: Files, *, windows: int = 1) -> list[OwnItem]:
         begin = round(float(track.start_s[index]) * ecg.fs_hz)
         signal = ecg.signal_mv[:, begin : begin + WINDOW_N]
         known = ecg.valid[:, begin : begin + WINDOW_N]
-        # int16 holds +-32.767 mV, and no ECG reaches the limit of 32 mV; the lowest value is GAP.
-        microvolts = np.round(1000.0 * signal.clip(-32.0, 32.0)).astype(np.int16)
         items.append(
             OwnItem(
                 record=recording.record_id,
@@ -210,12 +229,32 @@ def own_items(model: Model, files: Files, *, windows: int = 1) -> list[OwnItem]:
                 embedding=track.embedding[np.array([index])],
                 # Among 12-lead ECGs, as in the shipped index, so that one filter fits both.
                 percentile=float(model.reference.percentile(track.uncertainty[index])),
-                microvolts=np.where(known, microvolts, np.int16(GAP)).astype(np.int16),
+                microvolts=as_microvolts(signal, known, GAP),
                 origin=ecg.lead_origin,
                 simulated=recording.simulated,
             )
         )
     return items
+
+
+def as_microvolts(
+    signal_mv: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_], gap: int
+) -> npt.NDArray[np.int16]:
+    """Traces as an index keeps them.
+
+    Parameters
+    ----------
+    signal_mv, valid : ndarray, shape (..., 12, 1000)
+    gap : int
+        What stands where nothing was recorded (`retrieve.index.GAP`).
+
+    Returns
+    -------
+    ndarray of int16, same shape
+    """
+    # int16 holds +-32.767 mV, and no ECG reaches the limit of 32 mV; the lowest value is the gap.
+    microvolts = np.round(1000.0 * signal_mv.clip(-32.0, 32.0)).astype(np.int16)
+    return np.where(valid, microvolts, np.int16(gap)).astype(np.int16)
 
 
 def own_files(
@@ -249,31 +288,68 @@ def own_files(
     if len(items) > MOST_ITEMS:
         raise ConfigError(
             f"A collection built here has at most {MOST_ITEMS:,} items, and these are "
-            f"{len(items):,}. Build a larger one from the command line."
+            f"{len(items):,}. Build a larger one with: echoing index build OUT --folder FILES"
         )
     of_each = [metadata.get(item.record, Metadata()) for item in items]
-    text = _report_gaussians(model, [m.report for m in of_each])
+    parts = index_parts(model, items, of_each, name, "Built in the app from a person's own files.")
+    return index_files(**parts)
+
+
+def index_parts(
+    model: Model,
+    items: Sequence[OwnItem],
+    of_each: Sequence[Metadata],
+    name: str,
+    description: str,
+) -> dict[str, Any]:
+    """What `retrieve.index.build_index` and `index_files` take, of items of one's own.
+
+    Parameters
+    ----------
+    model : Model
+    items : sequence of OwnItem
+        At least one.
+    of_each : sequence of Metadata
+        Of these items.
+    name, description : str
+        As a person reads them.
+
+    Returns
+    -------
+    dict
+    """
+    text = report_gaussians(model, [m.report for m in of_each])
     ecg = GaussianEmbedding(
         np.concatenate([i.embedding.mu for i in items]),
         np.concatenate([i.embedding.log_var for i in items]),
     )
-    return index_files(
-        ecg=ecg,
-        text=text,
-        items=_own_table(items, of_each, ecg, text),
-        checkpoint_hash=model.hash,
-        card={
+    return {
+        "ecg": ecg,
+        "text": text,
+        "items": _own_table(items, of_each, ecg, text),
+        "checkpoint_hash": model.hash,
+        "card": {
             "name": name[:80],
-            "description": "Built in the app from a person's own files.",
+            "description": description,
             "model": model.name,
             "lead_origins": ["".join(o[0] for o in i.origin) for i in items],
         },
-        traces=np.stack([i.microvolts for i in items]),
-    )
+        "traces": np.stack([i.microvolts for i in items]),
+    }
 
 
-def _report_gaussians(model: Model, reports: Sequence[str]) -> GaussianEmbedding:
-    """Reports embedded. Where there is none stands a place holder, which no search returns."""
+def report_gaussians(model: Model, reports: Sequence[str]) -> GaussianEmbedding:
+    """Reports embedded. Where there is none stands a place holder, which no search returns.
+
+    Parameters
+    ----------
+    model : Model
+    reports : sequence of str
+
+    Returns
+    -------
+    GaussianEmbedding, one row for each
+    """
     from echoing_core.embed.encode import encode_texts
 
     there = [i for i, report in enumerate(reports) if report.strip()]

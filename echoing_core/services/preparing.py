@@ -13,7 +13,9 @@ from echoing_core.datasets.registry import (
     build_adapter,
     data_set_names,
     options_of,
+    summary_of,
 )
+from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -65,5 +67,16 @@ def prepare_data_set(
 
 
 def data_sets() -> dict[str, tuple[str, tuple[Option, ...]]]:
-    """Name of each data set -> its summary, and its options."""
-    return {name: (DATA_SETS[name].summary, options_of(name)) for name in data_set_names()}
+    """Name of each data set -> its summary, and its options.
+
+    A plugin that cannot be imported stands there with the sentence that says so.
+    """
+    listed = {}
+    for name in data_set_names():
+        try:
+            listed[name] = (summary_of(name), options_of(name))
+        except ConfigError as error:
+            if name in DATA_SETS:
+                raise
+            listed[name] = (str(error), ())
+    return listed

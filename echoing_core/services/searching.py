@@ -17,7 +17,7 @@ from echoing_core.export.track import Explanation
 from echoing_core.metrics import distances
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, GaussianEmbedding, Hit, Recording, StandardEcg
-from echoing_core.services.models import Model, load_index, prompt_sets
+from echoing_core.services.models import INDEX_VARIABLE, Model, load_index, prompt_sets
 from echoing_core.services.windows import window_embedding
 from echoing_core.signals import standardise
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
@@ -36,10 +36,6 @@ Floats = npt.NDArray[np.float64]
 Origin = Literal["shipped", "folder", "upload", "built"]
 
 _WORD = re.compile(r"[^\W_]+")
-
-INDEX_VARIABLE = "ECHOING_INDEX"
-"""Environment variable with index folders that the app offers beside the shipped one."""
-
 
 def query_embedding(
     model: Model,

@@ -131,21 +131,47 @@ def judge(
     unclear = _unclear(len(embedding), percentile, signal_share)
     fitting = None if calibration is None else calibration.calibration.fitting(leads)
     if calibration is None or fitting is None:
-        ends = closed_form.intervals(margin, std, logit_scale=logit_scale)
-        score = closed_form.probabilities(margin, std, logit_scale=logit_scale)
-        # MacKay's mean may leave the interval of a skewed distribution by a hair.
-        low, high = np.minimum(ends[:, 0], score), np.maximum(ends[:, 1], score)
-        word = UNVALIDATED if simulated else NOT_CALIBRATED
-        lean = np.where(score > 0.5, f"leans {YES} ({word})", f"leans {NO} ({word})")
-        middling = np.abs(score - 0.5) < MIDDLE
-        withheld = unclear | middling | ((low <= 0.5) & (high >= 0.5))
-        return Judged(score, low, high, np.where(withheld, WITHHELD, lean), None, None)
+        return _scored(margin, std, logit_scale, unclear, simulated=simulated)
     centre = calibration.centres.get(fitting.leads)
+    wording = wording_std(embedding.mu, positive, negative, centre)
+    return _mapped(calibration, fitting, margin, std, wording, unclear, prevalence)
+
+
+def _scored(
+    margin: Floats,
+    std: Floats,
+    logit_scale: float,
+    unclear: npt.NDArray[np.bool_],
+    *,
+    simulated: bool,
+) -> Judged:
+    """Answers of which nobody measured what they are worth."""
+    ends = closed_form.intervals(margin, std, logit_scale=logit_scale)
+    score = closed_form.probabilities(margin, std, logit_scale=logit_scale)
+    # MacKay's mean may leave the interval of a skewed distribution by a hair.
+    low, high = np.minimum(ends[:, 0], score), np.maximum(ends[:, 1], score)
+    word = UNVALIDATED if simulated else NOT_CALIBRATED
+    lean = np.where(score > 0.5, f"leans {YES} ({word})", f"leans {NO} ({word})")
+    middling = np.abs(score - 0.5) < MIDDLE
+    withheld = unclear | middling | ((low <= 0.5) & (high >= 0.5))
+    return Judged(score, low, high, np.where(withheld, WITHHELD, lean), None, None)
+
+
+def _mapped(
+    calibration: CalibratedQuestion,
+    fitting: LeadSetCalibration,
+    margin: Floats,
+    std: Floats,
+    wording: Floats,
+    unclear: npt.NDArray[np.bool_],
+    prevalence: float | None,
+) -> Judged:
+    """Answers by a map, given or withheld."""
     said = calibrated(
         fitting,
         margin,
         std,
-        wording_std(embedding.mu, positive, negative, centre),
+        wording,
         base_rate=calibration.calibration.base_rate,
         prevalence=prevalence,
         negated=calibration.negated,
@@ -155,6 +181,99 @@ def judge(
         withheld = np.ones_like(withheld)
     verdict = np.where(withheld, WITHHELD, np.where(said.probability > 0.5, YES, NO))
     return Judged(said.probability, said.low, said.high, verdict, fitting, said)
+
+
+def judge_logits(
+    logit: Floats,
+    std: Floats,
+    *,
+    calibration: CalibratedQuestion | None,
+    simulated: bool,
+    leads: str | None,
+    percentile: npt.ArrayLike | None = None,
+    signal_share: npt.ArrayLike | None = None,
+    prevalence: float | None = None,
+) -> Judged:
+    """As `judge`, of logits that a trained head gave; there is no wording to differ.
+
+    Parameters
+    ----------
+    logit, std : ndarray, shape (n,)
+        Of yes, and its deviation by sigma^2; 0 where sigma^2 says nothing of it.
+    calibration : CalibratedQuestion or None
+    simulated : bool
+        The head was trained on simulated ECGs.
+    leads, percentile, signal_share, prevalence
+        As in `judge`.
+
+    Returns
+    -------
+    Judged
+    """
+    unclear = _unclear(len(logit), percentile, signal_share)
+    fitting = None if calibration is None else calibration.calibration.fitting(leads)
+    if calibration is None or fitting is None:
+        return _scored(logit, std, 1.0, unclear, simulated=simulated)
+    return _mapped(calibration, fitting, logit, std, np.zeros_like(logit), unclear, prevalence)
+
+
+def head_answer(
+    logit: float,
+    std: float,
+    *,
+    question: str,
+    by: str,
+    trained_on: str,
+    calibration: CalibratedQuestion | None = None,
+    simulated: bool = False,
+    window: AskedWindow = UNKNOWN_WINDOW,
+    prevalence: float | None = None,
+) -> Answer:
+    """What a trained head answers about one window.
+
+    Parameters
+    ----------
+    logit, std : float
+        As in `judge_logits`.
+    question : str
+        That says who answers.
+    by, trained_on : str
+        As in `Answer`.
+    calibration, simulated, prevalence
+        As in `judge_logits`.
+    window : AskedWindow
+
+    Returns
+    -------
+    Answer
+    """
+    at, spread = np.array([logit]), np.array([std])
+    judged = judge_logits(
+        at,
+        spread,
+        calibration=calibration,
+        simulated=simulated,
+        leads=window.leads,
+        percentile=None if window.percentile is None else [window.percentile],
+        signal_share=None if window.signal_share is None else [window.signal_share],
+        prevalence=prevalence,
+    )
+    raw = Answer(
+        question=question,
+        probability=float("nan"),
+        interval=(float("nan"), float("nan")),
+        margin=logit,
+        margin_std=std,
+        # Of a Gaussian logit; without a deviation it lies on one side for certain.
+        p_margin_positive=float(closed_form.p_margin_positive(at, spread)[0]),
+        verdict="",
+        positive_prompts=(),
+        negative_prompts=(),
+        score=float(closed_form.probabilities(at, spread, logit_scale=1.0)[0]),
+        by=by,
+        trained_on=trained_on,
+    )
+    return _said(raw, judged, calibration, window, simulated=simulated, prevalence=prevalence)
 
 
 def answer(
@@ -214,13 +333,26 @@ def answer(
         signal_share=None if window.signal_share is None else [window.signal_share],
         prevalence=prevalence,
     )
+    scored = replace(raw, score=raw.probability)
+    return _said(scored, judged, calibration, window, simulated=simulated, prevalence=prevalence)
+
+
+def _said(
+    raw: Answer,
+    judged: Judged,
+    calibration: CalibratedQuestion | None,
+    window: AskedWindow,
+    *,
+    simulated: bool,
+    prevalence: float | None,
+) -> Answer:
+    """An answer with what it was judged to be worth."""
     said = replace(
         raw,
         probability=float(judged.probability[0]),
         interval=(float(judged.low[0]), float(judged.high[0])),
         verdict=str(judged.verdict[0]),
         basis="simulated" if simulated else "uncalibrated",
-        score=raw.probability,
         reasons=_reasons(judged, window),
         percentile=window.percentile,
     )

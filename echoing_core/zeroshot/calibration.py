@@ -188,6 +188,31 @@ class QuestionCalibration:
         ]
         return max(within, key=lambda o: len(LeadSet.from_key(o.leads).leads), default=None)
 
+    def to_dict(self) -> dict[str, Any]:
+        """A dictionary that JSON can hold; numbers have seven digits."""
+        values: dict[str, Any] = _shortened(asdict(self))
+        return values
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> QuestionCalibration:
+        """Read what `to_dict` wrote.
+
+        Parameters
+        ----------
+        document : mapping
+
+        Returns
+        -------
+        QuestionCalibration
+
+        Raises
+        ------
+        ConfigError, KeyError, TypeError
+            It is none.
+        """
+        inner = tuple(_lead_set(one) for one in document["lead_sets"])
+        return from_mapping(cls, {**document, "lead_sets": inner})
+
 
 @dataclass(frozen=True, eq=False)
 class CalibratedQuestion:
@@ -260,7 +285,7 @@ class Calibration:
             "measured_on": self.measured_on,
             # Four digits: the spread over texts needs no more, and there are dim times 15 of them.
             "centres": {key: [float(f"{v:.4g}") for v in row] for key, row in self.centres.items()},
-            "questions": [_shortened(asdict(question)) for question in self.questions],
+            "questions": [question.to_dict() for question in self.questions],
         }
 
     @classmethod
@@ -295,7 +320,7 @@ class Calibration:
                 model_hash,
                 document["fitted_on"],
                 document["measured_on"],
-                tuple(_question(values) for values in document["questions"]),
+                tuple(QuestionCalibration.from_dict(one) for one in document["questions"]),
                 centres,
             )
         except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -546,11 +571,6 @@ def texts_digest(texts: Sequence[str]) -> str:
     """A short name for a set of texts, whatever their order, capitals and spaces."""
     plain = sorted({" ".join(text.casefold().split()) for text in texts})
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:16]
-
-
-def _question(values: Mapping[str, Any]) -> QuestionCalibration:
-    inner = tuple(_lead_set(one) for one in values["lead_sets"])
-    return from_mapping(QuestionCalibration, {**values, "lead_sets": inner})
 
 
 def _lead_set(values: Mapping[str, Any]) -> LeadSetCalibration:

@@ -19,6 +19,7 @@ ROOMS = (
     "config",
     "artifacts",
     "progress",
+    "plugins",
     "io",
     "signals",
     "zeroshot",

@@ -110,25 +110,65 @@ def _windows(current: record.OpenRecord) -> dict[str, int]:
     return recorded
 
 
+def with_heads(
+    model: Model,
+    current: record.OpenRecord,
+    place: Place,
+    asked: Sequence[EncodedQuestion],
+    answers: Sequence[Answer],
+) -> list[Answer]:
+    """The answers, and after each what heads of the model answer to the same question."""
+    prompts = [question.prompts for question in asked]
+    # A head that no question leads to could not be chosen, so it always answers.
+    known = services.heads_of(model, list(questions.available().values()))
+    asked_of = services.heads_of(model, prompts)
+    heads = tuple(h for h in model.heads if h in asked_of or h not in known)
+    if not heads:
+        return list(answers)
+    explanation = current.explanation
+    embedding, window = places(current, place.rule)[place.kind]
+    # A head with an encoder of its own embeds what is asked once more.
+    with resources.turn():
+        of_heads = services.head_answers(
+            model,
+            explanation,
+            heads,
+            embedding,
+            window,
+            start_s=None
+            if place.kind == "fused"
+            else float(explanation.track.start_s[_windows(current)[place.kind]]),
+            rule=place.rule if place.kind == "fused" else None,
+            prevalences=services.head_prevalences(
+                heads, prompts, [questions.prevalence_of(p) for p in prompts]
+            ),
+        )
+    return services.beside(prompts, answers, heads, of_heads)
+
+
 def show_answers(
     model: Model,
     asked: Sequence[EncodedQuestion],
     answers: Sequence[Answer],
     spreads: Sequence[npt.NDArray[np.float64]],
+    beside: Sequence[Answer],
 ) -> tuple[str, ...]:
-    """The answers as dots with intervals and as a table; returns what was noted on them."""
+    """The answers as dots with intervals and as a table; returns what was noted on them.
+
+    ``beside`` are the answers with those of heads among them, see `with_heads`.
+    """
     if model.calibration is None:
         st.warning(
             "This model was never measured on ECGs with known findings: what follows are scores "
             "and no probabilities.",
             icon=":material/rule:",
         )
-    lines = [answer_line(answer) for answer in answers]
+    lines = [answer_line(answer) for answer in beside]
     # One window is asked: its uncertainty is that of every answer below.
     if lines and lines[0].uncertainty:
         st.markdown(f"Uncertainty of what is asked: **{lines[0].uncertainty}**.")
     st.plotly_chart(
-        figures.answers_figure(answers),
+        figures.answers_figure(beside),
         key="answers",
         theme=None,
         config=frame.CHART_CONFIG,

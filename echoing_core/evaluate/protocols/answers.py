@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.questions import encode_sides, question_margins
 from echoing_core.evaluate.protocols.data import (
     EvaluationData,
@@ -426,6 +427,33 @@ def few_shot(
                 Scored.of(data, name, question, protocol, test_ecg, scores, by_entropy=by_entropy)
             )
     return scored
+
+
+def full_probes(
+    train_ecg: GaussianEmbedding, train: StudySet, questions: Sequence[PromptSet]
+) -> list[tuple[PromptSet, LinearProbe]]:
+    """The probes from all training patients, those of `FEW_SHOT_100`.
+
+    Parameters
+    ----------
+    train_ecg : GaussianEmbedding
+        The training split, by one frozen encoder.
+    train : StudySet
+    questions : sequence of PromptSet
+
+    Returns
+    -------
+    list of (PromptSet, LinearProbe)
+        Without questions of which the training ECGs have one answer only.
+    """
+    probes = []
+    for question in questions:
+        answers = truth_of(train, str(question.label))
+        usable = np.isfinite(answers)
+        if np.unique(answers[usable]).size == 2:
+            probe = LinearProbe.fit(train_ecg.mu[usable], answers[usable] > 0.5)
+            probes.append((question, probe))
+    return probes
 
 
 def probe_scores(

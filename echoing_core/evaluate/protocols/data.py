@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from echoing_core.models.encoders import EcgEncoder
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray, GaussianEmbedding
 from echoing_core.signals.scaling import LeadScaler
-from echoing_core.zeroshot.prompts import PromptSet, with_either
+from echoing_core.zeroshot.prompts import PromptSet, prompt_set_from_text, with_either
 
 logger = logging.getLogger(__name__)
 
@@ -168,8 +168,32 @@ def truth_of(studies: StudySet, label: str) -> Floats:
     """
     column = f"label_{label}"
     if column not in studies.table.columns:
-        raise DataSetError(f"This study set has no label {label}. Choose another with --labels.")
+        raise DataSetError(
+            f"This study set has no label {label}. Choose another with --labels; it has: "
+            f"{', '.join(label_names(studies)) or 'none'}."
+        )
     return np.asarray(studies.table[column].astype(np.float64))
+
+
+def label_names(studies: StudySet) -> tuple[str, ...]:
+    """Labels of a set that are yes or no, without ``label_``.
+
+    Parameters
+    ----------
+    studies : StudySet
+
+    Returns
+    -------
+    tuple of str
+    """
+    table = studies.table
+    return tuple(
+        column.removeprefix("label_")
+        for column in table.columns
+        if column.startswith("label_")
+        and table[column].dtype.kind in "bf"
+        and table[column].dropna().astype(float).isin((0.0, 1.0)).all()
+    )
 
 
 def patients_of(studies: StudySet) -> npt.NDArray[np.str_]:
@@ -268,7 +292,7 @@ def questions_of(
     Raises
     ------
     ConfigError
-        There is no question for a label that was asked for.
+        A label that was asked for is no text that can be asked.
     DataSetError
         The set lacks a label that was asked for, or has no label with both classes.
     """
@@ -280,13 +304,11 @@ def questions_of(
     for label in labels if labels is not None else DEFAULT_LABELS:
         if label not in known:
             if labels is None:
-                # Defaults that the prompt files do not ask are no mistake of anyone; a label named
-                # is.
+                # Defaults that the prompt files do not ask are no mistake of anyone.
                 continue
-            raise ConfigError(
-                f"There is no question for the label {label}. Choose among "
-                f"{', '.join(sorted(str(name) for name in known))}."
-            )
+            # A label of somebody's own is asked by its own words.
+            truth_of(studies, label)
+            known[label] = replace(prompt_set_from_text(label.replace("_", " ")), label=label)
         if labels is None and f"label_{label}" not in studies.table.columns:
             continue
         truth = truth_of(studies, label)
@@ -297,8 +319,8 @@ def questions_of(
         questions.append(known[label])
     if not questions:
         raise DataSetError(
-            "None of the labels is known with both answers in this set. Take a larger set or "
-            "other labels."
+            "None of the labels is known with both answers among these ECGs. Take a larger set, or "
+            f"name others with --labels; the set has: {', '.join(label_names(studies)) or 'none'}."
         )
     return tuple(questions)
 

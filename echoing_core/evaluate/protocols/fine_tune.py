@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,26 @@ class Labelled:
 
     studies: StudySet
     yes: BoolArray
+
+    @classmethod
+    def of(cls, studies: StudySet, label: str) -> Labelled:
+        """The ECGs of a set whose answer is known.
+
+        Parameters
+        ----------
+        studies : StudySet
+        label : str
+            Without ``label_``.
+
+        Returns
+        -------
+        Labelled
+        """
+        truth = truth_of(studies, label)
+        known = np.isfinite(truth)
+        # Copying a split that is all known would read a memory-mapped set whole.
+        part = studies if known.all() else studies.where(known)
+        return cls(part, truth[known] > 0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,6 +254,7 @@ def fine_tune(
     *,
     n_seeds: int,
     by_entropy: bool,
+    keep: Callable[[PromptSet, Tuned], None] | None = None,
     progress: Progress = SILENT,
 ) -> tuple[list[Scored], dict[str, float]]:
     """Fine-tuned logits of the test split, and those of the probe from the same ECGs.
@@ -256,6 +277,8 @@ def fine_tune(
         Each draws its own training patients, order and dropout.
     by_entropy : bool
         As in `surer`.
+    keep : callable, optional
+        Given each question with what its first seed was tuned to.
     progress : Progress, optional
         Counts questions.
 
@@ -276,6 +299,8 @@ def fine_tune(
         counts |= of_label
         if not runs:
             continue
+        if keep is not None:
+            keep(question, runs[0])
         for protocol, scores in (
             (FROZEN_PROBE, [run.probe.logits(test_ecg)[0] for run in runs]),
             (FINE_TUNED, [run.logits(checkpoint.scaler, test) for run in runs]),
@@ -358,21 +383,13 @@ def training_ecgs(
     train, valid : Labelled
     """
     rng = np.random.default_rng([seed, 0])
-    train = _labelled(data.split("train"), label)
+    train = Labelled.of(data.split("train"), label)
     if "valid" in data.splits:
-        valid = _labelled(data.splits["valid"], label)
+        valid = Labelled.of(data.splits["valid"], label)
     else:
         held = patient_subset(patients_of(train.studies), train.yes, VALID_SHARE, rng)
         train, valid = _rows(train, ~held), _rows(train, held)
     return _about(train, settings.n_train, rng), _about(valid, settings.n_valid, rng)
-
-
-def _labelled(studies: StudySet, label: str) -> Labelled:
-    truth = truth_of(studies, label)
-    known = np.isfinite(truth)
-    # Copying a split that is all known would read a memory-mapped set whole.
-    part = studies if known.all() else studies.where(known)
-    return Labelled(part, truth[known] > 0.5)
 
 
 def _about(ecgs: Labelled, n: int, rng: np.random.Generator) -> Labelled:

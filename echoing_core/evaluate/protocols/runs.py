@@ -20,6 +20,7 @@ from echoing_core.evaluate.protocols.answers import (
     Scored,
     differences,
     few_shot,
+    full_probes,
     is_deterministic,
     prompt_spread,
     zero_shot,
@@ -36,7 +37,8 @@ from echoing_core.evaluate.protocols.data import (
     open_data,
     questions_of,
 )
-from echoing_core.evaluate.protocols.fine_tune import fine_tune
+from echoing_core.evaluate.protocols.fine_tune import Tuned, fine_tune
+from echoing_core.evaluate.protocols.heads import probe_head, tuned_head
 from echoing_core.evaluate.protocols.long_recordings import (
     has_long_recordings,
     open_long,
@@ -76,6 +78,7 @@ from echoing_core.evaluate.shipped.held_out import RANDOM_WEIGHTS, encoders_of
 from echoing_core.metrics.results import ALL, PROTOCOL_KEYS, Experiment, Result, Table, to_records
 from echoing_core.metrics.scores import COSINE, CSD
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.models.heads import Head
 from echoing_core.progress import SILENT, Progress
 from echoing_core.zeroshot.prompts import PromptSet
 
@@ -155,6 +158,7 @@ def run_few_shot(
     prompts: Sequence[PromptSet],
     options: EvaluationOptions = DEFAULTS,
     *,
+    heads: list[Head] | None = None,
     progress: Progress = SILENT,
 ) -> Experiment:
     """Fit probes on 10 % and 100 % of the training patients, beside zero-shot answers.
@@ -168,6 +172,8 @@ def run_few_shot(
         Those that have a label are asked, see `questions_of`.
     options : EvaluationOptions
         ``n_seeds`` draws of the 10 %.
+    heads : list of Head, optional
+        The model's probes from all training patients are added to it.
     progress : Progress, optional
 
     Returns
@@ -179,9 +185,9 @@ def run_few_shot(
     DataSetError, ConfigError
         The set cannot be used, or there is no question for a label.
     """
-    data = open_data(
-        checkpoint, folder, ("train", "test"), progress=progress.stage("open the data")
-    )
+    # Probes need no valid ECGs; a head is calibrated on them.
+    splits = ("train", "test") if heads is None else ("train", "valid", "test")
+    data = open_data(checkpoint, folder, splits, progress=progress.stage("open the data"))
     train, test = data.split("train"), data.split("test")
     questions = questions_of(test, prompts, options.labels)
     by_entropy = _by_entropy(checkpoint, options)
@@ -201,6 +207,11 @@ def run_few_shot(
             n_seeds=options.n_seeds,
             by_entropy=by_entropy,
         )
+        if heads is not None and encoder is checkpoint.encoder.ecg:
+            heads += [
+                probe_head(checkpoint, data, question, probe)
+                for question, probe in full_probes(train_ecg, train, questions)
+            ]
     results, gains = _measured(checkpoint, scored, options.n_resamples)
     return _experiment(
         "few_shot",
@@ -227,6 +238,7 @@ def run_fine_tune(
     prompts: Sequence[PromptSet],
     options: EvaluationOptions = DEFAULTS,
     *,
+    heads: list[Head] | None = None,
     progress: Progress = SILENT,
 ) -> Experiment:
     """Train all weights of the ECG encoder for each label, beside probe, zero-shot and random.
@@ -242,6 +254,8 @@ def run_fine_tune(
         Those that have a label are asked, see `questions_of`.
     options : EvaluationOptions
         Without labels, the four of the article's Table 3 that the set has.
+    heads : list of Head, optional
+        What the model's first seed was tuned to is added to it, for each label.
     progress : Progress, optional
 
     Returns
@@ -269,6 +283,11 @@ def run_fine_tune(
     encoders = encoders_of(checkpoint)
     scored: list[Scored] = []
     counts: dict[str, float] = {"test ECGs": len(test)}
+
+    def keep(question: PromptSet, tuned: Tuned) -> None:
+        if heads is not None:
+            heads.append(tuned_head(checkpoint, data, question, tuned, settings))
+
     for name, encoder in encoders.items():
         # Before tuning: sigma^2 for the halves, and the zero-shot row beside.
         ecg = embed_ecgs(encoder, checkpoint.scaler, test)
@@ -283,6 +302,8 @@ def run_fine_tune(
             settings,
             n_seeds=options.n_seeds,
             by_entropy=by_entropy,
+            # Random weights are there to compare with, not to be used.
+            keep=keep if encoder is checkpoint.encoder.ecg else None,
             progress=progress.stage(f"fine-tune, {name}"),
         )
         scored += tuned
@@ -469,6 +490,12 @@ RUNS: Mapping[str, Callable[..., Experiment]] = {
     WINDOWS: run_windows,
 }
 """The protocols that ask prompt sets, or none; ``classes`` needs a preset."""
+
+TRAINS: Mapping[str, Callable[..., Experiment]] = {
+    FEW_SHOT: run_few_shot,
+    FINE_TUNE: run_fine_tune,
+}
+"""Those of `RUNS` that train something a model folder can keep; they take ``heads``."""
 
 
 def run_preset(

@@ -196,7 +196,7 @@ def calibrate(
         for one in asked:
             margin, std = margins(ecg, *sides[one.prompts])
             known = np.isfinite(truths[one.prompts])
-            fitting = _fitted(
+            fitting = fit_lead_set(
                 lead_set.key,
                 margin[known],
                 std[known],
@@ -360,10 +360,28 @@ class _Measured:
     beats: bool
 
 
-def _fitted(
+def fit_lead_set(
     key: str, margin: Floats, std: Floats, truth: Floats, patients: Strings, base_rate: float
 ) -> LeadSetCalibration | None:
-    """The map of one question and lead set; None where too few have the finding, or lack it."""
+    """Fit the map of one question and lead set.
+
+    Parameters
+    ----------
+    key : str
+        Of the lead set.
+    margin, std : ndarray, shape (n,)
+        Of ECGs that no weight was trained on.
+    truth : ndarray, shape (n,)
+        0 or 1.
+    patients : ndarray of str, shape (n,)
+    base_rate : float
+        That answers start from.
+
+    Returns
+    -------
+    LeadSetCalibration or None
+        None where too few have the finding, or lack it.
+    """
     n, n_positive = truth.size, int(truth.sum())
     if min(n_positive, n - n_positive) < FEWEST_POSITIVES or margin.std() == 0:
         return None

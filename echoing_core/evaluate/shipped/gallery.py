@@ -133,7 +133,8 @@ def items_of(
             "item_id": table["record_id"].astype(str).to_numpy(),
             "patient_id": table["patient_id"].astype(str).to_numpy(),
             "record_id": table["record_id"].astype(str).to_numpy(),
-            "report": table["report"].astype(str).to_numpy(),
+            # Real sets have ECGs without one.
+            "report": table["report"].fillna("").astype(str).to_numpy(),
             "uncertainty": uncertainty,
             "percentile": reference.percentile(uncertainty),
             "text_uncertainty": text_uncertainty,

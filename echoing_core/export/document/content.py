@@ -295,6 +295,8 @@ class Document:
                     tuple(
                         (a.question, " / ".join(a.positive_prompts), " / ".join(a.negative_prompts))
                         for a in answers
+                        # A trained head reads no texts.
+                        if a.positive_prompts
                     ),
                     (3, 4, 4),
                 ),
