@@ -212,6 +212,7 @@ def index_build(
     if reports is not None and folder is None:
         raise ConfigError("--reports goes with --folder; a prepared set has its own reports.")
     services.check_given(data=data, recordings=[folder], files=[reports])
+    services.check_index_out(out)
     loaded = services.load_model(model)
     if out is None or not own:
         # Without a folder the shipped index is replaced: this command is how it is made.

@@ -121,7 +121,9 @@ from echoing_core.services.export import make_document, track_json
 from echoing_core.services.given import (
     check_calibration_data,
     check_clips,
+    check_echo_store_out,
     check_given,
+    check_index_out,
     check_model_out,
     check_preset_data,
     check_protocol_data,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.progress import SILENT, Progress
-from echoing_core.services.given import check_given, check_teacher_out
+from echoing_core.services.given import check_echo_store_out, check_given, check_teacher_out
 
 if TYPE_CHECKING:
     from echoing_core.datasets.echonet import EchoNetVideos
@@ -235,6 +235,7 @@ def embed_echo_folder(
     # What is wrong with a folder is told before torch is imported and a model opened.
     paths, left_out = _study_paths(Path(folder))
     check_given(teacher=teacher, data=paired_with)
+    check_echo_store_out(out)
     if paired_with is not None:
         paths = _only_paired(paths, Path(paired_with))
     from echoing_core.echo.store import embed_studies, named_frames, save_echo_embeddings

@@ -180,16 +180,22 @@ def _check(kind: _Kind, path: Path) -> None:
     if not any((path / marker).is_file() for marker in kind.markers):
         wanted = " or ".join(kind.markers)
         raise kind.error(f"{path} holds no {wanted}, so it is not {kind.words}. {kind.mend}")
-    if kind.written:
-        # All folders of ours have a card of one name; a damaged one is told when it is opened.
-        try:
-            card = json.loads((path / kind.markers[0]).read_text(encoding="utf-8"))
-        except (ValueError, OSError, RecursionError):
-            return
-        found = card.get("kind") if isinstance(card, dict) else None
-        if found != kind.written:
-            of_kind = f"holds the card of another kind ({found})" if found else "has a strange card"
-            raise kind.error(f"{path} {of_kind}, so it is not {kind.words}. {kind.mend}")
+    # All folders of ours have a card of one name; a damaged one is told when it is opened.
+    found = _written(path / kind.markers[0]) if kind.written else ""
+    if found not in ("", kind.written):
+        raise kind.error(
+            f"{path} holds the card of another kind ({found}), so it is not {kind.words}. "
+            f"{kind.mend}"
+        )
+
+
+def _written(card: Path) -> str:
+    """What a card says that its folder is; empty where it cannot be read."""
+    try:
+        content = json.loads(card.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError):
+        return ""
+    return str(content.get("kind", "")) if isinstance(content, dict) else ""
 
 
 def check_model_out(out: Given) -> None:
@@ -212,13 +218,24 @@ def check_teacher_out(out: Given) -> None:
     _check_out(out, "teacher.json", "echo teacher")
 
 
-def _check_out(out: Given, marker: str, words: str) -> None:
+def check_index_out(out: Given) -> None:
+    """As `check_model_out`, of an index."""
+    _check_out(out, "card.json", "index", INDEX.written)
+
+
+def check_echo_store_out(out: Given) -> None:
+    """As `check_model_out`, of a store of echo embeddings."""
+    _check_out(out, "card.json", "store of echo embeddings", ECHO_STORE.written)
+
+
+def _check_out(out: Given, marker: str, words: str, written: str = "") -> None:
     if out is None:
         return
     path = Path(out)
     if path.is_file():
         raise ConfigError(f"{path} is a file, and the {words} will be a folder. Name another.")
-    if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
+    is_ours = (path / marker).is_file() and written in ("", _written(path / marker))
+    if path.is_dir() and any(path.iterdir()) and not is_ours:
         raise ConfigError(
             f"{path} already holds something that is not an older {words} of ours, and all of it "
             "would be replaced. Name another folder, or empty this one."

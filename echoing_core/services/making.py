@@ -88,10 +88,12 @@ def prepare_simulated(
     ConfigError
         The share is out of range, or ``out`` holds something else.
     """
-    from echoing_core.datasets.prepared import save_prepared
+    from echoing_core.datasets.prepared import may_become_prepared, save_prepared
     from echoing_core.datasets.simulated import build_simulated
     from echoing_core.simulate import SimulationConfig
 
+    # Before minutes of simulation, not after.
+    may_become_prepared(Path(out))
     config = SimulationConfig()
     if echo_in_report is not None:
         # In a sentence here, rather than as an error of the simulator.
