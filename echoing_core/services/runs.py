@@ -30,6 +30,7 @@ def train_preset(
     text_model: str | None = None,
     text_cache: str | os.PathLike[str] | None = None,
     tensorboard: str | os.PathLike[str] | None = None,
+    log_to: Sequence[str] = ("json",),
     with_second_stage: bool = False,
     progress: Progress = SILENT,
 ) -> Model | None:
@@ -53,6 +54,11 @@ def train_preset(
         BERT that the published text encoder starts from: a folder, or a name on the hub.
     text_cache : path, optional
         Where a frozen text model's states go.
+    tensorboard : path, optional
+        Another folder for its events than that in the run's.
+    log_to : sequence of str
+        Who keeps the figures of every step: ``"json"``, ``"tensorboard"``, ``"wandb"``,
+        ``"mlflow"``.
     with_second_stage : bool
         Learn sigma^2 anew on the frozen means, as the demo model does (compact encoder only).
     progress : Progress, optional
@@ -72,6 +78,7 @@ def train_preset(
     from echoing_core.datasets.prepared import check_filter_padding, load_prepared
     from echoing_core.echo.store import load_echo_embeddings
     from echoing_core.training.distributed import joined
+    from echoing_core.training.metric_logs import check_loggers
     from echoing_core.training.paired import (
         as_checkpoint,
         build_inputs,
@@ -81,11 +88,12 @@ def train_preset(
     from echoing_core.training.run import TrainedPair
     from echoing_core.training.validation import Validation
 
-    # Before the data are opened: such a model would say nothing by its sigma^2.
+    # All of this before the data are opened. Such a model would say nothing by its sigma^2.
     if config.means_only and not with_second_stage:
         raise ConfigError(
             "With means_only nothing learns sigma^2. Add --second-stage or set it to false."
         )
+    check_loggers([*log_to, *(["tensorboard"] if tensorboard is not None else [])])
     out_folder = Path(out)
     # Beside the model, not in it: a model folder holds only what its card lists.
     run_folder = Path(run) if run is not None else out_folder.with_name(f"{out_folder.name}-run")
@@ -110,6 +118,11 @@ def train_preset(
         if config.validate_every and len(inputs.valid) > 1 and world.is_first:
             untrained = as_checkpoint(inputs, TrainedPair(inputs.encoder, 1.0, 0.0, 0))
             validate = Validation(untrained, inputs.valid, prompt_sets())
+            if config.keep == "best" and config.keep_by not in validate.names:
+                raise ConfigError(
+                    f"Validation has no figure {config.keep_by!r} to keep the best by. Set "
+                    f"keep_by to one of: {', '.join(validate.names)}."
+                )
         trained = train_paired(
             inputs,
             run=run_folder,
@@ -118,6 +131,7 @@ def train_preset(
             states_folder=None if text_cache is None else Path(text_cache),
             validate=validate,
             tensorboard=None if tensorboard is None else Path(tensorboard),
+            log_to=log_to,
             progress=progress,
         )
         # One process writes; the others have the same weights.

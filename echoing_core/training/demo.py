@@ -35,6 +35,7 @@ from echoing_core.signals import standardise
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.simulate import simulate_study
 from echoing_core.training.batches import Batches, ReportSource, Source
+from echoing_core.training.metric_logs import JSON, LogPlace, open_log
 from echoing_core.training.paired import (
     add_references,
     fit_reference,
@@ -44,7 +45,7 @@ from echoing_core.training.paired import (
     with_echo,
 )
 from echoing_core.training.questions import answers_of, questions_of
-from echoing_core.training.run import Log, MetricsLog, flushed_denormals, train
+from echoing_core.training.run import Log, flushed_denormals, train
 from echoing_core.training.settings import RunConfig
 from echoing_core.training.variance_stage import compact_encoder, learn_variance
 from echoing_core.zeroshot.prompts import PromptSet
@@ -181,6 +182,7 @@ def train_demo(
     shares: Shares = Shares(),
     questions: Sequence[PromptSet] = (),
     log_path: Path | None = None,
+    log_to: Sequence[str] = (JSON,),
     run: Path | None = None,
     resume: bool = False,
     progress: Progress = SILENT,
@@ -212,6 +214,9 @@ def train_demo(
         From which `training.questions` chooses what the run learns to answer.
     log_path : Path, optional
         JSON lines with the figures of every step.
+    log_to : sequence of str
+        Names of `metric_logs.LOGGERS`. What keeps files does so in ``run``, or in a folder beside
+        ``out`` named after it.
     run : Path, optional
         Where the first stage saves its state every ``config.save_every`` steps.
     resume : bool
@@ -243,7 +248,15 @@ def train_demo(
     # A run without the questions' term need not carry them in every batch.
     asked = taught if config.objective.question_weight > 0 else ()
     sources = _sources(train_set, data, taught, shares)
-    metrics = MetricsLog(log_path)
+    place = LogPlace(
+        folder=run if run is not None else out.with_name(f"{out.name}-run"),
+        name=out.name,
+        settings=to_mapping(config),
+        metrics=log_path,
+    )
+    # The loop below keeps its own JSON lines in `run`; these are of both stages.
+    named = [name for name in log_to if name != JSON or log_path is not None]
+    metrics = open_log(named, place)
 
     def log_stage(stage: str) -> Log:
         return lambda step, values: metrics.write(step, values, stage=stage)
@@ -294,6 +307,7 @@ def train_demo(
         progress=progress.stage("train the variance"),
         log=log_stage("variance"),
     )
+    metrics.close()
     sigma2_scale = calibrate(encoder, scaler)
     # The real ECGs enter as recorded. They were seen in training, but never as targets of any
     # quality, and the variance head is far too small to know them one by one.

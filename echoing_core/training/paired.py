@@ -28,6 +28,7 @@ from echoing_core.progress import SILENT, Progress
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.batches import Batches, EchoPairs, Source
 from echoing_core.training.distributed import World
+from echoing_core.training.metric_logs import JSON
 from echoing_core.training.questions import answers_of, questions_of
 from echoing_core.training.run import Log, TrainedPair, Validate, train
 from echoing_core.training.settings import RunConfig
@@ -246,6 +247,7 @@ def train_paired(
     states_folder: Path | None = None,
     validate: Validate | None = None,
     tensorboard: Path | None = None,
+    log_to: Sequence[str] = (JSON,),
     log: Log | None = None,
     progress: Progress = SILENT,
 ) -> TrainedPair:
@@ -256,7 +258,7 @@ def train_paired(
     inputs : TrainingInputs
     states_folder : Path, optional
         Where the states of a frozen text model go.
-    run, resume, world, validate, tensorboard, log
+    run, resume, world, validate, tensorboard, log_to, log
         See `training.run.train`.
     progress : Progress
 
@@ -308,6 +310,7 @@ def train_paired(
         validate=validate,
         log=log,
         tensorboard=tensorboard,
+        log_to=log_to,
         progress=progress.stage("train both encoders"),
     )
 
@@ -390,6 +393,8 @@ def write_model(
             "second_stage": to_mapping(config.variance) if with_second_stage else None,
             "learnt_scale": trained.scale,
             "learnt_shift": trained.shift,
+            # Only where they are not the last.
+            **({} if trained.kept is None else {"kept": dataclasses.asdict(trained.kept)}),
             **origin,
         },
         card=_card(inputs, trained, out.name),
@@ -571,6 +576,16 @@ def _well_recorded(studies: StudySet) -> StudySet:
     return studies.where(np.asarray(clean, dtype=np.bool_))
 
 
+def _kept_words(trained: TrainedPair) -> str:
+    if trained.kept is None:
+        return ""
+    kept = trained.kept
+    return (
+        f" The weights are those after {kept.step} steps, the best on validation patients by "
+        f"{kept.figure} ({kept.value:.3f}): of that figure they are no fair measure."
+    )
+
+
 def _card(inputs: TrainingInputs, trained: TrainedPair, name: str) -> str:
     config, table = inputs.config, inputs.train.table
     simulated = bool(table["simulated"].all())
@@ -583,6 +598,6 @@ def _card(inputs: TrainingInputs, trained: TrainedPair, name: str) -> str:
     return (
         f"# {name}\n\nResearch use only; not a medical device.\n\n"
         f"Preset `{config.preset}`, loss `{config.loss.name}`, {trained.steps} steps of "
-        f"{config.batch_size}, seed {config.seed}.\n\n"
+        f"{config.batch_size}, seed {config.seed}.{_kept_words(trained)}\n\n"
         f"Trained on {len(table)} {which}, of {table['patient_id'].nunique()} patients; {echo}.\n"
     )

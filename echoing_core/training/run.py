@@ -11,24 +11,26 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from echoing_core.artifacts import replacing_folder, sha256_of_file, write_text_atomically
+from echoing_core.artifacts import replacing_folder, sha256_of_file
 from echoing_core.config import to_mapping
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.models.encoders import Encoder
 from echoing_core.progress import SILENT, Progress
 from echoing_core.training.batches import Batches, StepBatch
+from echoing_core.training.best import BestWeights, Kept
 from echoing_core.training.distributed import World, wait_for_all
-from echoing_core.training.settings import RunConfig
+from echoing_core.training.metric_logs import JSON, LogPlace, MetricsLog, open_log
+from echoing_core.training.settings import BEST, RunConfig
 from echoing_core.training.text_cache import TextStates
 from echoing_core.training.trainer import Trainer
 
@@ -52,15 +54,18 @@ class TrainedPair:
     ----------
     encoder : Module
         Of the class that was given, in evaluation mode; the averaged weights where an average
-        was kept.
+        was kept. With ``config.keep`` = best those of the best validation, in the first process.
     scale, shift : float
         Learnt constants of the ECG-text loss.
+    kept : Kept or None
+        Which weights they are, where they are not the last.
     """
 
     encoder: Encoder
     scale: float
     shift: float
     steps: int
+    kept: Kept | None = None
 
 
 @contextmanager
@@ -92,6 +97,7 @@ def train(
     validate: Validate | None = None,
     log: Log | None = None,
     tensorboard: Path | None = None,
+    log_to: Sequence[str] = (JSON,),
     progress: Progress = SILENT,
 ) -> TrainedPair:
     """Train to the end, from the beginning or from the newest state of ``run``.
@@ -107,6 +113,9 @@ def train(
     states : TextStates, optional
         With ``config.freeze_text``.
     tensorboard : Path, optional
+        Another folder for its events than ``run/tensorboard``.
+    log_to : sequence of str
+        Names of `metric_logs.LOGGERS`.
     progress : Progress
         Steps done, of the first process.
     run : Path, optional
@@ -134,11 +143,24 @@ def train(
     facts = _facts(trainer, world)
     if run is not None:
         _begin(trainer, run, facts, resume)
-    writer = MetricsLog(
-        run / "metrics.jsonl" if run is not None and world.is_first else None,
-        first_step=trainer.done,
-        tensorboard=tensorboard if world.is_first else None,
-    )
+    best = None
+    if config.keep == BEST and world.is_first:
+        if validate is None:
+            raise ConfigError(
+                "The best weights are chosen on validation patients, and there are none. Prepare "
+                "data with a valid split, or set keep to last."
+            )
+        best = BestWeights(config.keep_by, run, begun=trainer.done > 0)
+    writer = MetricsLog()
+    if world.is_first:
+        place = LogPlace(
+            folder=run,
+            name="run" if run is None else run.resolve().name,
+            settings=to_mapping(config),
+            first_step=trainer.done,
+            tensorboard=tensorboard,
+        )
+        writer = open_log(log_to, place)
 
     def report(step: int, values: Mapping[str, float]) -> None:
         if world.is_first:
@@ -155,7 +177,10 @@ def train(
             # The other processes wait: a gather they entered alone would time out.
             if _is_due(trainer.done, config.validate_every, last) and validate is not None:
                 if world.is_first:
-                    report(trainer.done - 1, _validated(trainer, validate))
+                    figures = _validated(trainer, validate)
+                    report(trainer.done - 1, {f"valid/{k}": v for k, v in figures.items()})
+                    if best is not None:
+                        best.offer(figures, trainer)
                 wait_for_all(world)
             # Weights are the same in all processes, so one saves for all.
             if _is_due(trainer.done, config.save_every, last) and run is not None:
@@ -164,17 +189,17 @@ def train(
                 wait_for_all(world)
             if world.is_first:
                 progress(trainer.done, trainer.n_steps)
+    kept = None if best is None else best.put_back(trainer)
     # On the CPU and without gradients, as a checkpoint is used.
     result = trainer.result.eval().requires_grad_(False).cpu()
-    return TrainedPair(
-        result, trainer.text_loss.scale.item(), trainer.text_loss.shift.item(), trainer.done
-    )
+    scale, shift = trainer.text_loss.scale.item(), trainer.text_loss.shift.item()
+    return TrainedPair(result, scale, shift, trainer.done, kept)
 
 
 def _validated(trainer: Trainer, validate: Validate) -> dict[str, float]:
     encoder = trainer.result
     encoder.eval()
-    return {f"valid/{k}": v for k, v in validate(encoder, trainer.done).items()}
+    return dict(validate(encoder, trainer.done))
 
 
 def _is_due(done: int, every: int, last: bool) -> bool:
@@ -204,9 +229,11 @@ def _begin(trainer: Trainer, run: Path, facts: dict[str, Any], resume: bool) -> 
 
 def _facts(trainer: Trainer, world: World) -> dict[str, Any]:
     """What must be the same for a resumed run to end as one that was never cut off."""
-    # How often it is saved or validated changes no weight, nor does the stage that follows.
-    settings = to_mapping(replace(trainer.config, save_every=0, validate_every=0))
-    del settings["variance"]
+    # How often it is saved or validated changes no weight, nor does the stage that follows, nor
+    # which of the weights on the way are given in the end.
+    settings = to_mapping(trainer.config) | {"save_every": 0, "validate_every": 0}
+    for name in ("variance", "keep", "keep_by"):
+        del settings[name]
     return {
         "settings": settings,
         "steps": trainer.n_steps,
@@ -319,75 +346,3 @@ def _saved_steps(run: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.name.isdigit())
-
-
-class MetricsLog:
-    """``metrics.jsonl`` of a run, and TensorBoard events where a folder for them is given.
-
-    Parameters
-    ----------
-    path : Path or None
-        None keeps no file.
-    first_step : int
-        Lines of this step and later ones are left over from a run that was killed after its
-        last saved state, and are dropped, as is a last line that was cut short.
-    tensorboard : Path, optional
-    """
-
-    def __init__(
-        self, path: Path | None, *, first_step: int = 0, tensorboard: Path | None = None
-    ) -> None:
-        self.path = path
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Steps of this run that will be done again would stand twice.
-            earlier = [
-                line for line in _complete_lines(path) if json.loads(line)["step"] < first_step
-            ]
-            write_text_atomically(path, "".join(line + "\n" for line in earlier))
-        self._writer: Any = None
-        if tensorboard is not None:
-            self._writer = _summary_writer(tensorboard, first_step)
-
-    def write(self, step: int, values: Mapping[str, float], *, stage: str = "") -> None:
-        """Append one JSON object a line, on disk when this returns.
-
-        Parameters
-        ----------
-        step : int
-        values : mapping of str to float
-        stage : str
-            Stands in the line, too, unless it is empty.
-        """
-        if self.path is not None:
-            line = {**({"stage": stage} if stage else {}), "step": step, **values}
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        if self._writer is not None:
-            for name, value in values.items():
-                self._writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Let TensorBoard's last events reach the disk."""
-        if self._writer is not None:
-            self._writer.close()
-
-
-def _complete_lines(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    # What stands after the last line break was cut short by a kill.
-    return [line for line in lines[:-1] if line]
-
-
-def _summary_writer(folder: Path, first_step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise CheckpointError(
-            "TensorBoard is not installed. Install requirements-research.txt, or leave out "
-            "--tensorboard: the same figures are in metrics.jsonl."
-        ) from error
-    # Events of steps that will be done again are hidden.
-    return SummaryWriter(str(folder), purge_step=first_step or None)

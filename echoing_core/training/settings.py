@@ -16,6 +16,7 @@ OBJECTIVES = ("joint", "alternate")
 DRAWS = ("uniform", "proportional")
 VIEWS = ("none", "device", "raghu")
 ECHO_FRAMES = ("", "echo-clip", "first-40", "every")
+LAST, BEST = "last", "best"
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -172,6 +173,11 @@ class RunConfig:
         less time, for runs whose second stage learns it anew whatever it was. Compact only.
     validate_every, save_every : int
         Steps; 0 for never.
+    keep : {"last", "best"}
+        Which weights become the model: those after the last step, or of those that were validated
+        on the way the best; their averages where averages are kept.
+    keep_by : str
+        The figure of validation by which they are the best, the higher the better.
     filter_padding : {"long", "scipy"}
         How the ECGs were filtered at their ends (`records.PADDINGS`): a prepared set must have been
         so, and the model reads so.
@@ -193,6 +199,8 @@ class RunConfig:
     means_only: bool = False
     validate_every: int = 0
     save_every: int = 0
+    keep: str = LAST
+    keep_by: str = "R@10 same text csd"
     filter_padding: FilterPadding = LONG_PADDING
     echo_frames: str = ""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -211,9 +219,15 @@ class RunConfig:
             ("precision", self.precision, PRECISIONS),
             ("filter_padding", self.filter_padding, PADDINGS),
             ("echo_frames", self.echo_frames, ECHO_FRAMES),
+            ("keep", self.keep, (LAST, BEST)),
         ):
             if value not in known:
                 raise ConfigError(f"Setting {name} must be {' or '.join(known)}, not {value!r}.")
+        if self.keep == BEST and not self.validate_every:
+            raise ConfigError(
+                "With keep = best the model is chosen by validation, which never happens. Set "
+                "validate_every to a number of steps, or keep to last."
+            )
         # With 0 no report would be learnt, and there could be no question.
         if not 0.0 < self.objective.text_weight <= 1.0:
             raise ConfigError(

@@ -263,6 +263,22 @@ class Trainer:
             named |= {f"optimiser.{number}.{k}": v for k, v in state.items()}
         return named
 
+    def result_tensors(self) -> dict[str, Tensor]:
+        """What the run would give now: weights of `result`, and the constants of the text loss."""
+        named = {f"encoder.{k}": v for k, v in self.result.state_dict().items()}
+        return named | {f"text_loss.{k}": v for k, v in self.text_loss.state_dict().items()}
+
+    def take_result(self, named: Mapping[str, Tensor]) -> None:
+        """Put back what `result_tensors` gave; the run ends here, since no moments come with it.
+
+        Parameters
+        ----------
+        named : mapping of str to Tensor
+        """
+        for module, prefix in ((self.result, "encoder."), (self.text_loss, "text_loss.")):
+            state = {k.removeprefix(prefix): v for k, v in named.items() if k.startswith(prefix)}
+            module.load_state_dict(state, strict=True)
+
     def restore(self, step: int, named: Mapping[str, Tensor]) -> None:
         """Go on after ``step`` steps, with what `tensors` gave then.
 

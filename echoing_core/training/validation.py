@@ -27,6 +27,7 @@ from echoing_core.zeroshot.prompts import PromptSet
 
 _MAX_ECGS = 1000
 _MAX_DISTURBED = 200
+_NOISE = "sigma2 AUROC noise"
 
 
 class Validation:
@@ -56,6 +57,23 @@ class Validation:
         # One severity in the middle, and the same faults every time, so that steps compare.
         self._disturbed = np.stack([disturb(np.asarray(window), rng, 0.5) for window in first])
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the figures, in their order."""
+        recalls = [
+            f"R@10 {name} {order}" for order in (CSD, COSINE) for name in ("same text", "pair")
+        ]
+        questions = [f"{item.label} {figure}" for item in self._asked for figure in ("AUROC", "BA")]
+        return (*recalls, *questions, _NOISE)
+
+    @property
+    def _asked(self) -> list[PromptSet]:
+        """Questions with answers of both kinds; with one kind only, no figure is defined."""
+        table = self.studies.table
+        return [
+            item for item in self.prompts if table[f"label_{item.label}"].dropna().nunique() > 1
+        ]
+
     def __call__(self, encoder: Encoder, step: int) -> dict[str, float]:
         """Measure an encoder in evaluation mode.
 
@@ -80,12 +98,9 @@ class Validation:
             for hit, name in ((SAME_TEXT, "same text"), (EXACT_PAIR, "pair")):
                 ranks = text_to_ecg_ranks(text, ecg, reports, order=order, hit=hit)
                 figures[f"R@10 {name} {order}"] = recall_at_k(ranks, 10)
-        for item in self.prompts:
+        for item in self._asked:
             truth = studies.table[f"label_{item.label}"].to_numpy(dtype=np.float64)
             known = np.isfinite(truth)
-            # With one class only, neither figure is defined.
-            if len(set(truth[known])) < 2:
-                continue
             margin, _ = question_margins(model, ecg, item)
             figures[f"{item.label} AUROC"] = auroc(truth[known], margin[known])
             figures[f"{item.label} BA"] = balanced_accuracy(truth[known] > 0, margin[known] > 0)
@@ -93,5 +108,5 @@ class Validation:
         noisy = encode_batch(model.encoder.ecg, model.scaler, self._disturbed, studies.valid[:n])
         sigma2 = np.concatenate([ecg.uncertainty[:n], noisy.uncertainty])
         # A deterministic model's sigma^2 may be anything; the figure then says so itself.
-        figures["sigma2 AUROC noise"] = auroc(np.repeat([0.0, 1.0], n), sigma2)
+        figures[_NOISE] = auroc(np.repeat([0.0, 1.0], n), sigma2)
         return figures
