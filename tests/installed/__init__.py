@@ -1,0 +1,1 @@
+"""The project as somebody has it who installed it: from a wheel, or with README in hand."""

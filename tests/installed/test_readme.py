@@ -1,0 +1,190 @@
+"""README's commands, typed in its order in an empty folder.
+
+Sizes are small where README says that they may be: `SMALLER` lists each change. What needs data
+that nobody ships, or what is typed in a checkout, stands in `NOT_RUN` with its reason. A line that
+is in neither list is run as it stands, so a new one cannot be passed over in silence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+NEEDS_PTBXL = "PTB-XL is not in this repository"
+NEEDS_BENCHMARK = "graded recordings and real noise are not in this repository"
+CHECKOUT = "typed in a checkout; .ci/run does the same"
+
+NOT_RUN: dict[str, str] = {
+    "make app": CHECKOUT,
+    "make test": CHECKOUT,
+    "source .venv/bin/activate": CHECKOUT,
+    "echoing prepare ptbxl PTBXL_FOLDER runs/ptbxl": NEEDS_PTBXL,
+    "echoing evaluate --preset melp-ptbxl-super --data runs/ptbxl": NEEDS_PTBXL,
+    "echoing evaluate uncertainty --recordings DIR --labels grades.csv --json out.json": (
+        NEEDS_BENCHMARK
+    ),
+    "echoing evaluate uncertainty --cinc DIR --ptbxl DIR --nstdb DIR --mitdb DIR "
+    "--markdown out.md": NEEDS_BENCHMARK,
+}
+
+SMALLER: dict[str, str] = {
+    "echoing simulate runs/tour --patients 20 --seed 7": (
+        "echoing simulate runs/tour --patients 2 --seed 7"
+    ),
+    "echoing explain SIM_MUSIC --csv runs/seen.csv": (
+        "echoing explain SIM_MUSIC --csv runs/seen.csv --stride 10"
+    ),
+    "echoing simulate runs/cohort --patients 4000 --seed 7 --echo": (
+        "echoing simulate runs/cohort --patients 2 --seed 7 --echo"
+    ),
+    "echoing prepare simulated runs/data --patients 4000 --seed 7": (
+        "echoing prepare simulated runs/data --patients 40 --seed 7"
+    ),
+    "echoing teacher train runs/teacher": (
+        "echoing teacher train runs/teacher --steps 1 --studies 2 --workers 1"
+    ),
+    "echoing train from demo --data runs/data --echo runs/echo --out runs/model --second-stage": (
+        "echoing train from demo --data runs/data --echo runs/echo --out runs/model --second-stage "
+        "--set steps=2 --set batch_size=8 --set variance.where_steps=0 --set variance.steps=2 "
+        "--set variance.text_steps=2"
+    ),
+    "echoing evaluate zero-shot --model runs/model --data runs/data": (
+        "echoing evaluate zero-shot --model runs/model --data runs/data --resamples 10"
+    ),
+    "echoing evaluate retrieval --model runs/model --data runs/data": (
+        "echoing evaluate retrieval --model runs/model --data runs/data --resamples 10"
+    ),
+    "echoing evaluate ablation runs/table5 --teacher runs/teacher": (
+        "echoing evaluate ablation runs/table5 --teacher runs/teacher --patients 20 "
+        "--test-patients 20 --seeds 1 --steps 1 --resamples 10"
+    ),
+}
+
+# One interpreter for all commands: in one each, importing torch would be most of the time.
+RUNNER = """
+import json, shlex, sys, time
+from typer.testing import CliRunner
+from echoing_core.cli import app
+told = []
+for kind, text in json.load(sys.stdin):
+    started = time.process_time()
+    if kind == "python":
+        error = None
+        try:
+            exec(compile(text, "README.md", "exec"), {})
+        except Exception as raised:
+            error = repr(raised)
+    else:
+        done = CliRunner().invoke(app, shlex.split(text)[1:])
+        error = None if done.exit_code == 0 else done.output[-1000:] + repr(done.exception)
+    told.append((text, error, time.process_time() - started))
+    print(told[-1], file=sys.stderr, flush=True)
+    if error:
+        break
+print()
+print(json.dumps(told))
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of README that is typed.
+
+    Attributes
+    ----------
+    kind : str
+        ``"shell"`` or ``"python"``.
+    lines : tuple of str
+        Of a shell, without comments.
+    """
+
+    kind: str
+    lines: tuple[str, ...]
+
+
+def blocks_of(readme: str) -> list[Block]:
+    """Blocks of commands in their order; a listing of folders is none."""
+    found: list[Block] = []
+    shell: list[str] = []
+    fenced: list[str] | None = None
+    kind = before = ""
+    for line in [*readme.splitlines(), ""]:
+        if line.startswith("```"):
+            if fenced is not None:
+                found.append(Block(kind, tuple(fenced)))
+            kind, fenced = line[3:] or "shell", [] if fenced is None else None
+        elif fenced is not None:
+            fenced.append(line)
+        # Four spaces after an empty line; in a list they only go on with its item.
+        elif line.startswith("    ") and (shell or before == ""):
+            shell.append(re.sub(r"\s+#\s.*$", "", line.strip()))
+        elif shell:
+            if not shell[0].startswith("app.py, pages/"):
+                found.append(Block("shell", tuple(shell)))
+            shell = []
+        before = line
+    return found
+
+
+@pytest.fixture(scope="module")
+def blocks(repo_root: Path) -> list[Block]:
+    """The blocks of README.md."""
+    return blocks_of((repo_root / "README.md").read_text(encoding="utf-8"))
+
+
+def test_the_lists_name_lines_of_readme_and_nothing_else(blocks: list[Block]) -> None:
+    lines = {line for block in blocks if block.kind == "shell" for line in block.lines}
+    assert set(NOT_RUN) <= lines, set(NOT_RUN) - lines
+    assert set(SMALLER) <= lines, set(SMALLER) - lines
+    assert not set(NOT_RUN) & set(SMALLER)
+    # A smaller size changes options and no command.
+    for line, smaller in SMALLER.items():
+        words = line.split()[1:3]
+        assert smaller.split()[1:3] == words
+
+
+def test_blocks_are_found_with_their_comments_taken_off() -> None:
+    text = "a\n\n    one --x 1   # why\n    two\n\nb\n\n```python\nf('#')\n```\n\n    three\n"
+    assert blocks_of(text) == [
+        Block("shell", ("one --x 1", "two")),
+        Block("python", ("f('#')",)),
+        Block("shell", ("three",)),
+    ]
+
+
+def test_every_block_of_readme_runs_in_an_empty_folder(
+    blocks: list[Block], tmp_path: Path, repo_root: Path
+) -> None:
+    typed: list[tuple[str, str]] = []
+    for block in blocks:
+        if block.kind == "python":
+            typed.append(("python", "\n".join(block.lines)))
+            continue
+        commands = [SMALLER.get(line, line) for line in block.lines if line not in NOT_RUN]
+        assert all(line.startswith("echoing ") for line in commands), commands
+        typed += [("shell", line) for line in commands]
+    assert len(typed) > 10
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER],
+        cwd=tmp_path,
+        input=json.dumps(typed),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told[-1][1] is None, told[-1]
+    assert len(told) == len(typed)
+    # Everything went where README says, and the checkout was left alone.
+    assert {path.name for path in tmp_path.iterdir()} == {"runs"}
+    assert (tmp_path / "runs" / "model" / "manifest.json").is_file()
+    assert not (repo_root / "runs").exists() or not (repo_root / "runs" / "table5").exists()
