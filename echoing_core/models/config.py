@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,8 +111,87 @@ class BertTextConfig:
     dropout: float = 0.1
 
 
-# Ours, and the published one; `models.encoders.build_encoder` builds either.
-ARCHITECTURES = ("compact", "released")
+FROZEN_KINDS = ("wav2vec2", "otis")
+GAINS = ("none", "min_max", "lead_z", "group_z")
+
+
+@dataclass(frozen=True)
+class FrozenEcgConfig:
+    """An ECG encoder of others, without a text encoder and without sigma^2 (``models/frozen.py``).
+
+    The defaults are ECG-FM's.
+
+    Attributes
+    ----------
+    kind : {"wav2vec2", "otis"}
+        ECG-FM and MELP, or Echo2ECG.
+    layers, width, heads, ffn : int
+    stem_width : int
+        Channels of ``wav2vec2``'s convolutions.
+    beats, beat_width : int
+        Queries that MELP pools frames with, and their width; 0 for the mean over frames.
+    input_hz : int
+        Rate at which it reads.
+    segment : int
+        Samples that it reads at once.
+    segments : {"all", "first"}
+        Of a window of 10 s: the mean over all whole segments, or the first alone.
+    lead_order : {"standard", "mimic"}
+        As in `ReleasedEcgConfig`.
+    gain : {"none", "min_max", "lead_z", "group_z"}
+        See ``models/foreign_preprocessing.py``.
+
+    Raises
+    ------
+    ConfigError
+        There is no such kind, gain or choice of segments, or a number is none that can be built.
+    """
+
+    kind: str = "wav2vec2"
+    layers: int = 12
+    width: int = 768
+    heads: int = 12
+    ffn: int = 3072
+    stem_width: int = 256
+    beats: int = 0
+    beat_width: int = 256
+    input_hz: int = 500
+    segment: int = 2500
+    segments: str = "all"
+    lead_order: str = "standard"
+    gain: str = "lead_z"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("kind", self.kind, FROZEN_KINDS),
+            ("gain", self.gain, GAINS),
+            ("segments", self.segments, ("all", "first")),
+        ):
+            if value not in known:
+                raise ConfigError(
+                    f"Setting model.frozen.{name} must be one of {', '.join(known)}, not {value!r}."
+                )
+        counts = (self.layers, self.width, self.heads, self.ffn, self.stem_width, self.beat_width)
+        if min(counts) < 1 or self.beats < 0 or self.width % self.heads:
+            raise ConfigError(
+                "Sizes of model.frozen must be at least 1, and its heads divide its width "
+                f"({self.heads} and {self.width})."
+            )
+        if not 50 <= self.input_hz <= 2000 or self.segment < 16:
+            raise ConfigError(
+                "model.frozen needs a rate of 50 to 2,000 Hz and a segment of 16 samples or more "
+                f"(given are {self.input_hz} Hz and {self.segment})."
+            )
+
+    @property
+    def dim(self) -> int:
+        """Numbers that it makes of a window."""
+        return self.beat_width if self.beats else self.width
+
+
+# Ours, the published one, encoders of others, and one with halves of plugins;
+# `models.encoders.build_encoder` builds any.
+ARCHITECTURES = ("compact", "released", "frozen", "plugged")
 
 DISPLACEMENT, MATCHING, BOTH = "displacement", "matching", "both"
 SIGMA2_SETTINGS = (DISPLACEMENT, MATCHING, BOTH)
@@ -119,8 +199,13 @@ SIGMA2_SETTINGS = (DISPLACEMENT, MATCHING, BOTH)
 finished space; from the matching loss itself, jointly with mu, as PCME++ and EchoingECG do; or one
 of each, of which one at a time is read."""
 
+_PLUGGED = ("ecg_plugin", "text_plugin", "ecg_options", "text_options")
+
 UNTAUGHT = "nothing"
 """What taught sigma^2 of a model whose loss knows means alone."""
+
+ABSENT = "absent"
+"""The same of a model that has no sigma^2: what stands in its place is one constant."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +213,11 @@ class ModelConfig:
     """Both encoders and the space they share.
 
     ``architecture`` says which two: ``"compact"`` are ``ecg`` and ``text``, ``"released"`` are
-    ``released_ecg`` and ``released_text``. ``log_var_bias`` is where log sigma^2 starts; the
+    ``released_ecg`` and ``released_text``; ``"frozen"`` is one alone, for ECGs; ``"plugged"`` are
+    the plugins ``ecg_plugin`` and ``text_plugin``, with ``ecg`` or ``text`` in place of one that is
+    not named. ``log_var_bias`` is where log sigma^2 starts, and stays where none is learnt; the
     release has 0, which lets the summed variance start at ``dim`` and drown all distances.
-    ``sigma2`` is a setting of the compact encoder; the published one learns its own by matching.
+    ``sigma2`` is a setting of the compact encoder; the others learn their own by matching.
 
     Attributes
     ----------
@@ -140,13 +227,18 @@ class ModelConfig:
     sigma2 : {"displacement", "matching", "both"}
         See `SIGMA2_SETTINGS`.
     ecg, text : EcgEncoderConfig, TextEncoderConfig
-    architecture : {"compact", "released"}
+    architecture : {"compact", "released", "frozen", "plugged"}
     released_ecg, released_text : ReleasedEcgConfig, BertTextConfig
+    frozen : FrozenEcgConfig
+    ecg_plugin, text_plugin : str
+        Names of entry points of ``echoing.encoders`` and ``echoing.text_encoders`` (`plugins`).
+    ecg_options, text_options : mapping
+        What they are built with, besides the sizes that the model gives.
 
     Raises
     ------
     ConfigError
-        There is no such architecture, or no such sigma^2.
+        There is no such architecture, or no such sigma^2, or a frozen encoder has another ``dim``.
     """
 
     dim: int = 256
@@ -158,6 +250,11 @@ class ModelConfig:
     architecture: str = "compact"
     released_ecg: ReleasedEcgConfig = field(default_factory=ReleasedEcgConfig)
     released_text: BertTextConfig = field(default_factory=BertTextConfig)
+    frozen: FrozenEcgConfig = field(default_factory=FrozenEcgConfig)
+    ecg_plugin: str = ""
+    text_plugin: str = ""
+    ecg_options: Mapping[str, Any] = field(default_factory=dict)
+    text_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
@@ -165,16 +262,36 @@ class ModelConfig:
                 f"There is no architecture {self.architecture!r}. Choose one of "
                 f"{', '.join(ARCHITECTURES)}."
             )
+        if (self.architecture == "plugged") != bool(self.ecg_plugin or self.text_plugin):
+            raise ConfigError(
+                "Settings model.ecg_plugin and model.text_plugin go with model.architecture = "
+                "plugged, which needs one of them."
+            )
         if self.sigma2 not in SIGMA2_SETTINGS:
             raise ConfigError(
                 f"Setting model.sigma2 must be one of {', '.join(SIGMA2_SETTINGS)}, not "
                 f"{self.sigma2!r}."
             )
+        if self.architecture == "frozen" and self.dim != self.frozen.dim:
+            raise ConfigError(
+                f"This frozen encoder has {self.frozen.dim} dimensions; setting model.dim must be "
+                f"that, not {self.dim}."
+            )
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is an encoder of texts beside that of ECGs."""
+        return self.architecture != "frozen"
+
+    @property
+    def has_sigma2(self) -> bool:
+        """Whether ECGs differ in sigma^2; in its place may stand one constant."""
+        return self.architecture != "frozen"
 
     @property
     def sigma2_kinds(self) -> tuple[str, ...]:
         """Which sigma^2 the model can be read by; the first is the one that training makes."""
-        if self.architecture == "released" or self.sigma2 == MATCHING:
+        if self.architecture != "compact" or self.sigma2 == MATCHING:
             return (MATCHING,)
         return (MATCHING, DISPLACEMENT) if self.sigma2 == BOTH else (DISPLACEMENT,)
 
@@ -188,10 +305,17 @@ class ModelConfig:
         # Part of the model's hash, so a new setting must not appear in old architectures.
         values = to_mapping(self)
         # The released architecture is not built from these.
-        unused: tuple[str, ...] = ("ecg", "text", "sigma2")
+        unused: tuple[str, ...] = ("ecg", "text", "sigma2", "frozen", *_PLUGGED)
+        if self.architecture == "frozen":
+            unused = ("ecg", "text", "sigma2", "released_ecg", "released_text", *_PLUGGED)
+        if self.architecture == "plugged":
+            # Of each half only what builds it; the vocabulary is that of ``text`` in any case.
+            unused = ("sigma2", "released_ecg", "released_text", "frozen")
+            unused += ("ecg",) if self.ecg_plugin else ("ecg_plugin", "ecg_options")
+            unused += () if self.text_plugin else ("text_plugin", "text_options")
         if self.architecture == "compact":
             # Exactly what compact models were written with before there was another kind.
-            unused = ("architecture", "released_ecg", "released_text")
+            unused = ("architecture", "released_ecg", "released_text", "frozen", *_PLUGGED)
             if self.sigma2 == DISPLACEMENT:
                 unused += ("sigma2",)
         return {key: value for key, value in values.items() if key not in unused}
