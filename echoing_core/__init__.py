@@ -14,8 +14,12 @@ from echoing_core.version import __version__
 if TYPE_CHECKING:
     from echoing_core.io import read_recording
     from echoing_core.services import ask, explain, load_index, load_model, search
+    from echoing_core.services.features import EchoingFeatures
+    from echoing_core.training.prepared_data import EchoingDataset
 
 __all__ = [
+    "EchoingDataset",
+    "EchoingFeatures",
     "__version__",
     "ask",
     "explain",
@@ -32,6 +36,9 @@ _HOME = {
     "explain": "echoing_core.services",
     "ask": "echoing_core.services",
     "search": "echoing_core.services",
+    # Their base classes come from scikit-learn and torch.
+    "EchoingFeatures": "echoing_core.services.features",
+    "EchoingDataset": "echoing_core.training.prepared_data",
 }
 
 

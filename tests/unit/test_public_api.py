@@ -24,6 +24,8 @@ print(json.dumps([name for name in heavy if name in sys.modules]))
 
 def test_the_public_names_are_these() -> None:
     assert set(echoing_core.__all__) == {
+        "EchoingDataset",
+        "EchoingFeatures",
         "__version__",
         "ask",
         "explain",
