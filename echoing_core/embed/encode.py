@@ -19,7 +19,6 @@ from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.models.config import DISPLACEMENT
 from echoing_core.models.ecg_encoder import N_CHUNKS, WINDOW_N, CompactEcgEncoder, FrameMaps
 from echoing_core.models.encoders import EcgEncoder
-from echoing_core.models.released import ReleasedEcgEncoder
 from echoing_core.models.variance_head import HOP
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, BoolArray, GaussianEmbedding, StandardEcg
@@ -141,7 +140,7 @@ def encode_batch(
 
     Parameters
     ----------
-    encoder : CompactEcgEncoder or ReleasedEcgEncoder
+    encoder : EcgEncoder
         In evaluation mode.
     scaler : LeadScaler
         The one that the encoder was trained with.
@@ -180,7 +179,7 @@ def encode_batch_terms(
     keep_cells : bool
         Keep the terms by lead and chunk, 2.4 kB a window.
     """
-    if isinstance(encoder, ReleasedEcgEncoder):
+    if not isinstance(encoder, CompactEcgEncoder):
         batch_size = _RELEASED_BATCH
     batches = (
         (signal_mv[first : first + batch_size], valid[first : first + batch_size])
@@ -241,7 +240,7 @@ def encode_dense_terms(
             f"A window reaches beyond the recording, which lasts {ecg.duration_s:.1f} s."
         )
     filled = _Filled(encoder, len(starts))
-    if isinstance(encoder, ReleasedEcgEncoder):
+    if not isinstance(encoder, CompactEcgEncoder):
         batches = _cut_in_batches(ecg, starts, _RELEASED_BATCH)
         return _encode_batches(encoder, scaler, batches, filled, progress)
     if len(starts) and np.diff(starts, append=starts[-1] + WINDOW_N).min() >= WINDOW_N:
@@ -286,7 +285,7 @@ def _encode_batches(
         for signal_mv, valid in batches:
             rows = slice(done, done + len(signal_mv))
             scaled, mask = to_tensors(scaler, signal_mv, valid)
-            if isinstance(encoder, ReleasedEcgEncoder):
+            if not isinstance(encoder, CompactEcgEncoder):
                 mu, log_var = encoder(scaled, mask)
                 filled.mu[rows], filled.log_var[rows] = mu.numpy(), log_var.numpy()
             else:

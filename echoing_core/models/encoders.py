@@ -1,4 +1,4 @@
-"""From a configuration to a model: the compact encoders or the published ones."""
+"""From a configuration to a model: the compact encoders, the published ones, or plugins."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from echoing_core.models.bert import Bert
 from echoing_core.models.config import DISPLACEMENT, MATCHING, ModelConfig, TextEncoderConfig
 from echoing_core.models.ecg_encoder import LOG_VAR_RANGE, CompactEcgEncoder
 from echoing_core.models.hugging_face import TextStates
+from echoing_core.models.plugged import PluggedEcgEncoder, PluggedTextEncoder
 from echoing_core.models.released import ReleasedDualEncoder, ReleasedEcgEncoder
 
 
@@ -186,8 +187,35 @@ class DualEncoder(nn.Module):
                 linear.bias.copy_(axes.T @ linear.bias)
 
 
-Encoder = DualEncoder | ReleasedDualEncoder
-EcgEncoder = CompactEcgEncoder | ReleasedEcgEncoder
+class PluggedDualEncoder(nn.Module):
+    """Two encoders of which at least one is a plugin's, side by side; sigma^2 learnt by matching.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    """
+
+    ecg: CompactEcgEncoder | PluggedEcgEncoder
+    text: TextEncoder | PluggedTextEncoder
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        kinds, bias = config.sigma2_kinds, config.log_var_bias
+        self.ecg = (
+            PluggedEcgEncoder(config)
+            if config.ecg_plugin
+            else CompactEcgEncoder(config.ecg, config.dim, kinds, bias)
+        )
+        self.text = (
+            PluggedTextEncoder(config)
+            if config.text_plugin
+            else TextEncoder(config.text, config.dim, bias, kinds)
+        )
+
+
+Encoder = DualEncoder | ReleasedDualEncoder | PluggedDualEncoder
+EcgEncoder = CompactEcgEncoder | ReleasedEcgEncoder | PluggedEcgEncoder
 
 
 def build_ecg_encoder(config: ModelConfig) -> EcgEncoder:
@@ -199,9 +227,11 @@ def build_ecg_encoder(config: ModelConfig) -> EcgEncoder:
 
     Returns
     -------
-    CompactEcgEncoder or ReleasedEcgEncoder
+    CompactEcgEncoder, ReleasedEcgEncoder or PluggedEcgEncoder
     """
-    if config.architecture == "compact":
+    if config.ecg_plugin:
+        return PluggedEcgEncoder(config)
+    if config.architecture in ("compact", "plugged"):
         return CompactEcgEncoder(config.ecg, config.dim, config.sigma2_kinds, config.log_var_bias)
     return ReleasedEcgEncoder(config.released_ecg, config.dim, config.log_var_bias)
 
@@ -215,8 +245,15 @@ def build_encoder(config: ModelConfig) -> Encoder:
 
     Returns
     -------
-    DualEncoder or ReleasedDualEncoder
-        Both have ``config``, ``ecg(scaled, valid)`` and ``text(token_ids, attention_mask)``, which
+    DualEncoder, ReleasedDualEncoder or PluggedDualEncoder
+        All have ``config``, ``ecg(scaled, valid)`` and ``text(token_ids, attention_mask)``, which
         give (mu, log_var) of shape (batch, dim). Only the first tells leads and moments apart.
+
+    Raises
+    ------
+    ConfigError
+        It names a plugin that is not installed or does not work.
     """
+    if config.architecture == "plugged":
+        return PluggedDualEncoder(config)
     return DualEncoder(config) if config.architecture == "compact" else ReleasedDualEncoder(config)

@@ -21,8 +21,10 @@ from echoing_core.embed.encode import encode_batch
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.models.checkpoint import Checkpoint, save_checkpoint, update_documents
 from echoing_core.models.config import BOTH
+from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.models.encoders import DualEncoder, EcgEncoder, Encoder, build_encoder
 from echoing_core.models.losses import logit_scale
+from echoing_core.models.released import ReleasedDualEncoder
 from echoing_core.models.tokenizer import ReportTokenizer, read_bert_tokenizer, train_tokenizer
 from echoing_core.progress import SILENT, Progress
 from echoing_core.signals.scaling import LeadScaler
@@ -113,7 +115,7 @@ def build_inputs(
     torch.manual_seed(config.seed)
     tokenizer, config = _tokenizer(config, train_set, text_model)
     encoder = build_encoder(config.model)
-    if text_model is not None and not isinstance(encoder, DualEncoder):
+    if text_model is not None and isinstance(encoder, ReleasedDualEncoder):
         encoder.text.load_pretrained(text_model)
     # Fitted to training ECGs alone, like everything that is fitted.
     scaler = LeadScaler.fit(train_set.signal_mv, train_set.valid)
@@ -356,9 +358,10 @@ def write_model(
     with_second_stage = with_second_stage or config.model.sigma2 == BOTH
     if with_second_stage and not isinstance(encoder, DualEncoder):
         raise ConfigError("Only the compact encoder has a second stage for sigma^2.")
-    if isinstance(encoder, DualEncoder):
+    # Novelty is the compact ECG encoder's, also where the texts are read by a plugin.
+    if isinstance(encoder.ecg, CompactEcgEncoder):
         data = ([_source_of(_well_recorded(inputs.train))], inputs.scaler, inputs.tokenizer)
-        if with_second_stage:
+        if with_second_stage and isinstance(encoder, DualEncoder):
             learn_variance(
                 encoder,
                 *data,
@@ -369,7 +372,7 @@ def write_model(
                 progress=progress.stage("train the variance"),
             )
         else:
-            learn_novelty(encoder, *data, config.variance, seed=config.seed)
+            learn_novelty(encoder.ecg, *data, config.variance, seed=config.seed)
     # Reference percentiles of patients that training did not see, where there are any.
     cohort, which = (
         (inputs.valid, "validation") if len(inputs.valid) else (inputs.train, "training")

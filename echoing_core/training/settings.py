@@ -239,6 +239,11 @@ class RunConfig:
                 "Setting means_only is for the compact encoder, whose second stage learns sigma^2. "
                 "Set it to false."
             )
+        if self.model.text_plugin and (self.freeze_text or self.recompute_text):
+            raise ConfigError(
+                "Settings freeze_text and recompute_text know our text encoders alone. Set them to "
+                "false for a text encoder of a plugin."
+            )
         if self.means_only and MATCHING in self.model.sigma2_kinds:
             raise ConfigError(
                 f"With model.sigma2 = {self.model.sigma2} the matching loss learns sigma^2. Set "

@@ -218,7 +218,7 @@ def train_variance(
 
 
 def learn_novelty(
-    encoder: DualEncoder,
+    ecg: CompactEcgEncoder,
     sources: Sequence[Source],
     scaler: LeadScaler,
     tokenizer: ReportTokenizer,
@@ -230,12 +230,14 @@ def learn_novelty(
 
     Parameters
     ----------
-    encoder, sources, scaler, tokenizer, config, seed
+    ecg : CompactEcgEncoder
+        In evaluation mode from here on.
+    sources, scaler, tokenizer, config, seed
         As in `learn_variance`.
     """
-    encoder.eval()
+    ecg.eval()
     sampler = Sampler(sources, scaler, tokenizer, np.random.default_rng(seed + 1))
-    _fit_novelty(encoder.ecg, sampler, config.batch_size)
+    _fit_novelty(ecg, sampler, config.batch_size)
 
 
 def _fit_novelty(ecg: CompactEcgEncoder, sampler: Sampler, batch_size: int) -> None:
