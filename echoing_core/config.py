@@ -8,6 +8,8 @@ the key, so a typo never becomes a default.
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import json
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,11 +51,64 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)
     if unknown:
+        near = _near(unknown, setting_names(cls))
+        meant = f"Did you mean {' or '.join(where + name for name in near)}? " if near else ""
         raise ConfigError(
-            f"Unknown setting {', '.join(where + key for key in unknown)}. "
+            f"Unknown setting {', '.join(where + key for key in unknown)}. {meant}"
             f"Known settings here: {', '.join(sorted(known))}."
         )
     return cls(**{key: _checked(hints[key], value, where + key) for key, value in values.items()})
+
+
+def setting_names(cls: type) -> dict[str, Any]:
+    """All single settings of a dataclass by the names that ``--set`` takes, with their defaults.
+
+    Parameters
+    ----------
+    cls : type
+        A dataclass whose groups are dataclasses themselves.
+
+    Returns
+    -------
+    dict of str to object
+        ``"optimiser.lr"``, in the order of the fields; None where there is no default.
+    """
+    hints = typing.get_type_hints(cls)
+    names: dict[str, Any] = {}
+    for one in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[one.name]):
+            inner = setting_names(hints[one.name])
+            names |= {f"{one.name}.{name}": default for name, default in inner.items()}
+        else:
+            has_default = one.default is not dataclasses.MISSING
+            names[one.name] = one.default if has_default else None
+    return names
+
+
+def _near(unknown: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Settings that may have been meant: of the same last word in another group, or alike."""
+    near: list[str] = []
+    for key in unknown:
+        groups = {name.split(".")[0] for name in names}
+        near += [name for name in names if name.rpartition(".")[2] == key]
+        near += difflib.get_close_matches(key, [*groups, *names], n=2, cutoff=0.7)
+    return list(dict.fromkeys(near))[:3]
+
+
+def to_yaml(config: DataclassInstance) -> str:
+    """Settings as a YAML file that `read_settings` reads back to the same.
+
+    Parameters
+    ----------
+    config : dataclass
+
+    Returns
+    -------
+    str
+    """
+    # Through JSON's types: YAML has none for tuples.
+    plain = json.loads(json.dumps(to_mapping(config), allow_nan=False))
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
 def to_mapping(config: DataclassInstance) -> dict[str, Any]:

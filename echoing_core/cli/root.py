@@ -45,7 +45,8 @@ app = typer.Typer(
     name="echoing",
     cls=_OneSentence,
     help=f"ECGs and reports as Gaussians in one space. {DISCLAIMER}",
-    **_PLAIN,
+    # Of the whole tree: --install-completion puts it into the shell.
+    **{**_PLAIN, "add_completion": True},
 )
 train_app = typer.Typer(help="Train a model.", **_PLAIN)
 index_app = typer.Typer(help="Build an index to search in.", **_PLAIN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,15 +13,25 @@ from echoing_core.cli.output import (
     stage_bars,
     writable,
 )
-from echoing_core.cli.root import JsonOption, evaluate_app, train_app
+from echoing_core.cli.root import JsonOption, SeedOption, evaluate_app, train_app
+from echoing_core.cli.training_options import (
+    LogToOption,
+    PrintConfigOption,
+    complete_setting,
+    logger_names,
+)
+from echoing_core.config import to_yaml
+from echoing_core.errors import ConfigError
 from echoing_core.version import DISCLAIMER
 
-# The three commands take the same options, so each stands here once.
+# The three commands take the same options, so each stands here once. --data and --out have no
+# default and are still optional, since --print-config needs neither.
 DataOption = Annotated[
-    Path, typer.Option("--data", help="Prepared data set (echoing prepare).", show_default=False)
+    Path | None,
+    typer.Option("--data", help="Prepared data set (echoing prepare).", show_default=False),
 ]
 OutOption = Annotated[
-    Path, typer.Option("--out", help="Model folder to write.", show_default=False)
+    Path | None, typer.Option("--out", help="Model folder to write.", show_default=False)
 ]
 RunOption = Annotated[
     Path | None,
@@ -47,41 +57,42 @@ TensorboardOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change a setting: optimiser.lr=1e-4. May be repeated."),
+    typer.Option(
+        "--set",
+        help="Change a setting: optimiser.lr=1e-4, keep=best. May be repeated.",
+        autocompletion=complete_setting,
+    ),
 ]
 
 
 def _train(
     name: str,
-    data: Path,
-    out: Path,
-    run: Path | None,
-    resume: bool,
-    echo: Path | None,
-    text_model: str | None,
-    text_cache: Path | None,
-    tensorboard: Path | None,
+    data: Path | None,
+    out: Path | None,
     changes: list[str] | None,
-    with_second_stage: bool = False,
+    seed: int | None,
+    print_config: bool,
+    log_to: str,
+    **given: Any,
 ) -> None:
-    from echoing_core import services
     from echoing_core.training.settings import load_preset
 
     # Before the data are opened: a misspelt setting ends at once.
-    config = load_preset(name, changes or ())
+    changed = [*(changes or ()), *([] if seed is None else [f"seed={seed}"])]
+    config = load_preset(name, changed)
+    if print_config:
+        typer.echo(to_yaml(config), nl=False)
+        return
+    if data is None or out is None:
+        raise ConfigError(
+            "Name the prepared data set with --data and the model folder to write with --out; "
+            "echoing prepare makes the first."
+        )
+    from echoing_core import services
+
     with stage_bars() as progress:
         model = services.train_preset(
-            config,
-            data,
-            out,
-            run=run,
-            resume=resume,
-            echo=echo,
-            text_model=text_model,
-            text_cache=text_cache,
-            tensorboard=tensorboard,
-            with_second_stage=with_second_stage,
-            progress=progress,
+            config, data, out, log_to=logger_names(log_to), progress=progress, **given
         )
     # None in all processes of a distributed run but the first.
     if model is not None:
@@ -91,34 +102,74 @@ def _train(
 # The two published recipes are commands of their own, `from` takes any other.
 @train_app.command("paper")
 def train_paper(
-    data: DataOption,
-    out: OutOption,
+    data: DataOption = None,
+    out: OutOption = None,
     run: RunOption = None,
     resume: ResumeOption = False,
     echo: EchoOption = None,
     text_model: TextModelOption = None,
     text_cache: TextCacheOption = None,
+    log_to: LogToOption = "json",
     tensorboard: TensorboardOption = None,
+    seed: SeedOption = None,
     changes: SetOption = None,
+    print_config: PrintConfigOption = False,
 ) -> None:
-    """Train as the paper describes it: joint objective, CSD in InfoNCE, 256 dimensions."""
-    _train("paper", data, out, run, resume, echo, text_model, text_cache, tensorboard, changes)
+    """Train as the paper describes it: joint objective, CSD in InfoNCE, 256 dimensions.
+
+    Made for a GPU and days: the text model is a BERT of full size.
+    """
+    _train(
+        "paper",
+        data,
+        out,
+        changes,
+        seed,
+        print_config,
+        log_to,
+        run=run,
+        resume=resume,
+        echo=echo,
+        text_model=text_model,
+        text_cache=text_cache,
+        tensorboard=tensorboard,
+    )
 
 
 @train_app.command("release")
 def train_release(
-    data: DataOption,
-    out: OutOption,
+    data: DataOption = None,
+    out: OutOption = None,
     run: RunOption = None,
     resume: ResumeOption = False,
     echo: EchoOption = None,
     text_model: TextModelOption = None,
     text_cache: TextCacheOption = None,
+    log_to: LogToOption = "json",
     tensorboard: TensorboardOption = None,
+    seed: SeedOption = None,
     changes: SetOption = None,
+    print_config: PrintConfigOption = False,
 ) -> None:
-    """Train as the published configuration has it: PCME++, 512 dimensions, unmixed batches."""
-    _train("release", data, out, run, resume, echo, text_model, text_cache, tensorboard, changes)
+    """Train as the published configuration has it: PCME++, 512 dimensions, unmixed batches.
+
+    Made for a GPU and days: the text model is a BERT of full size.
+    """
+    _train(
+        "release",
+        data,
+        out,
+        changes,
+        seed,
+        print_config,
+        log_to,
+        run=run,
+        resume=resume,
+        echo=echo,
+        text_model=text_model,
+        text_cache=text_cache,
+        tensorboard=tensorboard,
+    )
 
 
 @train_app.command("from")
@@ -126,33 +177,39 @@ def train_from(
     settings: Annotated[
         str, typer.Argument(help="paper, release, demo, or a YAML file.", show_default=False)
     ],
-    data: DataOption,
-    out: OutOption,
+    data: DataOption = None,
+    out: OutOption = None,
     run: RunOption = None,
     resume: ResumeOption = False,
     echo: EchoOption = None,
     text_model: TextModelOption = None,
     text_cache: TextCacheOption = None,
+    log_to: LogToOption = "json",
     tensorboard: TensorboardOption = None,
     second_stage: Annotated[
         bool,
         typer.Option("--second-stage", help="Learn sigma^2 anew on the frozen means (compact)."),
     ] = False,
+    seed: SeedOption = None,
     changes: SetOption = None,
+    print_config: PrintConfigOption = False,
 ) -> None:
     """Train from settings of one's own, or the small demo model on prepared data."""
     _train(
         settings,
         data,
         out,
-        run,
-        resume,
-        echo,
-        text_model,
-        text_cache,
-        tensorboard,
         changes,
-        second_stage,
+        seed,
+        print_config,
+        log_to,
+        run=run,
+        resume=resume,
+        echo=echo,
+        text_model=text_model,
+        text_cache=text_cache,
+        tensorboard=tensorboard,
+        with_second_stage=second_stage,
     )
 
 
@@ -211,7 +268,12 @@ def evaluate_ablation(
     ] = None,
     resamples: Annotated[int, typer.Option("--resamples", min=10)] = 1000,
 ) -> None:
-    """Table 5: InfoNCE and PCME++, each with and without the echo teacher, several seeds each."""
+    """Table 5: InfoNCE and PCME++, each with and without the echo teacher, several seeds each.
+
+    A training of 900 steps takes about half an hour of one core, so the four rows with three seeds
+    some six hours, after half an hour for the simulated cohort and its echo; --steps, --seeds,
+    --patients and --method make it shorter. A run that was stopped goes on.
+    """
     from echoing_core import services
 
     # Before hours of training, not after.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,7 @@ def train_demo(
     teacher: str | os.PathLike[str] | None = None,
     echo_share: float = 0.1,
     log_path: str | os.PathLike[str] | None = None,
+    log_to: Sequence[str] = ("json",),
     run: str | os.PathLike[str] | None = None,
     resume: bool = False,
     figures: bool = True,
@@ -169,6 +171,8 @@ def train_demo(
         Of the simulated training patients who have an echocardiogram.
     log_path : path, optional
         Where the losses of every step go, as JSON lines.
+    log_to : sequence of str
+        Who keeps them beside that, as in `train_preset`; in ``run``, or beside the model.
     run : path, optional
         Folder for the states of the first stage; with ``resume`` it goes on from the newest.
     figures : bool
@@ -193,8 +197,10 @@ def train_demo(
     from echoing_core.models.checkpoint import load_checkpoint
     from echoing_core.training.demo import Shares, load_demo_data
     from echoing_core.training.demo import train_demo as train
+    from echoing_core.training.metric_logs import check_loggers
     from echoing_core.training.settings import demo_recipe
 
+    check_loggers(log_to)
     usual = Shares()
     # Before anything is simulated: shares that leave nothing are refused at once.
     shares = Shares(
@@ -222,6 +228,7 @@ def train_demo(
         shares=shares,
         questions=prompt_sets(),
         log_path=None if log_path is None else Path(log_path),
+        log_to=log_to,
         run=None if run is None else Path(run),
         resume=resume,
         progress=progress,
