@@ -324,7 +324,13 @@ def encode_texts(
     -------
     GaussianEmbedding
         One row for each text; none for no texts.
+
+    Raises
+    ------
+    CheckpointError
+        The model reads ECGs alone.
     """
+    checkpoint.require_text()
     unique = list(dict.fromkeys(texts))
     mus, log_vars = [], []
     with torch.inference_mode():

@@ -44,6 +44,7 @@ from echoing_core.artifacts import replacing_folder, sha256_of_file, write_text_
 from echoing_core.config import from_mapping
 from echoing_core.errors import CheckpointError, EchoingError
 from echoing_core.models.config import (
+    ABSENT,
     DISPLACEMENT,
     MATCHING,
     SIGMA2_SETTINGS,
@@ -52,6 +53,7 @@ from echoing_core.models.config import (
 )
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.models.encoders import DualEncoder, Encoder, build_encoder
+from echoing_core.models.frozen import NO_TEXT
 from echoing_core.models.heads import HEAD_FILES, Head, heads_card, read_heads, write_heads
 from echoing_core.models.tokenizer import ReportTokenizer, load_tokenizer
 from echoing_core.records import LONG_PADDING, FilterPadding
@@ -148,13 +150,31 @@ class Checkpoint:
         return isinstance(ecg, CompactEcgEncoder) or bool(getattr(ecg, "masks_leads", False))
 
     @property
+    def has_text(self) -> bool:
+        """Whether the model has an encoder of texts; see `require_text`."""
+        return self.encoder.config.has_text
+
+    def require_text(self) -> None:
+        """Refuse what needs texts before any work is done for it.
+
+        Raises
+        ------
+        CheckpointError
+            The model reads ECGs alone.
+        """
+        if not self.has_text:
+            raise CheckpointError(f"Model {self.name}: {NO_TEXT}")
+
+    @property
     def has_attribution(self) -> bool:
         """Whether sigma^2 has parts by lead and moment."""
         return self.masks_leads and self.sigma2 == DISPLACEMENT
 
     @property
     def sigma2_taught_by(self) -> str:
-        """What taught the sigma^2 that is read: displacement, matching, or nothing."""
+        """What taught the sigma^2 that is read: displacement, matching, nothing, or absent."""
+        if not self.encoder.config.has_sigma2:
+            return ABSENT
         config = self.training.get("config", {})
         # Three ways in which records say that there was a second stage, by who wrote them.
         second_stage = (

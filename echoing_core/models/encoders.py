@@ -13,6 +13,7 @@ from echoing_core.errors import ConfigError
 from echoing_core.models.bert import Bert
 from echoing_core.models.config import DISPLACEMENT, MATCHING, ModelConfig, TextEncoderConfig
 from echoing_core.models.ecg_encoder import LOG_VAR_RANGE, CompactEcgEncoder
+from echoing_core.models.frozen import FrozenEcgEncoder, FrozenEncoder
 from echoing_core.models.hugging_face import TextStates
 from echoing_core.models.plugged import PluggedEcgEncoder, PluggedTextEncoder
 from echoing_core.models.released import ReleasedDualEncoder, ReleasedEcgEncoder
@@ -214,8 +215,8 @@ class PluggedDualEncoder(nn.Module):
         )
 
 
-Encoder = DualEncoder | ReleasedDualEncoder | PluggedDualEncoder
-EcgEncoder = CompactEcgEncoder | ReleasedEcgEncoder | PluggedEcgEncoder
+Encoder = DualEncoder | ReleasedDualEncoder | FrozenEncoder | PluggedDualEncoder
+EcgEncoder = CompactEcgEncoder | ReleasedEcgEncoder | FrozenEcgEncoder | PluggedEcgEncoder
 
 
 def build_ecg_encoder(config: ModelConfig) -> EcgEncoder:
@@ -227,8 +228,10 @@ def build_ecg_encoder(config: ModelConfig) -> EcgEncoder:
 
     Returns
     -------
-    CompactEcgEncoder, ReleasedEcgEncoder or PluggedEcgEncoder
+    CompactEcgEncoder, ReleasedEcgEncoder, FrozenEcgEncoder or PluggedEcgEncoder
     """
+    if config.architecture == "frozen":
+        return FrozenEcgEncoder(config.frozen, config.log_var_bias)
     if config.ecg_plugin:
         return PluggedEcgEncoder(config)
     if config.architecture in ("compact", "plugged"):
@@ -245,9 +248,10 @@ def build_encoder(config: ModelConfig) -> Encoder:
 
     Returns
     -------
-    DualEncoder, ReleasedDualEncoder or PluggedDualEncoder
+    DualEncoder, ReleasedDualEncoder, FrozenEncoder or PluggedDualEncoder
         All have ``config``, ``ecg(scaled, valid)`` and ``text(token_ids, attention_mask)``, which
-        give (mu, log_var) of shape (batch, dim). Only the first tells leads and moments apart.
+        give (mu, log_var) of shape (batch, dim). Only the first tells leads and moments apart; the
+        third refuses texts, since it has no encoder of them.
 
     Raises
     ------
@@ -256,4 +260,6 @@ def build_encoder(config: ModelConfig) -> Encoder:
     """
     if config.architecture == "plugged":
         return PluggedDualEncoder(config)
+    if config.architecture == "frozen":
+        return FrozenEncoder(config)
     return DualEncoder(config) if config.architecture == "compact" else ReleasedDualEncoder(config)

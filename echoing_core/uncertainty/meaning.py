@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from echoing_core.models.config import DISPLACEMENT, MATCHING, UNTAUGHT
+from echoing_core.models.config import ABSENT, DISPLACEMENT, MATCHING, UNTAUGHT
 
 MEANINGS = {
     DISPLACEMENT: (
@@ -18,6 +18,11 @@ MEANINGS = {
         "Nothing taught this model's sigma²: its percentiles say nothing about an ECG, and are "
         "shown only so that models can be compared."
     ),
+    ABSENT: (
+        "This model has no sigma²: it gives one point for an ECG and no width, so it does not say "
+        "where along a recording it can be believed. What stands in its place is one constant, and "
+        "every percentile of it is the same."
+    ),
 }
 """By what sigma^2 was learnt from: one sentence or two for a screen."""
 
@@ -25,6 +30,7 @@ NAMES = {
     DISPLACEMENT: "how the ECG was recorded (displacement)",
     MATCHING: "how ambiguous the ECG is (matching)",
     UNTAUGHT: "nothing (never learnt)",
+    ABSENT: "nothing (this model has none)",
 }
 """The same in a few words, after "sigma² of"."""
 
@@ -45,5 +51,6 @@ CARD_WORDS = {
         "grade of quality was its target. It is one figure for a window, and names no leads."
     ),
     UNTAUGHT: "Nothing: the loss knows means alone, and sigma^2 stays near where it began.",
+    ABSENT: "None: the model gives a point for an ECG, and one constant stands for sigma^2.",
 }
 """The same for a model card."""

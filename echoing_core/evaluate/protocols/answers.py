@@ -29,7 +29,7 @@ from echoing_core.metrics.probe import LinearProbe
 from echoing_core.metrics.results import ALL, Result
 from echoing_core.metrics.scores import auroc, balanced_accuracy, binary_entropy, median_split
 from echoing_core.models.checkpoint import Checkpoint
-from echoing_core.models.config import UNTAUGHT
+from echoing_core.models.config import ABSENT, UNTAUGHT
 from echoing_core.records import BoolArray, GaussianEmbedding
 from echoing_core.zeroshot.prompts import PromptSet
 
@@ -52,7 +52,7 @@ ENTROPY_LIMIT_BIT = 0.5
 
 
 def is_deterministic(checkpoint: Checkpoint) -> bool:
-    """Whether nothing ever taught the model's sigma^2.
+    """Whether nothing ever taught the model's sigma^2, or it has none.
 
     The loss ``infonce`` knows means alone; a second stage may have taught the variance after it.
 
@@ -65,7 +65,7 @@ def is_deterministic(checkpoint: Checkpoint) -> bool:
     -------
     bool
     """
-    return checkpoint.sigma2_taught_by == UNTAUGHT
+    return checkpoint.sigma2_taught_by in (UNTAUGHT, ABSENT)
 
 
 def surer(ecg: GaussianEmbedding, logit: Floats, *, by_entropy: bool) -> BoolArray:
@@ -355,7 +355,10 @@ def zero_shot(
     Returns
     -------
     list of Scored
+        None where the checkpoint has no text encoder.
     """
+    if not checkpoint.has_text:
+        return []
     return [
         Scored.of(
             data,

@@ -43,7 +43,9 @@ def test_what_taught_it(
 
 
 def test_every_kind_has_its_words() -> None:
-    assert set(MEANINGS) == set(CARD_WORDS) == set(NAMES) == {"displacement", "matching", "nothing"}
+    kinds = {"displacement", "matching", "nothing", "absent"}
+    assert set(MEANINGS) == set(CARD_WORDS) == set(NAMES) == kinds
+    assert "no sigma²" in MEANINGS["absent"]
     assert "noise" in MEANINGS["displacement"] and "does not say" in MEANINGS["displacement"]
     assert "ambiguous" in MEANINGS["matching"] and "not taught what noise" in MEANINGS["matching"]
 
