@@ -97,7 +97,7 @@ def json_text(content: dict[str, Any]) -> str:
 def deliver_both(
     content: Mapping[str, Any], markdown: str, json_out: str | None, markdown_out: str | None
 ) -> None:
-    """JSON and Markdown where they were asked for, and Markdown on stdout where nothing else is.
+    """JSON and Markdown where they were asked for, and tables on stdout where nothing else is.
 
     Parameters
     ----------
@@ -117,7 +117,24 @@ def deliver_both(
     if markdown_out is not None:
         deliver(markdown, markdown_out)
     if "-" not in (json_out, markdown_out):
+        show(markdown)
+
+
+def show(markdown: str) -> None:
+    """Markdown on stdout: drawn on a terminal, and as it is where a file or a program reads it.
+
+    Parameters
+    ----------
+    markdown : str
+        With a line end.
+    """
+    if not sys.stdout.isatty():
         typer.echo(markdown, nl=False)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console(file=sys.stdout).print(Markdown(markdown, hyperlinks=False))
 
 
 def read_prevalence(typed: Sequence[str] | None) -> float | dict[str, float] | None:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from pathlib import Path
+
 import pytest
 
 from echoing_core.cli import output
-from echoing_core.cli.output import SECONDS_BETWEEN_LINES, bar, duration, stage_bars
+from echoing_core.cli.output import (
+    SECONDS_BETWEEN_LINES,
+    bar,
+    deliver_both,
+    duration,
+    stage_bars,
+)
 
 
 @pytest.fixture
@@ -63,3 +73,38 @@ def test_work_without_stages_takes_the_name_of_its_bar(
 )
 def test_lengths_of_time(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+TABLE = """# Zero-shot
+
+Simulated patients.
+
+| Task | AUROC (95 %) |
+|---|---|
+| LVEF < 40 % | 0.826 (0.787 to 0.862) |
+"""
+
+
+def test_a_table_is_markdown_for_whatever_reads_it(capsys: pytest.CaptureFixture[str]) -> None:
+    deliver_both({"a": 1}, TABLE, None, None)
+    assert capsys.readouterr().out == TABLE
+
+
+def test_a_table_is_drawn_for_whoever_looks_at_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "70")
+    # Beside it a file has the same as Markdown, and - asks for Markdown here, too.
+    deliver_both({"a": 1}, TABLE, None, str(tmp_path / "t.md"))
+    # Without the letters that make a heading bold.
+    drawn = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert "|" not in drawn and "---" not in drawn
+    (row,) = [line for line in drawn.splitlines() if "LVEF" in line]
+    assert "LVEF < 40 %" in row and "0.826 (0.787 to 0.862)" in row
+    assert "Simulated patients." in drawn and max(map(len, drawn.splitlines())) <= 70
+    assert (tmp_path / "t.md").read_text() == TABLE
+    deliver_both({"a": 1}, TABLE, None, "-")
+    assert capsys.readouterr().out == TABLE
+    deliver_both({"a": 1}, TABLE, "-", None)
+    assert capsys.readouterr().out == '{\n "a": 1\n}\n'
