@@ -128,6 +128,9 @@ def train_demo(
     One to two hours on two cores as it is; --steps, --where-steps, --variance-steps and --patients
     make it as short as you like.
     """
+    from echoing_core import services
+
+    services.check_given(ptbxl=ptbxl, zscored=zscored, teacher=teacher)
     from echoing_core.datasets.simulated import CohortConfig
     from echoing_core.training.settings import demo_recipe
 

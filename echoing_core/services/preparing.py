@@ -17,6 +17,7 @@ from echoing_core.datasets.registry import (
 )
 from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
+from echoing_core.services.given import check_given
 
 if TYPE_CHECKING:
     from echoing_core.datasets.preparing import PrepareReport
@@ -53,6 +54,7 @@ def prepare_data_set(
     ConfigError, DataSetError
         An option does not fit, or a folder is not what it should be.
     """
+    check_given(recordings=[root])
     # pandas and pyarrow are loaded only when something is prepared.
     from echoing_core.datasets.preparing import prepare
 

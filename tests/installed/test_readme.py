@@ -16,8 +16,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
 NEEDS_PTBXL = "PTB-XL is not in this repository"
 NEEDS_BENCHMARK = "graded recordings and real noise are not in this repository"
 CHECKOUT = "typed in a checkout; .ci/run does the same"
@@ -160,6 +158,7 @@ def test_blocks_are_found_with_their_comments_taken_off() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_every_block_of_readme_runs_in_an_empty_folder(
     blocks: list[Block], tmp_path: Path, repo_root: Path
 ) -> None:

@@ -20,8 +20,6 @@ import pytest
 from echoing_core.version import __version__
 from tests.installed.conftest import Installed
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("installed")]
-
 # One interpreter for all of it: importing torch is most of what each costs.
 ANSWERS = """
 import json, sys
@@ -45,7 +43,16 @@ print(json.dumps(told))
 """
 
 
-def test_the_archives_hold_what_is_needed_and_nothing_else(
+# One test: in several, processes that share the slow tests would each build a wheel of their own.
+@pytest.mark.slow
+def test_the_wheel_alone_answers_and_opens_the_app(installed: Installed, repo_root: Path) -> None:
+    check_the_archives_hold_what_is_needed_and_nothing_else(installed, repo_root)
+    check_it_answers_from_an_empty_folder(installed, repo_root)
+    check_the_command_is_there_and_says_where_the_recordings_are(installed)
+    check_the_app_opens(installed)
+
+
+def check_the_archives_hold_what_is_needed_and_nothing_else(
     installed: Installed, repo_root: Path
 ) -> None:
     with zipfile.ZipFile(installed.wheel) as archive:
@@ -82,7 +89,7 @@ def test_the_archives_hold_what_is_needed_and_nothing_else(
     assert not any("_shipped" in name for name in in_sdist)
 
 
-def test_it_answers_from_an_empty_folder(installed: Installed, repo_root: Path) -> None:
+def check_it_answers_from_an_empty_folder(installed: Installed, repo_root: Path) -> None:
     told = json.loads(installed.run("python", "-c", ANSWERS))
     # Of the wheel and not of this checkout, both the code and what ships.
     inside = str(installed.bin.parent)
@@ -98,12 +105,12 @@ def test_it_answers_from_an_empty_folder(installed: Installed, repo_root: Path) 
     assert list(installed.home.iterdir()) == []
 
 
-def test_the_command_is_there_and_says_where_the_recordings_are(installed: Installed) -> None:
+def check_the_command_is_there_and_says_where_the_recordings_are(installed: Installed) -> None:
     assert "SIM_MUSIC" in (listed := installed.run("echoing", "samples", "list"))
     assert str(installed.bin.parent) in listed
 
 
-def test_the_app_opens(installed: Installed) -> None:
+def check_the_app_opens(installed: Installed) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
