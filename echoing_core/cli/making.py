@@ -152,8 +152,6 @@ def train_demo(
         return
     if out is None:
         raise ConfigError("Name the model folder to write: --out MODEL")
-    from echoing_core import services
-
     with stage_bars() as progress:
         model = services.train_demo(
             out,
