@@ -121,7 +121,8 @@ def check_the_app_opens(installed: Installed) -> None:
     # What Streamlit says at its start follows .streamlit/config.toml, which lies in the wheel: this
     # machine alone, and no word to anybody else. Without it there is a "Network URL" as well.
     assert process.stdout is not None
-    said = process.stdout.read()
+    with process.stdout as lines:
+        said = lines.read()
     assert f"URL: http://127.0.0.1:{port}" in said
     assert "Network URL" not in said and "usage statistics" not in said
 
