@@ -45,12 +45,14 @@ def collections() -> dict[str, Collection]:
     Returns
     -------
     dict of str to Collection
-        The shipped one first.
+        The shipped one first, where it was built with this model.
     """
     searchable: dict[str, Collection] = {}
     name = state.App.model.value
     with frame.guarded():
-        searchable["demo"] = _shipped(name)
+        # A model of one's own has indexes of its own, or none.
+        if services.shipped_index_fits(_model(name)):
+            searchable["demo"] = _shipped(name)
     # By number: a path of this machine would end up in session files.
     for number, path in enumerate(index_folders()):
         with frame.guarded():

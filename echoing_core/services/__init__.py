@@ -118,6 +118,7 @@ from echoing_core.services.explaining import (
     refine,
 )
 from echoing_core.services.export import make_document, track_json
+from echoing_core.services.foreign_encoders import import_encoder
 from echoing_core.services.given import (
     check_calibration_data,
     check_clips,
@@ -187,6 +188,7 @@ from echoing_core.services.searching import (
     query_embedding,
     reference_distances,
     shipped_collection,
+    shipped_index_fits,
 )
 from echoing_core.services.session_file import (
     Session,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -17,7 +18,14 @@ from echoing_core.export.track import Explanation
 from echoing_core.metrics import distances
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, GaussianEmbedding, Hit, Recording, StandardEcg
-from echoing_core.services.models import INDEX_VARIABLE, Model, load_index, prompt_sets
+from echoing_core.services.models import (
+    DEFAULT_MODEL,
+    INDEX_VARIABLE,
+    Model,
+    indexes_folder,
+    load_index,
+    prompt_sets,
+)
 from echoing_core.services.windows import window_embedding
 from echoing_core.signals import standardise
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
@@ -36,6 +44,7 @@ Floats = npt.NDArray[np.float64]
 Origin = Literal["shipped", "folder", "upload", "built"]
 
 _WORD = re.compile(r"[^\W_]+")
+
 
 def query_embedding(
     model: Model,
@@ -117,6 +126,7 @@ def measure_distances(
     -------
     ReferenceDistances
     """
+    model.checkpoint.require_text()
     from echoing_core.evaluate.shipped.distances import measure_distances as measure
     from echoing_core.models.checkpoint import update_documents
 
@@ -530,6 +540,28 @@ def _far(with_report: bool) -> str:
 def index_folders() -> list[Path]:
     """Folders that whoever started the app named in ``ECHOING_INDEX``."""
     return [Path(p) for p in os.environ.get(INDEX_VARIABLE, "").split(os.pathsep) if p.strip()]
+
+
+def shipped_index_fits(model: Model) -> bool:
+    """Whether the index that `load_index` takes for a model was built with it.
+
+    A model of one's own has none that ships. What is damaged is left to whoever opens it.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    bool
+    """
+    own = indexes_folder() / model.name
+    folder = own if own.is_dir() else indexes_folder() / DEFAULT_MODEL
+    try:
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        return bool(card["checkpoint_hash"] == model.hash)
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def shipped_collection(model: Model) -> Collection:

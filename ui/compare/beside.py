@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 # Nothing of an upload: distances within the collection that every session searches.
 @st.cache_resource(show_spinner="Measuring the collection")
-def _between_people() -> npt.NDArray[np.float64]:
+def _between_people(name: str) -> npt.NDArray[np.float64]:
+    # By the model's name, since its collection is its own; none for a model without one.
+    if not services.shipped_index_fits(resources.model()):
+        return np.empty(0)
     return services.distances_between_people(resources.index())
 
 
@@ -41,7 +44,7 @@ def distance(one: Side, other: Side) -> None:
         st.info("Both are the same window. Choose another time for one of them.")
         return
     # Distances between people of the collection are the scale: CSD alone says nothing to a reader.
-    people = services.share_nearer(apart.csd, _between_people())
+    people = services.share_nearer(apart.csd, _between_people(state.App.model.value))
     lines = []
     if math.isfinite(people):
         st.markdown(f"**{alike_words(people)}**")

@@ -45,6 +45,13 @@ def chosen(model: Model) -> Collection:
     """
     known = {**resources.collections(), **state.Own.collections.value}
     if not known:
+        st.info(
+            "No collection was built with this model. Build one from your files below, or with: "
+            f"echoing index build OUT --folder FILES --model {frame.literal(model.name)}",
+            icon=":material/database_off:",
+        )
+        with frame.guarded():
+            _build(model)
         st.stop()
     key = state.Find.collection.value
     if key is None or key not in known:
