@@ -12,7 +12,8 @@
     ├── ConfigError              a setting that does not exist or does not fit
     ├── CheckpointError          a model folder that is damaged or of another kind
     ├── IndexMismatchError       an index that does not belong to this model
-    └── DataSetError             a folder of recordings that is not what it should be
+    ├── DataSetError             a folder of recordings that is not what it should be
+    └── LostProcessError         one of several processes that train together ended before its time
 
 Each message is one or two plain sentences: what was seen, what is needed, what to do.
 Programming mistakes stay ``TypeError`` and ``ValueError``.
@@ -61,3 +62,7 @@ class IndexMismatchError(EchoingError):
 
 class DataSetError(EchoingError):
     """A data set folder is not laid out as its documentation says."""
+
+
+class LostProcessError(EchoingError):
+    """One of several processes that train together ended before the run was done."""

@@ -1,7 +1,7 @@
 """A very small run of the training loop on made-up signals; also a script for the test of torchrun.
 
-``python tests/tiny_run.py OUT.safetensors MODE LOSS`` makes two steps and writes its loss and
-gradients; started by torchrun, as one of several processes.
+``python tests/tiny_run.py FOLDER`` makes two steps of each kind and writes loss and gradients;
+started by torchrun, as one of several processes.
 """
 
 from __future__ import annotations
@@ -128,29 +128,36 @@ def trainer(
     return Trainer(DualEncoder(settings.model).to(dtype), batches, settings, world=world)
 
 
-def one_step(out: Path, mode: str, loss: str) -> None:
-    """Make two steps, alone or as one of several processes, and write what came of them."""
-    from safetensors.torch import save_file
-
+def some_steps(folder: Path) -> None:
+    """Make two steps of each mode, alone or as one of several processes, and write what came."""
+    folder.mkdir(exist_ok=True)
     torch.set_num_threads(1)
     with joined() as world:
-        settings = config(
+        for mode, loss in (("joint", "pcmepp"), ("alternate", "csd_infonce")):
+            _steps_of(mode, loss, world, folder / f"{mode}.safetensors")
+
+
+def _steps_of(mode: str, loss: str, world: World, out: Path) -> None:
+    from safetensors.torch import save_file
+
+    settings = with_dropout(
+        config(
             objective=ObjectiveConfig(text_weight=0.7, mode=mode),
             loss=LossConfig(loss, scale_init=3.0, shift_init=3.0),
             optimiser=OptimiserConfig(lr=3e-3, clip_norm=0.0),
-        )
-        run = trainer(settings, echo=echo_pairs(), world=world, dtype=torch.float64)
-        values = {}
-        for number in range(2):
-            values = run.step([run.batches.at(number)])
-        tensors = {
-            f"grad.{k}": p.grad for k, p in run.modules.named_parameters() if p.grad is not None
-        }
-        tensors |= {f"after.{k}": v for k, v in run.modules.state_dict().items()}
-        tensors["loss"] = torch.tensor(values["loss"], dtype=torch.float64)
-        if world.is_first:
-            save_file({k: v.contiguous().clone() for k, v in tensors.items()}, str(out))
+        ),
+        0.3,
+    )
+    run = trainer(settings, echo=echo_pairs(), world=world, dtype=torch.float64)
+    values = {}
+    for number in range(2):
+        values = run.step([run.batches.at(number)])
+    tensors = {f"grad.{k}": p.grad for k, p in run.modules.named_parameters() if p.grad is not None}
+    tensors |= {f"after.{k}": v for k, v in run.modules.state_dict().items()}
+    tensors["loss"] = torch.tensor(values["loss"], dtype=torch.float64)
+    if world.is_first:
+        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, str(out))
 
 
 if __name__ == "__main__":
-    one_step(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    some_steps(Path(sys.argv[1]))

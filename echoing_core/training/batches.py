@@ -23,7 +23,7 @@ from echoing_core.models.tokenizer import ReportTokenizer
 from echoing_core.records import BoolArray
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.augmentation import view_of
-from echoing_core.training.distributed import World, share_of
+from echoing_core.training.distributed import World, encoded_share_of, share_of
 from echoing_core.training.settings import RunConfig
 from echoing_core.zeroshot.prompts import PromptSet
 
@@ -211,7 +211,7 @@ class Batches:
     Raises
     ------
     ConfigError
-        The batch size cannot be shared among the processes, or is larger than a source.
+        There are fewer pairs in a batch than processes, or more than a source has.
     """
 
     def __init__(
@@ -231,11 +231,11 @@ class Batches:
         self.scaler, self.tokenizer, self.config = scaler, tokenizer, config
         self.world = world or World()
         size = config.batch_size
-        # Gathering wants equal shares of ECGs.
-        if size % self.world.size:
+        # However many processes share it, the batch is the same; each needs a part of it.
+        if size < self.world.size:
             raise ConfigError(
-                f"A batch of {size} cannot be shared by {self.world.size} processes. Choose a "
-                "multiple."
+                f"A batch of {size} cannot be shared by {self.world.size} processes. Start at most "
+                f"{size}, or begin a run with a larger batch_size."
             )
         self._counts = rows_per_source(size, [source.share for source in self.sources])
         self._answers = [
@@ -251,14 +251,12 @@ class Batches:
                 )
         self.echo_size = 0
         if self.echo is not None:
-            # A small set of echo pairs is one batch; every process needs as many of them.
-            wanted = min(config.objective.echo_batch_size or size, len(self.echo))
-            # Gathering wants equal shares here, too.
-            self.echo_size = wanted - wanted % self.world.size
-            if self.echo_size < 2:
+            # A small set of echo pairs is one batch.
+            self.echo_size = min(config.objective.echo_batch_size or size, len(self.echo))
+            if self.echo_size < max(2, self.world.size):
                 raise ConfigError(
-                    f"{len(self.echo)} ECGs with an echocardiogram make no batch. Train without "
-                    "them."
+                    f"{self.echo_size} ECGs with an echocardiogram make no batch for "
+                    f"{self.world.size} process(es). Start fewer processes, or train without them."
                 )
 
     @property
@@ -425,14 +423,15 @@ class Batches:
             (_VIEW, self.config.seed, number, 0),
         )
         # Texts are shared out apart from ECGs: there may be fewer of them.
-        mine = tuple(unique[share_of(len(unique), self.world)])
-        ids, mask = self.tokenizer.encode(mine)
+        part = encoded_share_of(len(unique), self.world)
+        # All are as long as the longest of the batch, whose dropout is drawn as one.
+        ids, mask = self.tokenizer.encode(unique)
         return TextBatch(
             scaled,
             valid,
-            mine,
-            torch.from_numpy(ids),
-            torch.from_numpy(mask),
+            tuple(unique[part]),
+            torch.from_numpy(ids[part]),
+            torch.from_numpy(mask[part]),
             match,
             self._asked(number, rows) if self.questions else None,
         )

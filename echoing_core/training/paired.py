@@ -29,7 +29,7 @@ from echoing_core.models.tokenizer import ReportTokenizer, read_bert_tokenizer, 
 from echoing_core.progress import SILENT, Progress
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.batches import Batches, EchoPairs, Source
-from echoing_core.training.distributed import World
+from echoing_core.training.distributed import World, one_of_each_machine_first
 from echoing_core.training.metric_logs import JSON
 from echoing_core.training.questions import answers_of, questions_of
 from echoing_core.training.run import Log, TrainedPair, Validate, train
@@ -292,15 +292,17 @@ def train_paired(
     if config.freeze_text:
         if states_folder is None:
             raise ConfigError("A frozen text model needs a folder for its states: --text-cache.")
-        states = TextStates(
-            states_folder,
-            inputs.encoder.text.to(world.device),
-            inputs.tokenizer,
-            # The words as a batch puts them together.
-            batches.texts_in_use(),
-            device=world.device,
-            progress=progress.stage("read the reports"),
-        )
+        # Together they would write the same files.
+        with one_of_each_machine_first(world):
+            states = TextStates(
+                states_folder,
+                inputs.encoder.text.to(world.device),
+                inputs.tokenizer,
+                # The words as a batch puts them together.
+                batches.texts_in_use(),
+                device=world.device,
+                progress=progress.stage("read the reports") if world.is_first else SILENT,
+            )
     return train(
         inputs.encoder,
         batches,

@@ -7,6 +7,7 @@ ends with the same bits on the same processor with as many threads.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import shutil
@@ -28,7 +29,7 @@ from echoing_core.models.encoders import Encoder
 from echoing_core.progress import SILENT, Progress
 from echoing_core.training.batches import Batches, StepBatch
 from echoing_core.training.best import BestWeights, Kept
-from echoing_core.training.distributed import World, wait_for_all
+from echoing_core.training.distributed import World, check_same, wait_for_all
 from echoing_core.training.metric_logs import JSON, LogPlace, MetricsLog, open_log
 from echoing_core.training.settings import BEST, RunConfig
 from echoing_core.training.text_cache import TextStates
@@ -41,6 +42,9 @@ Log = Callable[[int, Mapping[str, float]], None]
 
 Validate = Callable[[Encoder, int], Mapping[str, float]]
 """Called with the encoder in evaluation mode and the number of steps done."""
+
+_MAY_DIFFER = ("processes", "threads")
+"""Of what a state was made with: they change the order of sums, and neither batches nor dropout."""
 
 _STATES_KEPT = 2
 """The newest may be damaged by whatever killed the run; the one before it then serves."""
@@ -102,6 +106,9 @@ def train(
 ) -> TrainedPair:
     """Train to the end, from the beginning or from the newest state of ``run``.
 
+    A run may be resumed with another number of processes or threads: its batches stay the same,
+    and its weights are then the same up to rounding, not bit for bit.
+
     Parameters
     ----------
     encoder : DualEncoder or ReleasedDualEncoder
@@ -135,14 +142,19 @@ def train(
     Raises
     ------
     ConfigError
-        ``run`` holds states and ``resume`` is False, or they are of a run with other settings,
-        data, processes or threads.
+        ``run`` holds states and ``resume`` is False, or they are of a run with other settings or
+        data, or the processes do not all see the same.
+    LostProcessError
+        Another process ended before the run was done.
     """
     world = world or World()
     trainer = Trainer(encoder, batches, config, world=world, states=states)
     facts = _facts(trainer, world)
     if run is not None:
-        _begin(trainer, run, facts, resume)
+        _begin(trainer, run, facts, resume, world)
+    # Before the first gather, in which they would learn from different steps, or wait for ever.
+    alike = {key: value for key, value in facts.items() if key not in _MAY_DIFFER}
+    check_same(json.dumps({**alike, "done": trainer.done}, sort_keys=True), world)
     best = None
     if config.keep == BEST and world.is_first:
         if validate is None:
@@ -174,9 +186,10 @@ def train(
             values = trainer.step(drawn)
             report(trainer.done - 1, {**values, "seconds": time.monotonic() - started})
             last = trainer.done == trainer.n_steps
-            # The other processes wait: a gather they entered alone would time out.
-            if _is_due(trainer.done, config.validate_every, last) and validate is not None:
-                if world.is_first:
+            # All wait where the settings say so, whether or not there is anything to do: a process
+            # that waits once less than another is gone when that one waits for it.
+            if _is_due(trainer.done, config.validate_every, last):
+                if world.is_first and validate is not None:
                     figures = _validated(trainer, validate)
                     report(trainer.done - 1, {f"valid/{k}": v for k, v in figures.items()})
                     if best is not None:
@@ -192,12 +205,17 @@ def train(
     kept = None if best is None else best.put_back(trainer)
     # On the CPU and without gradients, as a checkpoint is used.
     result = trainer.result.eval().requires_grad_(False).cpu()
+    if config.precision == "float64":
+        result = result.float()
     scale, shift = trainer.text_loss.scale.item(), trainer.text_loss.shift.item()
     return TrainedPair(result, scale, shift, trainer.done, kept)
 
 
 def _validated(trainer: Trainer, validate: Validate) -> dict[str, float]:
     encoder = trainer.result
+    if trainer.config.precision == "float64":
+        # As it will be written, and as everything that reads a model has it.
+        encoder = copy.deepcopy(encoder).float()
     encoder.eval()
     return dict(validate(encoder, trainer.done))
 
@@ -206,7 +224,7 @@ def _is_due(done: int, every: int, last: bool) -> bool:
     return every > 0 and (last or done % every == 0)
 
 
-def _begin(trainer: Trainer, run: Path, facts: dict[str, Any], resume: bool) -> None:
+def _begin(trainer: Trainer, run: Path, facts: dict[str, Any], resume: bool, world: World) -> None:
     saved = load_state(run)
     if saved is None:
         return
@@ -217,18 +235,40 @@ def _begin(trainer: Trainer, run: Path, facts: dict[str, Any], resume: bool) -> 
         )
     step, tensors, old = saved
     # Any of these would change the next step, and the run would end with other weights.
-    differing = sorted(key for key in facts if facts[key] != old.get(key))
+    then, now = _flat(old), _flat(facts)
+    differing = [
+        # A hash of the data says no more than that it is another.
+        name
+        if name == "data"
+        else f"{name}: {then.get(name, 'none')} then, {now.get(name, 'none')} now"
+        for name in sorted(now.keys() | then.keys())
+        if now.get(name) != then.get(name) and name not in _MAY_DIFFER
+    ]
     if differing:
+        # One that changed mostly changed alone; all of another preset would fill the screen.
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise ConfigError(
             f"The run in {run.name} was begun with other settings or data "
-            f"({', '.join(differing)}). Resume it with the same, or name another folder."
+            f"({'; '.join(differing[:3])}{more}). Resume it with the same, or name another folder."
         )
     trainer.restore(step, tensors)
-    logger.info("resumed after %d of %d steps", step, trainer.n_steps)
+    if world.is_first:
+        logger.info("resumed after %d of %d steps", step, trainer.n_steps)
+
+
+def _flat(facts: Mapping[str, Any], within: str = "") -> dict[str, Any]:
+    """Settings by the names that ``--set`` takes, beside the other facts."""
+    flat: dict[str, Any] = {}
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, "" if key == "settings" else f"{within}{key}.")
+        else:
+            flat[f"{within}{key}"] = value
+    return flat
 
 
 def _facts(trainer: Trainer, world: World) -> dict[str, Any]:
-    """What must be the same for a resumed run to end as one that was never cut off."""
+    """What a resumed run must share with the one that was cut off, but for `_MAY_DIFFER`."""
     # How often it is saved or validated changes no weight, nor does the stage that follows, nor
     # which of the weights on the way are given in the end.
     settings = to_mapping(trainer.config) | {"save_every": 0, "validate_every": 0}

@@ -17,7 +17,7 @@ DRAWS = ("uniform", "proportional")
 VIEWS = ("none", "device", "raghu")
 ECHO_FRAMES = ("", "echo-clip", "first-40", "every")
 LAST, BEST = "last", "best"
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16", "float64")
 
 
 @dataclass(frozen=True)
@@ -159,9 +159,11 @@ class RunConfig:
         Pairs that are contrasted with each other, over all processes together.
     accumulate : int
         Batches whose gradients are averaged before a step. Each is contrasted by itself.
-    precision : {"auto", "float32", "bfloat16"}
-        Of the encoders; losses are always float32. ``"auto"``: bfloat16 on a GPU, where it
-        halves time and memory; float32 on a CPU, where it was slower.
+    precision : {"auto", "float32", "bfloat16", "float64"}
+        Of the encoders; losses are float32 or better. ``"auto"``: bfloat16 on a GPU, where it
+        halves time and memory; float32 on a CPU, where it was slower. ``"float64"`` is for
+        comparing runs: AdamW makes whole steps of gradients that are nothing but rounding, so
+        that in float32 two orders of one sum are two models.
     freeze_text : bool
         Leave the text model's own weights as they are and train its heads on states that are
         computed once and kept on disk.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -27,8 +28,8 @@ from echoing_core.training.distributed import (
     World,
     average_gradients,
     gathered,
+    joined_dropout,
     joined_statistics,
-    padded,
 )
 from echoing_core.training.settings import OptimiserConfig, RunConfig
 from echoing_core.training.text_cache import TextStates
@@ -76,6 +77,8 @@ class Trainer:
             {"encoder": encoder, "text_loss": self.text_loss, "echo_loss": self.echo_loss}
         )
         self.modules.to(self.world.device)
+        if config.precision == "float64":
+            self.modules.double()
         self.average: Encoder | None = None
         if config.optimiser.average_decay > 0:
             self.average = copy.deepcopy(encoder)
@@ -84,6 +87,8 @@ class Trainer:
         self.done = 0
         self._dtype = next(encoder.parameters()).dtype
         self._autocast = _is_bfloat16(config.precision, self.world.device)
+        # A GPU draws dropout within its own kernels, and recomputing draws it a second time.
+        self._drops_as_one = self.world.device.type == "cpu" and not config.recompute_text
 
     @property
     def result(self) -> Encoder:
@@ -173,14 +178,12 @@ class Trainer:
     def _text_term(self, batch: TextBatch) -> tuple[Tensor, dict[str, float]]:
         device, n_ecgs = self.world.device, batch.match.shape[0]
         with torch.autocast(device.type, torch.bfloat16, enabled=self._autocast):
-            ecg = self._ecgs(batch)
-            text = self._texts(batch)
-        # All processes gather equally many rows; what was padded is cut off again.
-        each = -(-batch.n_texts // self.world.size)
-        mu_ecg, v_ecg = (gathered(_wide(x), self.world)[:n_ecgs] for x in ecg)
-        mu_text, v_text = (
-            gathered(padded(_wide(x), each), self.world)[: batch.n_texts] for x in text
-        )
+            with self._dropping(n_ecgs):
+                ecg = self._ecgs(batch)
+            with self._dropping(batch.n_texts):
+                text = self._texts(batch)
+        mu_ecg, v_ecg = (gathered(_wide(x), n_ecgs, self.world) for x in ecg)
+        mu_text, v_text = (gathered(_wide(x), batch.n_texts, self.world) for x in text)
         # Every process sees the whole matrix, so its loss is that of one process.
         terms = self.text_loss(mu_ecg, v_ecg, mu_text, v_text, batch.match.to(device))
         total, figures = terms.total, {}
@@ -220,6 +223,10 @@ class Trainer:
         loss = functional.binary_cross_entropy_with_logits(logit, truth, reduction="none")
         return (weight * loss).sum() / weight.sum().clamp_min(1.0)
 
+    def _dropping(self, n: int) -> AbstractContextManager[None]:
+        """Dropout for a share of ``n`` joined rows."""
+        return joined_dropout(n, self.world if self._drops_as_one else World())
+
     def _ecgs(self, batch: TextBatch | EchoBatch) -> tuple[Tensor, Tensor]:
         scaled, valid = (x.to(self.world.device, self._dtype) for x in (batch.scaled, batch.valid))
         if self.config.means_only:
@@ -231,15 +238,9 @@ class Trainer:
     def _texts(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
         device = self.world.device
         pair: tuple[Tensor, Tensor]
-        # Gathering needs every process's part, also of one that has no text left to encode.
-        if not batch.texts:
-            empty = torch.zeros(
-                0, self.config.model.dim, device=device, dtype=self._dtype, requires_grad=True
-            )
-            return empty, empty
         if self.states is not None:
             states, mask = self.states.of(batch.texts)
-            pair = self.encoder.text.from_states(states.to(device), mask.to(device))
+            pair = self.encoder.text.from_states(states.to(device, self._dtype), mask.to(device))
         else:
             pair = self.encoder.text(batch.token_ids.to(device), batch.token_mask.to(device))
         if self.config.means_only:
@@ -247,10 +248,11 @@ class Trainer:
         return pair
 
     def _echo_term(self, batch: EchoBatch) -> tuple[Tensor, dict[str, float]]:
-        device = self.world.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self._autocast):
+        device, n_ecgs = self.world.device, batch.match.shape[0]
+        half = torch.autocast(device.type, torch.bfloat16, enabled=self._autocast)
+        with half, self._dropping(n_ecgs):
             ecg = self._ecgs(batch)
-        mu, v = (gathered(_wide(x), self.world) for x in ecg)
+        mu, v = (gathered(_wide(x), n_ecgs, self.world) for x in ecg)
         terms = self.echo_loss(mu, v, batch.mu.to(mu), batch.log_var.to(mu), batch.match.to(device))
         return terms.total, {"echo": float(terms.total.detach())}
 
@@ -316,8 +318,13 @@ class Trainer:
         self.done = step
 
     def _dropout_seed(self, number: int) -> int:
-        """Of batch ``number`` of this step, in this process: processes drop different units."""
-        mixed = np.random.SeedSequence((self.config.seed, self.done, number, self.world.rank))
+        """Of batch ``number`` of this step.
+
+        The same in all processes where each takes its rows of one draw; else of its own in each,
+        so that they drop different units.
+        """
+        stream = 0 if self._drops_as_one else self.world.rank
+        mixed = np.random.SeedSequence((self.config.seed, self.done, number, stream))
         return int(mixed.generate_state(1, np.uint64)[0])
 
     def _set_rate(self) -> float:

@@ -6,8 +6,10 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +19,19 @@ import pytest
 import torch
 
 from echoing_core.config import from_mapping, to_mapping
-from echoing_core.errors import CheckpointError, ConfigError
+from echoing_core.errors import CheckpointError, ConfigError, LostProcessError
 from echoing_core.progress import Progress
+from echoing_core.training import run as run_module
 from echoing_core.training.augmentation import raghu_view
 from echoing_core.training.batches import Batches, StepBatch
-from echoing_core.training.distributed import World, joined_statistics
+from echoing_core.training.distributed import (
+    World,
+    _until,
+    joined_dropout,
+    joined_statistics,
+    share_of,
+    speaks_for_all,
+)
 from echoing_core.training.run import flushed_denormals, train
 from echoing_core.training.settings import (
     ObjectiveConfig,
@@ -148,9 +158,61 @@ def test_impossible_settings_are_refused_in_words(changes: dict[str, object], wo
         tiny_run.trainer(tiny_run.config(**changes))
 
 
-def test_processes_that_cannot_share_a_batch_are_refused() -> None:
-    with pytest.raises(ConfigError, match="multiple"):
-        tiny_run.trainer(tiny_run.config(), world=World(0, 3))
+def test_however_many_share_a_batch_it_stays_the_same() -> None:
+    settings = tiny_run.config(views=ViewConfig(kind="raghu", partial_report_share=0.5))
+    whole = tiny_run.trainer(settings, echo=tiny_run.echo_pairs(7)).batches.at(3)
+    assert whole.text is not None and whole.echo is not None
+    parts = [
+        tiny_run.trainer(settings, echo=tiny_run.echo_pairs(7), world=World(rank, 3)).batches.at(3)
+        for rank in range(3)
+    ]
+    texts = [part.text for part in parts if part.text is not None]
+    echoes = [part.echo for part in parts if part.echo is not None]
+    # Eight by three, and seven: one more for the first.
+    assert [len(part.scaled) for part in texts] == [3, 3, 2]
+    assert [len(part.scaled) for part in echoes] == [3, 2, 2]
+    for name in ("scaled", "valid", "token_ids", "token_mask"):
+        joined = torch.cat([getattr(part, name) for part in texts])
+        assert torch.equal(joined, getattr(whole.text, name)), name
+    assert sum((part.texts for part in texts), ()) == whole.text.texts
+    assert torch.equal(torch.cat([part.scaled for part in echoes]), whole.echo.scaled)
+    assert all(torch.equal(part.match, whole.text.match) for part in texts)
+
+
+def test_more_processes_than_pairs_are_refused_with_what_to_do() -> None:
+    with pytest.raises(ConfigError, match=r"Start at most 8, or .* larger batch_size"):
+        tiny_run.trainer(tiny_run.config(), world=World(0, 9))
+    with pytest.raises(ConfigError, match="fewer processes"):
+        tiny_run.trainer(tiny_run.config(), echo=tiny_run.echo_pairs(2), world=World(0, 3))
+
+
+def test_dropout_of_a_shared_batch_is_that_of_one_process() -> None:
+    n, p, generator = 5, 0.4, torch.Generator().manual_seed(1)
+    x = torch.randn(n, 3, 7, generator=generator)
+    query, key, value = (torch.randn(n, 2, 4, 8, generator=generator) for _ in "qkv")
+    mask = torch.rand(n, 1, 1, 4, generator=generator) > 0.3
+    mask[..., 0] = True
+
+    def dropped(rows: slice) -> list[torch.Tensor]:
+        torch.manual_seed(3)
+        attention = torch.nn.functional.scaled_dot_product_attention
+        return [
+            torch.nn.functional.dropout(x[rows], p),
+            attention(query[rows], key[rows], value[rows], attn_mask=mask[rows], dropout_p=p),
+            torch.nn.Dropout(p)(x[rows]),
+            torch.nn.Dropout(p).eval()(x[rows]),
+        ]
+
+    alone = dropped(slice(0, n))
+    assert not torch.equal(alone[0], x) and not torch.equal(alone[0], alone[2])
+    for size in (2, 3):
+        parts = []
+        for rank in range(size):
+            world = World(rank, size)
+            with joined_dropout(n, world):
+                parts.append(dropped(share_of(n, world)))
+        for whole, pieces in zip(alone, zip(*parts, strict=True), strict=True):
+            assert torch.allclose(torch.cat(pieces), whole, atol=1e-6)
 
 
 def test_settings_survive_a_file() -> None:
@@ -328,8 +390,14 @@ def test_a_run_is_only_resumed_as_it_was_begun(tmp_path: Path) -> None:
     _run(settings, run=tmp_path)
     with pytest.raises(ConfigError, match="--resume"):
         _run(settings, run=tmp_path)
-    with pytest.raises(ConfigError, match="settings"):
+    with pytest.raises(ConfigError, match="seed: 5 then, 6 now"):
         _run(replace(settings, seed=6), run=tmp_path, resume=True)
+    content = tmp_path / "steps" / "00000002" / "state.json"
+    kept = content.read_text()
+    # So many shared the work then; the batches were the same.
+    content.write_text(kept.replace('"processes": 1', '"processes": 4'))
+    assert content.read_text() != kept
+    _run(settings, run=tmp_path, resume=True)
     state = tmp_path / "steps" / "00000002" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-3])
     with pytest.raises(CheckpointError, match="00000002"):
@@ -358,14 +426,12 @@ def test_validation_is_logged_and_tensorboard_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("mode", "loss"), [("joint", "pcmepp"), ("alternate", "csd_infonce")])
-def test_two_processes_are_one_with_the_joined_batch(mode: str, loss: str, tmp_path: Path) -> None:
-    from safetensors.torch import load_file
-
-    alone, joined = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
-    tiny_run.one_step(alone, mode, loss)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    script = [str(ROOT / "tests" / "tiny_run.py"), str(joined), mode, loss]
+def test_three_processes_are_one_with_the_joined_batch(tmp_path: Path) -> None:
+    """Eight pairs among three: shares differ; with dropout, and in both kinds of batches."""
+    alone, joined = tmp_path / "1", tmp_path / "3"
+    tiny_run.some_steps(alone)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
+    script = [str(ROOT / "tests" / "tiny_run.py"), str(joined)]
     done = subprocess.run(
         [sys.executable, *launch, *script],
         cwd=ROOT,
@@ -375,19 +441,25 @@ def test_two_processes_are_one_with_the_joined_batch(mode: str, loss: str, tmp_p
         timeout=200,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    one, two = load_file(str(alone)), load_file(str(joined))
-    assert one.keys() == two.keys()
-    assert one["loss"].item() == pytest.approx(two["loss"].item(), rel=1e-12)
+    for mode in ("joint", "alternate"):
+        _are_close(alone / f"{mode}.safetensors", joined / f"{mode}.safetensors")
+
+
+def _are_close(first: Path, second: Path) -> None:
+    from safetensors.torch import load_file
+
+    one, other = load_file(str(first)), load_file(str(second))
+    assert one.keys() == other.keys()
+    assert one["loss"].item() == pytest.approx(other["loss"].item(), rel=1e-12)
     gradients = [name for name in one if name.startswith("grad.")]
     largest = max(one[name].abs().max().item() for name in gradients)
     for name in one:
         close = torch.allclose(
-            one[name].double(), two[name].double(), rtol=1e-9, atol=1e-9 * largest
+            one[name].double(), other[name].double(), rtol=1e-9, atol=1e-9 * largest
         )
         assert close, name
 
 
-@pytest.mark.filterwarnings("ignore:torch.distributed.nn.functional:FutureWarning")
 def test_joined_batch_statistics_are_those_of_torch_in_one_process(tmp_path: Path) -> None:
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1
@@ -412,6 +484,54 @@ def test_joined_batch_statistics_are_those_of_torch_in_one_process(tmp_path: Pat
             assert torch.allclose(joined.get_buffer(name), buffer, atol=1e-6), name
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_one_of_several_processes_tells_why_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert speaks_for_all(), "a process alone"
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    heeded = signal.getsignal(signal.SIGTERM)
+    for name, value in (("WORLD_SIZE", "3"), ("MASTER_ADDR", "127.0.0.1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_PORT", str(store.port))
+
+    def asked(rank: int, attempt: int = 0) -> bool:
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", str(attempt))
+        return speaks_for_all()
+
+    try:
+        assert [asked(2), asked(0), asked(1), asked(2)] == [True, False, False, True]
+        assert asked(0, attempt=1), "started anew, all may speak again"
+        # The launcher must not end it in the middle of its sentence.
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, heeded)
+
+
+@pytest.mark.parametrize("save_every", [0, 2])
+def test_all_processes_wait_equally_often(
+    save_every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first has something to validate; the others wait as often as it does."""
+    waited: list[int] = []
+    monkeypatch.setattr(run_module, "wait_for_all", lambda world: waited.append(world.rank))
+    settings = tiny_run.config(steps=3, validate_every=2, save_every=save_every)
+    for rank in (0, 1):
+        validate = (lambda encoder, step: {"recall": 0.5}) if rank == 0 else None
+        # As far as gathers go, a process alone.
+        place = tmp_path / str(rank)
+        _run(settings, run=place, validate=validate, world=World(rank, 1))
+    # After two steps and after the last.
+    expected = 2 + (2 if save_every else 0)
+    assert waited == [0] * expected + [1] * expected
+
+
+def test_nobody_waits_for_ever() -> None:
+    began = time.monotonic()
+    with pytest.raises(LostProcessError, match=r"Process 1 of 2 waited .* --resume"):
+        _until(lambda: False, 0.05, World(1, 2))
+    assert 0.05 <= time.monotonic() - began < 5
+    _until(lambda: True, 0.0, World(1, 2))
 
 
 def _environment() -> dict[str, str]:
