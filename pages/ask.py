@@ -17,6 +17,8 @@ current = record.required(
 )
 model = resources.model()
 summary.show(current)
+if frame.tells_lack(model, "text"):
+    st.stop()
 left, right = st.columns([5, 7], gap="large")
 asked, place = [], None
 with left, frame.guarded():

@@ -34,6 +34,7 @@ with left, frame.guarded():
 with right, frame.guarded():
     beside.leads(a, b)
 with frame.guarded():
-    beside.answers(model, a, b)
+    if not frame.tells_lack(model, "text"):
+        beside.answers(model, a, b)
 with frame.guarded():
     beside.papers(a, b)

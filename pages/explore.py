@@ -24,10 +24,12 @@ explanation = current.explanation
 with frame.guarded():
     explanation = explain_job.closer(model, explanation, overview.view())
 explanation = overview.in_reading(explanation)
+unsure_told = not frame.tells_lack(model, "sigma2")
 with frame.guarded():
     overview.show(model, explanation)
-    listed.shortcuts(explanation.track)
-    listed.tables(model, explanation)
+    if unsure_told:
+        listed.shortcuts(explanation.track)
+        listed.tables(model, explanation)
 with frame.guarded():
     detail.show(model, explanation)
 

@@ -16,7 +16,8 @@ current = record.opened()
 begun: search.Beginning | None = None
 with frame.guarded():
     if mode == search.FROM_WORDS:
-        begun = search.from_words(search.words())
+        if not frame.tells_lack(model, "text"):
+            begun = search.from_words(search.words())
     elif current is None:
         record.none_open(
             "search from",

@@ -241,6 +241,26 @@ def simulated_badge(words: str = "simulated") -> None:
     st.badge(words, icon=":material/science:", color="violet")
 
 
+def tells_lack(model: Model, *what: str) -> bool:
+    """Say what a page needs that the model does not have; nothing where it has all of it.
+
+    Parameters
+    ----------
+    model : Model
+    what : {"text", "sigma2"}
+        Each once.
+
+    Returns
+    -------
+    bool
+        Whether something is lacking.
+    """
+    sentences = [model.lacks[part] for part in what if part in model.lacks]
+    for sentence in sentences:
+        st.info(literal(sentence), icon=":material/info:")
+    return bool(sentences)
+
+
 def training_note(model: Model) -> None:
     """Where the model's knowledge comes from, wherever its answers are shown.
 

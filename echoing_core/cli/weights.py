@@ -9,63 +9,101 @@ import typer
 
 from echoing_core.cli.output import stage_bars
 from echoing_core.cli.root import app
+from echoing_core.errors import ConfigError
 from echoing_core.records import SCIPY_PADDING
 from echoing_core.version import DISCLAIMER
 
 
 @app.command("import-weights")
 def import_weights(
-    weights: Annotated[
-        Path, typer.Argument(help="The published echoingecg.pt.", show_default=False)
-    ],
-    scaler: Annotated[
-        Path, typer.Argument(help="The published ecg_scaler.pkl.", show_default=False)
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Published weights: echoingecg.pt and ecg_scaler.pkl, or the one file of ECG-FM, "
+            "MELP or Echo2ECG, which is recognised by its content.",
+            show_default=False,
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="Model folder to write.", show_default=False)],
     vocab: Annotated[
         str | None,
         typer.Option(
             "--vocab",
-            help="BioBERT's vocab.txt, a folder with it, or a hub name; without it BioBERT's own.",
+            help="EchoingECG: BioBERT's vocab.txt, a folder with it, or a hub name; without it "
+            "BioBERT's own.",
         ),
     ] = None,
     lead_order: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--lead-order",
-            help="Order of the leads in both files: mimic (aVF before aVL) or standard.",
+            help="Order of the leads that the weights were trained with: mimic (aVF before aVL) or "
+            "standard; without it what is known of the system.",
         ),
-        # MIMIC-IV-ECG, which the weights were trained on, has aVF before aVL.
-    ] = "mimic",
+    ] = None,
     reference_ecgs: Annotated[
         int,
         typer.Option(
-            "--reference-ecgs", min=10, help="Simulated ECGs that percentiles compare with."
+            "--reference-ecgs",
+            min=10,
+            help="EchoingECG: simulated ECGs that percentiles compare with.",
         ),
     ] = 200,
     filter_padding: Annotated[
         str,
         typer.Option(
             "--filter-padding",
-            help="What is mirrored at a recording's ends while filtering: scipy, as published, or "
-            "long (3 s), as our own models.",
+            help="EchoingECG: what is mirrored at a recording's ends while filtering: scipy, as "
+            "published, or long (3 s), as our own models.",
         ),
     ] = SCIPY_PADDING,
+    input_hz: Annotated[
+        int | None,
+        typer.Option(
+            "--input-hz",
+            help="The others: the rate at which the network reads, in Hz; without it 500, and 400 "
+            "for Echo2ECG, whose authors do not say.",
+            show_default=False,
+        ),
+    ] = None,
+    segments: Annotated[
+        str | None,
+        typer.Option(
+            "--segments",
+            help="The others: of each window of 10 s the mean over all whole segments that the "
+            "network reads (all), or the first alone (first).",
+        ),
+    ] = None,
 ) -> None:
-    """Make a model folder of EchoingECG's published weights. Neither file is ever executed."""
+    """Make a model folder of published weights. No file of them is ever executed."""
     from echoing_core import services
 
-    with stage_bars() as progress:
-        made = services.import_weights(
-            weights,
-            scaler,
-            out,
-            vocab=vocab,
-            lead_order=lead_order,
-            reference_ecgs=reference_ecgs,
-            filter_padding=filter_padding,
-            progress=progress,
+    if len(files) > 2:
+        raise ConfigError(
+            f"{len(files)} files were given. EchoingECG has two, echoingecg.pt and ecg_scaler.pkl; "
+            "the others have one; the model folder to write comes last."
         )
+    with stage_bars() as progress:
+        if len(files) == 1:
+            made = services.import_encoder(
+                files[0],
+                out,
+                input_hz=input_hz,
+                segments=segments,
+                lead_order=lead_order,
+                progress=progress,
+            )
+        else:
+            made = services.import_weights(
+                *files,
+                out,
+                vocab=vocab,
+                # MIMIC-IV-ECG, which the weights were trained on, has aVF before aVL.
+                lead_order=lead_order or "mimic",
+                reference_ecgs=reference_ecgs,
+                filter_padding=filter_padding,
+                progress=progress,
+            )
     typer.echo(f"Model {made.model.name}, hash {made.model.hash[:16]}, in {out}")
     # Not only in the card: whoever makes a copy must have seen what holds for it.
     typer.echo(made.licence)

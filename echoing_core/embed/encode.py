@@ -347,6 +347,32 @@ def encode_texts(
     return GaussianEmbedding(np.concatenate(mus)[rows], np.concatenate(log_vars)[rows])
 
 
+def encode_reports(checkpoint: Checkpoint, reports: Sequence[str]) -> GaussianEmbedding:
+    """`encode_texts` for an index, which needs a row for each item whatever there is of it.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    reports : sequence of str
+
+    Returns
+    -------
+    GaussianEmbedding
+        One row for each report. Where it is empty, and for all where the model reads ECGs alone,
+        stands a place holder.
+    """
+    dim = checkpoint.encoder.config.dim
+    mu = np.zeros((len(reports), dim), dtype=np.float32)
+    # Finite, as the index demands of every row; sigma^2 is 1 in each dimension.
+    mu[:, 0] = 1.0
+    log_var = np.zeros_like(mu)
+    there = [i for i, report in enumerate(reports) if report.strip() and checkpoint.has_text]
+    if there:
+        encoded = encode_texts(checkpoint, [reports[i] for i in there])
+        mu[there], log_var[there] = encoded.mu, encoded.log_var
+    return GaussianEmbedding(mu, log_var)
+
+
 def to_tensors(
     scaler: LeadScaler, signal_mv: npt.NDArray[np.float32], valid: BoolArray
 ) -> tuple[Tensor, Tensor]:

@@ -45,15 +45,17 @@ from echoing_core.config import from_mapping
 from echoing_core.errors import CheckpointError, EchoingError
 from echoing_core.models.config import (
     ABSENT,
+    BAND_LIMITED,
     DISPLACEMENT,
     MATCHING,
+    NO_SIGMA2,
+    NO_TEXT,
     SIGMA2_SETTINGS,
     UNTAUGHT,
     ModelConfig,
 )
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.models.encoders import DualEncoder, Encoder, build_encoder
-from echoing_core.models.frozen import NO_TEXT
 from echoing_core.models.heads import HEAD_FILES, Head, heads_card, read_heads, write_heads
 from echoing_core.models.tokenizer import ReportTokenizer, load_tokenizer
 from echoing_core.records import LONG_PADDING, FilterPadding
@@ -154,6 +156,11 @@ class Checkpoint:
         """Whether the model has an encoder of texts; see `require_text`."""
         return self.encoder.config.has_text
 
+    @property
+    def caution(self) -> str:
+        """A sentence to stand beside every figure of the model; empty where there is none."""
+        return BAND_LIMITED if self.encoder.config.architecture == "frozen" else ""
+
     def require_text(self) -> None:
         """Refuse what needs texts before any work is done for it.
 
@@ -164,6 +171,17 @@ class Checkpoint:
         """
         if not self.has_text:
             raise CheckpointError(f"Model {self.name}: {NO_TEXT}")
+
+    def require_sigma2(self) -> None:
+        """Refuse what chooses or compares by sigma^2 before any work is done for it.
+
+        Raises
+        ------
+        CheckpointError
+            The model has none.
+        """
+        if not self.encoder.config.has_sigma2:
+            raise CheckpointError(f"Model {self.name}: {NO_SIGMA2}")
 
     @property
     def has_attribution(self) -> bool:

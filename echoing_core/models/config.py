@@ -207,6 +207,23 @@ UNTAUGHT = "nothing"
 ABSENT = "absent"
 """The same of a model that has no sigma^2: what stands in its place is one constant."""
 
+NO_TEXT = (
+    "This model reads ECGs alone and has no text encoder, so it answers no question in words and "
+    "finds nothing by words. Choose another model for that, such as demo; this one serves "
+    "neighbours among ECGs, probes, heads and fine-tuning."
+)
+
+NO_SIGMA2 = (
+    "This model gives one point for an ECG and has no sigma^2, so it does not tell where it can be "
+    "believed, and windows cannot be chosen or weighed by it. Choose another model for that, such "
+    "as demo."
+)
+BAND_LIMITED = (
+    "Band-limited to 40 Hz: this program gives it ECGs filtered to 0.5-40 Hz at 100 Hz and raised "
+    "to its own rate by straight lines. Its authors gave it ECGs as they were recorded, so figures "
+    "here may lie below theirs."
+)
+
 
 @dataclass(frozen=True)
 class ModelConfig:

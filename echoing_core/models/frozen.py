@@ -15,16 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoing_core.errors import CheckpointError
-from echoing_core.models.config import FrozenEcgConfig, ModelConfig
+from echoing_core.models.config import NO_TEXT, FrozenEcgConfig, ModelConfig
 from echoing_core.models.foreign_preprocessing import ForeignInput
 from echoing_core.models.otis import GlobalToken, OtisEncoder
 from echoing_core.models.wav2vec2 import MelpTower, Wav2Vec2
-
-NO_TEXT = (
-    "This model reads ECGs alone and has no text encoder, so it answers no question in words and "
-    "finds nothing by words. Choose another model for that, such as demo; this one serves "
-    "neighbours among ECGs, probes, heads and fine-tuning."
-)
 
 
 class _OtisTower(nn.Module):

@@ -6,7 +6,8 @@ values of our own: the few names that belong to a table of tensors, or to a fitt
 for a function written here; any other name ends the reading with a sentence before anything else
 is looked at.
 
-Read are the zip archives of `torch.save` (`read_tensors`) and a pickled or joblib-dumped
+Read are the zip archives of `torch.save` (`read_tensors`, and `read_tables` where settings of a
+trainer lie beside the weights: these are passed over, not built) and a pickled or joblib-dumped
 ``StandardScaler`` (`read_scaler`). Members that are compressed, sizes that do not fit, strides that
 reach out of their storage and anything that would take more memory than the file is large are
 refused.
@@ -92,6 +93,9 @@ class _Rules:
         Answers a persistent id.
     built : callable
         Told of a `_Thing` that got its state, with the rest of the file.
+    passed_over : callable
+        Whether a name stands for something that is not needed: nothing stands in its place,
+        whatever the program does with it.
     """
 
     calls: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
@@ -99,19 +103,24 @@ class _Rules:
     plain: frozenset[str] = frozenset()
     persistent: Callable[[Any], Any] | None = None
     built: Callable[[_Thing, io.BytesIO], None] = lambda thing, rest: None
+    passed_over: Callable[[str], bool] = lambda name: False
 
-    def name(self, module: Any, name: Any) -> _Name:
+    def name(self, module: Any, name: Any) -> Any:
         # Nothing but a text is ever made into one: a nest of tuples could be endlessly long.
         if not isinstance(module, str) or not isinstance(name, str):
             raise _RefusedError("it asks for something without a name")
         found = _Name(module, name)
         if str(found) in self.calls or str(found) in self.classes or str(found) in self.plain:
             return found
+        if self.passed_over(str(found)):
+            return _NOTHING
         raise _RefusedError(f"it asks for {str(found)[:80]!r}")
 
 
 # What the operation MARK puts on the stack; an object of ours, so no file can imitate it.
 _MARK = object()
+# Stands for a name that is passed over, and for whatever a program would make with it.
+_NOTHING = object()
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _EMPTY: dict[str, Callable[[], Any]] = {
     "EMPTY_DICT": dict,
@@ -180,6 +189,8 @@ class _Walk:
         return self.stack[-1]
 
     def set_items(self, items: list[Any]) -> None:
+        if self.stack and self.stack[-1] is _NOTHING:
+            return
         table = self.top(dict)
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Any other key might not be hashable, or be an object of the file.
@@ -189,6 +200,9 @@ class _Walk:
 
     def call(self) -> None:
         function, arguments = self.take(2)
+        if function is _NOTHING:
+            self.push(_NOTHING)
+            return
         if not isinstance(function, _Name) or not isinstance(arguments, tuple):
             raise _RefusedError("it is damaged")
         answer = self.rules.calls.get(str(function))
@@ -199,6 +213,9 @@ class _Walk:
     def make(self) -> None:
         # The arguments are not looked at: all that counts comes with BUILD.
         of, _ = self.take(2)
+        if of is _NOTHING:
+            self.push(_NOTHING)
+            return
         if not isinstance(of, _Name) or str(of) not in self.rules.classes:
             raise _RefusedError("it makes an object of a class that is none")
         self.push(_Thing(of))
@@ -208,7 +225,7 @@ class _Walk:
         if isinstance(thing, _Thing):
             thing.state = state
             self.rules.built(thing, self.rest)
-        elif not isinstance(thing, dict):
+        elif thing is not _NOTHING and not isinstance(thing, dict):
             # An OrderedDict's attributes (torch keeps `_metadata` there) hold no number.
             raise _RefusedError("it is damaged")
         self.push(thing)
@@ -256,6 +273,8 @@ _STEPS: dict[str, Callable[[_Walk, Any], None]] = {
 
 
 def _append(walk: _Walk, values: list[Any]) -> None:
+    if walk.stack and walk.stack[-1] is _NOTHING:
+        return
     walk.top(list).extend(values)
 
 
@@ -314,6 +333,64 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     CheckpointError
         The file is missing, of torch's old format, damaged, or holds anything but tensors.
     """
+    return _opened(path, lambda archive: archive.tensors())
+
+
+# Settings of a run, by the libraries that keep them beside the weights.
+_SETTINGS_OF = ("omegaconf.", "lightning.", "pytorch_lightning.", "lightning_fabric.")
+_PLAIN_TYPES = ("dict", "list", "tuple", "set", "int", "long", "float", "str", "unicode", "bool")
+_SETTINGS = frozenset(
+    {
+        "typing.Any",
+        "argparse.Namespace",
+        "collections.defaultdict",
+        "pathlib.PosixPath",
+        *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in _PLAIN_TYPES),
+    }
+)
+
+
+def is_setting(name: str) -> bool:
+    """Whether a name of a pickle stands for a run's settings, which are passed over.
+
+    Parameters
+    ----------
+    name : str
+        Module and name.
+
+    Returns
+    -------
+    bool
+    """
+    return name in _SETTINGS or name.startswith(_SETTINGS_OF)
+
+
+def read_tables(path: Path, entries: Mapping[str, str]) -> dict[str, Tensor]:
+    """Tensors of some entries of a file by `torch.save`, in 32 bits; int64 stays as it is.
+
+    A run's settings (`is_setting`) and its other tables, such as the moments of an optimiser, are
+    passed over: no such object is made, and no number of such a table read.
+
+    Parameters
+    ----------
+    path : Path
+    entries : mapping of str to str
+        By the name of an entry what stands before the names of its tensors. A file without any of
+        them is one table itself.
+
+    Returns
+    -------
+    dict of str to Tensor
+
+    Raises
+    ------
+    CheckpointError
+        As in `read_tensors`.
+    """
+    return _opened(path, lambda archive: archive.tensors(entries))
+
+
+def _opened(path: Path, read: Callable[[_Archive], dict[str, Tensor]]) -> dict[str, Tensor]:
     try:
         with path.open("rb") as file:
             start = file.read(len(_LEGACY_START))
@@ -328,7 +405,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         )
     try:
         with zipfile.ZipFile(path) as archive:
-            return _Archive(archive, path).tensors()
+            return read(_Archive(archive, path))
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise CheckpointError(
             f"{path.name} is damaged, or no file of weights by torch.save. Fetch it again."
@@ -362,7 +439,7 @@ class _Archive:
         if order in self.sizes and archive.read(order).strip() != b"little":
             raise CheckpointError(f"{path.name} has big-endian numbers, which are not read here.")
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self, entries: Mapping[str, str] | None = None) -> dict[str, Tensor]:
         rules = _Rules(
             calls={
                 # Answers of our own: nothing of these modules is imported or called.
@@ -372,8 +449,10 @@ class _Archive:
             },
             plain=frozenset(f"torch.{name}" for name in _STORAGES),
             persistent=self.storage,
+            passed_over=is_setting if entries is not None else lambda name: False,
         )
-        found = _table_of(_walked(self.archive.read(self.top + "data.pkl"), rules, self.what))
+        value = _walked(self.archive.read(self.top + "data.pkl"), rules, self.what)
+        found = _named_tables(value, entries or {}) or _table_of(value)
         if found is None:
             raise CheckpointError(
                 f"{self.what} holds no table of tensors. Save the model's state_dict with "
@@ -456,6 +535,16 @@ def _table_of(value: Any) -> dict[str, _TensorAt] | None:
     # The largest: an optimiser's state may lie beside the weights.
     inner = [found for found in map(_inner_table, value.values()) if found]
     return max(inner, key=len) if inner else None
+
+
+def _named_tables(value: Any, entries: Mapping[str, str]) -> dict[str, _TensorAt]:
+    """The tables under these keys, one after another."""
+    inside = value if isinstance(value, dict) else {}
+    return {
+        before + name: place
+        for entry, before in entries.items()
+        for name, place in (_inner_table(inside.get(entry)) or {}).items()
+    }
 
 
 def _inner_table(value: Any) -> dict[str, _TensorAt] | None:

@@ -61,6 +61,8 @@ COLUMNS: Mapping[str, str] = {
 
 _VECTOR_FILES: Mapping[Target, str] = {"ecg": "vectors.faiss", "report": "reports.faiss"}
 _FILES = frozenset({*_VECTOR_FILES.values(), "items.parquet"})
+REPORTS_EMBEDDED = "reports_embedded"
+"""Entry of the card: False where the model reads ECGs alone, so that no report can be found."""
 TRACES = "traces.npy"
 """Optional: ten seconds of each item, int16 microvolts, shape (n, 12, 1000)."""
 
@@ -105,6 +107,11 @@ class GalleryIndex:
     @property
     def dim(self) -> int:
         return int(self.card["dim"])
+
+    @property
+    def has_report_vectors(self) -> bool:
+        """Whether the model that made it reads reports; see `REPORTS_EMBEDDED`."""
+        return self.card.get(REPORTS_EMBEDDED) is not False
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -140,6 +140,11 @@ def search_gallery(
     chosen_target = _one_of(target, TARGETS, "target")
     rows = None if where is None else where.rows(index.items)
     if chosen_target == "report":
+        if not index.has_report_vectors:
+            raise ConfigError(
+                "This collection was made with a model that reads ECGs alone, so a search among "
+                "its reports finds nothing. Search among its ECGs."
+            )
         # An item of one's own may have come without a report; there is nothing to find.
         with_report = np.flatnonzero(index.items["report"].str.strip().to_numpy() != "")
         if len(with_report) < len(index):

@@ -96,8 +96,9 @@ def batch(
     """
     items = [item if isinstance(item, BatchItem) else _at(Path(item)) for item in recordings]
     with turn():
-        # Embedded once, and not for every recording.
-        asked = as_prompt_sets(questions)
+        # Embedded once, and not for every recording. A model of ECGs alone is asked nothing unless
+        # somebody wants it, and then says why not.
+        asked = as_prompt_sets(() if questions is None and not model.has_text else questions)
         shares = prevalences(asked, prevalence)
         encoded = [encode_question(model, prompts) for prompts in asked]
     # Where nothing is asked, heads do not answer either.

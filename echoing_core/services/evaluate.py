@@ -58,6 +58,7 @@ def evaluate_held_out(
     Experiment
     """
     # Torch and pandas come with these, so every function imports what it needs itself.
+    model.checkpoint.require_text()
     from echoing_core.evaluate.shipped import card, control, held_out
     from echoing_core.models.checkpoint import update_documents
 
@@ -149,6 +150,7 @@ def evaluate_calibration(
         measure_zscored=measure_zscored,
         writes=folder is not None,
     )
+    model.checkpoint.require_text()
     from echoing_core.evaluate.shipped import calibration as shipped
     from echoing_core.models.checkpoint import update_documents
 
@@ -404,6 +406,7 @@ def evaluate_uncertainty(
     DataSetError
         A folder that was named is not as it should be.
     """
+    model.checkpoint.require_sigma2()
     from echoing_core.evaluate.uncertainty.benchmark import Folders, uncertainty_benchmark
 
     # A section whose folder is not given is left out of the benchmark.

@@ -21,7 +21,6 @@ from echoing_core.services.own_index import (
     as_microvolts,
     index_parts,
     items_of_recording,
-    report_gaussians,
 )
 
 _N_NAMED = 5
@@ -87,9 +86,9 @@ def build_prepared_index(
         ``out`` holds something that is no index.
     """
     from echoing_core.datasets.prepared import check_filter_padding, load_prepared
-    from echoing_core.embed.encode import encode_batch
+    from echoing_core.embed.encode import encode_batch, encode_reports
     from echoing_core.evaluate.shipped.gallery import items_of
-    from echoing_core.retrieve.index import GAP, build_index
+    from echoing_core.retrieve.index import GAP, REPORTS_EMBEDDED, build_index
 
     folder = Path(data)
     check_filter_padding(folder, model.checkpoint.filter_padding)
@@ -103,7 +102,7 @@ def build_prepared_index(
         studies.valid,
         progress=progress,
     )
-    text = report_gaussians(model, reports)
+    text = encode_reports(checkpoint, reports)
     build_index(
         Path(out),
         ecg=ecg,
@@ -114,6 +113,7 @@ def build_prepared_index(
             "name": (name or folder.name)[:80],
             "description": f"The prepared set {folder.name}.",
             "model": model.name,
+            **({} if model.has_text else {REPORTS_EMBEDDED: False}),
         },
         traces=as_microvolts(studies.signal_mv, studies.valid, GAP) if traces else None,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from echoing_core.config import from_mapping
 from echoing_core.errors import CheckpointError, IndexMismatchError
-from echoing_core.models.config import SIGMA2_SETTINGS, ModelConfig
+from echoing_core.models.config import NO_SIGMA2, NO_TEXT, SIGMA2_SETTINGS, ModelConfig
 from echoing_core.services.given import check_given
 from echoing_core.uncertainty.meaning import MEANINGS
 from echoing_core.uncertainty.reference import LeadReference, Reference, read_references
@@ -123,6 +123,22 @@ class Model:
     def sigma2_means(self) -> str:
         """What it says, in a sentence or two."""
         return MEANINGS[self.sigma2_taught_by]
+
+    @property
+    def has_text(self) -> bool:
+        """Whether it reads texts; without, it answers and finds nothing in words."""
+        return self.checkpoint.has_text
+
+    @property
+    def has_sigma2(self) -> bool:
+        """Whether ECGs differ in sigma^2; without, one constant stands for it."""
+        return self.checkpoint.encoder.config.has_sigma2
+
+    @property
+    def lacks(self) -> dict[str, str]:
+        """What it does not have, ``"text"`` or ``"sigma2"``: a sentence or two for each."""
+        lacking = (("text", self.has_text, NO_TEXT), ("sigma2", self.has_sigma2, NO_SIGMA2))
+        return {what: words for what, there, words in lacking if not there}
 
     @property
     def masks_leads(self) -> bool:

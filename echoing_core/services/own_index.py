@@ -318,7 +318,10 @@ def index_parts(
     -------
     dict
     """
-    text = report_gaussians(model, [m.report for m in of_each])
+    from echoing_core.embed.encode import encode_reports
+    from echoing_core.retrieve.index import REPORTS_EMBEDDED
+
+    text = encode_reports(model.checkpoint, [m.report for m in of_each])
     ecg = GaussianEmbedding(
         np.concatenate([i.embedding.mu for i in items]),
         np.concatenate([i.embedding.log_var for i in items]),
@@ -333,35 +336,10 @@ def index_parts(
             "description": description,
             "model": model.name,
             "lead_origins": ["".join(o[0] for o in i.origin) for i in items],
+            **({} if model.has_text else {REPORTS_EMBEDDED: False}),
         },
         "traces": np.stack([i.microvolts for i in items]),
     }
-
-
-def report_gaussians(model: Model, reports: Sequence[str]) -> GaussianEmbedding:
-    """Reports embedded. Where there is none stands a place holder, which no search returns.
-
-    Parameters
-    ----------
-    model : Model
-    reports : sequence of str
-
-    Returns
-    -------
-    GaussianEmbedding, one row for each
-    """
-    from echoing_core.embed.encode import encode_texts
-
-    there = [i for i, report in enumerate(reports) if report.strip()]
-    dim = model.checkpoint.encoder.config.dim
-    mu = np.zeros((len(reports), dim), dtype=np.float32)
-    # Finite, as the index demands of every row; sigma^2 is 1 in each dimension.
-    mu[:, 0] = 1.0
-    log_var = np.zeros_like(mu)
-    if there:
-        encoded = encode_texts(model.checkpoint, [reports[i] for i in there])
-        mu[there], log_var[there] = encoded.mu, encoded.log_var
-    return GaussianEmbedding(mu, log_var)
 
 
 def _own_table(

@@ -9,7 +9,7 @@ import streamlit as st
 
 from echoing_core import services
 from echoing_core.services import BatchJob, Model
-from ui import questions, resources, state
+from ui import frame, questions, resources, state
 
 _FILES, _FOLDER = "Files", "A folder"
 MOST_BYTES = 1024**3
@@ -47,9 +47,9 @@ def _choices(model: Model) -> None:
         "stays on disk.",
     )
     st.caption(services.formats())
-    chosen = questions.choose(
-        state.Batch.questions, "Questions to ask of the surest window of each"
-    )
+    words = "Questions to ask of the surest window of each"
+    lacking = frame.tells_lack(model, "text")
+    chosen = () if lacking else questions.choose(state.Batch.questions, words)
     if not uploads:
         if state.Batch.job.value is None:
             st.info(

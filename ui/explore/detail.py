@@ -43,6 +43,9 @@ def show(model: Model, explanation: Explanation) -> None:
             f"This window is above percentile {hide_above:.0f}, and so hidden by the threshold.",
             icon=":material/visibility_off:",
         )
+    if not model.has_sigma2:
+        ecg_paper.show(explanation, float(track.start_s[index]), report, key="paper")
+        return
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(f"**Uncertainty percentile {percentile:.0f}**", width="content")
         st.markdown(percentile_words(percentile), width="content")

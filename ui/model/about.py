@@ -76,8 +76,12 @@ def facts(model: Model) -> None:
         st.metric(
             "Simulated ECGs in training", f"{trained.get('simulated_ecgs', 0):,}", width="content"
         )
-        st.metric("Real ECGs in training", f"{trained.get('real_ecgs', 0):,}", width="content")
-    st.markdown(frame.literal(model.sigma2_means))
+        real = trained.get("real_ecgs", 0)
+        # Files of weights do not say; zero would be wrong.
+        known = f"{real:,}" if real or not model.imported else "not known"
+        st.metric("Real ECGs in training", known, width="content")
+    for sentence in dict.fromkeys([*model.lacks.values(), model.sigma2_means]):
+        st.markdown(frame.literal(sentence))
     st.caption("Fingerprint (sha256) of the files that it computes with")
     st.code(model.hash, language=None, wrap_lines=True)
 

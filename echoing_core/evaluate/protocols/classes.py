@@ -148,7 +148,7 @@ def class_results(
     Parameters
     ----------
     checkpoint : Checkpoint
-        Embeds the prompts.
+        Embeds the prompts, if it reads texts.
     name : str
         How tables call the encoder that made the embeddings.
     known : ClassData
@@ -165,9 +165,11 @@ def class_results(
     list of Result
         ``label`` is the class, and empty for the mean over classes.
     """
-    # mu is of unit norm on both sides, so the product is the cosine. Shape (n_test, n_classes).
-    text = encode_texts(checkpoint, tuple(known.classes.values())).mu.astype(np.float64)
-    scored: dict[str, list[Floats]] = {ZERO_SHOT: [test_ecg.mu.astype(np.float64) @ text.T]}
+    scored: dict[str, list[Floats]] = {}
+    if checkpoint.has_text:
+        # mu is of unit norm on both sides: the product is the cosine. Shape (n_test, n_classes).
+        text = encode_texts(checkpoint, tuple(known.classes.values())).mu.astype(np.float64)
+        scored[ZERO_SHOT] = [test_ecg.mu.astype(np.float64) @ text.T]
     truth = known.truth("train")
     people = patients_of(known.data.split("train"))
     jobs = [(share, seed) for share in shares for seed in range(n_seeds if share < 1.0 else 1)]

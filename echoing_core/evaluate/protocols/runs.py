@@ -124,6 +124,7 @@ def run_zero_shot(
     DataSetError, ConfigError
         The set cannot be used, or there is no question for a label.
     """
+    checkpoint.require_text()
     data = open_data(checkpoint, folder, ("test",), progress=progress.stage("open the data"))
     questions = questions_of(data.split("test"), prompts, options.labels)
     by_entropy = _by_entropy(checkpoint, options)
@@ -219,7 +220,8 @@ def run_few_shot(
         f"Logistic regression on frozen mu, both classes weighing as much, from 10 % of the "
         f"training patients (drawn by patient, stratified by the label, {options.n_seeds} draws) "
         f"and from all of them (one fit); yes where its logit is positive. {_HALVES[by_entropy]}. "
-        f"{_RANDOM}. {_INTERVALS}, and over draws where there are several.",
+        f"{_RANDOM}. {_INTERVALS}, and over draws where there are several."
+        f"{_caution(checkpoint)}",
         results,
         (
             # Table 2 has one label; the rest stand in the table of all answers.
@@ -321,7 +323,7 @@ def run_fine_tune(
         f"by the label; the epoch is chosen by the AUROC on about {settings.n_valid} valid ECGs; "
         f"{options.n_seeds} seeds, each with its own draw. *frozen probe*: logistic regression on "
         f"the untuned mu of the same ECGs. {_HALVES[by_entropy]}, before tuning. {_RANDOM}, "
-        f"trained in the same way. {_INTERVALS} and seeds.",
+        f"trained in the same way. {_INTERVALS} and seeds.{_caution(checkpoint)}",
         results,
         (table_3(rows, source=data.source), differences_table(gains), answers_table(results)),
         counts,
@@ -364,6 +366,7 @@ def run_windows(
             f"Nothing taught the sigma^2 of {checkpoint.name}, so it cannot choose windows. Choose "
             "another model, or the command fine-tune for first windows alone."
         )
+    checkpoint.require_sigma2()
     settings, fine = options.windows, options.fine_tune
     long = open_long(checkpoint, folder, settings, fine, progress=progress)
     data = long.data
@@ -440,6 +443,7 @@ def run_retrieval(
     DataSetError
         The set cannot be used, or a study has no report.
     """
+    checkpoint.require_text()
     if folder is None:
         gallery = gallery_set(
             GALLERY_N,
@@ -635,11 +639,15 @@ def run_classes(
         "regression for each class on frozen mu, from shares of the training patients "
         f"({options.n_seeds} draws of a part), not stratified. *{RANDOM_WEIGHTS}*: the same ECG "
         "architecture untrained. Intervals: 95 %, bootstrap over patients, and over draws where "
-        "there are several." + left_out,
+        "there are several." + left_out + _caution(checkpoint),
         results,
         (macro_table(results), class_table(results, known, checkpoint.name)),
         {"training ECGs": len(train), "test ECGs": len(test), "classes": len(known.classes)},
     )
+
+
+def _caution(checkpoint: Checkpoint) -> str:
+    return checkpoint.caution and f" {checkpoint.name}: {checkpoint.caution}"
 
 
 def _by_entropy(checkpoint: Checkpoint, options: EvaluationOptions) -> bool:

@@ -9,11 +9,11 @@ import pandas as pd
 
 from echoing_core.datasets.simulated import build_simulated
 from echoing_core.datasets.study_set import StudySet
-from echoing_core.embed.encode import encode_batch, encode_texts
+from echoing_core.embed.encode import encode_batch, encode_reports
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LONG_PADDING
-from echoing_core.retrieve.index import build_index
+from echoing_core.retrieve.index import REPORTS_EMBEDDED, build_index
 from echoing_core.uncertainty.reference import Reference
 
 GALLERY_SEED = 20_001
@@ -52,7 +52,7 @@ def build_demo_index(
         n_items, seed, filter_padding=checkpoint.filter_padding, progress=progress
     )
     ecg = encode_batch(checkpoint.encoder.ecg, checkpoint.scaler, gallery.signal_mv, gallery.valid)
-    text = encode_texts(checkpoint, [str(report) for report in gallery.table["report"]])
+    text = encode_reports(checkpoint, [str(report) for report in gallery.table["report"]])
     build_index(
         out,
         ecg=ecg,
@@ -67,6 +67,7 @@ def build_demo_index(
             "simulated": True,
             "seed": seed,
             "model": checkpoint.name,
+            **({} if checkpoint.has_text else {REPORTS_EMBEDDED: False}),
         },
     )
     return len(gallery.table)

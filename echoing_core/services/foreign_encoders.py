@@ -1,0 +1,214 @@
+"""Published ECG encoders of others, of ECGs alone, as one of our model folders."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from echoing_core.config import to_mapping
+from echoing_core.progress import SILENT, Progress
+from echoing_core.records import LEADS
+from echoing_core.services.given import check_given, check_model_out
+from echoing_core.services.models import load_model
+from echoing_core.services.weights import ImportedWeights
+
+if TYPE_CHECKING:
+    from echoing_core.models.foreign_ecg import ForeignEcg
+
+_GAIN_WORDS = {
+    "none": "millivolts as they are",
+    "min_max": "the smallest sample of all leads to 0, the largest to 1",
+    "lead_z": "each lead to mean 0 and standard deviation 1",
+    "group_z": "clipped at 4 standard deviations, each lead's baseline taken away, then mean 0 and "
+    "standard deviation 1 for the leads I-III, aVR-aVF and V1-V6 each",
+}
+
+
+def import_encoder(
+    weights: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    input_hz: int | None = None,
+    segments: str | None = None,
+    lead_order: str | None = None,
+    progress: Progress = SILENT,
+) -> ImportedWeights:
+    """Turn the published file of ECG-FM, MELP or Echo2ECG into a model folder.
+
+    The file is recognised by its content and never executed: see `models.foreign_ecg`.
+
+    Parameters
+    ----------
+    weights : path
+    out : path
+        Model folder to write.
+    input_hz : int, optional
+        Rate at which the network reads; without it what is known of the system.
+    segments : {"all", "first"}, optional
+        Of each window the mean over all whole segments, or the first alone.
+    lead_order : {"standard", "mimic"}, optional
+    progress : Progress, optional
+        Told of each stage by its name.
+
+    Returns
+    -------
+    ImportedWeights
+
+    Raises
+    ------
+    CheckpointError
+        The file is damaged, of no known system, or asks for anything but numbers.
+    ConfigError
+        A setting does not exist.
+    """
+    check_given(files=[weights])
+    check_model_out(out)
+    from echoing_core.models.checkpoint import save_checkpoint, update_documents
+    from echoing_core.models.foreign_ecg import read_foreign
+    from echoing_core.models.tokenizer import train_tokenizer
+    from echoing_core.signals.scaling import LeadScaler
+    from echoing_core.uncertainty.reference import Reference
+
+    reading = progress.stage("read the weights")
+    reading(0, 1)
+    foreign = read_foreign(
+        Path(weights), input_hz=input_hz, segments=segments, lead_order=lead_order
+    )
+    reading(1, 1)
+    config = foreign.encoder.config
+    # What every ECG gets, as `GaussianEmbedding.uncertainty` sums it.
+    constant = np.exp(np.full(config.dim, config.log_var_bias, np.float32).astype(np.float64)).sum()
+    training = _training_record(foreign)
+    folder = Path(out)
+    model_hash = save_checkpoint(
+        folder,
+        encoder=foreign.encoder,
+        # A folder has one; this one has no word, and nothing is ever read with it.
+        tokenizer=train_tokenizer([], vocab_size=0, max_tokens=2),
+        # The network scales by itself.
+        scaler=LeadScaler((0.0,) * len(LEADS), (1.0,) * len(LEADS)),
+        # Of answers in words, of which there are none.
+        logit_scale=1.0,
+        reference=Reference.from_values(
+            np.array([constant]), name="one constant, for this model has no sigma^2"
+        ).to_dict(),
+        training=training,
+        # The card names the hash, which is known only once the folder is written.
+        card="",
+    )
+    update_documents(folder, card=encoder_card(folder.name, model_hash, training))
+    licence, notes = str(training["licence"]), tuple(training["notes"])
+    # Hundreds of megabytes, which must not lie in memory twice while the folder is read back.
+    del foreign
+    return ImportedWeights(load_model(folder), licence, notes)
+
+
+def _training_record(foreign: ForeignEcg) -> dict[str, Any]:
+    from echoing_core.datasets.simulated import CohortConfig
+    from echoing_core.models.config import BAND_LIMITED
+
+    system, ecg = foreign.system, foreign.encoder.ecg
+    config = ecg.config
+    same = dataclasses.replace(
+        config,
+        input_hz=system.defaults.input_hz,
+        segments=system.defaults.segments,
+        lead_order=system.defaults.lead_order,
+    )
+    changed = (
+        ()
+        if same == config
+        else ("Its preprocessing was chosen at import and is not what is known of its authors'.",)
+    )
+    left = (f"Left out of its file: {'; '.join(foreign.left_out)}.",) if foreign.left_out else ()
+    return {
+        "imported": True,
+        "system": system.name,
+        "home": system.home,
+        "licence": system.licence,
+        "trained_on": system.trained_on,
+        "ecg_parameters": sum(p.numel() for p in ecg.parameters()),
+        "text_parameters": 0,
+        "dim": ecg.dim,
+        "layers": config.layers,
+        "width": config.width,
+        "reading": _reading_words(ecg.config),
+        "simulated_ecgs": 0,
+        # The files say nothing of it.
+        "real_ecgs": 0,
+        # Not trained on: what the commands that simulate test patients draw them from.
+        "cohort": to_mapping(CohortConfig()),
+        "notes": [BAND_LIMITED, *changed, *system.notes, *left],
+    }
+
+
+def _reading_words(config: Any) -> str:
+    which = "the mean over all whole ones" if config.segments == "all" else "the first alone"
+    return (
+        f"{config.input_hz} Hz, segments of {config.segment:,} samples "
+        f"({config.segment / config.input_hz:.2f} s; of a window of 10 s {which}); "
+        f"{_GAIN_WORDS[config.gain]}; leads in the order {config.lead_order}"
+    )
+
+
+def encoder_card(
+    name: str, model_hash: str, training: Mapping[str, Any], figures: str | None = None
+) -> str:
+    """The card of an imported ECG encoder as Markdown.
+
+    Parameters
+    ----------
+    name : str
+        Of the model folder.
+    model_hash : str
+        Over the files that it computes with.
+    training : mapping
+        The training record that `import_encoder` wrote.
+    figures : str, optional
+        A table of measured figures as Markdown.
+
+    Returns
+    -------
+    str
+    """
+    system = training["system"]
+    return "\n".join(
+        [
+            f"# Model card: {name} (imported weights of {system})",
+            "",
+            "**Research use only. Not a medical device, not for diagnosis.**",
+            "",
+            f"**Licence: {training['licence']}** Weights: {training['home']}. This project is not "
+            f"that of {system}'s authors, and none of their code is in it.",
+            "",
+            f"- Hash: `{model_hash[:16]}`",
+            f"- ECG encoder: {training['ecg_parameters']:,} parameters, {training['layers']} "
+            f"layers of width {training['width']}",
+            f"- What it reads: {training['reading']}",
+            f"- Space: {training['dim']} dimensions, mu on the unit sphere",
+            "- No text encoder: it answers no question in words and finds nothing by words",
+            "- No sigma^2: one constant stands for it, so it does not say where it can be believed",
+            "",
+            "## Trained on",
+            "",
+            f"By its authors, on {training['trained_on']}, as they say; this project has checked "
+            "none of that.",
+            "",
+            "## What to know before believing it",
+            "",
+            *(f"- {note}" for note in training["notes"]),
+            "- Leads that were not recorded are given to it as flat lines.",
+            "",
+            "## Figures",
+            "",
+            figures
+            or "Not evaluated here yet: run `echoing evaluate few-shot --model FOLDER "
+            "--data PREPARED`.",
+            "",
+        ]
+    )
