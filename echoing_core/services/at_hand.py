@@ -189,7 +189,8 @@ def _index(folder: Path, hashes: Mapping[str, list[str]]) -> IndexAtHand:
 def _trained_on(training: Mapping[str, Any]) -> str:
     """In a few words, from the training record."""
     if training.get("imported"):
-        return "published weights, which name no data"
+        system = str(training.get("system", ""))
+        return f"published weights{system and f' of {system}'}, which name no data"
     parts = []
     if real := int(training.get("real_ecgs", 0)):
         source = training.get("real_source")

@@ -236,6 +236,12 @@ class RunConfig:
                 f"Setting objective.text_weight is {self.objective.text_weight}; it must be above "
                 "0 and at most 1."
             )
+        if not self.model.has_text:
+            raise ConfigError(
+                "A model of the architecture frozen reads ECGs alone and comes from "
+                "`echoing import-weights`; there are no reports for it to be trained with here. "
+                "Set model.architecture to compact or released."
+            )
         if self.means_only and self.model.architecture != "compact":
             raise ConfigError(
                 "Setting means_only is for the compact encoder, whose second stage learns sigma^2. "
