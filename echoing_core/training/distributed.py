@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, NoReturn, cast
 
 import torch
@@ -30,6 +32,8 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from echoing_core.errors import ConfigError, LostProcessError
+
+logger = logging.getLogger(__name__)
 
 COLLECTIVE_S = 600.0
 """Seconds after which a gather of a step is given up: processes are that far apart at most."""
@@ -183,12 +187,17 @@ def _meet_for_the_last_time(world: World) -> None:
     # Typed only in part, hence Any.
     c10d: Any = importlib.import_module("torch.distributed.distributed_c10d")
     store = c10d._get_default_store()
-    store.add("echoing/done", 1)
-    _until(lambda: store.add("echoing/done", 0) >= world.size, _STORE_S, world)
-    store.add("echoing/left", 1)
-    # Without a launcher's store the first process holds it, and goes last.
-    if world.is_first:
-        _until(lambda: store.add("echoing/left", 0) >= world.size, _STORE_S, world)
+    for key in ("echoing/done", "echoing/left"):
+        # Counted over all meetings of this store, so that a second one waits, too.
+        due = -(-store.add(key, 1) // world.size) * world.size
+        # Without a launcher's store the first process holds it, and goes last.
+        if key == "echoing/done" or world.is_first:
+            _until(partial(_has_reached, store, key, due), _STORE_S, world)
+
+
+def _has_reached(store: Any, key: str, due: int) -> bool:
+    # Adding nothing is how a counter is read.
+    return bool(store.add(key, 0) >= due)
 
 
 def _until(happened: Callable[[], bool], limit_s: float, world: World) -> None:
@@ -208,6 +217,8 @@ def _together(call: Callable[..., Any], *args: Any) -> Any:
     try:
         return call(*args)
     except RuntimeError as error:
+        # Which connection it was, for whoever asks with --verbose.
+        logger.info("%s", error)
         raise LostProcessError(
             "Training stopped, because another of its processes ended before the run was done. "
             f"{_GO_ON}"

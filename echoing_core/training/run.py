@@ -2,7 +2,8 @@
 
 Every random choice follows from the seed and the number of the step, so a state on disk is
 weights, averages and the optimiser's moments, and a run that is killed at any moment and resumed
-ends with the same bits on the same processor with as many threads.
+ends with the same bits on the same processor with as many processes and threads; with others, with
+the same batches and dropout, and weights that differ by the rounding of sums.
 """
 
 from __future__ import annotations
