@@ -62,7 +62,7 @@ SMALLER: dict[str, str] = {
         "echoing evaluate retrieval --model runs/model --data runs/data --resamples 10"
     ),
     "echoing evaluate ablation runs/table5 --teacher runs/teacher": (
-        "echoing evaluate ablation runs/table5 --teacher runs/teacher --patients 20 "
+        "echoing evaluate ablation runs/table5 --teacher runs/teacher --patients 150 "
         "--test-patients 20 --seeds 1 --steps 1 --resamples 10"
     ),
 }
