@@ -39,6 +39,8 @@ PUBLIC = (
     "echoing_core.services.explaining.explain",
     "echoing_core.services.asking.ask",
     "echoing_core.services.word_search.search",
+    "echoing_core.services.features.EchoingFeatures",
+    "echoing_core.training.prepared_data.EchoingDataset",
 )
 """Where the names that `echoing_core` exports are written."""
 
@@ -77,7 +79,7 @@ def command_line() -> str:
         if rows:
             cells = [[part.replace("|", "\\|") for part in row] for row in rows]
             lines = [f"| `{named}` | {help_text} |" for named, help_text in cells]
-            told.append("\n".join(["| | |", "|---|---|", *lines]))
+            told.append("\n".join(["| Argument or option | What it is |", "|---|---|", *lines]))
         parts += [part for part in told if part]
     return "\n\n".join(parts)
 

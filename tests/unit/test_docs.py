@@ -19,6 +19,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
+import echoing_core
 from echoing_core.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,6 +171,22 @@ def test_every_page_is_in_the_navigation() -> None:
     made = set(listed) - written
     rooms = {p.parent.name for p in (ROOT / "echoing_core").glob("*/__init__.py")} - {"cli"}
     assert {name for name in made if "/" in name} == {f"reference/rooms/{r}.md" for r in rooms}
+
+
+def test_the_reference_has_every_public_name() -> None:
+    # Read and not imported: MkDocs is no part of what tests need.
+    tree = ast.parse((ROOT / "docs" / "hooks.py").read_text(encoding="utf-8"))
+    (public,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PUBLIC"
+    )
+    assert {path.rpartition(".")[2] for path in public} == set(echoing_core.__all__) - {
+        "__version__"
+    }
+    for path in public:
+        module = ROOT / (path.rpartition(".")[0].replace(".", "/") + ".py")
+        assert re.search(rf"^(def|class) {path.rpartition('.')[2]}\b", module.read_text(), re.M)
 
 
 def test_nothing_is_fetched_from_elsewhere() -> None:
