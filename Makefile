@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?=
 # Python only: ruff would format the examples in README.md, too.
-PATHS := echoing_core ui pages app.py setup.py tests benchmarks
+PATHS := echoing_core ui pages app.py setup.py tests benchmarks docs/hooks.py
 # A folder with PTB-XL at 100 Hz; empty, or where there is none, the demo model learns from
 # simulated ECGs alone.
 PTBXL ?= $(wildcard ../shared/data/ptbxl)
@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app test test-slow test-browser lint format check demo-model echo-teacher setup
+.PHONY: help app test test-slow test-browser lint format check docs demo-model echo-teacher setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,11 @@ format: $(VENV)/.dev ## put the code into its one format
 	$(BIN)/ruff format $(PATHS)
 
 check: lint test ## lint, then test
+
+# A link that leads nowhere, a page that is in no menu and anything to be fetched end the build. The
+# variable silences an advertisement.
+docs: $(VENV)/.dev ## build the documentation site into site/; to read it: python -m http.server -d site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # ZSCORED=folder adds those of PTB-XL that lost their millivolts.
 REAL = $(if $(PTBXL),--ptbxl $(PTBXL)) $(if $(ZSCORED),--zscored $(ZSCORED))
