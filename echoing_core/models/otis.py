@@ -183,7 +183,7 @@ class OtisEncoder(nn.Module):
         which = self.pos_embed_y(leads)[:, None].expand(-1, patches.shape[2], -1)
         # Never learnt, even where somebody lets all weights be.
         when = self.pos_embed_x.detach()[:, 1:].expand(len(LEADS), -1, -1)
-        tokens = (patches + torch.cat([which, when], dim=-1)).flatten(1, 2)
+        tokens: Tensor = (patches + torch.cat([which, when], dim=-1)).flatten(1, 2)
         tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], dim=1)
         for block in self.blocks:
             tokens = block(tokens)

@@ -31,7 +31,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from echoing_core.errors import ConfigError
 from echoing_core.records import LEADS
 
-N_CONVOLUTIONS = 4
+N_CONVOLUTIONS, STRIDE = 4, 16
 _POSITION_KERNEL, _POSITION_GROUPS = 128, 16
 _GROUPS, _CODES, _CODE_WIDTH = 2, 320, 128
 """Of the quantiser: each frame becomes one of 320 codes, twice, of 128 numbers each."""
@@ -54,7 +54,7 @@ def n_frames(n_times: int) -> int:
     int
         0 where there are fewer than 16 samples.
     """
-    return n_times // 2**N_CONVOLUTIONS
+    return n_times // STRIDE
 
 
 class _Stem(nn.Module):
@@ -251,9 +251,9 @@ class Wav2Vec2(nn.Module):
         ConfigError
             There are fewer samples, or not 12 leads.
         """
-        if x.shape[1] != len(LEADS) or n_frames(x.shape[-1]) < 1:
+        if x.shape[1] != len(LEADS) or x.shape[-1] < STRIDE:
             raise ConfigError(
-                f"This network reads 12 leads and at least {2**N_CONVOLUTIONS} samples, and was "
+                f"This network reads 12 leads and at least {STRIDE} samples, and was "
                 f"given {x.shape[1]} leads of {x.shape[-1]} samples."
             )
         normal: Tensor = self.layer_norm(self.feature_extractor(x).transpose(1, 2))
