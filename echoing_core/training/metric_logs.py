@@ -179,13 +179,18 @@ class Wandb:
 
 
 class Mlflow:
-    """A run of MLflow, wherever ``MLFLOW_TRACKING_URI`` says, or where MLflow keeps them itself."""
+    """A run of MLflow: wherever ``MLFLOW_TRACKING_URI`` says, or in the run's folder as files."""
 
     package: ClassVar[str] = "mlflow"
     install: ClassVar[str] = "mlflow-skinny"
 
     def __init__(self, place: LogPlace) -> None:
         self._mlflow: Any = importlib.import_module(self.package)
+        if not os.environ.get("MLFLOW_TRACKING_URI") and place.folder is not None:
+            # Its own choice would be a database, for which its small package has no driver; files
+            # are to be asked for by name.
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+            self._mlflow.set_tracking_uri((place.folder / "mlruns").resolve().as_uri())
         self._mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", _PROJECT))
         known = place.remembered(MLFLOW)
         run = self._mlflow.start_run(run_id=known, run_name=None if known else place.name)

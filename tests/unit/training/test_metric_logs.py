@@ -55,10 +55,14 @@ class FakeMlflow(ModuleType):
     def __init__(self) -> None:
         super().__init__("mlflow")
         self.begun: list[dict[str, Any]] = []
+        self.place = ""
         self.experiment = ""
         self.params: dict[str, Any] = {}
         self.logged: list[tuple[dict[str, float], int]] = []
         self.ended = 0
+
+    def set_tracking_uri(self, uri: str) -> None:
+        self.place = uri
 
     def set_experiment(self, name: str) -> None:
         self.experiment = name
@@ -91,7 +95,10 @@ def wandb(monkeypatch: pytest.MonkeyPatch) -> FakeWandb:
 def mlflow(monkeypatch: pytest.MonkeyPatch) -> FakeMlflow:
     fake = FakeMlflow()
     monkeypatch.setitem(sys.modules, "mlflow", fake)
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+    for name in ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    # Put back afterwards: it is set where files are asked for.
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     return fake
 
 
@@ -155,10 +162,20 @@ def test_mlflow_is_told_settings_and_figures_by_names_that_it_takes(
     log.write(2, {"valid/R@10 same text csd": 0.25})
     log.close()
     assert mlflow.experiment == "echoing"
+    assert mlflow.place == (tmp_path / "mlruns").as_uri()
     assert mlflow.params["optimiser.lr"] == 1e-3
     assert mlflow.params["model.size_149"] == 149
     assert mlflow.logged == [({"valid/R_10 same text csd": 0.25}, 2)]
     assert mlflow.ended == 1
+
+
+def test_mlflow_goes_where_its_own_variables_say(
+    mlflow: FakeMlflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "ecg")
+    open_log(["mlflow"], LogPlace(folder=tmp_path))
+    assert (mlflow.place, mlflow.experiment) == ("", "ecg")
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
