@@ -111,6 +111,29 @@ def to_yaml(config: DataclassInstance) -> str:
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
+def flattened(settings: Mapping[str, Any], within: str = "") -> dict[str, Any]:
+    """Settings in groups as one level, by the names that ``--set`` takes.
+
+    Parameters
+    ----------
+    settings : mapping
+        As `to_mapping` gives them.
+    within : str
+        Put before the names: ``"optimiser."``.
+
+    Returns
+    -------
+    dict of str to object
+    """
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= flattened(value, f"{within}{key}.")
+        else:
+            flat[within + key] = value
+    return flat
+
+
 def to_mapping(config: DataclassInstance) -> dict[str, Any]:
     """Undo `from_mapping`: plain dicts, lists and scalars."""
     return dataclasses.asdict(config)

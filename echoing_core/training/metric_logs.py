@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from echoing_core.artifacts import write_text_atomically
+from echoing_core.config import flattened
 from echoing_core.errors import ConfigError
 
 JSON, TENSORBOARD, WANDB, MLFLOW = "json", "tensorboard", "wandb", "mlflow"
@@ -196,7 +197,7 @@ class Mlflow:
         run = self._mlflow.start_run(run_id=known, run_name=None if known else place.name)
         place.remember(MLFLOW, str(run.info.run_id))
         # Those of a resumed run stand there already.
-        settings = [] if known else list(_flat(place.settings).items())
+        settings = [] if known else list(flattened(place.settings).items())
         for first in range(0, len(settings), _PARAMETERS_AT_ONCE):
             self._mlflow.log_params(dict(settings[first : first + _PARAMETERS_AT_ONCE]))
 
@@ -311,17 +312,6 @@ def _needed(place: LogPlace, logger: str) -> Path:
 
 def _named(values: Mapping[str, float], stage: str) -> dict[str, float]:
     return {f"{stage}/{name}" if stage else name: value for name, value in values.items()}
-
-
-def _flat(settings: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """Settings in groups as one level, by names such as ``optimiser.lr``."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{where}{key}.")
-        else:
-            flat[where + key] = value
-    return flat
 
 
 def _complete_lines(path: Path) -> list[str]:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from echoing_core.artifacts import replacing_folder, sha256_of_file
-from echoing_core.config import to_mapping
+from echoing_core.config import flattened, to_mapping
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.models.encoders import Encoder
 from echoing_core.progress import SILENT, Progress
@@ -257,15 +257,10 @@ def _begin(trainer: Trainer, run: Path, facts: dict[str, Any], resume: bool, wor
         logger.info("resumed after %d of %d steps", step, trainer.n_steps)
 
 
-def _flat(facts: Mapping[str, Any], within: str = "") -> dict[str, Any]:
+def _flat(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by the names that ``--set`` takes, beside the other facts."""
-    flat: dict[str, Any] = {}
-    for key, value in facts.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, "" if key == "settings" else f"{within}{key}.")
-        else:
-            flat[f"{within}{key}"] = value
-    return flat
+    others = {key: value for key, value in facts.items() if key != "settings"}
+    return flattened(facts.get("settings", {})) | flattened(others)
 
 
 def _facts(trainer: Trainer, world: World) -> dict[str, Any]:
