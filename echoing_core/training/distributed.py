@@ -139,7 +139,7 @@ def speaks_for_all() -> bool:
     rank = os.environ.get("RANK", "0")
     try:
         # A connection of its own: this is also asked before a group is made and after its end.
-        store = distributed.TCPStore(
+        store = cast(Any, distributed).TCPStore(
             os.environ["MASTER_ADDR"],
             int(os.environ["MASTER_PORT"]),
             is_master=False,
@@ -279,10 +279,9 @@ def gathered(share: Tensor, n: int, world: World) -> Tensor:
     own = share[: sizes[world.rank]]
     # Equal shares for the way; zeros below, which are left out again.
     padded = functional.pad(own, (0, 0, 0, max(sizes) - len(own))).contiguous()
-    rows: Tensor = _Gathered.apply(padded, world)
-    return torch.cat(
-        [part[:size] for part, size in zip(rows.split(max(sizes)), sizes, strict=True)]
-    )
+    rows: Tensor = cast(Any, _Gathered).apply(padded, world)
+    starts = range(0, len(rows), max(sizes))
+    return torch.cat([rows[at : at + size] for at, size in zip(starts, sizes, strict=True)])
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
@@ -407,12 +406,12 @@ class JoinedBatchNorm1d(nn.BatchNorm1d):
         count = x.new_full((1,), x.numel() / x.shape[1])
         # One message for sums and count; shares may differ in size.
         sums = torch.cat([x.sum(axes), count])
-        total: Tensor = _Summed.apply(sums)
+        total: Tensor = cast(Any, _Summed).apply(sums)
         n = total[-1]
         mean = total[:-1] / n
         # A second sum rather than the mean square less the squared mean, which cancels.
         centred = x - mean.view(shape)
-        squares: Tensor = _Summed.apply(centred.square().sum(axes))
+        squares: Tensor = cast(Any, _Summed).apply(centred.square().sum(axes))
         var = squares / n
         with torch.no_grad():
             # torch stores the unbiased variance, and normalises by the biased one.
