@@ -383,6 +383,21 @@ def evaluate_few_shot(
     _run("few-shot", model, data, options, json_out, markdown_out, out)
 
 
+@evaluate_app.command("knn")
+def evaluate_nearest(
+    model: ModelOption = None,
+    data: DataOption = None,
+    labels: LabelsOption = None,
+    json_out: JsonOption = None,
+    markdown_out: MarkdownOption = None,
+    resamples: ResamplesOption = 1000,
+    by_entropy: EntropyOption = None,
+) -> None:
+    """Yes where most of the 5 nearest training ECGs are; nothing is trained; random weights."""
+    options = EvaluationOptions(_labels(labels), by_entropy, resamples)
+    _run("knn", model, data, options, json_out, markdown_out)
+
+
 @evaluate_app.command("fine-tune")
 def evaluate_fine_tune(
     model: ModelOption = None,

@@ -195,9 +195,10 @@ def evaluate_protocol(
     ----------
     model : Model
         It stays as it is, in fine-tuning too.
-    protocol : {"zero-shot", "few-shot", "fine-tune", "retrieval"}
+    protocol : {"zero-shot", "few-shot", "knn", "fine-tune", "retrieval"}
         Questions answered by prompts alone; by probes from 10 % and 100 % of the training
-        patients; by all weights trained for each label; from each report to its ECG.
+        patients; by the nearest training ECGs; by all weights trained for each label; from each
+        report to its ECG.
     data : path, optional
         A prepared set; without it, the simulated cohort that the model was trained on, and for
         retrieval a simulated gallery of new patients.

@@ -25,6 +25,7 @@ from echoing_core.evaluate.protocols.data import (
 )
 from echoing_core.evaluate.protocols.settings import ZERO_SHOT
 from echoing_core.metrics.bootstrap import patient_bootstrap_over_seeds
+from echoing_core.metrics.nearest import K, nearest_share, share_logit
 from echoing_core.metrics.probe import LinearProbe
 from echoing_core.metrics.results import ALL, Result
 from echoing_core.metrics.scores import auroc, balanced_accuracy, binary_entropy, median_split
@@ -42,6 +43,7 @@ BALANCED_ACCURACY, AUROC = "balanced accuracy", "AUROC"
 
 FEW_SHOT_10, FEW_SHOT_100 = "10 % probe", "100 % probe"
 FROZEN_PROBE, FINE_TUNED = "frozen probe", "fine-tuned"
+NEIGHBOURS = f"{K} nearest"
 
 SHARES: Mapping[str, float] = {FEW_SHOT_10: 0.1, FEW_SHOT_100: 1.0}
 """Of the training patients, by which probe."""
@@ -429,6 +431,44 @@ def few_shot(
             scored.append(
                 Scored.of(data, name, question, protocol, test_ecg, scores, by_entropy=by_entropy)
             )
+    return scored
+
+
+def by_nearest(
+    name: str,
+    train_ecg: GaussianEmbedding,
+    test_ecg: GaussianEmbedding,
+    data: EvaluationData,
+    questions: Sequence[PromptSet],
+    *,
+    by_entropy: bool,
+) -> list[Scored]:
+    """What most of the nearest training ECGs are, for each ECG of the test split and question.
+
+    Parameters
+    ----------
+    name, train_ecg, test_ecg, data, questions, by_entropy
+        As in `few_shot`.
+
+    Returns
+    -------
+    list of Scored
+        None for a question of which the training ECGs have one answer only.
+    """
+    scored: list[Scored] = []
+    for question in questions:
+        answers = truth_of(data.split("train"), str(question.label))
+        usable = np.isfinite(answers)
+        if np.unique(answers[usable]).size < 2:
+            logger.warning(
+                "%s: only one class of it among the training ECGs; left out", question.label
+            )
+            continue
+        share = nearest_share(train_ecg.mu[usable], answers[usable] > 0.5, test_ecg.mu)
+        score = share_logit(share, min(K, int(usable.sum())))
+        scored.append(
+            Scored.of(data, name, question, NEIGHBOURS, test_ecg, [score], by_entropy=by_entropy)
+        )
     return scored
 
 

@@ -18,6 +18,7 @@ from echoing_core.evaluate.protocols.answers import (
     BALANCED_ACCURACY,
     PromptSpread,
     Scored,
+    by_nearest,
     differences,
     few_shot,
     full_probes,
@@ -50,6 +51,7 @@ from echoing_core.evaluate.protocols.settings import (
     DEFAULTS,
     FEW_SHOT,
     FINE_TUNE,
+    NEAREST,
     RETRIEVAL,
     WINDOWS,
     ZERO_SHOT,
@@ -75,6 +77,7 @@ from echoing_core.evaluate.protocols.windows import (
 )
 from echoing_core.evaluate.shipped.gallery import GALLERY_SEED, gallery_set
 from echoing_core.evaluate.shipped.held_out import RANDOM_WEIGHTS, encoders_of
+from echoing_core.metrics.nearest import K
 from echoing_core.metrics.results import ALL, PROTOCOL_KEYS, Experiment, Result, Table, to_records
 from echoing_core.metrics.scores import COSINE, CSD
 from echoing_core.models.checkpoint import Checkpoint
@@ -229,6 +232,62 @@ def run_few_shot(
             differences_table(gains),
             answers_table(results),
         ),
+        {"training ECGs": len(train), "test ECGs": len(test)},
+        gains=gains,
+    )
+
+
+def run_nearest(
+    checkpoint: Checkpoint,
+    folder: Path | None,
+    prompts: Sequence[PromptSet],
+    options: EvaluationOptions = DEFAULTS,
+    *,
+    progress: Progress = SILENT,
+) -> Experiment:
+    """Answer each question by what most of the nearest training ECGs are, beside zero-shot.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    folder : path or None
+        As in `open_data`; train and test are used.
+    prompts : sequence of PromptSet
+        Those that have a label are asked, see `questions_of`.
+    options : EvaluationOptions
+    progress : Progress, optional
+
+    Returns
+    -------
+    Experiment
+
+    Raises
+    ------
+    DataSetError, ConfigError
+        The set cannot be used, or there is no question for a label.
+    """
+    data = open_data(
+        checkpoint, folder, ("train", "test"), progress=progress.stage("open the data")
+    )
+    train, test = data.split("train"), data.split("test")
+    questions = questions_of(test, prompts, options.labels)
+    by_entropy = _by_entropy(checkpoint, options)
+    scored: list[Scored] = []
+    for name, encoder in encoders_of(checkpoint).items():
+        stage = progress.stage(f"embed, {name}")
+        train_ecg = embed_ecgs(encoder, checkpoint.scaler, train, progress=stage)
+        test_ecg = embed_ecgs(encoder, checkpoint.scaler, test)
+        scored += zero_shot(checkpoint, name, test_ecg, data, questions, by_entropy=by_entropy)
+        scored += by_nearest(name, train_ecg, test_ecg, data, questions, by_entropy=by_entropy)
+    results, gains = _measured(checkpoint, scored, options.n_resamples)
+    return _experiment(
+        "knn",
+        f"Nearest neighbours on {data.name}",
+        f"The {K} training ECGs whose mu is nearest by Euclidean distance, each counting alike; "
+        f"yes where most of them are. Nothing is trained. {_HALVES[by_entropy]}. {_RANDOM}. "
+        f"{_INTERVALS}.{_caution(checkpoint)}",
+        results,
+        (answers_table(results), differences_table(gains)),
         {"training ECGs": len(train), "test ECGs": len(test)},
         gains=gains,
     )
@@ -489,6 +548,7 @@ def run_retrieval(
 RUNS: Mapping[str, Callable[..., Experiment]] = {
     ZERO_SHOT: run_zero_shot,
     FEW_SHOT: run_few_shot,
+    NEAREST: run_nearest,
     FINE_TUNE: run_fine_tune,
     RETRIEVAL: run_retrieval,
     WINDOWS: run_windows,

@@ -13,20 +13,22 @@ from pathlib import Path
 from echoing_core.config import from_mapping, read_settings
 from echoing_core.errors import ConfigError
 
-ZERO_SHOT, FEW_SHOT, FINE_TUNE, RETRIEVAL, CLASSES, WINDOWS = (
+ZERO_SHOT, FEW_SHOT, NEAREST, FINE_TUNE, RETRIEVAL, CLASSES, WINDOWS = (
     "zero-shot",
     "few-shot",
+    "knn",
     "fine-tune",
     "retrieval",
     "classes",
     "windows",
 )
-PROTOCOLS = (ZERO_SHOT, FEW_SHOT, FINE_TUNE, RETRIEVAL, CLASSES, WINDOWS)
+PROTOCOLS = (ZERO_SHOT, FEW_SHOT, NEAREST, FINE_TUNE, RETRIEVAL, CLASSES, WINDOWS)
 
 NEEDED_SPLITS: Mapping[str, tuple[str, ...]] = {
     ZERO_SHOT: ("test",),
     RETRIEVAL: ("test",),
     FEW_SHOT: ("train", "test"),
+    NEAREST: ("train", "test"),
     FINE_TUNE: ("train", "test"),
     CLASSES: ("train", "test"),
     WINDOWS: ("test",),
@@ -169,7 +171,7 @@ class EvaluationPreset:
         if self.protocol == CLASSES and not self.classes:
             raise ConfigError("The protocol classes needs classes: each label with its prompt.")
         # Retrieval asks no question, and `classes` brings its labels with the prompts.
-        if self.protocol in (ZERO_SHOT, FEW_SHOT, FINE_TUNE, WINDOWS) and not self.labels:
+        if self.protocol in (ZERO_SHOT, FEW_SHOT, NEAREST, FINE_TUNE, WINDOWS) and not self.labels:
             raise ConfigError(f"The protocol {self.protocol} needs labels.")
         # `from_mapping` checks the type of a list, not those of its items.
         if any(not isinstance(share, float) or not 0 < share <= 1 for share in self.shares):

@@ -244,6 +244,7 @@ def test_a_model_without_a_cohort_needs_a_folder(checkpoint: Checkpoint) -> None
         ("zero-shot", [], "over all such pairs"),
         ("few-shot", ["--seeds", "2"], "Table 2 layout"),
         ("fine-tune", ["--seeds", "1", "--epochs", "1", "--labels", "af"], "Table 3 layout"),
+        ("knn", [], "Nearest neighbours on"),
         ("retrieval", [], "Table 4 layout"),
     ],
 )
