@@ -132,7 +132,10 @@ def _training_record(foreign: ForeignEcg) -> dict[str, Any]:
         "home": system.home,
         "licence": system.licence,
         "trained_on": system.trained_on,
-        "ecg_parameters": sum(p.numel() for p in ecg.parameters()),
+        # A table of places in time is stored among OTiS's weights and never learnt.
+        "ecg_parameters": sum(
+            p.numel() for name, p in ecg.named_parameters() if not name.endswith("pos_embed_x")
+        ),
         "text_parameters": 0,
         "dim": ecg.dim,
         "layers": config.layers,
