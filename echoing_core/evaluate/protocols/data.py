@@ -22,6 +22,8 @@ from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.models.encoders import EcgEncoder
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray, GaussianEmbedding
+from echoing_core.reports.understanding import AskedFinding, Understood, prompt_sets_of
+from echoing_core.reports.vocabulary import WORDING
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.zeroshot.prompts import PromptSet, prompt_set_from_text, with_either
 
@@ -306,9 +308,8 @@ def questions_of(
             if labels is None:
                 # Defaults that the prompt files do not ask are no mistake of anyone.
                 continue
-            # A label of somebody's own is asked by its own words.
             truth_of(studies, label)
-            known[label] = replace(prompt_set_from_text(label.replace("_", " ")), label=label)
+            known[label] = replace(_own_question(label, prompts), label=label)
         if labels is None and f"label_{label}" not in studies.table.columns:
             continue
         truth = truth_of(studies, label)
@@ -323,6 +324,13 @@ def questions_of(
             f"name others with --labels; the set has: {', '.join(label_names(studies)) or 'none'}."
         )
     return tuple(questions)
+
+
+def _own_question(label: str, prompts: Sequence[PromptSet]) -> PromptSet:
+    """A label that no prompt file has: as the finding of its name is asked, or by its own words."""
+    if label in WORDING:
+        return prompt_sets_of(Understood(label, (AskedFinding(label),)), prompts)[0]
+    return prompt_set_from_text(label.replace("_", " "))
 
 
 def embed_ecgs(
