@@ -221,7 +221,7 @@ def test_a_set_without_valid_patients_takes_some_of_the_training_ones() -> None:
 def test_questions_are_those_with_both_answers(prompts: tuple) -> None:  # type: ignore[type-arg]
     studies = study_set(12, "test")
     assert [item.label for item in questions_of(studies, prompts)] == ["af"]
-    with pytest.raises(ConfigError, match="no question for the label gout"):
+    with pytest.raises(DataSetError, match=r"no label gout.*it has: af, lbbb"):
         questions_of(studies, prompts, ["gout"])
     with pytest.raises(DataSetError, match="no label slvh"):
         questions_of(studies, prompts, ["slvh"])
