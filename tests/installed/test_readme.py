@@ -1,8 +1,9 @@
-"""README's commands, typed in its order in an empty folder.
+"""Commands of README, and of the pages on training and evaluation, in order in an empty folder.
 
-Sizes are small where README says that they may be: `SMALLER` lists each change. What needs data
-that nobody ships, or what is typed in a checkout, stands in `NOT_RUN` with its reason. A line that
-is in neither list is run as it stands, so a new one cannot be passed over in silence.
+Sizes are small: `SMALLER` lists each change. What needs data that nobody ships, or what is typed in
+a checkout, stands in `NOT_RUN` with its reason. A line that is in neither list is run as it stands,
+so a new one cannot be passed over in silence. That the commands of all other pages can be typed is
+tested in `tests/unit/test_docs.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ import pytest
 NEEDS_PTBXL = "PTB-XL is not in this repository"
 NEEDS_BENCHMARK = "graded recordings and real noise are not in this repository"
 CHECKOUT = "typed in a checkout; .ci/run does the same"
+NEEDS_MUSIC = "MUSIC is not in this repository"
+HOURS = "hours, whatever its size"
+
+LONG = ("docs/how-to/train.md", "docs/how-to/evaluate.md")
+"""Pages whose commands train; what they need is tested room by room, and together they take
+minutes."""
 
 NOT_RUN: dict[str, str] = {
     "make app": CHECKOUT,
@@ -32,6 +39,18 @@ NOT_RUN: dict[str, str] = {
     ),
     "echoing evaluate uncertainty --cinc DIR --ptbxl DIR --nstdb DIR --mitdb DIR "
     "--markdown out.md": NEEDS_BENCHMARK,
+    "echoing evaluate demo --ptbxl PTBXL_FOLDER": NEEDS_PTBXL,
+    "echoing evaluate --preset music-table3 --data MUSIC_FOLDER": NEEDS_MUSIC,
+    "echoing evaluate --preset music-table3 --patients 200": HOURS,
+    "echoing evaluate ablation runs/table5-both --teacher runs/teacher --both-variances": HOURS,
+    "echoing evaluate calibration --model runs/model --data runs/data --write": (
+        "a few simulated patients have too few of any finding"
+    ),
+    "echoing train paper --data runs/full --out runs/paper --text-model BIOBERT": (
+        "BioBERT is not in this repository"
+    ),
+    "torchrun --nproc-per-node 2 -m echoing_core.cli train from demo --data runs/data "
+    "--out runs/two": "torchrun is started in tests/unit/training",
 }
 
 SMALLER: dict[str, str] = {
@@ -65,6 +84,20 @@ SMALLER: dict[str, str] = {
         "echoing evaluate ablation runs/table5 --teacher runs/teacher --patients 150 "
         "--test-patients 20 --seeds 1 --steps 1 --resamples 10"
     ),
+    "echoing train from demo --data runs/data --out runs/wide --set optimiser.lr=5e-4 "
+    "--set model.sigma2=both": (
+        "echoing train from demo --data runs/data --out runs/wide --set optimiser.lr=5e-4 "
+        "--set model.sigma2=both --set steps=2 --set batch_size=8 --set variance.where_steps=0 "
+        "--set variance.steps=2 --set variance.text_steps=2"
+    ),
+    "echoing evaluate few-shot --model runs/model --data runs/data": (
+        "echoing evaluate few-shot --model runs/model --data runs/data --labels af --seeds 1 "
+        "--resamples 10"
+    ),
+    "echoing evaluate fine-tune --model runs/model --data runs/data": (
+        "echoing evaluate fine-tune --model runs/model --data runs/data --labels af --seeds 1 "
+        "--train-ecgs 8 --epochs 1 --resamples 10"
+    ),
 }
 
 # One interpreter for all commands: in one each, importing torch would be most of the time.
@@ -95,7 +128,7 @@ print(json.dumps(told))
 
 @dataclass(frozen=True)
 class Block:
-    """A block of README that is typed.
+    """A block of a page that is typed.
 
     Attributes
     ----------
@@ -134,12 +167,23 @@ def blocks_of(readme: str) -> list[Block]:
 
 
 @pytest.fixture(scope="module")
-def blocks(repo_root: Path) -> list[Block]:
+def first(repo_root: Path) -> list[Block]:
     """The blocks of README.md."""
     return blocks_of((repo_root / "README.md").read_text(encoding="utf-8"))
 
 
-def test_the_lists_name_lines_of_readme_and_nothing_else(blocks: list[Block]) -> None:
+@pytest.fixture(scope="module")
+def long(repo_root: Path) -> list[Block]:
+    """The blocks of `LONG`, in the order in which the pages are read."""
+    return [
+        block
+        for page in LONG
+        for block in blocks_of((repo_root / page).read_text(encoding="utf-8"))
+    ]
+
+
+def test_the_lists_name_lines_that_are_there(first: list[Block], long: list[Block]) -> None:
+    blocks = first + long
     lines = {line for block in blocks if block.kind == "shell" for line in block.lines}
     assert set(NOT_RUN) <= lines, set(NOT_RUN) - lines
     assert set(SMALLER) <= lines, set(SMALLER) - lines
@@ -157,10 +201,6 @@ def test_blocks_are_found_with_their_comments_taken_off() -> None:
         Block("python", ("f('#')",)),
         Block("shell", ("three",)),
     ]
-
-
-# Blocks that train; what they need is tested room by room, and together they take minutes.
-LONG = "echoing train from demo"
 
 
 def typed_of(blocks: list[Block]) -> list[tuple[str, str]]:
@@ -194,15 +234,11 @@ def run_all(typed: list[tuple[str, str]], folder: Path) -> None:
     assert len(told) == len(typed)
 
 
-def is_long(block: Block) -> bool:
-    return any(line.startswith(LONG) for line in block.lines)
-
-
 @pytest.mark.slow
 def test_the_first_five_minutes_of_readme_run_in_an_empty_folder(
-    blocks: list[Block], tmp_path: Path
+    first: list[Block], tmp_path: Path
 ) -> None:
-    typed = typed_of([block for block in blocks if not is_long(block)])
+    typed = typed_of(first)
     assert len(typed) >= 6
     run_all(typed, tmp_path)
     # Everything went where README says.
@@ -212,13 +248,13 @@ def test_the_first_five_minutes_of_readme_run_in_an_empty_folder(
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not os.environ.get("ECHOING_README"), reason="ECHOING_README=1 trains as README does, minutes"
+    not os.environ.get("ECHOING_README"), reason="ECHOING_README=1 trains as the pages do, minutes"
 )
-def test_the_blocks_of_readme_that_train_run_in_an_empty_folder(
-    blocks: list[Block], tmp_path: Path
+def test_the_pages_that_train_run_in_an_empty_folder(
+    first: list[Block], long: list[Block], tmp_path: Path
 ) -> None:
-    # After the others, in README's order: no block may find the folder of another in its way.
-    run_all(typed_of(blocks), tmp_path)
+    # After README's, in their order: no block may find the folder of another in its way.
+    run_all(typed_of(first + long), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"runs"}
     assert (tmp_path / "runs" / "model" / "manifest.json").is_file()
     assert (tmp_path / "runs" / "table5").is_dir()

@@ -71,6 +71,11 @@ def root_command() -> Any:
     return get_command(app)
 
 
+def options_of(command: Any) -> set[str]:
+    """Every option that a command takes."""
+    return {"--help", *(name for p in command.params for name in (*p.opts, *p.secondary_opts))}
+
+
 def parse(line: str, *, whole: bool) -> None:
     """Parse a command as the shell would give it.
 
@@ -90,12 +95,12 @@ def parse(line: str, *, whole: bool) -> None:
             return  # it stands for any of them
         assert name in command.commands, f"{line}: there is no {name!r}"
         command = command.commands[name]
-        options = [name for p in command.params for name in (*p.opts, *p.secondary_opts)]
         if whole and not hasattr(command, "commands"):
             context = command.make_context(name, words, parent=context)
     for word in words:
         if word.startswith("-") and word != "-":
-            assert word.split("=")[0] in options, f"{line}: there is no option {word}"
+            known = word.split("=")[0] in options_of(command)
+            assert known, f"{line}: there is no option {word}"
     if whole and hasattr(command, "commands"):
         # A group does something only where one of its own options says so.
         assert words[:1] and words[0].startswith("--"), line
