@@ -268,5 +268,5 @@ def cut(x: Tensor, segment: int, *, first_only: bool) -> Tensor:
     if missing > 0:
         x = functional.pad(x, (0, missing))
     n = 1 if first_only else x.shape[-1] // segment
-    whole = x[..., : n * segment].unflatten(-1, (n, segment))
+    whole = x[..., : n * segment].reshape(*x.shape[:2], n, segment)
     return whole.transpose(1, 2)

@@ -40,7 +40,8 @@ class _MeanOfFrames(nn.Module):
         self.ecg_encoder = backbone
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.ecg_encoder(x).mean(1)
+        out: Tensor = self.ecg_encoder(x).mean(1)
+        return out
 
 
 def build_tower(config: FrozenEcgConfig) -> nn.Module:

@@ -22,12 +22,14 @@ from echoing_core.embed.encode import encode_batch, encode_batch_terms, encode_r
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.evaluate.protocols.settings import EvaluationOptions, FineTuneSettings
 from echoing_core.models.checkpoint import load_checkpoint
+from echoing_core.models.config import FrozenEcgConfig, ModelConfig
 from echoing_core.models.foreign_ecg import ECG_FM, ECHO2ECG, MELP, SYSTEMS, read_foreign
 from echoing_core.models.foreign_preprocessing import ForeignInput
 from echoing_core.models.pickled import read_tables, read_tensors
 from echoing_core.records import LEADS, Recording
 from echoing_core.services import own_index
 from echoing_core.signals.scaling import LeadScaler
+from echoing_core.training.settings import RunConfig
 from tests import foreign_files as files
 from tests.unit.evaluate.protocols.test_runs import study_set
 from tests.unit.models.test_import_weights import PAYLOADS, Payload
@@ -342,3 +344,30 @@ def test_a_recording_is_looked_at_and_its_like_are_found(folder: Path, tmp_path:
     assert first.record_id.startswith("r1") and first.report == "atrial fibrillation"
     with pytest.raises(ConfigError, match="Search among its ECGs"):
         collection.search(query, 3, target="report")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "resnet"},
+        {"gain": "loud"},
+        {"segments": "last"},
+        {"width": 100, "heads": 12},
+        {"layers": 0},
+        {"segment": 4},
+    ],
+)
+def test_settings_that_cannot_be_built_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        FrozenEcgConfig(**wrong)
+
+
+def test_such_a_model_is_not_trained_on_reports() -> None:
+    frozen = FrozenEcgConfig()
+    with pytest.raises(ConfigError, match="has 768 dimensions"):
+        ModelConfig(architecture="frozen", frozen=frozen)
+    model = ModelConfig(architecture="frozen", dim=768, frozen=frozen)
+    with pytest.raises(ConfigError, match="comes from `echoing import-weights`"):
+        RunConfig(model=model)
+    # Settings of others are what they were before there was this one.
+    assert "frozen" not in ModelConfig().settings()
