@@ -203,5 +203,5 @@ def _own(model: Model, head: Head, explanation: Explanation, cut: Cut) -> Gaussi
     starts, weights = cut
     windows = encode_dense(head.encoder, model.checkpoint.scaler, explanation.ecg, starts)
     mu = weights @ windows.mu.astype(np.float64)
-    mu = (mu / np.linalg.norm(mu))[None].astype(np.float32)
-    return GaussianEmbedding(mu, windows.log_var[:1])
+    unit = (mu / np.linalg.norm(mu)).astype(np.float32)
+    return GaussianEmbedding(unit[None], windows.log_var[:1])
