@@ -95,7 +95,8 @@ def import_weights(
             )
         else:
             made = services.import_weights(
-                *files,
+                files[0],
+                files[1],
                 out,
                 vocab=vocab,
                 # MIMIC-IV-ECG, which the weights were trained on, has aVF before aVL.

@@ -17,6 +17,7 @@ from torch.nn import functional
 from echoing_core.errors import CheckpointError
 from echoing_core.models.config import NO_TEXT, FrozenEcgConfig, ModelConfig
 from echoing_core.models.foreign_preprocessing import ForeignInput
+from echoing_core.models.hugging_face import TextStates
 from echoing_core.models.otis import GlobalToken, OtisEncoder
 from echoing_core.models.wav2vec2 import MelpTower, Wav2Vec2
 
@@ -119,7 +120,7 @@ class FrozenEcgEncoder(nn.Module):
         return mu, torch.full_like(mu, self.log_var)
 
 
-class AbsentTextEncoder(nn.Module):
+class AbsentTextEncoder(TextStates):
     """Stands where others have their text encoder, and says that there is none."""
 
     def forward(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:

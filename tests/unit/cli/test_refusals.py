@@ -98,6 +98,7 @@ CASES: tuple[tuple[str, str], ...] = (
     ("evaluate zero-shot --data none", f"no folder none.*{PREPARE}"),
     ("evaluate zero-shot --data prepared", r"no study in test \(8 in train, 0 in valid, 0 in test"),
     ("evaluate few-shot --data empty", f"empty holds no card.json.*{PREPARE}"),
+    ("evaluate knn --data prepared", "no study in test"),
     ("evaluate fine-tune --data prepared", "no study in test"),
     ("evaluate retrieval --data other", f"other holds no card.json.*{PREPARE}"),
     ("evaluate demo --ptbxl empty", f"empty holds no ptbxl_database.csv.*{PUBLISHED}"),
@@ -126,6 +127,7 @@ CASES: tuple[tuple[str, str], ...] = (
     ("teacher read empty", "empty is empty.*AVI or DICOM"),
     ("teacher read other/notes.txt --teacher none", f"needed is an echo teacher.*{TEACHER}"),
     ("teacher read other/notes.txt --recording none", "no recording called none"),
+    ("import-weights none out", "no file none"),
     (
         "import-weights none none out",
         r"no file none.*weights \(echoingecg.pt\) must be named first",
