@@ -91,11 +91,11 @@ SMALLER: dict[str, str] = {
         "--set variance.steps=2 --set variance.text_steps=2"
     ),
     "echoing evaluate few-shot --model runs/model --data runs/data": (
-        "echoing evaluate few-shot --model runs/model --data runs/data --labels af --seeds 1 "
+        "echoing evaluate few-shot --model runs/model --data runs/data --labels NORM --seeds 1 "
         "--resamples 10"
     ),
     "echoing evaluate fine-tune --model runs/model --data runs/data": (
-        "echoing evaluate fine-tune --model runs/model --data runs/data --labels af --seeds 1 "
+        "echoing evaluate fine-tune --model runs/model --data runs/data --labels NORM --seeds 1 "
         "--train-ecgs 8 --epochs 1 --resamples 10"
     ),
 }
