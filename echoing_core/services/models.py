@@ -335,7 +335,7 @@ def _unknown(what: str, text: str, known: Mapping[str, Path]) -> str:
     plural = "indexes" if what == "index" else "models"
     return (
         f"There is no {what} {text!r}: it is no folder, and no name among those at hand ({names}). "
-        f"Name {article} {what} folder, or see: echoing {plural}"
+        f"Name {article} {what} folder; `echoing {plural}` lists what is at hand."
     )
 
 

@@ -178,6 +178,6 @@ def test_a_folder_of_this_machine_is_offered(open_app: OpenApp, monkeypatch, tmp
     shipped = services.indexes_folder() / "demo"
     monkeypatch.setenv(searching.INDEX_VARIABLE, f"{shipped}{os.pathsep}{tmp_path / 'none'}")
     app = open_app().switch_page("pages/retrieve.py").run()
-    assert not app.exception and len(app.error) == 1 and "card.json" in words(app)
+    assert not app.exception and len(app.error) == 1 and "it is no folder" in words(app)
     app.radio(key="find_collection").set_value("folder_0").run()
     assert "**10 of 1,000 items" in words(app)

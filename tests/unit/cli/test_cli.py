@@ -319,7 +319,7 @@ def test_what_a_user_gets_wrong_ends_in_a_sentence(
 def test_a_missing_and_a_damaged_model_are_told(run: Run, place: Path) -> None:
     missing = run("explain", place / "twelve.hea", "--model", place / "none", model=False)
     assert missing.exit_code == 2
-    assert "There is no folder" in missing.stderr and "--model demo" in missing.stderr
+    assert "There is no model" in missing.stderr and "at hand (demo" in missing.stderr
     write_tiny_model(place / "damaged")
     weights = place / "damaged" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")

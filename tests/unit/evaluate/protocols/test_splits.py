@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -50,10 +51,11 @@ def test_the_median_is_that_of_the_ecgs_with_a_known_answer() -> None:
 
 def test_what_is_deterministic_stands_in_the_training_record() -> None:
     def of(training: dict[str, Any]) -> bool:
-        # Nothing but the record is read, of a model whose sigma^2 is the default kind.
+        # Nothing but the record is read, of a model that has a sigma^2, of the default kind.
         nothing = cast("Any", None)
+        encoder = cast("Any", SimpleNamespace(config=SimpleNamespace(has_sigma2=True)))
         return is_deterministic(
-            Checkpoint("x", nothing, nothing, nothing, 1.0, {}, training, card="", hash="")
+            Checkpoint("x", encoder, nothing, nothing, 1.0, {}, training, card="", hash="")
         )
 
     assert of({"config": {"loss": {"name": "infonce"}}})

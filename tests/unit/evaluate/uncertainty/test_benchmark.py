@@ -127,14 +127,21 @@ def test_the_command_passes_the_folders_on(
     calls: dict[str, tuple[Any, Any]], tmp_path: Path
 ) -> None:
     write_tiny_model(tmp_path / "model")
-    given = ["--ptbxl", "ptb", "--nstdb", "noise", "--mitdb", "a", "--mitdb", "b"]
+    ptbxl, noise, one, other = (tmp_path / name for name in ("ptb", "noise", "a", "b"))
+    for folder in (ptbxl, noise, one, other):
+        folder.mkdir()
+    # As far as the folders are looked at before the benchmark is called.
+    (ptbxl / "ptbxl_database.csv").touch()
+    (noise / "em.hea").touch()
+    given = ["--ptbxl", str(ptbxl), "--nstdb", str(noise), "--mitdb", str(one)]
+    given += ["--mitdb", str(other)]
     out = ["--json", "-", "--resamples", "12", "--model", str(tmp_path / "model")]
     done = CliRunner().invoke(app, ["evaluate", "uncertainty", *given, *out])
     assert done.exit_code == 0, done.stderr
     told = json.loads(done.stdout)
     assert {"disclaimer", "model", "model_hash", "parts", "left_out"} <= set(told)
     assert set(told["left_out"]) == {"graded recordings", "bad leads of real ECGs"}
-    assert calls["schedule"][1]["recordings"] == (Path("a"), Path("b"))
+    assert calls["schedule"][1]["recordings"] == (one, other)
     assert calls["schedule"][1]["n_resamples"] == 12
 
 
