@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from echoing_core.errors import ConfigError
 from echoing_core.models.encoders import Encoder
+from echoing_core.models.hugging_face import TextStates as BertStates
 from echoing_core.models.losses import MatchingLoss, logit_scale
 from echoing_core.training.batches import (
     AskedBatch,
@@ -70,9 +71,9 @@ class Trainer:
         self.text_loss = MatchingLoss(config.loss)
         self.echo_loss = MatchingLoss(config.loss)
         if config.freeze_text:
-            encoder.text.backbone.requires_grad_(False)
+            self._bert.backbone.requires_grad_(False)
         if config.recompute_text:
-            encoder.text.recompute()
+            self._bert.recompute()
         self.modules = nn.ModuleDict(
             {"encoder": encoder, "text_loss": self.text_loss, "echo_loss": self.echo_loss}
         )
@@ -112,7 +113,7 @@ class Trainer:
         self.encoder.train()
         if self.config.freeze_text:
             # Its dropout would give states that no cache holds.
-            self.encoder.text.backbone.eval()
+            self._bert.backbone.eval()
         self.optimiser.zero_grad(set_to_none=True)
         logged: dict[str, float] = {"lr": rate}
         with joined_statistics(self.encoder, self.world):
@@ -235,12 +236,23 @@ class Trainer:
         pair: tuple[Tensor, Tensor] = self.encoder.ecg(scaled, valid)
         return pair
 
+    @property
+    def _bert(self) -> BertStates:
+        """The text encoder, as one whose states can be frozen, kept or computed anew."""
+        text = self.encoder.text
+        if not isinstance(text, BertStates):
+            raise ConfigError(
+                "The text tower of a plugin can be neither frozen nor computed anew. Leave "
+                "freeze_text and recompute_text out."
+            )
+        return text
+
     def _texts(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
         device = self.world.device
         pair: tuple[Tensor, Tensor]
         if self.states is not None:
             states, mask = self.states.of(batch.texts)
-            pair = self.encoder.text.from_states(states.to(device, self._dtype), mask.to(device))
+            pair = self._bert.from_states(states.to(device, self._dtype), mask.to(device))
         else:
             pair = self.encoder.text(batch.token_ids.to(device), batch.token_mask.to(device))
         if self.config.means_only:
