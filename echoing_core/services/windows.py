@@ -204,11 +204,15 @@ def window_reasons(
     cuts = [round(float(track.start_s[i]) * ecg.fs_hz) for i in indices]
     signal_mv, valid = cut_windows(ecg, cuts)
     novelty = track.novelty
-    # A model without terms by lead: all that can be said is how unsure.
-    if novelty is None:
+    # A sigma^2 without terms by lead: all that can be said is how unsure.
+    if novelty is None or not model.checkpoint.has_attribution:
         percentile = explanation.lead_reference.percentile(track.uncertainty)
         return {
-            index: reasons_from_percentile(float(percentile[index]), known)
+            index: reasons_from_percentile(
+                float(percentile[index]),
+                known,
+                novelty=None if novelty is None else float(novelty[index]),
+            )
             for index, known in zip(indices, valid, strict=True)
         }
     attribution = attribute_windows(

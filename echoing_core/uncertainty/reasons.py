@@ -62,6 +62,7 @@ MISPLACED, UNLIKE = "misplaced electrodes", "unlike training"
 MISSING = "missing leads"
 """Why a window is unsure beside 12-lead ECGs where it is calm beside its like; no `Reason`."""
 
+_UNLIKE_TOO = "It is also unlike the ECGs that the model learnt from."
 _NOTHING_RECORDED = "Nothing was recorded in this window."
 _CALM = "Nothing stands out: as sure as on most ECGs."
 
@@ -210,7 +211,7 @@ def reasons_from_cells(
     else:
         _blame(draft, terms, signal_mv, valid)
         if novelty > 1:
-            draft.sentences.append("It is also unlike the ECGs that the model learnt from.")
+            draft.sentences.append(_UNLIKE_TOO)
     # Only what sigma^2 comes from is to blame: misplacement and novelty are added after this.
     blamed = {lead for reason in draft.reasons for lead in reason.leads}
     for misplacement in misplacements:
@@ -235,7 +236,9 @@ def reasons_from_cells(
     )
 
 
-def reasons_from_percentile(percentile: float, valid: BoolArray) -> WindowReasons:
+def reasons_from_percentile(
+    percentile: float, valid: BoolArray, *, novelty: float | None = None
+) -> WindowReasons:
     """What can be said of a window by a model whose sigma^2 has no terms by lead and moment.
 
     Parameters
@@ -243,19 +246,25 @@ def reasons_from_percentile(percentile: float, valid: BoolArray) -> WindowReason
     percentile : float
         Of the window's sum of sigma^2 in the reference cohort.
     valid : ndarray of bool, shape (12, n_times)
+    novelty : float, optional
+        As in `WindowTrack`, of a model that knows it.
 
     Returns
     -------
     WindowReasons
-        A sentence, and nothing else.
+        A sentence, and whether the window is unlike training.
     """
+    unlike = novelty is not None and novelty > 1 and bool(valid.any())
     if not valid.any():
         sentence = _NOTHING_RECORDED
     elif percentile < CALM_PERCENTILE:
-        sentence = _CALM
+        sentence = _calm_words(unlike, "ECGs", misplaced=False)
     else:
         sentence = "Less sure than on most ECGs; this model does not say where that comes from."
-    return WindowReasons(None, None, (), (), sentence, None)
+        if unlike:
+            sentence += f" {_UNLIKE_TOO}"
+    reasons = (Reason(UNLIKE, (), 0.0),) if unlike else ()
+    return WindowReasons(None, None, (), reasons, sentence, None)
 
 
 @dataclass(eq=False)

@@ -112,8 +112,8 @@ def _distance(beside: EchoBeside) -> None:
         return
     own, other = apart.pairs.own_farther_pct(apart.csd), apart.pairs.other_farther_pct(apart.csd)
     st.markdown(
-        f"Distance (CSD) **{apart.csd:.3f}**. {apart.words} {_farther(own)} of the reference pairs "
-        f"of one heart lie farther apart, and {_farther(other)} of those of two people."
+        f"Distance (CSD) **{apart.csd:.3f}**. {apart.words} Of the reference pairs of one heart "
+        f"{_farther(own)} lie farther apart, of those of two people {_farther(other)}."
     )
     st.plotly_chart(
         figures.echo_distance_figure(apart.pairs.own, apart.pairs.other, apart.csd),

@@ -19,6 +19,7 @@ from echoing_core.uncertainty.reasons import (
     as_if_everywhere,
     leads_to_blame,
     reasons_from_cells,
+    reasons_from_percentile,
 )
 from echoing_core.uncertainty.reference import LeadReference, Reference
 
@@ -108,6 +109,19 @@ def test_a_ruined_lead_is_named_though_it_costs_little() -> None:
     assert report.sentence.startswith("Mostly aVR and V1 (74 %)")
     few = made_cells(0.9, V1=0.36, aVR=0.04)
     assert told(few, lost=lost).sentence.startswith("Above all aVR and V1 (40 %)")
+
+
+def test_a_sigma2_without_terms_says_how_unsure_and_what_is_unlike() -> None:
+    _, valid = made_signal()
+    calm = reasons_from_percentile(10.0, valid)
+    assert calm.sentence == "Nothing stands out: as sure as on most ECGs." and not calm.reasons
+    unlike = reasons_from_percentile(10.0, valid, novelty=1.2)
+    assert "cannot be trusted here" in unlike.sentence
+    assert [reason.kind for reason in unlike.reasons] == ["unlike training"]
+    unsure = reasons_from_percentile(90.0, valid, novelty=1.2)
+    assert unsure.sentence.startswith("Less sure") and "also unlike the ECGs" in unsure.sentence
+    nothing = reasons_from_percentile(90.0, np.zeros_like(valid), novelty=1.2)
+    assert nothing.sentence == "Nothing was recorded in this window." and not nothing.reasons
 
 
 def test_badness_is_between_cost_and_loss() -> None:
