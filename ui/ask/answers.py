@@ -181,8 +181,9 @@ def show_answers(
                 {
                     "Question": frame.literal(line.question),
                     "Answer": frame.literal(line.answer),
-                    "Probability (90 % interval)": line.probability,
-                    "P(wrong)": line.p_wrong,
+                    # "> 99 %" at the beginning of a cell would be a quotation.
+                    "Probability (90 % interval)": frame.literal(line.probability),
+                    "P(wrong)": frame.literal(line.p_wrong),
                     "What such answers were worth": frame.literal(line.worth),
                 }
                 for line in lines
@@ -301,7 +302,9 @@ def show_along(
         row = {"Question": frame.literal(name)}
         for kind, (embedding, window) in there.items():
             answer = question.answer(embedding, window, questions.prevalence_of(question.prompts))
-            row[_PLACES[kind]] = f"{answer.verdict}; {answer_line(answer).probability}"
+            row[_PLACES[kind]] = frame.literal(
+                f"{answer.verdict}; {answer_line(answer).probability}"
+            )
         yes, unsure, no = (f"{share:.0f} %" for share in everywhere.shares_pct)
         rows.append(row | {"Windows: yes": yes, "not sure": unsure, "no": no})
     with st.container(key="answers_places"):
