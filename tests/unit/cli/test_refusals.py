@@ -195,6 +195,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
     return {case: Told(*one) for (case, _), one in zip(CASES, json.loads(done.stdout), strict=True)}
 
 
+# All cases are asked in one process, which takes a dozen seconds.
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "words"), CASES, ids=[case for case, _ in CASES])
 def test_a_wrong_path_is_told_with_what_mends_it(
     told: dict[str, Told], case: str, words: str
@@ -206,6 +208,7 @@ def test_a_wrong_path_is_told_with_what_mends_it(
     assert len(one.err.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_no_refusal_waits_for_a_library_that_takes_seconds(told: dict[str, Told]) -> None:
     # In the order in which they ran: the first with one of them is the one that imported it.
     guilty = {case: one.heavy for case, one in told.items() if one.heavy}

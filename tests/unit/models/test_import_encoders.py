@@ -296,7 +296,10 @@ def test_the_command_names_the_licence_and_what_to_know(tmp_path: Path) -> None:
     assert many.exit_code == 2 and "3 files were given" in many.output
 
 
-@pytest.mark.parametrize("protocol", ["few-shot", "knn", "fine-tune"])
+@pytest.mark.parametrize(
+    "protocol",
+    ["knn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("few-shot", "fine-tune"))],
+)
 def test_probes_and_fine_tuning_work_and_say_what_limits_them(
     folder: Path, tmp_path: Path, protocol: str
 ) -> None:

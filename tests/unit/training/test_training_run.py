@@ -331,7 +331,10 @@ def test_training_lowers_both_terms() -> None:
 # Resuming
 
 
-@pytest.mark.parametrize(("mode", "dropout"), [("joint", 0.3), ("alternate", 0.0)])
+@pytest.mark.parametrize(
+    ("mode", "dropout"),
+    [("joint", 0.3), pytest.param("alternate", 0.0, marks=pytest.mark.slow)],
+)
 def test_a_resumed_run_ends_with_the_same_bits(mode: str, dropout: float, tmp_path: Path) -> None:
     settings = tiny_run.config(
         objective=ObjectiveConfig(text_weight=0.7, mode=mode), save_every=2, steps=5
@@ -360,6 +363,7 @@ def test_a_resumed_run_ends_with_the_same_bits(mode: str, dropout: float, tmp_pa
     ]
 
 
+@pytest.mark.slow
 def test_dropout_is_a_function_of_seed_and_step() -> None:
     """Nothing that was drawn before decides which units a step drops."""
     settings = tiny_run.with_dropout(tiny_run.config(), 0.5)

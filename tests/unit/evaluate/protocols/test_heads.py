@@ -206,6 +206,7 @@ def test_nothing_but_a_model_is_replaced_and_zero_shot_trains_nothing(
         )
 
 
+@pytest.mark.slow
 def test_a_label_of_ones_own_is_asked_by_its_own_words(home: Path, tmp_path: Path) -> None:
     whole = study_set(48, "train").concat(study_set(32, "valid"), study_set(24, "test"))
     table = whole.table.assign(simulated=False, label_steep_wave=whole.table["label_af"])

@@ -276,6 +276,7 @@ def test_a_folder_that_is_no_prepared_set_ends_in_one_sentence(
     assert done.exit_code == 2 and "echoing prepare" in done.output
 
 
+@pytest.mark.slow
 def test_the_published_architecture_is_tuned_in_the_same_way(checkpoint: Checkpoint) -> None:
     torch.manual_seed(0)
     encoder = ReleasedEcgEncoder(ReleasedEcgConfig(init_dim=4), dim=12, log_var_bias=-7.0).eval()
