@@ -239,6 +239,7 @@ def test_questions_are_answered_reworded_and_added(open_app: OpenApp) -> None:
     assert any("zebrafish" in w.value for w in app.warning)
 
 
+@pytest.mark.slow
 def test_the_chosen_window_is_the_one_asked(open_app: OpenApp) -> None:
     app = open_first_sample(open_app())
     app.button(key="unsure_0").click().run()
@@ -249,6 +250,7 @@ def test_the_chosen_window_is_the_one_asked(open_app: OpenApp) -> None:
     assert not app.table[0].value.equals(surest)
 
 
+@pytest.mark.slow
 def test_words_find_ecgs_and_filters_hold(open_app: OpenApp) -> None:
     app = open_app().switch_page("pages/retrieve.py").run()
     assert is_sound(app)
@@ -317,6 +319,7 @@ def test_a_missing_model_is_told_in_a_sentence(
     st.cache_resource.clear()
 
 
+@pytest.mark.slow
 def test_two_sessions_do_not_see_each_other(open_app: OpenApp) -> None:
     one = upload(open_app(), sound_upload("mine"))
     other = open_app()

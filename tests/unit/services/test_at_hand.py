@@ -68,6 +68,7 @@ def test_what_is_at_hand_is_told_with_hash_and_origin(runs: Path) -> None:
         services.models_at_hand(runs / "nowhere")
 
 
+@pytest.mark.slow
 def test_the_lists_are_json_too_and_import_no_torch(runs: Path) -> None:
     result = CliRunner().invoke(app, ["models", "--json", "-"])
     names = [one["name"] for one in json.loads(result.output)["models"]]

@@ -73,7 +73,8 @@ def test_without_it_the_last_weights_are_given() -> None:
     assert _equal(last.encoder.state_dict(), watched.weights[6])
 
 
-@pytest.mark.parametrize("cut_after", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("cut_after", [2, 4])
 def test_a_resumed_run_keeps_the_same(cut_after: int, tmp_path: Path) -> None:
     """The best may lie before the cut, or still be to come."""
     whole = _run(_settings(save_every=2), Watched(FIGURES), run=tmp_path / "whole")
@@ -100,6 +101,7 @@ def test_weights_of_an_earlier_run_in_the_folder_are_forgotten(tmp_path: Path) -
     assert again.kept is not None and again.kept.value == pytest.approx(0.09)
 
 
+@pytest.mark.slow
 def test_damaged_weights_are_refused_in_words(tmp_path: Path) -> None:
     _run(_settings(save_every=2), Watched(FIGURES), run=tmp_path)
     path = tmp_path / "best" / "weights.safetensors"

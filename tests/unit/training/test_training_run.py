@@ -103,6 +103,7 @@ def test_alternate_batches_hold_one_kind_and_use_each_once_an_epoch() -> None:
     assert sorted(echoes) == list(range(2 * 5))
 
 
+@pytest.mark.slow
 def test_drawn_uniformly_the_last_of_six_echo_batches_comes_about_the_twelfth_step() -> None:
     """The released sampler's trap (689 text batches, 6 echo batches); proportional spreads them."""
     from echoing_core.training.batches import _plan
@@ -389,6 +390,7 @@ def test_dropout_is_a_function_of_seed_and_step() -> None:
     assert not torch.equal(after(1), after(1, seed=6)), "and each seed"
 
 
+@pytest.mark.slow
 def test_a_run_is_only_resumed_as_it_was_begun(tmp_path: Path) -> None:
     settings = tiny_run.config(save_every=2, steps=2)
     _run(settings, run=tmp_path)

@@ -111,6 +111,7 @@ def test_a_head_answers_right_after_its_question_with_a_probability(
     assert [a.by for a in whole] == ["prompts", "fine-tuned head"]
 
 
+@pytest.mark.slow
 def test_what_a_head_learnt_from_simulation_is_never_a_bare_yes(
     home: Path, tuned: Path, recording: Recording
 ) -> None:
