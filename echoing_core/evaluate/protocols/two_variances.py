@@ -35,6 +35,7 @@ from echoing_core.evaluate.uncertainty.added_noise import (
     with_noise,
 )
 from echoing_core.evaluate.uncertainty.annotations import find_records, read_grades, read_judged
+from echoing_core.evaluate.uncertainty.scores import plain_index
 from echoing_core.evaluate.uncertainty.selective_tasks import (
     AS_RECORDED,
     MIXED,
@@ -54,7 +55,6 @@ from echoing_core.models.config import DISPLACEMENT, MATCHING
 from echoing_core.models.encoders import DualEncoder
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray, GaussianEmbedding
-from echoing_core.signals.quality import lead_quality, quality_index
 from echoing_core.signals.windows import WINDOW_N
 from echoing_core.training.demo import PTBXL_TEST_FOLDS
 from echoing_core.zeroshot.prompts import PromptSet
@@ -220,11 +220,8 @@ def build_bench(
     shown = []
     for held_out in sets:
         for condition, changed in ((AS_RECORDED, held_out), (MIXED, mixed_quality(held_out))):
-            plain = [
-                quality_index(lead_quality(x, known))
-                for x, known in zip(changed.studies.signal_mv, changed.studies.valid, strict=True)
-            ]
-            shown.append(Shown(held_out.name, condition, changed, np.array(plain, dtype=float)))
+            plain = plain_index(changed.studies.signal_mv, changed.studies.valid)
+            shown.append(Shown(held_out.name, condition, changed, plain))
     graded, bad = (None, np.zeros(0, dtype=np.bool_)) if cinc is None else _graded(cinc)
     gallery = sets[0].studies
     gallery = gallery.where(np.arange(len(gallery)) < GALLERY_N)

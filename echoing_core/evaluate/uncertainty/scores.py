@@ -91,12 +91,8 @@ class Scorer:
         dict of score to ndarray, shape (n,)
             Of `PLAIN` and `RANDOM`.
         """
-        # One window at a time: the index finds the beats of each.
-        plain = [
-            quality_index(lead_quality(x, known)) for x, known in zip(signal_mv, valid, strict=True)
-        ]
         random = encode_batch(self.random, self.scaler, signal_mv, valid)
-        return {PLAIN: np.array(plain, dtype=np.float64), RANDOM: random.uncertainty}
+        return {PLAIN: plain_index(signal_mv, valid), RANDOM: random.uncertainty}
 
     def recording(
         self,
@@ -125,6 +121,25 @@ class Scorer:
             PLAIN: window_quality_index(ecg, starts, saturated=saturated),
             RANDOM: encode_dense(self.random, self.scaler, ecg, starts).uncertainty,
         }
+
+
+def plain_index(signal_mv: npt.NDArray[np.float32], valid: BoolArray) -> Floats:
+    """The plain index of signal quality, which needs no model, of windows that stand alone.
+
+    Parameters
+    ----------
+    signal_mv, valid : ndarray, shape (n, 12, 1000)
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Higher is worse.
+    """
+    # One window at a time: the index finds the beats of each.
+    plain = [
+        quality_index(lead_quality(x, known)) for x, known in zip(signal_mv, valid, strict=True)
+    ]
+    return np.array(plain, dtype=np.float64)
 
 
 def measure_scores(
