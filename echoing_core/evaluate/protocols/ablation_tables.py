@@ -173,6 +173,33 @@ def table_5(
     return _experiment(results, list(rows), test, probabilistic or {})
 
 
+def figure_over_seeds(
+    metric: Callable[..., float],
+    per_seed: Sequence[tuple[npt.NDArray[Any], ...]],
+    patients: npt.NDArray[Any],
+    *,
+    n_resamples: int = 1000,
+) -> Estimate:
+    """Mean of one figure over seeds, interval over patients and seeds.
+
+    Parameters
+    ----------
+    metric : callable
+        Of the arrays of one seed.
+    per_seed : sequence of tuple of ndarray
+        All of first dimension n.
+    patients : ndarray, shape (n,)
+    n_resamples : int
+
+    Returns
+    -------
+    Estimate
+    """
+    return patient_bootstrap_over_seeds(
+        lambda *arrays: {"": metric(*arrays)}, per_seed, patients, n_resamples=n_resamples
+    )[""]
+
+
 def over_seeds(
     metric: Callable[..., float],
     labels: npt.NDArray[Any],
@@ -196,12 +223,9 @@ def over_seeds(
     -------
     Estimate
     """
-    return patient_bootstrap_over_seeds(
-        lambda y, score: {"": metric(y, score)},
-        [(labels, score) for score in scores],
-        patients,
-        n_resamples=n_resamples,
-    )[""]
+    return figure_over_seeds(
+        metric, [(labels, score) for score in scores], patients, n_resamples=n_resamples
+    )
 
 
 def paired_over_seeds(
@@ -235,14 +259,14 @@ def paired_over_seeds(
     """
     if len(scores_a) != len(scores_b):
         raise ValueError(f"{len(scores_a)} and {len(scores_b)} seeds cannot be paired")
-    return patient_bootstrap_over_seeds(
+    return figure_over_seeds(
         # Subtracted within each resample: both rows see the same patients, so what they share
         # cancels out of the interval.
-        lambda y, a, b: {"": metric(y, a) - metric(y, b)},
+        lambda y, a, b: metric(y, a) - metric(y, b),
         [(labels, a, b) for a, b in zip(scores_a, scores_b, strict=True)],
         patients,
         n_resamples=n_resamples,
-    )[""]
+    )
 
 
 def _experiment(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.evaluate.protocols.ablation import OWN_WORDS, Method
+from echoing_core.evaluate.protocols.ablation_tables import figure_over_seeds
 from echoing_core.evaluate.protocols.two_variances import (
     DISPLACED,
     JOINT,
@@ -25,7 +26,7 @@ from echoing_core.evaluate.shipped.held_out import SIMULATED
 from echoing_core.evaluate.uncertainty.added_noise import SNR_DB
 from echoing_core.evaluate.uncertainty.scores import PLAIN
 from echoing_core.evaluate.uncertainty.selective_tasks import AS_RECORDED, ENTROPY, MIXED
-from echoing_core.metrics.bootstrap import Estimate, patient_bootstrap_over_seeds
+from echoing_core.metrics.bootstrap import patient_bootstrap_over_seeds
 from echoing_core.metrics.results import Experiment, Result, Table, estimate_record, with_interval
 from echoing_core.metrics.scores import (
     COSINE,
@@ -154,11 +155,11 @@ class _Measured:
             if f"{shown.data}|{label}" not in self.runs[0].probes:
                 continue
             known = np.isfinite(truth)
-            estimate = _over_seeds(
+            estimate = figure_over_seeds(
                 lambda yes, score: auroc(yes, score),
                 [(truth[known] > 0.5, r.probes[f"{shown.data}|{label}"][known]) for r in self.runs],
                 shown.held_out.patients[known],
-                self.n_resamples,
+                n_resamples=self.n_resamples,
             )
             results.append(
                 Result(
@@ -179,11 +180,11 @@ class _Measured:
         for place in self.runs[0].ranks:
             order, hit = place.split("|")
             for k in (1, 10):
-                estimate = _over_seeds(
+                estimate = figure_over_seeds(
                     _recall(k),
                     [(run.ranks[place],) for run in self.runs],
                     patients,
-                    self.n_resamples,
+                    n_resamples=self.n_resamples,
                 )
                 results.append(
                     Result(
@@ -203,11 +204,11 @@ class _Measured:
         results = []
         if self.bench.graded is not None:
             for reading in READINGS:
-                estimate = _over_seeds(
+                estimate = figure_over_seeds(
                     lambda bad, score: auroc(bad, score),
                     [(self.bench.bad, run.graded[reading]) for run in self.runs],
                     np.arange(len(self.bench.bad)),
-                    self.n_resamples,
+                    n_resamples=self.n_resamples,
                 )
                 results.append(
                     Result(
@@ -227,11 +228,11 @@ class _Measured:
                     np.array([spearman(level, row) for row in run.doses[f"{noise}|{reading}"]])
                     for run in self.runs
                 ]
-                estimate = _over_seeds(
+                estimate = figure_over_seeds(
                     lambda values: float(np.mean(values)),
                     [(of_seed,) for of_seed in rows],
                     people,
-                    self.n_resamples,
+                    n_resamples=self.n_resamples,
                 )
                 results.append(
                     Result(
@@ -381,14 +382,14 @@ def _differences(
     patients = np.asarray(bench.gallery.table["patient_id"].astype(str))
     for hit in (EXACT_PAIR, SAME_TEXT):
         for k in (1, 10):
-            estimate = _over_seeds(
+            estimate = figure_over_seeds(
                 lambda a, b, k=k: recall_at_k(a, k) - recall_at_k(b, k),
                 [
                     (_best_ranks(a, hit), _best_ranks(b, hit))
                     for a, b in zip(ones, others, strict=True)
                 ],
                 patients,
-                n_resamples,
+                n_resamples=n_resamples,
             )
             results.append(
                 Result(
@@ -408,17 +409,6 @@ def _best_ranks(run: RunReadings, hit: str) -> npt.NDArray[np.int64]:
     # By the distance that the loss trains: CSD by the joint sigma^2. With a sigma^2 that is the
     # same of all ECGs, as InfoNCE leaves it, that is the order of the cosine.
     return run.ranks[f"{JOINT}|{hit}"]
-
-
-def _over_seeds(
-    metric: Callable[..., float],
-    arrays: Sequence[tuple[npt.NDArray[Any], ...]],
-    patients: npt.NDArray[Any],
-    n_resamples: int,
-) -> Estimate:
-    return patient_bootstrap_over_seeds(
-        lambda *rows: {"": metric(*rows)}, arrays, patients, n_resamples=n_resamples
-    )[""]
 
 
 def _recall(k: int) -> Callable[..., float]:
