@@ -66,9 +66,10 @@ def _shown(current: BatchJob) -> None:
         if current.finished:
             _summary(current, len(rows), len(failures))
         else:
+            # The toolbar of the table beneath lies over what stands at the right end.
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.progress(min(current.share, 1.0), text=_progress_words(current), width="stretch")
                 st.button("Cancel", key="batch_cancel", on_click=current.cancel)
+                st.progress(min(current.share, 1.0), text=_progress_words(current), width="stretch")
     if rows:
         _table(current, rows)
     if failures:
