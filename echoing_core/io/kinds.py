@@ -24,7 +24,8 @@ from echoing_core.records import Recording
 logger = logging.getLogger(__name__)
 
 FORMATS = (
-    "WFDB (.hea with .dat or .mat), EDF, EDF+, BDF, DICOM, GE MUSE, Philips or HL7 aECG XML, "
+    "WFDB (.hea with .dat or .mat), EDF, EDF+, BDF, DICOM, GE MUSE, GE CardioSoft, Philips or HL7 "
+    "aECG XML, "
     "a table (CSV, TSV, Parquet, NPY), or a zip of these"
 )
 """What can be read, for people."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.sources import SourceFile, shown
-from echoing_core.io.xml import aecg, muse, philips
+from echoing_core.io.xml import aecg, cardiosoft, muse, philips
 from echoing_core.io.xml.tree import is_xml, parse_xml
 from echoing_core.records import Recording
 
@@ -17,8 +17,23 @@ READERS: dict[str, Callable[[ET.Element, str], Recording]] = {
     muse.ROOT: muse.read_muse,
     philips.ROOT: philips.read_philips,
     aecg.ROOT: aecg.read_aecg,
+    cardiosoft.ROOT: cardiosoft.read_cardiosoft,
 }
 """Tag of the root -> reader of the tree; the second argument is the file's name."""
+
+FORMATS_OF_XML = "GE MUSE, GE CardioSoft, Philips Sierra and HL7 aECG"
+"""For people."""
+
+_WITHOUT_WAVEFORMS = {
+    "HealthData": "in an export of Apple Health the ECGs are the tables (CSV) in the folder "
+    "electrocardiograms.",
+    "ClinicalDocument": "a clinical document describes an ECG; in an export of Apple Health the "
+    "ECGs are the tables (CSV) in the folder electrocardiograms.",
+    "gpx": "it is a route; an export of Apple Health has ECGs as tables (CSV) in the folder "
+    "electrocardiograms.",
+    "sapphire": "it is GE Sapphire XML, so export the ECG as GE MUSE XML or DICOM.",
+}
+"""Tag of a root that people take for an ECG -> what to do instead."""
 
 
 def read_xml(file: SourceFile) -> Recording:
@@ -37,8 +52,9 @@ def read_xml(file: SourceFile) -> Recording:
     reader = READERS.get(root.tag)
     if reader is None:
         kind = "a web page" if root.tag.lower() == "html" else "XML of a kind"
+        advice = _WITHOUT_WAVEFORMS.get(root.tag, "")
         raise UnreadableRecordError(
-            f"{shown(file.name)} is {kind} that holds no ECG for this program; GE MUSE, Philips "
-            "Sierra and HL7 aECG are read."
+            f"{shown(file.name)} is {kind} that holds no ECG for this program; "
+            f"{advice or FORMATS_OF_XML + ' are read.'}"
         )
     return reader(root, file.name)

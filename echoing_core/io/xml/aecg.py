@@ -38,13 +38,13 @@ from echoing_core.io.channels import (
 )
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
+from echoing_core.io.xml.tree import number_in, numbers_in
 from echoing_core.records import Recording
 
 ROOT = "AnnotatedECG"
 
 
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
 # HL7 time stamp: date and time without separators, a fraction, a zone.
 _STAMP = re.compile(r"(\d{14})(\.\d{1,9})?(?:[+-]\d{4})?", re.ASCII)
 
@@ -176,11 +176,7 @@ def _clock(value: ET.Element, name: str) -> tuple[float, float]:
 
 
 def _quantity(element: ET.Element | None) -> float | None:
-    text = "" if element is None else element.get("value", "").strip()
-    if not _NUMBER.fullmatch(text):
-        return None
-    value = float(text)
-    return value if math.isfinite(value) else None
+    return None if element is None else number_in(element.get("value", ""))
 
 
 def _voltages(
@@ -200,14 +196,7 @@ def _voltages(
         if offset is None or offset_factor is None:
             raise UnitsError(f"Lead {lead} of {name} gives no usable origin; export it again.")
         offset_mv = offset * offset_factor
-    try:
-        digits = np.array((value.findtext("digits") or "").split(), dtype=np.float64)
-    except ValueError as exc:
-        raise UnreadableRecordError(
-            f"Lead {lead} of {name} holds samples that are no numbers; export it again."
-        ) from exc
-    if not digits.size:
-        raise UnreadableRecordError(f"Lead {lead} of {name} holds no sample; export it again.")
+    digits = numbers_in(value.findtext("digits") or "", f"Lead {lead} of {name}")
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
         mv = (digits * (gain * factor) + offset_mv).astype(np.float32)
     if np.isinf(mv).any():

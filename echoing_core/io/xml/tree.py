@@ -7,8 +7,13 @@ GE MUSE writes it, is passed over; the file that it names is never opened.
 
 from __future__ import annotations
 
+import math
+import re
 import xml.etree.ElementTree as ET
 from xml.parsers import expat
+
+import numpy as np
+import numpy.typing as npt
 
 from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.sources import SourceFile, shown
@@ -17,6 +22,8 @@ MAX_BYTES = 64 * 1024**2
 # Devices nest ten levels; a thousand can exhaust the stack of what walks the tree.
 MAX_DEPTH = 100
 MAX_ELEMENTS = 1_000_000
+
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
 
 
 class _UnwantedError(Exception):
@@ -126,3 +133,37 @@ def text_of(parent: ET.Element | None, path: str) -> str:
     """
     element = None if parent is None else parent.find(path)
     return "" if element is None else " ".join("".join(element.itertext()).split())
+
+
+def number_in(text: str) -> float | None:
+    """A finite number out of what stands in an element or attribute; None for anything else."""
+    text = text.strip()
+    if not _NUMBER.fullmatch(text):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def numbers_in(text: str, what: str) -> npt.NDArray[np.float64]:
+    """Samples out of text: numbers with blanks or commas between them.
+
+    Parameters
+    ----------
+    text : str
+    what : str
+        Beginning of a message, for example ``"Lead I of a.xml"``.
+
+    Raises
+    ------
+    UnreadableRecordError
+        Something in it is no number, or nothing is in it.
+    """
+    try:
+        values = np.array(text.replace(",", " ").split(), dtype=np.float64)
+    except ValueError as exc:
+        raise UnreadableRecordError(
+            f"{what} holds samples that are no numbers; export it again."
+        ) from exc
+    if not values.size:
+        raise UnreadableRecordError(f"{what} holds no sample; export it again.")
+    return values

@@ -1,0 +1,78 @@
+"""The same ECG in the formats of single devices, what is peculiar to each, and damage to them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from echoing_core.errors import EchoingError, RecordError, UnitsError, UnreadableRecordError
+from echoing_core.io import read_recording
+from echoing_core.records import LEADS, Recording
+from tests import device_files as made
+from tests.ecg_files import UV, ecg
+
+SIGNAL = ecg(3.0)
+MV = SIGNAL * (UV / 1000)
+UPLOADS = made.every_device(SIGNAL)
+SHORT = made.every_device(ecg(0.5, 200), 200)
+
+
+def rows_in_mv(recording: Recording) -> np.ndarray:
+    return MV[[LEADS.index(lead) for lead in recording.lead_names]]
+
+
+@pytest.mark.parametrize("name", UPLOADS)
+def test_the_right_values_and_leads(name: str) -> None:
+    recording = read_recording(UPLOADS[name])
+    assert recording.fs_hz == 500.0 and recording.n_times == SIGNAL.shape[1]
+    assert len(recording.lead_names) >= 3
+    # Half a unit of the file.
+    np.testing.assert_allclose(recording.signal_mv, rows_in_mv(recording), atol=UV / 2000)
+    assert recording.record_id == "rec" and len(recording.stated) == len(recording.lead_names)
+    assert "Doe" not in repr(recording)
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_damage_ends_in_a_sentence(name: str) -> None:
+    [(file_name, sound)] = SHORT[name].items()
+    rng = np.random.default_rng(17)
+    for _ in range(40):
+        changed = made.mutated(sound, rng)
+        try:
+            recording = read_recording({file_name: changed})
+        except EchoingError as error:
+            assert str(error).isprintable() and 10 < len(str(error)) < 500
+        else:
+            assert recording.signal_mv.size < 10_000_000
+            assert np.isfinite(recording.signal_mv[~np.isnan(recording.signal_mv)]).all()
+
+
+def refused(data: bytes, ending: str, error: type[RecordError], words: str) -> None:
+    with pytest.raises(error, match=words):
+        read_recording({f"rec.{ending}": data})
+
+
+def swapped(data: bytes, old: bytes, new: bytes, count: int = -1) -> bytes:
+    assert old in data
+    return data.replace(old, new, count)
+
+
+# --- CardioSoft --------------------------------------------------------------------------------
+
+
+def test_cardiosoft_says_what_is_missing() -> None:
+    sound = UPLOADS["CardioSoft"]["rec.xml"]
+    exercise = UPLOADS["CardioSoft exercise"]["rec.xml"]
+    unreadable = UnreadableRecordError
+    refused(swapped(sound, b"StripData>", b"Strips>"), "xml", unreadable, "only median beats")
+    refused(swapped(sound, b"uVperLsb", b"inch"), "xml", UnitsError, "microvolts one unit")
+    refused(swapped(sound, b">1500<", b">1501<"), "xml", unreadable, "1500 samples where 1501")
+    refused(swapped(exercise, b"Data></F", b",1</F", 1), "xml", unreadable, "not well-formed")
+    cut = swapped(exercise, b"</FullDisclosureData>", b",1</FullDisclosureData>")
+    refused(cut, "xml", unreadable, "no whole number of samples")
+    assert "strips too" in " ".join(read_recording({"a.xml": exercise}).notes)
+
+
+def test_xml_that_people_take_for_an_ecg_is_told_apart() -> None:
+    refused(b"<HealthData/>", "xml", UnreadableRecordError, "electrocardiograms")
+    refused(b"<gpx/>", "gpx", UnreadableRecordError, "electrocardiograms")
