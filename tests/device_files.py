@@ -5,6 +5,7 @@ Beside `ecg_files`, whose formats the tests of the app open too.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,11 +54,53 @@ def cardiosoft_exercise(
     ).encode()
 
 
+_ISHNE_CODES = {lead: 5 + i for i, lead in enumerate(LEADS)}
+
+
+def crc_ccitt(data: bytes) -> int:
+    """The checksum of ISHNE and SCP-ECG bit by bit: x^16 + x^12 + x^5 + 1, all ones first."""
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = crc << 1 ^ 0x1021 if crc & 0x8000 else crc << 1
+            crc &= 0xFFFF
+    return crc
+
+
+def ishne(
+    signal: Ints,
+    fs_hz: int = 500,
+    *,
+    leads: Sequence[str] = ("V5", "V1", "II"),
+    variable: bytes = b"a block of any length",
+    counts_all: bool = False,
+    quality: int = 1,
+) -> bytes:
+    """ISHNE 1.0; ``counts_all`` for recorders that count the samples of all leads."""
+    rows = rows_of(signal, leads)
+    n = len(leads)
+    n_samples = rows.size if counts_all else rows.shape[1]
+    filled = [0] * (12 - n)
+    header = struct.pack("<4i", len(variable), n_samples, 522, 522 + len(variable))
+    header += struct.pack("<h40s40s20s", 1, b"Jane", b"Doe", b"4711")
+    header += struct.pack("<2h3h3h3h3h", 2, 1, 1, 2, 1950, 3, 2, 2020, 4, 2, 2020, 12, 0, 0)
+    header += struct.pack("<h", n)
+    header += struct.pack("<12h", *[_ISHNE_CODES[lead] for lead in leads], *filled)
+    header += struct.pack("<12h", *[quality] * n, *filled)
+    header += struct.pack("<12h", *[1000 * UV] * n, *filled)
+    header += struct.pack("<h40sh80s80s88s", 0, b"digital", fs_hz, b"", b"", b"")
+    header += variable
+    crc = struct.pack("<H", crc_ccitt(header))
+    return b"ISHNE1.0" + crc + header + rows.T.astype("<i2").tobytes()
+
+
 def every_device(signal: Ints, fs_hz: int = 500) -> dict[str, dict[str, bytes]]:
     """The uploads by a name for the format."""
     return {
         "CardioSoft": {"rec.xml": cardiosoft(signal, fs_hz)},
         "CardioSoft exercise": {"rec.xml": cardiosoft_exercise(signal, fs_hz)},
+        "ISHNE": {"rec.ecg": ishne(signal, fs_hz)},
     }
 
 

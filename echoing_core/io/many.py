@@ -19,9 +19,13 @@ from echoing_core.io.zipped import unzip
 from echoing_core.records import Recording
 
 RECORDING_ENDINGS = (
-    *WFDB_ENDINGS, ".edf", ".bdf", ".dcm", ".xml", ".csv", ".tsv", ".parquet", ".npy", ".zip",
+    *WFDB_ENDINGS, ".edf", ".bdf", ".dcm", ".ecg", ".scp", ".atc", ".xml", ".csv", ".tsv", ".parquet",
+    ".npy", ".zip",
 )  # fmt: skip
 """Files of a folder that are taken for recordings by their names alone, be they readable or not."""
+
+_MARKED = ("edf", "dicom", "ishne", "scp", "atc", "fhir")
+"""Kinds that are recordings whatever their files are called."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +171,7 @@ def folder_items(folder: str | Path) -> tuple[list[BatchItem], int]:
 
 
 def _looks_like_one(file: SourceFile) -> bool:
-    return file.name.lower().endswith(recording_endings()) or kind_of(file) in ("edf", "dicom")
+    return file.name.lower().endswith(recording_endings()) or kind_of(file) in _MARKED
 
 
 def recording_endings() -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import pytest
 
 from echoing_core.errors import EchoingError, RecordError, UnitsError, UnreadableRecordError
 from echoing_core.io import read_recording
+from echoing_core.io.ishne import header_checksum
 from echoing_core.records import LEADS, Recording
 from tests import device_files as made
 from tests.ecg_files import UV, ecg
@@ -76,3 +77,40 @@ def test_cardiosoft_says_what_is_missing() -> None:
 def test_xml_that_people_take_for_an_ecg_is_told_apart() -> None:
     refused(b"<HealthData/>", "xml", UnreadableRecordError, "electrocardiograms")
     refused(b"<gpx/>", "gpx", UnreadableRecordError, "electrocardiograms")
+
+
+# --- ISHNE -------------------------------------------------------------------------------------
+
+
+def test_the_checksum_is_that_of_the_specification() -> None:
+    # The check value that is published for this polynomial and start.
+    assert made.crc_ccitt(b"123456789") == header_checksum(b"123456789") == 0x29B1
+    sound = UPLOADS["ISHNE"]["rec.ecg"]
+    assert not read_recording({"a.ecg": sound}).notes
+    damaged = swapped(sound, b"digital", b"dIgital")
+    assert "checksum of the header" in " ".join(read_recording({"a.ecg": damaged}).notes)
+
+
+def test_ishne_of_recorders_that_differ() -> None:
+    wanted = read_recording(UPLOADS["ISHNE"]).signal_mv
+    for data in (made.ishne(SIGNAL, counts_all=True), made.ishne(SIGNAL, variable=b"")):
+        np.testing.assert_array_equal(read_recording({"a.ecg": data}).signal_mv, wanted)
+    longer = read_recording({"a.ecg": made.ishne(SIGNAL) + bytes(600)})
+    np.testing.assert_array_equal(longer.signal_mv, wanted)
+    assert "longer than its header" in " ".join(longer.notes)
+    noisy = read_recording({"a.ecg": made.ishne(SIGNAL, leads=("I", "II"), quality=3)})
+    assert "quality of I, II frequent noise" in " ".join(noisy.notes)
+    off = SIGNAL.copy()
+    off[:, 700:900] = -32768
+    gap = np.isnan(read_recording({"a.ecg": made.ishne(off)}).signal_mv)
+    assert gap[:, 700:900].all() and gap.sum() == 600
+
+
+def test_ishne_that_cannot_be_read() -> None:
+    sound = UPLOADS["ISHNE"]["rec.ecg"]
+    unreadable = UnreadableRecordError
+    refused(sound[:-900], "ecg", unreadable, "2.7 s of the 3.0 s")
+    refused(sound[:400], "ecg", unreadable, "cut short")
+    refused(b"ANN  1.0" + sound[8:], "ann", unreadable, "annotations of an ISHNE")
+    refused(sound[:156] + b"\x0d\0" + sound[158:], "ecg", RecordError, "declares 13 leads")
+    refused(sound[:206] + b"\xf7\xff" + sound[208:], "ecg", UnitsError, "nanovolts")

@@ -1,0 +1,164 @@
+"""ISHNE Holter files to `Recording`.
+
+Magic number, checksum, a header of 512 bytes, a block of any length, then 16-bit samples of all
+leads in turn. The fields that tell who the patient is are never looked at.
+
+References
+----------
+Badilini, The ISHNE Holter standard output file format, Ann Noninvasive Electrocardiol 1998;
+3:263-266.
+"""
+
+from __future__ import annotations
+
+import binascii
+
+import numpy as np
+
+from echoing_core.errors import MissingLeadError, UnitsError, UnreadableRecordError
+from echoing_core.io.channels import (
+    Channel,
+    Findings,
+    check_rate,
+    check_size,
+    check_span,
+    recording_from,
+)
+from echoing_core.io.sources import SourceFile, shown
+from echoing_core.records import LEADS, Recording
+
+_MARK = b"ISHNE1.0"
+_ANNOTATIONS_MARK = b"ANN  1.0"
+
+# Of the standard: offsets in bytes from the start of the file, integers least significant first.
+_HEADER_AT = 10
+_HEADER_END = 522
+_MAX_LEADS = 12
+
+_NOT_MEASURED = -32768
+"""What a recorder writes while a lead is off."""
+
+_LEADS = {2: "X", 3: "Y", 4: "Z", **dict(enumerate(LEADS, 5))}
+_OTHER_LEADS = {1: "bipolar", 17: "ES", 18: "AS", 19: "AI"}
+_QUALITY = {
+    2: "intermittent noise",
+    3: "frequent noise",
+    4: "intermittently disconnected",
+    5: "frequently disconnected",
+}
+
+
+def is_ishne(head: bytes) -> bool:
+    """Whether a file begins as ISHNE recordings or ISHNE annotations do.
+
+    Parameters
+    ----------
+    head : bytes
+        The first bytes of the file.
+    """
+    return head.startswith((_MARK, _ANNOTATIONS_MARK))
+
+
+def header_checksum(header: bytes) -> int:
+    """CRC-CCITT (x^16 + x^12 + x^5 + 1, all ones first) of both blocks of the header."""
+    return binascii.crc_hqx(header, 0xFFFF)
+
+
+def read_ishne(file: SourceFile) -> Recording:
+    """Read one ISHNE recording.
+
+    Parameters
+    ----------
+    file : SourceFile
+
+    Returns
+    -------
+    Recording
+        Millivolts; NaN where the recorder says that a lead was off.
+
+    Raises
+    ------
+    RecordError
+        One of its children.
+    """
+    name = shown(file.name)
+    head = file.head(_HEADER_END)
+    if head.startswith(_ANNOTATIONS_MARK):
+        raise UnreadableRecordError(
+            f"{name} holds the annotations of an ISHNE recording and no samples; choose the file "
+            "of the recording itself."
+        )
+    if len(head) < _HEADER_END:
+        raise UnreadableRecordError(
+            f"The header of {name} is cut short; copy or export the recording again."
+        )
+    n_variable, n_stated, _, start = np.frombuffer(head, "<i4", 4, _HEADER_AT).tolist()
+    checksum = int.from_bytes(head[8:10], "little")
+    n_leads, fs_hz = (int.from_bytes(head[i : i + 2], "little", signed=True) for i in (156, 272))
+    if not 1 <= n_leads <= _MAX_LEADS:
+        raise MissingLeadError(
+            f"{name} declares {n_leads} leads; from 1 to {_MAX_LEADS} can be read."
+        )
+    check_rate(float(fs_hz), name)
+    if not _HEADER_END <= start <= file.size or not 0 <= n_variable <= start - _HEADER_END:
+        raise UnreadableRecordError(
+            f"The header of {name} contradicts itself about where the samples begin; export the "
+            "recording again."
+        )
+    notes = Findings()
+    n_times = _n_times(n_stated, file.size - start, n_leads, float(fs_hz), name, notes)
+    check_size(n_times, n_leads, float(fs_hz), name)
+    check_span(n_times / fs_hz, name)
+    data = file.content()
+    # Old recorders leave it zero.
+    if checksum and checksum != header_checksum(bytes(data[_HEADER_AT : _HEADER_END + n_variable])):
+        notes.add(
+            "The checksum of the header does not fit, so its sampling rate, leads and units may be "
+            "damaged: compare them with the recorder."
+        )
+    frames = np.frombuffer(data, "<i2", n_times * n_leads, start).reshape(n_times, n_leads)
+    codes, quality, resolution = (
+        np.frombuffer(head, "<i2", _MAX_LEADS, at).tolist() for at in (158, 182, 206)
+    )
+    channels = []
+    for i in range(n_leads):
+        lead = _LEADS.get(codes[i])
+        label = lead or _OTHER_LEADS.get(codes[i]) or f"channel {i + 1}"
+        if resolution[i] <= 0:
+            raise UnitsError(
+                f"{name} does not say how many nanovolts one unit of {label} is; export it again."
+            )
+        raw = frames[:, i]
+        mv = raw.astype(np.float32)
+        mv *= resolution[i] * 1e-6
+        mv[raw == _NOT_MEASURED] = np.nan
+        if quality[i] in _QUALITY:
+            notes.add(f"The recorder calls the quality of {{}} {_QUALITY[quality[i]]}.", label)
+        channels.append(Channel(label, label, float(fs_hz), mv, f"{resolution[i]} nV per unit"))
+    return recording_from(channels, file.name.rsplit(".", 1)[0], "ISHNE Holter", notes)
+
+
+def _n_times(
+    stated: int, n_bytes: int, n_leads: int, fs_hz: float, name: str, notes: Findings
+) -> int:
+    """Samples of each lead; some recorders count one lead in the header, some all."""
+    held, rest = divmod(n_bytes, 2 * n_leads)
+    if held < 1:
+        raise UnreadableRecordError(
+            f"{name} holds a header and no samples; copy or export the recording again."
+        )
+    if stated <= 0:
+        notes.add("The header does not say how long the recording is; all of the file is read.")
+        return held
+    if stated == held:
+        return held
+    if n_leads > 1 and stated // n_leads == held and not stated % n_leads:
+        return held
+    if stated > held:
+        raise UnreadableRecordError(
+            f"{name} is cut short: it holds {held / fs_hz:.1f} s of the {stated / fs_hz:.1f} s "
+            "that its header declares; copy or export it again."
+        )
+    if rest or held - stated > 0:
+        notes.add("The file is longer than its header declares; the rest is left out.")
+    return stated
