@@ -8,15 +8,24 @@ parses those same bytes.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import errno
 import hashlib
 import json
+import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows: leftovers of killed writers stay
+    fcntl = None  # type: ignore[assignment]
 
 from echoing_core.errors import ConfigError, IndexMismatchError
 
@@ -24,6 +33,10 @@ CARD = "card.json"
 FORMAT_VERSION = 1
 # A card lists a dozen files; what is longer is not one, and is not parsed.
 MAX_CARD_BYTES = 4_000_000
+
+_DRAFT = ".draft"
+# Of linux/fcntl.h and linux/fs.h.
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 _REQUIRED: Mapping[str, type] = {
     "kind": str,
@@ -53,6 +66,31 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """Give a temporary file to write, and put it at ``path`` on success.
+
+    On an error nothing of the new file stays behind and an older one is as it was. What killed
+    writers of ``path`` left behind is removed first.
+
+    Parameters
+    ----------
+    path : Path
+        An older file of that name is replaced; what a link leads to, not the link.
+
+    Yields
+    ------
+    Path
+        An empty file on the same file system, with the same suffix.
+    """
+    path = path.resolve()
+    with _draft(path, folder=False) as draft:
+        yield draft
+        _to_disk(draft)
+        draft.replace(path)
+        _to_disk(path.parent)
+
+
 def write_text_atomically(path: Path, text: str) -> None:
     """Write a text file under a temporary name and rename it into place.
 
@@ -63,50 +101,183 @@ def write_text_atomically(path: Path, text: str) -> None:
     text : str
         Written as UTF-8.
     """
-    # Beside the target: a rename is only atomic within one file system.
-    draft = path.with_name(f".{path.name}.draft")
-    try:
+    with replacing_file(path) as draft:
         draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """Give a temporary folder to write into, and put it at ``folder`` on success.
 
-    An older folder of that name is replaced whole. On an error nothing of the new one stays
-    behind and the old one is as it was.
+    An older folder of that name is replaced whole, at every moment either the old or the new one
+    stands there. On an error nothing of the new one stays behind and the old one is as it was.
+    What killed writers of ``folder`` left behind is removed first.
 
     Parameters
     ----------
     folder : Path
-        Its parents are made.
+        Its parents are made. Where it is a link, what it leads to is replaced.
 
     Yields
     ------
     Path
         On the same file system as ``folder``.
+
+    Raises
+    ------
+    NotADirectoryError
+        If ``folder`` is a file.
     """
+    folder = settled(folder).resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target: a rename is only atomic within one file system.
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is a file and no folder", str(folder))
+    # Where both stand, an earlier writer was killed when all was done but this.
+    if folder.exists() and _before(folder).is_dir():
+        shutil.rmtree(_before(folder))
+    with _draft(folder, folder=True) as draft:
+        yield draft
+        for path in draft.rglob("*"):
+            _to_disk(path)
+        _to_disk(draft)
+        if not folder.exists():
+            draft.replace(folder)
+        # A folder that holds files cannot be renamed over: the two change places, and what is
+        # then called the draft is the old one, which `_draft` removes.
+        elif not _exchanged(draft, folder):
+            _replace_in_two_steps(draft, folder)
+        _to_disk(folder.parent)
+
+
+def settled(folder: Path) -> Path:
+    """``folder``, brought back if a replacement was cut off between its two renames.
+
+    Only file systems without an exchange of two names (NFS, systems other than Linux) ever need
+    two renames.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    Path
+        The same.
+    """
+    before = _before(folder)
+    if not folder.exists() and before.is_dir():
+        before.replace(folder)
+    return folder
+
+
+def take_lock(handle: int) -> bool:
+    """Lock an open file or folder for this process; the OS frees the lock when it ends.
+
+    Parameters
+    ----------
+    handle : int
+        File descriptor.
+
+    Returns
+    -------
+    bool
+        False if another has it. True where the system has no such locks (Windows).
+    """
+    if fcntl is None:
+        return True
     try:
-        # mkdtemp makes a folder that only its owner can read; what we write is no secret.
-        temporary.chmod(0o755)
-        yield temporary
-        if folder.exists():
-            # A folder that holds files cannot be renamed over, so the old one steps aside first.
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            folder.replace(old)
-            temporary.replace(folder)
-            shutil.rmtree(old)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _before(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.before")
+
+
+def _replace_in_two_steps(draft: Path, folder: Path) -> None:
+    before = _before(folder)
+    folder.replace(before)
+    try:
+        draft.replace(folder)
+    except OSError:
+        settled(folder)
+        raise
+    shutil.rmtree(before)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two names change places in one step; False where the system cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    paths = (os.fsencode(one), os.fsencode(other))
+    failed = rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE)
+    if failed and ctypes.get_errno() not in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(other))
+    return not failed
+
+
+@contextmanager
+def _draft(target: Path, *, folder: bool) -> Iterator[Path]:
+    """A locked, empty file or folder beside ``target``, which is removed if it is still there."""
+    # Beside the target: a rename is only atomic within one file system.
+    prefix, suffix = f".{target.name}.", f"{_DRAFT}{'' if folder else target.suffix}"
+    _sweep(target.parent, prefix, suffix)
+    while True:
+        # Not by tempfile, whose files nobody but their owner may read: here umask decides.
+        draft = target.with_name(f"{prefix}{secrets.token_hex(6)}{suffix}")
+        if folder:
+            draft.mkdir()
+            handle = os.open(draft, os.O_RDONLY) if fcntl else -1
         else:
-            temporary.replace(folder)
+            handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        # Another writer may have taken the draft for a leftover before it was locked.
+        if take_lock(handle) and draft.exists():
+            break
+        os.close(handle)
+    try:
+        yield draft
     finally:
-        if temporary.exists():
-            shutil.rmtree(temporary)
+        if draft.is_dir():
+            shutil.rmtree(draft)
+        else:
+            draft.unlink(missing_ok=True)
+        if handle >= 0:
+            os.close(handle)
+
+
+def _sweep(parent: Path, prefix: str, suffix: str) -> None:
+    """Remove drafts whose writers are gone: the OS frees a dead writer's lock."""
+    if fcntl is None:
+        return
+    with os.scandir(parent) as entries:
+        names = [e.path for e in entries if e.name.startswith(prefix) and e.name.endswith(suffix)]
+    for name in names:
+        # Another writer may be sweeping, too.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            handle = os.open(name, os.O_RDONLY)
+            try:
+                if take_lock(handle):
+                    shutil.rmtree(name) if Path(name).is_dir() else Path(name).unlink()
+            finally:
+                os.close(handle)
+
+
+def _to_disk(path: Path) -> None:
+    # Before a rename: after a power cut a name must not stand for an empty file.
+    if fcntl is None or not (path.is_file() or path.is_dir()):
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        # Some network file systems refuse it for folders.
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -242,7 +413,7 @@ def read_card(
     IndexMismatchError
         Naming what is missing, damaged or does not belong.
     """
-    path = Path(folder) / CARD
+    path = settled(Path(folder)) / CARD
     if not path.is_file():
         raise IndexMismatchError(
             f"{folder} holds no {CARD}, so it is not {_a(kind)}. Build it first or choose another."

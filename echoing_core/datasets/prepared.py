@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.artifacts import replacing_folder, sha256_of_file
+from echoing_core.artifacts import replacing_folder, settled, sha256_of_file
 from echoing_core.datasets.study_set import SPLITS, StudySet
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.records import LEADS, LONG_PADDING, BoolArray
@@ -270,7 +270,7 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     DataSetError
         There is none, or it is one of something else.
     """
-    path = Path(folder) / CARD
+    path = settled(Path(folder)) / CARD
     if not path.is_file():
         raise DataSetError(
             f"{folder} holds no {CARD}, so it is not a {KIND}. Make one with: echoing prepare"

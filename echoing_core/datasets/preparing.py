@@ -30,7 +30,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.artifacts import replacing_folder, write_text_atomically
+from echoing_core.artifacts import (
+    replacing_file,
+    replacing_folder,
+    take_lock,
+    write_text_atomically,
+)
 from echoing_core.datasets.adapter import NO_FILE, Adapter, LeftOut
 from echoing_core.datasets.prepared import may_become_prepared, order_of_splits, write_draft
 from echoing_core.datasets.study_set import COLUMNS, SPLITS
@@ -421,8 +426,7 @@ def write_shard(adapter: Adapter, root: Path, rows: list[Row], path: Path) -> No
         taken.append(number)
         simulated.append(ecg.simulated)
     facts = json.dumps({"rows": taken, "simulated": simulated, "left_out": left_out})
-    draft = path.with_name(f".{path.name}.draft")
-    with draft.open("wb") as stream:
+    with replacing_file(path) as draft, draft.open("wb") as stream:
         np.savez(
             stream,
             told=np.frombuffer(facts.encode(), dtype=np.uint8),
@@ -430,10 +434,6 @@ def write_shard(adapter: Adapter, root: Path, rows: list[Row], path: Path) -> No
             # Bits: a byte for each sample would make the shards a fifth larger than they need be.
             valid=np.packbits(valid[: len(taken)], axis=2),
         )
-        # On disk before the rename: after a power cut a name must not stand for an empty file.
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(path)
 
 
 def _reason(error: RecordError, root: Path, row: Row) -> str:
@@ -478,20 +478,13 @@ def _read_shard(path: Path, *, with_signals: bool) -> _Shard:
 def _locked(work: Path) -> Iterator[None]:
     """Lock the folder of shards for this process; the OS frees the lock when it ends."""
     work.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # systems without it: two runs at once then only do work twice
-        yield
-        return
     handle = os.open(work, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not take_lock(handle):
             raise ConfigError(
                 f"Another process is preparing {work.name.removesuffix('-parts')} right now. "
                 "Wait for it, or choose another folder."
-            ) from error
+            )
         yield
     finally:
         os.close(handle)
@@ -506,7 +499,7 @@ def _agree(work: Path, fingerprint: str, *, restart: bool) -> None:
         with contextlib.suppress(ValueError):
             stored = json.loads(path.read_text(encoding="utf-8")).get("fingerprint")
     if stored == fingerprint:
-        for draft in work.glob(".part-*.draft"):
+        for draft in work.glob(".part-*.draft*"):
             draft.unlink()
         return
     names = [item.name for item in work.iterdir()]

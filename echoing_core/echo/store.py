@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.artifacts import read_card, read_checked, seal, writing_folder
+from echoing_core.artifacts import read_card, read_checked, replacing_file, seal, writing_folder
 from echoing_core.echo.teacher import EchoTeacher, echo_gaussian
 from echoing_core.errors import (
     ConfigError,
@@ -484,24 +483,15 @@ def _key(teacher: EchoTeacher, source: EchoSource, choice: FrameChoice, pool: Po
 
 
 def _write_rows(path: Path, rows: _Rows) -> None:
-    # A name of its own for each writer: two runs may share a cache.
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=".", suffix=".draft", delete=False
-    ) as stream:
-        draft = Path(stream.name)
-        try:
-            np.savez(
-                stream,
-                clip_ids=np.array(rows.clip_ids, dtype=np.str_),
-                mu=rows.mu,
-                log_var=rows.log_var,
-                n_frames=rows.n_frames,
-                simulated=np.array(rows.simulated),
-            )
-            stream.close()
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+    with replacing_file(path) as draft:
+        np.savez(
+            draft,
+            clip_ids=np.array(rows.clip_ids, dtype=np.str_),
+            mu=rows.mu,
+            log_var=rows.log_var,
+            n_frames=rows.n_frames,
+            simulated=np.array(rows.simulated),
+        )
 
 
 def _read_rows(path: Path, dim: int) -> _Rows | None:

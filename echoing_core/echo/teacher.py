@@ -26,7 +26,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from echoing_core.artifacts import replacing_folder, sha256_of_file, write_text_atomically
+from echoing_core.artifacts import (
+    replacing_folder,
+    settled,
+    sha256_of_file,
+    write_text_atomically,
+)
 from echoing_core.errors import CheckpointError, ConfigError, RecordError
 from echoing_core.models.hugging_face import declare_missing_operators
 from echoing_core.progress import SILENT, Progress
@@ -470,7 +475,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def _from_folder(folder: Path, device: str, name: str | None = None) -> EchoTeacher:
-    if not (folder / CONFIG_FILE).is_file():
+    if not (settled(folder) / CONFIG_FILE).is_file():
         raise CheckpointError(
             f"{folder} holds no {CONFIG_FILE}, so it is not an open_clip model. Give the folder "
             "with that file and the weights."

@@ -40,7 +40,12 @@ from typing import Any
 
 from torch import nn
 
-from echoing_core.artifacts import replacing_folder, sha256_of_file, write_text_atomically
+from echoing_core.artifacts import (
+    replacing_folder,
+    settled,
+    sha256_of_file,
+    write_text_atomically,
+)
 from echoing_core.config import from_mapping
 from echoing_core.errors import CheckpointError, EchoingError
 from echoing_core.models.config import (
@@ -308,7 +313,7 @@ def load_checkpoint(folder: str | os.PathLike[str], *, sigma2: str | None = None
     """
     from safetensors.torch import load_file
 
-    path = Path(folder)
+    path = settled(Path(folder))
     if not path.is_dir():
         raise CheckpointError(
             f"There is no model folder {path.name!r}. Name a folder that holds manifest.json, "

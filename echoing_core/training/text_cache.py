@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from echoing_core.artifacts import write_text_atomically
+from echoing_core.artifacts import replacing_file, write_text_atomically
 from echoing_core.errors import ConfigError
 from echoing_core.models.tokenizer import ReportTokenizer
 from echoing_core.progress import SILENT, Progress
@@ -135,10 +135,8 @@ class TextStates:
                     # Padding is not stored; float16 is half of what BioBERT's states need on disk.
                     rows.append(state[: int(n)].astype(np.float16))
                     lengths.append(int(n))
-        # np.save adds .npy to any other name.
-        draft = path.with_suffix(".draft.npy")
-        np.save(draft, np.concatenate(rows))
-        draft.replace(path)
+        with replacing_file(path) as draft:
+            np.save(draft, np.concatenate(rows))
         write_text_atomically(listing, json.dumps(lengths))
         return lengths
 

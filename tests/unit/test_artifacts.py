@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,9 @@ from echoing_core.artifacts import (
     CARD,
     read_card,
     read_checked,
+    replacing_folder,
     seal,
+    settled,
     write_text_atomically,
     writing_folder,
 )
@@ -99,3 +104,74 @@ def test_a_text_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         write_text_atomically(path, "half \ud800")
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
     assert path.read_text(encoding="utf-8") == "two µV\n"
+
+
+def test_a_link_keeps_leading_to_what_is_replaced(tmp_path: Path) -> None:
+    write(tmp_path / "real")
+    (tmp_path / "link").symlink_to("real", target_is_directory=True)
+    write(tmp_path / "link", b"87654321")
+    assert (tmp_path / "link").is_symlink()
+    assert read_checked(tmp_path / "real", "numbers.bin", card_of(tmp_path / "real")) == b"87654321"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_what_dead_writers_left_is_swept_and_what_living_ones_write_is_not(
+    folder: Path,
+) -> None:
+    parent = folder.parent
+    for name in (".store.00.draft", ".other.00.draft"):
+        (parent / name).mkdir()
+        (parent / name / "half").write_bytes(b"x")
+    (parent / ".table.csv.00.draft.csv").write_text("half")
+    with replacing_folder(folder) as living:
+        (living / "new").touch()
+        write(folder, b"87654321")
+        write_text_atomically(parent / "table.csv", "whole\n")
+        left = {path.name for path in parent.iterdir()}
+        assert left == {"store", "table.csv", ".other.00.draft", living.name}
+    assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+_KILLED = """
+import os, sys
+from pathlib import Path
+from echoing_core import artifacts
+steps = int(sys.argv[2])
+if sys.argv[3] == "two":
+    artifacts._exchanged = lambda one, other: False
+def killed_after(function):
+    def counted(*arguments):
+        global steps
+        result = function(*arguments)
+        steps -= 1
+        if not steps:
+            os._exit(9)
+        return result
+    return counted
+Path.replace = killed_after(Path.replace)
+artifacts._exchanged = killed_after(artifacts._exchanged)
+artifacts.shutil.rmtree = killed_after(artifacts.shutil.rmtree)
+with artifacts.replacing_folder(Path(sys.argv[1])) as draft:
+    (draft / "numbers").write_text("new")
+"""
+
+
+@pytest.mark.parametrize("way", ["exchange", "two"])
+def test_a_kill_at_any_step_leaves_the_old_or_the_new_folder(tmp_path: Path, way: str) -> None:
+    """Killed after the first, second, ... step that changes a name, until none is left."""
+    target = tmp_path / "model"
+    seen = []
+    for steps in range(1, 9):
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        (target / "numbers").write_text("old")
+        command = [sys.executable, "-c", _KILLED, str(target), str(steps), way]
+        code = subprocess.run(command, check=False, timeout=60).returncode
+        seen.append((settled(target) / "numbers").read_text())
+        with replacing_folder(tmp_path / "model") as draft:
+            (draft / "numbers").write_text("after")
+        assert [path.name for path in tmp_path.iterdir()] == ["model"]
+        if not code:
+            break
+    assert not code and seen[-1] == "new"
+    assert ("old" in seen) == (way == "two")

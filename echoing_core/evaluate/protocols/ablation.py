@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.artifacts import write_text_atomically
+from echoing_core.artifacts import replacing_file, write_text_atomically
 from echoing_core.config import to_mapping
 from echoing_core.datasets.simulated import build_simulated
 from echoing_core.datasets.study_set import StudySet
@@ -621,10 +621,9 @@ def _check_same_study(
 def _save(path: Path, scores: RunScores) -> None:
     arrays: dict[str, npt.NDArray[Any]] = {f"margin|{k}": v for k, v in scores.margins.items()}
     arrays |= {f"rank|{k}": v for k, v in scores.ranks.items()}
-    # Renamed into place: a run that was cut off leaves no half-written scores to read.
-    draft = path.with_suffix(".draft.npz")
-    np.savez(draft, sigma2=scores.sigma2, minutes=np.array(scores.minutes), **arrays)  # type: ignore[arg-type]
-    draft.replace(path)
+    # A run that was cut off leaves no half-written scores to read.
+    with replacing_file(path) as draft:
+        np.savez(draft, sigma2=scores.sigma2, minutes=np.array(scores.minutes), **arrays)  # type: ignore[arg-type]
 
 
 def _load(path: Path) -> RunScores:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from echoing_core.artifacts import replacing_file
 from echoing_core.datasets.ptbxl import load_ptbxl
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.embed.encode import encode_batch, encode_batch_terms, encode_texts
@@ -361,9 +362,8 @@ def save_readings(path: Path, readings: RunReadings) -> None:
         for field in dataclasses.fields(readings)
         for key, value in getattr(readings, field.name).items()
     }
-    draft = path.with_suffix(".draft.npz")
-    np.savez(draft, **arrays)  # type: ignore[arg-type]
-    draft.replace(path)
+    with replacing_file(path) as draft:
+        np.savez(draft, **arrays)  # type: ignore[arg-type]
 
 
 def load_readings(path: Path) -> RunReadings:

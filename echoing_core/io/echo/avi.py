@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from echoing_core.artifacts import replacing_file
 from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.decoders import import_decoder
 from echoing_core.io.echo.frames import MAX_FRAMES, U8, check_size, resized
@@ -62,30 +63,23 @@ def write_avi(path: Path, clip: EchoClip) -> None:
     comment += [] if known else [_NO_RATE]
     # One channel is a third of the bytes, and FFV1 keeps it exactly.
     grey = bool((frames[..., :1] == frames).all())
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        with av.open(str(draft), "w", format="avi") as container:
-            container.metadata["comment"] = "; ".join(comment)
-            if clip.simulated:
-                container.metadata["title"] = "Simulated by EchoingECG"
-            rate = Fraction(clip.fps if known else _STAND_IN_FPS).limit_denominator(1000)
-            stream: Any = container.add_stream("ffv1", rate=rate)
-            stream.height, stream.width = frames.shape[1:3]
-            stream.pix_fmt = "gray" if grey else "bgr0"
-            for frame in frames:
-                if grey:
-                    picture = av.VideoFrame.from_ndarray(
-                        np.ascontiguousarray(frame[..., 0]), format="gray"
-                    )
-                else:
-                    picture = av.VideoFrame.from_ndarray(
-                        np.ascontiguousarray(frame), format="rgb24"
-                    )
-                container.mux(stream.encode(picture))
-            container.mux(stream.encode(None))
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with replacing_file(path) as draft, av.open(str(draft), "w", format="avi") as container:
+        container.metadata["comment"] = "; ".join(comment)
+        if clip.simulated:
+            container.metadata["title"] = "Simulated by EchoingECG"
+        rate = Fraction(clip.fps if known else _STAND_IN_FPS).limit_denominator(1000)
+        stream: Any = container.add_stream("ffv1", rate=rate)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "gray" if grey else "bgr0"
+        for frame in frames:
+            if grey:
+                picture = av.VideoFrame.from_ndarray(
+                    np.ascontiguousarray(frame[..., 0]), format="gray"
+                )
+            else:
+                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
 
 
 def read_avi(path: Path, *, size: int | None = None, max_frames: int | None = None) -> EchoClip:
