@@ -21,7 +21,7 @@ from echoing_core.echo.store import EchoEmbeddings
 from echoing_core.echo.teacher import EchoTeacher, echo_gaussian, resized_by_area
 from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
-from echoing_core.simulate.echo.clips import study_clips
+from echoing_core.simulate.echo.clips import VIEWS, study_clips
 from echoing_core.simulate.heart.patients import parse_record_id, patient_id, patient_state
 from echoing_core.simulate.heart.state import HeartState
 
@@ -95,6 +95,7 @@ def simulated_echo_embeddings(
     items: Sequence[Item],
     *,
     n_frames: int = FRAMES_PER_CLIP,
+    by_clip: bool = False,
     n_workers: int = 2,
     progress: Progress = SILENT,
 ) -> EchoEmbeddings:
@@ -107,8 +108,11 @@ def simulated_echo_embeddings(
         Study ids (``sim-7-000123-s0``), record ids (``sim-7-000123-0``), or seed, patient and
         ECG. A text stands in the result as it was given, numbers as their study id.
     n_frames : int
-        Of each of the three views; all are embedded and pooled. Half as many as a written
-        simulated clip has, of which ECHO-CLIP's choice takes every second.
+        Of each of the three views. Half as many as a written simulated clip has, of which
+        ECHO-CLIP's choice takes every second.
+    by_clip : bool
+        One row a view, in the order of `simulate.echo.clips.VIEWS`; else all views of a study are
+        pooled.
     n_workers : int
         Processes that simulate; the result does not depend on it.
     progress : Progress, optional
@@ -121,20 +125,23 @@ def simulated_echo_embeddings(
     """
     numbers = [_numbers(item) for item in items]
     mu, log_var, counts = [], [], []
+    n_rows = len(VIEWS) if by_clip else 1
     for done, frames in enumerate(_drawn(numbers, teacher.image_size, n_frames, n_workers), 1):
-        # All views of a study are pooled, as `store.embed_study` does.
-        gaussian = echo_gaussian(teacher.embed_frames(rgb_of(frames)))
-        mu.append(gaussian[0])
-        log_var.append(gaussian[1])
-        counts.append(len(frames))
+        # Pooled, or apart, as `store.embed_study` does.
+        for vectors in np.split(teacher.embed_frames(rgb_of(frames)), n_rows):
+            gaussian = echo_gaussian(vectors)
+            mu.append(gaussian[0])
+            log_var.append(gaussian[1])
+            counts.append(len(vectors))
         progress(done, len(items))
     # np.stack refuses an empty list.
     empty = np.empty((0, teacher.dim), np.float32)
+    studies = [
+        item if isinstance(item, str) else f"{patient_id(*item[:2])}-s{item[2]}" for item in items
+    ]
     return EchoEmbeddings(
-        study_ids=tuple(
-            item if isinstance(item, str) else f"{patient_id(*item[:2])}-s{item[2]}"
-            for item in items
-        ),
+        study_ids=tuple(study for study in studies for _ in range(n_rows)),
+        clip_ids=tuple(f"{study}-{view}" for study in studies for view in VIEWS) if by_clip else (),
         mu=np.stack(mu) if mu else empty,
         log_var=np.stack(log_var) if log_var else empty,
         n_frames=np.array(counts, dtype=np.int64),

@@ -189,6 +189,40 @@ class FrozenEcgConfig:
         return self.beat_width if self.beats else self.width
 
 
+@dataclass(frozen=True)
+class StudySideConfig:
+    """The side of echo studies beside an ECG encoder, Echo2ECG's (``models/otis.py``).
+
+    Attributes
+    ----------
+    view_width : int
+        Of one clip's embedding; 0 for a model without this side. EchoPrime's have 512.
+    study_width, heads : int
+        Of the attention over the views of a study.
+    dim : int
+        Of the space that ECGs and studies share.
+
+    Raises
+    ------
+    ConfigError
+        A number is none that can be built.
+    """
+
+    view_width: int = 0
+    study_width: int = 1024
+    heads: int = 4
+    dim: int = 512
+
+    def __post_init__(self) -> None:
+        if min(self.study_width, self.heads, self.dim) < 1 or self.view_width < 0:
+            raise ConfigError("Sizes of model.study must be at least 1, and view_width at least 0.")
+        if self.study_width % self.heads:
+            raise ConfigError(
+                f"The {self.heads} heads of model.study must divide its study_width, "
+                f"{self.study_width}."
+            )
+
+
 # Ours, the published one, encoders of others, and one with halves of plugins;
 # `models.encoders.build_encoder` builds any.
 ARCHITECTURES = ("compact", "released", "frozen", "plugged")
@@ -247,6 +281,8 @@ class ModelConfig:
     architecture : {"compact", "released", "frozen", "plugged"}
     released_ecg, released_text : ReleasedEcgConfig, BertTextConfig
     frozen : FrozenEcgConfig
+    study : StudySideConfig
+        Of a frozen encoder that was trained here towards echo studies.
     ecg_plugin, text_plugin : str
         Names of entry points of ``echoing.encoders`` and ``echoing.text_encoders`` (`plugins`).
     ecg_options, text_options : mapping
@@ -268,6 +304,7 @@ class ModelConfig:
     released_ecg: ReleasedEcgConfig = field(default_factory=ReleasedEcgConfig)
     released_text: BertTextConfig = field(default_factory=BertTextConfig)
     frozen: FrozenEcgConfig = field(default_factory=FrozenEcgConfig)
+    study: StudySideConfig = field(default_factory=StudySideConfig)
     ecg_plugin: str = ""
     text_plugin: str = ""
     ecg_options: Mapping[str, Any] = field(default_factory=dict)
@@ -294,6 +331,16 @@ class ModelConfig:
                 f"This frozen encoder has {self.frozen.dim} dimensions; setting model.dim must be "
                 f"that, not {self.dim}."
             )
+        if self.has_study and self.architecture != "frozen":
+            raise ConfigError(
+                "Only model.architecture = frozen has a side of echo studies. Set "
+                "model.study.view_width to 0."
+            )
+
+    @property
+    def has_study(self) -> bool:
+        """Whether echo studies of several views can be read, too."""
+        return self.study.view_width > 0
 
     @property
     def has_text(self) -> bool:
@@ -335,6 +382,8 @@ class ModelConfig:
             unused = ("architecture", "released_ecg", "released_text", "frozen", *_PLUGGED)
             if self.sigma2 == DISPLACEMENT:
                 unused += ("sigma2",)
+        if not self.has_study:
+            unused += ("study",)
         return {key: value for key, value in values.items() if key not in unused}
 
 
@@ -358,6 +407,8 @@ class LossConfig:
         same where every row has one match, as in the release.
     vib_drop_above : float, optional
         A larger information bottleneck counts as 0, as released.
+    learn_constants : bool
+        False keeps scale and shift where they begin.
 
     References
     ----------
@@ -372,3 +423,4 @@ class LossConfig:
     match_weight: str = "pair"
     vib_weight: float = 1.0e-4
     vib_drop_above: float | None = None
+    learn_constants: bool = True

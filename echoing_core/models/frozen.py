@@ -18,7 +18,7 @@ from echoing_core.errors import CheckpointError
 from echoing_core.models.config import NO_TEXT, FrozenEcgConfig, ModelConfig
 from echoing_core.models.foreign_preprocessing import ForeignInput
 from echoing_core.models.hugging_face import TextStates
-from echoing_core.models.otis import GlobalToken, OtisEncoder
+from echoing_core.models.otis import GlobalToken, OtisEncoder, StudySide
 from echoing_core.models.wav2vec2 import MelpTower, Wav2Vec2
 
 
@@ -145,6 +145,11 @@ class FrozenEncoder(nn.Module):
     ----------
     config : ModelConfig
         Of the architecture ``frozen``.
+
+    Attributes
+    ----------
+    study : StudySide or None
+        What echo studies are read by, in a space of their own that ECGs are mapped into.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -152,3 +157,9 @@ class FrozenEncoder(nn.Module):
         self.config = config
         self.ecg = FrozenEcgEncoder(config.frozen, config.log_var_bias)
         self.text = AbsentTextEncoder()
+        side = config.study
+        self.study: StudySide | None = None
+        if config.has_study:
+            self.study = StudySide(
+                config.dim, side.view_width, side.study_width, side.heads, side.dim
+            )

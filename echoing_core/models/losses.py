@@ -129,8 +129,9 @@ class MatchingLoss(nn.Module):
                 f"{config.match_weight!r}."
             )
         self.config = config
-        self.scale = nn.Parameter(torch.tensor(float(config.scale_init)))
-        self.shift = nn.Parameter(torch.tensor(float(config.shift_init)))
+        learnt = config.learn_constants
+        self.scale = nn.Parameter(torch.tensor(float(config.scale_init)), requires_grad=learnt)
+        self.shift = nn.Parameter(torch.tensor(float(config.shift_init)), requires_grad=learnt)
 
     def forward(
         self, mu_a: Tensor, log_var_a: Tensor, mu_b: Tensor, log_var_b: Tensor, match: Tensor
@@ -167,13 +168,7 @@ class MatchingLoss(nn.Module):
             return self._pcmepp(distance, match, (mu_a, log_var_a), (mu_b, log_var_b))
 
     def _softmax(self, logits: Tensor, match: Tensor) -> LossTerms:
-        target = match.to(logits.dtype)
-        # Each row and each column is a distribution over its matches.
-        rows = target / target.sum(1, keepdim=True).clamp_min(1.0)
-        columns = target / target.sum(0, keepdim=True).clamp_min(1.0)
-        forward = -(rows * functional.log_softmax(logits, dim=1)).sum(1).mean()
-        backward = -(columns * functional.log_softmax(logits, dim=0)).sum(0).mean()
-        total = 0.5 * (forward + backward)
+        total = matched_cross_entropy(logits, match)
         zero = total.new_zeros(())
         return LossTerms(total, total.detach(), zero, zero)
 
@@ -204,6 +199,26 @@ class MatchingLoss(nn.Module):
         # Twice: the released form adds the matching term once for either direction.
         total = 2.0 * matching + pseudo + vib
         return LossTerms(total, matching.detach(), pseudo.detach(), vib.detach())
+
+
+def matched_cross_entropy(logits: Tensor, match: Tensor) -> Tensor:
+    """InfoNCE in both directions: each row and each column is a distribution over its matches.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (n, m)
+    match : Tensor of bool, same shape
+
+    Returns
+    -------
+    Tensor, scalar
+    """
+    target = match.to(logits.dtype)
+    rows = target / target.sum(1, keepdim=True).clamp_min(1.0)
+    columns = target / target.sum(0, keepdim=True).clamp_min(1.0)
+    forward = -(rows * functional.log_softmax(logits, dim=1)).sum(1).mean()
+    backward = -(columns * functional.log_softmax(logits, dim=0)).sum(0).mean()
+    return 0.5 * (forward + backward)
 
 
 def logit_scale(loss_name: str, scale: float) -> float:

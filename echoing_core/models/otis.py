@@ -106,8 +106,8 @@ class _Block(nn.Module):
         """Whole branches of some rows left out, in training."""
         if not self.training or not self.drop_path:
             return x
-        keep = 1 - self.drop_path
-        return x * torch.empty(len(x), 1, 1, device=x.device).bernoulli_(keep).div_(keep).to(x)
+        # By dropout itself, which is drawn alike however many processes share a batch.
+        return x * functional.dropout(x.new_ones(len(x), 1, 1), self.drop_path)
 
 
 class OtisEncoder(nn.Module):
@@ -271,14 +271,13 @@ class StudyPooling(nn.Module):
         return out
 
 
-class Echo2Ecg(nn.Module):
-    """Echo2ECG whole: ECGs and echo studies into one space.
+class StudySide(nn.Module):
+    """From echo studies, and from ECGs, into the space that they share.
 
     Parameters
     ----------
-    encoder : OtisEncoder
     width : int
-        Of its tokens.
+        Of an ECG as its encoder gives it.
     view_width : int
         Of a clip's embedding; EchoPrime's are 512 wide, and not on the unit sphere.
     study_width, heads : int
@@ -289,7 +288,6 @@ class Echo2Ecg(nn.Module):
 
     def __init__(
         self,
-        encoder: OtisEncoder,
         width: int = 192,
         view_width: int = 512,
         study_width: int = 1024,
@@ -297,25 +295,23 @@ class Echo2Ecg(nn.Module):
         dim: int = 512,
     ) -> None:
         super().__init__()
-        self.ecg_encoder = encoder
-        self.token_aggregator = GlobalToken(width)
         self.echo_projection_for_agg = nn.Linear(view_width, study_width)
         self.echo_view_aggregator = StudyPooling(study_width, heads)
         self.ecg_alignment_global_token = nn.Linear(width, dim, bias=False)
         self.echo_alignment_global_token = nn.Linear(study_width, dim, bias=False)
 
-    def ecg(self, x: Tensor) -> Tensor:
+    def of_ecg(self, features: Tensor) -> Tensor:
         """ECGs in the shared space, not of unit length.
 
         Parameters
         ----------
-        x : Tensor, shape (batch, 12, n_times)
+        features : Tensor, shape (batch, width)
 
         Returns
         -------
         Tensor, shape (batch, dim)
         """
-        out: Tensor = self.ecg_alignment_global_token(self.token_aggregator(self.ecg_encoder(x)))
+        out: Tensor = self.ecg_alignment_global_token(features)
         return out
 
     def study(self, views: Tensor, missing: Tensor) -> Tensor:
@@ -335,3 +331,42 @@ class Echo2Ecg(nn.Module):
         pooled = self.echo_view_aggregator(self.echo_projection_for_agg(views), missing)
         out: Tensor = self.echo_alignment_global_token(pooled)
         return out
+
+
+class Echo2Ecg(StudySide):
+    """Echo2ECG whole, by the names of its published weights.
+
+    Parameters
+    ----------
+    encoder : OtisEncoder
+    width : int
+        Of its tokens.
+    view_width, study_width, heads, dim : int
+        As in `StudySide`.
+    """
+
+    def __init__(
+        self,
+        encoder: OtisEncoder,
+        width: int = 192,
+        view_width: int = 512,
+        study_width: int = 1024,
+        heads: int = 4,
+        dim: int = 512,
+    ) -> None:
+        super().__init__(width, view_width, study_width, heads, dim)
+        self.ecg_encoder = encoder
+        self.token_aggregator = GlobalToken(width)
+
+    def ecg(self, x: Tensor) -> Tensor:
+        """ECGs in the shared space, not of unit length.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, 12, n_times)
+
+        Returns
+        -------
+        Tensor, shape (batch, dim)
+        """
+        return self.of_ecg(self.token_aggregator(self.ecg_encoder(x)))

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -191,6 +192,20 @@ class Turn:
 
     text: int | None
     echo: int | None
+
+
+class BatchSource(Protocol):
+    """What the loop asks of batches: each is a function of its number alone."""
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches of one pass over the data."""
+
+    def at(self, number: int) -> Any:
+        """Batch ``number`` of the run, this process's share of it."""
+
+    def fingerprint(self) -> str:
+        """Hash over what the run learns from."""
 
 
 class Batches:

@@ -28,7 +28,7 @@ from echoing_core.config import flattened, to_mapping
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.models.encoders import Encoder
 from echoing_core.progress import SILENT, Progress
-from echoing_core.training.batches import Batches, StepBatch
+from echoing_core.training.batches import BatchSource
 from echoing_core.training.best import BestWeights, Kept
 from echoing_core.training.distributed import World, check_same, wait_for_all
 from echoing_core.training.metric_logs import JSON, LogPlace, MetricsLog, open_log
@@ -92,9 +92,10 @@ def flushed_denormals() -> Iterator[None]:
 @flushed_denormals()
 def train(
     encoder: Encoder,
-    batches: Batches,
+    batches: BatchSource,
     config: RunConfig,
     *,
+    kind: type[Trainer] = Trainer,
     run: Path | None = None,
     resume: bool = False,
     world: World | None = None,
@@ -114,8 +115,10 @@ def train(
     ----------
     encoder : DualEncoder or ReleasedDualEncoder
         Trained in place.
-    batches : Batches
+    batches : BatchSource
     config : RunConfig
+    kind : type of Trainer
+        Whose losses are used.
     world : World, optional
         This process alone without it.
     states : TextStates, optional
@@ -149,7 +152,7 @@ def train(
         Another process ended before the run was done.
     """
     world = world or World()
-    trainer = Trainer(encoder, batches, config, world=world, states=states)
+    trainer = kind(encoder, batches, config, world=world, states=states)
     facts = _facts(trainer, world)
     if run is not None:
         _begin(trainer, run, facts, resume, world)
@@ -237,6 +240,9 @@ def _begin(trainer: Trainer, run: Path, facts: dict[str, Any], resume: bool, wor
     step, tensors, old = saved
     # Any of these would change the next step, and the run would end with other weights.
     then, now = _flat(old), _flat(facts)
+    # A setting that there was not yet had the effect of its present default.
+    defaults = flattened(to_mapping(RunConfig()))
+    then = {name: defaults[name] for name in now if name in defaults} | then
     differing = [
         # A hash of the data says no more than that it is another.
         name
@@ -281,11 +287,11 @@ def _facts(trainer: Trainer, world: World) -> dict[str, Any]:
 
 
 def _ahead(
-    batches: Batches, first_step: int, n_steps: int, accumulate: int
-) -> Iterator[list[StepBatch]]:
+    batches: BatchSource, first_step: int, n_steps: int, accumulate: int
+) -> Iterator[list[Any]]:
     """The batches of each step, the next ones made while the last are learnt from."""
 
-    def drawn(step: int) -> list[StepBatch]:
+    def drawn(step: int) -> list[Any]:
         return [batches.at(step * accumulate + k) for k in range(accumulate)]
 
     # One thread, two steps ahead: NumPy and torch let each other run meanwhile.

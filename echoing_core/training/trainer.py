@@ -21,8 +21,8 @@ from echoing_core.models.losses import MatchingLoss, logit_scale
 from echoing_core.training.batches import (
     AskedBatch,
     Batches,
+    BatchSource,
     EchoBatch,
-    StepBatch,
     TextBatch,
 )
 from echoing_core.training.distributed import (
@@ -42,11 +42,13 @@ Term = Callable[[], tuple[Tensor, dict[str, float]]]
 class Trainer:
     """Both encoders, their losses and the optimiser, one step at a time.
 
+    A system with other losses overrides `terms`; all else of a run is the same for it.
+
     Parameters
     ----------
     encoder : nn.Module
         With ``ecg(scaled, valid)`` and ``text(ids, mask)``, each giving (mu, log_var).
-    batches : Batches
+    batches : BatchSource
     config : RunConfig
     world : World
     states : TextStates, optional
@@ -56,7 +58,7 @@ class Trainer:
     def __init__(
         self,
         encoder: Encoder,
-        batches: Batches,
+        batches: BatchSource,
         config: RunConfig,
         *,
         world: World | None = None,
@@ -96,13 +98,14 @@ class Trainer:
         """The encoder that the run is for: the average where one is kept."""
         return self.encoder if self.average is None else self.average
 
-    def step(self, batches: list[StepBatch]) -> dict[str, float]:
+    def step(self, batches: list[Any]) -> dict[str, float]:
         """One optimiser step on ``accumulate`` batches; returns what to log.
 
         Parameters
         ----------
-        batches : list of StepBatch
-            Their gradients are averaged; each is contrasted by itself.
+        batches : list
+            As ``batches.at`` gives them. Their gradients are averaged; each is contrasted by
+            itself.
 
         Returns
         -------
@@ -121,7 +124,7 @@ class Trainer:
                 # Dropout follows from the step, too, so that a resumed run drops the same.
                 torch.manual_seed(self._dropout_seed(number))
                 # Term by term: the gradients add up, and only one term's activations are held.
-                for weight, term in self._terms(batch):
+                for weight, term in self.terms(batch):
                     value, figures = term()
                     torch.autograd.backward(weight * value / len(batches))
                     for name, figure in (*figures.items(), ("loss", weight * value.item())):
@@ -144,7 +147,7 @@ class Trainer:
         logged["shift"] = self.text_loss.shift.item()
         return logged
 
-    def loss(self, batch: StepBatch) -> Tensor:
+    def loss(self, batch: Any) -> Tensor:
         """The step's loss over the whole batch.
 
         lambda * L_text + (1 - lambda) * L_echo where there are both, EchoingECG eq. 2; a batch of
@@ -163,11 +166,22 @@ class Trainer:
         EchoingECG, eq. 2.
         """
         total = torch.zeros((), device=self.world.device)
-        for weight, term in self._terms(batch):
+        for weight, term in self.terms(batch):
             total = total + weight * term()[0]
         return total
 
-    def _terms(self, batch: StepBatch) -> list[tuple[float, Term]]:
+    def terms(self, batch: Any) -> list[tuple[float, Term]]:
+        """The terms of a step's loss, each with its weight; computed when they are called.
+
+        Parameters
+        ----------
+        batch : StepBatch
+
+        Returns
+        -------
+        list of (float, Term)
+        """
+        assert isinstance(self.batches, Batches)
         weight = self.config.objective.text_weight if self.batches.echo is not None else 1.0
         terms: list[tuple[float, Term]] = []
         if batch.text is not None:
