@@ -95,12 +95,175 @@ def ishne(
     return b"ISHNE1.0" + crc + header + rows.T.astype("<i2").tobytes()
 
 
+_SCP_NUMBERS = dict(zip(LEADS, (1, 2, 61, 62, 63, 64, *range(3, 9)), strict=True))
+
+Table = dict[int | str, str]
+"""Value -> its code; ``"literal 8"`` -> prefix of a number; ``"to 2"`` -> switch of tables."""
+
+SCP_DEFAULT: Table = {
+    0: "0",
+    **{n: "1" * n + "00" for n in range(1, 9)},
+    **{-n: "1" * n + "01" for n in range(1, 9)},
+    "literal 8": "1" * 9 + "0",
+    "literal 16": "1" * 10,
+}
+"""Table C.1 of the standard."""
+
+SCP_CUSTOM: tuple[Table, ...] = (
+    {0: "0", 1: "10", "to 2": "110", "literal 16": "111"},
+    {0: "1", -1: "01", "to 1": "000", "literal 8": "001"},
+)
+"""Two tables; the encoder goes to the second for -1 and back for 1."""
+
+
+def scp_bits(values: Sequence[int], tables: Sequence[Table]) -> bytes:
+    """Numbers as Huffman codes, whole bytes."""
+    now, parts = 0, []
+    for value in values:
+        if len(tables) > 1 and abs(value) == 1 and value not in tables[now]:
+            parts.append(tables[now][f"to {2 - now}"])
+            now = 1 - now
+        table = tables[now]
+        if value in table:
+            parts.append(table[value])
+            continue
+        width = 8 if "literal 8" in table and -128 <= value < 128 else 16
+        if f"literal {width}" not in table:
+            parts.append(table[f"to {2 - now}"])
+            now = 1 - now
+            table = tables[now]
+        parts.append(table[f"literal {width}"] + f"{value & (1 << width) - 1:0{width}b}")
+    bits = "".join(parts)
+    bits += "0" * (-len(bits) % 16)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big") if bits else b""
+
+
+def _scp_table(table: Table) -> bytes:
+    out = struct.pack("<H", len(table))
+    for value, code in table.items():
+        reverse = int(code[::-1], 2)
+        if isinstance(value, int):
+            out += struct.pack("<BBBhI", len(code), len(code), 1, value, reverse)
+        elif value.startswith("to"):
+            out += struct.pack("<BBBhI", len(code), len(code), 0, int(value[3:]), reverse)
+        else:
+            total = len(code) + int(value[8:])
+            out += struct.pack("<BBBhI", len(code), total, 1, 0, reverse)
+    return out
+
+
+def _scp_differences(row: Sequence[int], times: int) -> list[int]:
+    values = np.asarray(row, dtype=np.int64)
+    kept = values[:times].tolist()
+    return kept + np.diff(values, n=times).tolist() if times else values.tolist()
+
+
+def scp(
+    signal: Ints,
+    fs_hz: int = 500,
+    *,
+    tables: Sequence[Table] | None = (SCP_DEFAULT,),
+    differences: int = 2,
+    subtract: bool = False,
+    thinning: int = 1,
+    leads: Sequence[str] = LEADS,
+    starts: Sequence[int] | None = None,
+    mark: bytes = b"SCPECG",
+    period_s: float = 0.8,
+    peak_s: float = 0.3,
+) -> bytes:
+    """SCP-ECG: ``tables`` None for plain numbers, ``thinning`` above 1 for bimodal compression."""
+    rows = rows_of(signal, leads).astype(np.int64)
+    n = rows.shape[1]
+    step_us = 1_000_000 // fs_hz
+
+    def encoded(row: Sequence[int]) -> bytes:
+        values = _scp_differences(row, differences)
+        return np.array(values, "<i2").tobytes() if tables is None else scp_bits(values, tables)
+
+    def samples(parts: Sequence[Sequence[int]], step: int, bimodal: int) -> bytes:
+        data = [encoded(part) for part in parts]
+        sizes = struct.pack(f"<{len(data)}H", *map(len, data))
+        return struct.pack("<HHBB", 1000 * UV, step, differences, bimodal) + sizes + b"".join(data)
+
+    sections: dict[int, bytes] = {1: b"\0\4\0Doe\0\x1b\2\0\5\0\xff\0\0"}
+    if tables is not None:
+        is_default = tables == (SCP_DEFAULT,)
+        number = struct.pack("<H", 19999 if is_default else len(tables))
+        sections[2] = number if is_default else number + b"".join(map(_scp_table, tables))
+    firsts = [1] * len(leads) if starts is None else list(starts)
+    sections[3] = struct.pack("<BB", len(leads), subtract | 4 | len(leads) << 3 & 0xF8)
+    for lead, first in zip(leads, firsts, strict=True):
+        sections[3] += struct.pack("<IIB", first, first + n - 1, _SCP_NUMBERS[lead])
+    step = step_us
+    if subtract or thinning > 1:
+        before, after = round(0.25 * fs_hz), round(0.4 * fs_hz)
+        peaks = [round((peak_s + k * period_s) * fs_hz) for k in range(int(n / fs_hz / period_s))]
+        peaks = [p for p in peaks if p + after < n]
+        beat = np.rint(np.mean([rows[:, p - before : p + after] for p in peaks], axis=0))
+        beat = beat.astype(np.int64)
+        # Counted from 1; the length in whole milliseconds.
+        zones = [(p - before + 1, p + 1, p + after) for p in peaks]
+        half = round(0.06 * fs_hz)
+        areas, last = [], 0
+        for p in peaks:
+            start = p - half + 1
+            start -= (start - last - 1) % thinning
+            areas.append((start, p + half))
+            last = p + half
+        if subtract:
+            for p in peaks:
+                rows[:, p - before : p + after] -= beat
+        length_ms = (before + after) * 1000 // fs_hz
+        sections[4] = struct.pack("<HHH", length_ms, before + 1, len(peaks))
+        sections[4] += b"".join(struct.pack("<HIII", 0, *zone) for zone in zones)
+        if thinning > 1:
+            sections[4] += b"".join(struct.pack("<II", *area) for area in areas)
+            step = step_us * thinning
+            whole = np.zeros(n, dtype=bool)
+            for start, end in areas:
+                whole[start - 1 : end] = True
+            kept, i = [], 0
+            while i < n:
+                stop = i + 1
+                while not whole[i] and stop < min(n, i + thinning) and not whole[stop]:
+                    stop += 1
+                kept.append(np.rint(rows[:, i:stop].mean(axis=1)).astype(np.int64))
+                i = stop
+            rows = np.array(kept).T
+        sections[5] = samples(beat, step_us, 0)
+    sections[6] = samples(rows, step, int(thinning > 1))
+    return _scp_file(sections, mark)
+
+
+def _scp_file(sections: dict[int, bytes], mark: bytes) -> bytes:
+    def section(number: int, body: bytes, reserved: bytes = b"") -> bytes:
+        body += b"\0" * (len(body) % 2)
+        head = struct.pack("<HIBB6s", number, 16 + len(body), 20, 20, reserved) + body
+        return struct.pack("<H", crc_ccitt(head)) + head
+
+    bodies = {number: section(number, body) for number, body in sections.items()}
+    at = 7 + 16 + 120
+    pointers = struct.pack("<HII", 0, 136, 7)
+    for number in range(1, 12):
+        size = len(bodies.get(number, b""))
+        pointers += struct.pack("<HII", number, size, at if size else 0)
+        at += size
+    whole = section(0, pointers, mark) + b"".join(bodies.values())
+    whole = struct.pack("<I", 6 + len(whole)) + whole
+    return struct.pack("<H", crc_ccitt(whole)) + whole
+
+
 def every_device(signal: Ints, fs_hz: int = 500) -> dict[str, dict[str, bytes]]:
     """The uploads by a name for the format."""
     return {
         "CardioSoft": {"rec.xml": cardiosoft(signal, fs_hz)},
         "CardioSoft exercise": {"rec.xml": cardiosoft_exercise(signal, fs_hz)},
         "ISHNE": {"rec.ecg": ishne(signal, fs_hz)},
+        "SCP": {"rec.scp": scp(signal, fs_hz)},
+        "SCP plain": {"rec.scp": scp(signal, fs_hz, tables=None, differences=0)},
+        "SCP tables": {"rec.scp": scp(signal, fs_hz, tables=SCP_CUSTOM, differences=1)},
+        "SCP beats": {"rec.scp": scp(signal, fs_hz, subtract=True)},
     }
 
 

@@ -16,6 +16,7 @@ from echoing_core import plugins
 from echoing_core.io.ecg_dicom import is_dicom, read_dicom_ecg
 from echoing_core.io.edf import is_edf, read_edf
 from echoing_core.io.ishne import is_ishne, read_ishne
+from echoing_core.io.scp import is_scp, read_scp
 from echoing_core.io.sources import SourceFile
 from echoing_core.io.table import is_binary_table, is_table_text, read_table_as_stated
 from echoing_core.io.xml import is_xml, read_xml
@@ -25,8 +26,8 @@ from echoing_core.records import Recording
 logger = logging.getLogger(__name__)
 
 FORMATS = (
-    "WFDB (.hea with .dat or .mat), EDF, EDF+, BDF, DICOM, ISHNE Holter, GE MUSE, GE CardioSoft, "
-    "Philips or HL7 aECG XML, "
+    "WFDB (.hea with .dat or .mat), EDF, EDF+, BDF, DICOM, SCP-ECG, ISHNE Holter, GE MUSE, "
+    "GE CardioSoft, Philips or HL7 aECG XML, "
     "a table (CSV, TSV, Parquet, NPY), or a zip of these"
 )
 """What can be read, for people."""
@@ -66,6 +67,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("edf", is_edf, read_edf),
     Kind("dicom", is_dicom, read_dicom_ecg),
     Kind("ishne", is_ishne, read_ishne),
+    Kind("scp", is_scp, read_scp),
     Kind("zip", is_zip, None),
     Kind("table", is_binary_table, read_table_as_stated),
     Kind("xml", is_xml, read_xml, is_text=True),

@@ -19,8 +19,8 @@ from echoing_core.io.zipped import unzip
 from echoing_core.records import Recording
 
 RECORDING_ENDINGS = (
-    *WFDB_ENDINGS, ".edf", ".bdf", ".dcm", ".ecg", ".scp", ".atc", ".xml", ".csv", ".tsv", ".parquet",
-    ".npy", ".zip",
+    *WFDB_ENDINGS, ".edf", ".bdf", ".dcm", ".ecg", ".scp", ".atc", ".xml", ".csv", ".tsv",
+    ".parquet", ".npy", ".zip",
 )  # fmt: skip
 """Files of a folder that are taken for recordings by their names alone, be they readable or not."""
 

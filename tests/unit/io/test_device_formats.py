@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ from tests.ecg_files import UV, ecg
 SIGNAL = ecg(3.0)
 MV = SIGNAL * (UV / 1000)
 UPLOADS = made.every_device(SIGNAL)
-SHORT = made.every_device(ecg(0.5, 200), 200)
+SHORT = made.every_device(ecg(1.5, 100), 100)
 
 
 def rows_in_mv(recording: Recording) -> np.ndarray:
@@ -114,3 +116,74 @@ def test_ishne_that_cannot_be_read() -> None:
     refused(b"ANN  1.0" + sound[8:], "ann", unreadable, "annotations of an ISHNE")
     refused(sound[:156] + b"\x0d\0" + sound[158:], "ecg", RecordError, "declares 13 leads")
     refused(sound[:206] + b"\xf7\xff" + sound[208:], "ecg", UnitsError, "nanovolts")
+
+
+# --- SCP-ECG -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("differences", [0, 1, 2])
+@pytest.mark.parametrize("tables", [None, (made.SCP_DEFAULT,), made.SCP_CUSTOM])
+@pytest.mark.parametrize("subtract", [False, True])
+def test_every_way_to_store_scp_gives_the_same(
+    differences: int, tables: tuple[made.Table, ...] | None, subtract: bool
+) -> None:
+    part = SIGNAL[:, :1000]
+    data = made.scp(part, tables=tables, differences=differences, subtract=subtract)
+    recording = read_recording({"a.scp": data})
+    assert recording.lead_names == LEADS and recording.fs_hz == 500 and not recording.notes
+    np.testing.assert_allclose(recording.signal_mv, MV[:, :1000], atol=1e-6)
+    assert recording.stated[0] == "5000 nV per unit, high pass 0.05 Hz"
+
+
+@pytest.mark.parametrize("subtract", [False, True])
+def test_bimodal_scp_is_whole_at_the_qrs_and_interpolated_elsewhere(subtract: bool) -> None:
+    data = made.scp(SIGNAL, subtract=subtract, thinning=4, differences=1)
+    recording = read_recording({"a.scp": data})
+    assert recording.fs_hz == 500 and recording.n_times == 1500
+    for peak in (150, 550, 950):
+        near = slice(peak - 25, peak + 25)
+        np.testing.assert_allclose(recording.signal_mv[:, near], MV[:, near], atol=1e-6)
+    away = np.ones(1500, dtype=bool)
+    # The last QRS is too near the end for a whole reference beat, and is thinned out.
+    away[1350 - 60 :] = False
+    np.testing.assert_allclose(recording.signal_mv[:, away], MV[:, away], atol=0.02)
+    assert "every 4 samples" in " ".join(recording.notes)
+
+
+def test_scp_leads_one_after_the_other_keep_their_times() -> None:
+    data = made.scp(SIGNAL, leads=("I", "V1"), starts=(1, 1501))
+    recording = read_recording({"a.scp": data})
+    assert recording.n_times == 3000
+    np.testing.assert_allclose(recording.signal_mv[0, :1500], MV[0], atol=1e-6)
+    np.testing.assert_allclose(recording.signal_mv[1, 1500:], MV[6], atol=1e-6)
+    assert np.isnan(recording.signal_mv[0, 1500:]).all()
+    assert np.isnan(recording.signal_mv[1, :1500]).all()
+
+
+def test_scp_without_its_mark_and_with_a_wrong_checksum() -> None:
+    old = made.scp(SIGNAL, mark=b"")
+    np.testing.assert_allclose(read_recording({"a": old}).signal_mv, MV, atol=1e-6)
+    wrong = read_recording({"a.scp": b"\1\2" + old[2:]})
+    assert "checksum of the file" in " ".join(wrong.notes)
+
+
+def test_scp_that_cannot_be_read() -> None:
+    sound = UPLOADS["SCP"]["rec.scp"]
+    beats = UPLOADS["SCP beats"]["rec.scp"]
+    unreadable = UnreadableRecordError
+
+    def without(data: bytes, number: int) -> bytes:
+        at = 22 + 10 * number
+        return data[: at + 2] + bytes(4) + data[at + 6 :]
+
+    refused(sound[:-900], "scp", unreadable, "cut short")
+    refused(without(sound, 6), "scp", unreadable, "a report without waveforms")
+    refused(without(beats, 6), "scp", unreadable, "only a reference beat")
+    refused(without(beats, 5), "scp", unreadable, "does not hold")
+    refused(without(sound, 3), "scp", RecordError, "declares 0 leads")
+    # Plain numbers are longer than Huffman codes of them.
+    refused(without(sound, 2), "scp", unreadable, "more than its")
+    # A lead of a billion samples.
+    at = sound.index(struct.pack("<IIB", 1, 1500, 1))
+    endless = sound[: at + 4] + struct.pack("<I", 1_000_000_000) + sound[at + 8 :]
+    refused(endless, "scp", unreadable, "declares 1,000,000,000 samples")
