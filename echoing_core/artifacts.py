@@ -27,6 +27,7 @@ try:
 except ImportError:  # Windows: leftovers of killed writers stay
     fcntl = None  # type: ignore[assignment]
 
+from echoing_core.documents import DocumentError, parse_json
 from echoing_core.errors import ConfigError, IndexMismatchError
 
 CARD = "card.json"
@@ -460,9 +461,8 @@ def parse_card(
     if len(content) > MAX_CARD_BYTES:
         raise _damaged(path, f"is {len(content)} bytes long, too much for a card")
     try:
-        card = json.loads(content.decode("utf-8"))
-    # RecursionError: thousands of nested brackets are valid JSON and no card.
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        card = parse_json(content)
+    except DocumentError as error:
         raise _damaged(path, "is not readable JSON") from error
     if not isinstance(card, dict):
         raise _damaged(path, "is not a JSON object")
@@ -555,8 +555,8 @@ def _may_replace(folder: Path, kind: str) -> bool:
     if not card.is_file() or card.stat().st_size > MAX_CARD_BYTES:
         return False
     try:
-        content = json.loads(card.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError):
+        content = parse_json(card.read_bytes())
+    except DocumentError:
         return False
     return isinstance(content, dict) and content.get("kind") == kind
 

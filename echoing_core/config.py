@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import yaml
 
+from echoing_core.documents import DocumentError, parse_yaml
 from echoing_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -173,9 +174,9 @@ def read_settings(name: str, presets: Traversable, names: Sequence[str]) -> dict
             f"There is no preset {name!r}. Choose {', '.join(names)}, or name a YAML file."
         )
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{Path(name).name} is not a YAML file that can be read.") from error
+        values = parse_yaml(text)
+    except DocumentError as error:
+        raise ConfigError(f"{Path(name).name} cannot be read: {error}.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{Path(name).name} holds no settings.")
     return values
@@ -305,7 +306,10 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
 
 def _yaml_scalar(text: str) -> Any:
     """A single value as YAML reads it, and ``1e-4`` as a number."""
-    value = yaml.safe_load(text)
+    try:
+        value = parse_yaml(text)
+    except DocumentError as error:
+        raise ConfigError(f"{text!r} is no single value: {error}.") from error
     if isinstance(value, str):
         # YAML 1.1 takes a number without a point, as 1e-4, for a word.
         try:

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from echoing_core.artifacts import replacing_folder, settled, sha256_of_file
 from echoing_core.datasets.study_set import SPLITS, StudySet
+from echoing_core.documents import parse_json
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.records import LEADS, LONG_PADDING, BoolArray
 
@@ -278,7 +279,7 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     if path.stat().st_size > _MAX_CARD_BYTES:
         raise _damaged(path.parent, f"has a {CARD} that is too long")
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = parse_json(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise _damaged(path.parent, f"has a {CARD} that cannot be read") from error
     if not isinstance(card, dict) or card.get("kind") != KIND:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.artifacts import write_text_atomically
+from echoing_core.documents import parse_json
 from echoing_core.echo.measuring import TASKS, BankReadings
 from echoing_core.errors import CheckpointError
 
@@ -223,7 +224,7 @@ def load_scale(folder: Path, teacher_hash: str) -> ReadingScale | None:
     try:
         if path.stat().st_size > _MAX_SCALE_BYTES:
             raise ValueError("too long")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         # Read as a document in which everything is missing: one sentence for all damage.
         document = {}

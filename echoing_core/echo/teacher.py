@@ -32,6 +32,7 @@ from echoing_core.artifacts import (
     sha256_of_file,
     write_text_atomically,
 )
+from echoing_core.documents import parse_json
 from echoing_core.errors import CheckpointError, ConfigError, RecordError
 from echoing_core.models.hugging_face import declare_missing_operators
 from echoing_core.progress import SILENT, Progress
@@ -618,7 +619,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
             raise ValueError("too long")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except (ValueError, OSError, RecursionError) as error:
         raise CheckpointError(f"{path} is not readable JSON. Take an undamaged copy.") from error
     if not isinstance(content, dict):

@@ -47,6 +47,7 @@ from echoing_core.artifacts import (
     write_text_atomically,
 )
 from echoing_core.config import from_mapping
+from echoing_core.documents import parse_json
 from echoing_core.errors import CheckpointError, EchoingError
 from echoing_core.models.config import (
     ABSENT,
@@ -546,7 +547,7 @@ def _joint_hash(digests: Mapping[str, str]) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path.name} of a model folder cannot be read.") from error
     if not isinstance(value, dict):

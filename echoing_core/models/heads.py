@@ -25,6 +25,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from echoing_core.documents import parse_json
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.metrics.probe import LinearProbe
 from echoing_core.models.encoders import EcgEncoder
@@ -195,7 +196,7 @@ def read_heads(folder: Path, own: EcgEncoder) -> tuple[Head, ...]:
     from safetensors.torch import load_file
 
     try:
-        document = json.loads((folder / HEADS).read_text(encoding="utf-8"))
+        document = parse_json((folder / HEADS).read_bytes())
         if document["format"] != FORMAT:
             raise CheckpointError(
                 f"The heads of model {folder.name} have format {document['format']!r}; this "

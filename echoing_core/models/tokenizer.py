@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from echoing_core.documents import parse_json
 from echoing_core.errors import CheckpointError
 
 _PADDING, _UNKNOWN, _START, _END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
@@ -189,7 +190,7 @@ def load_tokenizer(folder: Path) -> ReportTokenizer:
         A file is missing or not what it should be.
     """
     try:
-        words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
+        words = parse_json((folder / "words.json").read_bytes())
         text = (folder / "tokenizer.json").read_text(encoding="utf-8")
         template = words.get("template")
         if not isinstance(template, str | None):

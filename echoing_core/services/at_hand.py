@@ -6,7 +6,6 @@ a folder checks it.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from echoing_core.config import from_mapping
+from echoing_core.documents import parse_json
 from echoing_core.errors import ConfigError
 from echoing_core.models.config import ModelConfig
 from echoing_core.services.models import card_kind, index_folders_by_name, model_folders
@@ -207,7 +207,7 @@ def _size_mb(folder: Path) -> float:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    value = json.loads(path.read_text(encoding="utf-8"))
+    value = parse_json(path.read_bytes())
     if not isinstance(value, dict):
         raise ValueError(f"{path.name} holds no settings")
     return value

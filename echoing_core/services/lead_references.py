@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.artifacts import write_text_atomically
+from echoing_core.documents import parse_json
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import StandardEcg
@@ -261,7 +262,7 @@ def _kept(path: Path | None, key: str) -> LeadReference | None:
     if path is None or not path.is_file():
         return None
     try:
-        return read_references(json.loads(path.read_text(encoding="utf-8")))[key]
+        return read_references(parse_json(path.read_bytes()))[key]
     # A cache that somebody cut or changed is measured anew.
     except (OSError, ValueError, KeyError, CheckpointError, ConfigError):
         logger.warning("the kept reference of the leads %s cannot be read", key)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from echoing_core.documents import DocumentError, parse_json
 from echoing_core.errors import ConfigError
 from echoing_core.records import Recording
 from echoing_core.services.export import versions
@@ -310,17 +311,12 @@ def read_session(content: bytes, table: Sequence[Setting]) -> Session:
 def _json_object(content: bytes) -> dict[str, Any]:
     damaged = "This session file is damaged or was changed by hand. Save the session again."
     try:
-        # RecursionError: JSON nested a thousand deep; NaN and Infinity are no JSON.
-        values = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError) as error:
+        values = parse_json(content)
+    except DocumentError as error:
         raise ConfigError(damaged) from error
     if not isinstance(values, dict):
         raise ConfigError(damaged)
     return values
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: Sequence[str], what: str) -> None:

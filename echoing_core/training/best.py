@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from echoing_core.artifacts import replacing_folder, sha256_of_file
+from echoing_core.documents import parse_json
 from echoing_core.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class BestWeights:
         from safetensors.torch import load_file
 
         try:
-            content = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+            content = parse_json((folder / "best.json").read_bytes())
             path = folder / "weights.safetensors"
             if sha256_of_file(path) != content.pop("sha256"):
                 raise ValueError("hash")

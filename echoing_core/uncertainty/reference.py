@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from echoing_core.documents import parse_json
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.records import LEADS
 from echoing_core.signals.lead_sets import ALL_KEY, LeadSet
@@ -216,8 +217,8 @@ class Reference:
             It is not the text of one.
         """
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
+            values = parse_json(text.encode())
+        except ValueError as error:
             raise CheckpointError(
                 f"The uncertainty reference is not JSON ({error}). "
                 "Take an undamaged copy of the model."

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from echoing_core.artifacts import write_text_atomically
+from echoing_core.documents import DocumentError, parse_yaml
 from echoing_core.errors import ConfigError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*\Z")
@@ -235,13 +236,9 @@ def _read(path: Path) -> list[PromptSet]:
 
 def _parsed(content: bytes, name: str) -> list[PromptSet]:
     try:
-        text = content.decode("utf-8")
-        # A few lines of aliases can stand for gigabytes.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise ConfigError(f"{name} uses YAML aliases (*). Write each text out.")
-        entries = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{name} is not a YAML file: {_first_line(error)}.") from error
+        entries = parse_yaml(content)
+    except DocumentError as error:
+        raise ConfigError(f"{name} cannot be read as a file of prompts: {error}.") from error
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{name} must hold a list of prompt sets; it holds something else.")
     return [_prompt_set(entry, f"{name}, entry {i}") for i, entry in enumerate(entries, 1)]
@@ -274,7 +271,3 @@ def _prompt_set(entry: object, where: str) -> PromptSet:
         negative=tuple(entry["negative"]),
         label=label,
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".")

@@ -16,6 +16,7 @@ ROOMS = (
     "version",
     "errors",
     "records",
+    "documents",
     "config",
     "artifacts",
     "progress",

@@ -92,10 +92,10 @@ def test_what_is_not_there_or_not_yaml(tmp_path: Path) -> None:
         load_prompt_sets(tmp_path / "nowhere.yaml")
     for content in (b"[unclosed", b"\xff\xfe\x00"):
         (tmp_path / "p.yaml").write_bytes(content)
-        with pytest.raises(ConfigError, match="not a YAML file"):
+        with pytest.raises(ConfigError, match="cannot be read as a file of prompts"):
             load_prompt_sets(tmp_path / "p.yaml")
     (tmp_path / "p.yaml").write_text("- !!python/object/apply:os.getcwd []", encoding="utf-8")
-    with pytest.raises(ConfigError, match="not a YAML file"):
+    with pytest.raises(ConfigError, match="cannot be read as a file of prompts"):
         load_prompt_sets(tmp_path / "p.yaml")
 
 
