@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.sources import SourceFile, shown
-from echoing_core.io.xml import aecg, cardiosoft, muse, philips
+from echoing_core.io.xml import aecg, cardiosoft, eli, muse, philips
 from echoing_core.io.xml.tree import is_xml, parse_xml
 from echoing_core.records import Recording
 
@@ -18,10 +18,11 @@ READERS: dict[str, Callable[[ET.Element, str], Recording]] = {
     philips.ROOT: philips.read_philips,
     aecg.ROOT: aecg.read_aecg,
     cardiosoft.ROOT: cardiosoft.read_cardiosoft,
+    eli.ROOT: eli.read_eli,
 }
 """Tag of the root -> reader of the tree; the second argument is the file's name."""
 
-FORMATS_OF_XML = "GE MUSE, GE CardioSoft, Philips Sierra and HL7 aECG"
+FORMATS_OF_XML = "GE MUSE, GE CardioSoft, Mortara ELI, Philips Sierra and HL7 aECG"
 """For people."""
 
 _WITHOUT_WAVEFORMS = {

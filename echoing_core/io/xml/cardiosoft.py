@@ -23,7 +23,7 @@ from echoing_core.errors import (
 from echoing_core.io.channels import Channel, Findings, check_rate, check_size, recording_from
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
-from echoing_core.io.xml.tree import number_in, numbers_in, text_of
+from echoing_core.io.xml.tree import check_one_length, number_in, numbers_in, text_of
 from echoing_core.records import Recording
 
 ROOT = "CardiologyXML"
@@ -75,12 +75,7 @@ def read_cardiosoft(root: ET.Element, file_name: str) -> Recording:
         )
     fs_hz = _sampling_rate(part, name)
     mv_per_lsb, stated = _resolution(part, name)
-    sizes = {row.size for _, row in rows}
-    if len(sizes) > 1:
-        raise UnreadableRecordError(
-            f"The leads of {name} have different lengths, and the file does not say how they lie "
-            "in time; export it with full-length leads."
-        )
+    check_one_length((row.size for _, row in rows), name)
     check_size(rows[0][1].size, len(rows), fs_hz, name)
     declared = text_of(part, "ChannelSampleCountTotal")
     if declared and declared != str(rows[0][1].size):

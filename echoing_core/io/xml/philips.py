@@ -89,8 +89,13 @@ def read_philips(root: ET.Element, file_name: str) -> Recording:
     )
     if fs_hz is None:
         raise SamplingRateError(f"{name} gives no usable sampling rate; export it again.")
-    # Version 1.04 has it at the waveforms, 1.03 among the characteristics.
-    uv_per_unit = _number(waveforms.get("resolution") or text_of(details, "resolution"), 0, 1000.0)
+    # Version 1.04 has it at the waveforms, 1.03 among the characteristics, under either name.
+    stated = (
+        waveforms.get("resolution")
+        or text_of(details, "resolution")
+        or text_of(details, "signalresolution")
+    )
+    uv_per_unit = _number(stated, 0, 1000.0)
     if uv_per_unit is None:
         raise UnitsError(
             f"{name} does not say how many microvolts one unit is (resolution); export it again."
@@ -107,8 +112,8 @@ def read_philips(root: ET.Element, file_name: str) -> Recording:
             notes.add("Not read but computed from I and II, as Philips files ask for: {}.", lead)
             continue
         mv = (row.astype(np.float64) * (uv_per_unit / 1000.0)).astype(np.float32)
-        stated = f"{uv_per_unit:g} uV per unit{_filters(waveforms, details)}"
-        channels.append(Channel(label, lead or shown(label), fs_hz, mv, shown(stated)))
+        words = f"{uv_per_unit:g} uV per unit{_filters(waveforms, details)}"
+        channels.append(Channel(label, lead or shown(label), fs_hz, mv, shown(words)))
     if not {"I", "II"} <= {c.name for c in channels}:
         raise MissingLeadError(
             f"{name} does not hold leads I and II, on which the others rest; export it as DICOM."

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from xml.parsers import expat
 
 import numpy as np
@@ -167,3 +168,25 @@ def numbers_in(text: str, what: str) -> npt.NDArray[np.float64]:
     if not values.size:
         raise UnreadableRecordError(f"{what} holds no sample; export it again.")
     return values
+
+
+def check_one_length(sizes: Iterable[int], name: str) -> None:
+    """Refuse leads of different lengths where nothing says how they lie in time.
+
+    Parameters
+    ----------
+    sizes : iterable of int
+        Samples of each lead.
+    name : str
+        Of the file, fit for a message.
+
+    Raises
+    ------
+    UnreadableRecordError
+        If there are two lengths.
+    """
+    if len(set(sizes)) > 1:
+        raise UnreadableRecordError(
+            f"The leads of {name} have different lengths, and the file does not say how they lie "
+            "in time; export it with full-length leads."
+        )
