@@ -5,7 +5,9 @@ Beside `ecg_files`, whose formats the tests of the app open too.
 
 from __future__ import annotations
 
+import base64
 import struct
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -254,12 +256,51 @@ def _scp_file(sections: dict[int, bytes], mark: bytes) -> bytes:
     return struct.pack("<H", crc_ccitt(whole)) + whole
 
 
+def eli(signal: Ints, fs_hz: int = 500, *, leads: Sequence[str] = LEADS) -> bytes:
+    """``ECG`` of Mortara: channels, and an averaged beat three times too large."""
+
+    def attributes(row: Ints) -> str:
+        data = base64.b64encode(row.astype("<i2").tobytes()).decode()
+        return (
+            f'BITS="16" FORMAT="SIGNED" UNITS_PER_MV="{1000 // UV}" DURATION="'
+            f'{row.size * 1000 // fs_hz}" SAMPLE_FREQ="{fs_hz}" ENCODING="BASE64" DATA="{data}"'
+        )
+
+    rows = list(zip(leads, rows_of(signal, leads), strict=True))
+    channels = "".join(f'<CHANNEL OFFSET="0" {attributes(r)} NAME="{n}" />\n' for n, r in rows)
+    beats = "".join(f'<TYPICAL_CYCLE {attributes(3 * r[:fs_hz])} NAME="{n}" />' for n, r in rows)
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<ECG ACQUISITION_TIME="20200131235955">\n'
+        '<SOURCE TYPE="STD-12" MANUFACTURER="Mortara Instrument, Inc." MODEL="ELI 280" />\n'
+        f'<SUBJECT LAST_NAME="Doe" ID="4711" />{beats}<QRS NUM="4" />{channels}</ECG>'
+    ).encode()
+
+
+def atc(signal: Ints, fs_hz: int = 500, *, n_leads: int = 6, plain_sum: bool = False) -> bytes:
+    """AliveCor ATC 1.6 with an averaged beat and a block about the phone."""
+
+    def block(name: bytes, data: bytes) -> bytes:
+        whole = name + struct.pack("<I", len(data)) + data
+        sums = sum(whole) & 0xFFFFFFFF if plain_sum else zlib.crc32(whole)
+        return whole + struct.pack("<I", sums)
+
+    names = [b"ecg ", *(f"ecg{sign}".encode() for sign in "23456789abc")]
+    out = b"ALIVE\0\0\0" + struct.pack("<I", 4)
+    out += block(b"info", b"2010-12-08T15:54:23.245+10:00".ljust(264, b"\0"))
+    out += block(b"fmt ", struct.pack("<BHHBH", 1, fs_hz, 1000 * UV, 14, 0))
+    for name, row in zip(names[:n_leads], signal, strict=False):
+        out += block(name, row.astype("<i2").tobytes())
+    return out + block(b"avg ", (3 * signal[0, :fs_hz]).astype("<i2").tobytes())
+
+
 def every_device(signal: Ints, fs_hz: int = 500) -> dict[str, dict[str, bytes]]:
     """The uploads by a name for the format."""
     return {
         "CardioSoft": {"rec.xml": cardiosoft(signal, fs_hz)},
         "CardioSoft exercise": {"rec.xml": cardiosoft_exercise(signal, fs_hz)},
         "ISHNE": {"rec.ecg": ishne(signal, fs_hz)},
+        "ELI": {"rec.xml": eli(signal, fs_hz)},
+        "ATC": {"rec.atc": atc(signal, fs_hz)},
         "SCP": {"rec.scp": scp(signal, fs_hz)},
         "SCP plain": {"rec.scp": scp(signal, fs_hz, tables=None, differences=0)},
         "SCP tables": {"rec.scp": scp(signal, fs_hz, tables=SCP_CUSTOM, differences=1)},
@@ -274,14 +315,16 @@ _PIECES = (b"\0", b"\xff", b"\xff\xff\xff\xff", b"\x7f\xff", b"-1", b"0", b"9999
 def mutated(sound: bytes, rng: np.random.Generator) -> bytes:
     """A file with bytes changed, put in, taken out or doubled; now and then cut short."""
     changed = bytearray(sound)
-    for _ in range(int(rng.integers(1, 6))):
+    # Bytes put in shift all that follows, which most readers notice at once.
+    only_changed = rng.random() < 0.7
+    for _ in range(int(rng.integers(1, 4 if only_changed else 6))):
         # Headers are where the mischief is.
-        within = int(rng.choice([64, 600, len(changed)]))
+        within = int(rng.choice([64, 600, 4000, len(changed)]))
         place = int(rng.integers(0, max(1, min(within, len(changed)))))
         piece = _PIECES[int(rng.integers(len(_PIECES)))]
         if rng.random() < 0.4:
             piece = rng.bytes(int(rng.integers(1, 6)))
-        kind = int(rng.integers(4))
+        kind = 3 if only_changed else int(rng.integers(4))
         if kind == 0:
             changed[place:place] = piece
         elif kind == 1:
@@ -290,6 +333,6 @@ def mutated(sound: bytes, rng: np.random.Generator) -> bytes:
             changed[place:place] = changed[place : place + int(rng.integers(1, 40))]
         else:
             changed[place : place + len(piece)] = piece
-    if rng.random() < 0.1:
+    if not only_changed and rng.random() < 0.2:
         del changed[int(rng.integers(0, len(changed) + 1)) :]
     return bytes(changed)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from echoing_core import plugins
+from echoing_core.io.atc import is_atc, read_atc
 from echoing_core.io.ecg_dicom import is_dicom, read_dicom_ecg
 from echoing_core.io.edf import is_edf, read_edf
 from echoing_core.io.ishne import is_ishne, read_ishne
@@ -26,8 +27,8 @@ from echoing_core.records import Recording
 logger = logging.getLogger(__name__)
 
 FORMATS = (
-    "WFDB (.hea with .dat or .mat), EDF, EDF+, BDF, DICOM, SCP-ECG, ISHNE Holter, GE MUSE, "
-    "GE CardioSoft, Philips or HL7 aECG XML, "
+    "WFDB (.hea with .dat or .mat), EDF, EDF+, BDF, DICOM, SCP-ECG, ISHNE Holter, AliveCor "
+    "ATC, GE MUSE, GE CardioSoft, Mortara ELI, Philips or HL7 aECG XML, "
     "a table (CSV, TSV, Parquet, NPY), or a zip of these"
 )
 """What can be read, for people."""
@@ -67,6 +68,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("edf", is_edf, read_edf),
     Kind("dicom", is_dicom, read_dicom_ecg),
     Kind("ishne", is_ishne, read_ishne),
+    Kind("atc", is_atc, read_atc),
     Kind("scp", is_scp, read_scp),
     Kind("zip", is_zip, None),
     Kind("table", is_binary_table, read_table_as_stated),

@@ -7,7 +7,13 @@ import struct
 import numpy as np
 import pytest
 
-from echoing_core.errors import EchoingError, RecordError, UnitsError, UnreadableRecordError
+from echoing_core.errors import (
+    EchoingError,
+    RecordError,
+    SamplingRateError,
+    UnitsError,
+    UnreadableRecordError,
+)
 from echoing_core.io import read_recording
 from echoing_core.io.ishne import header_checksum
 from echoing_core.records import LEADS, Recording
@@ -187,3 +193,33 @@ def test_scp_that_cannot_be_read() -> None:
     at = sound.index(struct.pack("<IIB", 1, 1500, 1))
     endless = sound[: at + 4] + struct.pack("<I", 1_000_000_000) + sound[at + 8 :]
     refused(endless, "scp", unreadable, "declares 1,000,000,000 samples")
+
+
+# --- Mortara ELI -------------------------------------------------------------------------------
+
+
+def test_eli_says_what_is_wrong() -> None:
+    sound = UPLOADS["ELI"]["rec.xml"]
+    unreadable = UnreadableRecordError
+    refused(swapped(sound, b"CHANNEL", b"TUNNEL"), "xml", unreadable, "only an averaged beat")
+    refused(swapped(sound, b'SIGNED"', b'FLOAT"'), "xml", unreadable, "FORMAT FLOAT")
+    refused(swapped(sound, b'OFFSET="0"', b'OFFSET="9"'), "xml", unreadable, "offset")
+    refused(swapped(sound, b'MV="200"', b'MV="0"'), "xml", UnitsError, "UNITS_PER_MV")
+    refused(swapped(sound, b"FREQ", b"TIME"), "xml", SamplingRateError, "SAMPLE_FREQ")
+    refused(b"<ECG/>", "xml", unreadable, "without channels")
+
+
+# --- AliveCor ATC ------------------------------------------------------------------------------
+
+
+def test_atc_of_one_to_twelve_leads_and_its_checksums() -> None:
+    for n, plain in ((1, False), (12, True)):
+        recording = read_recording({"a.atc": made.atc(SIGNAL, n_leads=n, plain_sum=plain)})
+        assert recording.lead_names == LEADS[:n] and not recording.notes
+        np.testing.assert_allclose(recording.signal_mv, MV[:n], atol=1e-6)
+    sound = UPLOADS["ATC"]["rec.atc"]
+    damaged = swapped(sound, b"2010-12-08", b"2011-12-08")
+    assert "checksum of a part" in " ".join(read_recording({"a.atc": damaged}).notes)
+    refused(sound[:-200], "atc", UnreadableRecordError, "cut short")
+    refused(swapped(sound, b"fmt ", b"FMT "), "atc", UnitsError, "no block fmt")
+    refused(swapped(sound, b"ecg", b"ECG"), "atc", RecordError, "holds no lead")
