@@ -6,6 +6,8 @@ Beside `ecg_files`, whose formats the tests of the app open too.
 from __future__ import annotations
 
 import base64
+import itertools
+import json
 import struct
 import zlib
 from collections.abc import Sequence
@@ -293,6 +295,44 @@ def atc(signal: Ints, fs_hz: int = 500, *, n_leads: int = 6, plain_sum: bool = F
     return out + block(b"avg ", (3 * signal[0, :fs_hz]).astype("<i2").tobytes())
 
 
+def fhir(
+    signal: Ints,
+    fs_hz: int = 500,
+    *,
+    leads: Sequence[str] = LEADS,
+    parts: int = 1,
+    bundle: bool = False,
+    r5: bool = False,
+) -> bytes:
+    """An Observation of R4 or R5 with a component a lead and part, or a Bundle of it."""
+
+    def component(lead: str, values: list[str]) -> dict[str, object]:
+        clock = {"period": 1000 / fs_hz}
+        if r5:
+            clock = {"interval": 1 / fs_hz, "intervalUnit": "s"}
+        number = 131328 + _SCP_NUMBERS[lead]
+        coding = {"system": "urn:oid:2.16.840.1.113883.6.24", "code": str(number)}
+        # Beside the origin, which is added, so that the values are those of the signal.
+        sampled = {"origin": {"value": -10 * UV, "unit": "microvolt", "code": "uV"}, **clock}
+        sampled |= {"factor": UV, "dimensions": 1, "data": " ".join(values)}
+        return {"code": {"coding": [coding]}, "valueSampledData": sampled}
+
+    edges = np.linspace(0, signal.shape[1], parts + 1).astype(int)
+    components = [
+        component(lead, [str(v + 10) for v in row[a:b].tolist()])
+        for lead, row in zip(leads, rows_of(signal, leads), strict=True)
+        for a, b in itertools.pairwise(edges)
+    ]
+    resource: dict[str, object] = {
+        "resourceType": "Observation", "status": "final", "subject": {"display": "Doe"},
+        "code": {"coding": [{"code": "131328"}]}, "component": components,
+    }  # fmt: skip
+    if bundle:
+        entries = [{"resource": {"resourceType": "Patient"}}, {"resource": resource}]
+        resource = {"resourceType": "Bundle", "type": "collection", "entry": entries}
+    return json.dumps(resource).encode()
+
+
 def every_device(signal: Ints, fs_hz: int = 500) -> dict[str, dict[str, bytes]]:
     """The uploads by a name for the format."""
     return {
@@ -301,6 +341,7 @@ def every_device(signal: Ints, fs_hz: int = 500) -> dict[str, dict[str, bytes]]:
         "ISHNE": {"rec.ecg": ishne(signal, fs_hz)},
         "ELI": {"rec.xml": eli(signal, fs_hz)},
         "ATC": {"rec.atc": atc(signal, fs_hz)},
+        "FHIR": {"rec.json": fhir(signal, fs_hz)},
         "SCP": {"rec.scp": scp(signal, fs_hz)},
         "SCP plain": {"rec.scp": scp(signal, fs_hz, tables=None, differences=0)},
         "SCP tables": {"rec.scp": scp(signal, fs_hz, tables=SCP_CUSTOM, differences=1)},

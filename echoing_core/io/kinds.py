@@ -16,6 +16,7 @@ from echoing_core import plugins
 from echoing_core.io.atc import is_atc, read_atc
 from echoing_core.io.ecg_dicom import is_dicom, read_dicom_ecg
 from echoing_core.io.edf import is_edf, read_edf
+from echoing_core.io.fhir import is_fhir, read_fhir
 from echoing_core.io.ishne import is_ishne, read_ishne
 from echoing_core.io.scp import is_scp, read_scp
 from echoing_core.io.sources import SourceFile
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 FORMATS = (
     "WFDB (.hea with .dat or .mat), EDF, EDF+, BDF, DICOM, SCP-ECG, ISHNE Holter, AliveCor "
     "ATC, GE MUSE, GE CardioSoft, Mortara ELI, Philips or HL7 aECG XML, "
+    "HL7 FHIR (JSON), "
     "a table (CSV, TSV, Parquet, NPY), or a zip of these"
 )
 """What can be read, for people."""
@@ -73,6 +75,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("zip", is_zip, None),
     Kind("table", is_binary_table, read_table_as_stated),
     Kind("xml", is_xml, read_xml, is_text=True),
+    Kind("fhir", is_fhir, read_fhir, is_text=True),
     Kind("table", is_table_text, read_table_as_stated, is_text=True),
 )
 """Asked in this order: what has a mark of its own comes before what is guessed from text."""

@@ -223,3 +223,31 @@ def test_atc_of_one_to_twelve_leads_and_its_checksums() -> None:
     refused(sound[:-200], "atc", UnreadableRecordError, "cut short")
     refused(swapped(sound, b"fmt ", b"FMT "), "atc", UnitsError, "no block fmt")
     refused(swapped(sound, b"ecg", b"ECG"), "atc", RecordError, "holds no lead")
+
+
+# --- FHIR --------------------------------------------------------------------------------------
+
+
+def test_fhir_in_parts_in_a_bundle_and_of_r5() -> None:
+    for options in ({"parts": 3}, {"bundle": True}, {"r5": True}):
+        recording = read_recording({"a.json": made.fhir(SIGNAL, **options)})  # type: ignore[arg-type]
+        assert recording.lead_names == LEADS and recording.fs_hz == 500
+        np.testing.assert_allclose(recording.signal_mv, MV, atol=1e-6)
+        assert bool(recording.notes) == ("parts" in options)
+
+
+def test_fhir_values_that_were_not_measured_and_what_is_missing() -> None:
+    sound = UPLOADS["FHIR"]["rec.json"]
+    first = str(SIGNAL[0, 0] + 10).encode()
+    marked = swapped(sound, b'"data": "' + first + b" ", b'"data": "E ', 1)
+    assert np.argwhere(np.isnan(read_recording({"a.json": marked}).signal_mv)).tolist() == [[0, 0]]
+    unreadable = UnreadableRecordError
+    refused(swapped(sound, b'"uV"', b'"mm[Hg]"'), "json", UnitsError, "size in mV")
+    refused(swapped(sound, b'"period": 2.0', b'"period": 0'), "json", SamplingRateError, "time")
+    refused(
+        swapped(sound, b"valueSampledData", b"valueQuantity"), "json", RecordError, "no sampled"
+    )
+    refused(sound[:-20], "json", unreadable, "not well-formed JSON")
+    refused(b'{"resourceType": "Patient"}', "json", unreadable, "of another kind")
+    deep = b'{"resourceType": "Bundle", "entry": ' + b"[" * 200_000
+    refused(deep, "json", unreadable, "not well-formed JSON")
