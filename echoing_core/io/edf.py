@@ -36,6 +36,7 @@ from echoing_core.io.channels import (
     mv_per_unit,
     recording_from,
 )
+from echoing_core.io.edf_gaps import with_gaps
 from echoing_core.io.lead_names import canonical_lead_name, is_modified_limb_lead
 from echoing_core.io.sources import SourceFile, shown
 from echoing_core.records import Recording
@@ -273,6 +274,8 @@ def read_edf(file: SourceFile) -> Recording:
     total = sum(math.ceil(n_out * signal.n) for signal in wanted)
     check_size(total, 1, wanted[0].n * len(wanted) / header.record_s, name)
     channels = [_channel(data, header, signal, runs, n_out, name, notes) for signal in wanted]
+    if not header.is_interrupted and with_gaps(channels, _annotation_bytes(data, header)):
+        notes.add("Gaps are where annotations of the file say that nothing was recorded.")
     for start, end, seconds in _gaps(runs, header.record_s):
         notes.add(f"The recording was interrupted for {seconds:.1f} s, from {_clock(start, end)}.")
         # Enough to see how the recording was interrupted.
@@ -427,6 +430,22 @@ def _onset(data: object, header: EdfHeader, stamps: EdfSignal, index: int, name:
             f"Data record {index + 1} of {name} does not say when it begins; export it again."
         )
     return float(match[1])
+
+
+def _annotation_bytes(data: object, header: EdfHeader) -> bytes:
+    """The annotations of all data records, one after the other."""
+    parts = []
+    for signal in header.signals:
+        if signal.is_annotations:
+            records = np.frombuffer(
+                data,  # type: ignore[call-overload]
+                dtype=np.uint8,
+                count=header.n_records * header.record_bytes,
+                offset=header.n_bytes,
+            ).reshape(header.n_records, header.record_bytes)
+            stop = signal.offset + signal.n * header.sample_bytes
+            parts.append(records[:, signal.offset : stop].tobytes())
+    return b"".join(parts)
 
 
 def _gaps(
