@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from echoing_core.errors import ConfigError
 from echoing_core.export.track import Explanation
-from echoing_core.records import FRANK_LEADS, LEADS
+from echoing_core.records import FRANK_LEADS, LEADS, Recording
 
 # One line of a title on A4.
 MAX_NAME = 60
@@ -146,6 +146,29 @@ def deidentified(explanation: Explanation, name: str, names: Sequence[str] = ())
             notes=tuple(plain_words(note, own) for note in explanation.ecg.notes),
         ),
     )
+
+
+def plain_notes(recording: Recording) -> tuple[str, ...]:
+    """What the reader says of a recording, without any text that came from the file.
+
+    Parameters
+    ----------
+    recording : Recording
+
+    Returns
+    -------
+    tuple of str
+        The notes, after a line for each statement of the file on leads (unit, filters).
+    """
+    own = _words_of([recording.record_id, *recording.source_names, *recording.lead_names])
+    leads: dict[str, list[str]] = {}
+    for lead, stated in zip(recording.lead_names, recording.stated, strict=False):
+        if stated:
+            leads.setdefault(plain_words(f"{lead}: {stated}", own).split(": ", 1)[-1], []).append(
+                plain_words(lead, own)
+            )
+    lines = [f"{', '.join(names)}: {stated}" for stated, names in leads.items()]
+    return (*lines, *(plain_words(note, own) for note in recording.notes))
 
 
 def _words_of(names: Sequence[str]) -> set[str]:

@@ -1,0 +1,84 @@
+"""`Outgoing` to an HL7 annotated ECG: one sequence set for every stretch with the same leads.
+
+References
+----------
+HL7 aECG Implementation Guide, 21 March 2005.
+"""
+
+from __future__ import annotations
+
+import itertools
+from xml.sax.saxutils import escape
+
+import numpy as np
+
+from echoing_core.errors import ConfigError
+from echoing_core.io.write.outgoing import Outgoing
+
+MAX_VALUES = 6_000_000
+"""Of digits, which take up to seven characters each, in a file that can still be read."""
+_MAX_SETS = 10_000
+
+_HEAD = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<AnnotatedECG xmlns="urn:hl7-org:v3" '
+    'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" type="Observation">\n'
+    '<code code="93000" codeSystem="2.16.840.1.113883.6.12" codeSystemName="CPT-4"/>\n'
+)
+
+
+def aecg_bytes(out: Outgoing) -> bytes:
+    """One annotated ECG without subject and dates.
+
+    Parameters
+    ----------
+    out : Outgoing
+
+    Raises
+    ------
+    ConfigError
+        Too long for a file of text, or in too many pieces.
+    """
+    if out.digital.size > MAX_VALUES:
+        raise ConfigError(
+            f"The recording has {out.digital.size:,} samples, and an aECG is text for up to "
+            f"{MAX_VALUES:,}. Choose EDF, WFDB or DICOM."
+        )
+    valid = out.valid
+    edges = np.flatnonzero((valid[:, 1:] != valid[:, :-1]).any(axis=0)) + 1
+    stretches = [(a, b) for a, b in itertools.pairwise([0, *edges.tolist(), out.n_times])
+                 if valid[:, a].any()]  # fmt: skip
+    if len(stretches) > _MAX_SETS:
+        raise ConfigError(
+            f"The recording has {len(stretches):,} gaps, more than an aECG can say. Choose EDF, "
+            "WFDB or DICOM."
+        )
+    parts = [_HEAD]
+    parts.append(f"<text>{escape(chr(10).join(out.remarks))}</text>\n")
+    parts.append('<effectiveTime nullFlavor="MSK"/>\n<component><series><code code="RHYTHM" ')
+    parts.append('codeSystem="2.16.840.1.113883.5.4"/>\n')
+    parts += [_sequence_set(out, a, b) for a, b in stretches]
+    parts.append("</series></component></AnnotatedECG>\n")
+    return "".join(parts).encode()
+
+
+def _sequence_set(out: Outgoing, start: int, stop: int) -> str:
+    head, step = start / out.fs_hz, 1 / out.fs_hz
+    parts = [
+        '<component><sequenceSet><component><sequence><code code="TIME_RELATIVE" '
+        'codeSystem="2.16.840.1.113883.5.4"/><value xsi:type="GLIST_PQ">'
+        f'<head value="{head:.9f}" unit="s"/><increment value="{step:.12g}" unit="s"/></value>'
+        "</sequence></component>\n"
+    ]
+    for row, lead in enumerate(out.lead_names):
+        if not out.valid[row, start]:
+            continue
+        code = f"MDC_ECG_LEAD_{lead.upper()}".replace(" ", "_")
+        digits = " ".join(map(str, out.digital[row, start:stop].tolist()))
+        parts.append(
+            f'<component><sequence><code code="{code}" codeSystem="2.16.840.1.113883.6.24"/>'
+            '<value xsi:type="SLIST_PQ"><origin value="0" unit="uV"/>'
+            f'<scale value="{out.unit_uv:g}" unit="uV"/><digits>{digits}</digits></value>'
+            "</sequence></component>\n"
+        )
+    parts.append("</sequenceSet></component>\n")
+    return "".join(parts)
