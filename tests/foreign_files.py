@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from echoing_core.models.config import BertTextConfig, FrozenEcgConfig, ModelConfig
 from echoing_core.models.otis import Echo2Ecg, OtisEncoder
 from echoing_core.models.wav2vec2 import MelpTower, Wav2Vec2
 
@@ -27,6 +28,27 @@ OLD = {NEW + "0": "conv_pos.pos_conv.0.weight_g", NEW + "1": "conv_pos.pos_conv.
 def ecg_fm(seed: int = 0) -> Wav2Vec2:
     torch.manual_seed(seed)
     return Wav2Vec2(2, WIDTH, heads=1, ffn=FFN, stem_width=STEM, pretraining=True).eval()
+
+
+def melp_config(vocab_size: int = 40) -> ModelConfig:
+    """MELP of the sizes here, with its text side."""
+    return ModelConfig(
+        architecture="melp",
+        dim=16,
+        frozen=FrozenEcgConfig(
+            layers=2,
+            width=WIDTH,
+            heads=1,
+            ffn=FFN,
+            stem_width=STEM,
+            beats=3,
+            beat_width=16,
+            segment=5000,
+            lead_order="mimic",
+            gain="min_max",
+        ),
+        released_text=BertTextConfig(WIDTH, 2, 1, FFN, vocab_size, 20, 12, 0.0),
+    )
 
 
 def melp(seed: int = 0) -> MelpTower:
@@ -86,10 +108,7 @@ def write_ecg_fm_finetuned(path: Path) -> Wav2Vec2:
 
 def melp_state(tower: MelpTower) -> dict[str, Tensor]:
     """Of the tower, with the statistics that stay of its first stage."""
-    return dict(tower.state_dict()) | {
-        f"bn.{name}": value
-        for name, value in nn.BatchNorm1d(WIDTH, affine=False).state_dict().items()
-    }
+    return dict(tower.state_dict())
 
 
 def write_melp_safetensors(path: Path, before: str = "") -> MelpTower:

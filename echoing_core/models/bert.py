@@ -33,11 +33,11 @@ class _Embeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(config.hidden, eps=_EPS)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, token_ids: Tensor) -> Tensor:
+    def forward(self, token_ids: Tensor, places: Tensor | None = None) -> Tensor:
         # One segment only: a report is never paired with a second text.
         words = self.word_embeddings(token_ids) + self.token_type_embeddings.weight[0]
-        places = self.position_embeddings.weight[: token_ids.shape[1]]
-        x: Tensor = self.dropout(self.LayerNorm(words + places))
+        at = slice(token_ids.shape[1]) if places is None else places
+        x: Tensor = self.dropout(self.LayerNorm(words + self.position_embeddings.weight[at]))
         return x
 
 
@@ -118,21 +118,27 @@ class Bert(nn.Module):
         self.encoder = _Stack(config)
         self.apply(_initialise)
 
-    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(
+        self, token_ids: Tensor, attention_mask: Tensor, places: Tensor | None = None
+    ) -> Tensor:
         """States of every token, padding included.
 
         Parameters
         ----------
-        token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
-            The mask is 1 at tokens and 0 at padding.
+        token_ids : Tensor of int64, shape (batch, n_tokens)
+        attention_mask : Tensor, shape (batch, n_tokens) or (batch, n_tokens, n_tokens)
+            1 at tokens and 0 at padding; or, for each token, 1 at those that it sees.
+        places : Tensor of int64, shape (n_tokens,), optional
+            Of the tokens, where they do not simply follow each other.
 
         Returns
         -------
         Tensor, shape (batch, n_tokens, hidden)
         """
-        # True where attention may look, broadcast over heads and queries.
-        mask = attention_mask[:, None, None, :].bool()
-        x: Tensor = self.embeddings(token_ids)
+        # True where attention may look, broadcast over heads, and over tokens that see the same.
+        seen = attention_mask if attention_mask.ndim == 3 else attention_mask[:, None]
+        mask = seen[:, None].bool()
+        x: Tensor = self.embeddings(token_ids, places)
         for layer in self.encoder.layer:
             if self.recompute and self.training:
                 x = checkpoint(layer, x, mask, use_reentrant=False)

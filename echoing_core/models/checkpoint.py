@@ -32,13 +32,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from echoing_core.artifacts import (
     replacing_folder,
@@ -46,8 +46,8 @@ from echoing_core.artifacts import (
     sha256_of_file,
     write_text_atomically,
 )
-from echoing_core.config import from_mapping
-from echoing_core.documents import parse_json
+from echoing_core.config import flattened, from_mapping, to_mapping
+from echoing_core.documents import DocumentError, parse_json
 from echoing_core.errors import CheckpointError, EchoingError
 from echoing_core.models.config import (
     ABSENT,
@@ -62,8 +62,8 @@ from echoing_core.models.config import (
 )
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.models.encoders import DualEncoder, Encoder, build_encoder
-from echoing_core.models.heads import HEAD_FILES, Head, heads_card, read_heads, write_heads
-from echoing_core.models.tokenizer import ReportTokenizer, load_tokenizer
+from echoing_core.models.heads import HEAD_FILES, HEADS, Head, heads_card, parse_heads, write_heads
+from echoing_core.models.tokenizer import ReportTokenizer, parse_tokenizer
 from echoing_core.records import LONG_PADDING, FilterPadding
 from echoing_core.signals.filters import check_padding
 from echoing_core.signals.scaling import LeadScaler
@@ -165,7 +165,8 @@ class Checkpoint:
     @property
     def caution(self) -> str:
         """A sentence to stand beside every figure of the model; empty where there is none."""
-        return BAND_LIMITED if self.encoder.config.architecture == "frozen" else ""
+        foreign = self.encoder.config.architecture in ("frozen", "melp")
+        return BAND_LIMITED if foreign else ""
 
     def require_text(self) -> None:
         """Refuse what needs texts before any work is done for it.
@@ -312,7 +313,7 @@ def load_checkpoint(folder: str | os.PathLike[str], *, sigma2: str | None = None
     CheckpointError
         The folder or a file is missing, was changed, or holds another architecture.
     """
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     path = settled(Path(folder))
     if not path.is_dir():
@@ -320,35 +321,41 @@ def load_checkpoint(folder: str | os.PathLike[str], *, sigma2: str | None = None
             f"There is no model folder {path.name!r}. Name a folder that holds manifest.json, "
             "or make the demo model with: make demo-model"
         )
-    # Before anything is parsed: a file that was changed is not even read.
-    digests, model_hash = _verified(path)
-    config = _read_json(path / "config.json")
+    # Before anything is parsed: a file that was changed is not even looked into.
+    content, model_hash = _verified(path)
+    config = _json_object(content["config.json"], "config.json")
     if config.get("format") != FORMAT:
         raise CheckpointError(
             f"Model {path.name} has format {config.get('format')!r}; this version reads {FORMAT}."
         )
     try:
-        encoder = build_encoder(_model_config(config))
         # Weights keep the names they were written with; the code may call them otherwise.
         in_code = {stored: own for own, stored in _STORED_AS.items()}
-        weights = load_file(str(path / "model.safetensors"))
-        encoder.load_state_dict(
-            {_renamed(key, in_code): value for key, value in weights.items()}, strict=True
-        )
-        scaler = LeadScaler.from_dict(_read_json(path / "scaler.json"))
+        weights = load(content.pop("model.safetensors"))
+        weights = {_renamed(key, in_code): value for key, value in weights.items()}
+        settings = _model_config(config)
+        _check_shapes(settings, weights)
+        encoder = build_encoder(settings)
+        encoder.load_state_dict(weights, strict=True)
+        scaler = LeadScaler.from_dict(_json_object(content["scaler.json"], "scaler.json"))
         logit_scale = float(config["logit_scale"])
         filter_padding = check_padding(config.get("filter_padding", LONG_PADDING))
+        tokenizer = parse_tokenizer(
+            content["tokenizer/tokenizer.json"], content["tokenizer/words.json"]
+        )
+        card = content["card.md"].decode("utf-8")
     # It already says in words what is wrong.
     except EchoingError:
         raise
-    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+    # A file whose hash is right may still hold anything: safetensors has an error of its own.
+    except Exception as error:
         raise CheckpointError(
             f"Model {path.name} does not fit its own configuration. Fetch the folder again."
         ) from error
     # A loaded model is for use; the second stage switches on what it learns.
     for parameter in encoder.parameters():
         parameter.requires_grad_(False)
-    training = _read_json(path / "training.json")
+    training = _json_object(content["training.json"], "training.json")
     kinds = encoder.config.sigma2_kinds
     kind = sigma2 or str(training.get("sigma2_default", kinds[0]))
     if kind not in kinds:
@@ -356,19 +363,19 @@ def load_checkpoint(folder: str | os.PathLike[str], *, sigma2: str | None = None
             f"Model {path.name} has no sigma^2 of the kind {kind!r}. It has: {', '.join(kinds)}."
         )
     measured = {
-        key: _read_json(path / name)
+        key: _json_object(content[name], name)
         for key in MEASURED_FILES
-        if key != "reference" and (name := _measured_name(key, kind, kinds)) in digests
+        if key != "reference" and (name := _measured_name(key, kind, kinds)) in content
     }
-    references = {kinds[0]: _read_json(path / "reference.json")}
+    references = {kinds[0]: _json_object(content["reference.json"], "reference.json")}
     for second in kinds[1:]:
         name = _measured_name("reference", second, kinds)
-        if name not in digests:
+        if name not in content:
             raise CheckpointError(
                 f"Model {path.name} lacks the reference of its sigma^2 by {second}. Fetch the "
                 "folder again."
             )
-        references[second] = _read_json(path / name)
+        references[second] = _json_object(content[name], name)
     if isinstance(encoder, DualEncoder):
         encoder.read(kind)
     if kind != kinds[0]:
@@ -376,18 +383,18 @@ def load_checkpoint(folder: str | os.PathLike[str], *, sigma2: str | None = None
     return Checkpoint(
         name=path.name,
         encoder=_in_evaluation(encoder),
-        tokenizer=load_tokenizer(path / "tokenizer"),
+        tokenizer=tokenizer,
         scaler=scaler,
         logit_scale=logit_scale,
         reference=references.pop(kind),
         training=training,
-        card=(path / "card.md").read_text(encoding="utf-8"),
+        card=card,
         hash=model_hash,
         measured=measured,
         sigma2=kind,
         filter_padding=filter_padding,
         other_reference=next(iter(references.values()), None),
-        heads=read_heads(path, encoder.ecg) if HEAD_FILES[0] in digests else (),
+        heads=parse_heads(content, encoder.ecg, path.name) if HEADS in content else (),
     )
 
 
@@ -413,7 +420,7 @@ def save_with_heads(
     CheckpointError
         The source is damaged.
     """
-    digests, model_hash = _verified(source)
+    content, model_hash = _verified(source)
     new = {(head.kind, head.label) for head in heads}
     kept = [head for head in checkpoint.heads if (head.kind, head.label) not in new]
     every = [*kept, *heads]
@@ -421,12 +428,12 @@ def save_with_heads(
     bare = checkpoint.card.replace(heads_card(checkpoint.heads), "") if checkpoint.heads else None
     card = (bare or checkpoint.card).rstrip("\n") + "\n" + heads_card(every)
     with replacing_folder(folder) as draft:
-        for name in set(digests) - {*HEAD_FILES, "card.md"}:
+        for name in set(content) - {*HEAD_FILES, "card.md"}:
             (draft / name).parent.mkdir(exist_ok=True)
-            shutil.copyfile(source / name, draft / name)
+            (draft / name).write_bytes(content[name])
         (draft / "card.md").write_text(card, encoding="utf-8")
         write_heads(draft, every, checkpoint.encoder.ecg)
-        written = {name: sha256_of_file(draft / name) for name in (*digests, *HEAD_FILES)}
+        written = {name: sha256_of_file(draft / name) for name in (*content, *HEAD_FILES)}
         manifest = {"format": FORMAT, "hash": model_hash, "sha256": written}
         _write_json(draft / "manifest.json", manifest)
 
@@ -458,8 +465,8 @@ def update_documents(
     CheckpointError
         The folder is damaged, or is none.
     """
-    digests, model_hash = _verified(folder)
-    kinds = _model_config(_read_json(folder / "config.json")).sigma2_kinds
+    content, model_hash = _verified(folder)
+    kinds = _model_config(_json_object(content["config.json"], "config.json")).sigma2_kinds
     texts = {
         _measured_name(key, sigma2 or kinds[0], kinds): _json_text(value)
         for key, value in (measured or {}).items()
@@ -469,7 +476,7 @@ def update_documents(
     if training is not None:
         texts["training.json"] = _json_text(training)
     # Files first and the manifest last: a run that is killed between leaves a folder that says so.
-    changed = dict(digests)
+    changed = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
     for name, text in texts.items():
         write_text_atomically(folder / name, text)
         changed[name] = sha256_of_file(folder / name)
@@ -491,6 +498,21 @@ def _model_config(config: Mapping[str, Any]) -> ModelConfig:
     return from_mapping(ModelConfig, config["model"])
 
 
+def _check_shapes(settings: ModelConfig, weights: Mapping[str, Tensor]) -> None:
+    """Refuse sizes that the weights do not have, before memory is taken for them."""
+    # What a plugin builds need not know of tensors without memory.
+    if settings.architecture == "plugged":
+        return
+    for name, value in flattened(to_mapping(settings)).items():
+        # Each layer and block has weights, so there cannot be more of them than weights.
+        if ("layers" in name or "blocks" in name) and value > len(weights):
+            raise ValueError(f"{value} {name} and {len(weights)} weights")
+    with torch.device("meta"):
+        wanted = {k: v.shape for k, v in build_encoder(settings).state_dict().items()}
+    if wanted != {name: value.shape for name, value in weights.items()}:
+        raise ValueError("the weights have other names or shapes than the settings say")
+
+
 def _renamed(key: str, prefixes: Mapping[str, str]) -> str:
     """A weight's name with the first of these prefixes that it has exchanged for the other."""
     for old, new in prefixes.items():
@@ -505,12 +527,13 @@ def _in_evaluation(encoder: Encoder) -> Encoder:
     return encoder
 
 
-def _verified(path: Path) -> tuple[dict[str, str], str]:
+def _verified(path: Path) -> tuple[dict[str, bytes], str]:
+    """Bytes of every file of a model folder, read once and checked, and the model's hash."""
     if not (path / "manifest.json").is_file():
         raise CheckpointError(
             f"{path.name} is not a model folder: it has no manifest.json. Name another folder."
         )
-    manifest = _read_json(path / "manifest.json")
+    manifest = _json_object((path / "manifest.json").read_bytes(), "manifest.json")
     digests = manifest.get("sha256")
     # A shorter list could hide a file that was changed.
     known = {
@@ -524,10 +547,12 @@ def _verified(path: Path) -> tuple[dict[str, str], str]:
     # One without the other would be read as a model without heads.
     if len({name in digests for name in HEAD_FILES}) > 1:
         raise CheckpointError(f"The manifest of model {path.name} does not list its files.")
+    content = {}
     for name in digests:
         if not (path / name).is_file():
             raise CheckpointError(f"Model {path.name} lacks {name}. Fetch the folder again.")
-        if sha256_of_file(path / name) != digests[name]:
+        content[name] = (path / name).read_bytes()
+        if hashlib.sha256(content[name]).hexdigest() != digests[name]:
             raise CheckpointError(
                 f"{name} of model {path.name} is not the file that the manifest describes: "
                 "it is damaged or was changed. Fetch the folder again."
@@ -536,7 +561,7 @@ def _verified(path: Path) -> tuple[dict[str, str], str]:
     # Indexes name this hash, so a manifest that lies about it would pair them with another model.
     if manifest.get("hash") != model_hash:
         raise CheckpointError(f"The manifest of model {path.name} gives a hash of another model.")
-    return digests, model_hash
+    return content, model_hash
 
 
 def _joint_hash(digests: Mapping[str, str]) -> str:
@@ -545,13 +570,15 @@ def _joint_hash(digests: Mapping[str, str]) -> str:
     return hashlib.sha256(joined.encode()).hexdigest()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _json_object(content: bytes, name: str) -> dict[str, Any]:
     try:
-        value = parse_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path.name} of a model folder cannot be read.") from error
+        value = parse_json(content)
+    except DocumentError as error:
+        raise CheckpointError(
+            f"{name} of a model folder cannot be read: {error}. Fetch the folder again."
+        ) from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path.name} of a model folder does not hold settings.")
+        raise CheckpointError(f"{name} of a model folder does not hold settings.")
     return value
 
 

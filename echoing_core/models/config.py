@@ -223,9 +223,9 @@ class StudySideConfig:
             )
 
 
-# Ours, the published one, encoders of others, and one with halves of plugins;
-# `models.encoders.build_encoder` builds any.
-ARCHITECTURES = ("compact", "released", "frozen", "plugged")
+# Ours, the published one, encoders of others without and with a text encoder, and one with halves
+# of plugins; `models.encoders.build_encoder` builds any.
+ARCHITECTURES = ("compact", "released", "frozen", "melp", "plugged")
 
 DISPLACEMENT, MATCHING, BOTH = "displacement", "matching", "both"
 SIGMA2_SETTINGS = (DISPLACEMENT, MATCHING, BOTH)
@@ -264,7 +264,8 @@ class ModelConfig:
     """Both encoders and the space they share.
 
     ``architecture`` says which two: ``"compact"`` are ``ecg`` and ``text``, ``"released"`` are
-    ``released_ecg`` and ``released_text``; ``"frozen"`` is one alone, for ECGs; ``"plugged"`` are
+    ``released_ecg`` and ``released_text``; ``"frozen"`` is one alone, for ECGs; ``"melp"`` is
+    ``frozen`` with a language model of the sizes of ``released_text``; ``"plugged"`` are
     the plugins ``ecg_plugin`` and ``text_plugin``, with ``ecg`` or ``text`` in place of one that is
     not named. ``log_var_bias`` is where log sigma^2 starts, and stays where none is learnt; the
     release has 0, which lets the summed variance start at ``dim`` and drown all distances.
@@ -278,7 +279,7 @@ class ModelConfig:
     sigma2 : {"displacement", "matching", "both"}
         See `SIGMA2_SETTINGS`.
     ecg, text : EcgEncoderConfig, TextEncoderConfig
-    architecture : {"compact", "released", "frozen", "plugged"}
+    architecture : {"compact", "released", "frozen", "melp", "plugged"}
     released_ecg, released_text : ReleasedEcgConfig, BertTextConfig
     frozen : FrozenEcgConfig
     study : StudySideConfig
@@ -326,7 +327,18 @@ class ModelConfig:
                 f"Setting model.sigma2 must be one of {', '.join(SIGMA2_SETTINGS)}, not "
                 f"{self.sigma2!r}."
             )
-        if self.architecture == "frozen" and self.dim != self.frozen.dim:
+        if self.architecture == "melp" and not (
+            self.frozen.kind == "wav2vec2"
+            and self.frozen.beats
+            and self.frozen.width == self.released_text.hidden
+            and 2 < self.released_text.max_tokens <= self.released_text.n_positions
+        ):
+            raise ConfigError(
+                "With model.architecture = melp, model.frozen is a wav2vec2 with beats, as wide as "
+                "model.released_text.hidden, since captions look at both; and max_tokens of the "
+                "latter is at most its n_positions."
+            )
+        if self.architecture in ("frozen", "melp") and self.dim != self.frozen.dim:
             raise ConfigError(
                 f"This frozen encoder has {self.frozen.dim} dimensions; setting model.dim must be "
                 f"that, not {self.dim}."
@@ -350,7 +362,7 @@ class ModelConfig:
     @property
     def has_sigma2(self) -> bool:
         """Whether ECGs differ in sigma^2; in its place may stand one constant."""
-        return self.architecture != "frozen"
+        return self.architecture not in ("frozen", "melp")
 
     @property
     def sigma2_kinds(self) -> tuple[str, ...]:
@@ -372,6 +384,8 @@ class ModelConfig:
         unused: tuple[str, ...] = ("ecg", "text", "sigma2", "frozen", *_PLUGGED)
         if self.architecture == "frozen":
             unused = ("ecg", "text", "sigma2", "released_ecg", "released_text", *_PLUGGED)
+        if self.architecture == "melp":
+            unused = ("ecg", "text", "sigma2", "released_ecg", *_PLUGGED)
         if self.architecture == "plugged":
             # Of each half only what builds it; the vocabulary is that of ``text`` in any case.
             unused = ("sigma2", "released_ecg", "released_text", "frozen")

@@ -15,6 +15,7 @@ from echoing_core.models.config import DISPLACEMENT, MATCHING, ModelConfig, Text
 from echoing_core.models.ecg_encoder import LOG_VAR_RANGE, CompactEcgEncoder
 from echoing_core.models.frozen import FrozenEcgEncoder, FrozenEncoder
 from echoing_core.models.hugging_face import TextStates
+from echoing_core.models.melp import MelpEncoder
 from echoing_core.models.plugged import PluggedEcgEncoder, PluggedTextEncoder
 from echoing_core.models.released import ReleasedDualEncoder, ReleasedEcgEncoder
 
@@ -215,7 +216,7 @@ class PluggedDualEncoder(nn.Module):
         )
 
 
-Encoder = DualEncoder | ReleasedDualEncoder | FrozenEncoder | PluggedDualEncoder
+Encoder = DualEncoder | ReleasedDualEncoder | FrozenEncoder | MelpEncoder | PluggedDualEncoder
 EcgEncoder = CompactEcgEncoder | ReleasedEcgEncoder | FrozenEcgEncoder | PluggedEcgEncoder
 
 
@@ -230,7 +231,7 @@ def build_ecg_encoder(config: ModelConfig) -> EcgEncoder:
     -------
     CompactEcgEncoder, ReleasedEcgEncoder, FrozenEcgEncoder or PluggedEcgEncoder
     """
-    if config.architecture == "frozen":
+    if config.architecture in ("frozen", "melp"):
         return FrozenEcgEncoder(config.frozen, config.log_var_bias)
     if config.ecg_plugin:
         return PluggedEcgEncoder(config)
@@ -248,7 +249,7 @@ def build_encoder(config: ModelConfig) -> Encoder:
 
     Returns
     -------
-    DualEncoder, ReleasedDualEncoder, FrozenEncoder or PluggedDualEncoder
+    DualEncoder, ReleasedDualEncoder, FrozenEncoder, MelpEncoder or PluggedDualEncoder
         All have ``config``, ``ecg(scaled, valid)`` and ``text(token_ids, attention_mask)``, which
         give (mu, log_var) of shape (batch, dim). Only the first tells leads and moments apart; the
         third refuses texts, since it has no encoder of them.
@@ -262,4 +263,6 @@ def build_encoder(config: ModelConfig) -> Encoder:
         return PluggedDualEncoder(config)
     if config.architecture == "frozen":
         return FrozenEncoder(config)
+    if config.architecture == "melp":
+        return MelpEncoder(config)
     return DualEncoder(config) if config.architecture == "compact" else ReleasedDualEncoder(config)

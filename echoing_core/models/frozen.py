@@ -45,12 +45,16 @@ class _MeanOfFrames(nn.Module):
         return out
 
 
-def build_tower(config: FrozenEcgConfig) -> nn.Module:
+def build_tower(config: FrozenEcgConfig, *, full: bool = False, dropout: float = 0.0) -> nn.Module:
     """The network without its preprocessing: (batch, 12, segment) -> (batch, dim).
 
     Parameters
     ----------
     config : FrozenEcgConfig
+    full : bool
+        With what training by masked prediction, and MELP's, needs beside it.
+    dropout : float
+        Of ``wav2vec2``, in training.
 
     Returns
     -------
@@ -63,9 +67,10 @@ def build_tower(config: FrozenEcgConfig) -> nn.Module:
     """
     if config.kind == "otis":
         return _OtisTower(config)
-    backbone = Wav2Vec2(config.layers, config.width, config.heads, config.ffn, config.stem_width)
+    sizes = (config.layers, config.width, config.heads, config.ffn, config.stem_width)
+    backbone = Wav2Vec2(*sizes, pretraining=full, dropout=dropout)
     if config.beats:
-        return MelpTower(backbone, config.width, config.beats, config.beat_width)
+        return MelpTower(backbone, config.width, config.beats, config.beat_width, full=full)
     return _MeanOfFrames(backbone)
 
 
@@ -77,15 +82,24 @@ class FrozenEcgEncoder(nn.Module):
     config : FrozenEcgConfig
     log_var : float
         The constant, as the logarithm of sigma^2 in each dimension.
+    full, dropout
+        See `build_tower`.
     """
 
-    def __init__(self, config: FrozenEcgConfig, log_var: float) -> None:
+    def __init__(
+        self,
+        config: FrozenEcgConfig,
+        log_var: float,
+        *,
+        full: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.config = config
         self.dim = config.dim
         self.log_var = log_var
         self.input = ForeignInput(config)
-        self.tower = build_tower(config)
+        self.tower = build_tower(config, full=full, dropout=dropout)
 
     def features(self, signal_mv: Tensor, valid: Tensor) -> Tensor:
         """What the network makes of each window, before it is brought to unit length.
@@ -145,6 +159,8 @@ class FrozenEncoder(nn.Module):
     ----------
     config : ModelConfig
         Of the architecture ``frozen``.
+    full, dropout
+        See `build_tower`.
 
     Attributes
     ----------
@@ -152,10 +168,10 @@ class FrozenEncoder(nn.Module):
         What echo studies are read by, in a space of their own that ECGs are mapped into.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, *, full: bool = False, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
-        self.ecg = FrozenEcgEncoder(config.frozen, config.log_var_bias)
+        self.ecg = FrozenEcgEncoder(config.frozen, config.log_var_bias, full=full, dropout=dropout)
         self.text = AbsentTextEncoder()
         side = config.study
         self.study: StudySide | None = None

@@ -285,6 +285,11 @@ class Wav2Vec2(nn.Module):
         return self.states(self.features(x))
 
 
+def pool_heads(width: int) -> int:
+    """Heads of MELP's own attention: 8, and one in the small networks of tests."""
+    return _POOL_HEADS if width % _POOL_HEADS == 0 else 1
+
+
 class AttentionalPooler(nn.Module):
     """Frames -> as many vectors as there are learnt queries.
 
@@ -298,10 +303,8 @@ class AttentionalPooler(nn.Module):
     def __init__(self, n_queries: int, width: int, frame_width: int) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.randn(n_queries, width))
-        # Heads of the published widths, and at least one for the small networks of tests.
-        heads = _POOL_HEADS if width % _POOL_HEADS == 0 else 1
         self.attn = nn.MultiheadAttention(
-            width, heads, kdim=frame_width, vdim=frame_width, batch_first=True
+            width, pool_heads(width), kdim=frame_width, vdim=frame_width, batch_first=True
         )
         self.ln_q = nn.LayerNorm(width)
         self.ln_k = nn.LayerNorm(frame_width)
@@ -359,6 +362,8 @@ class MelpTower(nn.Module):
             self.attn_pool_caption = AttentionalPooler(N_CAPTIONS, width, width)
             self.ln_caption = nn.LayerNorm(width)
             self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+            # Statistics of its first stage stay in the published files; nothing reads them.
+            self.bn = nn.BatchNorm1d(width, affine=False)
 
     def beats(self, frames: Tensor) -> Tensor:
         """Beats, whose mean on the unit sphere is MELP's rhythm.
