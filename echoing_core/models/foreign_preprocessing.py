@@ -84,20 +84,26 @@ class ForeignInput(nn.Module):
             The window is shorter than one segment.
         """
         config = self.config
-        n_out = signal_mv.shape[-1] * config.input_hz // int(STANDARD_FS_HZ)
         with torch.no_grad():
-            x = resampled(signal_mv[:, self.lead_rows], n_out)
-            # Between a sample that was measured and one that was not there is none.
-            known = resampled(valid[:, self.lead_rows].to(x.dtype), n_out) > 1 - 1e-4
-            x = x * known
-            if config.gain == "min_max":
-                x = min_max(x, known)
-            elif config.gain == "lead_z":
-                x = z_scored(x, known, [(lead,) for lead in self.leads], self.leads)
-            elif config.gain == "group_z":
-                clipped = clipped_about_zero(x, known)
-                x = z_scored(clipped - baseline(clipped, known), known, GROUPS, self.leads)
-            return cut(x * known, config.segment, first_only=config.segments == "first")
+            whole = self.whole(signal_mv, valid)
+            return cut(whole, config.segment, first_only=config.segments == "first")
+
+    def whole(self, signal_mv: Tensor, valid: Tensor) -> Tensor:
+        """Each window as `forward` cuts it, shape (batch, 12, n_out); see there."""
+        config = self.config
+        n_out = signal_mv.shape[-1] * config.input_hz // int(STANDARD_FS_HZ)
+        x = resampled(signal_mv[:, self.lead_rows], n_out)
+        # Between a sample that was measured and one that was not there is none.
+        known = resampled(valid[:, self.lead_rows].to(x.dtype), n_out) > 1 - 1e-4
+        x = x * known
+        if config.gain == "min_max":
+            x = min_max(x, known)
+        elif config.gain == "lead_z":
+            x = z_scored(x, known, [(lead,) for lead in self.leads], self.leads)
+        elif config.gain == "group_z":
+            clipped = clipped_about_zero(x, known)
+            x = z_scored(clipped - baseline(clipped, known), known, GROUPS, self.leads)
+        return x * known
 
 
 def resampled(x: Tensor, n_out: int) -> Tensor:

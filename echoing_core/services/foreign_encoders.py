@@ -8,11 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from echoing_core.config import to_mapping
 from echoing_core.progress import SILENT, Progress
-from echoing_core.records import LEADS
 from echoing_core.services.given import check_given, check_model_out
 from echoing_core.services.models import load_model
 from echoing_core.services.weights import ImportedWeights
@@ -68,11 +65,8 @@ def import_encoder(
     """
     check_given(files=[weights])
     check_model_out(out)
-    from echoing_core.models.checkpoint import save_checkpoint, update_documents
     from echoing_core.models.foreign_ecg import read_foreign
-    from echoing_core.models.tokenizer import train_tokenizer
-    from echoing_core.signals.scaling import LeadScaler
-    from echoing_core.uncertainty.reference import Reference
+    from echoing_core.uncertainty.absent import save_ecg_only
 
     reading = progress.stage("read the weights")
     reading(0, 1)
@@ -80,28 +74,14 @@ def import_encoder(
         Path(weights), input_hz=input_hz, segments=segments, lead_order=lead_order
     )
     reading(1, 1)
-    config = foreign.encoder.config
-    # What every ECG gets, as `GaussianEmbedding.uncertainty` sums it.
-    constant = np.exp(np.full(config.dim, config.log_var_bias, np.float32).astype(np.float64)).sum()
     training = _training_record(foreign)
     folder = Path(out)
-    model_hash = save_checkpoint(
+    save_ecg_only(
         folder,
-        encoder=foreign.encoder,
-        # A folder has one; this one has no word, and nothing is ever read with it.
-        tokenizer=train_tokenizer([], vocab_size=0, max_tokens=2),
-        # The network scales by itself.
-        scaler=LeadScaler((0.0,) * len(LEADS), (1.0,) * len(LEADS)),
-        # Of answers in words, of which there are none.
-        logit_scale=1.0,
-        reference=Reference.from_values(
-            np.array([constant]), name="one constant, for this model has no sigma^2"
-        ).to_dict(),
-        training=training,
-        # The card names the hash, which is known only once the folder is written.
-        card="",
+        foreign.encoder,
+        training,
+        lambda model_hash: encoder_card(folder.name, model_hash, training),
     )
-    update_documents(folder, card=encoder_card(folder.name, model_hash, training))
     licence, notes = str(training["licence"]), tuple(training["notes"])
     # Hundreds of megabytes, which must not lie in memory twice while the folder is read back.
     del foreign

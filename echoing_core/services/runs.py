@@ -75,6 +75,11 @@ def train_preset(
     """
     check_given(data=data, echo=echo)
     check_model_out(out)
+    if config.model.has_study:
+        raise ConfigError(
+            "Settings with model.study are of a model that reads echo studies. Train it by "
+            "`echoing train echo2ecg`; a file of your own goes behind --settings."
+        )
     from echoing_core.datasets.prepared import check_filter_padding, load_prepared
     from echoing_core.echo.store import load_echo_embeddings
     from echoing_core.training.distributed import joined

@@ -508,4 +508,74 @@ def view_of(
         )
     if views.kind == "raghu":
         return raghu_view(signal_mv, valid, rng, views.probability)
+    if views.kind == "leads":
+        kept = (rng.random(len(valid)) >= views.probability)[:, np.newaxis]
+        return signal_mv * kept, valid & kept
     return signal_mv, valid
+
+
+_PHASE_NOISE = 0.075
+"""Of a full turn. Its authors' number is in none of their texts that could be read."""
+
+
+def echo2ecg_view(x: FloatArray, segment: int, rng: np.random.Generator) -> FloatArray:
+    """Echo2ECG's training view of an ECG that its preprocessing has scaled.
+
+    In this order: a cut of one segment anywhere; with probability 0.5 noise on the phases of all
+    frequencies, the same in all leads; each sample times 1 + 0.6 N(0, 0.2^2); all times one number
+    of N(1, 0.5^2); with probability 0.33 each, time and sign turned round.
+
+    Parameters
+    ----------
+    x : ndarray, shape (12, n_times)
+        Without unit.
+    segment : int
+        Samples; a shorter ECG is padded with zeros at its end.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray, shape (12, segment)
+    """
+    if x.shape[1] < segment:
+        x = np.pad(x, ((0, 0), (0, segment - x.shape[1])))
+    start = int(rng.integers(0, x.shape[1] - segment + 1))
+    view = x[:, start : start + segment]
+    if rng.random() < 0.5:
+        view = phase_noise(view, _PHASE_NOISE, rng)
+    view = view * (1.0 + 0.6 * rng.normal(0.0, 0.2, view.shape))
+    view = view * rng.normal(1.0, 0.5)
+    if rng.random() < 0.33:
+        view = view[:, ::-1]
+    if rng.random() < 0.33:
+        view = -view
+    return np.ascontiguousarray(view, dtype=np.float32)
+
+
+def phase_noise(x: FloatArray, share: float, rng: np.random.Generator) -> FloatArray:
+    """Turn every frequency by a random phase, the same in all leads; power stays as it is.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n_leads, n_times)
+    share : float
+        Largest turn, of a full one.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray, shape (n_leads, n_times)
+
+    References
+    ----------
+    Schwabedal et al., "Addressing class imbalance in classification problems of noisy signals by
+    using Fourier transform surrogates", 2018.
+    """
+    n = x.shape[1]
+    spectrum = np.fft.rfft(x)
+    turn = np.exp(2j * np.pi * share * rng.random(spectrum.shape[1]))
+    # Mean and highest frequency are real, and no phase can be given to them.
+    turn[0] = 1.0
+    if n % 2 == 0:
+        turn[-1] = 1.0
+    return np.asarray(np.fft.irfft(spectrum * turn, n), dtype=np.float32)

@@ -55,6 +55,8 @@ class Source:
         Share of every batch that comes from here; the shares of all sources sum to 1.
     answers : ndarray, shape (n, n_questions), optional
         Truth of each ECG for the questions of `Batches`: 1, 0, or NaN where it is not known.
+    patients : ndarray of int64, shape (n,), optional
+        Whose each ECG is, where that matters to the loss.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Source:
     report: ReportSource
     share: float
     answers: npt.NDArray[np.float32] | None = None
+    patients: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.signal_mv)
@@ -122,8 +125,8 @@ class AskedBatch:
 class TextBatch:
     """ECGs, the distinct texts among their reports, and which belongs to which.
 
-    ``scaled``, ``valid`` and ``texts`` are this process's share; ``match``, of shape
-    (n_ecgs, n_texts), is that of the whole batch, and so is ``n_texts``.
+    ``scaled``, ``valid``, ``texts`` and their tokens are this process's share; all else is that of
+    the whole batch.
 
     Attributes
     ----------
@@ -131,6 +134,12 @@ class TextBatch:
     texts : tuple of str
     token_ids, token_mask : Tensor of int64, shape (n_texts_share, n_tokens)
     match : Tensor of bool, shape (n_ecgs, n_texts)
+    own : Tensor of int64, shape (n_ecgs,)
+        Which text is that of each ECG's own report; others may fit it, too.
+    patients : Tensor of int64, shape (n_ecgs,)
+        -1 where they are not told.
+    number : int
+        Of the batch.
     asked : AskedBatch or None
         Where the run learns from questions.
     """
@@ -141,6 +150,9 @@ class TextBatch:
     token_ids: Tensor
     token_mask: Tensor
     match: Tensor
+    own: Tensor
+    patients: Tensor
+    number: int
     asked: AskedBatch | None = None
 
     @property
@@ -398,9 +410,7 @@ class Batches:
         """Every row at most once in an epoch of this source; what fills no batch waits."""
         if n == 0:
             return np.zeros(0, dtype=np.int64)
-        # A new order in every epoch; rows that fill no batch wait for the next.
-        epoch, k = divmod(number, total // n)
-        return _order(self.config.seed, stream, epoch, total)[k * n : (k + 1) * n]
+        return rows_of_epoch(self.config.seed, stream, total, n, number)
 
     def _plan(self, epoch: int) -> npt.NDArray[np.bool_]:
         return _plan(
@@ -423,8 +433,11 @@ class Batches:
         if self.config.objective.identity_match:
             # As released: texts are not compared, and equal ones are negatives of each other.
             unique, match = texts, torch.eye(len(texts), dtype=torch.bool)
+            place = list(range(len(texts)))
         else:
             unique = list(dict.fromkeys(texts))
+            where = {text: i for i, text in enumerate(unique)}
+            place = [where[text] for text in texts]
             # A text is a match of every report that holds all its sentences, its own included.
             sentence_sets = [frozenset(sentences_of(text)) for text in unique]
             match = torch.tensor([[text <= report for text in sentence_sets] for report in reports])
@@ -448,8 +461,15 @@ class Batches:
             torch.from_numpy(ids[part]),
             torch.from_numpy(mask[part]),
             match,
+            torch.tensor(place),
+            torch.tensor([self._patient(i, row) for i, row in rows]),
+            number,
             self._asked(number, rows) if self.questions else None,
         )
+
+    def _patient(self, source: int, row: int) -> int:
+        patients = self.sources[source].patients
+        return -1 if patients is None else int(patients[row])
 
     def _asked(self, number: int, rows: Sequence[tuple[int, int]]) -> AskedBatch:
         rng = np.random.default_rng((_PROMPTS, self.config.seed, number))
@@ -603,6 +623,30 @@ def rows_per_source(size: int, shares: Sequence[float]) -> list[int]:
         last = i == len(shares) - 1
         counts.append(size - sum(counts) if last else round(size * share))
     return counts
+
+
+def rows_of_epoch(
+    seed: int, stream: int, total: int, n: int, number: int
+) -> npt.NDArray[np.int64]:
+    """Rows of batch ``number``, each row at most once in an epoch.
+
+    Parameters
+    ----------
+    seed : int
+    stream : int
+        Of several sets of one run, which.
+    total, n : int
+        Rows of the set, and of a batch.
+    number : int
+        Of the batch, counted over all epochs.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+    """
+    # A new order in every epoch; rows that fill no batch wait for the next.
+    epoch, k = divmod(number, total // n)
+    return _order(seed, stream, epoch, total)[k * n : (k + 1) * n]
 
 
 # All batches of an epoch share one permutation, which takes long to draw for a large set.

@@ -465,6 +465,8 @@ class _JoinedDropout(TorchFunctionMode):
             return self._dropout(*args, **kwargs)
         if func is functional.scaled_dot_product_attention and kwargs.get("dropout_p", 0.0) > 0:
             return self._attention(*args, **kwargs)
+        if func is functional.gumbel_softmax:
+            return self._choice(*args, **kwargs)
         return func(*args, **kwargs)
 
     def _dropout(
@@ -475,6 +477,15 @@ class _JoinedDropout(TorchFunctionMode):
         # As torch draws it on a processor: one number for each element of the whole batch.
         kept = x.new_empty((self._n, *x.shape[1:])).bernoulli_(1.0 - p)[self._own]
         return x * (kept / (1.0 - p))
+
+    def _choice(self, logits: Tensor, tau: float = 1.0, hard: bool = False) -> Tensor:
+        # As torch draws it, for the whole batch.
+        noise = -logits.new_empty((self._n, *logits.shape[1:])).exponential_().log()
+        soft = ((logits + noise[self._own]) / tau).softmax(-1)
+        if not hard:
+            return soft
+        chosen = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
+        return chosen - soft.detach() + soft
 
     def _attention(
         self,

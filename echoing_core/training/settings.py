@@ -11,10 +11,20 @@ from echoing_core.errors import ConfigError
 from echoing_core.models.config import MATCHING, LossConfig, ModelConfig
 from echoing_core.records import LONG_PADDING, PADDINGS, FilterPadding
 
-PRESETS = ("paper", "release", "demo", "echoing")
+PRESETS = (
+    "paper",
+    "release",
+    "demo",
+    "echoing",
+    "echo2ecg",
+    "melp-stage1",
+    "melp-stage2",
+    "melp-published",
+    "ecg-fm",
+)
 OBJECTIVES = ("joint", "alternate")
 DRAWS = ("uniform", "proportional")
-VIEWS = ("none", "device", "raghu")
+VIEWS = ("none", "device", "raghu", "leads", "echo2ecg")
 ECHO_FRAMES = ("", "echo-clip", "first-40", "every")
 LAST, BEST = "last", "best"
 PRECISIONS = ("auto", "float32", "bfloat16", "float64")
@@ -61,7 +71,7 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """AdamW, linear warm-up, cosine to zero, clipped gradients, an average of the weights.
+    """AdamW, linear warm-up, cosine, clipped gradients, an average of the weights.
 
     Attributes
     ----------
@@ -74,6 +84,13 @@ class OptimiserConfig:
         Of AdamW's averages.
     warmup_share, warmup_start : float
         Share of all steps that warm up; the first step's share of ``lr``.
+    final_share : float
+        Share of ``lr`` that the cosine ends at.
+    cycles : int
+        How often the cosine falls; each time it begins at ``lr`` again.
+    layer_decay : float
+        Of a transformer of ECGs: the learning rate of a block over that of the block above it; what
+        lies below the blocks learns as the lowest.
     decay_vectors : bool
         False keeps weight decay off biases, norms and the loss's constants.
     clip_norm : float
@@ -94,6 +111,9 @@ class OptimiserConfig:
     beta2: float = 0.98
     warmup_share: float = 0.05
     warmup_start: float = 0.01
+    final_share: float = 0.0
+    cycles: int = 1
+    layer_decay: float = 1.0
     decay_vectors: bool = False
     clip_norm: float = 1.0
     clip_loss_constants: bool = False
@@ -106,9 +126,11 @@ class ViewConfig:
 
     Attributes
     ----------
-    kind : {"none", "device", "raghu"}
+    kind : {"none", "device", "raghu", "leads", "echo2ecg"}
         ``"device"``: gain, and for shares of the ECGs device faults and lead subsets.
         ``"raghu"``: the operations of Raghu et al. 2022, each with probability ``probability``.
+        ``"leads"``: each lead is left out with probability ``probability``, as MELP and ECG-FM do.
+        ``"echo2ecg"``: Echo2ECG's own, after its preprocessing (`augmentation.echo2ecg_view`).
     partial_report_share : float
         Share of the texts that are only some sentences of their report.
     """
@@ -144,6 +166,76 @@ class VarianceConfig:
     lr: float = 2.0e-3
     weight_decay: float = 0.05
     clip_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class MaskedConfig:
+    """Masked prediction and contrast of the two halves of an ECG (`training.melp.MaskedTrainer`).
+
+    It is what a model of the architecture ``frozen`` and the kind ``wav2vec2`` learns by: MELP's
+    first stage, and with weights for diversity and penalty ECG-FM's only one.
+
+    Attributes
+    ----------
+    share : float
+        Of the frames, in spans that may overlap, so fewer are masked.
+    span, others : int
+        Frames of a span; wrong answers for each masked frame.
+    contrast_weight : float
+        Of the contrast of halves, whose scale is the loss's.
+    diversity_weight, penalty_weight : float
+        Of codes that are not in use, and of the mean square of the stem's frames.
+    stem_gradient : float
+        Share of its gradient that the stem learns from.
+    code_temperature, code_temperature_end, code_temperature_decay : float
+        Of the draw of codes: at the first step, at least, and its factor in each step.
+    dropout : float
+    """
+
+    share: float = 0.65
+    span: int = 10
+    others: int = 100
+    contrast_weight: float = 1.0
+    diversity_weight: float = 0.0
+    penalty_weight: float = 0.0
+    stem_gradient: float = 0.1
+    code_temperature: float = 2.0
+    code_temperature_end: float = 0.5
+    code_temperature_decay: float = 0.999995
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class MelpConfig:
+    """MELP's second stage: a model of the architecture ``melp`` (`training.melp.MelpTrainer`).
+
+    Attributes
+    ----------
+    rhythm_weight, caption_weight, beat_weight : float
+        Of the three losses.
+    scale_max : float
+        Where the scale of the rhythm loss is held; 0 never holds it, as published.
+    per_sentence : bool
+        See `melp_losses.beat_scores`; False is as published.
+    keep_rest : bool
+        See `melp.sentence_means`; False is as published.
+    frozen_text_layers : int
+        Layers of the language model, from the first, that stay as they were given.
+    decoder_layers : int
+        Pairs of blocks of the caption decoder.
+    dropout : float
+        Of the ECG tower; the language model has its own.
+    """
+
+    rhythm_weight: float = 1.0
+    caption_weight: float = 2.0
+    beat_weight: float = 0.2
+    scale_max: float = 100.0
+    per_sentence: bool = True
+    keep_rest: bool = True
+    frozen_text_layers: int = 0
+    decoder_layers: int = 6
+    dropout: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -185,6 +277,11 @@ class RunConfig:
         so, and the model reads so.
     echo_frames : {"", "echo-clip", "first-40", "every"}
         Which frames of a clip the teacher must have seen (`echo.store.FRAMES`); "" takes any store.
+    drop_path : float
+        How often the last block of an OTiS encoder leaves its branches out; earlier ones less.
+    masked : MaskedConfig
+    melp : MelpConfig
+        Each for the models that it names.
     variance : VarianceConfig
         Used where a run has a second stage for sigma^2.
     """
@@ -205,11 +302,14 @@ class RunConfig:
     keep_by: str = "R@10 same text csd"
     filter_padding: FilterPadding = LONG_PADDING
     echo_frames: str = ""
+    drop_path: float = 0.0
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     views: ViewConfig = field(default_factory=ViewConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    masked: MaskedConfig = field(default_factory=MaskedConfig)
+    melp: MelpConfig = field(default_factory=MelpConfig)
     variance: VarianceConfig = field(default_factory=VarianceConfig)
 
     def __post_init__(self) -> None:
@@ -236,12 +336,27 @@ class RunConfig:
                 f"Setting objective.text_weight is {self.objective.text_weight}; it must be above "
                 "0 and at most 1."
             )
-        if not self.model.has_text:
+        if not (self.model.has_text or self.model.has_study or self.predicts_masked):
             raise ConfigError(
                 "A model of the architecture frozen reads ECGs alone and comes from "
                 "`echoing import-weights`; there are no reports for it to be trained with here. "
-                "Set model.architecture to compact or released."
+                "Set model.architecture to compact or released, or train it towards echo studies "
+                "with `echoing train echo2ecg`; one of the kind wav2vec2 without beats learns from "
+                "ECGs alone, as the preset melp-stage1 does."
             )
+        foreign = self.predicts_masked or self.model.architecture == "melp"
+        if foreign and (
+            self.loss.name != "infonce"
+            or self.objective.question_weight
+            or self.freeze_text
+            or self.recompute_text
+        ):
+            raise ConfigError(
+                "The losses of melp-stage1, melp-stage2 and ecg-fm are their own: leave loss.name "
+                "at infonce, objective.question_weight at 0, and freeze_text and recompute_text at "
+                "false."
+            )
+        self._check_study()
         if self.means_only and self.model.architecture != "compact":
             raise ConfigError(
                 "Setting means_only is for the compact encoder, whose second stage learns sigma^2. "
@@ -262,6 +377,27 @@ class RunConfig:
             raise ConfigError(
                 f"A batch of {self.batch_size} and {self.accumulate} batches a step cannot be "
                 "contrasted. Use at least 2 and 1."
+            )
+
+    @property
+    def predicts_masked(self) -> bool:
+        """Whether this run learns from ECGs alone, by masked prediction."""
+        model = self.model
+        alone = model.architecture == "frozen" and not model.has_study
+        return alone and model.frozen.kind == "wav2vec2" and not model.frozen.beats
+
+    def _check_study(self) -> None:
+        """Settings that only a model with a side of echo studies has a use for, and the reverse."""
+        own = self.views.kind == "echo2ecg" or self.drop_path or self.optimiser.layer_decay != 1.0
+        if own and not self.model.has_study:
+            raise ConfigError(
+                "Settings views.kind = echo2ecg, drop_path and optimiser.layer_decay are for the "
+                "preset echo2ecg, whose model reads echo studies. Leave them out."
+            )
+        if self.model.has_study and (self.loss.name != "infonce" or self.objective.question_weight):
+            raise ConfigError(
+                "ECGs and echo studies are matched by loss.name = infonce alone, and there are no "
+                "words to ask questions in. Set objective.question_weight to 0."
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
@@ -34,6 +35,9 @@ from echoing_core.training.distributed import (
 )
 from echoing_core.training.settings import OptimiserConfig, RunConfig
 from echoing_core.training.text_cache import TextStates
+
+_BLOCK = re.compile(r"\bblocks\.(\d+)\.")
+_BELOW_BLOCKS = ("patch_embed.", "cls_token", "pos_embed_y")
 
 Term = Callable[[], tuple[Tensor, dict[str, float]]]
 """Computes one term of the loss, and what to log of it."""
@@ -197,8 +201,8 @@ class Trainer:
                 ecg = self._ecgs(batch)
             with self._dropping(batch.n_texts):
                 text = self._texts(batch)
-        mu_ecg, v_ecg = (gathered(_wide(x), n_ecgs, self.world) for x in ecg)
-        mu_text, v_text = (gathered(_wide(x), batch.n_texts, self.world) for x in text)
+        mu_ecg, v_ecg = (gathered(widened(x), n_ecgs, self.world) for x in ecg)
+        mu_text, v_text = (gathered(widened(x), batch.n_texts, self.world) for x in text)
         # Every process sees the whole matrix, so its loss is that of one process.
         terms = self.text_loss(mu_ecg, v_ecg, mu_text, v_text, batch.match.to(device))
         total, figures = terms.total, {}
@@ -225,7 +229,7 @@ class Trainer:
         n_questions = asked.answers.shape[1]
         # (n_questions, 2, dim): the unit direction of yes and of no, as `closed_form.prototype`.
         sides = functional.normalize(
-            _wide(mu).reshape(n_questions, 2, -1, mu.shape[1]).mean(2), dim=-1
+            widened(mu).reshape(n_questions, 2, -1, mu.shape[1]).mean(2), dim=-1
         )
         margin = mu_ecg @ (sides[:, 0] - sides[:, 1]).T
         # Of this loss's own scale a margin is what an answer makes of it; it learns by matching.
@@ -278,7 +282,7 @@ class Trainer:
         half = torch.autocast(device.type, torch.bfloat16, enabled=self._autocast)
         with half, self._dropping(n_ecgs):
             ecg = self._ecgs(batch)
-        mu, v = (gathered(_wide(x), n_ecgs, self.world) for x in ecg)
+        mu, v = (gathered(widened(x), n_ecgs, self.world) for x in ecg)
         terms = self.echo_loss(mu, v, batch.mu.to(mu), batch.log_var.to(mu), batch.match.to(device))
         return terms.total, {"echo": float(terms.total.detach())}
 
@@ -376,7 +380,7 @@ class Trainer:
 
 
 def rate_factor(step: int, n_steps: int, settings: OptimiserConfig) -> float:
-    """Share of the learning rate at ``step``: linear from ``warmup_start``, then cosine to 0.
+    """Share of the learning rate at ``step``: linear from ``warmup_start``, then cosine.
 
     Parameters
     ----------
@@ -394,7 +398,11 @@ def rate_factor(step: int, n_steps: int, settings: OptimiserConfig) -> float:
     warmup = round(settings.warmup_share * n_steps)
     if step < warmup:
         return settings.warmup_start + (1.0 - settings.warmup_start) * step / warmup
-    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, n_steps - warmup)))
+    at, n = step - warmup, max(1, n_steps - warmup)
+    if settings.cycles > 1:
+        at = at * settings.cycles % n
+    down = 0.5 * (1.0 + math.cos(math.pi * at / n))
+    return settings.final_share + (1.0 - settings.final_share) * down
 
 
 def build_optimiser(modules: nn.Module, settings: OptimiserConfig) -> torch.optim.AdamW:
@@ -413,12 +421,16 @@ def build_optimiser(modules: nn.Module, settings: OptimiserConfig) -> torch.opti
     parameters = [p for p in modules.parameters() if p.requires_grad]
     decayed = [p for p in parameters if settings.decay_vectors or p.ndim > 1]
     plain = [p for p in parameters if not settings.decay_vectors and p.ndim <= 1]
+    by_layer = layer_factors(modules, settings.layer_decay)
     groups: list[dict[str, Any]] = []
     for group, decay in ((decayed, settings.weight_decay), (plain, 0.0)):
         # The loss's constants are the only parameters without a dimension.
         weights = [p for p in group if p.ndim > 0 or settings.constants_lr_factor == 1.0]
         constants = [p for p in group if p.ndim == 0 and settings.constants_lr_factor != 1.0]
-        for params, factor in ((weights, 1.0), (constants, settings.constants_lr_factor)):
+        layers: dict[float, list[nn.Parameter]] = {}
+        for p in weights:
+            layers.setdefault(by_layer.get(p, 1.0), []).append(p)
+        for factor, params in (*layers.items(), (settings.constants_lr_factor, constants)):
             groups.append({"params": params, "weight_decay": decay, "lr_factor": factor})
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
@@ -427,10 +439,44 @@ def build_optimiser(modules: nn.Module, settings: OptimiserConfig) -> torch.opti
     )
 
 
+def layer_factors(modules: nn.Module, decay: float) -> dict[nn.Parameter, float]:
+    """Learning rates over the usual one, of the blocks of a transformer and what lies below them.
+
+    Parameters
+    ----------
+    modules : nn.Module
+        Blocks are those whose names hold ``blocks.K``.
+    decay : float
+        1 for equal rates.
+
+    Returns
+    -------
+    dict of Parameter to float
+        decay^(n - 1 - k) for block k of n; only of these parameters.
+    """
+    if decay == 1.0:
+        return {}
+    named = {name: p for name, p in modules.named_parameters() if p.requires_grad}
+    blocks = {name: int(m[1]) for name in named if (m := _BLOCK.search(name))}
+    top = max(blocks.values(), default=0)
+    below = {name: 0 for name in named if any(part in name for part in _BELOW_BLOCKS)}
+    return {named[name]: decay ** (top - k) for name, k in (blocks | below).items()}
+
+
 def _is_bfloat16(precision: str, device: torch.device) -> bool:
     return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
 
 
-def _wide(x: Tensor) -> Tensor:
-    """Embeddings for the loss: out of bfloat16, and as they are where a run is in float64."""
+def widened(x: Tensor) -> Tensor:
+    """Embeddings for the loss: out of bfloat16, and as they are where a run is in float64.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor
+        float32, or float64 where it was.
+    """
     return x if x.dtype == torch.float64 else x.float()
