@@ -1,4 +1,4 @@
-"""Commands about a recording or a question: explain, ask."""
+"""Commands about a recording or a question: explain, ask, convert."""
 
 from __future__ import annotations
 
@@ -146,6 +146,36 @@ def ask(
                 words = ", ".join(answer.unknown_words)
                 typer.echo(f"  {services.unknown_words_mean(loaded)}: {words}.")
         typer.echo(DISCLAIMER)
+
+
+@app.command()
+def convert(
+    recording: RecordingArgument,
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="File to write; its ending says the format: .hea (WFDB), .edf (EDF+), .dcm "
+            "(DICOM), .xml (HL7 aECG), .csv or .parquet.",
+            show_default=False,
+        ),
+    ],
+    record: RecordOption = None,
+) -> None:
+    """Write a recording in another format, without names and dates.
+
+    Gaps stay gaps, and a remark says what the file was made of.
+    """
+    from echoing_core import services
+    from echoing_core.services.converting import convert as write
+    from echoing_core.services.converting import format_for
+
+    # Before anything is read: a name that cannot be written should be told at once.
+    format_for(out)
+    read = services.read_recording(services.recording_source(recording), record_name=record)
+    for path in write(read, out):
+        typer.echo(f"Written: {path}")
+    for note in read.notes:
+        typer.echo(note)
 
 
 def _explained(
