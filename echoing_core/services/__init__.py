@@ -76,6 +76,14 @@ from echoing_core.services.comparing import (
     share_nearer,
     windows_apart,
 )
+from echoing_core.services.converting import (
+    convert,
+    converted_download,
+    converted_files,
+    download_name,
+    format_for,
+    written_formats,
+)
 from echoing_core.services.echo import (
     embed_echo_folder,
     measure_echo_teacher,
