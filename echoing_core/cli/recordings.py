@@ -166,13 +166,11 @@ def convert(
     Gaps stay gaps, and a remark says what the file was made of.
     """
     from echoing_core import services
-    from echoing_core.services.converting import convert as write
-    from echoing_core.services.converting import format_for
 
     # Before anything is read: a name that cannot be written should be told at once.
-    format_for(out)
+    services.format_for(out)
     read = services.read_recording(services.recording_source(recording), record_name=record)
-    for path in write(read, out):
+    for path in services.convert(read, out):
         typer.echo(f"Written: {path}")
     for note in read.notes:
         typer.echo(note)

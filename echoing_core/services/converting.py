@@ -97,12 +97,24 @@ def converted_files(recording: Recording, file_format: str, stem: str) -> dict[s
     ConfigError
         The format cannot hold this recording.
     """
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in stem)
-    return recording_files(recording, file_format, plain or "recording")
+    return recording_files(recording, file_format, _plain(stem))
 
 
-def converted_download(recording: Recording, file_format: str, stem: str) -> tuple[str, bytes]:
-    """Name and content of one file to download; several files come as a zip.
+def download_name(file_format: str, stem: str) -> str:
+    """Name of the one file that `converted_download` gives.
+
+    Parameters
+    ----------
+    file_format, stem : str
+        As for `converted_files`.
+    """
+    # WFDB alone is two files.
+    ending = ".zip" if file_format == "wfdb" else WRITERS[file_format].ending
+    return f"{_plain(stem)}{ending}"
+
+
+def converted_download(recording: Recording, file_format: str, stem: str) -> bytes:
+    """One file to download; several files come as a zip.
 
     Parameters
     ----------
@@ -111,9 +123,14 @@ def converted_download(recording: Recording, file_format: str, stem: str) -> tup
     """
     files = converted_files(recording, file_format, stem)
     if len(files) == 1:
-        return next(iter(files.items()))
+        return next(iter(files.values()))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
-    return f"{stem}.zip", buffer.getvalue()
+    return buffer.getvalue()
+
+
+def _plain(stem: str) -> str:
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in stem)
+    return plain or "recording"

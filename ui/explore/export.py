@@ -30,11 +30,15 @@ def section(model: Model, current: record.OpenRecord, explanation: Explanation) 
     """
     session.restore_waiting(current, explanation)
     with st.expander("Take it away", icon=":material/download:", key="take_away"):
-        report, track, saved = st.tabs(["Report", "Table of windows", "Session and link"])
+        report, track, signal, saved = st.tabs(
+            ["Report", "Table of windows", "Recording", "Session and link"]
+        )
         with report, frame.guarded():
             _report(model, current, explanation)
         with track, frame.guarded():
             _track(model, current, explanation)
+        with signal, frame.guarded():
+            _recording(current)
         with saved, frame.guarded():
             session.section(current, explanation)
 
@@ -186,6 +190,22 @@ def _track(model: Model, current: record.OpenRecord, explanation: Explanation) -
             f"{stem}.json",
             frame.JSON,
         )
+
+
+def _recording(current: record.OpenRecord) -> None:
+    st.caption(
+        "The recording as it was measured, in another format. Gaps stay gaps, a remark says what "
+        "the file was made of, and names and dates of your files are never in it."
+    )
+    stem = _stem(services.clean_name(state.Document.name.value))
+    with st.container(horizontal=True, gap="small"):
+        for name, words in services.written_formats().items():
+            frame.download(
+                f"Recording as {words}",
+                partial(services.converted_download, current.recording, name, stem),
+                services.download_name(name, stem),
+                "application/octet-stream",
+            )
 
 
 def _stem(name: str) -> str:
