@@ -362,17 +362,7 @@ class BertTextEncoder(TextStates):
         CheckpointError
             There is no such folder, the hub cannot be reached, or the BERT there has another size.
         """
-        declare_missing_operators()
-        from transformers import BertModel
-
-        try:
-            pretrained: Any = BertModel.from_pretrained(source)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"No BERT could be loaded from {source!r}. Name a local folder with config.json "
-                f"and weights, or a name such as {BIOBERT} while the Hugging Face hub can be "
-                "reached."
-            ) from error
+        pretrained = read_bert(source)
         try:
             self.backbone.load_state_dict(pretrained.state_dict(), strict=True)
         except RuntimeError as error:
@@ -383,6 +373,35 @@ class BertTextEncoder(TextStates):
                 f"{self.config.vocab_size}. "
                 "Name another, or change the settings of the text encoder."
             ) from error
+
+
+def read_bert(source: str) -> Any:
+    """A ``BertModel`` of transformers from a local folder or a name on the Hugging Face hub.
+
+    Parameters
+    ----------
+    source : str
+
+    Returns
+    -------
+    BertModel
+
+    Raises
+    ------
+    CheckpointError
+        There is no such folder, or the hub cannot be reached.
+    """
+    declare_missing_operators()
+    from transformers import BertModel
+
+    try:
+        return BertModel.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"No BERT could be loaded from {source!r}. Name a local folder with config.json "
+            f"and weights, or a name such as {BIOBERT} while the Hugging Face hub can be "
+            "reached."
+        ) from error
 
 
 class ReleasedDualEncoder(nn.Module):

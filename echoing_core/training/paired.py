@@ -30,12 +30,14 @@ from echoing_core.progress import SILENT, Progress
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.batches import Batches, EchoPairs, Source
 from echoing_core.training.distributed import World, one_of_each_machine_first
+from echoing_core.training.melp import for_use, new_encoder, trainer_of, vocabulary_of
 from echoing_core.training.metric_logs import JSON
 from echoing_core.training.questions import answers_of, questions_of
 from echoing_core.training.run import Log, TrainedPair, Validate, train
 from echoing_core.training.settings import RunConfig
 from echoing_core.training.text_cache import TextStates
 from echoing_core.training.variance_stage import learn_novelty, learn_variance
+from echoing_core.uncertainty.absent import UNSCALED
 from echoing_core.uncertainty.reference import Reference
 from echoing_core.zeroshot.prompts import PromptSet
 
@@ -75,6 +77,7 @@ def build_inputs(
     *,
     echo: EchoEmbeddings | None = None,
     text_model: str | None = None,
+    begin: Checkpoint | None = None,
     questions: Sequence[PromptSet] = (),
 ) -> TrainingInputs:
     """Split the studies, fit vocabulary and scale, pair with echocardiograms, build the encoders.
@@ -87,7 +90,9 @@ def build_inputs(
     echo : EchoEmbeddings, optional
         Paired by the table's column ``echo_study_id`` where it has one, else by ``study_id``.
     text_model : str, optional
-        Folder or hub name of a BERT with its vocabulary, for the released architecture.
+        Folder or hub name of a BERT with its vocabulary, for the architectures released and melp.
+    begin : Checkpoint, optional
+        Whose ECG network a run of `training.melp` begins with.
     questions : sequence of PromptSet
         Used with ``config.objective.question_weight``, see `training.questions`.
 
@@ -105,6 +110,8 @@ def build_inputs(
     split = studies.table["split"]
     # A study without a report has nothing to be contrasted with.
     has_report = (studies.table["report"].fillna("").str.strip() != "").to_numpy()
+    if config.predicts_masked:
+        has_report = np.ones_like(has_report)
     train_set = studies.where(np.asarray((split == "train").to_numpy() & has_report))
     valid_set = studies.where(np.asarray((split == "valid").to_numpy() & has_report))
     if not len(train_set):
@@ -114,11 +121,18 @@ def build_inputs(
     # The first weights follow from the seed alone, whatever was drawn before.
     torch.manual_seed(config.seed)
     tokenizer, config = _tokenizer(config, train_set, text_model)
-    encoder = build_encoder(config.model)
+    foreign = config.predicts_masked or config.model.architecture == "melp"
+    if begin is not None and not foreign:
+        raise ConfigError("Only MELP's stages and ECG-FM begin with a model's network.")
+    encoder = (
+        new_encoder(config, begin=begin, text_model=text_model)
+        if foreign
+        else build_encoder(config.model)
+    )
     if text_model is not None and isinstance(encoder, ReleasedDualEncoder):
         encoder.text.load_pretrained(text_model)
     # Fitted to training ECGs alone, like everything that is fitted.
-    scaler = LeadScaler.fit(train_set.signal_mv, train_set.valid)
+    scaler = UNSCALED if foreign else LeadScaler.fit(train_set.signal_mv, train_set.valid)
     taught = questions_of(questions, [train_set]) if config.objective.question_weight else ()
     return TrainingInputs(train_set, valid_set, pairs, tokenizer, scaler, config, encoder, taught)
 
@@ -307,6 +321,7 @@ def train_paired(
         inputs.encoder,
         batches,
         config,
+        kind=trainer_of(config),
         run=run,
         resume=resume,
         world=world,
@@ -355,6 +370,7 @@ def write_model(
     ConfigError
         A second stage is asked for an encoder that has none.
     """
+    trained = dataclasses.replace(trained, encoder=for_use(trained.encoder))
     checkpoint = as_checkpoint(inputs, trained)
     encoder, config = checkpoint.encoder, inputs.config
     with_second_stage = with_second_stage or config.model.sigma2 == BOTH
@@ -550,6 +566,12 @@ def _tokenizer(
     config: RunConfig, train_set: StudySet, text_model: str | None
 ) -> tuple[ReportTokenizer, RunConfig]:
     """The vocabulary of the architecture, and the settings with its size."""
+    if config.predicts_masked:
+        # A folder has one; this model reads no word.
+        return train_tokenizer([], vocab_size=0, max_tokens=2), config
+    if config.model.architecture == "melp":
+        reports = [str(text) for text in train_set.table["report"]]
+        return vocabulary_of(config, reports, text_model)
     if config.model.architecture == "released":
         if text_model is None:
             raise ConfigError(
@@ -571,6 +593,7 @@ def _source_of(studies: StudySet, questions: Sequence[PromptSet] = ()) -> Source
         lambda row, _: reports[row],
         1.0,
         answers_of(studies, questions) if questions else None,
+        np.unique(studies.table["patient_id"].astype(str), return_inverse=True)[1],
     )
 
 
