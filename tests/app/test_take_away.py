@@ -17,6 +17,7 @@ from broken_uploads import sound_upload
 from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
+from echoing_core.records import LEADS
 
 OpenApp = Callable[[], AppTest]
 NAME = "Mustermann_Erika_19570304"
@@ -90,6 +91,10 @@ def test_everything_can_be_taken_away_without_a_name(
     assert track["recording"] == "recording" and track["versions"]["numpy"]
     page = made["Report as HTML"].decode()
     assert "Window A" in page and "Read from" in page
+    for words in services.written_formats().values():
+        one = downloads[f"Recording as {words}"]
+        again = services.read_recording([(one.name, made[f"Recording as {words}"])])
+        assert again.duration_s == 30.0 and again.lead_names == LEADS
     for label, content in made.items():
         assert_nameless(label, downloads[label].name, content)
 
