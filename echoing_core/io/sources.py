@@ -113,9 +113,14 @@ class SourceFile:
             ) from exc
 
     def says_simulated(self) -> bool:
-        """Whether its first 64 KB hold the mark of a simulated recording, in UTF-8 or UTF-16."""
-        head = self.head(_MARK_WITHIN).replace(b"\0", b"")
-        return SIMULATED_MARK.encode() in head.lower()
+        """Whether its ends, of 64 KB each, hold the mark of a simulated recording.
+
+        In UTF-8 or UTF-16. Parquet has its remarks at the end.
+        """
+        content = self.content()
+        ends = (bytes(content[:_MARK_WITHIN]), bytes(content[-_MARK_WITHIN:]))
+        mark = SIMULATED_MARK.encode()
+        return any(mark in end.replace(b"\0", b"").lower() for end in ends)
 
     def place(self, target: Path) -> None:
         """Put the bytes at ``target``, without copying them where a link will do.
