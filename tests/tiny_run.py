@@ -13,19 +13,31 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from echoing_core.models.config import EcgEncoderConfig, LossConfig, ModelConfig, TextEncoderConfig
+from echoing_core.models.config import (
+    BertTextConfig,
+    EcgEncoderConfig,
+    FrozenEcgConfig,
+    LossConfig,
+    ModelConfig,
+    TextEncoderConfig,
+)
 from echoing_core.models.encoders import DualEncoder
+from echoing_core.models.melp import melp_tokenizer
 from echoing_core.models.tokenizer import train_tokenizer
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.batches import Batches, EchoPairs, Source
 from echoing_core.training.distributed import World, joined
+from echoing_core.training.melp import new_encoder, trainer_of
 from echoing_core.training.settings import (
+    MaskedConfig,
+    MelpConfig,
     ObjectiveConfig,
     OptimiserConfig,
     RunConfig,
     ViewConfig,
 )
 from echoing_core.training.trainer import Trainer
+from echoing_core.uncertainty.absent import UNSCALED
 
 WORDS = ("sinus bradycardia", "sinus rhythm", "sinus tachycardia", "normal ecg", "long pause")
 DIM = 8
@@ -128,18 +140,76 @@ def trainer(
     return Trainer(DualEncoder(settings.model).to(dtype), batches, settings, world=world)
 
 
+def melp_config(kind: str, **changes: object) -> RunConfig:
+    """A run of MELP's first stage (``"masked"``) or of its second (``"melp"``)."""
+    frozen = FrozenEcgConfig(
+        layers=1,
+        width=16,
+        heads=2,
+        ffn=16,
+        stem_width=8,
+        beats=0 if kind == "masked" else 3,
+        beat_width=8,
+        input_hz=100,
+        segment=500 if kind == "masked" else 1000,
+        gain="min_max",
+    )
+    model = ModelConfig(
+        architecture="frozen" if kind == "masked" else "melp",
+        dim=frozen.dim,
+        frozen=frozen,
+        released_text=BertTextConfig(16, 1, 2, 16, 80, 24, 24, 0.2),
+    )
+    settings: dict[str, object] = {
+        "seed": 5,
+        "steps": 5,
+        "batch_size": 8,
+        "optimiser": OptimiserConfig(lr=3e-3, clip_norm=0.0),
+        "views": ViewConfig(kind="leads"),
+        "loss": LossConfig("infonce", scale_init=5.0),
+        "masked": MaskedConfig(others=5, dropout=0.2, penalty_weight=10.0),
+        "melp": MelpConfig(decoder_layers=1, dropout=0.2),
+        "model": model,
+    }
+    return RunConfig(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def melp_batches(settings: RunConfig, world: World | None = None) -> Batches:
+    """Of the same waves; every patient has three ECGs."""
+    reports = texts()
+    tokenizer = melp_tokenizer(train_tokenizer(reports * 2, 72, 24))
+    waves = replace(source(48), patients=np.arange(48) // 3)
+    return Batches([waves], UNSCALED, tokenizer, settings, world=world)
+
+
+def melp_trainer(
+    settings: RunConfig, *, world: World | None = None, dtype: torch.dtype = torch.float32
+) -> Trainer:
+    """As `trainer`, of one of MELP's stages."""
+    torch.manual_seed(settings.seed)
+    batches = melp_batches(settings, world)
+    text = replace(
+        settings.model.released_text,
+        vocab_size=batches.tokenizer.tokenizer.get_vocab_size(),
+    )
+    settings = replace(settings, model=replace(settings.model, released_text=text))
+    encoder = new_encoder(settings).to(dtype)
+    return trainer_of(settings)(encoder, batches, settings, world=world)
+
+
 def some_steps(folder: Path) -> None:
     """Make two steps of each mode, alone or as one of several processes, and write what came."""
     folder.mkdir(exist_ok=True)
     torch.set_num_threads(1)
     with joined() as world:
         for mode, loss in (("joint", "pcmepp"), ("alternate", "csd_infonce")):
-            _steps_of(mode, loss, world, folder / f"{mode}.safetensors")
+            _steps_of(_both_kinds(mode, loss, world), world, folder / f"{mode}.safetensors")
+        for kind in ("masked", "melp"):
+            run = melp_trainer(melp_config(kind), world=world, dtype=torch.float64)
+            _steps_of(run, world, folder / f"{kind}.safetensors")
 
 
-def _steps_of(mode: str, loss: str, world: World, out: Path) -> None:
-    from safetensors.torch import save_file
-
+def _both_kinds(mode: str, loss: str, world: World) -> Trainer:
     settings = with_dropout(
         config(
             objective=ObjectiveConfig(text_weight=0.7, mode=mode),
@@ -148,7 +218,12 @@ def _steps_of(mode: str, loss: str, world: World, out: Path) -> None:
         ),
         0.3,
     )
-    run = trainer(settings, echo=echo_pairs(), world=world, dtype=torch.float64)
+    return trainer(settings, echo=echo_pairs(), world=world, dtype=torch.float64)
+
+
+def _steps_of(run: Trainer, world: World, out: Path) -> None:
+    from safetensors.torch import save_file
+
     values = {}
     for number in range(2):
         values = run.step([run.batches.at(number)])

@@ -447,7 +447,7 @@ def test_three_processes_are_one_with_the_joined_batch(tmp_path: Path) -> None:
         timeout=200,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    for mode in ("joint", "alternate"):
+    for mode in ("joint", "alternate", "masked", "melp"):
         _are_close(alone / f"{mode}.safetensors", joined / f"{mode}.safetensors")
 
 
