@@ -18,8 +18,8 @@ from echoing_core.io.edf_gaps import NOT_RECORDED, RECORDING_ENDS
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.write.outgoing import NOT_MEASURED, Outgoing
 
-_MOST_BYTES = 61440
-"""Of a data record, as the standard recommends."""
+_MOST_BYTES = 48_000
+"""Of a data record; the standard recommends 61,440, and our reader looks for remarks in 65,536."""
 _RATE_ERROR = 1e-9
 
 

@@ -59,7 +59,9 @@ def parquet_bytes(out: Outgoing) -> bytes:
     table = pa.table(columns)
     table = table.replace_schema_metadata({
         REMARKS_KEY: "\n".join(out.remarks).encode(),
-        b"echoing.fs_hz": f"{out.fs_hz:.10g}".encode(),
+        # As our reader looks for them.
+        b"fs_hz": f"{out.fs_hz:.10g}".encode(),
+        b"units": b"mV",
     })  # fmt: skip
     buffer = io.BytesIO()
     pq.write_table(table, buffer)

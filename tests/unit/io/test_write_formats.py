@@ -154,6 +154,14 @@ def test_nobody_is_named_and_what_is_simulated_says_so(name: str) -> None:
     assert read_recording(simulated).simulated
 
 
+def test_a_long_table_still_says_that_it_is_simulated() -> None:
+    noise = np.random.default_rng(0).normal(size=(12, 20_000)).astype(np.float32)
+    one = replace(RECORDING, signal_mv=noise, simulated=True)
+    files = recording_files(one, "parquet", "out")
+    assert len(files["out.parquet"]) > 3 * 65_536
+    assert read_recording(files).simulated
+
+
 @pytest.mark.parametrize(("fs_hz", "n_times"), [(512.0, 2011), (1e6 / 1953, 2300), (360.5, 1009)])
 @pytest.mark.parametrize("name", ["edf", "aecg", "wfdb"])
 def test_odd_rates_and_lengths(name: str, fs_hz: float, n_times: int) -> None:
