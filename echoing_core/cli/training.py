@@ -48,6 +48,13 @@ TextModelOption = Annotated[
     str | None,
     typer.Option("--text-model", help="Folder or hub name of the BERT to start from."),
 ]
+BeginOption = Annotated[
+    str | None,
+    typer.Option(
+        "--begin",
+        help="A model whose ECG network is taken over: that of melp-stage1 for melp-stage2.",
+    ),
+]
 TextCacheOption = Annotated[
     Path | None,
     typer.Option("--text-cache", help="Folder for the states of a frozen text model."),
@@ -224,10 +231,81 @@ def train_echo2ecg(
     )
 
 
+@train_app.command("melp-stage1")
+def train_melp_stage1(
+    data: DataOption = None,
+    out: OutOption = None,
+    run: RunOption = None,
+    resume: ResumeOption = False,
+    begin: BeginOption = None,
+    log_to: LogToOption = "json",
+    tensorboard: TensorboardOption = None,
+    seed: SeedOption = None,
+    changes: SetOption = None,
+    print_config: PrintConfigOption = False,
+) -> None:
+    """MELP's first stage: a wav2vec 2.0 learns from ECGs alone, by masked prediction.
+
+    Made for a GPU. For a trial divide model.dim, model.frozen.width, ffn and stem_width by 8.
+    """
+    _train(
+        "melp-stage1",
+        data,
+        out,
+        changes,
+        seed,
+        print_config,
+        log_to,
+        run=run,
+        resume=resume,
+        begin=begin,
+        tensorboard=tensorboard,
+    )
+
+
+@train_app.command("melp-stage2")
+def train_melp_stage2(
+    data: DataOption = None,
+    out: OutOption = None,
+    run: RunOption = None,
+    resume: ResumeOption = False,
+    begin: BeginOption = None,
+    text_model: TextModelOption = None,
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="As the authors' code has it, traps included."),
+    ] = False,
+    log_to: LogToOption = "json",
+    tensorboard: TensorboardOption = None,
+    seed: SeedOption = None,
+    changes: SetOption = None,
+    print_config: PrintConfigOption = False,
+) -> None:
+    """MELP's second stage: ECGs with reports, by the losses of rhythm, caption and beat.
+
+    Without --text-model the language model, too, learns from these reports alone. Made for a GPU.
+    """
+    _train(
+        "melp-published" if published else "melp-stage2",
+        data,
+        out,
+        changes,
+        seed,
+        print_config,
+        log_to,
+        run=run,
+        resume=resume,
+        begin=begin,
+        text_model=text_model,
+        tensorboard=tensorboard,
+    )
+
+
 @train_app.command("from")
 def train_from(
     settings: Annotated[
-        str, typer.Argument(help="paper, release, demo, or a YAML file.", show_default=False)
+        str,
+        typer.Argument(help="paper, release, demo, ecg-fm, or a YAML file.", show_default=False),
     ],
     data: DataOption = None,
     out: OutOption = None,
@@ -235,6 +313,7 @@ def train_from(
     resume: ResumeOption = False,
     echo: EchoOption = None,
     text_model: TextModelOption = None,
+    begin: BeginOption = None,
     text_cache: TextCacheOption = None,
     log_to: LogToOption = "json",
     tensorboard: TensorboardOption = None,
@@ -259,6 +338,7 @@ def train_from(
         resume=resume,
         echo=echo,
         text_model=text_model,
+        begin=begin,
         text_cache=text_cache,
         tensorboard=tensorboard,
         with_second_stage=second_stage,

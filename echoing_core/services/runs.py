@@ -28,6 +28,7 @@ def train_preset(
     resume: bool = False,
     echo: str | os.PathLike[str] | None = None,
     text_model: str | None = None,
+    begin: str | os.PathLike[str] | None = None,
     text_cache: str | os.PathLike[str] | None = None,
     tensorboard: str | os.PathLike[str] | None = None,
     log_to: Sequence[str] = ("json",),
@@ -52,6 +53,8 @@ def train_preset(
         The teacher's embeddings (``echoing teacher embed``).
     text_model : str, optional
         BERT that the published text encoder starts from: a folder, or a name on the hub.
+    begin : path or str, optional
+        A model whose ECG network MELP's second stage begins with: that of the first.
     text_cache : path, optional
         Where a frozen text model's states go.
     tensorboard : path, optional
@@ -117,10 +120,12 @@ def train_preset(
             load_prepared(Path(data)),
             echo=embedded,
             text_model=text_model,
+            begin=None if begin is None else load_model(begin).checkpoint,
             questions=prompt_sets(),
         )
         validate = None
-        if config.validate_every and len(inputs.valid) > 1 and world.is_first:
+        watched = config.model.has_text and len(inputs.valid) > 1
+        if config.validate_every and watched and world.is_first:
             untrained = as_checkpoint(inputs, TrainedPair(inputs.encoder, 1.0, 0.0, 0))
             validate = Validation(untrained, inputs.valid, prompt_sets())
             if config.keep == "best" and config.keep_by not in validate.names:
@@ -146,7 +151,11 @@ def train_preset(
         out_folder,
         inputs,
         trained,
-        origin={"data": Path(data).name, "echo": None if echo is None else Path(echo).name},
+        origin={
+            "data": Path(data).name,
+            "echo": None if echo is None else Path(echo).name,
+            **({} if begin is None else {"begun_with": Path(begin).name}),
+        },
         minutes=(time.monotonic() - started) / 60,
         with_second_stage=with_second_stage,
         progress=progress,

@@ -20,7 +20,7 @@ from echoing_core.echo.store import EchoEmbeddings
 from echoing_core.embed.encode import encode_batch
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.models.checkpoint import Checkpoint, save_checkpoint, update_documents
-from echoing_core.models.config import BOTH
+from echoing_core.models.config import BAND_LIMITED, BOTH
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.models.encoders import DualEncoder, EcgEncoder, Encoder, build_encoder
 from echoing_core.models.losses import logit_scale
@@ -37,7 +37,7 @@ from echoing_core.training.run import Log, TrainedPair, Validate, train
 from echoing_core.training.settings import RunConfig
 from echoing_core.training.text_cache import TextStates
 from echoing_core.training.variance_stage import learn_novelty, learn_variance
-from echoing_core.uncertainty.absent import UNSCALED
+from echoing_core.uncertainty.absent import UNSCALED, absent_reference
 from echoing_core.uncertainty.reference import Reference
 from echoing_core.zeroshot.prompts import PromptSet
 
@@ -395,8 +395,12 @@ def write_model(
     cohort, which = (
         (inputs.valid, "validation") if len(inputs.valid) else (inputs.train, "training")
     )
-    reference = fit_reference(
-        encoder.ecg, inputs.scaler, [cohort], f"{len(cohort)} {which} ECGs of the training data"
+    reference = (
+        fit_reference(
+            encoder.ecg, inputs.scaler, [cohort], f"{len(cohort)} {which} ECGs of the training data"
+        )
+        if encoder.config.has_sigma2
+        else absent_reference(encoder.config)
     )
     # Names of data sets stand in the record only for what was measured on people.
     real = inputs.train.table[~inputs.train.table["simulated"].to_numpy(dtype=bool)]
@@ -625,7 +629,16 @@ def _card(inputs: TrainingInputs, trained: TrainedPair, name: str) -> str:
     )
     return (
         f"# {name}\n\nResearch use only; not a medical device.\n\n"
-        f"Preset `{config.preset}`, loss `{config.loss.name}`, {trained.steps} steps of "
+        f"Preset `{config.preset}`, {_loss_words(config)}, {trained.steps} steps of "
         f"{config.batch_size}, seed {config.seed}.{_kept_words(trained)}\n\n"
         f"Trained on {len(table)} {which}, of {table['patient_id'].nunique()} patients; {echo}.\n"
+        + ("" if config.model.has_sigma2 else f"\nNo sigma^2. {BAND_LIMITED}\n")
     )
+
+
+def _loss_words(config: RunConfig) -> str:
+    if config.predicts_masked:
+        return "masked prediction and contrast of an ECG's halves"
+    if config.model.architecture == "melp":
+        return "MELP's losses of rhythm, caption and beat"
+    return f"loss `{config.loss.name}`"

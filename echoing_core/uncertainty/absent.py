@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from echoing_core.models.checkpoint import save_checkpoint, update_documents
+from echoing_core.models.config import ModelConfig
 from echoing_core.models.frozen import FrozenEncoder
 from echoing_core.models.tokenizer import train_tokenizer
 from echoing_core.records import LEADS, LONG_PADDING
@@ -21,6 +22,24 @@ from echoing_core.uncertainty.reference import Reference
 
 UNSCALED = LeadScaler((0.0,) * len(LEADS), (1.0,) * len(LEADS))
 """The network scales by itself."""
+
+
+def absent_reference(config: ModelConfig) -> Reference:
+    """What every ECG of a model without sigma^2 gets, as a reference.
+
+    Parameters
+    ----------
+    config : ModelConfig
+
+    Returns
+    -------
+    Reference
+    """
+    # As `GaussianEmbedding.uncertainty` sums it.
+    constant = np.exp(np.full(config.dim, config.log_var_bias, np.float32).astype(np.float64)).sum()
+    return Reference.from_values(
+        np.array([constant]), name="one constant, for this model has no sigma^2"
+    )
 
 
 def save_ecg_only(
@@ -49,9 +68,6 @@ def save_ecg_only(
     -------
     str
     """
-    config = encoder.config
-    # What every ECG gets, as `GaussianEmbedding.uncertainty` sums it.
-    constant = np.exp(np.full(config.dim, config.log_var_bias, np.float32).astype(np.float64)).sum()
     model_hash = save_checkpoint(
         folder,
         encoder=encoder,
@@ -60,9 +76,7 @@ def save_ecg_only(
         scaler=UNSCALED,
         # Of answers in words, of which there are none.
         logit_scale=1.0,
-        reference=Reference.from_values(
-            np.array([constant]), name="one constant, for this model has no sigma^2"
-        ).to_dict(),
+        reference=absent_reference(encoder.config).to_dict(),
         training=training,
         # The card names the hash, which is known only once the folder is written.
         card="",
