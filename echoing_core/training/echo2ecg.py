@@ -38,7 +38,7 @@ from echoing_core.training.run import TrainedPair
 from echoing_core.training.settings import RunConfig
 from echoing_core.training.study_batches import StudyBatch, StudyPairs, pair_with_views
 from echoing_core.training.trainer import Term, Trainer, widened
-from echoing_core.uncertainty.absent import save_ecg_only
+from echoing_core.uncertainty.absent import save_without_sigma2
 
 _ROWS = 64
 _MAX_VALID = 1000
@@ -119,8 +119,9 @@ def embed_ecgs_and_studies(encoder: Encoder, pairs: StudyPairs) -> tuple[Any, An
     for first in range(0, len(pairs), _ROWS):
         rows = slice(first, first + _ROWS)
         features = whole.ecg.features(
-            torch.from_numpy(np.asarray(pairs.signal_mv[rows])),
-            torch.from_numpy(np.asarray(pairs.valid[rows])),
+            # Copied, since a prepared set is mapped and cannot be written to.
+            torch.from_numpy(np.array(pairs.signal_mv[rows])),
+            torch.from_numpy(np.array(pairs.valid[rows])),
         )
         ecgs.append(functional.normalize(side.of_ecg(features), dim=-1).numpy())
     for first in range(0, len(pairs.rows), _ROWS):
@@ -298,7 +299,7 @@ def write_study_model(
         **({} if trained.kept is None else {"kept": dataclasses.asdict(trained.kept)}),
         **origin,
     }
-    return save_ecg_only(
+    return save_without_sigma2(
         out,
         encoder,
         training,
