@@ -124,8 +124,8 @@ def _broken_edf() -> list[BrokenUpload]:
             "EDF of 99,999,999 records", patched(236, "99999999"), "99,999,999 data records"
         ),
         BrokenUpload("EDF without a unit", patched(units, " " * 96), "without a unit", UnitsError),
-        BrokenUpload("EDF in degrees", patched(units, "degC    "), "degC", UnitsError),
-        BrokenUpload("EDF without a range", patched(low, "163835  "), "no usable gain", UnitsError),
+        BrokenUpload("EDF in degrees", patched(units, "degC    " * 12), "degC", UnitsError),
+        BrokenUpload("EDF without a range", patched(low, "163835  " * 12), "no usable gain", UnitsError),
         BrokenUpload(
             "EDF of a sleep study",
             {"a.edf": _swapped(sound, b"ECG ", b"EEG ")},

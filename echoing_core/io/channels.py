@@ -8,20 +8,22 @@ alternates between the digital values 0 and 1; a model that reads the first wind
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import (
+    RecordError,
     SamplingRateError,
     SignalQualityError,
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.lead_names import canonical_lead_name
+from echoing_core.io.lead_names import canonical_lead_name, may_be_ecg
 from echoing_core.io.sources import shown
 from echoing_core.records import Recording
 
@@ -31,15 +33,26 @@ MAX_VALUES = 600_000_000
 MAX_FS_HZ = 10_000.0
 """Ten times what research recorders of ECGs use."""
 
+MAX_MISSING = 0.01
+"""Share at the end of a recording that may be missing against what its header declares; it is
+noted. More is refused, since what is missing may be what the person looks for."""
+
 MAX_DAYS = 31.0
 """Longest time from the first to the last sample of a recording, gaps included."""
 
-_MV_PER_UNIT = {
-    "v": 1e3, "volt": 1e3, "volts": 1e3,
-    "mv": 1.0, "millivolt": 1.0, "millivolts": 1.0,
-    "uv": 1e-3, "μv": 1e-3, "microvolt": 1e-3, "microvolts": 1e-3,
-    "nv": 1e-6, "nanovolt": 1e-6, "nanovolts": 1e-6,
+_MV_PER_VOLT_WITH = {
+    "": 1e3,
+    "m": 1.0, "milli": 1.0, "mili": 1.0,
+    "u": 1e-3, "μ": 1e-3, "micro": 1e-3, "mikro": 1e-3, "mc": 1e-3,
+    "n": 1e-6, "nano": 1e-6,
 }  # fmt: skip
+"""Millivolts in one volt with this prefix."""
+
+# A micro sign in UTF-8 or in a DOS code page, read as Latin-1, and what programs make of it
+# where they know ASCII only. A question mark is none of these: it may stand for any letter.
+_MICRO_SPELLINGS = ("Âµ", "Â\u03bc", "Î¼", "æ", "Au", "\u00b5", "\u03bc")
+_VOLTAGE = re.compile(r"([a-zμ]*?)v(?:olts?)?")
+_PLAIN_UNITS = ("mv", "uv", "μv", "v", "nv", "microvolt", "microvolts", "millivolt", "millivolts")
 
 IMPLAUSIBLE_MV = 1_000.0
 """No electrode on the skin gives a volt; such values are raw counts or another unit."""
@@ -52,6 +65,14 @@ _MAX_CHECKED = 200_000
 
 MIN_PATTERN_S = 2.0
 """A shorter run at the start is left in the recording."""
+
+MIN_PULSE_S, MAX_PULSE_S = 0.05, 1.0
+"""How long the 1 mV of a calibration lasts; 0.2 s where it is drawn at 25 mm/s."""
+
+_MIN_CALIBRATION_S = 0.1
+_SAME_MV = 0.0055
+# Recorders write 1 mV to within a few units of their converter.
+_PULSE_MV = (0.95, 1.05)
 
 
 @dataclass(eq=False)
@@ -193,6 +214,41 @@ def one_clock(
     return signal_mv, fastest.fs_hz, taken
 
 
+def readable(reads: Iterable[tuple[str, Callable[[], Channel]]], notes: Findings) -> list[Channel]:
+    """The channels that can be read; one that is damaged does not spoil the others.
+
+    Parameters
+    ----------
+    reads : iterable of (str, callable)
+        Name of a channel, and what reads it or raises a `RecordError`.
+    notes : Findings
+        What was left out, and why.
+
+    Raises
+    ------
+    RecordError
+        The first refusal, where no lead is left and the channel refused may have been one.
+    """
+    channels: list[Channel] = []
+    refused: list[tuple[str, RecordError]] = []
+    for name, read in reads:
+        try:
+            channels.append(read())
+        except RecordError as error:
+            refused.append((name, error))
+    has_lead = any(canonical_lead_name(channel.name) for channel in channels)
+    if refused and not has_lead and (not channels or any(may_be_ecg(n) for n, _ in refused)):
+        raise refused[0][1]
+    for name, error in refused:
+        notes.add(f"{_no_braces(name)} is left out. {_no_braces(str(error))}")
+    return channels
+
+
+def _no_braces(text: str) -> str:
+    # Braces would be taken for the place of leads in a note.
+    return text.replace("{", "(").replace("}", ")")
+
+
 def check_size(n_times: int, n_channels: int, fs_hz: float, name: str) -> None:
     """Refuse recordings that would not fit into memory.
 
@@ -304,13 +360,38 @@ def recording_from(
             f"The first {n_pattern / fs_hz:.1f} s are flat or a test pattern in every lead "
             "and are treated as not measured."
         )
+    impossible: list[tuple[Channel, UnitsError]] = []
+    any_doubtful = False
+    for start, stop in calibration_pulses(rows, fs_hz):
+        signal_mv[:, start:stop] = np.nan
+        where = f"first {stop / fs_hz:.2g}" if start == 0 else f"last {(stop - start) / fs_hz:.2g}"
+        notes.add(
+            f"The {where} s are a calibration pulse of 1 mV, alike in every lead, and are treated "
+            "as not measured."
+        )
     for channel, row in zip(leads, rows, strict=True):
-        if is_doubtful_amplitude(row, channel.name):
+        try:
+            doubtful = is_doubtful_amplitude(row, channel.name)
+        except UnitsError as error:
+            impossible.append((channel, error))
+            continue
+        any_doubtful = any_doubtful or doubtful
+        if doubtful:
             notes.add(
                 f"Amplitudes above {SUSPICIOUS_MV:.0f} mV, far more than an ECG, in {{}}: "
                 "a lead was off, or the gain or units in the header are wrong.",
                 channel.name,
             )
+    if impossible:
+        # One lead among sound ones is damaged itself; of most, or beside others that are far too
+        # large, it is the unit.
+        if any_doubtful or 2 * len(impossible) > len(leads):
+            raise impossible[0][1]
+        for channel, error in impossible:
+            notes.add(f"{channel.name} is left out. {_no_braces(str(error))}")
+        out = {id(channel) for channel, _ in impossible}
+        kept = [i for i, channel in enumerate(channels) if id(channel) not in out]
+        signal_mv, channels = signal_mv[kept], [channels[i] for i in kept]
     return Recording(
         signal_mv=signal_mv,
         fs_hz=fs_hz,
@@ -335,8 +416,39 @@ def mv_per_unit(units: str | None) -> float | None:
     """
     if units is None:
         return 1.0
+    prefix = _prefix(units)
+    return None if prefix is None else _MV_PER_VOLT_WITH.get(prefix)
+
+
+def note_unit(units: str, lead: str, notes: Findings) -> None:
+    """Note a unit that is spelled in a way that had to be understood.
+
+    Parameters
+    ----------
+    units : str
+        A voltage, as the file spells it.
+    lead : str
+    notes : Findings
+    """
+    factor = mv_per_unit(units)
     # NFKC turns the micro sign U+00B5 into the Greek mu U+03BC.
-    return _MV_PER_UNIT.get(unicodedata.normalize("NFKC", units).lower())
+    if factor is None or unicodedata.normalize("NFKC", units).strip().lower() in _PLAIN_UNITS:
+        return
+    word = {1e3: "V", 1.0: "mV", 1e-3: "uV", 1e-6: "nV"}[factor]
+    spelled = shown(units).replace("{", "(").replace("}", ")")
+    notes.add(f"The unit {spelled} is read as {word}, in {{}}.", lead)
+
+
+def _prefix(units: str) -> str | None:
+    """What stands before "volt" in a unit; None where it is no voltage."""
+    text = units.strip(" ()[].\0")
+    for spelling in _MICRO_SPELLINGS:
+        if text.startswith(spelling):
+            text = "u" + text.removeprefix(spelling)
+            break
+    text = unicodedata.normalize("NFKC", text).lower()
+    match = _VOLTAGE.fullmatch(re.sub(r"[\s._-]", "", text))
+    return None if match is None else match[1]
 
 
 def is_doubtful_amplitude(signal_mv: npt.NDArray[np.float32], lead_name: str) -> bool:
@@ -394,6 +506,59 @@ def start_pattern_length(channels: Iterable[npt.NDArray[np.float32]], fs_hz: flo
         if shortest is not None and shortest < MIN_PATTERN_S * fs_hz:
             return 0
     return shortest or 0
+
+
+def calibration_pulses(
+    leads: Sequence[npt.NDArray[np.float32]], fs_hz: float
+) -> list[tuple[int, int]]:
+    """The calibration before or after an ECG: a rectangle of 1 mV in every lead at once.
+
+    Philips files end with one, and some recorders begin with one. It is nobody's heart, and the
+    same in leads that measure different things, which no ECG is.
+
+    Parameters
+    ----------
+    leads : sequence of ndarray, shape (n_times,)
+        All leads of a recording; of fewer than three nothing is said.
+    fs_hz : float
+
+    Returns
+    -------
+    list of (int, int)
+        First sample and the one after the last, at the start, the end, or both.
+    """
+    if len(leads) < 3 or leads[0].size < 2:
+        return []
+    n_times = leads[0].size
+    # A calibration fills no more than some seconds.
+    most = min(n_times, round(5.0 * fs_hz))
+    found = []
+    for at_end in (False, True):
+        part = slice(n_times - most, n_times) if at_end else slice(0, most)
+        block = np.stack([lead[part] for lead in leads]).astype(np.float64)
+        if at_end:
+            block = block[:, ::-1]
+        # NaN is not the same as NaN here, so gaps end the stretch.
+        differs = ~(np.ptp(block, axis=0) <= _SAME_MV)
+        n = int(np.argmax(differs)) if differs.any() else most
+        if n < _MIN_CALIBRATION_S * fs_hz or not _is_rectangle(block[0, :n], fs_hz):
+            continue
+        found.append((n_times - n, n_times) if at_end else (0, n))
+    return found
+
+
+def _is_rectangle(signal: npt.NDArray[np.float64], fs_hz: float) -> bool:
+    low, high = float(signal.min()), float(signal.max())
+    if not _PULSE_MV[0] <= high - low <= _PULSE_MV[1]:
+        return False
+    up, down = signal >= high - 0.05, signal <= low + 0.05
+    edges = np.flatnonzero(np.diff(up, prepend=False, append=False))
+    lengths_s = np.diff(edges)[::2] / fs_hz
+    # Two levels and hardly anything between them; the pulse neither a spike nor a baseline.
+    return bool(
+        (up | down).mean() >= 0.9
+        and ((lengths_s >= MIN_PULSE_S) & (lengths_s <= MAX_PULSE_S)).all()
+    )
 
 
 def _two_valued_run(signal: npt.NDArray[np.float32]) -> int | None:

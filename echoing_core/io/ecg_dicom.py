@@ -25,6 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import (
+    MissingLeadError,
+    RecordError,
     UnitsError,
     UnreadableRecordError,
 )
@@ -38,8 +40,9 @@ from echoing_core.io.channels import (
     recording_from,
 )
 from echoing_core.io.decoders import damage_as, import_decoder
-from echoing_core.io.lead_names import canonical_lead_name
+from echoing_core.io.lead_names import canonical_lead_name, may_be_ecg, says_ecg
 from echoing_core.io.sources import SourceFile, shown
+from echoing_core.io.told import NOTHING, Told, channel_leads
 from echoing_core.records import LEADS, Recording
 
 # A day of 12 leads at 500 Hz in 16 bits.
@@ -53,6 +56,16 @@ _ECG_KINDS = {
     "1.2.840.10008.5.1.4.1.1.9.1.3": "ambulatory ECG",
     "1.2.840.10008.5.1.4.1.1.9.1.4": "general 32-bit ECG",
 }
+# Objects of other classes hold ECG leads, too, as a catheter laboratory's beside its pressures.
+_OTHER_KINDS = {
+    "1.2.840.10008.5.1.4.1.1.9.2.1": "hemodynamic waveform",
+    "1.2.840.10008.5.1.4.1.1.9.3.1": "electrophysiology waveform",
+    "1.2.840.10008.5.1.4.1.1.9.5.1": "arterial pulse waveform",
+    "1.2.840.10008.5.1.4.1.1.9.6.1": "respiratory waveform",
+    "1.2.840.10008.5.1.4.1.1.9.7.4": "sleep study",
+}
+# Classes of the standard, and those among them that are waveforms; makers have their own besides.
+_OF_DICOM, _WAVEFORMS = "1.2.840.10008.", "1.2.840.10008.5.1.4.1.1.9."
 # Inflating the whole object comes before anything in it can be checked.
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -60,6 +73,11 @@ _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _LEAD_NUMBERS = dict(zip((1, 2, 61, 62, 63, 64, *range(3, 9)), LEADS, strict=True))
 """Numbers of the leads in SCP-ECG and, as ``2:1``, in MDC (ISO/IEEE 11073-10102)."""
 
+MIN_PADDING_S = 1.0
+"""A run of a padding value that is an ordinary sample, too, is a gap from this length on."""
+
+# What may stand first in an object without the 128 bytes and the mark: group 2 or 8, explicit VR.
+_BARE = re.compile(rb"[\x02\x08]\0[\0-\x70]\0(?:UL|OB|UI|SH|CS|DA|TM|DT|LO|PN|ST|IS)", re.DOTALL)
 _LEAD_CODE = re.compile(r"(?:5\.6\.3-9-|2:)(\d{1,3})", re.ASCII)
 _NO_RHYTHM = re.compile(r"median|average|template|represent|beat", re.IGNORECASE)
 
@@ -70,14 +88,20 @@ _DTYPES = {
 
 
 def is_dicom(head: bytes) -> bool:
-    """Whether a file is a DICOM file by its mark after 128 bytes.
+    """Whether a file is a DICOM file: by its mark after 128 bytes, or by its first elements.
 
     Parameters
     ----------
     head : bytes
         The first bytes of the file.
     """
-    return head[128:132] == b"DICM"
+    if head[128:132] == b"DICM" or head[:4] == b"DICM" or _BARE.match(head):
+        return True
+    # Implicit VR has no letters: a short even length, and after it another element of group 8.
+    if len(head) < 16 or head[:2] != b"\x08\0" or head[3] != 0:
+        return False
+    n_bytes = int.from_bytes(head[4:8], "little")
+    return n_bytes % 2 == 0 and n_bytes < 256 and head[8 + n_bytes : 10 + n_bytes] == b"\x08\0"
 
 
 @dataclass(eq=False)
@@ -117,7 +141,8 @@ def read_dicom_ecg(file: SourceFile) -> Recording:
     notes = Findings()
     with _damage_as_sentence(name):
         kind = str(dataset.get("SOPClassUID", ""))
-        if kind not in _ECG_KINDS:
+        of_dicom = kind.startswith(_OF_DICOM) and not kind.startswith(_WAVEFORMS)
+        if of_dicom or ("WaveformSequence" not in dataset and kind not in _ECG_KINDS):
             raise UnreadableRecordError(
                 f"{name} is a DICOM object of another kind than an ECG; choose the ECG waveform, "
                 "not a picture, report or folder index."
@@ -128,9 +153,20 @@ def read_dicom_ecg(file: SourceFile) -> Recording:
                 f"{name} holds {len(items)} waveform groups; at most {MAX_GROUPS} can be read."
             )
         groups = _rhythm_groups(items, name, notes)
-        channels = _channels(groups, name, notes)
+        channels = _channels(groups, file.told or NOTHING, name, notes)
+        every = file.told is not None and file.told.every
+        if kind not in (*_ECG_KINDS, *_OTHER_KINDS) and not (
+            every or any(may_be_ecg(c.name) for c in channels)
+        ):
+            held = ", ".join(shown(c.source_name) for c in channels[:8])
+            raise MissingLeadError(
+                f"{name} is a DICOM waveform of another kind than an ECG, and none of its channels "
+                f"is called like a lead ({held}); say which is which, or choose the ECG waveform."
+            )
     stem = file.name.rsplit(".", 1)[0]
-    form = f"DICOM {_ECG_KINDS[kind]}"
+    form = f"DICOM {_ECG_KINDS.get(kind) or _OTHER_KINDS.get(kind, 'waveform')}"
+    if kind not in _ECG_KINDS:
+        notes.add("The object is of another class than an ECG; the leads in it are read.")
     return recording_from(channels, stem, form, notes)
 
 
@@ -140,12 +176,16 @@ def _dataset(file: SourceFile, name: str) -> Any:
     from pydicom.filereader import read_partial
 
     content = file.content()
+    if content[:4] == b"DICM":  # the mark without the 128 bytes before it
+        content = bytes(128) + bytes(content[:])
     # pydicom reads a memory map as it reads a file.
     stream: Any = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
         with _damage_as_sentence(name):
             # The file's meta information alone: it is never compressed.
-            meta = read_partial(stream, lambda tag, vr, length: tag.group > 2).file_meta
+            # Forced: an object may come without its mark.
+            part = read_partial(stream, lambda tag, vr, length: tag.group > 2, force=True)
+            meta = getattr(part, "file_meta", {})
             syntax = str(meta.get("TransferSyntaxUID", ""))
             if syntax == _BIG_ENDIAN:
                 raise UnreadableRecordError(
@@ -158,7 +198,7 @@ def _dataset(file: SourceFile, name: str) -> Any:
                 )
             # The whole header is parsed only now that its syntax is known to be safe.
             stream.seek(0)
-            return pydicom.dcmread(stream, stop_before_pixels=True)
+            return pydicom.dcmread(stream, stop_before_pixels=True, force=True)
     except InvalidDicomError as exc:
         raise UnreadableRecordError(f"{name} is not a DICOM file; export the ECG again.") from exc
 
@@ -202,7 +242,7 @@ def _rhythm_groups(items: Sequence[Any], name: str, notes: Findings) -> list[_Gr
     return rhythm
 
 
-def _channels(groups: Sequence[_Group], name: str, notes: Findings) -> list[Channel]:
+def _channels(groups: Sequence[_Group], told: Told, name: str, notes: Findings) -> list[Channel]:
     fs_hz = groups[0].fs_hz
     # First sample of each group on the common clock.
     places = [round(g.start_s * fs_hz) for g in groups]
@@ -219,17 +259,27 @@ def _channels(groups: Sequence[_Group], name: str, notes: Findings) -> list[Chan
                 f"{name} describes {len(definitions)} of {group.n_channels} channels; export it "
                 "again."
             )
-        padding = _padding(group.item, raw.dtype)
+        padded = _padded(raw, _padding(group.item, raw.dtype), fs_hz)
         leads_seen: set[str] = set()
-        for column, definition in enumerate(definitions):
-            source, lead = _lead(definition, column)
+        named = _leads(definitions, told, notes)
+        refused: list[tuple[str, bool, RecordError]] = []
+        for column, (definition, (source, lead, is_lead)) in enumerate(
+            zip(definitions, named, strict=True)
+        ):
+            if source is None:
+                continue
             if lead in leads_seen:
                 notes.add(
                     "Two channels of one group hold the same lead, the first is used: {}.", lead
                 )
                 continue
             leads_seen.add(lead)
-            signal_mv, stated = _to_mv(raw[:, column], definition, lead, padding, name)
+            gaps = padded[:, column]
+            try:
+                signal_mv, stated = _to_mv(raw[:, column], definition, lead, gaps, told, name)
+            except UnitsError as error:
+                refused.append((lead, is_lead, error))
+                continue
             channel = by_name.get(lead)
             if channel is None:
                 check_size(n_times, len(by_name) + 1, fs_hz, name)
@@ -240,6 +290,12 @@ def _channels(groups: Sequence[_Group], name: str, notes: Findings) -> list[Chan
             if not np.isnan(free).all():
                 notes.add("Recorded twice for the same time, and the first is used: {}.", lead)
             free[:] = np.where(np.isnan(free), signal_mv, free)
+        has_lead = any(canonical_lead_name(lead) for lead in by_name)
+        for lead, is_lead, error in refused:
+            # One damaged channel, or a pressure, does not spoil the leads.
+            if not has_lead and (is_lead or not by_name):
+                raise error
+            notes.add(f"{lead.replace('{', '(').replace('}', ')')} is left out. {error}")
     return list(by_name.values())
 
 
@@ -278,32 +334,97 @@ def _padding(item: Any, dtype: np.dtype[Any]) -> int | None:
     return int(value) if isinstance(value, int) else None
 
 
-def _lead(definition: Any, column: int) -> tuple[str, str]:
-    """Name of a channel as the object spells it, and as it is called here."""
+def _padded(
+    raw: npt.NDArray[np.integer], padding: int | None, fs_hz: float
+) -> npt.NDArray[np.bool_]:
+    """Where samples are padding and no measurement, shape (n_times, n_channels).
+
+    Some writers name 0 as the padding value, which is an ordinary sample as well. A value that
+    lies within what a channel measured counts only in a long run, at an end of the channel or in
+    all of them.
+    """
+    if padding is None:
+        return np.zeros(raw.shape, dtype=np.bool_)
+    hit = raw == padding
+    if not hit.any():
+        return hit
+    long = max(1, round(MIN_PADDING_S * fs_hz))
+    in_all = _runs_of(hit.all(axis=1), long)
+    for column in range(raw.shape[1]):
+        others = raw[~hit[:, column], column]
+        if others.size == 0 or not int(others.min()) < padding < int(others.max()):
+            continue
+        away = np.flatnonzero(~hit[:, column])
+        first, last = int(away[0]), int(away[-1]) + 1
+        kept = in_all.copy()
+        kept[:first] |= first >= long
+        kept[last:] |= raw.shape[0] - last >= long
+        hit[:, column] &= kept
+    return hit
+
+
+def _runs_of(mask: npt.NDArray[np.bool_], at_least: int) -> npt.NDArray[np.bool_]:
+    """The runs of True of a length from ``at_least`` on."""
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
+    kept = np.zeros_like(mask)
+    for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        kept[start:stop] = stop - start >= at_least
+    return kept
+
+
+def _leads(
+    definitions: Sequence[Any], told: Told, notes: Findings
+) -> list[tuple[str | None, str, bool]]:
+    """Of each channel its name in the object (None: not to be read), that used here, and whether
+    it may be an ECG lead."""
+    spelled = [_lead(definition, column) for column, definition in enumerate(definitions)]
+    found: list[tuple[str | None, str, bool]] = []
+    leads = channel_leads([source for source, _ in spelled], told)
+    said = {lead.removeprefix("-") for lead in map(told.lead_of, told.leads) if lead}
+    for (source, coded), lead in zip(spelled, leads, strict=True):
+        if lead is None or (coded in said and not told.lead_of(source)):
+            found.append((None, shown(source), False))
+            continue
+        if lead.note:
+            notes.add(lead.note)
+        # A code says the lead, whatever the other channels are.
+        name = lead.lead if told.lead_of(source) else coded or lead.lead
+        found.append((source, name or shown(source), name is not None or says_ecg(source)))
+    return found
+
+
+def _lead(definition: Any, column: int) -> tuple[str, str | None]:
+    """Name of a channel as the object spells it, and the lead that its code says."""
     sources = list(definition.get("ChannelSourceSequence") or [])
     meaning = str(sources[0].get("CodeMeaning", "")) if sources else ""
     source = meaning or str(definition.get("ChannelLabel", "")) or f"channel {column + 1}"
+    code = str(sources[0].get("CodeValue", "")) if sources else ""
+    if match := _LEAD_CODE.fullmatch(code):
+        return source, _LEAD_NUMBERS.get(int(match[1]))
     # "Lead I (Einthoven)" and the like
-    lead = canonical_lead_name(source) or canonical_lead_name(source.split("(")[0])
-    if lead is None and sources:
-        match = _LEAD_CODE.fullmatch(str(sources[0].get("CodeValue", "")))
-        lead = _LEAD_NUMBERS.get(int(match[1])) if match else None
-    return source, lead or shown(source)
+    return source, canonical_lead_name(source.split("(")[0]) if "(" in source else None
 
 
 def _to_mv(
-    raw: npt.NDArray[np.integer], definition: Any, lead: str, padding: int | None, name: str
+    raw: npt.NDArray[np.integer],
+    definition: Any,
+    lead: str,
+    gaps: npt.NDArray[np.bool_],
+    told: Told,
+    name: str,
 ) -> tuple[npt.NDArray[np.float32], str]:
     """One channel in mV, and what the object says of it."""
     sensitivity = definition.get("ChannelSensitivity")
     units_items = list(definition.get("ChannelSensitivityUnitsSequence") or [])
     units = str(units_items[0].get("CodeValue", "")) if units_items else ""
-    factor = mv_per_unit(units) if units else None
+    factor = told.mv_per_number or (mv_per_unit(units) if units else None)
+    if told.unit and sensitivity is None:
+        sensitivity = 1.0
     if sensitivity is None or factor is None:
         given = f"in {shown(units)}" if units else "without a unit"
         raise UnitsError(
             f"Lead {lead} of {name} is {given} or has no sensitivity, so its size in mV is not "
-            "known; export it again."
+            "known; say the unit of its numbers, or export it again."
         )
     # Sensitivity is nominal; the factor corrects it, and the baseline is in the sensitivity's
     # unit.
@@ -314,8 +435,7 @@ def _to_mv(
         raise UnitsError(f"Lead {lead} of {name} has no usable sensitivity; export it again.")
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
         mv = ((raw.astype(np.float64) * gain + baseline) * factor).astype(np.float32)
-    if padding is not None:
-        mv[raw == padding] = np.nan
+    mv[gaps] = np.nan
     if np.isinf(mv).any():
         raise UnitsError(f"Lead {lead} of {name} has no usable sensitivity; export it again.")
     stated = f"{gain:g} {units} per unit, baseline {baseline:g} {units}"

@@ -17,6 +17,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -30,15 +31,19 @@ from echoing_core.errors import (
 from echoing_core.io.channels import (
     MAX_DAYS,
     MAX_FS_HZ,
+    MAX_MISSING,
     Channel,
     Findings,
     check_size,
     mv_per_unit,
+    note_unit,
+    readable,
     recording_from,
 )
 from echoing_core.io.edf_gaps import with_gaps
-from echoing_core.io.lead_names import canonical_lead_name, is_modified_limb_lead
+from echoing_core.io.lead_names import is_eeg, says_ecg, says_other
 from echoing_core.io.sources import SourceFile, shown
+from echoing_core.io.told import NOTHING, Told, channel_leads
 from echoing_core.records import Recording
 
 EDF_MARK = b"0       "
@@ -46,12 +51,15 @@ BDF_MARK = b"\xffBIOSEMI"
 
 MAX_SIGNALS = 512
 MAX_RECORDS = 10_000_000
+MAX_UNNAMED = 16
+"""Of so many voltages whose names say nothing, a person may say what they are; an EEG has more."""
 
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 # Values converted at once: float64 of a whole day would double the memory.
 _BLOCK_VALUES = 1 << 20
 # Widths in bytes of the fields of a signal; the header stores field by field, not signal by
 # signal.
+_BLANKS = " \t\r\n\0"
 _FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _ONSET = re.compile(rb"([+-]\d{1,12}(?:\.\d{0,12})?)(?:\x15[\d.]*)?\x14")
@@ -104,6 +112,9 @@ class EdfHeader:
     is_interrupted : bool
         Whether there may be gaps between data records (EDF+D).
     signals : tuple of EdfSignal
+    n_missing : int
+        Data records at the end that the header declares and the file lacks, at most `MAX_MISSING`
+        of all.
     longer_than_declared : bool
     """
 
@@ -115,6 +126,7 @@ class EdfHeader:
     n_records: int
     is_interrupted: bool
     signals: tuple[EdfSignal, ...]
+    n_missing: int
     longer_than_declared: bool
 
 
@@ -183,6 +195,9 @@ def parse_edf_header(data: bytes, size: int, file_name: str) -> EdfHeader:
             "read."
         )
     # Refused rather than read in part: what is missing may be what the person looks for.
+    n_declared = n_records
+    if 0 < n_records - held <= MAX_MISSING * n_records:
+        n_records = held
     if held < n_records:
         raise UnreadableRecordError(
             f"{name} is cut short: it holds {held * record_s:.1f} s of the "
@@ -198,7 +213,8 @@ def parse_edf_header(data: bytes, size: int, file_name: str) -> EdfHeader:
         n_records=n_records,
         is_interrupted=reserved.startswith(("EDF+D", "BDF+D")),
         signals=signals,
-        longer_than_declared=size - n_bytes > n_records * record_bytes,
+        n_missing=n_declared - n_records,
+        longer_than_declared=size - n_bytes > n_declared * record_bytes,
     )
 
 
@@ -207,7 +223,7 @@ def _signals(text: str, n: int, sample_bytes: int, name: str) -> tuple[EdfSignal
     start = 0
     for width in _FIELDS:
         stop = start + width * n
-        columns.append([text[i : i + width].strip() for i in range(start, stop, width)])
+        columns.append([text[i : i + width].strip(_BLANKS) for i in range(start, stop, width)])
         start = stop
     signals = []
     offset = 0
@@ -262,7 +278,13 @@ def read_edf(file: SourceFile) -> Recording:
     notes = Findings()
     if header.longer_than_declared:
         notes.add("The file is longer than its header declares; the rest is left out.")
-    wanted = _wanted(header, name, notes)
+    if header.n_missing:
+        notes.add(
+            f"The file ends {header.n_missing * header.record_s:g} s before the end that its "
+            "header declares."
+        )
+    told = file.told or NOTHING
+    wanted = _wanted(header, told, name, notes)
     runs = _runs(data, header, name)
     n_out = runs[-1][0] + runs[-1][2]
     if n_out * header.record_s > MAX_DAYS * 86400:
@@ -272,8 +294,19 @@ def read_edf(file: SourceFile) -> Recording:
         )
     # With gaps filled, which may be far more than the file holds.
     total = sum(math.ceil(n_out * signal.n) for signal in wanted)
-    check_size(total, 1, wanted[0].n * len(wanted) / header.record_s, name)
-    channels = [_channel(data, header, signal, runs, n_out, name, notes) for signal in wanted]
+    check_size(total, 1, max(s.n for s in wanted) * len(wanted) / header.record_s, name)
+    for signal, lead in wanted.items():
+        note_unit(signal.units, lead or shown(signal.label), notes)
+    channels = readable(
+        (
+            (
+                signal.label,
+                partial(_channel, data, header, signal, lead, runs, n_out, told, name, notes),
+            )
+            for signal, lead in wanted.items()
+        ),
+        notes,
+    )
     if not header.is_interrupted and with_gaps(channels, _annotation_bytes(data, header)):
         notes.add("Gaps are where annotations of the file say that nothing was recorded.")
     for start, end, seconds in _gaps(runs, header.record_s):
@@ -286,38 +319,61 @@ def read_edf(file: SourceFile) -> Recording:
     return recording_from(channels, stem, header.file_format, notes)
 
 
-def _wanted(header: EdfHeader, name: str, notes: Findings) -> list[EdfSignal]:
-    """The ECG leads among the signals."""
+def _wanted(
+    header: EdfHeader, told: Told, name: str, notes: Findings
+) -> dict[EdfSignal, str | None]:
+    """The signals that are ECG leads, or may be, and the lead of each where it is known."""
     signals = [s for s in header.signals if not s.is_annotations]
-    # A montage of a sleep study has dozens of other signals at other rates.
-    leads = [s for s in signals if canonical_lead_name(s.label)]
-    for signal in leads:
-        if mv_per_unit(signal.units) is None:
-            given = f"in {shown(signal.units)}" if signal.units else "without a unit"
-            raise UnitsError(
-                f"Lead {canonical_lead_name(signal.label)} of {name} is {given}, which is not a "
-                "voltage; export the recording in mV or uV."
-            )
-        if is_modified_limb_lead(signal.label):
-            lead = canonical_lead_name(signal.label)
-            notes.add(
-                f"Lead {lead} is {shown(signal.label)}, a modified limb lead taken on the trunk; "
-                "its shape differs somewhat from a standard limb lead."
-            )
-    if leads:
-        for signal in signals:
-            if signal not in leads:
-                notes.add("Signals that are no ECG lead are left out: {}.", shown(signal.label))
-        return leads
     if not signals:
         raise MissingLeadError(
             f"{name} holds annotations only; choose the file that holds the ECG."
         )
+    named = {
+        signal: lead
+        for signal, lead in zip(
+            signals, channel_leads([s.label for s in signals], told), strict=True
+        )
+        if lead is not None
+    }
+    # A montage of a sleep study has dozens of other signals at other rates.
+    wanted = {
+        signal: lead.lead
+        for signal, lead in named.items()
+        if lead.lead or told.every or says_ecg(signal.label)
+    }
+    doubted = [s for s, lead in named.items() if lead.is_doubted]
+    voltages = [
+        s for s in named if mv_per_unit(s.units) is not None and not says_other(s.label)
+    ]
+    eeg = bool(doubted) or is_eeg([s.label for s in named])
+    if not wanted and not eeg and 0 < len(voltages) <= MAX_UNNAMED:
+        # Nothing says what it is, so a person has to; signals that are no voltage are not asked.
+        wanted = dict.fromkeys(voltages)
+    for signal, lead in named.items():
+        if signal in wanted:
+            if lead.note:
+                notes.add(lead.note)
+        elif lead.is_doubted:
+            notes.add(
+                "Called like ECG leads, but other channels are electrodes of an EEG, so they are "
+                "taken for such, too: {}.",
+                shown(signal.label),
+            )
+        else:
+            notes.add("Signals that are no ECG lead are left out: {}.", shown(signal.label))
+    if wanted:
+        return wanted
     listed = ", ".join(shown(s.label) or "a signal without a name" for s in signals[:8])
     more = f" and {len(signals) - 8} more" if len(signals) > 8 else ""
+    if eeg:
+        raise MissingLeadError(
+            f"{name} looks like an EEG; it holds: {listed}{more}. If some of these are ECG leads, "
+            "say which."
+        )
     raise MissingLeadError(
         f"No signal of {name} is called like an ECG lead; it holds: {listed}{more}. "
-        "Name the leads (I, II, V1, ...) where the file is exported."
+        "Say which of them is which lead, or name the leads (I, II, V1, ...) where the file is "
+        "exported."
     )
 
 
@@ -325,8 +381,10 @@ def _channel(
     data: object,
     header: EdfHeader,
     signal: EdfSignal,
+    lead: str | None,
     runs: Sequence[tuple[float, int, int]],
     n_out: float,
+    told: Told,
     name: str,
     notes: Findings,
 ) -> Channel:
@@ -338,7 +396,15 @@ def _channel(
             f"{name} gives no usable gain for {shown(signal.label)} (its smallest and largest "
             "value are equal); export the recording again."
         )
-    factor = mv_per_unit(signal.units) or 1.0
+    if "," in signal.physical_min + signal.physical_max:
+        notes.add("Decimal commas in the header were read as points.")
+    factor = told.mv_per_number or mv_per_unit(signal.units)
+    if factor is None:
+        given = f"in {shown(signal.units)}" if signal.units else "without a unit"
+        raise UnitsError(
+            f"{f'Lead {lead}' if lead else shown(signal.label)} of {name} is {given}, which is not "
+            "a voltage; say the unit of its numbers, or export the recording in mV or uV."
+        )
     # May be negative: some recorders store leads upside down and say so by it.
     gain = (top - bottom) / (high - low)
     fs_hz = signal.n / header.record_s
@@ -362,7 +428,6 @@ def _channel(
         raise UnitsError(
             f"The range of {shown(signal.label)} in {name} is no ECG's; export it again."
         )
-    lead = canonical_lead_name(signal.label)
     stated = f"{abs(gain):.4g} {signal.units} per unit"
     if signal.prefilter:
         stated += f", filters {signal.prefilter}"
@@ -465,7 +530,7 @@ def _clock(start_s: float, end_s: float) -> str:
 
 
 def _whole(text: str, name: str, what: str) -> int:
-    text = text.strip()
+    text = text.strip(_BLANKS)
     if not re.fullmatch(r"[-+]?\d{1,8}", text, re.ASCII):
         raise UnreadableRecordError(
             f"The header of {name} gives {shown(text) or 'nothing'} as the {what}; a whole number "
@@ -475,7 +540,8 @@ def _whole(text: str, name: str, what: str) -> int:
 
 
 def _real(text: str, name: str, what: str) -> float:
-    text = text.strip()
+    # Recorders in Europe write decimals with a comma; a field has no room for thousands.
+    text = text.strip(_BLANKS).replace(",", ".", 1)
     if not _NUMBER.fullmatch(text):
         raise UnreadableRecordError(
             f"The header of {name} gives {shown(text) or 'nothing'} as the {what}; a number is "

@@ -26,6 +26,7 @@ from echoing_core.io.sources import (
     shown,
 )
 from echoing_core.io.table import SamplesIn, TableLayout, TablePreview, preview_table, read_table
+from echoing_core.io.told import NOTHING, Told, as_told
 from echoing_core.io.wfdb import read_wfdb
 from echoing_core.io.zipped import unzip
 from echoing_core.records import Recording
@@ -34,7 +35,11 @@ _MAX_NAMED = 8
 
 
 def read_recording(
-    source: Source, *, record_name: str | None = None, layout: TableLayout | None = None
+    source: Source,
+    *,
+    record_name: str | None = None,
+    layout: TableLayout | None = None,
+    told: Told = NOTHING,
 ) -> Recording:
     """Read one ECG recording, of whatever format its content shows.
 
@@ -48,6 +53,8 @@ def read_recording(
         Which record, where ``source`` holds several.
     layout : TableLayout, optional
         What the columns of a table are, where it does not say so itself.
+    told : Told, optional
+        What the file does not say, in any format: which lead a channel is, sampling rate, unit.
 
     Returns
     -------
@@ -65,16 +72,18 @@ def read_recording(
     >>> recording = read_recording("P0001_H")  # doctest: +SKIP
     >>> recording.signal_mv.shape, recording.fs_hz  # doctest: +SKIP
     ((3, 1196000), 1000.0)
+    >>> night = read_recording("night.edf", told=Told({"ECG": "II"}))  # doctest: +SKIP
     """
     record = _find(source, record_name)
     if not isinstance(record, SourceFile):
-        return read_wfdb(*record)
+        return as_told(read_wfdb(*record, told), told)
+    record = replace(record, told=told)
     if layout is not None and kind_of(record) == "table":
         recording = read_table(record, layout)
     else:
         recording = read_file(record)
     # Formats have no common place for it, so the mark is looked for in the raw bytes.
-    return replace(recording, simulated=record.says_simulated())
+    return as_told(replace(recording, simulated=record.says_simulated()), told)
 
 
 def table_in(source: Source, samples_in: SamplesIn | None = None) -> TablePreview | None:

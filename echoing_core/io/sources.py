@@ -8,8 +8,12 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from echoing_core.errors import UnreadableRecordError
+
+if TYPE_CHECKING:
+    from echoing_core.io.told import Told
 
 Source = str | Path | Sequence[str | Path] | Mapping[str, bytes] | Sequence[tuple[str, bytes]]
 
@@ -58,12 +62,15 @@ class SourceFile:
     path : Path, optional
     data : bytes, optional
         One of the two is given.
+    told : Told, optional
+        What the person who gave the file says of it, for its reader.
     """
 
     name: str
     size: int
     path: Path | None = None
     data: bytes | None = None
+    told: Told | None = None
 
     def head(self, n_bytes: int) -> bytes:
         """Read the first bytes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import csv
 import io
 import math
 import re
@@ -14,7 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from echoing_core.documents import DocumentError, parse_json
 from echoing_core.errors import UnreadableRecordError
+from echoing_core.io.channels import mv_per_unit
+from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import SourceFile, shown
 
 if TYPE_CHECKING:
@@ -31,7 +35,12 @@ MAX_CELLS = 200_000_000
 MAX_TEXT_BYTES = 512 * 1024**2
 HEAD_ROWS = 4000
 
-TIME_WORDS = frozenset({"time", "t", "times", "timestamp", "seconds", "elapsed time", "zeit"})
+TIME_WORDS = frozenset(
+    {
+        "time", "t", "times", "timestamp", "timestamps", "seconds", "elapsed time", "zeit",
+        "sensor timestamp", "phone timestamp", "timestamp (formatted)", "unix time",
+    }
+)  # fmt: skip
 
 _HEAD_BYTES = 4 * 1024**2
 # Lines looked at: preambles of recorders have up to a hundred.
@@ -46,7 +55,7 @@ _CLOCK = re.compile(
     r"(?: \d\d/\d\d/\d{4})?\]?",
     re.ASCII,
 )
-_UNIT = r"mV|uV|µV|μV|nV|V|s|ms|us|µs|μs|sec|seconds?"
+_UNIT = r"mV|uV|µV|μV|nV|V|m?volts?|microvolts?|millivolts?|s|ms|us|µs|μs|ns|sec|seconds?"
 _IN_BRACKETS = re.compile(rf"(.*?)\s*[\[(]\s*({_UNIT})\s*[\])]", re.IGNORECASE)
 _AT_END = re.compile(r"(.*?)[\s_]+(mV|uV|µV|μV|ms|us|s|sec|seconds)", re.IGNORECASE)
 _ONLY_UNIT = re.compile(_UNIT, re.IGNORECASE)
@@ -54,6 +63,11 @@ _ONLY_UNIT = re.compile(_UNIT, re.IGNORECASE)
 _RATE = re.compile(
     r"(?:sampl\w*[\s_]*(?:rate|freq\w*)|frequency|\bfs(?:_hz)?\b)\D{0,12}?(\d+(?:\.\d+)?)\s*(k?)",
     re.IGNORECASE | re.ASCII,
+)
+# "Abtastrate,512 Hertz": a number in Hz is a rate in any language, if it is the only one.
+_IN_HZ = re.compile(
+    r"[,;:=\t]\s*\"?(\d{2,5}(?:[.,]\d+)?)\s*(k?)(?:hz|hertz|hercios|herz|гц|герц|ヘルツ|赫兹|赫茲|헤르츠)",
+    re.IGNORECASE,
 )
 _UNITS_LINE = re.compile(r"\bunits?\b\W*(mV|uV|µV|μV|V)\b", re.IGNORECASE)
 
@@ -97,6 +111,8 @@ class Cells(abc.ABC):
     samples_in : {"rows", "columns"}
     stated_fs_hz, stated_units
         Of the whole table, where its header or preamble says so.
+    stated_lead : str or None
+        Of its one column, where its preamble says so.
     clocks : frozenset of int
         Columns of times such as 12:00:00.5.
     """
@@ -108,6 +124,7 @@ class Cells(abc.ABC):
     samples_in: SamplesIn
     stated_fs_hz: float | None = None
     stated_units: str | None = None
+    stated_lead: str | None = None
     clocks: frozenset[int] = field(default_factory=frozenset)
 
     def load(self, columns: Sequence[int]) -> None:
@@ -501,12 +518,11 @@ def _open_text(file: SourceFile, samples_in: SamplesIn | None) -> Cells:
             f"{name} is not a recording that can be read here, and not a table of numbers either; "
             "choose another file."
         )
-    rate, unit = _RATE.search(how.preamble), _UNITS_LINE.search(how.preamble)
-    stated = float(rate[1]) * (1000.0 if rate[2] else 1.0) if rate else None
+    stated, unit = _stated_rate(how.preamble), _stated_unit(how.preamble)
     wide = samples_in == "columns" or (samples_in is None and how.n_fields > _WIDE)
     kind = "TSV" if how.separator == "\t" and how.n_fields > 1 else "CSV"
     if wide:
-        return _open_wide(content, how, encoding, name, kind, stated, unit[1] if unit else None)
+        return _open_wide(content, how, encoding, name, kind, stated, unit)
     # Counting newlines takes a fraction of parsing; it is made exact when the columns are read.
     n_lines = _count_lines(content, encoding) - how.data_line
     _check_shape(n_lines, how.n_fields, name)
@@ -517,7 +533,8 @@ def _open_text(file: SourceFile, samples_in: SamplesIn | None) -> Cells:
         n_samples=n_lines,
         samples_in="rows",
         stated_fs_hz=stated or None,
-        stated_units=unit[1] if unit else None,
+        stated_units=unit,
+        stated_lead=_stated_lead(how.preamble) if how.n_fields == 1 else None,
         clocks=how.clocks,
         content=content,
         encoding=encoding,
@@ -584,6 +601,47 @@ def _open_wide(
     )
 
 
+def _stated_rate(preamble: str) -> float | None:
+    """Samples per second, where the lines above the numbers say it."""
+    rate = _RATE.search(preamble)
+    if rate is None:
+        in_hz = list(_IN_HZ.finditer(preamble))
+        rate = in_hz[0] if len(in_hz) == 1 else None
+    if rate is None:
+        return None
+    return float(rate[1].replace(",", ".")) * (1000.0 if rate[2] else 1.0)
+
+
+def _stated_unit(preamble: str) -> str | None:
+    """The one unit that the lines above the numbers say, in any language: "Einheit,µV"."""
+    if named := _UNITS_LINE.search(preamble):
+        return named[1]
+    # OpenBCI writes microvolts, and says so in its manual alone.
+    if preamble.lstrip("\ufeff").startswith("%OpenBCI"):
+        return "uV"
+    values = [cell for line in preamble.splitlines() for cell in _key_and_value(line)[1:]]
+    units = {value for value in values if value and mv_per_unit(value) is not None}
+    return units.pop() if len(units) == 1 else None
+
+
+def _stated_lead(preamble: str) -> str | None:
+    """The lead of a table of one column: "Lead,Lead I" or "Ableitung,Ableitung II"."""
+    leads = set()
+    for line in preamble.splitlines():
+        cells = _key_and_value(line)
+        words = cells[1].split() if len(cells) == 2 else []
+        # A word before it, which other lines with a bare "I" in them do not have.
+        if len(words) >= 2 or (words and "lead" in cells[0].lower()):
+            leads.add(canonical_lead_name(words[-1]))
+    leads.discard(None)
+    return leads.pop() if len(leads) == 1 else None
+
+
+def _key_and_value(line: str) -> list[str]:
+    separator = next((s for s in (",", ";", "\t", ":", "=") if s in line), ",")
+    return [cell.strip(" \"'#%") for cell in line.split(separator, 1)]
+
+
 def _decoded(head: bytes) -> tuple[str, str]:
     """Text of the first bytes and its encoding."""
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -618,6 +676,11 @@ def _has_blank_end(content: Any) -> bool:
 def _cut(line: str, separator: str) -> list[str]:
     if separator == " ":
         return line.split()
+    if '"' in line:
+        try:
+            return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+        except csv.Error:
+            pass
     return [cell.strip() for cell in line.rstrip("\r\n").split(separator)]
 
 
@@ -647,7 +710,9 @@ def _sniff(text: str, *, cut: bool) -> _Sniffed | None:
         lines = lines[:-1]
     best: tuple[tuple[int, int], _Sniffed] | None = None
     for separator in ("\t", ";", ",", " "):
-        for decimal in (".", ",") if separator != "," else (".",):
+        # A comma is both only where cells stand in quotation marks.
+        quoted = any('"' in line for line in lines[-5:])
+        for decimal in (".", ",") if separator != "," or quoted else (".",):
             sniffed = _try(lines, separator, decimal)
             if sniffed is None:
                 continue
@@ -669,8 +734,25 @@ def _try(lines: list[str], separator: str, decimal: str) -> _Sniffed | None:
             continue
         if len(following) < 2 and len(row) <= _WIDE:
             return None
+        if separator == "," and len(row) == 2 and _is_decimal_comma(lines, start):
+            return None
         return _described(lines, start, row, separator, decimal)
     return None
+
+
+def _is_decimal_comma(lines: list[str], start: int) -> bool:
+    """Whether lines such as -265,868 are one number each, and not two columns of whole numbers.
+
+    Decimals have leading zeros (0,034), which a column of numbers has not, and never a sign. A
+    header with two names right above the numbers says that they are two.
+    """
+    cells = [line.strip().split(",") for line in lines[start:] if line.strip()]
+    if any(
+        len(c) != 2 or not re.fullmatch(r"[-+]?\d+", c[0]) or not re.fullmatch(r"\d+", c[1])
+        for c in cells
+    ):
+        return False
+    return any(len(c[1]) > 1 and c[1][0] == "0" for c in cells) or any(c[0] == "-0" for c in cells)
 
 
 def _is_data(row: list[str], decimal: str) -> bool:
@@ -691,11 +773,11 @@ def _described(
     lines: list[str], start: int, row: list[str], separator: str, decimal: str
 ) -> _Sniffed:
     n = len(row)
-    names = tuple(f"column {i + 1}" for i in range(n))
+    names = _names_in_json(lines[:start], n) or tuple(f"column {i + 1}" for i in range(n))
     units: tuple[str | None, ...] = (None,) * n
     before = [i for i in range(start) if lines[i].strip()]
     # A header stands right above the numbers; what is further up is about all of them.
-    if before and before[-1] == start - 1 and n <= _WIDE:
+    if before and before[-1] == start - 1 and n <= _WIDE and '": ' not in lines[before[-1]]:
         last = [c.strip("'\" #") for c in _cut(lines[before[-1]], separator)]
         if len(last) == n and all(_ONLY_UNIT.fullmatch(c) for c in last if c) and any(last):
             units = tuple(c or None for c in last)
@@ -718,3 +800,32 @@ def _described(
         preamble="\n".join(lines[i] for i in before)[:20_000],
         clocks=clocks if n <= _WIDE else frozenset(),
     )
+
+
+def _names_in_json(before: Sequence[str], n: int) -> tuple[str, ...] | None:
+    """Columns as OpenSignals names them, in JSON in a comment above the numbers.
+
+    There "CH1" says the socket and a second list what is plugged into it, so a channel is called
+    "CH1 ECG" here.
+    """
+    for line in before:
+        text = line.lstrip("# ")
+        if not text.startswith("{") or '"column"' not in text or len(text) > 20_000:
+            continue
+        try:
+            devices = parse_json(text.encode())
+        except DocumentError:
+            return None
+        device = next(iter(devices.values()), None) if isinstance(devices, dict) else None
+        names = device.get("column") if isinstance(device, dict) else None
+        if not isinstance(names, list) or len(names) != n:
+            return None
+        sensors = device.get("sensor") if isinstance(device, dict) else None
+        sensors = list(sensors) if isinstance(sensors, list) else []
+        # Sensors are those of the last columns; counters and digital lines come first.
+        first = n - len(sensors)
+        return tuple(
+            f"{name} {sensors[i - first]}" if i >= first and sensors else str(name)
+            for i, name in enumerate(names)
+        )
+    return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ from echoing_core.io.channels import (
     mv_per_unit,
     recording_from,
 )
-from echoing_core.io.lead_names import canonical_lead_name
+from echoing_core.io.lead_names import canonical_lead_name, guessed_leads, named_leads
 from echoing_core.io.sources import SourceFile, shown
 from echoing_core.io.table.cells import (
     HEAD_ROWS,
@@ -39,12 +39,13 @@ from echoing_core.io.table.cells import (
     name_and_unit,
     open_cells,
 )
+from echoing_core.io.told import NOTHING, Told, channel_leads
 from echoing_core.records import Recording
 
 COUNTS = "counts"
 """The unit of raw numbers of a converter; they need `TableLayout.counts_per_mv`."""
 
-TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 _IRREGULAR = 0.25
 """Share of a step by which a time stamp may be off, besides the rounding of all stamps."""
@@ -65,6 +66,8 @@ class TableColumn:
     unit : str or None
         Where its name or a second header line says one.
     is_time : bool
+    guess : str or None
+        The lead that it may be, where its name says none; a person has to agree.
     """
 
     index: int
@@ -72,6 +75,7 @@ class TableColumn:
     lead: str | None
     unit: str | None
     is_time: bool
+    guess: str | None = None
 
 
 @dataclass(frozen=True)
@@ -180,33 +184,47 @@ def preview_table(file: SourceFile, samples_in: SamplesIn | None = None) -> Tabl
         No table, damaged, or beyond the limits.
     """
     cells = open_cells(file, samples_in)
-    columns = []
-    time_column: int | None = None
-    for index, raw in enumerate(cells.names):
-        name, unit = name_and_unit(raw)
-        unit = cells.units[index] or unit
-        is_time = time_column is None and name.lower() in TIME_WORDS
-        if is_time:
-            time_column = index
-        # Names with a unit ("V1 (mV)") and names that only look as if they had one ("ECG_V").
-        lead = None if is_time else canonical_lead_name(name) or canonical_lead_name(raw)
-        columns.append(TableColumn(index, shown(raw), lead, unit, is_time))
-    first = cells.first()
+    named = [name_and_unit(raw) for raw in cells.names]
+    units = [cells.units[i] or unit for i, (_, unit) in enumerate(named)]
     fs_hz, fs_from, time_unit = cells.stated_fs_hz, "its header", "s"
-    if time_column is not None:
-        rate_and_unit = _first_rate(cells, time_column, columns[time_column].unit)
-        if rate_and_unit is None:
-            # Called time, but it counts samples or jumps about: an ordinary column then.
-            columns[time_column] = TableColumn(
-                time_column, columns[time_column].name, None, None, False
-            )
-            time_column = None
-        else:
-            fs_hz, time_unit = rate_and_unit
-            fs_from = f"its time column {columns[time_column].name}"
+    # Recorders write several clocks, of which one may count samples or come in bursts.
+    clocks = [i for i, (name, _) in enumerate(named) if name.lower() in TIME_WORDS]
+    rates = {i: _first_rate(cells, i, units[i]) for i in clocks}
+    time_column = min(
+        (i for i, rate in rates.items() if rate is not None),
+        key=lambda i: (cells.has_clock(i), i),
+        default=None,
+    )
+    if time_column is not None and (rate_and_unit := rates[time_column]) is not None:
+        fs_hz, time_unit = rate_and_unit
+        fs_from = f"its time column {shown(cells.names[time_column])}"
+    # Names with a unit ("V1 (mV)") and names that only look as if they had one ("ECG_V").
+    spelled = [
+        raw if canonical_lead_name(name) is None and canonical_lead_name(raw) else name
+        for raw, (name, _) in zip(cells.names, named, strict=True)
+    ]
+    leads = [lead.lead for lead in named_leads(spelled)]
+    if len(leads) == 1 and leads[0] is None:
+        leads = [cells.stated_lead]
+    guesses = guessed_leads(spelled)
+    columns = [
+        TableColumn(
+            i,
+            shown(raw),
+            None if i in clocks else leads[i],
+            None if i in clocks and i != time_column else units[i],
+            i == time_column,
+            None if leads[i] or i in clocks else guesses.get(spelled[i]),
+        )
+        for i, raw in enumerate(cells.names)
+    ]
+    first = cells.first()
     # Leads in different units would need a layout lead by lead, which nobody writes.
-    units = {c.unit for c in columns if c.lead}
-    unit_of_all = units.pop() if len(units) == 1 else None
+    sure = {c.unit for c in columns if c.lead} or {c.unit for c in columns if c.guess}
+    in_all = {c.unit for c in columns if c.unit and mv_per_unit(c.unit) is not None}
+    unit_of_all = sure.pop() if len(sure) == 1 else None
+    if unit_of_all is None and not any(c.lead for c in columns) and len(in_all) == 1:
+        unit_of_all = in_all.pop()
     unit_of_all = unit_of_all or cells.stated_units
     return TablePreview(
         file_name=file.name,
@@ -293,8 +311,55 @@ def read_table(file: SourceFile, layout: TableLayout) -> Recording:
     return recording_from(channels, stem, cells.kind, notes)
 
 
+def layout_as_told(preview: TablePreview, told: Told) -> TableLayout:
+    """What a table says of itself, with what a person says in its place.
+
+    Parameters
+    ----------
+    preview : TablePreview
+    told : Told
+
+    Raises
+    ------
+    UnreadableRecordError
+        Both together do not say all that is needed.
+    """
+    named = channel_leads([c.name for c in preview.columns], told)
+    leads: dict[int, str] = {}
+    for column, lead in zip(preview.columns, named, strict=True):
+        said = told.lead_of(column.name)
+        # A lead that its own preamble names is not in the column's name.
+        own = lead.lead if said else column.lead
+        if lead is not None and own is not None and not column.is_time:
+            leads[column.index] = own
+    units, per_mv = preview.units or "", None
+    if told.mv_per_number is not None:
+        units, per_mv = COUNTS, 1.0 / told.mv_per_number
+    by_time = preview.time_column is not None and told.fs_hz is None
+    if not leads or not units or not (by_time or told.fs_hz or preview.fs_hz):
+        raise UnreadableRecordError(
+            _what_is_not_stated(
+                replace(
+                    preview,
+                    units=units or None,
+                    fs_hz=told.fs_hz or preview.fs_hz,
+                    columns=tuple(replace(c, lead=leads.get(c.index)) for c in preview.columns),
+                )
+            )
+        )
+    return TableLayout(
+        leads=leads,
+        units=units,
+        fs_hz=None if by_time else told.fs_hz or preview.fs_hz,
+        time_column=preview.time_column if by_time else None,
+        time_unit=preview.time_unit,
+        samples_in=preview.samples_in,
+        counts_per_mv=per_mv,
+    )
+
+
 def read_table_as_stated(file: SourceFile) -> Recording:
-    """Read a table whose header says all that is needed: leads, units and sampling rate.
+    """Read a table whose header, or the person who gave it, says leads, units and sampling rate.
 
     Parameters
     ----------
@@ -305,10 +370,12 @@ def read_table_as_stated(file: SourceFile) -> Recording:
     RecordError
         One of its children; among others, the table does not say so, and a `TableLayout` has to.
     """
-    preview = preview_table(file)
-    if preview.stated is None:
+    told = file.told or NOTHING
+    preview = preview_table(file, told.samples_in)
+    stated = preview.stated if told == NOTHING else layout_as_told(preview, told)
+    if stated is None:
         raise UnreadableRecordError(_what_is_not_stated(preview))
-    return read_table(file, preview.stated)
+    return read_table(file, stated)
 
 
 def _what_is_not_stated(preview: TablePreview) -> str:
@@ -368,7 +435,7 @@ def _mv_per_number(layout: TableLayout) -> float:
 
 def _words(layout: TableLayout) -> str:
     if layout.units == COUNTS:
-        return f"{layout.counts_per_mv:g} per mV, as said when it was opened"
+        return f"{layout.counts_per_mv or 0:g} per mV, as said when it was opened"
     return f"in {shown(layout.units)}"
 
 

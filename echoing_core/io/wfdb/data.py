@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import UnreadableRecordError
+from echoing_core.io.channels import MAX_MISSING
 from echoing_core.io.sources import FileSet, SourceFile, shown
 from echoing_core.io.wfdb.header import (
     BITS_PER_SAMPLE,
@@ -21,7 +23,12 @@ from echoing_core.io.wfdb.header import (
 )
 
 # FLAC formats are named for the bits that they unpack to (508: 8).
-_INVALID_BITS = {**BITS_PER_SAMPLE, "508": 8, "516": 16, "524": 24}
+_INVALID_BITS = {
+    "16": 16, "24": 24, "32": 32, "61": 16, "80": 8, "160": 16, "212": 12, "310": 10, "311": 10,
+    "508": 8, "516": 16, "524": 24,
+}  # fmt: skip
+# Read here; the wfdb package takes the others.
+_OLD_FORMATS = ("8", "61", "310", "311")
 
 _MIN_SURPLUS_S = 10.0
 """In a short file, two thirds come about by chance."""
@@ -57,8 +64,10 @@ class DataFile:
         ----------
         n_frames : int
         """
-        n_bits = n_frames * self.samples_per_frame * BITS_PER_SAMPLE[self.fmt]
-        return self.byte_offset + -(-n_bits // 8)
+        n_samples = n_frames * self.samples_per_frame
+        if self.fmt in ("310", "311"):
+            return self.byte_offset + -(-n_samples // 3) * 4
+        return self.byte_offset + math.ceil(n_samples * BITS_PER_SAMPLE[self.fmt] / 8)
 
     def n_whole_frames(self) -> int:
         """Frames that the file holds in full.
@@ -70,9 +79,10 @@ class DataFile:
         """
         if self.fmt in FLAC_FORMATS:
             return self._n_flac_frames()
-        n_bits = 8 * max(0, self.file.size - self.byte_offset)
-        n_bits_per_frame = BITS_PER_SAMPLE[self.fmt] * self.samples_per_frame
-        return n_bits // n_bits_per_frame
+        n_bytes = max(0, self.file.size - self.byte_offset)
+        if self.fmt in ("310", "311"):
+            return n_bytes * 3 // 4 // self.samples_per_frame
+        return 8 * n_bytes // int(BITS_PER_SAMPLE[self.fmt] * self.samples_per_frame)
 
     def _n_flac_frames(self) -> int:
         """From FLAC's own header, so that nothing has to be unpacked to know the size.
@@ -118,13 +128,20 @@ class Layout:
     longer_than_declared_from: int | None = None
 
     @staticmethod
-    def invalid_value(fmt: str) -> int:
+    def invalid_value(fmt: str) -> int | None:
         """The digital value that means "not measured": the smallest of the format.
 
         Parameters
         ----------
         fmt : str
+
+        Returns
+        -------
+        int or None
+            None for differences, which have none.
         """
+        if fmt not in _INVALID_BITS:
+            return None
         return -(1 << (_INVALID_BITS[fmt] - 1))
 
     def read_digital(self, folder: Path) -> dict[int, npt.NDArray[np.integer]]:
@@ -140,11 +157,13 @@ class Layout:
         -------
         dict of int to ndarray, shape (n_frames * samples per frame,)
         """
-        import wfdb
-
         order: list[int] = []
         lines: list[str] = []
+        found: dict[int, npt.NDArray[np.integer]] = {}
         for number, data_file in enumerate(self.data_files):
+            if data_file.fmt in _OLD_FORMATS:
+                found |= self._read_old(data_file)
+                continue
             name = f"data{number}.dat"
             data_file.file.place(folder / name)
             for index in data_file.indices:
@@ -154,17 +173,44 @@ class Layout:
                     f"{name} {signal.fmt}x{signal.samples_per_frame}:{signal.skew}"
                     f"+{signal.byte_offset} 1(0)/mV 16 0 0 0 0 channel{index}"
                 )
+        if not order:
+            return found
+        import wfdb
+
         head = f"record {len(order)} 1000 {self.n_frames}"
         (folder / "record.hea").write_text("\n".join([head, *lines]) + "\n", encoding="ascii")
         # 16 bits where they do: half the memory of a day.
-        wide = any(_INVALID_BITS[f.fmt] > 16 for f in self.data_files)
+        wide = any(_INVALID_BITS.get(f.fmt, 0) > 16 for f in self.data_files)
         record = wfdb.rdrecord(
             str(folder / "record"),
             physical=False,
             smooth_frames=False,
             return_res=32 if wide else 16,
         )
-        return dict(zip(order, record.e_d_signal, strict=True))
+        return found | dict(zip(order, record.e_d_signal, strict=True))
+
+    def _read_old(self, data_file: DataFile) -> dict[int, npt.NDArray[np.integer]]:
+        """Samples of one file in format 8, 61, 310 or 311, by position in the header."""
+        signals = [self.header.signals[index] for index in data_file.indices]
+        content = data_file.file.content()
+        data = bytes(content[data_file.byte_offset : data_file.n_bytes(self.n_frames)])
+        flat = unpacked(data, data_file.fmt, self.n_frames * data_file.samples_per_frame)
+        frames = flat.reshape(self.n_frames, data_file.samples_per_frame)
+        found: dict[int, npt.NDArray[np.integer]] = {}
+        start = 0
+        for index, signal in zip(data_file.indices, signals, strict=True):
+            samples = frames[:, start : start + signal.samples_per_frame].ravel()
+            start += signal.samples_per_frame
+            if data_file.fmt == "8":
+                samples = signal.first + np.cumsum(samples, dtype=np.int32)
+            if signal.skew:
+                # What was delayed is moved back; the end was not recorded.
+                shift = signal.skew * signal.samples_per_frame
+                fill = self.invalid_value(data_file.fmt)
+                end = np.full(shift, samples[-1] if fill is None else fill, dtype=samples.dtype)
+                samples = np.concatenate([samples[shift:], end])
+            found[index] = samples
+        return found
 
     def has_wrong_checksum(self, index: int, samples: npt.NDArray[np.integer]) -> bool:
         """Whether samples contradict the header's checksum: their sum modulo 2^16.
@@ -179,7 +225,8 @@ class Layout:
         samples : ndarray, shape (n_times,)
         """
         signal = self.header.signals[index]
-        if not signal.checksum or signal.skew or self.longer_than_declared_from is not None:
+        declared = self.header.n_frames in (None, self.n_frames)
+        if not signal.checksum or signal.skew or not declared:
             return False
         return (int(samples.sum(dtype=np.int64)) - signal.checksum) & 0xFFFF != 0
 
@@ -201,6 +248,37 @@ class Layout:
                 "The data file holds half as many samples again as the header declares, and they "
                 "do not look like the leads it names; the header is wrong, so export it again."
             )
+
+
+def unpacked(data: bytes, fmt: str, n: int) -> npt.NDArray[np.integer]:
+    """The first numbers of a file in format 8 (differences as they stand), 61, 310 or 311.
+
+    Parameters
+    ----------
+    data : bytes
+        At least as many as ``n`` samples take; a last group of three may be cut.
+    fmt : str
+    n : int
+
+    References
+    ----------
+    WFDB Applications Guide, signal(5).
+    """
+    if fmt == "8":
+        return np.frombuffer(data, dtype="i1", count=n)
+    if fmt == "61":
+        return np.frombuffer(data, dtype=">i2", count=n).astype(np.int16)
+    n_groups = -(-n // 3)
+    data = data[: 4 * n_groups].ljust(4 * n_groups, b"\0")
+    if fmt == "310":
+        # Bits 1 to 10 of each of two words; the third sample is the five bits above in both.
+        low, high = np.frombuffer(data, dtype="<u2").reshape(-1, 2).astype(np.int32).T
+        three = [low >> 1, high >> 1, (low >> 11) | (high >> 11) << 5]
+    else:
+        words = np.frombuffer(data, dtype="<u4").astype(np.int64)
+        three = [words, words >> 10, words >> 20]
+    ten_bits = np.stack([sample & 0x3FF for sample in three], axis=1).ravel()[:n]
+    return ((ten_bits ^ 0x200) - 0x200).astype(np.int16)
 
 
 def _is_interleaved(stack: npt.NDArray[np.integer]) -> bool:
@@ -237,6 +315,15 @@ def checked_layout(files: FileSet, header: Header, header_name: str) -> Layout:
     # Several data files have to cover the same time; the shortest decides.
     shortest = min(range(len(lengths)), key=lengths.__getitem__)
     n_frames = lengths[shortest] if declared is None else declared
+    notes: list[str] = []
+    if declared is not None and 0 < declared - lengths[shortest] <= MAX_MISSING * declared:
+        n_missing = declared - lengths[shortest]
+        n_frames = lengths[shortest]
+        plural = "s" if n_missing > 1 else ""
+        notes.append(
+            f"The data file ends {n_missing:,} sample{plural} ({n_missing / header.fs_hz:.3g} s) "
+            "before the end that the header declares."
+        )
     if n_frames > lengths[shortest] or n_frames == 0:
         raise UnreadableRecordError(_too_short(data_files[shortest], lengths[shortest], header))
     per_frame = sum(f.samples_per_frame for f in data_files)
@@ -247,7 +334,6 @@ def checked_layout(files: FileSet, header: Header, header_name: str) -> Layout:
                 f"The header {shown(header_name)} delays {shown(signal.name)} by more than the "
                 "length of the recording; export it again."
             )
-    notes: list[str] = []
     longer_from: int | None = None
     if declared is not None and _is_two_thirds(data_files, lengths, header):
         longer_from, n_frames = declared, lengths[0]

@@ -30,15 +30,18 @@ DEFAULT_GAIN = 200.0
 MIN_GAIN, MAX_GAIN = 1e-9, 1e15
 """From far below one unit per kV to far above a thousand per nV; keeps float32 finite."""
 
-BITS_PER_SAMPLE = {"16": 16, "24": 24, "32": 32, "80": 8, "160": 16, "212": 12}
-"""Formats read here. Not 61, whose digital samples wfdb 4.3.1 cannot give; not 8, 310, 311."""
+BITS_PER_SAMPLE = {
+    "8": 8, "16": 16, "24": 24, "32": 32, "61": 16, "80": 8, "160": 16, "212": 12,
+    "310": 32 / 3, "311": 32 / 3,
+}  # fmt: skip
+"""Formats read here. In 310 and 311 three samples share four bytes."""
 FLAC_FORMATS = ("508", "516", "524")
 NULL_FORMAT = "0"
-_FORMAT_HELP = "16, 24, 32, 80, 160, 212 or FLAC (508, 516, 524)"
+_FORMAT_HELP = "8, 16, 24, 32, 61, 80, 160, 212, 310, 311 or FLAC (508, 516, 524)"
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _FORMAT = re.compile(r"(\d{1,4})(?:x(\d{1,9}))?(?::(\d{1,12}))?(?:\+(\d{1,12}))?", re.ASCII)
-_GAIN = re.compile("(" + _NUMBER + r")(?:\((-?\d{1,12})\))?(?:/(\S+))?", re.ASCII)
+_GAIN = re.compile("(" + _NUMBER + r")(?:\((-?\d{1,12}(?:\.\d{0,6})?)\))?(?:/(\S+))?", re.ASCII)
 _COUNT = re.compile(r"\d{1,15}", re.ASCII)
 _INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
 _FLOAT = re.compile(_NUMBER, re.ASCII)
@@ -59,10 +62,14 @@ class SignalLine:
         Digital units per physical unit.
     gain_assumed : bool
         Whether the header gives none.
-    baseline : int
+    baseline : float
         Digital value of physical zero.
     units, checksum
         None where the header gives none.
+    first : int
+        Digital value before the first difference, in format 8.
+    problem : str
+        Why this one channel cannot be read, in a sentence; otherwise empty.
     """
 
     file_name: str
@@ -73,9 +80,11 @@ class SignalLine:
     byte_offset: int = 0
     gain: float = DEFAULT_GAIN
     gain_assumed: bool = False
-    baseline: int = 0
+    baseline: float = 0
     units: str | None = None
     checksum: int | None = None
+    first: int = 0
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,8 @@ class Header:
     n_signals : int
     simulated : bool
         Whether a comment says so.
+    n_lines_left : int
+        Lines of text after those of the signals, which say nothing to a program.
     """
 
     fs_hz: float
@@ -118,6 +129,7 @@ class Header:
     segments: tuple[SegmentLine, ...]
     n_signals: int
     simulated: bool
+    n_lines_left: int = 0
 
 
 def decode_header(data: bytes, file_name: str) -> str:
@@ -161,7 +173,7 @@ def decode_header(data: bytes, file_name: str) -> str:
         return data.decode("latin-1")
 
 
-def parse_header(data: bytes, file_name: str) -> Header:
+def parse_header(data: bytes, file_name: str, fs_hz: float | None = None) -> Header:
     """Read and check a header.
 
     Parameters
@@ -170,6 +182,8 @@ def parse_header(data: bytes, file_name: str) -> Header:
         The whole file, or its first ``MAX_HEADER_BYTES + 1`` bytes.
     file_name : str
         Name for messages.
+    fs_hz : float, optional
+        The sampling rate where the header gives none.
 
     Raises
     ------
@@ -192,20 +206,36 @@ def parse_header(data: bytes, file_name: str) -> Header:
     if not lines:
         raise UnreadableRecordError(f"The header {name} holds nothing but comments.")
 
-    n_segments, n_signals, fs_hz, n_frames = _record_line(lines[0], name)
+    n_segments, n_signals, fs_hz, n_frames = _record_line(lines[0], fs_hz, name)
     body = lines[1:]
     if n_segments is not None:
         return Header(fs_hz, n_frames, (), _segments(body, n_segments, name), n_signals, simulated)
+    after = body[n_signals:]
+    # Old headers end in remarks without their "#"; what describes a signal is none.
+    if len(body) > n_signals and not any(_describes_signal(line) for line in after):
+        body = body[:n_signals]
     if len(body) != n_signals:
         raise UnreadableRecordError(
             f"The header {name} declares {n_signals} signals but describes {len(body)}; "
             "export the recording again."
         )
     signals = tuple(_signal_line(line, i, name) for i, line in enumerate(body))
-    return Header(fs_hz, n_frames, signals, (), n_signals, simulated)
+    if all(signal.problem for signal in signals):
+        raise UnreadableRecordError(signals[0].problem)
+    n_left = len(after) if len(body) == n_signals else 0
+    return Header(fs_hz, n_frames, signals, (), n_signals, simulated, n_left)
 
 
-def _record_line(line: str, name: str) -> tuple[int | None, int, float, int | None]:
+def _describes_signal(line: str) -> bool:
+    tokens = line.split()
+    match = _FORMAT.fullmatch(tokens[1]) if len(tokens) > 2 else None
+    known = (*BITS_PER_SAMPLE, *FLAC_FORMATS, NULL_FORMAT)
+    return match is not None and match[1] in known and _GAIN.fullmatch(tokens[2]) is not None
+
+
+def _record_line(
+    line: str, said_hz: float | None, name: str
+) -> tuple[int | None, int, float, int | None]:
     """Number of segments (None for one), signals, sampling rate in Hz, frames."""
     tokens = line.split()
     _, slash, segments_text = tokens[0].partition("/")
@@ -229,13 +259,13 @@ def _record_line(line: str, name: str) -> tuple[int | None, int, float, int | No
             raise UnreadableRecordError(f"The header {name} declares no usable number of segments.")
         n_segments = int(segments_text)
 
-    if len(tokens) < 3:
+    if len(tokens) < 3 and said_hz is None:
         raise SamplingRateError(
-            f"The header {name} gives no sampling rate; add it after the number of signals, "
-            "or export the recording again."
+            f"The header {name} gives no sampling rate; say it, or add it after the number of "
+            "signals."
         )
     # "360/1000(0)": rate, counter frequency and base counter value.
-    fs_text = tokens[2].split("/")[0].split("(")[0]
+    fs_text = tokens[2].split("/")[0].split("(")[0] if len(tokens) > 2 else f"{said_hz:g}"
     fs_hz = float(fs_text) if _FLOAT.fullmatch(fs_text) else math.nan
     if not 0 < fs_hz <= MAX_FS_HZ:
         raise SamplingRateError(
@@ -328,19 +358,21 @@ def _signal_line(line: str, index: int, name: str) -> SignalLine:
         raise UnreadableRecordError(f"{where} declares {per_frame} samples per frame.")
 
     gain, assumed, baseline, units, rest = DEFAULT_GAIN, True, None, None, tokens[2:]
+    problem = ""
     if rest and (gain_match := _GAIN.fullmatch(rest[0])):
         gain, assumed, rest = float(gain_match[1]), False, rest[1:]
-        baseline = int(gain_match[2]) if gain_match[2] else None
+        baseline = float(gain_match[2]) if gain_match[2] else None
         units = gain_match[3]
         if gain == 0:
             gain, assumed = DEFAULT_GAIN, True
         if not MIN_GAIN <= abs(gain) <= MAX_GAIN:
-            raise UnreadableRecordError(f"{where} gives no usable gain; export it again.")
+            problem = f"{where} gives no usable gain; export it again."
     elif rest and rest[0][0].isdigit():
-        raise UnreadableRecordError(
+        problem = (
             f"{where} gives the gain {shown(rest[0])}, which is no number with an optional "
             "baseline and unit such as 200(0)/mV; export the recording again."
         )
+        rest = rest[1:]
 
     # ADC resolution, ADC zero, first value, checksum and block size come before the name.
     # A name may follow early, as in hand-written headers: the first word that is no number.
@@ -349,10 +381,12 @@ def _signal_line(line: str, index: int, name: str) -> SignalLine:
         numbers.append(int(rest[0]))
         rest = rest[1:]
     if len(numbers) < 5 and rest and _FLOAT.fullmatch(rest[0]):
-        raise UnreadableRecordError(
+        problem = problem or (
             f"{where} holds {shown(rest[0])} where a whole number is needed; "
             "export the recording again."
         )
+        # The name comes after the numbers, whole or not.
+        rest = [word for word in rest if not _FLOAT.fullmatch(word)]
     adc_zero = numbers[1] if len(numbers) > 1 else 0
     return SignalLine(
         file_name=file_name,
@@ -366,4 +400,6 @@ def _signal_line(line: str, index: int, name: str) -> SignalLine:
         baseline=adc_zero if baseline is None else baseline,
         units=units,
         checksum=numbers[3] if len(numbers) > 3 else None,
+        first=numbers[2] if len(numbers) > 2 else 0,
+        problem=problem,
     )

@@ -24,9 +24,10 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.channels import Channel, Findings, mv_per_unit, recording_from
-from echoing_core.io.lead_names import canonical_lead_name, is_modified_limb_lead
+from echoing_core.io.channels import Channel, Findings, mv_per_unit, note_unit, recording_from
+from echoing_core.io.lead_names import NamedLead, may_be_ecg, says_ecg
 from echoing_core.io.sources import FileSet, shown
+from echoing_core.io.told import NOTHING, Told, channel_leads
 from echoing_core.io.wfdb.data import checked_layout
 from echoing_core.io.wfdb.header import (
     DEFAULT_GAIN,
@@ -46,7 +47,7 @@ _CHUNK = 1 << 20
 _FIXED_FS_TOLERANCE = 1e-6
 
 
-def read_wfdb(files: FileSet, header_name: str) -> Recording:
+def read_wfdb(files: FileSet, header_name: str, told: Told = NOTHING) -> Recording:
     """Read one WFDB record.
 
     Parameters
@@ -55,6 +56,8 @@ def read_wfdb(files: FileSet, header_name: str) -> Recording:
         Where its header and its data files are.
     header_name : str
         File name of the header (of the master header where there are segments).
+    told : Told, optional
+        What a person says of its channels.
 
     Returns
     -------
@@ -66,10 +69,12 @@ def read_wfdb(files: FileSet, header_name: str) -> Recording:
     RecordError
         One of its children, with one or two sentences saying what is wrong.
     """
-    return read_described(files, read_header(files, header_name), header_name)
+    return read_described(files, read_header(files, header_name, told), header_name, told)
 
 
-def read_described(files: FileSet, header: Header, header_name: str) -> Recording:
+def read_described(
+    files: FileSet, header: Header, header_name: str, told: Told = NOTHING
+) -> Recording:
     """Read one WFDB record by a header that was parsed already; see `read_wfdb`.
 
     Parameters
@@ -78,6 +83,7 @@ def read_described(files: FileSet, header: Header, header_name: str) -> Recordin
     header : Header
     header_name : str
         File name of the header, which gives the record its id.
+    told : Told, optional
 
     Raises
     ------
@@ -87,20 +93,22 @@ def read_described(files: FileSet, header: Header, header_name: str) -> Recordin
     record_id = header_name[: -len(".hea")]
     notes = Findings()
     if header.segments:
-        channels, simulated = _read_segments(files, header, header_name, notes)
+        channels, simulated = _read_segments(files, header, header_name, told, notes)
     else:
-        channels = _read_signals(files, header, header_name, notes)
+        channels = _read_signals(files, header, header_name, told, notes)
         simulated = header.simulated
     return recording_from(channels, record_id, "WFDB", notes, simulated=simulated)
 
 
-def read_header(files: FileSet, header_name: str) -> Header:
+def read_header(files: FileSet, header_name: str, told: Told = NOTHING) -> Header:
     """Parse the header called ``header_name``.
 
     Parameters
     ----------
     files : FileSet
     header_name : str
+    told : Told, optional
+        Its sampling rate holds where the header gives none.
 
     Raises
     ------
@@ -112,35 +120,50 @@ def read_header(files: FileSet, header_name: str) -> Header:
         raise UnreadableRecordError(
             f"The header {shown(header_name)} is missing; add it to the other files."
         )
-    return parse_header(file.head(MAX_HEADER_BYTES + 1), header_name)
+    return parse_header(file.head(MAX_HEADER_BYTES + 1), header_name, told.fs_hz)
 
 
 def _read_signals(
-    files: FileSet, header: Header, header_name: str, notes: Findings
+    files: FileSet, header: Header, header_name: str, told: Told, notes: Findings
 ) -> list[Channel]:
     """All usable channels of a record without segments."""
     # Position in the header -> mV per physical unit, of the channels that are read.
     factors: dict[int, float] = {}
+    refused: dict[int, RecordError] = {}
+    leads = channel_leads([line.name for line in header.signals], told)
     for index, line in enumerate(header.signals):
-        lead = canonical_lead_name(line.name)
-        factor = mv_per_unit(line.units)
+        lead = leads[index]
+        factor = told.mv_per_number or mv_per_unit(line.units)
+        if lead is None:
+            continue
         if line.fmt == NULL_FORMAT or line.file_name == "~":
             notes.add("Declared but not recorded: {}.", shown(line.name))
-        elif factor is None and lead is not None:
-            raise UnitsError(
-                f"Lead {lead} is in {shown(line.units or '')}, which is not a voltage; "
-                "export the recording in mV."
+        elif line.problem or (factor is None and (lead.lead or says_ecg(line.name))):
+            problem = line.problem or (
+                f"{f'Lead {lead.lead}' if lead.lead else shown(line.name)} is in "
+                f"{shown(line.units or '')}, which is not a voltage; "
+                "say the unit of its numbers, or export the recording in mV."
             )
+            refused[index] = UnreadableRecordError(problem) if line.problem else UnitsError(problem)
         elif factor is None:
             notes.add("Channels that are not voltages are left out: {}.", shown(line.name))
         else:
             factors[index] = factor
-            _note_line(line, lead, notes)
+            note_unit(line.units or "mV", lead.lead or shown(line.name), notes)
+            _note_line(line, lead, told, notes)
+    may_be = [index for index in refused if may_be_ecg(header.signals[index].name)]
+    if refused and (not factors or (may_be and not any(leads[i].lead for i in factors))):
+        raise next(iter(refused.values()))
+    for index, error in refused.items():
+        name = header.signals[index].name.replace("{", "(").replace("}", ")")
+        notes.add(f"{shown(name)} is left out. {error}")
     if not factors:
         raise MissingLeadError(
             f"{shown(header_name)} describes no voltage channel, so there is no ECG lead to read."
         )
 
+    if header.n_lines_left:
+        notes.add("Text after the lines of the signals in the header is left unread.")
     layout = checked_layout(files, header, header_name)
     for sentence in layout.notes:
         notes.add(sentence)
@@ -158,13 +181,15 @@ def _read_signals(
             notes.add(
                 "The samples of {} do not add up to the header's checksum; the data file may be "
                 "damaged or belong to another recording.",
-                canonical_lead_name(line.name) or shown(line.name),
+                _name(line, leads[index]),
             )
+        # Without a gain, the numbers that a person speaks of are the file's own.
+        factor *= line.gain if told.unit and line.gain_assumed else 1.0
         mv = _to_mv(samples, line, factor, layout.invalid_value(line.fmt))
         channels.append(
             Channel(
                 source_name=line.name,
-                name=canonical_lead_name(line.name) or shown(line.name),
+                name=_name(line, leads[index]),
                 fs_hz=header.fs_hz * line.samples_per_frame,
                 signal_mv=mv,
                 stated=_stated(line),
@@ -177,16 +202,29 @@ def _stated(line: SignalLine) -> str:
     units = shown(line.units) if line.units else "mV (the WFDB default)"
     if line.gain_assumed:
         return f"no gain given, {line.gain:g} per {units} assumed"
-    return f"{line.gain:g} per {units}, baseline {line.baseline}"
+    return f"{line.gain:g} per {units}, baseline {line.baseline:g}"
 
 
-def _note_line(line: SignalLine, lead: str | None, notes: Findings) -> None:
-    name = lead or shown(line.name)
-    if is_modified_limb_lead(line.name):
+def _name(line: SignalLine, lead: NamedLead | None) -> str:
+    if lead is not None and lead.lead:
+        return lead.lead
+    own = shown(line.name)
+    # A name that is a lead's, and doubted, must not be taken for one later.
+    return f"{own} (EEG)" if lead is not None and lead.is_doubted else own
+
+
+def _note_line(line: SignalLine, lead: NamedLead, told: Told, notes: Findings) -> None:
+    name = _name(line, lead)
+    if lead.note:
+        notes.add(lead.note)
+    if lead.is_doubted:
         notes.add(
-            f"Lead {name} is {shown(line.name)}, a modified limb lead taken on the trunk; "
-            "its shape differs somewhat from a standard limb lead."
+            "Called like an ECG lead, but other channels are electrodes of an EEG, so it is taken "
+            "for such, too: {}.",
+            shown(line.name),
         )
+    if told.unit:
+        return
     if line.gain_assumed:
         notes.add(
             "The header gives no gain for {}; WFDB's default of "
@@ -198,7 +236,7 @@ def _note_line(line: SignalLine, lead: str | None, notes: Findings) -> None:
 
 
 def _to_mv(
-    digital: npt.NDArray[np.integer], line: SignalLine, factor: float, invalid: int
+    digital: npt.NDArray[np.integer], line: SignalLine, factor: float, invalid: int | None
 ) -> npt.NDArray[np.float32]:
     """mV = (digital - baseline) / gain * factor, and NaN where digital is ``invalid``.
 
@@ -208,7 +246,8 @@ def _to_mv(
     for start in range(0, digital.size, _CHUNK):
         block = digital[start : start + _CHUNK]
         value = (block.astype(np.float64) - line.baseline) * (factor / line.gain)
-        value[block == invalid] = np.nan
+        if invalid is not None:
+            value[block == invalid] = np.nan
         mv[start : start + _CHUNK] = value
     return mv
 
@@ -234,7 +273,7 @@ def _run_wfdb(
 
 
 def _read_segments(
-    files: FileSet, header: Header, header_name: str, notes: Findings
+    files: FileSet, header: Header, header_name: str, told: Told, notes: Findings
 ) -> tuple[list[Channel], bool]:
     """Channels of a multi-segment record, NaN where a segment or a channel is absent."""
     master = shown(header_name)
@@ -264,7 +303,7 @@ def _read_segments(
         name = segment.name + ".hea"
         # A first segment of length 0 only lists the channels (variable layout).
         if segment.name != "~" and segment.n_frames:
-            described = read_header(files, name)
+            described = read_header(files, name, told)
             if described.segments:
                 raise UnreadableRecordError(
                     f"Segment {shown(name)} is itself made of segments, which WFDB does not allow."
@@ -278,7 +317,7 @@ def _read_segments(
                 )
             simulated = simulated or described.simulated
             described = replace(described, n_frames=segment.n_frames)
-            _join(joined, _read_signals(files, described, name, notes), start, total, header)
+            _join(joined, _read_signals(files, described, name, told, notes), start, total, header)
         start += segment.n_frames
     if not joined:
         raise SignalQualityError(f"{master} is made of gaps only: no segment holds a signal.")

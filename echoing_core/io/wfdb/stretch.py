@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from echoing_core.errors import SignalQualityError, UnreadableRecordError
-from echoing_core.io.lead_names import canonical_lead_name
+from echoing_core.io.lead_names import named_leads
 from echoing_core.io.sources import FileSet, SourceFile, gather, shown
 from echoing_core.io.wfdb.data import Layout, checked_layout
 from echoing_core.io.wfdb.header import Header
@@ -60,7 +60,8 @@ def record_extent(header_path: Path) -> Extent:
     """
     files, name = _gathered(header_path)
     header = read_header(files, name)
-    names = tuple(canonical_lead_name(s.name) or shown(s.name) for s in header.signals)
+    named = zip(header.signals, named_leads([s.name for s in header.signals]), strict=True)
+    names = tuple(lead.lead or shown(s.name) for s, lead in named)
     if header.segments:
         n_times = sum(s.n_frames for s in header.segments)
     else:
