@@ -14,7 +14,7 @@ from echoing_core.records import LEADS
 from tests import device_files
 from tests.ecg_files import UV, ecg
 
-SIGNAL = ecg(2.0)
+SIGNAL = ecg(1.0)
 
 
 @pytest.fixture(scope="module")

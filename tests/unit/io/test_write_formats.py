@@ -162,7 +162,7 @@ def test_a_long_table_still_says_that_it_is_simulated() -> None:
     assert read_recording(files).simulated
 
 
-@pytest.mark.parametrize(("fs_hz", "n_times"), [(512.0, 2011), (1e6 / 1953, 2300), (360.5, 1009)])
+@pytest.mark.parametrize(("fs_hz", "n_times"), [(512.0, 1511), (1e6 / 1953, 1500), (360.5, 1009)])
 @pytest.mark.parametrize("name", ["edf", "aecg", "wfdb"])
 def test_odd_rates_and_lengths(name: str, fs_hz: float, n_times: int) -> None:
     one = recording(False, fs_hz, n_times)
