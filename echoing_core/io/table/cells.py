@@ -20,6 +20,7 @@ from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.channels import mv_per_unit
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import SourceFile, shown
+from echoing_core.io.table.sheet import is_sheet, sheet_as_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +103,7 @@ class Cells(abc.ABC):
     Attributes
     ----------
     kind : str
-        ``"CSV"``, ``"TSV"``, ``"Parquet"`` or ``"NPY"``.
+        ``"CSV"``, ``"TSV"``, ``"Parquet"``, ``"NPY"`` or ``"XLSX"``.
     names : list of str
     units : list of str or None
         Parallel to ``names``.
@@ -179,14 +180,14 @@ class Cells(abc.ABC):
 
 
 def is_binary_table(head: bytes) -> bool:
-    """Whether a file begins as NPY or Parquet does.
+    """Whether a file begins as NPY, Parquet or XLSX does.
 
     Parameters
     ----------
     head : bytes
         The first bytes of the file.
     """
-    return head.startswith((_NPY_MARK, _PARQUET_MARK))
+    return head.startswith((_NPY_MARK, _PARQUET_MARK)) or is_sheet(head)
 
 
 def is_table_text(head: bytes) -> bool:
@@ -217,7 +218,11 @@ def open_cells(file: SourceFile, samples_in: SamplesIn | None = None) -> Cells:
     UnreadableRecordError
         No table, damaged, or beyond the limits.
     """
-    head = file.head(16)
+    head = file.head(64)
+    if is_sheet(head):
+        cells = _open_text(sheet_as_text(file), samples_in)
+        cells.kind = "XLSX"
+        return cells
     if head.startswith(_NPY_MARK):
         return _open_npy(file, samples_in)
     if head.startswith(_PARQUET_MARK):
