@@ -293,7 +293,7 @@ def _broken_tables() -> list[BrokenUpload]:
         ),
         BrokenUpload("letter", {"a.txt": b"Dear colleague,\nthank you.\n"}, "not a recording"),
         BrokenUpload("PDF", {"ecg.pdf": b"%PDF-1.7\n..."}, "a PDF"),
-        BrokenUpload("sheet", {"a.xlsx": made.zipped({"xl/a.xml": b"<a/>"})}, "XML of a kind"),
+        BrokenUpload("sheet", {"a.xlsx": made.zipped({"xl/a.xml": b"<a/>"})}, "without a table"),
         BrokenUpload("zip cut short", {"a.zip": made.zipped(record)[:-40]}, "damaged zip"),
         BrokenUpload("zip in a zip", {"a.zip": made.zipped({"b": made.zipped(record)})}, "another"),
         BrokenUpload(
@@ -313,7 +313,7 @@ def _broken_wfdb() -> list[BrokenUpload]:
     nothing = np.full((n_times, 12), -32768, dtype="<i2").tobytes()
     pattern = np.tile(np.array([[0], [1]], dtype="<i2"), (n_times // 2, 12)).tobytes()
     many = b"rec 100000 100 1200\n" + b"rec.dat 16 1000/mV 16 0 0 0 0 I\n" * 1000
-    short = sound_upload(seconds=3.0)
+    short = sound_upload(seconds=2.0)
     matlab = b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(128) + b"\0" * 40_000
     units, missing = UnitsError, MissingLeadError
     return [
@@ -401,7 +401,7 @@ def _broken_wfdb() -> list[BrokenUpload]:
             "no voltage channel",
             missing,
         ),
-        BrokenUpload("3 s long", short, "10", SignalQualityError, "standardise"),
+        BrokenUpload("2 s long", short, "10", SignalQualityError, "standardise"),
         BrokenUpload("2-lead VCG", sound_upload(names=("X", "Y")), "Z", missing, "standardise"),
         BrokenUpload(
             "leads without known names",

@@ -10,11 +10,11 @@ import itertools
 import json
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tests.ecg_files import LEADS, UV, Ints, rows_of
+from tests.ecg_files import LEADS, UV, Ints, rows_of, zipped
 
 
 def cardiosoft(signal: Ints, fs_hz: int = 500, *, leads: Sequence[str] = LEADS) -> bytes:
@@ -333,6 +333,39 @@ def fhir(
     return json.dumps(resource).encode()
 
 
+def xlsx(
+    signal: Ints, fs_hz: int = 500, *, leads: Sequence[str] = LEADS, more: Mapping[str, bytes] = {}
+) -> bytes:
+    """A spreadsheet as Excel saves it: names as shared texts, a note in a second sheet."""
+    names = ["time (s)", *(f"{lead} (mV)" for lead in leads)]
+
+    def cell(column: int, row: int, value: str, kind: str = "") -> str:
+        place = f"{chr(65 + column)}{row}"
+        return f'<c r="{place}"{kind}><v>{value}</v></c>'
+
+    head = "".join(cell(i, 1, str(i), ' t="s"') for i in range(len(names)))
+    lines = [f'<row r="1">{head}</row>']
+    for n, values in enumerate(rows_of(signal, leads).T.tolist()):
+        cells = [f"{n / fs_hz:.4f}", *(f"{UV * v / 1000:.3f}" for v in values)]
+        parts = "".join(cell(i, n + 2, text) for i, text in enumerate(cells))
+        lines.append(f'<row r="{n + 2}">{parts}</row>')
+    space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    shared = "".join(f"<si><t>{name}</t></si>" for name in names)
+    note = '<row r="1"><c r="A1" t="inlineStr"><is><t>Doe</t></is></c></row>'
+    files = {
+        "[Content_Types].xml": b"<Types/>",
+        "xl/workbook.xml": f"<workbook {space}/>".encode(),
+        "xl/sharedStrings.xml": f"<sst {space}>{shared}</sst>".encode(),
+        "xl/worksheets/sheet1.xml": (
+            f"<worksheet {space}><sheetData>{''.join(lines)}</sheetData></worksheet>"
+        ).encode(),
+        "xl/worksheets/sheet2.xml": (
+            f"<worksheet {space}><sheetData>{note}</sheetData></worksheet>"
+        ).encode(),
+    }
+    return zipped({**files, **more})
+
+
 def every_device(signal: Ints, fs_hz: int = 500) -> dict[str, dict[str, bytes]]:
     """The uploads by a name for the format."""
     return {
@@ -342,6 +375,7 @@ def every_device(signal: Ints, fs_hz: int = 500) -> dict[str, dict[str, bytes]]:
         "ELI": {"rec.xml": eli(signal, fs_hz)},
         "ATC": {"rec.atc": atc(signal, fs_hz)},
         "FHIR": {"rec.json": fhir(signal, fs_hz)},
+        "XLSX": {"rec.xlsx": xlsx(signal, fs_hz)},
         "SCP": {"rec.scp": scp(signal, fs_hz)},
         "SCP plain": {"rec.scp": scp(signal, fs_hz, tables=None, differences=0)},
         "SCP tables": {"rec.scp": scp(signal, fs_hz, tables=SCP_CUSTOM, differences=1)},

@@ -31,7 +31,7 @@ FORMATS = (
     "WFDB (.hea with .dat or .mat), EDF, EDF+, BDF, DICOM, SCP-ECG, ISHNE Holter, AliveCor "
     "ATC, GE MUSE, GE CardioSoft, Mortara ELI, Philips or HL7 aECG XML, "
     "HL7 FHIR (JSON), "
-    "a table (CSV, TSV, Parquet, NPY), or a zip of these"
+    "a table (CSV, TSV, XLSX, Parquet, NPY), or a zip of these"
 )
 """What can be read, for people."""
 
@@ -72,8 +72,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("ishne", is_ishne, read_ishne),
     Kind("atc", is_atc, read_atc),
     Kind("scp", is_scp, read_scp),
-    Kind("zip", is_zip, None),
+    # A spreadsheet is a zip, too.
     Kind("table", is_binary_table, read_table_as_stated),
+    Kind("zip", is_zip, None),
     Kind("xml", is_xml, read_xml, is_text=True),
     Kind("fhir", is_fhir, read_fhir, is_text=True),
     Kind("table", is_table_text, read_table_as_stated, is_text=True),

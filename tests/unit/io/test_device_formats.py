@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,11 +16,11 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io import read_recording
+from echoing_core.io import read_recording, table_in
 from echoing_core.io.ishne import header_checksum
 from echoing_core.records import LEADS, Recording
 from tests import device_files as made
-from tests.ecg_files import UV, ecg
+from tests.ecg_files import UV, ecg, zipped
 
 SIGNAL = ecg(3.0)
 """1500 samples, with QRS complexes at 150, 550, 950 and 1350."""
@@ -256,3 +258,22 @@ def test_fhir_values_that_were_not_measured_and_what_is_missing() -> None:
     refused(b'{"resourceType": "Patient"}', "json", unreadable, "of another kind")
     deep = b'{"resourceType": "Bundle", "entry": ' + b"[" * 200_000
     refused(deep, "json", unreadable, "not well-formed JSON")
+
+
+# --- XLSX --------------------------------------------------------------------------------------
+
+
+def test_a_spreadsheet_is_a_table_like_others() -> None:
+    recording = read_recording(UPLOADS["XLSX"])
+    assert "XLSX" in recording.file_format
+    preview = table_in(UPLOADS["XLSX"])
+    assert preview is not None and preview.units == "mV" and preview.fs_hz == 500
+    second = made.xlsx(SIGNAL[:, :50])
+    sheet = zipfile.ZipFile(io.BytesIO(second)).read("xl/worksheets/sheet1.xml")
+    two = made.xlsx(SIGNAL[:, :50], more={"xl/worksheets/sheet2.xml": sheet})
+    refused(two, "xlsx", UnreadableRecordError, "2 sheets with numbers")
+    bomb = b"<!DOCTYPE a [<!ENTITY b 'c'>]><worksheet>&b;</worksheet>"
+    entities = made.xlsx(SIGNAL[:, :50], more={"xl/worksheets/sheet2.xml": bomb})
+    refused(entities, "xlsx", UnreadableRecordError, "entities of its own")
+    document = zipped({"[Content_Types].xml": b"<Types/>", "word/document.xml": b"<a/>"})
+    refused(document, "docx", UnreadableRecordError, "without a table")
