@@ -9,6 +9,7 @@ apart: there a recording is a header and the files that it names.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -116,7 +117,13 @@ _UNREADABLE: tuple[tuple[bytes, str], ...] = (
     (b"Rar!", "packed with RAR, so unpack it first"),
     (b"\xd0\xcf\x11\xe0", "an Office document, so save the table as CSV"),
     (b"\x89HDF", "an HDF5 or MATLAB 7.3 file, so save the signal as NPY, CSV or EDF"),
+    (b"@  MFER", "an MFER file, so export it as SCP-ECG, DICOM or EDF"),
+    (b"MFR ", "an MFER file, so export it as SCP-ECG, DICOM or EDF"),
+    (b"GDF ", "a GDF file, so convert it to EDF"),
 )
+
+# Number of the case, time of recording: the header of Contec's ECG90A has no other mark.
+_CONTEC = re.compile(rb"[\w-]{1,8}\0{2,10}\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\0", re.ASCII)
 
 
 def kind_of(file: SourceFile) -> str | None:
@@ -166,7 +173,12 @@ def unreadable_kind(file: SourceFile) -> str | None:
     str or None
         The middle of a sentence; None for a file that is not known either.
     """
-    head = file.head(16)
+    head = file.head(43)
+    if _CONTEC.match(head):
+        return (
+            "a file of a Contec ECG90A, which says neither its leads nor its units, so export it "
+            "with Contec's program"
+        )
     return next((words for mark, words in _UNREADABLE if head.startswith(mark)), None)
 
 

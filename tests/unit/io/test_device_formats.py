@@ -277,3 +277,13 @@ def test_a_spreadsheet_is_a_table_like_others() -> None:
     refused(entities, "xlsx", UnreadableRecordError, "entities of its own")
     document = zipped({"[Content_Types].xml": b"<Types/>", "word/document.xml": b"<a/>"})
     refused(document, "docx", UnreadableRecordError, "without a table")
+
+
+# --- What is named and not read ----------------------------------------------------------------
+
+
+def test_formats_that_are_not_read_are_named() -> None:
+    contec = b"0000011\0\0\0" + b"2020-11-12 18:09:05\0\0\0" + bytes(11) + bytes(1600)
+    refused(contec, "ECG", UnreadableRecordError, "Contec ECG90A")
+    refused(b"MFR  " + bytes(600), "mwf", UnreadableRecordError, "an MFER file")
+    refused(b"GDF 2.10" + bytes(600), "gdf", UnreadableRecordError, "a GDF file")
