@@ -12,6 +12,7 @@ from __future__ import annotations
 from echoing_core.cli import (  # noqa: F401 - importing them adds their commands
     at_hand,
     batch,
+    compare_models,
     echo,
     evaluate,
     lead_references,

@@ -11,12 +11,14 @@ import typer
 from echoing_core.cli.output import (
     at_most_one_on_stdout,
     bar,
+    deliver,
     deliver_both,
     stage_bars,
     table,
     writable,
 )
 from echoing_core.cli.root import (
+    CardOption,
     JsonOption,
     MarkdownOption,
     ModelOption,
@@ -129,6 +131,7 @@ def evaluate(
     model: ModelOption = None,
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
+    card_out: CardOption = None,
     resamples: ResamplesOption = 1000,
     by_entropy: EntropyOption = None,
 ) -> None:
@@ -154,7 +157,7 @@ def evaluate(
         ]
         typer.echo(table(("preset", "what", "protocol", "made ready by"), rows))
         return
-    _check(json_out, markdown_out)
+    _check(json_out, markdown_out, card_out)
     # Before the model is loaded, like every mistake in the options.
     published = load_evaluation_preset(preset)
     services.check_preset_data(published, preset, data)
@@ -171,7 +174,7 @@ def evaluate(
         experiment = services.evaluate_preset(
             loaded, preset, data, options=options, progress=progress
         )
-    _deliver(experiment, loaded, json_out, markdown_out, preset=preset)
+    _deliver(experiment, loaded, json_out, markdown_out, card_out, data, preset=preset)
 
 
 @evaluate_app.command("demo")
@@ -180,6 +183,7 @@ def evaluate_demo(
     ptbxl: PtbxlOption = None,
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
+    card_out: CardOption = None,
     resamples: ResamplesOption = 1000,
     # Not by default: a card should change only when its author wants it to.
     into_card: Annotated[
@@ -189,7 +193,7 @@ def evaluate_demo(
     """Zero-shot and retrieval figures with intervals, beside those of random weights."""
     from echoing_core import services
 
-    at_most_one_on_stdout(json_out, markdown_out)
+    _check(json_out, markdown_out, card_out)
     # Here and below: a wrong path is told before a model is loaded.
     services.check_given(ptbxl=ptbxl)
     loaded = services.load_model(model)
@@ -201,7 +205,7 @@ def evaluate_demo(
             n_resamples=resamples,
             progress=progress,
         )
-    _deliver(experiment, loaded, json_out, markdown_out)
+    _deliver(experiment, loaded, json_out, markdown_out, card_out, ptbxl)
 
 
 @evaluate_app.command("fusion")
@@ -357,13 +361,14 @@ def evaluate_zero_shot(
     labels: LabelsOption = None,
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
+    card_out: CardOption = None,
     resamples: ResamplesOption = 1000,
     by_entropy: EntropyOption = None,
 ) -> None:
     """Questions answered by prompts alone; halves by sigma^2, other wordings, random weights."""
     # The names of commands are those of the protocols in `settings`.
     options = EvaluationOptions(_labels(labels), by_entropy, resamples)
-    _run("zero-shot", model, data, options, json_out, markdown_out)
+    _run("zero-shot", model, data, options, json_out, markdown_out, card_out)
 
 
 @evaluate_app.command("few-shot")
@@ -375,12 +380,13 @@ def evaluate_few_shot(
     out: HeadsOutOption = None,
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
+    card_out: CardOption = None,
     resamples: ResamplesOption = 1000,
     by_entropy: EntropyOption = None,
 ) -> None:
     """A linear probe from 10 % and 100 % of the training patients, beside random weights."""
     options = EvaluationOptions(_labels(labels), by_entropy, resamples, seeds)
-    _run("few-shot", model, data, options, json_out, markdown_out, out)
+    _run("few-shot", model, data, options, json_out, markdown_out, card_out, out)
 
 
 @evaluate_app.command("knn")
@@ -390,12 +396,13 @@ def evaluate_nearest(
     labels: LabelsOption = None,
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
+    card_out: CardOption = None,
     resamples: ResamplesOption = 1000,
     by_entropy: EntropyOption = None,
 ) -> None:
     """Yes where most of the 5 nearest training ECGs are; nothing is trained; random weights."""
     options = EvaluationOptions(_labels(labels), by_entropy, resamples)
-    _run("knn", model, data, options, json_out, markdown_out)
+    _run("knn", model, data, options, json_out, markdown_out, card_out)
 
 
 @evaluate_app.command("fine-tune")
@@ -411,6 +418,7 @@ def evaluate_fine_tune(
     out: HeadsOutOption = None,
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
+    card_out: CardOption = None,
     resamples: ResamplesOption = 1000,
     by_entropy: EntropyOption = None,
 ) -> None:
@@ -420,7 +428,7 @@ def evaluate_fine_tune(
     if epochs is not None:
         settings = replace(settings, epochs=epochs)
     options = EvaluationOptions(_labels(labels), by_entropy, resamples, seeds, settings)
-    _run("fine-tune", model, data, options, json_out, markdown_out, out)
+    _run("fine-tune", model, data, options, json_out, markdown_out, card_out, out)
 
 
 @evaluate_app.command("retrieval")
@@ -429,12 +437,67 @@ def evaluate_retrieval(
     data: DataOption = None,
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
+    card_out: CardOption = None,
     resamples: ResamplesOption = 1000,
     by_entropy: EntropyOption = None,
 ) -> None:
     """From each report to its ECG: recall at 1, 5 and 10, and in halves by sigma^2."""
     options = EvaluationOptions(by_entropy=by_entropy, n_resamples=resamples)
-    _run("retrieval", model, data, options, json_out, markdown_out)
+    _run("retrieval", model, data, options, json_out, markdown_out, card_out)
+
+
+@evaluate_app.command("echo-studies")
+def evaluate_echo_studies(
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            help="Folder that `echoing prepare` made, with ejection fractions or a label of "
+            "structural disease.",
+            show_default=False,
+        ),
+    ],
+    model: ModelOption = None,
+    echo: Annotated[
+        Path | None,
+        typer.Option(
+            "--echo",
+            help="Embeddings of the test patients' clips, as `train echo2ecg` takes them. Without "
+            "it, clips of simulated patients are drawn and embedded.",
+        ),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option("--teacher", help="Who embeds drawn clips; without it, the stand-in."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="Store where drawn clips are kept.")
+    ] = None,
+    json_out: JsonOption = None,
+    markdown_out: MarkdownOption = None,
+    resamples: ResamplesOption = 1000,
+) -> None:
+    """Classes of ejection fraction and structural disease; search between ECGs and echo studies.
+
+    Precision and mean average precision of the search stand beside what chance finds and beside
+    random weights.
+    """
+    from echoing_core import services
+
+    _check(json_out, markdown_out)
+    services.check_protocol_data(data, "knn")
+    loaded = services.load_model(model)
+    with stage_bars() as progress:
+        experiment = services.evaluate_echo_studies(
+            loaded,
+            data,
+            echo=echo,
+            teacher=teacher,
+            cache=cache,
+            n_resamples=resamples,
+            progress=progress,
+        )
+    _deliver(experiment, loaded, json_out, markdown_out)
 
 
 def _run(
@@ -444,19 +507,20 @@ def _run(
     options: EvaluationOptions,
     json_out: str | None,
     markdown_out: str | None,
+    card_out: str | None,
     out: Path | None = None,
 ) -> None:
     """One of the article's protocols, from the model's folder to what is printed."""
     from echoing_core import services
 
-    _check(json_out, markdown_out)
+    _check(json_out, markdown_out, card_out)
     services.check_protocol_data(data, protocol)
     loaded = services.load_model(model)
     with stage_bars() as progress:
         experiment = services.evaluate_protocol(
             loaded, protocol, data=data, options=options, out=out, progress=progress
         )
-    _deliver(experiment, loaded, json_out, markdown_out)
+    _deliver(experiment, loaded, json_out, markdown_out, card_out, data)
     if out is not None:
         typer.echo(
             f"Model {out.name} with its heads in {out}; read {out / 'card.md'}. Use it with "
@@ -470,9 +534,9 @@ def _labels(labels: list[str] | None) -> tuple[str, ...] | None:
     return None if labels is None else tuple(labels)
 
 
-def _check(json_out: str | None, markdown_out: str | None) -> None:
-    at_most_one_on_stdout(json_out, markdown_out)
-    writable(json_out, markdown_out)
+def _check(json_out: str | None, markdown_out: str | None, card_out: str | None = None) -> None:
+    at_most_one_on_stdout(json_out, markdown_out, card_out)
+    writable(json_out, markdown_out, card_out)
 
 
 def _deliver(
@@ -480,6 +544,8 @@ def _deliver(
     loaded: Model,
     json_out: str | None,
     markdown_out: str | None,
+    card_out: str | None = None,
+    data: Path | None = None,
     **further: str,
 ) -> None:
     """Write an experiment out, under the model that it was made with."""
@@ -490,5 +556,9 @@ def _deliver(
         "model": loaded.name,
         "model_hash": loaded.hash,
     }
+    if card_out is not None:
+        from echoing_core import services
+
+        deliver(services.evaluation_card(experiment, {loaded.name: loaded.hash}, data), card_out)
     content = named | experiment.to_dict()
-    deliver_both(content, experiment.to_markdown(), json_out, markdown_out)
+    deliver_both(content, experiment.to_markdown(), json_out, markdown_out, card_out)

@@ -95,7 +95,11 @@ def json_text(content: dict[str, Any]) -> str:
 
 
 def deliver_both(
-    content: Mapping[str, Any], markdown: str, json_out: str | None, markdown_out: str | None
+    content: Mapping[str, Any],
+    markdown: str,
+    json_out: str | None,
+    markdown_out: str | None,
+    *further: str | None,
 ) -> None:
     """JSON and Markdown where they were asked for, and tables on stdout where nothing else is.
 
@@ -106,6 +110,8 @@ def deliver_both(
     markdown : str
     json_out, markdown_out : str or None
         A file, ``-`` for stdout, or None where it was not asked for.
+    *further : str or None
+        Where else something was written: with ``-`` among them stdout is taken.
 
     Raises
     ------
@@ -116,7 +122,7 @@ def deliver_both(
         deliver(json_text(dict(content)), json_out)
     if markdown_out is not None:
         deliver(markdown, markdown_out)
-    if "-" not in (json_out, markdown_out):
+    if "-" not in (json_out, markdown_out, *further):
         show(markdown)
 
 

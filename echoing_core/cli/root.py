@@ -79,6 +79,14 @@ MarkdownOption = Annotated[
     str | None,
     typer.Option("--markdown", help="Write the table to this file; - for stdout."),
 ]
+CardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--card",
+        help="Write an evaluation card to this file: the figures as a model-index, the data and "
+        "its licence, and the tables; - for stdout.",
+    ),
+]
 ResamplesOption = Annotated[
     int, typer.Option("--resamples", min=10, help="Bootstrap resamples of the patients.")
 ]

@@ -6,6 +6,7 @@
     signal_mv.npy     (n, 12, n_times), float32
     valid.npy         the same shape, bool
     card.json         what it is, where it comes from, counts, and the sha256 of the files above
+    croissant.json    the same for catalogues (`croissant`); never read
 
 The arrays are memory-mapped when read, so a set may be larger than memory. Rows stand in the
 order of the splits (train, valid, test), so that a split is one slice of the file and reading
@@ -24,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.artifacts import replacing_folder, settled, sha256_of_file
+from echoing_core.datasets.croissant import CROISSANT, croissant_text
 from echoing_core.datasets.study_set import SPLITS, StudySet
 from echoing_core.documents import parse_json
 from echoing_core.errors import ConfigError, DataSetError
@@ -193,6 +195,8 @@ def write_draft(
     (draft / CARD).write_text(
         json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
     )
+    sizes = {name: (draft / name).stat().st_size for name in FILES}
+    (draft / CROISSANT).write_text(croissant_text(content, table, sizes), encoding="utf-8")
     return content
 
 

@@ -25,14 +25,14 @@ def nearest_share(
     Parameters
     ----------
     train : ndarray, shape (n, dim)
-    labels : ndarray of bool, shape (n,)
+    labels : ndarray of bool, shape (n,) or (n, n_labels)
     queries : ndarray, shape (m, dim)
     k : int
         Where there are fewer examples, all of them.
 
     Returns
     -------
-    ndarray, shape (m,), in {0, 1/k, ..., 1}
+    ndarray, shape (m,) or (m, n_labels), in {0, 1/k, ..., 1}
         Of equally distant examples those that stand first count.
 
     Raises
@@ -46,7 +46,7 @@ def nearest_share(
     # 64 bits: differences of squares of near vectors are lost in 32.
     known = train.astype(np.float64)
     lengths = np.square(known).sum(1)
-    shares = np.empty(len(queries))
+    shares = np.empty((len(queries), *labels.shape[1:]))
     for first in range(0, len(queries), _ROWS):
         some = queries[first : first + _ROWS].astype(np.float64)
         # Squared distance without |q|^2, which is the same for all examples of a query.

@@ -54,6 +54,61 @@ def auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     return float(u / (n_positive * n_negative))
 
 
+class ResampledAuroc:
+    """AUROC of columns of scores, again and again on resampled rows: sorted once, then counted.
+
+    Parameters
+    ----------
+    labels : array-like, shape (n, n_columns)
+        1 or 0; a row whose label is NaN does not count in that column.
+    scores : array-like, shape (n, n_columns)
+    """
+
+    def __init__(self, labels: npt.ArrayLike, scores: npt.ArrayLike) -> None:
+        truth, score = np.asarray(labels, np.float64), np.asarray(scores, np.float64)
+        if truth.ndim != 2 or truth.shape != score.shape or not np.isfinite(score).all():
+            raise ValueError(f"labels {truth.shape} and finite scores {score.shape} must be equal")
+        n = len(score)
+        self._order = np.argsort(score, axis=0, kind="stable")
+        in_order = np.take_along_axis(score, self._order, axis=0)
+        label = np.take_along_axis(truth, self._order, axis=0)
+        self._yes, self._no = label > 0.5, label <= 0.5
+        # Where each score's run of equal ones begins, and where the next run does.
+        begins = np.ones(score.shape, dtype=np.bool_)
+        begins[1:] = in_order[1:] != in_order[:-1]
+        place = np.arange(n)[:, np.newaxis]
+        self._first = np.maximum.accumulate(np.where(begins, place, 0), axis=0)
+        self._end = np.full(score.shape, n)
+        later = np.minimum.accumulate(np.where(begins, place, n)[::-1], axis=0)[::-1]
+        self._end[:-1] = later[1:]
+
+    def __call__(self, rows: npt.ArrayLike) -> Floats:
+        """AUROC of each column, as `auroc` would give it of these rows.
+
+        Parameters
+        ----------
+        rows : array-like of int
+            Row numbers, each as often as it was drawn.
+
+        Returns
+        -------
+        ndarray, shape (n_columns,)
+            NaN where there are only positives or only negatives.
+        """
+        times = np.bincount(np.asarray(rows), minlength=len(self._order)).astype(np.float64)
+        drawn = times[self._order]
+        yes, no = drawn * self._yes, drawn * self._no
+        # Negatives before each place, of which there is one more than rows.
+        before = np.concatenate([np.zeros((1, no.shape[1])), np.cumsum(no, axis=0)])
+        lower = np.take_along_axis(before, self._first, axis=0)
+        up_to = np.take_along_axis(before, self._end, axis=0)
+        pairs = yes.sum(axis=0) * no.sum(axis=0)
+        # Those of equal scores count half, so the mean of the two counts is what was won.
+        won = (yes * (lower + up_to) / 2.0).sum(axis=0)
+        found: Floats = np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+        return found
+
+
 def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     """Mean precision over the positives, sum_k (R_k - R_{k-1}) P_k over distinct thresholds.
 

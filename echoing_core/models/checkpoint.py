@@ -10,6 +10,7 @@
     training.json       what it was trained on, and how
     card.md             the model card, for people
     manifest.json       sha256 of every file above; their joint hash names the model
+    README.md           the card as the Hugging Face hub takes it; in no manifest, never read
 
 and, where they were measured (`MEASURED_FILES`):
 
@@ -49,6 +50,8 @@ from echoing_core.artifacts import (
 from echoing_core.config import flattened, from_mapping, to_mapping
 from echoing_core.documents import DocumentError, parse_json
 from echoing_core.errors import CheckpointError, EchoingError
+from echoing_core.metrics.model_index import model_index
+from echoing_core.metrics.results import Result
 from echoing_core.models.config import (
     ABSENT,
     BAND_LIMITED,
@@ -63,6 +66,7 @@ from echoing_core.models.config import (
 from echoing_core.models.ecg_encoder import CompactEcgEncoder
 from echoing_core.models.encoders import DualEncoder, Encoder, build_encoder
 from echoing_core.models.heads import HEAD_FILES, HEADS, Head, heads_card, parse_heads, write_heads
+from echoing_core.models.hub_card import README, hub_readme, index_of
 from echoing_core.models.tokenizer import ReportTokenizer, parse_tokenizer
 from echoing_core.records import LONG_PADDING, FilterPadding
 from echoing_core.signals.filters import check_padding
@@ -291,6 +295,7 @@ def save_checkpoint(
         _write_json(
             draft / "manifest.json", {"format": FORMAT, "hash": model_hash, "sha256": digests}
         )
+        _write_readme(draft, folder.name, card, training, encoder.config, model_hash)
     return model_hash
 
 
@@ -436,6 +441,9 @@ def save_with_heads(
         written = {name: sha256_of_file(draft / name) for name in (*content, *HEAD_FILES)}
         manifest = {"format": FORMAT, "hash": model_hash, "sha256": written}
         _write_json(draft / "manifest.json", manifest)
+        index = _listed_figures(source)
+        config = checkpoint.encoder.config
+        _write_readme(draft, folder.name, card, checkpoint.training, config, model_hash, index)
 
 
 def update_documents(
@@ -445,6 +453,7 @@ def update_documents(
     training: Mapping[str, Any] | None = None,
     measured: Mapping[str, Mapping[str, Any]] | None = None,
     sigma2: str | None = None,
+    figures: Sequence[Result] | None = None,
 ) -> None:
     """Rewrite documents of a model folder and its manifest.
 
@@ -459,6 +468,8 @@ def update_documents(
         Documents of `MEASURED_FILES`, by their keys; those that are not named stay.
     sigma2 : str, optional
         The kind of sigma^2 they were measured with; without it, the model's first.
+    figures : sequence of Result, optional
+        Of the model, for the metadata of ``README.md``; without them, those that it has stay.
 
     Raises
     ------
@@ -466,7 +477,8 @@ def update_documents(
         The folder is damaged, or is none.
     """
     content, model_hash = _verified(folder)
-    kinds = _model_config(_json_object(content["config.json"], "config.json")).sigma2_kinds
+    config = _model_config(_json_object(content["config.json"], "config.json"))
+    kinds = config.sigma2_kinds
     texts = {
         _measured_name(key, sigma2 or kinds[0], kinds): _json_text(value)
         for key, value in (measured or {}).items()
@@ -482,6 +494,37 @@ def update_documents(
         changed[name] = sha256_of_file(folder / name)
     manifest = {"format": FORMAT, "hash": model_hash, "sha256": changed}
     write_text_atomically(folder / "manifest.json", _json_text(manifest))
+    if card is not None or training is not None or figures is not None:
+        _write_readme(
+            folder,
+            folder.name,
+            texts.get("card.md", content["card.md"].decode("utf-8")),
+            training or _json_object(content["training.json"], "training.json"),
+            config,
+            model_hash,
+            _listed_figures(folder) if figures is None else model_index(figures, [folder.name]),
+        )
+
+
+def _write_readme(
+    folder: Path,
+    name: str,
+    card: str,
+    training: Mapping[str, Any],
+    config: ModelConfig,
+    model_hash: str,
+    index: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    text = hub_readme(name, card, training, config, model_hash, index)
+    write_text_atomically(folder / README, text)
+
+
+def _listed_figures(folder: Path) -> list[dict[str, Any]]:
+    """Of a folder's README.md, which somebody may have changed or taken away."""
+    try:
+        return index_of((folder / README).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return []
 
 
 def _measured_name(key: str, kind: str, kinds: tuple[str, ...]) -> str:

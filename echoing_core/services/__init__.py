@@ -64,6 +64,11 @@ from echoing_core.services.at_hand import (
     models_at_hand,
 )
 from echoing_core.services.batch import BatchJob, batch
+from echoing_core.services.compare_models import (
+    ModelComparison,
+    check_comparison,
+    compare_models,
+)
 from echoing_core.services.comparing import (
     LEAD_DIFFERENCE,
     AnswerPair,
@@ -106,6 +111,7 @@ from echoing_core.services.echo_reading import (
     trained_with,
     why_no_distance,
 )
+from echoing_core.services.echo_studies import evaluate_echo_studies, train_echo2ecg
 from echoing_core.services.evaluate import (
     evaluate_calibration,
     evaluate_echo_text,
@@ -115,6 +121,7 @@ from echoing_core.services.evaluate import (
     evaluate_protocol,
     evaluate_quality,
     evaluate_uncertainty,
+    evaluation_card,
     evaluation_presets,
 )
 from echoing_core.services.explaining import (

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from echoing_core.datasets.prepared import CARD, read_card
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.evaluate.protocols.settings import (
     DEFAULTS,
@@ -82,6 +83,7 @@ def evaluate_held_out(
         # The card is no part of what the model's hash covers, so it may change.
         update_documents(
             Path(folder),
+            figures=results,
             # Weights of others keep their own licence and notes, and get only the figures.
             card=imported_card(model.name, model.hash, model.trained_on, figures)
             if model.imported
@@ -241,6 +243,34 @@ def evaluate_protocol(
         )
     save_with_heads(Path(out), model.folder, model.checkpoint, heads)
     return experiment
+
+
+def evaluation_card(
+    experiment: Experiment,
+    models: Mapping[str, str],
+    data: str | os.PathLike[str] | None = None,
+) -> str:
+    """The card of an evaluation: a ``model-index`` as metadata, its data and licence, its tables.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    models : mapping of str to str
+        Name of each model in the figures, to its hash.
+    data : path, optional
+        What it was measured on: a prepared set, or a data set as it was downloaded, of which no
+        card says anything.
+
+    Returns
+    -------
+    str
+    """
+    from echoing_core.export.evaluation_card import evaluation_card as written
+
+    if data is None or not (Path(data) / CARD).is_file():
+        name = "" if data is None else f"{Path(data).name}, as it was downloaded"
+        return written(experiment, models, data_name=name)
+    return written(experiment, models, data=read_card(data), data_name=Path(data).name)
 
 
 def evaluation_presets() -> dict[str, EvaluationPreset]:

@@ -27,7 +27,7 @@ from echoing_core.metrics.results import Result, Table, estimate_record, with_in
 from echoing_core.metrics.scores import auroc
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
-from echoing_core.records import GaussianEmbedding
+from echoing_core.records import BoolArray, GaussianEmbedding
 
 logger = logging.getLogger(__name__)
 
@@ -116,12 +116,34 @@ def with_classes(
     return ClassData(counted, usable, left_out)
 
 
-def _labelled(studies: StudySet, classes: Mapping[str, str]) -> StudySet:
+def labelled_rows(studies: StudySet, classes: Mapping[str, str]) -> BoolArray:
+    """Which ECGs have at least one of the classes.
+
+    Parameters
+    ----------
+    studies : StudySet, n rows
+    classes : mapping of str to str
+        By label.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+
+    Raises
+    ------
+    DataSetError
+        None has, or the set lacks a label.
+    """
     truth = np.column_stack([truth_of(studies, label) for label in classes])
     # NaN > 0.5 is false: an ECG of which nothing is known has none of the classes.
     mask = np.asarray((truth > 0.5).any(axis=1), dtype=np.bool_)
     if not mask.any():
         raise DataSetError("No ECG of a split has any of the classes. Take a larger set.")
+    return mask
+
+
+def _labelled(studies: StudySet, classes: Mapping[str, str]) -> StudySet:
+    mask = labelled_rows(studies, classes)
     # A cut copies; a memory-mapped set that is used whole stays on disk.
     return studies if bool(np.all(mask)) else studies.where(np.atleast_1d(mask))
 
@@ -179,7 +201,7 @@ def class_results(
         nobody = np.zeros(len(people), dtype=bool)
         rows = patient_subset(people, nobody, share, np.random.default_rng(seed))
         scored.setdefault(f"{share:.0%} probe".replace("%", " %"), []).append(
-            _probe_scores(train_ecg.mu[rows], truth[rows], test_ecg)
+            class_probe_scores(train_ecg.mu[rows], truth[rows], test_ecg)
         )
     progress(len(jobs), len(jobs))
     results: list[Result] = []
@@ -188,10 +210,24 @@ def class_results(
     return results
 
 
-def _probe_scores(
+def class_probe_scores(
     mu: npt.NDArray[np.float32], truth: Floats, test_ecg: GaussianEmbedding
 ) -> Floats:
-    # Shape (n_test, n_classes) in the end: one logistic regression a class, each on its known rows.
+    """Logits of one logistic regression a class, each on the ECGs whose answer is known.
+
+    Parameters
+    ----------
+    mu : ndarray, shape (n, dim)
+        Of training ECGs.
+    truth : ndarray, shape (n, n_classes)
+        1, 0, or NaN where unknown.
+    test_ecg : GaussianEmbedding, n_test rows
+
+    Returns
+    -------
+    ndarray, shape (n_test, n_classes)
+        All alike for a class of which the training ECGs have one answer only.
+    """
     columns = []
     for answers in truth.T:
         rows = np.isfinite(answers)

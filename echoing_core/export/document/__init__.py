@@ -10,6 +10,7 @@ from echoing_core.export.document.content import (
     WindowSheet,
 )
 from echoing_core.export.document.deidentify import clean_name, deidentified
+from echoing_core.export.document.experiment import experiment_html
 from echoing_core.export.document.page import document_html
 from echoing_core.export.document.sheets import document_pdf, document_png
 
@@ -23,4 +24,5 @@ __all__ = [
     "document_html",
     "document_pdf",
     "document_png",
+    "experiment_html",
 ]

@@ -1,7 +1,8 @@
-"""The uncertainty along a recording, and answers with their intervals, for paper."""
+"""The uncertainty along a recording, answers and figures with their intervals, for paper."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from echoing_core.figures import (
     shown_percentile,
 )
 from echoing_core.figures.style import GAP, INK, MUTED
+from echoing_core.metrics.results import Result
 from echoing_core.records import LEADS, Answer, StandardEcg, WindowTrack
 from echoing_core.uncertainty.intervals import cell_edges
 from echoing_core.uncertainty.reference import Reference
@@ -235,4 +237,62 @@ def answers_drawing(answers: Sequence[Answer]) -> Drawing:
         tuple(items),
         "Probability of yes with its 90 % interval for each question; the table holds the same "
         "numbers.",
+    )
+
+
+def intervals_drawing(results: Sequence[Result], title: str) -> Drawing:
+    """Each figure as a dot with its interval, models below each other, on one scale of percent.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Of one metric; grouped by ``protocol``, in their order.
+    title : str
+        What is on the scale.
+
+    Returns
+    -------
+    Drawing
+        5 mm a figure.
+    """
+    row_mm, left, right = 5.0, 92.0, 12.0
+    shown = [r for r in results if math.isfinite(r.estimate.value)]
+    by_protocol: dict[str, list[Result]] = {}
+    for result in shown:
+        by_protocol.setdefault(result.protocol, []).append(result)
+    lowest = min(
+        (min(r.estimate.value, r.estimate.low) for r in shown if math.isfinite(r.estimate.low)),
+        default=0.0,
+    )
+    # From a round number, so that models which lie close to each other are told apart.
+    begin = min(80, 20 * max(0, math.floor(5 * lowest)))
+    scale = (WIDTH_MM - left - right) / (100 - begin)
+    n_rows = len(shown) + len(by_protocol)
+    bottom = 4.0 + row_mm * n_rows
+    items: list[Item] = []
+    for value in range(begin, 101, 10):
+        x = left + (value - begin) * scale
+        items.append(Line(np.array([(x, 2.0), (x, bottom)]), INK if value == 50 else GAP, 0.25))
+        items.append(Words(x, bottom + 3.6, str(value), 2.6, MUTED, "middle"))
+    row = 0
+    for protocol, of_protocol in by_protocol.items():
+        items.append(Words(0.0, 4.0 + row_mm * (row + 0.5) + 1.0, protocol, 3.0, INK, bold=True))
+        row += 1
+        for result in of_protocol:
+            y = 4.0 + row_mm * (row + 0.5)
+            low, middle, high = (
+                left + (100 * v - begin) * scale
+                for v in (result.estimate.low, result.estimate.value, result.estimate.high)
+            )
+            if math.isfinite(low) and math.isfinite(high):
+                items.append(Line(np.array([(low, y), (high, y)]), "#0b4f9e", 0.9))
+            items.append(Dot(middle, y, 1.3, "#0b4f9e"))
+            name = result.model if len(result.model) <= 44 else result.model[:43] + "…"
+            items.append(Words(left - 4, y + 1.0, name, 3.0, INK, "end"))
+            row += 1
+    return Drawing(
+        WIDTH_MM,
+        bottom + 6.0,
+        tuple(items),
+        f"{title}, percent, with intervals; the table holds the same numbers.",
     )

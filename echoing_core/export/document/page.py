@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 
 from echoing_core.export.document.content import Document
 from echoing_core.export.document.elements import (
@@ -68,9 +69,28 @@ def document_html(document: Document) -> str:
     str
         One file without scripts, links and anything to load.
     """
+    return page_html(document.title, document.blocks(), document.stamp)
+
+
+def page_html(title: str, blocks: Iterable[Block], stamp: str) -> str:
+    """Write any blocks as one page, as `document_html` does those of a recording.
+
+    Parameters
+    ----------
+    title : str
+        Of the window; what is read stands in the blocks.
+    blocks : iterable of Block
+    stamp : str
+        At the foot.
+
+    Returns
+    -------
+    str
+        One file without scripts, links and anything to load.
+    """
     # A section a sheet, so that the printer begins a page where paper does.
     sections: list[list[str]] = [[]]
-    for block in document.blocks():
+    for block in blocks:
         if isinstance(block, NewPage):
             sections.append([])
         else:
@@ -84,9 +104,9 @@ def document_html(document: Document) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{html.escape(_POLICY)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{html.escape(document.title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n"
-        f"<footer>{html.escape(document.stamp)}</footer>\n</body>\n</html>\n"
+        f"<footer>{html.escape(stamp)}</footer>\n</body>\n</html>\n"
     )
 
 

@@ -78,6 +78,25 @@ def test_auroc_with_a_tie():
     assert math.isnan(metrics.auroc([1, 1], [0.1, 0.2]))
 
 
+def test_auroc_of_resampled_rows_is_that_of_the_rows():
+    rng = np.random.default_rng(3)
+    # Few different scores, so that most are tied, and some truths that are not known.
+    scores = rng.integers(0, 6, size=(40, 5)).astype(float)
+    labels = rng.integers(0, 2, size=(40, 5)).astype(float)
+    labels[rng.random((40, 5)) < 0.2] = np.nan
+    labels[:, 4] = 1.0
+    resampled = metrics.ResampledAuroc(labels, scores)
+    for _ in range(20):
+        rows = rng.integers(0, 40, size=40)
+        for column, found in enumerate(resampled(rows)):
+            known = rows[np.isfinite(labels[rows, column])]
+            one_by_one = metrics.auroc(labels[known, column] > 0.5, scores[known, column])
+            assert found == pytest.approx(one_by_one, nan_ok=True)
+    assert np.isnan(resampled(rows)[4])
+    with pytest.raises(ValueError, match="finite scores"):
+        metrics.ResampledAuroc(labels, labels)
+
+
 def test_average_precision_with_a_tie():
     # Thresholds 0.9 (0 of 1), 0.8 (1 of 2), 0.5 (2 of 4): recall steps 0, 1/2, 1/2 with
     # precisions 0, 1/2, 1/2.
