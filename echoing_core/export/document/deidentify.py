@@ -21,22 +21,24 @@ MAX_NAME = 60
 HIDDEN = "…"
 
 _SENTENCES = """
-a above according acquisition add after all also amplitude amplitudes an and another answers any
-are as ask assumed at baseline be beat beats because been before belong belongs below between
-but by bytes cannot cells channel channels checksum column columns computed corrected damaged
-data declared declares default derived device differs do does dower each ecg electrode
-electrodes empty end ends every extra far few file files filled filter filters first flat for
-frame frames frank from g gain gaps given gives go goes group groups had has have header
-held here hold holds hz i if ii in inside interpolated interrupted interruptions into is it its
-jumps kept known kors lead leads leaves left less limb line lines list listed little longer made
-masked may measured median missing model modified more most mv names needed no not nothing
-object of off on once one only or other out own pattern per philips plain quality rate read
-reader recorded recording rely repeated resampled rest rhythm s same sample samples sampling
+a above according acquisition add after all also amplitude amplitudes an and annotation
+annotations another answers any are as ask assumed at baseline be beat beats because been before
+belong belongs below between bimodal but by bytes calls cannot cells channel channels checksum
+column columns compare complexes compression computed corrected damaged data declared declares
+default derived device differs disconnected do does dower each ecg electrode electrodes empty end
+ends every extra far few file files filled filter filters first fit flat following for frame
+frames frank frequent frequently from g gain gaps given gives go goes group groups had has have
+header held here high hold holds how hz i if ii in inside intermittent intermittently interpolated
+interrupted interruptions into is it its jumps keeps kept known kors lead leads leaves left less
+limb line lines list listed little long longer low made masked may mean measured median missing
+model modified more most mv names needed no noise not nothing nv object of off on once one only or
+other out own part parts pass pattern per philips plain printed qrs quality rate read reader
+recorded recorder recording rely repeated resampled rest rhythm s same sample samples sampling say
 says second seconds seen segment segments shape sigma signal signals since six slowly so some
-somewhat standard start starts still synthesis taken test than that the their them then there
-these they thirds this those three through time times to together told too treated trunk twelve
-twice two uncertain unit units unread up used value values voltage voltages was waveform
-waveforms were wfdb what where which whole with without wrong x y z zero
+something somewhat standard start starts still strips synthesis taken test than that the their
+them then there these they thirds this those three through time times to together told too treated
+trunk twelve twice two uncertain unit units unread up used uv uvperlsb value values voltage
+voltages was waveform waveforms were wfdb what where which whole with without wrong x y z zero
 """
 _WORDS = frozenset(_SENTENCES.split()) | {lead.lower() for lead in (*LEADS, *FRANK_LEADS)}
 

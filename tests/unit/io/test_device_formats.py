@@ -16,6 +16,7 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
+from echoing_core.export.document.deidentify import plain_notes
 from echoing_core.io import read_recording, table_in
 from echoing_core.io.ishne import header_checksum
 from echoing_core.records import LEADS, Recording
@@ -57,6 +58,25 @@ def test_damage_ends_in_a_sentence(name: str) -> None:
         else:
             assert recording.signal_mv.size < 10_000_000
             assert np.isfinite(recording.signal_mv[~np.isnan(recording.signal_mv)]).all()
+
+
+def test_what_readers_note_can_be_written_out_in_full() -> None:
+    """Of notes a document prints only words that it knows (`export.document.deidentify`)."""
+    ishne, scp, atc = (next(iter(UPLOADS[n].values())) for n in ("ISHNE", "SCP", "ATC"))
+    noted = [
+        swapped(ishne, b"digital", b"dIgital") + bytes(600),
+        *(made.ishne(SIGNAL, quality=quality) for quality in (2, 3, 4, 5)),
+        ishne[:14] + bytes(4) + ishne[18:],
+        b"\1\2" + scp[2:],
+        made.scp(SIGNAL, thinning=4, leads=("I", "V1")),
+        swapped(atc, b"2010-12-08", b"2011-12-08"),
+        made.fhir(SIGNAL, parts=3),
+        UPLOADS["CardioSoft exercise"]["rec.xml"],
+    ]
+    for data in noted:
+        recording = read_recording({"a.bin": data})
+        assert recording.notes
+        assert "…" not in " ".join(plain_notes(recording)), plain_notes(recording)
 
 
 def refused(data: bytes, ending: str, error: type[RecordError], words: str) -> None:
