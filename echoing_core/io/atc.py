@@ -19,6 +19,7 @@ import numpy as np
 from echoing_core.errors import MissingLeadError, UnitsError, UnreadableRecordError
 from echoing_core.io.channels import Channel, Findings, check_rate, check_size, recording_from
 from echoing_core.io.sources import SourceFile, shown
+from echoing_core.io.told import NOTHING
 from echoing_core.records import LEADS, Recording
 
 _MARK = b"ALIVE\0\0\0"
@@ -82,7 +83,8 @@ def read_atc(file: SourceFile) -> Recording:
             f"{name} stores its samples in a way that is not read here ({kind}); export it again."
         )
     check_rate(float(fs_hz), name)
-    if nv == 0:
+    mv_per_unit = (file.told or NOTHING).mv_per_number or nv * 1e-6
+    if mv_per_unit == 0:
         raise UnitsError(f"{name} does not say how many nanovolts one unit is; export it again.")
     if not samples:
         raise MissingLeadError(f"{name} holds no lead; export the recording again.")
@@ -96,8 +98,9 @@ def read_atc(file: SourceFile) -> Recording:
     for lead in sorted(samples, key=LEADS.index):
         data = samples[lead]
         digital = np.frombuffer(data, dtype="<i2", count=len(data) // 2)
-        mv = (digital * (nv * 1e-6)).astype(np.float32)
-        channels.append(Channel(lead, lead, float(fs_hz), mv, f"{nv} nV per unit"))
+        mv = (digital * mv_per_unit).astype(np.float32)
+        stated = f"{mv_per_unit * 1e6:g} nV per unit"
+        channels.append(Channel(lead, lead, float(fs_hz), mv, stated))
     return recording_from(channels, file.name.rsplit(".", 1)[0], "AliveCor ATC", notes)
 
 

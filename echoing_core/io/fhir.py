@@ -36,6 +36,7 @@ from echoing_core.io.channels import (
 )
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import SourceFile, shown
+from echoing_core.io.told import NOTHING, Told
 from echoing_core.records import LEADS, Recording
 
 MAX_BYTES = 64 * 1024**2
@@ -84,7 +85,8 @@ def read_fhir(file: SourceFile) -> Recording:
     stated: dict[str, str] = {}
     rates: set[float] = set()
     for source, sampled in _sampled(_parsed(file, name), name):
-        mv, fs_hz, words = _part(sampled, f"Lead {shown(source)} of {name}")
+        told = file.told or NOTHING
+        mv, fs_hz, words = _part(sampled, told, f"Lead {shown(source)} of {name}")
         parts.setdefault(source, []).append(mv)
         stated.setdefault(source, words)
         rates.add(fs_hz)
@@ -185,20 +187,26 @@ def _lead(code: object, number: int) -> str:
     return names[0].strip() if names else f"channel {number}"
 
 
-def _part(sampled: dict[str, Any], what: str) -> tuple[npt.NDArray[np.float32], float, str]:
+def _part(
+    sampled: dict[str, Any], told: Told, what: str
+) -> tuple[npt.NDArray[np.float32], float, str]:
     """Millivolts, sampling rate and what is stated of one SampledData."""
     origin = sampled.get("origin")
     origin = origin if isinstance(origin, dict) else {}
     units = origin.get("code") or origin.get("unit")
-    factor = mv_per_unit(units) if isinstance(units, str) and units else None
+    factor = told.mv_per_number
+    if factor is None and isinstance(units, str) and units:
+        factor = mv_per_unit(units)
     if factor is None:
         given = f"in {shown(units)}" if isinstance(units, str) and units else "without a unit"
-        raise UnitsError(f"{what} is {given}, so its size in mV is not known; export it again.")
+        raise UnitsError(
+            f"{what} is {given}, so its size in mV is not known; say the unit, or export it again."
+        )
     if _number(sampled.get("dimensions", 1)) != 1:
         raise UnreadableRecordError(
             f"{what} holds several dimensions in one row of numbers; export one lead at a time."
         )
-    step_s = _step_s(sampled)
+    step_s = 1.0 / told.fs_hz if told.fs_hz else _step_s(sampled)
     if step_s is None or step_s <= 0:
         raise SamplingRateError(f"{what} gives no usable time between samples; export it again.")
     fs_hz = 1.0 / step_s
@@ -223,7 +231,7 @@ def _part(sampled: dict[str, Any], what: str) -> tuple[npt.NDArray[np.float32], 
         mv = ((values * scale + zero) * factor).astype(np.float32)
     if np.isinf(mv).any():
         raise UnitsError(f"{what} holds values without end; export it again.")
-    return mv, fs_hz, shown(f"{scale:g} {units} per unit")
+    return mv, fs_hz, shown(f"{scale:g} {units or 'of the unit said'} per unit")
 
 
 def _step_s(sampled: dict[str, Any]) -> float | None:

@@ -25,6 +25,7 @@ from echoing_core.io.channels import (
     recording_from,
 )
 from echoing_core.io.sources import SourceFile, shown
+from echoing_core.io.told import NOTHING
 from echoing_core.records import LEADS, Recording
 
 _MARK = b"ISHNE1.0"
@@ -94,20 +95,22 @@ def read_ishne(file: SourceFile) -> Recording:
         )
     n_variable, n_stated, _, start = np.frombuffer(head, "<i4", 4, _HEADER_AT).tolist()
     checksum = int.from_bytes(head[8:10], "little")
-    n_leads, fs_hz = (int.from_bytes(head[i : i + 2], "little", signed=True) for i in (156, 272))
+    n_leads, rate = (int.from_bytes(head[i : i + 2], "little", signed=True) for i in (156, 272))
+    told = file.told or NOTHING
+    fs_hz = told.fs_hz or float(rate)
     if not 1 <= n_leads <= _MAX_LEADS:
         raise MissingLeadError(
             f"{name} declares {n_leads} leads; from 1 to {_MAX_LEADS} can be read."
         )
-    check_rate(float(fs_hz), name)
+    check_rate(fs_hz, name)
     if not _HEADER_END <= start <= file.size or not 0 <= n_variable <= start - _HEADER_END:
         raise UnreadableRecordError(
             f"The header of {name} contradicts itself about where the samples begin; export the "
             "recording again."
         )
     notes = Findings()
-    n_times = _n_times(n_stated, file.size - start, n_leads, float(fs_hz), name, notes)
-    check_size(n_times, n_leads, float(fs_hz), name)
+    n_times = _n_times(n_stated, file.size - start, n_leads, fs_hz, name, notes)
+    check_size(n_times, n_leads, fs_hz, name)
     check_span(n_times / fs_hz, name)
     data = file.content()
     # Old recorders leave it zero.
@@ -124,17 +127,19 @@ def read_ishne(file: SourceFile) -> Recording:
     for i in range(n_leads):
         lead = _LEADS.get(codes[i])
         label = lead or _OTHER_LEADS.get(codes[i]) or f"channel {i + 1}"
-        if resolution[i] <= 0:
+        mv_per_unit = told.mv_per_number or resolution[i] * 1e-6
+        if mv_per_unit <= 0:
             raise UnitsError(
-                f"{name} does not say how many nanovolts one unit of {label} is; export it again."
+                f"{name} does not say how many nanovolts one unit of {label} is; say it, or export "
+                "the recording again."
             )
         raw = frames[:, i]
         mv = raw.astype(np.float32)
-        mv *= resolution[i] * 1e-6
+        mv *= mv_per_unit
         mv[raw == _NOT_MEASURED] = np.nan
         if quality[i] in _QUALITY:
             notes.add(f"The recorder calls the quality of {{}} {_QUALITY[quality[i]]}.", label)
-        channels.append(Channel(label, label, float(fs_hz), mv, f"{resolution[i]} nV per unit"))
+        channels.append(Channel(label, label, fs_hz, mv, f"{mv_per_unit * 1e6:g} nV per unit"))
     return recording_from(channels, file.name.rsplit(".", 1)[0], "ISHNE Holter", notes)
 
 

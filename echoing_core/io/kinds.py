@@ -9,12 +9,12 @@ apart: there a recording is a header and the files that it names.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from echoing_core import plugins
 from echoing_core.io.atc import is_atc, read_atc
+from echoing_core.io.contec import is_contec, read_contec
 from echoing_core.io.ecg_dicom import is_dicom, read_dicom_ecg
 from echoing_core.io.edf import is_edf, read_edf
 from echoing_core.io.fhir import is_fhir, read_fhir
@@ -73,6 +73,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("ishne", is_ishne, read_ishne),
     Kind("atc", is_atc, read_atc),
     Kind("scp", is_scp, read_scp),
+    Kind("contec", is_contec, read_contec),
     # A spreadsheet is a zip, too.
     Kind("table", is_binary_table, read_table_as_stated),
     Kind("zip", is_zip, None),
@@ -122,9 +123,6 @@ _UNREADABLE: tuple[tuple[bytes, str], ...] = (
     (b"GDF ", "a GDF file, so convert it to EDF"),
 )
 
-# Number of the case, time of recording: the header of Contec's ECG90A has no other mark.
-_CONTEC = re.compile(rb"[\w-]{1,8}\0{2,10}\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\0", re.ASCII)
-
 
 def kind_of(file: SourceFile) -> str | None:
     """Name among `kinds` of the format of a file that is a recording by itself.
@@ -173,12 +171,7 @@ def unreadable_kind(file: SourceFile) -> str | None:
     str or None
         The middle of a sentence; None for a file that is not known either.
     """
-    head = file.head(43)
-    if _CONTEC.match(head):
-        return (
-            "a file of a Contec ECG90A, which says neither its leads nor its units, so export it "
-            "with Contec's program"
-        )
+    head = file.head(16)
     return next((words for mark, words in _UNREADABLE if head.startswith(mark)), None)
 
 

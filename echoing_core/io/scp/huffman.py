@@ -144,7 +144,8 @@ class Huffman:
         # A number of so many bits with a sign; of none it is nothing.
         number = after >> (16 - extra)
         number -= (number >> np.maximum(extra - 1, 0) & (extra > 0)) << extra
-        return np.where(extra > 0, number, 0) + self._value[chosen]
+        decoded: npt.NDArray[np.int64] = np.where(extra > 0, number, 0) + self._value[chosen]
+        return decoded
 
     @staticmethod
     def _cut(what: str) -> UnreadableRecordError:

@@ -19,9 +19,10 @@ from echoing_core.errors import (
 from echoing_core.export.document.deidentify import plain_notes
 from echoing_core.io import read_recording, table_in
 from echoing_core.io.ishne import header_checksum
+from echoing_core.io.told import Told
 from echoing_core.records import LEADS, Recording
 from tests import device_files as made
-from tests.ecg_files import UV, ecg, zipped
+from tests.ecg_files import EIGHT, UV, ecg, zipped
 
 SIGNAL = ecg(3.0)
 """1500 samples, with QRS complexes at 150, 550, 950 and 1350."""
@@ -303,7 +304,33 @@ def test_a_spreadsheet_is_a_table_like_others() -> None:
 
 
 def test_formats_that_are_not_read_are_named() -> None:
-    contec = b"0000011\0\0\0" + b"2020-11-12 18:09:05\0\0\0" + bytes(11) + bytes(1600)
-    refused(contec, "ECG", UnreadableRecordError, "Contec ECG90A")
     refused(b"MFR  " + bytes(600), "mwf", UnreadableRecordError, "an MFER file")
     refused(b"GDF 2.10" + bytes(600), "gdf", UnreadableRecordError, "a GDF file")
+
+
+# --- What a person has to say ------------------------------------------------------------------
+
+
+def test_contec_is_read_as_told() -> None:
+    raw = (SIGNAL[[0, 1, *range(6, 12)]] + 2048).astype("<u2")
+    raw[3, 5] = 0x6800
+    head = b"0000011\0\0\0" + b"2020-11-12 18:09:05\0\0\0" + b"Doe".ljust(11, b"\0")
+    data = head + raw.T.tobytes() + bytes(37)
+    refused(data, "ECG", UnitsError, "Contec ECG90A, which says neither")
+    leads = {f"channel {i}": lead for i, lead in enumerate(EIGHT, 1)}
+    recording = read_recording({"a.ECG": data}, told=Told(leads, unit="5uV"))
+    assert recording.lead_names == EIGHT and recording.fs_hz == 800 and "Doe" not in repr(recording)
+    assert np.argwhere(np.isnan(recording.signal_mv)).tolist() == [[3, 5]]
+    recording.signal_mv[3, 5] = rows_in_mv(recording)[3, 5]
+    np.testing.assert_allclose(recording.signal_mv, rows_in_mv(recording), atol=1e-6)
+
+
+def test_units_and_rates_that_are_missing_can_be_said() -> None:
+    sound = UPLOADS["ISHNE"]["rec.ecg"]
+    unknown = sound[:206] + b"\xf7\xff" * 3 + sound[212:272] + bytes(2) + sound[274:]
+    recording = read_recording({"a.ecg": unknown}, told=Told(unit="5uV", fs_hz=500.0))
+    np.testing.assert_allclose(recording.signal_mv, rows_in_mv(recording), atol=1e-6)
+    unsaid = swapped(UPLOADS["FHIR"]["rec.json"], b'"uV"', b'""').replace(b"microvolt", b"")
+    refused(unsaid, "json", UnitsError, "without a unit")
+    recording = read_recording({"a.json": unsaid}, told=Told(unit="uV"))
+    np.testing.assert_allclose(recording.signal_mv, MV, atol=1e-6)
