@@ -27,13 +27,21 @@ from echoing_core.cli.root import (
     VcgOption,
     app,
 )
-from echoing_core.errors import ConfigError
-from echoing_core.records import WINDOW_S, StandardEcg
+from echoing_core.cli.telling import (
+    FsOption,
+    LeadOption,
+    SamplesInOption,
+    ScaleOption,
+    UnitOption,
+    told,
+)
+from echoing_core.errors import ConfigError, MissingLeadError
+from echoing_core.records import WINDOW_S, Recording, StandardEcg
 from echoing_core.version import DISCLAIMER
 
 if TYPE_CHECKING:
     from echoing_core.export.track import Explanation
-    from echoing_core.services import Model, WindowReasons
+    from echoing_core.services import Model, Told, WindowReasons
 
 _N_LISTED = 3
 
@@ -51,6 +59,11 @@ def explain(
     ] = None,
     vcg_method: VcgOption = "dower",
     record: RecordOption = None,
+    lead: LeadOption = None,
+    fs: FsOption = None,
+    unit: UnitOption = None,
+    scale: ScaleOption = 1.0,
+    samples_in: SamplesInOption = None,
     model: ModelOption = None,
 ) -> None:
     """See where along a recording the model is unsure, and which leads that comes from.
@@ -61,7 +74,9 @@ def explain(
     at_most_one_on_stdout(json_out, csv_out)
     from echoing_core import services
 
-    loaded, explanation = _explained(recording, record, model, stride, vcg_method)
+    loaded, explanation = _explained(
+        recording, record, model, stride, vcg_method, told(lead, fs, unit, scale, samples_in)
+    )
     surest, least_sure = (
         services.extreme_windows(explanation.track, _N_LISTED, surest=surest)
         for surest in (True, False)
@@ -106,6 +121,11 @@ def ask(
     json_out: JsonOption = None,
     vcg_method: VcgOption = "dower",
     record: RecordOption = None,
+    lead: LeadOption = None,
+    fs: FsOption = None,
+    unit: UnitOption = None,
+    scale: ScaleOption = 1.0,
+    samples_in: SamplesInOption = None,
     model: ModelOption = None,
 ) -> None:
     """Ask questions in words about one window or the fused recording (without any, the shipped)."""
@@ -118,7 +138,9 @@ def ask(
     readings = [services.read_question(text) for text in prompt or []]
     asked += [question for reading in readings for question in reading.questions]
     shares = read_prevalence(prevalence)
-    loaded, explanation = _explained(recording, record, model, 1.0, vcg_method)
+    loaded, explanation = _explained(
+        recording, record, model, 1.0, vcg_method, told(lead, fs, unit, scale, samples_in)
+    )
     start_s = finite(at)
     if start_s is None and fuse is None:
         start_s = float(explanation.track.start_s[services.most_sure_window(explanation.track)])
@@ -177,18 +199,41 @@ def convert(
 
 
 def _explained(
-    paths: Sequence[Path], record: str | None, model: Path | None, stride_s: float, method: str
+    paths: Sequence[Path],
+    record: str | None,
+    model: Path | None,
+    stride_s: float,
+    method: str,
+    said: Told,
 ) -> tuple[Model, Explanation]:
     from echoing_core import services
 
     # Read before loading the model: a wrong path should be reported at once.
-    recording = services.read_recording(services.recording_source(paths), record_name=record)
+    recording = services.read_recording(
+        services.recording_source(paths), record_name=record, told=said
+    )
+    _check_leads(recording)
     loaded = services.load_model(model)
     with bar("embed") as progress:
         explanation = services.explain(
             loaded, recording, stride_s, vcg_method=method, progress=progress
         )
     return loaded, explanation
+
+
+def _check_leads(recording: Recording) -> None:
+    """Ask for the leads of channels that say none, before anything heavy is loaded."""
+    from echoing_core import services
+
+    names = recording.source_names or recording.lead_names
+    if services.has_leads(recording):
+        return
+    guess = services.guessed_leads(names)
+    channel, lead = next(iter(guess.items()), (names[0], "II"))
+    raise MissingLeadError(
+        f"{recording.record_id} does not say which lead {' and '.join(names[:8])} "
+        f'{"is" if len(names) == 1 else "are"}. Say it, as in --lead "{channel}={lead}".'
+    )
 
 
 def finite(at: float | None) -> float | None:

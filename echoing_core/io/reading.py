@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from echoing_core.errors import UnreadableRecordError
+import numpy as np
+
+from echoing_core.errors import SamplingRateError, UnitsError, UnreadableRecordError
 from echoing_core.io.grouping import group_records
 from echoing_core.io.kinds import (
     FORMATS,
@@ -14,6 +16,7 @@ from echoing_core.io.kinds import (
     read_file,
     unreadable_kind,
 )
+from echoing_core.io.lead_names import canonical_lead_name, guessed_leads
 from echoing_core.io.sources import (
     FileSet,
     Source,
@@ -25,7 +28,15 @@ from echoing_core.io.sources import (
     gather,
     shown,
 )
-from echoing_core.io.table import SamplesIn, TableLayout, TablePreview, preview_table, read_table
+from echoing_core.io.table import (
+    HEAD_ROWS,
+    SamplesIn,
+    TableColumn,
+    TableLayout,
+    TablePreview,
+    preview_table,
+    read_table,
+)
 from echoing_core.io.told import NOTHING, Told, as_told
 from echoing_core.io.wfdb import read_wfdb
 from echoing_core.io.zipped import unzip
@@ -105,6 +116,110 @@ def table_in(source: Source, samples_in: SamplesIn | None = None) -> TablePrevie
     if isinstance(record, SourceFile) and kind_of(record) == "table":
         return preview_table(record, samples_in)
     return None
+
+
+def records_in(source: Source) -> list[str]:
+    """Names of the recordings among the files, for `read_recording`'s ``record_name``.
+
+    Parameters
+    ----------
+    source
+        As for `read_recording`.
+
+    Returns
+    -------
+    list of str
+        In the order of their names; one name where the files are one recording.
+
+    Raises
+    ------
+    RecordError
+        The files cannot be reached.
+    """
+    files, header_name = gather(source)
+    only = _only(files)
+    if header_name is None and only is not None and kind_of(only) == "zip":
+        files = from_bytes(unzip(only))
+    if header_name is not None:
+        return [header_name]
+    found = []
+    for group in group_records(files.files.values()):
+        if group.header_name is not None:
+            found.append(group.header_name.rsplit(".", 1)[0])
+        elif not group.refusal and kind_of(group.files[0]) not in (None, "zip"):
+            found.append(group.name)
+    return found
+
+
+def channels_in(source: Source, record_name: str | None = None) -> TablePreview:
+    """What the channels of a recording are called, and how its first numbers look.
+
+    For a person who has to say which lead a channel is, or in which unit its numbers are: nothing
+    that was not said stands in the way of looking.
+
+    Parameters
+    ----------
+    source
+        As for `read_recording`.
+    record_name : str, optional
+
+    Returns
+    -------
+    TablePreview
+        Of a table that of `table_in`. Of any other format its channels, with ``fs_hz`` and
+        ``units`` where the file says them, and guesses for leads that it does not say.
+
+    Raises
+    ------
+    RecordError
+        The files hold no recording, or a damaged one.
+    """
+    record = _find(source, record_name)
+    if isinstance(record, SourceFile) and kind_of(record) == "table":
+        return preview_table(record)
+    name = record.name if isinstance(record, SourceFile) else record[1]
+    fs_hz: float | None = None
+    units: str | None = "mV"
+    told = Told(every=True)
+    # At most two things may not be said: unit and rate. Placeholders stand for them while looking.
+    for _ in range(3):
+        try:
+            recording = read_recording(source, record_name=record_name, told=told)
+            break
+        except UnitsError:
+            if told.unit:
+                raise
+            # So small that no number of a converter is refused as impossible.
+            told, units = replace(told, unit="1e6/mV"), None
+        except SamplingRateError:
+            if told.fs_hz:
+                raise
+            told = replace(told, fs_hz=100.0)
+    if told.fs_hz is None:
+        fs_hz = recording.fs_hz
+    spelled = list(recording.source_names or recording.lead_names)
+    guesses = guessed_leads(spelled)
+    columns = tuple(
+        TableColumn(
+            i, source, lead if canonical_lead_name(lead) else None, units, False,
+            guesses.get(source),
+        )
+        for i, (source, lead) in enumerate(zip(spelled, recording.lead_names, strict=True))
+    )  # fmt: skip
+    first = recording.signal_mv[:, :HEAD_ROWS].astype(np.float64)
+    return TablePreview(
+        file_name=name,
+        kind=recording.file_format,
+        n_samples=recording.n_times,
+        columns=columns,
+        samples_in="rows",
+        fs_hz=fs_hz,
+        fs_from="its header" if fs_hz else "",
+        time_column=None,
+        time_unit="s",
+        units=units,
+        first=first if units else first * 1e6,
+    )
 
 
 def _find(source: Source, record_name: str | None) -> SourceFile | tuple[FileSet, str]:

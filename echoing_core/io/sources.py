@@ -301,9 +301,14 @@ def _from_path(path: Path) -> tuple[FileSet, str | None]:
             return FileSet(_keyed([header]), folder=path.parent), header.name
     if path.exists():
         return FileSet(_keyed([_file_at(path)])), None
+    folder = path.parent
+    if not folder.is_dir():
+        raise UnreadableRecordError(
+            f"There is no folder {shown(folder.name)} that could hold {shown(path.name)}; check "
+            "the path."
+        )
     raise UnreadableRecordError(
-        f"There is no recording called {shown(path.name)} here; a recording is a header "
-        "(.hea) and its data file (.dat or .mat) in one folder."
+        f"There is no file or recording called {shown(path.name)} in that folder; check its name."
     )
 
 

@@ -23,7 +23,7 @@ from echoing_core.records import Recording
 LEFT_OUT = "none"
 """Said instead of a lead: the channel is not used."""
 
-_RAW = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*/\s*mV", re.IGNORECASE | re.ASCII)
+_RAW = re.compile(r"((?:\d+(?:\.\d*)?|\.\d+)(?:e\d{1,2})?)\s*/\s*mV", re.IGNORECASE | re.ASCII)
 _STEP = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(\D+)", re.ASCII)
 
 

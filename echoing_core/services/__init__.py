@@ -38,7 +38,15 @@ from echoing_core.export.wording import (
     percentile_words,
     span_words,
 )
-from echoing_core.io import TableLayout, TablePreview, read_recording
+from echoing_core.io import (
+    TableLayout,
+    TablePreview,
+    Told,
+    as_told,
+    guessed_leads,
+    read_recording,
+    records_in,
+)
 from echoing_core.io.many import BatchItem, folder_items, group_files
 from echoing_core.records import Answer, Hit
 from echoing_core.retrieve.search import ItemFilter
@@ -187,7 +195,9 @@ from echoing_core.services.reading import (
     Seen,
     SeenGap,
     SeenLead,
+    channel_preview,
     formats,
+    has_leads,
     table_preview,
     what_the_model_saw,
 )

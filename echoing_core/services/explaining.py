@@ -28,7 +28,7 @@ from echoing_core.records import (
 )
 from echoing_core.services.lead_references import LeadReferenceJob
 from echoing_core.services.models import Model
-from echoing_core.signals import standardise
+from echoing_core.signals import filled_to_window, standardise
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
 from echoing_core.signals.windows import WINDOW_N, stride_to_samples, window_starts
 from echoing_core.uncertainty.reference import Reference
@@ -363,6 +363,8 @@ def as_standard_ecg(
 ) -> StandardEcg:
     """A recording as the model reads it; a `StandardEcg` is that already.
 
+    One of less than 10 s is filled up with what was not recorded (`signals.filled_to_window`).
+
     Parameters
     ----------
     recording : Recording or StandardEcg
@@ -384,7 +386,9 @@ def as_standard_ecg(
     if isinstance(recording, StandardEcg):
         return recording
     return standardise(
-        recording, vcg_method=vcg_method, filter_padding=model.checkpoint.filter_padding
+        filled_to_window(recording),
+        vcg_method=vcg_method,
+        filter_padding=model.checkpoint.filter_padding,
     )
 
 

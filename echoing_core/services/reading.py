@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echoing_core.io import FORMATS, SamplesIn, TablePreview, table_in
+from echoing_core.io import FORMATS, SamplesIn, TablePreview, channels_in, table_in
 from echoing_core.records import FRANK_LEADS, LEADS, Recording, StandardEcg
 
 BAND_HZ = (0.5, 40.0)
@@ -118,6 +118,36 @@ def table_preview(
         The files cannot be read at all.
     """
     return table_in(files, samples_in)
+
+
+def has_leads(recording: Recording) -> bool:
+    """Whether a recording has what a model reads: one of the 12 leads, or all of X, Y and Z.
+
+    Parameters
+    ----------
+    recording : Recording
+    """
+    names = set(recording.lead_names)
+    return bool(names & set(LEADS)) or set(FRANK_LEADS) <= names
+
+
+def channel_preview(
+    files: Sequence[tuple[str, bytes]], record_name: str | None = None
+) -> TablePreview:
+    """The channels of an upload and their first numbers, whatever its format and its gaps.
+
+    Parameters
+    ----------
+    files : sequence of (name, bytes)
+    record_name : str, optional
+        Which of several recordings.
+
+    Raises
+    ------
+    RecordError
+        The files hold no recording.
+    """
+    return channels_in(files, record_name)
 
 
 def what_the_model_saw(recording: Recording, ecg: StandardEcg) -> Seen:

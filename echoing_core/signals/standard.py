@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,50 @@ from echoing_core.signals.leads import (
 from echoing_core.signals.windows import WINDOW_N
 
 logger = logging.getLogger(__name__)
+
+
+SHORTEST_S = 2.5
+"""One row of a printed ECG; anything shorter says too little to be read as a window of 10 s."""
+
+
+def filled_to_window(recording: Recording) -> Recording:
+    """A recording of less than one window, with the rest of the window as not measured.
+
+    What was not recorded stays that: NaN becomes not valid, the model is given the mask, and
+    sigma^2 grows with what is missing.
+
+    Parameters
+    ----------
+    recording : Recording
+
+    Returns
+    -------
+    Recording
+        The same one where it fills a window; else one of 10 s that says what was added.
+
+    Raises
+    ------
+    SignalQualityError
+        It is shorter than `SHORTEST_S`.
+    """
+    check_fs(recording.fs_hz)
+    ratio = resampling_ratio(recording.fs_hz, STANDARD_FS_HZ, n_times=recording.n_times)
+    if resampled_length(recording.n_times, ratio) >= WINDOW_N:
+        return recording
+    # A sample less than 2.5 s is 2.5 s for anybody who exported it.
+    if recording.n_times + 1 < SHORTEST_S * recording.fs_hz:
+        raise SignalQualityError(
+            f"Recording {recording.record_id} is {recording.duration_s:.2f} s long; at least "
+            f"{SHORTEST_S:g} s are needed. Choose a longer recording."
+        )
+    lacking = int(np.ceil(WINDOW_S * recording.fs_hz)) - recording.n_times
+    filled = np.pad(recording.signal_mv, ((0, 0), (0, lacking)), constant_values=np.nan)
+    note = (
+        f"The recording lasts {recording.duration_s:.3g} s; the last "
+        f"{lacking / recording.fs_hz:.2g} s of the window of {WINDOW_S:g} s were not recorded, and "
+        "the model is told so."
+    )
+    return replace(recording, signal_mv=filled, notes=(*recording.notes, note))
 
 
 def standardise(

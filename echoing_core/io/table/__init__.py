@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from echoing_core.io.table.cells import SamplesIn, is_binary_table, is_table_text
+from echoing_core.io.table.cells import HEAD_ROWS, SamplesIn, is_binary_table, is_table_text
 from echoing_core.io.table.layout import (
     TableColumn,
     TableLayout,
@@ -13,6 +13,7 @@ from echoing_core.io.table.layout import (
 )
 
 __all__ = [
+    "HEAD_ROWS",
     "SamplesIn",
     "TableColumn",
     "TableLayout",

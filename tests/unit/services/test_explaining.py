@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from holter import holter
 
 from echoing_core import services
+from echoing_core.errors import SignalQualityError
 from echoing_core.services import explaining, windows
 
 
@@ -52,6 +54,29 @@ def test_looking_closer_adds_windows_and_keeps_those_there(model: services.Model
     every = services.explain(model, recording, 1.0).track
     rows = np.round(starts).astype(int)
     np.testing.assert_allclose(fine.track.percentile, every.percentile[rows], atol=0.05)
+
+
+def test_what_a_short_recording_lacks_is_told_and_raises_sigma2(model: services.Model) -> None:
+    whole = holter(60.0).recording
+    totals = []
+    for seconds in (10.0, 9.98, 7.0, 2.5):
+        n = round(seconds * whole.fs_hz)
+        part = replace(whole, signal_mv=whole.signal_mv[:, 5000 : 5000 + n])
+        explanation = services.explain(model, part)
+        ecg = explanation.ecg
+        assert ecg.n_times == 1000 and len(explanation.track) == 1
+        measured = ecg.valid[[lead != "missing" for lead in ecg.lead_origin]]
+        assert measured.mean() == pytest.approx(seconds / 10, abs=0.03)
+        assert (
+            not ecg.valid[:, round(100 * seconds) :].any() and not ecg.signal_mv[~ecg.valid].any()
+        )
+        said = [n for n in services.what_the_model_saw(part, ecg).notes if "were not recorded" in n]
+        assert bool(said) == (seconds < 9.99)
+        totals.append(float(explanation.track.uncertainty[0]))
+    assert totals[0] < totals[2] < totals[3] and totals[1] == pytest.approx(totals[0], rel=0.1)
+    with pytest.raises(SignalQualityError, match=r"2\.00 s long; at least 2\.5 s"):
+        n = round(2 * whole.fs_hz)
+        services.explain(model, replace(whole, signal_mv=whole.signal_mv[:, :n]))
 
 
 @pytest.mark.slow
