@@ -119,9 +119,12 @@ def _blocks(data: bytes, name: str, notes: Findings) -> Iterator[tuple[bytes, by
             )
         stored = data[end : end + 4]
         whole = data[at:end]
-        # Files of the first versions hold the plain sum of the bytes.
-        fits = (zlib.crc32(whole), sum(whole) & 0xFFFFFFFF)
-        if len(stored) == 4 and int.from_bytes(stored, "little") not in fits:
+        if len(stored) == 4 and not _fits(whole, int.from_bytes(stored, "little")):
             notes.add("The checksum of a part of the file does not fit: it may be damaged.")
         yield block, data[at + 8 : end]
         at = end + 4
+
+
+def _fits(whole: bytes, stored: int) -> bool:
+    # Files of the first versions hold the plain sum of the bytes.
+    return stored in (zlib.crc32(whole), int(np.frombuffer(whole, np.uint8).sum()) & 0xFFFFFFFF)

@@ -39,7 +39,8 @@ from echoing_core.io.sources import SourceFile, shown
 from echoing_core.io.told import NOTHING, Told
 from echoing_core.records import LEADS, Recording
 
-MAX_BYTES = 64 * 1024**2
+MAX_BYTES = 24 * 1024**2
+"""Ten minutes of 12 leads; JSON of many small parts takes twenty times its size in memory."""
 _MAX_PARTS = 10_000
 _MAX_LEADS = 32
 

@@ -24,6 +24,8 @@ _FIRST_NAMES = (b"[Content_Types].xml", b"_rels/", b"docProps/", b"xl/")
 
 MAX_CELLS = 20_000_000
 MAX_COLUMNS = 256
+_MAX_TEXT = 256
+"""Characters of a cell that are kept; one text may stand in many cells."""
 _SHEET = re.compile(r"sheet\d*\.xml", re.IGNORECASE)
 _PLACE = re.compile(r"([A-Z]{1,3})\d{1,7}")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
@@ -143,15 +145,19 @@ def _lines(data: bytes, texts: list[str]) -> tuple[list[str], int]:
     kind, column, inside = "n", -1, False
     n_cells = n_numbers = 0
 
+    def count(n: int) -> None:
+        nonlocal n_cells
+        n_cells += n
+        if n_cells > MAX_CELLS:
+            raise _UnwantedError(f"has more than {MAX_CELLS:,} cells")
+
     def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal kind, column, inside, n_cells
+        nonlocal kind, column, inside
         if tag == "row":
             row.clear()
             column = -1
         elif tag == "c":
-            n_cells += 1
-            if n_cells > MAX_CELLS:
-                raise _UnwantedError(f"has more than {MAX_CELLS:,} cells")
+            count(1)
             kind = attributes.get("t", "n")
             place = _PLACE.fullmatch(attributes.get("r", ""))
             column = _column(place[1]) if place is not None else column + 1
@@ -167,11 +173,14 @@ def _lines(data: bytes, texts: list[str]) -> tuple[list[str], int]:
             cell = "".join(value)
             if kind == "s":
                 cell = texts[int(cell)]
+            cell = cell[:_MAX_TEXT]
             # Of other kinds a number is one that Excel would not calculate with.
             n_numbers += bool(kind == "n" and _NUMBER.fullmatch(cell))
             row[column] = " ".join(cell.split())
         elif tag == "row" and row:
-            lines.append("\t".join(row.get(i, "") for i in range(max(row) + 1)))
+            width = max(row) + 1
+            count(width - len(row))
+            lines.append("\t".join(row.get(i, "") for i in range(width)))
 
     def text(part: str) -> None:
         if inside:
