@@ -37,7 +37,7 @@ def studies(n: int = 48, seed: int = 0) -> StudySet:
             "study_id": [f"s{k:03d}" for k in range(n)],
             "record_id": [f"r{k:03d}" for k in range(n)],
             "split": split,
-            "report": "",
+            "report": "sinus rhythm.",
             "simulated": True,
             "quality": "clean",
             "label_lvef_pct": lvef,

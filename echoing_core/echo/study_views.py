@@ -36,6 +36,8 @@ ECHOPRIME_LICENCE = (
     "EchoPrime's code and weights, and so what is made with them, are under an academic licence: "
     "non-commercial research alone."
 )
+# Log variance of what is one point; and which frames were seen, where there are none.
+_POINT, _NO_FRAMES = -18.42, ""
 ENDINGS = (".npz", ".parquet")
 _NUMBERED = re.compile(r"e(\d+)")
 
@@ -122,6 +124,42 @@ def views_of(store: EchoEmbeddings) -> StudyViews:
     StudyViews
     """
     return StudyViews(store.study_ids, store.mu, store.teacher, store.teacher_hash, store.simulated)
+
+
+def as_embeddings(views: StudyViews) -> EchoEmbeddings:
+    """Vectors of a file as a store's, of unit length and without a variance that means anything.
+
+    So embeddings of another modality, such as chest X-rays by study, serve as echo does.
+
+    Parameters
+    ----------
+    views : StudyViews
+
+    Returns
+    -------
+    EchoEmbeddings
+        One row a vector; log variances are those of a point, for losses that read none.
+
+    Raises
+    ------
+    DataSetError
+        A vector is 0, which has no direction.
+    """
+    lengths = np.linalg.norm(views.vectors, axis=1, keepdims=True)
+    if not lengths.all():
+        raise DataSetError("An embedding is 0 throughout. Leave that row out.")
+    n = len(views)
+    return EchoEmbeddings(
+        study_ids=views.study_ids,
+        mu=views.vectors / lengths,
+        log_var=np.full(views.vectors.shape, _POINT, dtype=np.float32),
+        n_frames=np.ones(n, dtype=np.int64),
+        teacher=views.teacher,
+        teacher_hash=views.teacher_hash,
+        simulated=views.simulated,
+        clip_ids=tuple(f"row {k}" for k in range(n)),
+        frames=_NO_FRAMES,
+    )
 
 
 def read_views(path: Path) -> StudyViews:

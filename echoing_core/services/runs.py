@@ -50,7 +50,8 @@ def train_preset(
     resume : bool
         Go on with the newest state in ``run``.
     echo : path, optional
-        The teacher's embeddings (``echoing teacher embed``).
+        The teacher's embeddings (``echoing teacher embed``); with ``loss.name`` = infonce also a
+        file of vectors by study, of any modality (`echo.study_views`).
     text_model : str, optional
         BERT that the published text encoder starts from: a folder, or a name on the hub.
     begin : path or str, optional
@@ -76,8 +77,14 @@ def train_preset(
     ------
     ConfigError, DataSetError, CheckpointError
     """
-    check_given(data=data, echo=echo)
+    from_file = echo is not None and Path(echo).is_file()
+    check_given(data=data, echo=None if from_file else echo)
     check_model_out(out)
+    if from_file and config.loss.name != "infonce":
+        raise ConfigError(
+            f"{echo} is a file of vectors without sigma^2, which loss.name = {config.loss.name} "
+            "reads. Set it to infonce, or name a store of echo embeddings."
+        )
     if config.model.has_study:
         raise ConfigError(
             "Settings with model.study are of a model that reads echo studies. Train it by "
@@ -85,6 +92,7 @@ def train_preset(
         )
     from echoing_core.datasets.prepared import check_filter_padding, load_prepared
     from echoing_core.echo.store import load_echo_embeddings
+    from echoing_core.echo.study_views import as_embeddings, read_views
     from echoing_core.training.distributed import joined
     from echoing_core.training.metric_logs import check_loggers
     from echoing_core.training.paired import (
@@ -107,7 +115,11 @@ def train_preset(
     run_folder = Path(run) if run is not None else out_folder.with_name(f"{out_folder.name}-run")
     started = time.monotonic()
     check_filter_padding(Path(data), config.filter_padding)
-    embedded = None if echo is None else load_echo_embeddings(Path(echo))
+    embedded = None
+    if echo is not None:
+        embedded = (
+            as_embeddings(read_views(Path(echo))) if from_file else load_echo_embeddings(Path(echo))
+        )
     if embedded is not None and config.echo_frames not in ("", embedded.frames):
         raise ConfigError(
             f"The teacher saw the frames {embedded.frames!r} of each clip and this run asks for "

@@ -82,6 +82,10 @@ class EchoPairs:
     echo : ndarray of int, shape (n,)
         Row of each ECG's echocardiogram in ``mu``; several ECGs may share one.
     mu, log_var : ndarray, shape (n_echoes, dim)
+    study : ndarray of int, shape (n_echoes,), optional
+        Which study each echocardiogram is of; without it each is one of its own.
+    reports : tuple of str, n, optional
+        Of the ECGs, for the term of echo and text.
     """
 
     signal_mv: npt.NDArray[np.float32]
@@ -89,6 +93,8 @@ class EchoPairs:
     echo: npt.NDArray[np.int64]
     mu: npt.NDArray[np.float32]
     log_var: npt.NDArray[np.float32]
+    study: npt.NDArray[np.int64] | None = None
+    reports: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.signal_mv) != len(self.echo) or self.mu.shape != self.log_var.shape:
@@ -161,6 +167,22 @@ class TextBatch:
 
 
 @dataclass(frozen=True, eq=False)
+class EchoTexts:
+    """The distinct reports of an echo batch, of which this process encodes its share.
+
+    Attributes
+    ----------
+    token_ids, token_mask : Tensor of int64, shape (n_texts_share, n_tokens)
+    match : Tensor of bool, shape (n_echoes, n_texts)
+        Of the whole batch.
+    """
+
+    token_ids: Tensor
+    token_mask: Tensor
+    match: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class EchoBatch:
     """This process's share of ECGs; all echocardiograms of the batch, and the match matrix.
 
@@ -169,6 +191,8 @@ class EchoBatch:
     scaled, valid : Tensor, shape (n_share, 12, n_times)
     mu, log_var : Tensor, shape (n_echoes, dim)
     match : Tensor of bool, shape (n_ecgs, n_echoes)
+    texts : EchoTexts or None
+        Where echocardiograms are matched with reports, too.
     """
 
     scaled: Tensor
@@ -176,6 +200,7 @@ class EchoBatch:
     mu: Tensor
     log_var: Tensor
     match: Tensor
+    texts: EchoTexts | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -519,7 +544,8 @@ class Batches:
         else:
             # ECGs of one echocardiogram share its column.
             unique = np.unique(echoes)
-            match = torch.from_numpy(echoes[:, None] == unique[None, :])
+            belongs = self._belongs
+            match = torch.from_numpy(belongs[echoes][:, None] == belongs[unique][None, :])
         own = share_of(len(rows), self.world)
         scaled, valid = self._views(
             [
@@ -534,7 +560,34 @@ class Batches:
             torch.from_numpy(np.asarray(self.echo.mu[unique], dtype=np.float32)),
             torch.from_numpy(np.asarray(self.echo.log_var[unique], dtype=np.float32)),
             match,
+            self._echo_texts(rows, match) if self.config.objective.echo_text_weight else None,
         )
+
+    @property
+    def _belongs(self) -> npt.NDArray[np.int64]:
+        """What two echocardiograms must share to match the same ECGs: a study, or all."""
+        assert self.echo is not None
+        if self.config.objective.match_studies and self.echo.study is not None:
+            return self.echo.study
+        return np.arange(len(self.echo.mu))
+
+    def _echo_texts(self, rows: npt.NDArray[np.int64], match: Tensor) -> EchoTexts:
+        assert self.echo is not None
+        if not self.echo.reports:
+            raise ConfigError(
+                "The term of echo and text needs the reports of the ECGs with an echocardiogram. "
+                "Set objective.echo_text_weight to 0."
+            )
+        texts = [self.echo.reports[row] for row in rows]
+        unique = texts if self.config.objective.identity_match else list(dict.fromkeys(texts))
+        own = torch.eye(len(texts), dtype=torch.bool)
+        if not self.config.objective.identity_match:
+            own = torch.tensor([[text == other for other in unique] for text in texts])
+        ids, mask = self.tokenizer.encode(unique)
+        part = encoded_share_of(len(unique), self.world)
+        # An echocardiogram is matched with the report of any ECG that it belongs to.
+        through = (match.T.float() @ own.float()) > 0
+        return EchoTexts(torch.from_numpy(ids[part]), torch.from_numpy(mask[part]), through)
 
     def _some_sentences(self, sentences: Sequence[str], rng: np.random.Generator) -> list[str]:
         """All sentences, or at times a random few of them in their order."""
@@ -625,9 +678,7 @@ def rows_per_source(size: int, shares: Sequence[float]) -> list[int]:
     return counts
 
 
-def rows_of_epoch(
-    seed: int, stream: int, total: int, n: int, number: int
-) -> npt.NDArray[np.int64]:
+def rows_of_epoch(seed: int, stream: int, total: int, n: int, number: int) -> npt.NDArray[np.int64]:
     """Rows of batch ``number``, each row at most once in an epoch.
 
     Parameters

@@ -116,6 +116,11 @@ def build_inputs(
     valid_set = studies.where(np.asarray((split == "valid").to_numpy() & has_report))
     if not len(train_set):
         raise DataSetError("The data set has no training studies with a report. Prepare others.")
+    if echo is None and config.objective.echo_text_weight:
+        raise ConfigError(
+            "This run binds a third modality, and none is given. Name its embeddings with --echo, "
+            "or set objective.echo_text_weight to 0; without it the run is ECG-CLIP."
+        )
     # Training patients only: an echocardiogram of another would leak into the space.
     pairs = None if echo is None else pair_with_echo(train_set, echo, config.model.dim)
     # The first weights follow from the seed alone, whatever was drawn before.
@@ -205,8 +210,16 @@ def pair_with_echo(studies: StudySet, echo: EchoEmbeddings, dim: int) -> EchoPai
     used, echo_row = np.unique(np.array(clip), return_inverse=True)
     mu, log_var = project_echo(echo.mu[used], echo.log_var[used], dim)
     chosen = np.array(ecg)
+    reports = studies.table["report"].fillna("").astype(str)
+    names = np.array(echo.study_ids)[used]
     return EchoPairs(
-        studies.signal_mv[chosen], studies.valid[chosen], echo_row.astype(np.int64), mu, log_var
+        studies.signal_mv[chosen],
+        studies.valid[chosen],
+        echo_row.astype(np.int64),
+        mu,
+        log_var,
+        study=np.unique(names, return_inverse=True)[1].astype(np.int64),
+        reports=tuple(reports.iloc[row] for row in ecg),
     )
 
 

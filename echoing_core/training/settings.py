@@ -17,6 +17,8 @@ PRESETS = (
     "demo",
     "echoing",
     "echo2ecg",
+    "ecg-clip",
+    "medbind",
     "melp-stage1",
     "melp-stage2",
     "melp-published",
@@ -52,6 +54,12 @@ class ObjectiveConfig:
     identity_match : bool
         True counts only an ECG's own report or echo as its match, as released; else equal texts,
         parts of a report, and ECGs of one echo are matches of each other.
+    match_studies : bool
+        True counts every clip of an ECG's echo study as its match, where the teacher's rows are
+        clips; else an ECG stands once for each of its clips, and that clip alone is its match.
+    echo_text_weight : float
+        Of a third term, between echocardiograms and the reports of their ECGs, which binds what
+        the teacher saw through text (MEDBind). 0 for none.
     question_weight : float
         Of the term that answers questions: the logit of every labelled ECG for every question with
         a label, by its prompts, against the truth. 0 for none. Answers to the same questions are
@@ -65,6 +73,8 @@ class ObjectiveConfig:
     draw: str = "uniform"
     echo_batch_size: int = 0
     identity_match: bool = False
+    match_studies: bool = False
+    echo_text_weight: float = 0.0
     question_weight: float = 0.0
     prompts_a_side: int = 2
 
@@ -371,6 +381,22 @@ class RunConfig:
             raise ConfigError(
                 f"With model.sigma2 = {self.model.sigma2} the matching loss learns sigma^2. Set "
                 "means_only to false."
+            )
+        if self.objective.match_studies and self.objective.identity_match:
+            raise ConfigError(
+                "Settings objective.match_studies and objective.identity_match contradict each "
+                "other. Set one to false."
+            )
+        if self.objective.echo_text_weight and (
+            self.freeze_text
+            or self.means_only
+            or self.objective.mode != "joint"
+            or self.objective.text_weight == 1.0
+        ):
+            raise ConfigError(
+                "The term of echo and text (objective.echo_text_weight) needs a text model that "
+                "learns, objective.mode = joint and objective.text_weight below 1. Set freeze_text "
+                "and means_only to false."
             )
         # A loss of one pair has no negatives.
         if self.batch_size < 2 or self.accumulate < 1:

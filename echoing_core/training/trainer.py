@@ -83,6 +83,10 @@ class Trainer:
         self.modules = nn.ModuleDict(
             {"encoder": encoder, "text_loss": self.text_loss, "echo_loss": self.echo_loss}
         )
+        # Only where it is used: states of runs without it stay as they are.
+        if config.objective.echo_text_weight:
+            self.echo_text_loss = MatchingLoss(config.loss)
+            self.modules["echo_text_loss"] = self.echo_text_loss
         self.modules.to(self.world.device)
         if config.precision == "float64":
             self.modules.double()
@@ -283,8 +287,22 @@ class Trainer:
         with half, self._dropping(n_ecgs):
             ecg = self._ecgs(batch)
         mu, v = (gathered(widened(x), n_ecgs, self.world) for x in ecg)
-        terms = self.echo_loss(mu, v, batch.mu.to(mu), batch.log_var.to(mu), batch.match.to(device))
-        return terms.total, {"echo": float(terms.total.detach())}
+        echo = (batch.mu.to(mu), batch.log_var.to(mu))
+        edge = self.echo_loss(mu, v, *echo, batch.match.to(device)).total
+        figures = {"echo": float(edge.detach())}
+        if batch.texts is None:
+            return edge, figures
+        n_texts = batch.texts.match.shape[1]
+        with half, self._dropping(n_texts):
+            text = self.encoder.text(
+                batch.texts.token_ids.to(device), batch.texts.token_mask.to(device)
+            )
+        mu_text, v_text = (gathered(widened(x), n_texts, self.world) for x in text)
+        bound = self.echo_text_loss(*echo, mu_text, v_text, batch.texts.match.to(device)).total
+        figures["echo text"] = float(bound.detach())
+        # Beside the edge term, whose own weight the whole of this gets.
+        share = self.config.objective.echo_text_weight / (1.0 - self.config.objective.text_weight)
+        return edge + share * bound, figures
 
     def tensors(self) -> dict[str, Tensor]:
         """All that the next step depends on, by name."""
