@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from echoing_core.errors import ConfigError
+from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.write.outgoing import Outgoing
 
 MAX_VALUES = 6_000_000
@@ -72,7 +73,8 @@ def _sequence_set(out: Outgoing, start: int, stop: int) -> str:
     for row, lead in enumerate(out.lead_names):
         if not out.valid[row, start]:
             continue
-        code = f"MDC_ECG_LEAD_{lead.upper()}".replace(" ", "_")
+        # Of what is no lead there is no code, and its name stands for itself.
+        code = f"MDC_ECG_LEAD_{lead.upper()}" if canonical_lead_name(lead) else lead
         digits = " ".join(map(str, out.digital[row, start:stop].tolist()))
         parts.append(
             f'<component><sequence><code code="{code}" codeSystem="2.16.840.1.113883.6.24"/>'

@@ -1,11 +1,12 @@
 """A recording on its way out: whole numbers of one unit, plain names, lines on where it comes from.
 
 Every writer takes an `Outgoing`, so that all files of one recording hold the same numbers and the
-same gaps, and nothing that could name a person: channels that are no leads are numbered.
+same gaps, and nothing that could name a person: channels that are called like no lead are numbered.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,10 @@ NOT_MEASURED = -32768
 """The digital value of a sample that was not measured."""
 
 _LARGEST = 32767
+# What ECG channels are called that are none of the known leads; any other name may be a person's.
+_NAMELESS = re.compile(
+    r"(?:E[CK]G|MCL|CM|CC|CS|V|ES|AS|AI|channel)[ _-]?\d{0,3}[LR]?", re.IGNORECASE | re.ASCII
+)
 _UNITS_UV = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
@@ -48,7 +53,7 @@ class Outgoing:
     ----------
     fs_hz : float
     lead_names : tuple of str
-        Canonical, or ``"channel 3"``.
+        Canonical, of a kind such as ``"ECG1"``, or ``"channel 3"``.
     digital : ndarray, shape (n_leads, n_times), int16
         `NOT_MEASURED` where nothing was measured.
     unit_uv : float
@@ -104,7 +109,9 @@ def outgoing(recording: Recording, remarks: Sequence[str] = ()) -> Outgoing:
         An amplitude is beyond 16 bits in the coarsest unit.
     """
     names = tuple(
-        name if canonical_lead_name(name) == name else f"channel {number}"
+        name
+        if canonical_lead_name(name) == name or _NAMELESS.fullmatch(name)
+        else f"channel {number}"
         for number, name in enumerate(recording.lead_names, 1)
     )
     signal_mv = recording.signal_mv

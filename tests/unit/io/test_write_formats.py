@@ -177,8 +177,8 @@ def test_the_unit_grows_with_the_signal_and_channels_that_are_no_leads_are_numbe
     assert out.unit_uv == 2.0
     half = out.unit_uv / 2000
     np.testing.assert_allclose(out.signal_mv(), loud.signal_mv, atol=half + 1e-5)
-    other = replace(RECORDING, lead_names=(*LEADS[:11], NAME))
-    assert outgoing(other).lead_names[-1] == "channel 12"
+    other = replace(RECORDING, lead_names=(*LEADS[:9], "ECG2", "Erika ECG", NAME))
+    assert outgoing(other).lead_names[-3:] == ("ECG2", "channel 11", "channel 12")
     with pytest.raises(ConfigError, match="no ECG has it"):
         outgoing(replace(RECORDING, signal_mv=RECORDING.signal_mv * 1e5))
 
