@@ -8,6 +8,7 @@ import types
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from echoing_core.models.config import BertTextConfig, FrozenEcgConfig, ModelConfig
+from echoing_core.models.melp import MelpEncoder, published_name
 from echoing_core.models.otis import Echo2Ecg, OtisEncoder
 from echoing_core.models.wav2vec2 import MelpTower, Wav2Vec2
 
@@ -122,6 +124,31 @@ def write_melp_safetensors(path: Path, before: str = "") -> MelpTower:
     }
     save_file({name: value.contiguous() for name, value in halved.items()}, str(path))
     return tower
+
+
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", "atrial", "fibrillation", "normal", "ecg")
+
+
+def write_melp_whole(path: Path, *, half: bool = False) -> MelpEncoder:
+    """MELP with its text side, as a trainer's file or in half precision; and ``vocab.txt``."""
+    torch.manual_seed(4)
+    # One entry is behind those of the file; with so few places reports are cut where they end.
+    config = melp_config(len(WORDS) + 1)
+    config = replace(config, released_text=replace(config.released_text, max_tokens=20))
+    whole = MelpEncoder(config, full=True, decoder_layers=1).eval()
+    state = {published_name(name): value.clone() for name, value in whole.state_dict().items()}
+    state["lm_model.bert.embeddings.position_ids"] = torch.arange(20)[None]
+    (path.parent / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+    if half:
+        with torch.no_grad():
+            for value in whole.state_dict().values():
+                value.copy_(value.half().float() if value.is_floating_point() else value)
+        save_file(
+            {k: v.half() if v.is_floating_point() else v for k, v in state.items()}, str(path)
+        )
+    else:
+        torch.save({"state_dict": OrderedDict(state), "epoch": 3, "global_step": 12}, path)
+    return whole
 
 
 def write_melp_checkpoint(path: Path) -> MelpTower:

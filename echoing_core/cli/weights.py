@@ -29,8 +29,8 @@ def import_weights(
         str | None,
         typer.Option(
             "--vocab",
-            help="EchoingECG: BioBERT's vocab.txt, a folder with it, or a hub name; without it "
-            "BioBERT's own.",
+            help="The vocab.txt that goes with the weights, a folder with it, or a hub name. "
+            "EchoingECG: BioBERT's own without it. MELP: without it the ECG tower is taken alone.",
         ),
     ] = None,
     lead_order: Annotated[
@@ -91,6 +91,7 @@ def import_weights(
                 input_hz=input_hz,
                 segments=segments,
                 lead_order=lead_order,
+                vocab=vocab,
                 progress=progress,
             )
         else:

@@ -7,7 +7,8 @@ system     files
 =========  =======================================================================================
 ECG-FM     ``.pt`` of fairseq-signals, pre-trained (names without prefix) and fine-tuned
            (``encoder.``, and a head ``proj``). Of model, optimiser and settings the model is read
-MELP       safetensors in half precision, or a trainer's ``.ckpt``; the ECG tower of either
+MELP       safetensors in half precision, or a trainer's ``.ckpt``: the ECG tower of either, and
+           the language model where the file has one and its vocabulary is given
 Echo2ECG   ``.ckpt`` with ``cfg``, ``ecg_encoder`` and ``token_aggregator``, or with ``model``
 =========  =======================================================================================
 
@@ -25,17 +26,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from echoing_core.errors import CheckpointError, ConfigError
-from echoing_core.models.config import FrozenEcgConfig, ModelConfig
+from echoing_core.models.config import BertTextConfig, FrozenEcgConfig, ModelConfig
 from echoing_core.models.frozen import FrozenEncoder
+from echoing_core.models.melp import MelpEncoder
 from echoing_core.models.otis import PATCH
 from echoing_core.models.pickled import MAX_TENSOR_BYTES, MAX_TENSORS, read_tables
 
 ECG_FM, MELP, ECHO2ECG = "ECG-FM", "MELP", "Echo2ECG"
 
 _HEAD_WIDTH = 64
+MELP_TOKENS = 128
+"""Where MELP cuts reports."""
+
 _ENTRIES = {
     "model": "",
     "state_dict": "",
@@ -45,6 +50,7 @@ _ENTRIES = {
 _STEM = "feature_extractor.conv_layers.0.0.weight"
 _PATCHES = "patch_embed.proj.weight"
 _QUERY = "attn_pool_contrast.query"
+_WORDS = "lm_model.bert.embeddings.word_embeddings.weight"
 
 # Two spellings of torch for one length and one direction.
 _WEIGHT_NORM = {
@@ -52,7 +58,7 @@ _WEIGHT_NORM = {
     "conv_pos.pos_conv.0.weight_v": "conv_pos.pos_conv.0.parametrizations.weight.original1",
 }
 _PRETRAINING = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
-_LAYER = re.compile(r"(?:encoder\.layers|blocks)\.(\d+)\.")
+_LAYER = re.compile(r"(?:encoder\.layers|blocks|encoder\.layer)\.(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,9 @@ class System:
     defaults: FrozenEcgConfig
 
 
+_LANGUAGE_WORDS = (
+    "its language model: name its vocabulary with --vocab, or it answers no question in words here"
+)
 _PRETRAINING_WORDS = "what masked prediction needs (quantiser, projections, the mask's vector)"
 
 SYSTEMS: Mapping[str, System] = {
@@ -116,9 +125,10 @@ SYSTEMS: Mapping[str, System] = {
             (("logit_scale",), "scales of its losses"),
             (("attn_pool_caption.", "ln_caption."), "the queries that captions are written from"),
             (
-                ("lm_model.", "text_decoder.", "proj_t.", "sent_proj."),
-                "its language model and caption decoder: it answers no question in words here",
+                ("lm_model.cls.", "text_decoder.", "sent_proj."),
+                "what its training alone needs of texts: sentences and caption decoder",
             ),
+            (("lm_model.", "proj_t."), _LANGUAGE_WORDS),
         ),
         (
             "It is nearly blind to one gain for all leads and to a constant on any lead, so it "
@@ -166,15 +176,18 @@ class ForeignEcg:
     Attributes
     ----------
     system : System
-    encoder : FrozenEncoder
+    encoder : FrozenEncoder or MelpEncoder
         In evaluation mode, without gradients.
     left_out : tuple of str
         In words, what else the file holds.
+    logit_scale : float
+        What a difference of two cosines is worth in log-odds; 1 where there are no texts.
     """
 
     system: System
-    encoder: FrozenEncoder
+    encoder: FrozenEncoder | MelpEncoder
     left_out: tuple[str, ...]
+    logit_scale: float = 1.0
 
 
 def recognised(state: Mapping[str, Tensor]) -> str | None:
@@ -199,6 +212,7 @@ def read_foreign(
     input_hz: int | None = None,
     segments: str | None = None,
     lead_order: str | None = None,
+    with_text: bool = False,
 ) -> ForeignEcg:
     """A published ECG encoder from its file, which is not executed.
 
@@ -208,6 +222,8 @@ def read_foreign(
         By `torch.save`, or safetensors.
     input_hz, segments, lead_order : optional
         As in `FrozenEcgConfig`, in place of what is known of the system.
+    with_text : bool
+        Take the encoder of texts, too.
 
     Returns
     -------
@@ -216,7 +232,7 @@ def read_foreign(
     Raises
     ------
     CheckpointError
-        The file cannot be read, holds none of these systems, or not all of one.
+        The file cannot be read, holds none of these systems, or not all of one, or no texts.
     ConfigError
         There is no such rate, choice or order.
     """
@@ -243,10 +259,18 @@ def read_foreign(
         lead_order=config.lead_order if lead_order is None else lead_order,
     )
     model = ModelConfig(architecture="frozen", dim=config.dim, frozen=config)
+    scale = 1.0
+    if with_text:
+        text, sizes, scale = _text_of(path, state, name)
+        model = ModelConfig(architecture="melp", dim=config.dim, frozen=config, released_text=sizes)
+        left_out = tuple(words for words in left_out if words != _LANGUAGE_WORDS)
     # Without numbers: the network takes those of the file, and no second copy is made.
     with torch.device("meta"):
-        encoder = FrozenEncoder(model)
-    tower = encoder.ecg.tower
+        encoder = MelpEncoder(model) if with_text else FrozenEncoder(model)
+    tower: nn.Module = encoder.ecg.tower
+    if with_text:
+        own = {f"ecg.tower.{key}": value for key, value in own.items()} | text
+        tower = encoder
     wanted = {key: tuple(value.shape) for key, value in tower.state_dict().items()}
     missing = sorted(set(wanted) - set(own))
     if missing:
@@ -266,7 +290,7 @@ def read_foreign(
         raise CheckpointError(f"{path.name} has weights that are not finite. Fetch the file again.")
     tower.load_state_dict(own, strict=True, assign=True)
     encoder.eval().requires_grad_(False)
-    return ForeignEcg(system, encoder, left_out)
+    return ForeignEcg(system, encoder, left_out, scale)
 
 
 def _state_of(path: Path) -> dict[str, Tensor]:
@@ -328,6 +352,46 @@ def _sorted(
         else:
             own[name.removeprefix(around if name.startswith(around) else outer)] = value
     return own, tuple(dict.fromkeys(left))
+
+
+def _text_of(
+    path: Path, state: Mapping[str, Tensor], name: str
+) -> tuple[dict[str, Tensor], BertTextConfig, float]:
+    """MELP's encoder of texts by our names, its sizes, and the scale of its rhythm loss."""
+    place = _prefix(state, _WORDS) if name == MELP else None
+    if place is None:
+        raise CheckpointError(
+            f"{path.name} has no encoder of texts, so there is nothing for a vocabulary. Leave "
+            "--vocab out, or name a file of the whole of MELP."
+        )
+    kept = ("lm_model.bert.", "proj_t.")
+    # Older files number the positions in an array of its own.
+    own = {
+        f"text.{short}": value
+        for full, value in state.items()
+        if full.startswith(place)
+        and (short := full.removeprefix(place)).startswith(kept)
+        and not short.endswith("position_ids")
+    }
+    bert = "text.lm_model.bert."
+    try:
+        vocab_size, hidden = own[f"text.{_WORDS}"].shape
+        n_positions = own[f"{bert}embeddings.position_embeddings.weight"].shape[0]
+        sizes = BertTextConfig(
+            hidden=hidden,
+            n_layers=len({match[1] for match in map(_LAYER.search, own) if match}),
+            n_heads=max(1, hidden // _HEAD_WIDTH),
+            ffn=own[f"{bert}encoder.layer.0.intermediate.dense.weight"].shape[0],
+            vocab_size=vocab_size,
+            n_positions=n_positions,
+            max_tokens=min(MELP_TOKENS, n_positions),
+        )
+        return own, sizes, float(state[place + "logit_scale"].exp())
+    except (KeyError, IndexError, ValueError) as error:
+        raise CheckpointError(
+            f"{path.name} holds a part of MELP's language model alone. Leave --vocab out to take "
+            "its ECG tower without it."
+        ) from error
 
 
 def _left_out(system: System, names: list[str]) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echoing_core.config import to_mapping
+from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
 from echoing_core.services.given import check_given, check_model_out
 from echoing_core.services.models import load_model
@@ -33,6 +34,7 @@ def import_encoder(
     input_hz: int | None = None,
     segments: str | None = None,
     lead_order: str | None = None,
+    vocab: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
 ) -> ImportedWeights:
     """Turn the published file of ECG-FM, MELP or Echo2ECG into a model folder.
@@ -49,6 +51,9 @@ def import_encoder(
     segments : {"all", "first"}, optional
         Of each window the mean over all whole segments, or the first alone.
     lead_order : {"standard", "mimic"}, optional
+    vocab : path or str, optional
+        The vocabulary of MELP's language model: a vocab.txt, a folder with it, or a name on the
+        Hugging Face hub. With it the model reads texts, too, and answers questions in words.
     progress : Progress, optional
         Told of each stage by its name.
 
@@ -61,26 +66,45 @@ def import_encoder(
     CheckpointError
         The file is damaged, of no known system, or asks for anything but numbers.
     ConfigError
-        A setting does not exist.
+        A setting does not exist, or the vocabulary belongs to another model.
     """
     check_given(files=[weights])
     check_model_out(out)
     from echoing_core.models.foreign_ecg import read_foreign
-    from echoing_core.uncertainty.absent import save_ecg_only
+    from echoing_core.models.melp import read_melp_tokenizer
+    from echoing_core.uncertainty.absent import save_without_sigma2
 
     reading = progress.stage("read the weights")
     reading(0, 1)
     foreign = read_foreign(
-        Path(weights), input_hz=input_hz, segments=segments, lead_order=lead_order
+        Path(weights),
+        input_hz=input_hz,
+        segments=segments,
+        lead_order=lead_order,
+        with_text=vocab is not None,
     )
     reading(1, 1)
+    tokenizer = None
+    if vocab is not None:
+        text = foreign.encoder.config.released_text
+        tokenizer = read_melp_tokenizer(os.fspath(vocab), text.max_tokens)
+        n_entries = tokenizer.tokenizer.get_vocab_size()
+        # A vocabulary of another size would give each word the vector of another one, silently.
+        if n_entries != text.vocab_size:
+            raise ConfigError(
+                f"With one entry for the beginning of a report the vocabulary has {n_entries:,} "
+                f"and the language model {text.vocab_size:,}. Name the vocab.txt that belongs to "
+                "these weights with --vocab; MELP's is that of ncbi/MedCPT-Query-Encoder."
+            )
     training = _training_record(foreign)
     folder = Path(out)
-    save_ecg_only(
+    save_without_sigma2(
         folder,
         foreign.encoder,
         training,
         lambda model_hash: encoder_card(folder.name, model_hash, training),
+        tokenizer=tokenizer,
+        logit_scale=foreign.logit_scale,
     )
     licence, notes = str(training["licence"]), tuple(training["notes"])
     # Hundreds of megabytes, which must not lie in memory twice while the folder is read back.
@@ -116,7 +140,7 @@ def _training_record(foreign: ForeignEcg) -> dict[str, Any]:
         "ecg_parameters": sum(
             p.numel() for name, p in ecg.named_parameters() if not name.endswith("pos_embed_x")
         ),
-        "text_parameters": 0,
+        "text_parameters": sum(p.numel() for p in foreign.encoder.text.parameters()),
         "dim": ecg.dim,
         "layers": config.layers,
         "width": config.width,
@@ -174,7 +198,9 @@ def encoder_card(
             f"layers of width {training['width']}",
             f"- What it reads: {training['reading']}",
             f"- Space: {training['dim']} dimensions, mu on the unit sphere",
-            "- No text encoder: it answers no question in words and finds nothing by words",
+            "- No text encoder: it answers no question in words and finds nothing by words"
+            if not training["text_parameters"]
+            else f"- Text encoder: {training['text_parameters']:,} parameters",
             "- No sigma^2: one constant stands for it, so it does not say where it can be believed",
             "",
             "## Trained on",

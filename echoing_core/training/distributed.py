@@ -478,7 +478,7 @@ class _JoinedDropout(TorchFunctionMode):
         kept = x.new_empty((self._n, *x.shape[1:])).bernoulli_(1.0 - p)[self._own]
         return x * (kept / (1.0 - p))
 
-    def _choice(self, logits: Tensor, tau: float = 1.0, hard: bool = False) -> Tensor:
+    def _choice(self, logits: Tensor, tau: float = 1.0, hard: bool = False, **_: Any) -> Tensor:
         # As torch draws it, for the whole batch.
         noise = -logits.new_empty((self._n, *logits.shape[1:])).exponential_().log()
         soft = ((logits + noise[self._own]) / tau).softmax(-1)

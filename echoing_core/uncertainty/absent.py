@@ -1,7 +1,7 @@
-"""The model folder of an encoder of ECGs alone: every file is there, and two say nothing.
+"""The model folder of an encoder without sigma^2: every file is there, and some say nothing.
 
-A folder has a vocabulary and a reference of sigma^2. Of a model without texts and sigma^2 the first
-holds no word, and the second one constant.
+A folder has a reference of sigma^2, which then holds one constant; and a vocabulary, which holds no
+word where the model reads ECGs alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 from echoing_core.models.checkpoint import save_checkpoint, update_documents
 from echoing_core.models.config import ModelConfig
 from echoing_core.models.frozen import FrozenEncoder
-from echoing_core.models.tokenizer import train_tokenizer
+from echoing_core.models.melp import MelpEncoder
+from echoing_core.models.tokenizer import ReportTokenizer, train_tokenizer
 from echoing_core.records import LEADS, LONG_PADDING
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.uncertainty.reference import Reference
@@ -42,12 +43,14 @@ def absent_reference(config: ModelConfig) -> Reference:
     )
 
 
-def save_ecg_only(
+def save_without_sigma2(
     folder: Path,
-    encoder: FrozenEncoder,
+    encoder: FrozenEncoder | MelpEncoder,
     training: Mapping[str, Any],
     card: Callable[[str], str],
     *,
+    tokenizer: ReportTokenizer | None = None,
+    logit_scale: float = 1.0,
     filter_padding: str = LONG_PADDING,
 ) -> str:
     """Write the folder and return the model's hash.
@@ -56,11 +59,15 @@ def save_ecg_only(
     ----------
     folder : Path
         An older model of that name is replaced.
-    encoder : FrozenEncoder
+    encoder : FrozenEncoder or MelpEncoder
     training : mapping
         What it was trained on, and how; JSON.
     card : callable
         From the hash to the card as Markdown.
+    tokenizer : ReportTokenizer, optional
+        Of a model that reads texts.
+    logit_scale : float
+        Of its answers in words.
     filter_padding : str
         See `models.checkpoint.Checkpoint`.
 
@@ -71,11 +78,10 @@ def save_ecg_only(
     model_hash = save_checkpoint(
         folder,
         encoder=encoder,
-        # Nothing is ever read with it.
-        tokenizer=train_tokenizer([], vocab_size=0, max_tokens=2),
+        # A model of ECGs alone reads nothing with it.
+        tokenizer=tokenizer or train_tokenizer([], vocab_size=0, max_tokens=2),
         scaler=UNSCALED,
-        # Of answers in words, of which there are none.
-        logit_scale=1.0,
+        logit_scale=logit_scale,
         reference=absent_reference(encoder.config).to_dict(),
         training=training,
         # The card names the hash, which is known only once the folder is written.

@@ -18,7 +18,12 @@ from typer.testing import CliRunner
 from echoing_core import services
 from echoing_core.cli import app
 from echoing_core.datasets.prepared import save_prepared
-from echoing_core.embed.encode import encode_batch, encode_batch_terms, encode_reports
+from echoing_core.embed.encode import (
+    encode_batch,
+    encode_batch_terms,
+    encode_reports,
+    encode_texts,
+)
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.evaluate.protocols.settings import EvaluationOptions, FineTuneSettings
 from echoing_core.models.checkpoint import load_checkpoint
@@ -148,6 +153,46 @@ def test_preprocessing_can_be_chosen_and_the_card_says_so(tmp_path: Path) -> Non
         with pytest.raises(ConfigError):
             services.import_encoder(tmp_path / "a.ckpt", tmp_path / "m2", **wrong)
     assert not (tmp_path / "m2").exists()
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_melp_with_its_text_answers_in_words(
+    half: bool, tmp_path: Path, ecgs: tuple[np.ndarray, np.ndarray]
+) -> None:
+    path = tmp_path / ("m.safetensors" if half else "m.ckpt")
+    whole = files.write_melp_whole(path, half=half)
+    made = services.import_encoder(path, tmp_path / "model", vocab=tmp_path)
+    model = services.load_model(tmp_path / "model")
+    assert model.has_text and not model.has_sigma2 and "Text encoder: " in model.card_markdown
+    assert not any("--vocab" in note for note in made.notes)
+    assert abs(model.checkpoint.logit_scale - 1 / 0.07) <= (0.02 if half else 1e-4)
+    found = encode_texts(model.checkpoint, ["Atrial fibrillation.", "normal ecg"])
+    # [CLS] [BOS] atrial fibrillation . [SEP], by hand.
+    ids = torch.tensor([[2, 9, 5, 6, 4, 3], [2, 9, 7, 8, 3, 0]])
+    signal, valid = map(torch.from_numpy, ecgs)
+    with torch.inference_mode():
+        wanted, _ = whole.text(ids, (ids > 0).long())
+        mu, _ = whole.ecg(signal, valid)
+    np.testing.assert_allclose(found.mu, wanted.numpy(), atol=1e-5)
+    encoded = encode_batch(model.checkpoint.encoder.ecg, model.checkpoint.scaler, *ecgs)
+    np.testing.assert_allclose(encoded.mu, mu.numpy(), atol=1e-5)
+    query = services.query_embedding(model, "atrial fibrillation.")
+    np.testing.assert_allclose(query.mu[0], found.mu[0], atol=1e-6)
+
+
+def test_a_vocabulary_goes_with_a_text_encoder_of_its_size(tmp_path: Path) -> None:
+    files.write_melp_whole(tmp_path / "m.ckpt")
+    # Without a vocabulary the tower alone, and how to get the rest is told.
+    made = services.import_encoder(tmp_path / "m.ckpt", tmp_path / "tower")
+    assert not made.model.has_text and any("--vocab" in note for note in made.notes)
+    with (tmp_path / "vocab.txt").open("a", encoding="utf-8") as file:
+        file.write("sinus\n")
+    with pytest.raises(ConfigError, match="has 11 and the language model 10"):
+        services.import_encoder(tmp_path / "m.ckpt", tmp_path / "model", vocab=tmp_path)
+    files.write_ecg_fm(tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="no encoder of texts"):
+        services.import_encoder(tmp_path / "a.pt", tmp_path / "model", vocab=tmp_path)
+    assert not (tmp_path / "model").exists()
 
 
 # --- nothing is built or run -----------------------------------------------------------------
