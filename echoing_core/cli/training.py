@@ -62,6 +62,19 @@ TextCacheOption = Annotated[
 TensorboardOption = Annotated[
     Path | None, typer.Option("--tensorboard", help="Write TensorBoard events here, too.")
 ]
+ClipsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--echo",
+        help="Embeddings of the clips: a store (echoing teacher embed --by-clip), or a file of "
+        "EchoPrime's form, .npz or .parquet. Without it, clips of simulated patients are drawn and "
+        "embedded.",
+    ),
+]
+TeacherOption = Annotated[
+    Path | None,
+    typer.Option("--teacher", help="Who embeds what is simulated; without it, the stand-in."),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -186,19 +199,8 @@ def train_echo2ecg(
     out: OutOption = None,
     run: RunOption = None,
     resume: ResumeOption = False,
-    echo: Annotated[
-        Path | None,
-        typer.Option(
-            "--echo",
-            help="Embeddings of the clips: a store (echoing teacher embed --by-clip), or a file "
-            "of EchoPrime's form, .npz or .parquet. Without it, clips of simulated patients are "
-            "drawn and embedded.",
-        ),
-    ] = None,
-    teacher: Annotated[
-        Path | None,
-        typer.Option("--teacher", help="Who embeds drawn clips; without it, the stand-in."),
-    ] = None,
+    echo: ClipsOption = None,
+    teacher: TeacherOption = None,
     settings: Annotated[
         str, typer.Option("--settings", help="A YAML file in place of the preset.")
     ] = "echo2ecg",
@@ -297,6 +299,53 @@ def train_melp_stage2(
         resume=resume,
         begin=begin,
         text_model=text_model,
+        tensorboard=tensorboard,
+    )
+
+
+@train_app.command("ulip")
+def train_ulip(
+    data: DataOption = None,
+    out: OutOption = None,
+    run: RunOption = None,
+    resume: ResumeOption = False,
+    echo: ClipsOption = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option(
+            "--texts",
+            help="Embeddings of the studies' reports by the same teacher, in the form of --echo. "
+            "Without it, reports of simulated patients are worded and embedded.",
+        ),
+    ] = None,
+    teacher: TeacherOption = None,
+    settings: Annotated[
+        str, typer.Option("--settings", help="A YAML file in place of the preset.")
+    ] = "ulip",
+    log_to: LogToOption = "json",
+    tensorboard: TensorboardOption = None,
+    seed: SeedOption = None,
+    changes: SetOption = None,
+    print_config: PrintConfigOption = False,
+) -> None:
+    """Train as ULIP does: an ECG encoder drawn to a frozen teacher's echo and text.
+
+    Made for a GPU, as echo2ecg, whose ECG encoder it has.
+    """
+    _train(
+        settings,
+        data,
+        out,
+        changes,
+        seed,
+        print_config,
+        log_to,
+        service="train_echo2ecg",
+        run=run,
+        resume=resume,
+        echo=echo,
+        texts=texts,
+        teacher=teacher,
         tensorboard=tensorboard,
     )
 

@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from echoing_core.echo.store import EchoEmbeddings
+from echoing_core.echo.store import POINT_LOG_VAR, EchoEmbeddings
 from echoing_core.echo.teacher import EchoTeacher, echo_gaussian, resized_by_area
 from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
 from echoing_core.simulate.echo.clips import VIEWS, study_clips
 from echoing_core.simulate.heart.patients import parse_record_id, patient_id, patient_state
 from echoing_core.simulate.heart.state import HeartState
+from echoing_core.simulate.reports import echo_report
 
 Item = str | tuple[int, int, int]
 """A simulated study: its study or record id, or seed, patient and ECG."""
@@ -148,6 +149,52 @@ def simulated_echo_embeddings(
         teacher=teacher.name,
         teacher_hash=teacher.hash,
         simulated=True,
+    )
+
+
+def simulated_text_embeddings(
+    teacher: EchoTeacher, items: Sequence[Item], *, n_texts: int = 4, seed: int = 0
+) -> EchoEmbeddings:
+    """A teacher's embeddings of echo reports of simulated studies, worded anew for each.
+
+    Parameters
+    ----------
+    teacher : EchoTeacher
+    items : sequence
+        As in `simulated_echo_embeddings`.
+    n_texts : int
+        Reports a study.
+    seed : int
+        Of the wording.
+
+    Returns
+    -------
+    EchoEmbeddings
+        One row a report; a point, without a variance that means anything.
+
+    Raises
+    ------
+    ConfigError
+        If a text is not the name of a simulated study.
+    """
+    texts, ids = [], []
+    for item in items:
+        numbers = _numbers(item)
+        rng = np.random.default_rng((seed, *numbers))
+        texts += [echo_report(patient_state(*numbers), rng) for _ in range(n_texts)]
+        name = item if isinstance(item, str) else f"{patient_id(*item[:2])}-s{item[2]}"
+        ids += [name] * n_texts
+    mu = teacher.embed_text(texts)
+    return EchoEmbeddings(
+        study_ids=tuple(ids),
+        mu=mu,
+        log_var=np.full(mu.shape, POINT_LOG_VAR, dtype=np.float32),
+        n_frames=np.ones(len(mu), dtype=np.int64),
+        teacher=teacher.name,
+        teacher_hash=teacher.hash,
+        simulated=True,
+        clip_ids=tuple(f"{name}-text-{k % n_texts}" for k, name in enumerate(ids)),
+        frames="",
     )
 
 

@@ -38,6 +38,9 @@ from echoing_core.records import EchoClip, EchoStudy
 KIND = "echo embedding store"
 _FILES = frozenset({"mu.npy", "log_var.npy", "items.parquet"})
 
+POINT_LOG_VAR = -18.42
+"""Log variance of what is one point: of one frame, or of a vector without a variance."""
+
 F32 = npt.NDArray[np.float32]
 Pool = Literal["study", "clip"]
 

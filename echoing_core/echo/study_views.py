@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.artifacts import sha256_of_file
-from echoing_core.echo.store import EchoEmbeddings, load_echo_embeddings
+from echoing_core.echo.store import POINT_LOG_VAR, EchoEmbeddings, load_echo_embeddings
 from echoing_core.errors import DataSetError
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ ECHOPRIME_LICENCE = (
     "EchoPrime's code and weights, and so what is made with them, are under an academic licence: "
     "non-commercial research alone."
 )
-# Log variance of what is one point; and which frames were seen, where there are none.
-_POINT, _NO_FRAMES = -18.42, ""
 ENDINGS = (".npz", ".parquet")
 _NUMBERED = re.compile(r"e(\d+)")
 
@@ -152,13 +150,13 @@ def as_embeddings(views: StudyViews) -> EchoEmbeddings:
     return EchoEmbeddings(
         study_ids=views.study_ids,
         mu=views.vectors / lengths,
-        log_var=np.full(views.vectors.shape, _POINT, dtype=np.float32),
+        log_var=np.full(views.vectors.shape, POINT_LOG_VAR, dtype=np.float32),
         n_frames=np.ones(n, dtype=np.int64),
         teacher=views.teacher,
         teacher_hash=views.teacher_hash,
         simulated=views.simulated,
         clip_ids=tuple(f"row {k}" for k in range(n)),
-        frames=_NO_FRAMES,
+        frames="",
     )
 
 

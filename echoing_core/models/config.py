@@ -191,7 +191,7 @@ class FrozenEcgConfig:
 
 @dataclass(frozen=True)
 class StudySideConfig:
-    """The side of echo studies beside an ECG encoder, Echo2ECG's (``models/otis.py``).
+    """The side of echo studies beside an ECG encoder, Echo2ECG's or ULIP's (``models/otis.py``).
 
     Attributes
     ----------
@@ -201,6 +201,10 @@ class StudySideConfig:
         Of the attention over the views of a study.
     dim : int
         Of the space that ECGs and studies share.
+    teacher : bool
+        True: that space is a frozen teacher's own, of ``view_width`` dimensions; a study is the
+        mean of its clips there, nothing of it is learnt, and ECGs are drawn to the teacher's texts
+        as well (ULIP).
 
     Raises
     ------
@@ -212,6 +216,7 @@ class StudySideConfig:
     study_width: int = 1024
     heads: int = 4
     dim: int = 512
+    teacher: bool = False
 
     def __post_init__(self) -> None:
         if min(self.study_width, self.heads, self.dim) < 1 or self.view_width < 0:

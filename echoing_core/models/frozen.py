@@ -18,7 +18,7 @@ from echoing_core.errors import CheckpointError
 from echoing_core.models.config import NO_TEXT, FrozenEcgConfig, ModelConfig
 from echoing_core.models.foreign_preprocessing import ForeignInput
 from echoing_core.models.hugging_face import TextStates
-from echoing_core.models.otis import GlobalToken, OtisEncoder, StudySide
+from echoing_core.models.otis import GlobalToken, OtisEncoder, StudySide, TeacherSide
 from echoing_core.models.wav2vec2 import MelpTower, Wav2Vec2
 
 
@@ -164,7 +164,7 @@ class FrozenEncoder(nn.Module):
 
     Attributes
     ----------
-    study : StudySide or None
+    study : StudySide or TeacherSide or None
         What echo studies are read by, in a space of their own that ECGs are mapped into.
     """
 
@@ -174,8 +174,10 @@ class FrozenEncoder(nn.Module):
         self.ecg = FrozenEcgEncoder(config.frozen, config.log_var_bias, full=full, dropout=dropout)
         self.text = AbsentTextEncoder()
         side = config.study
-        self.study: StudySide | None = None
-        if config.has_study:
+        self.study: StudySide | TeacherSide | None = None
+        if config.has_study and side.teacher:
+            self.study = TeacherSide(config.dim, side.view_width)
+        elif config.has_study:
             self.study = StudySide(
                 config.dim, side.view_width, side.study_width, side.heads, side.dim
             )

@@ -333,6 +333,38 @@ class StudySide(nn.Module):
         return out
 
 
+class TeacherSide(nn.Module):
+    """From ECGs into a frozen teacher's space, where a study is the mean of its clips: ULIP's.
+
+    Parameters
+    ----------
+    width : int
+        Of an ECG as its encoder gives it.
+    dim : int
+        Of the teacher.
+
+    References
+    ----------
+    Xue et al., "ULIP: Learning a unified representation of language, images, and point clouds",
+    CVPR 2023.
+    """
+
+    def __init__(self, width: int, dim: int) -> None:
+        super().__init__()
+        self.ecg_projection = nn.Linear(width, dim, bias=False)
+        nn.init.normal_(self.ecg_projection.weight, std=dim**-0.5)
+
+    def of_ecg(self, features: Tensor) -> Tensor:
+        """ECGs in the teacher's space, not of unit length; see `StudySide.of_ecg`."""
+        out: Tensor = self.ecg_projection(features)
+        return out
+
+    def study(self, views: Tensor, missing: Tensor) -> Tensor:
+        """The mean of a study's clips, each of unit length first; see `StudySide.study`."""
+        unit = functional.normalize(views.masked_fill(missing[..., None], 0.0), dim=-1)
+        return unit.sum(1) / (~missing).sum(1, keepdim=True).clamp_min(1)
+
+
 class Echo2Ecg(StudySide):
     """Echo2ECG whole, by the names of its published weights.
 

@@ -26,6 +26,7 @@ def train_echo2ecg(
     out: str | os.PathLike[str],
     *,
     echo: str | os.PathLike[str] | None = None,
+    texts: str | os.PathLike[str] | None = None,
     teacher: str | os.PathLike[str] | None = None,
     run: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -40,7 +41,7 @@ def train_echo2ecg(
     Parameters
     ----------
     config : RunConfig
-        `training.settings.load_preset`, of ``echo2ecg``.
+        `training.settings.load_preset`, of ``echo2ecg`` or ``ulip``.
     data : path
         A prepared set (``echoing prepare``).
     out : path
@@ -48,6 +49,9 @@ def train_echo2ecg(
         Embeddings of clips: a store of ``echoing teacher embed --by-clip``, or a file of
         EchoPrime's form (`echo.study_views`). Without it the clips of simulated patients are drawn
         and embedded by ``teacher``, and kept in the run's folder.
+    texts : path, optional
+        For ``ulip``: embeddings of the studies' reports by the same teacher, in the form of
+        ``echo``. Without it reports of simulated patients are worded and embedded.
     teacher : path, optional
         The shipped stand-in without one.
     run, resume, tensorboard, log_to
@@ -95,7 +99,10 @@ def train_echo2ecg(
                 splits=("train", "valid"),
                 progress=progress,
             )
-        inputs = build_study_inputs(config, studies, views)
+        worded = None
+        if config.model.study.teacher:
+            worded = texts_of(studies, texts, teacher)
+        inputs = build_study_inputs(config, studies, views, worded)
         validate = None
         if config.validate_every and inputs.valid is not None and world.is_first:
             validate = StudyValidation(inputs.valid)
@@ -210,29 +217,69 @@ def clips_of(
     ConfigError
         No clips are given, and some of the ECGs are not simulated.
     """
-    from echoing_core.echo.study_views import read_views, views_of
+    from echoing_core.echo.study_views import read_views
 
     if echo is not None:
         return read_views(Path(echo))
-    wanted = studies.table[studies.table["split"].isin(splits)]
-    if not wanted["simulated"].astype(bool).all():
-        raise ConfigError(
-            "These ECGs are of real patients, and no echo clips can be drawn for them. Name the "
-            "embeddings of their echo studies with --echo."
-        )
+    wanted = _simulated_studies(studies, splits, "--echo")
     if cache is not None and (cache / "card.json").is_file():
         return read_views(cache)
     from echoing_core.echo.simulated import simulated_echo_embeddings
     from echoing_core.echo.store import save_echo_embeddings
+    from echoing_core.echo.study_views import views_of
     from echoing_core.echo.teacher import load_teacher
 
     loaded = load_teacher(teacher or assets_folder() / "teachers" / "stand_in")
     embeddings = simulated_echo_embeddings(
         loaded,
-        list(dict.fromkeys(wanted["study_id"].astype(str))),
+        wanted,
         by_clip=True,
         progress=progress.stage("draw and embed echo clips"),
     )
     if cache is not None:
         save_echo_embeddings(cache, embeddings)
     return views_of(embeddings)
+
+
+def texts_of(
+    studies: StudySet,
+    texts: str | os.PathLike[str] | None,
+    teacher: str | os.PathLike[str] | None,
+) -> StudyViews:
+    """A teacher's embeddings of echo reports: those given, or of simulated patients' reports.
+
+    Parameters
+    ----------
+    studies : StudySet
+    texts, teacher
+        As in `train_echo2ecg`.
+
+    Returns
+    -------
+    StudyViews
+
+    Raises
+    ------
+    ConfigError
+        None are given, and some of the ECGs are not simulated.
+    """
+    from echoing_core.echo.study_views import read_views, views_of
+
+    if texts is not None:
+        return read_views(Path(texts))
+    wanted = _simulated_studies(studies, ("train", "valid"), "--texts")
+    from echoing_core.echo.simulated import simulated_text_embeddings
+    from echoing_core.echo.teacher import load_teacher
+
+    loaded = load_teacher(teacher or assets_folder() / "teachers" / "stand_in")
+    return views_of(simulated_text_embeddings(loaded, wanted))
+
+
+def _simulated_studies(studies: StudySet, splits: Sequence[str], option: str) -> list[str]:
+    wanted = studies.table[studies.table["split"].isin(splits)]
+    if not wanted["simulated"].astype(bool).all():
+        raise ConfigError(
+            "These ECGs are of real patients, and no echo studies can be simulated for them. Name "
+            f"the embeddings of their echo studies with {option}."
+        )
+    return list(dict.fromkeys(wanted["study_id"].astype(str)))

@@ -1,8 +1,12 @@
-"""Echo2ECG: an ECG encoder drawn towards whole echo studies, from prepared data to a model folder.
+"""Echo2ECG and ULIP: an ECG encoder drawn towards echo studies, from data to a model folder.
 
 The clips of a study are mapped, pooled by attention and mapped again into a space of their own
 (`models.otis.StudySide`); an ECG is mapped there from what its encoder makes of it. ECG and study
 of a pair are drawn together by InfoNCE at a fixed temperature. There are no texts and no sigma^2.
+
+ULIP in its place has a frozen teacher of echo and text. A study is the mean of its clips, and the
+ECG is drawn to it and to the teacher's embedding of its report; the teacher's two are not drawn to
+each other.
 
 What a reader of the model gets for an ECG is the encoder's own vector, before the map into that
 space, as its authors' nearest neighbours and probes have it.
@@ -30,7 +34,7 @@ from echoing_core.metrics.scores import recall_at_k, relevant_ranks
 from echoing_core.models.config import BAND_LIMITED
 from echoing_core.models.encoders import Encoder, build_encoder
 from echoing_core.models.frozen import FrozenEncoder
-from echoing_core.models.otis import OtisEncoder, StudySide
+from echoing_core.models.otis import OtisEncoder, StudySide, TeacherSide
 from echoing_core.records import BoolArray
 from echoing_core.training.distributed import gathered
 from echoing_core.training.paired import training_record
@@ -48,7 +52,7 @@ class StudyTrainer(Trainer):
     """`Trainer` whose loss is between ECGs and echo studies."""
 
     def terms(self, batch: Any) -> list[tuple[float, Term]]:
-        """The one term; see `Trainer.terms`.
+        """One term, or ULIP's two; see `Trainer.terms`.
 
         Parameters
         ----------
@@ -74,10 +78,17 @@ class StudyTrainer(Trainer):
         # The loss on cosines reads no sigma^2.
         total = self.text_loss(z_ecg, z_ecg, z_study, z_study, match).total
         aligned = (z_ecg @ z_study.T)[match].mean()
-        return total, {"study": float(total.detach()), "alignment": float(aligned.detach())}
+        figures = {"study": float(total.detach()), "alignment": float(aligned.detach())}
+        if batch.texts is None:
+            return total, figures
+        z_text = batch.texts.to(z_ecg)
+        texts = self.text_loss(z_ecg, z_ecg, z_text, z_text, match).total
+        figures["text"] = float(texts.detach())
+        weight = self.config.objective.text_weight
+        return weight * texts + (1.0 - weight) * total, figures
 
 
-def _with_studies(encoder: Encoder) -> tuple[FrozenEncoder, StudySide]:
+def _with_studies(encoder: Encoder) -> tuple[FrozenEncoder, StudySide | TeacherSide]:
     """The encoder as one that reads echo studies, and what it reads them by."""
     if not isinstance(encoder, FrozenEncoder) or encoder.study is None:
         raise ConfigError(
@@ -156,7 +167,12 @@ class StudyInputs:
     views: StudyViews
 
 
-def build_study_inputs(config: RunConfig, studies: StudySet, views: StudyViews) -> StudyInputs:
+def build_study_inputs(
+    config: RunConfig,
+    studies: StudySet,
+    views: StudyViews,
+    texts: StudyViews | None = None,
+) -> StudyInputs:
     """Split the studies, pair them with their clips, build the encoder.
 
     Parameters
@@ -166,6 +182,8 @@ def build_study_inputs(config: RunConfig, studies: StudySet, views: StudyViews) 
     studies : StudySet
         With train and valid patients; test patients are not touched.
     views : StudyViews
+    texts : StudyViews, optional
+        The teacher's embeddings of the studies' reports, where ``config.model.study.teacher``.
 
     Returns
     -------
@@ -183,9 +201,16 @@ def build_study_inputs(config: RunConfig, studies: StudySet, views: StudyViews) 
             "Echo studies need a model that reads them. Start from the preset echo2ecg, which has "
             "model.study."
         )
+    if config.model.study.teacher != (texts is not None) or (
+        texts is not None and texts.width != views.width
+    ):
+        raise ConfigError(
+            "With model.study.teacher (ULIP) clips and texts of one teacher are needed, of equal "
+            "width; without it no texts are read."
+        )
     split = studies.table["split"].to_numpy()
     train_set = studies.where(np.asarray(split == "train"))
-    train, used = pair_with_views(train_set, views)
+    train, used = pair_with_views(train_set, views, texts)
     valid = None
     # Without validation patients a run is merely not watched.
     with contextlib.suppress(DataSetError):

@@ -19,6 +19,7 @@ PRESETS = (
     "echo2ecg",
     "ecg-clip",
     "medbind",
+    "ulip",
     "melp-stage1",
     "melp-stage2",
     "melp-published",

@@ -37,6 +37,8 @@ class StudyPairs:
     vectors : ndarray, shape (n_clips, width)
     rows : tuple of ndarray of int, n_studies
         Of each study its rows in ``vectors``.
+    texts : ndarray, shape (n_studies, dim), or None
+        What a teacher makes of each study's report, of unit length.
     """
 
     signal_mv: npt.NDArray[np.float32]
@@ -44,6 +46,7 @@ class StudyPairs:
     study: npt.NDArray[np.int64]
     vectors: npt.NDArray[np.float32]
     rows: tuple[npt.NDArray[np.int64], ...]
+    texts: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.study)
@@ -55,7 +58,9 @@ class StudyPairs:
         return padded(self.vectors, [self.rows[study] for study in studies])
 
 
-def pair_with_views(studies: StudySet, views: StudyViews) -> tuple[StudyPairs, BoolArray]:
+def pair_with_views(
+    studies: StudySet, views: StudyViews, texts: StudyViews | None = None
+) -> tuple[StudyPairs, BoolArray]:
     """The ECGs whose echo study is among those of ``views``.
 
     Parameters
@@ -63,6 +68,9 @@ def pair_with_views(studies: StudySet, views: StudyViews) -> tuple[StudyPairs, B
     studies : StudySet, n rows
         Joined by ``echo_study_id`` where the table has it, else by ``study_id``.
     views : StudyViews
+    texts : StudyViews, optional
+        A teacher's embeddings of the studies' reports; of several of a study the mean is taken,
+        as ULIP does with its templates. ECGs of a study without one are left out.
 
     Returns
     -------
@@ -77,6 +85,9 @@ def pair_with_views(studies: StudySet, views: StudyViews) -> tuple[StudyPairs, B
     """
     column = "echo_study_id" if "echo_study_id" in studies.table.columns else "study_id"
     rows = views.rows_of_studies()
+    of_texts = None if texts is None else texts.rows_of_studies()
+    if of_texts is not None:
+        rows = {name: own for name, own in rows.items() if name in of_texts}
     names = [str(name) for name in studies.table[column]]
     used = np.array([name in rows for name in names], dtype=np.bool_)
     if not used.any():
@@ -95,9 +106,18 @@ def pair_with_views(studies: StudySet, views: StudyViews) -> tuple[StudyPairs, B
             np.array([number[name] for name in own], dtype=np.int64),
             views.vectors,
             tuple(rows[name] for name in number),
+            None
+            if texts is None or of_texts is None
+            else np.stack([_mean_direction(texts.vectors[of_texts[name]]) for name in number]),
         ),
         used,
     )
+
+
+def _mean_direction(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    mean = unit.mean(axis=0)
+    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,12 +131,15 @@ class StudyBatch:
     views : Tensor, shape (m_share, n_views, width)
     missing : Tensor of bool, shape (m_share, n_views)
     match : Tensor of bool, shape (n, m)
+    texts : Tensor, shape (m, dim), or None
+        Of all studies of the batch.
     """
 
     segments: Tensor
     views: Tensor
     missing: Tensor
     match: Tensor
+    texts: Tensor | None = None
 
 
 class StudyBatches:
@@ -185,6 +208,7 @@ class StudyBatches:
             torch.from_numpy(views[part]),
             torch.from_numpy(missing[part]),
             match,
+            None if self.pairs.texts is None else torch.from_numpy(self.pairs.texts[studies]),
         )
 
     def _segments(self, rows: npt.NDArray[np.int64], number: int) -> Tensor:
