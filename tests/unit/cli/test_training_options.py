@@ -31,7 +31,7 @@ def test_printed_settings_are_a_file_that_trains_the_same(name: str, tmp_path: P
 
 
 def test_every_training_command_prints_what_it_would_use(tmp_path: Path) -> None:
-    for preset in ("paper", "release"):
+    for preset in ("paper", "release", "melp-stage1", "melp-stage2"):
         code, printed = _run("train", preset, "--print-config")
         assert code == 0 and f"preset: {preset}" in printed
     file = tmp_path / "demo.yaml"
