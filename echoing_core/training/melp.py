@@ -108,7 +108,10 @@ class MaskedTrainer(Trainer):
             pair = (widened(predicted), widened(codes))
             loss = loss + masked_prediction(*pair, mask[own].to(device), others)[0]
             vectors.append(functional.normalize(states.mean(1), dim=-1))
-            further = {name: further.get(name, 0.0) + value / 2 for name, value in terms.items()}
+            # Shares of a batch differ in size where processes do not divide it. How many codes are
+            # in use is known of each share alone.
+            part = 0.5 * len(half) * self.world.size / n
+            further = {name: further.get(name, 0.0) + part * terms[name] for name in terms}
         prediction = self._of_all(loss * self.world.size / count)
         first, second = (gathered(widened(x), n, self.world) for x in vectors)
         whose = batch.patients.to(device)
