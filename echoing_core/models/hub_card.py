@@ -114,6 +114,33 @@ def licence_of(card: str, training: Mapping[str, Any]) -> dict[str, str]:
     return {"license": "other", "license_name": "not-chosen-yet"}
 
 
+def trained_on(training: Mapping[str, Any]) -> str:
+    """What a model has seen, in a few words.
+
+    Parameters
+    ----------
+    training : mapping
+        The training record.
+
+    Returns
+    -------
+    str
+        Without a full stop.
+    """
+    if training.get("imported"):
+        system = str(training.get("system", ""))
+        return f"published weights{system and f' of {system}'}, which name no data"
+    parts = []
+    if real := int(training.get("real_ecgs", 0)):
+        source = training.get("real_source")
+        parts.append(f"{real:,} real ECGs" + (f" of {source}" if source else ""))
+    if simulated := int(training.get("simulated_ecgs", 0)):
+        parts.append(f"{simulated:,} simulated ECGs")
+    if echoes := int(training.get("echo_pairs", 0) or 0):
+        parts.append(f"{echoes:,} pairs with an echo")
+    return ", ".join(parts) or "nothing (random weights)"
+
+
 def front_matter(data: Mapping[str, Any]) -> str:
     """Metadata as YAML, in its own order.
 

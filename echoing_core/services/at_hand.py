@@ -16,6 +16,7 @@ from echoing_core.config import from_mapping
 from echoing_core.documents import parse_json
 from echoing_core.errors import ConfigError
 from echoing_core.models.config import ModelConfig
+from echoing_core.models.hub_card import trained_on
 from echoing_core.services.models import card_kind, index_folders_by_name, model_folders
 
 HEADS = "heads.json"
@@ -152,7 +153,7 @@ def _model(folder: Path) -> ModelAtHand:
     try:
         manifest, config = _read(folder / "manifest.json"), _read(folder / "config.json")
         kinds = from_mapping(ModelConfig, config["model"]).sigma2_kinds
-        trained = _trained_on(_read(folder / "training.json"))
+        trained = trained_on(_read(folder / "training.json"))
         heads = _read(folder / HEADS)["heads"] if (folder / HEADS).is_file() else []
         titles = tuple(
             f"{h['question']} ({h['kind']}, trained on {h['n_train']:,} "
@@ -184,22 +185,6 @@ def _index(folder: Path, hashes: Mapping[str, list[str]]) -> IndexAtHand:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         return IndexAtHand(folder.name, folder, "", "", 0, 0, size, "", (), _short(error))
-
-
-def _trained_on(training: Mapping[str, Any]) -> str:
-    """In a few words, from the training record."""
-    if training.get("imported"):
-        system = str(training.get("system", ""))
-        return f"published weights{system and f' of {system}'}, which name no data"
-    parts = []
-    if real := int(training.get("real_ecgs", 0)):
-        source = training.get("real_source")
-        parts.append(f"{real:,} real ECGs" + (f" of {source}" if source else ""))
-    if simulated := int(training.get("simulated_ecgs", 0)):
-        parts.append(f"{simulated:,} simulated ECGs")
-    if echoes := int(training.get("echo_pairs", 0) or 0):
-        parts.append(f"{echoes:,} pairs with an echo")
-    return ", ".join(parts) or "nothing (random weights)"
 
 
 def _size_mb(folder: Path) -> float:

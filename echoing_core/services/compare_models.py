@@ -27,11 +27,9 @@ from echoing_core.services.given import check_given, check_protocol_data
 from echoing_core.services.models import load_model, model_folder, prompt_sets
 
 if TYPE_CHECKING:
-    from echoing_core.metrics.results import Experiment, Result
+    from echoing_core.metrics.results import Experiment
 
 Given = str | os.PathLike[str]
-
-_DRAWN = "macro AUROC"
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +169,7 @@ def compare_models(
     check_comparison(models, data, labels=options.labels, fine_tuned=fine_tuned, field=field)
     # Torch and pandas come with these.
     from echoing_core.evaluate.protocols import model_comparison
+    from echoing_core.evaluate.protocols.classes import MACRO
     from echoing_core.export.document import experiment_html
 
     folder = Path(data)
@@ -185,16 +184,12 @@ def compare_models(
         classes=classes,
         progress=progress,
     )
-    drawn: list[Result] = [
-        r
-        for r in experiment.results
-        if r.metric == _DRAWN
-        and not r.label
-        and " - " not in r.protocol
-        # Differences have a scale of their own.
-        and r.model in {about["name"] for about in experiment.to_dict()["models"]}
+    # Differences have a scale of their own.
+    names = {about["name"] for about in experiment.to_dict()["models"]}
+    drawn = [
+        r for r in experiment.results if r.metric == MACRO and not r.label and r.model in names
     ]
-    page = experiment_html(experiment, drawn, f"{_DRAWN}, percent")
+    page = experiment_html(experiment, drawn, f"{MACRO}, percent")
     hashes = {name: one.hash for name, one in loaded.items()}
     card = evaluation_card(experiment, hashes, folder)
     if not field:

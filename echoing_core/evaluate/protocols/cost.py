@@ -33,7 +33,9 @@ class Cost:
         Billions of floating point operations for a window of 10 s, of its matrix products and
         convolutions; a multiplication and an addition are two.
     ms : float
-        Milliseconds a window on this machine, in a batch of `WINDOWS`; the best of `REPEATS`.
+        Milliseconds of processor time a window on this machine, in a batch of `WINDOWS`; the best
+        of `REPEATS`. Other processes change it little; with several threads it is the sum of
+        theirs.
     threads : int
         That torch computed with.
     """
@@ -92,9 +94,9 @@ def cost_of(encoder: EcgEncoder, scaler: LeadScaler, studies: StudySet) -> Cost:
     seconds = []
     with torch.inference_mode():
         for _ in range(REPEATS):
-            began = time.perf_counter()
+            began = time.process_time()
             encoder(*batch)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.process_time() - began)
     return Cost(
         parameters_of(encoder),
         flop / 1e9,

@@ -31,7 +31,8 @@ def experiment_html(experiment: Experiment, drawn: Sequence[Result] = (), title:
     blocks: list[Block] = [
         Heading(experiment.title, 1),
         Text(stamp, "caution"),
-        Text(experiment.method, "note"),
+        # Written for Markdown, where a name is set off by asterisks.
+        Text(experiment.method.replace("*", ""), "note"),
     ]
     if drawn:
         blocks += [Heading(title), Picture(intervals_drawing(drawn, title))]

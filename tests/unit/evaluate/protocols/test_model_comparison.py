@@ -18,7 +18,7 @@ from echoing_core.cli import app
 from echoing_core.datasets.prepared import save_prepared
 from echoing_core.embed.encode import encode_batch
 from echoing_core.errors import DataSetError
-from echoing_core.evaluate.protocols import field, model_comparison
+from echoing_core.evaluate.protocols import comparison_tables, field, model_comparison
 from echoing_core.evaluate.protocols.classes import class_results, with_classes
 from echoing_core.evaluate.protocols.cost import cost_of, flop_of
 from echoing_core.evaluate.protocols.data import EvaluationData, embed_ecgs
@@ -106,6 +106,9 @@ def test_every_model_has_its_column_and_no_cell_is_empty(told: dict[str, Any]) -
         assert all(row[1:]), row
     assert told["shown"].rstrip("\n") == told["markdown"].rstrip("\n")
     assert "Band-limited to 40 Hz" in told["markdown"]
+    # What a model has seen decides what its figures on the same data are worth.
+    assert "theirs was trained by its authors on MIMIC-IV-ECG and PhysioNet" in told["markdown"]
+    assert "one learnt from nothing (random weights)." in told["markdown"]
 
 
 def test_what_a_model_lacks_stands_in_the_json_too(told: dict[str, Any]) -> None:
@@ -141,7 +144,7 @@ def test_the_figures_are_those_of_the_parts_alone(
     found = [
         f["value"]
         for f in told["content"]["figures"]
-        if (f["model"], f["metric"], f["label"]) == ("one", model_comparison.FINDS_ERRORS, "")
+        if (f["model"], f["metric"], f["label"]) == ("one", comparison_tables.FINDS_ERRORS, "")
     ]
     # Of a probe that is never wrong there is nothing to find.
     assert found == [None] if np.isnan(expected) else found == [pytest.approx(expected)]
@@ -229,7 +232,7 @@ def test_fine_tuning_has_a_row_of_its_own(place: Path) -> None:
 def test_a_mean_is_over_the_labels_that_have_both_answers() -> None:
     nan = np.nan
     values = np.array([[0.75, nan, 0.25], [0.25, nan, 1.0], [nan, nan, nan]])
-    got = model_comparison.macro_figures(values, ("a", "b", "c"), ("x", "y", "z"), "a")
+    got = comparison_tables.macro_figures(values, ("a", "b", "c"), ("x", "y", "z"), "a")
     assert got["a|x"] == 0.75 and np.isnan(got["a|y"]) and np.isnan(got["c|"])
     assert got["a|"] == 0.5 and got["b|"] == 0.625
     assert got["b - a|"] == 0.125 and got["b - a|x"] == -0.5 and "a - a|" not in got
