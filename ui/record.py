@@ -116,6 +116,8 @@ def forget_uploads() -> None:
         state.Opened.uploads_seen,
         state.Opened.table_waits,
         state.Opened.table_preview,
+        state.Opened.records,
+        state.Opened.record_name,
     )
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         OpenedEcho,
         PromptSet,
         Session,
+        TableLayout,
     )
     from echoing_core.services.own_index import Metadata, OwnItem
     from ui.document_parts import DocumentParts
@@ -331,8 +332,14 @@ class Opened:
     uploads_seen: Entry[tuple[str, ...]] = Entry("uploads_seen", ())
     """Identifiers of the files that were read; a rerun with the same must not read them again."""
     table_waits = Entry("table_waits", False)
-    """The uploaded table does not say what its columns are."""
+    """The upload does not say what its columns or channels are."""
     table_preview: Entry[object] = Entry("table_preview", None)
+    records: Entry[tuple[str, ...]] = Entry("upload_records", ())
+    """Names of the recordings among the uploaded files."""
+    record_name: Entry[str | None] = Entry("upload_record", None)
+    """The one of several that was chosen."""
+    said: Made[dict[tuple[str, ...], tuple[TableLayout, set[int]]]] = Made("said_of_files", dict)
+    """What was said of files in this session, by the names of their channels."""
 
 
 class Explore:

@@ -7,7 +7,7 @@ from echoing_core.io.grouping import RecordFiles, group_records
 from echoing_core.io.kinds import FORMATS
 from echoing_core.io.lead_names import canonical_lead_name, guessed_leads
 from echoing_core.io.reading import channels_in, read_recording, records_in, table_in
-from echoing_core.io.table import SamplesIn, TableColumn, TableLayout, TablePreview
+from echoing_core.io.table import SamplesIn, TableColumn, TableLayout, TablePreview, told_by_layout
 from echoing_core.io.told import Told, as_told
 from echoing_core.io.wfdb import Extent, read_stretch, record_extent, write_wfdb
 
@@ -32,6 +32,7 @@ __all__ = [
     "record_extent",
     "records_in",
     "table_in",
+    "told_by_layout",
     "write_avi",
     "write_wfdb",
 ]

@@ -97,7 +97,9 @@ def read_recording(
     return as_told(replace(recording, simulated=record.says_simulated()), told)
 
 
-def table_in(source: Source, samples_in: SamplesIn | None = None) -> TablePreview | None:
+def table_in(
+    source: Source, samples_in: SamplesIn | None = None, record_name: str | None = None
+) -> TablePreview | None:
     """What a table among the files looks like; None where they are no table.
 
     Parameters
@@ -106,13 +108,15 @@ def table_in(source: Source, samples_in: SamplesIn | None = None) -> TablePrevie
         As for `read_recording`.
     samples_in : {"rows", "columns"}, optional
         See `preview_table`.
+    record_name : str, optional
+        Which record, where ``source`` holds several.
 
     Raises
     ------
     RecordError
         The files cannot be read at all.
     """
-    record = _find(source, None)
+    record = _find(source, record_name)
     if isinstance(record, SourceFile) and kind_of(record) == "table":
         return preview_table(record, samples_in)
     return None
@@ -219,6 +223,7 @@ def channels_in(source: Source, record_name: str | None = None) -> TablePreview:
         time_unit="s",
         units=units,
         first=first if units else first * 1e6,
+        is_table=False,
     )
 
 

@@ -46,6 +46,7 @@ from echoing_core.io import (
     guessed_leads,
     read_recording,
     records_in,
+    told_by_layout,
 )
 from echoing_core.io.many import BatchItem, folder_items, group_files
 from echoing_core.records import Answer, Hit

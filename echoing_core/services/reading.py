@@ -97,7 +97,9 @@ def formats() -> str:
 
 
 def table_preview(
-    files: Sequence[tuple[str, bytes]], samples_in: SamplesIn | None = None
+    files: Sequence[tuple[str, bytes]],
+    samples_in: SamplesIn | None = None,
+    record_name: str | None = None,
 ) -> TablePreview | None:
     """What a table among uploaded files looks like and says of itself.
 
@@ -106,6 +108,8 @@ def table_preview(
     files : sequence of (name, bytes)
     samples_in : {"rows", "columns"}, optional
         Look at it this way; without, as its shape suggests.
+    record_name : str, optional
+        Which of several recordings.
 
     Returns
     -------
@@ -117,7 +121,7 @@ def table_preview(
     RecordError
         The files cannot be read at all.
     """
-    return table_in(files, samples_in)
+    return table_in(files, samples_in, record_name)
 
 
 def has_leads(recording: Recording) -> bool:

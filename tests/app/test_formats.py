@@ -71,6 +71,45 @@ def test_what_a_table_says_is_filled_in(open_app: OpenApp) -> None:
     np.testing.assert_allclose(app.session_state["record"].recording.signal_mv, MV, atol=1e-6)
 
 
+def test_channels_that_say_no_lead_are_asked_about_once(open_app: OpenApp) -> None:
+    night = made.edf(SIGNAL[[1, 0]], leads=("1", "2")).replace(b"ECG 1 ", b"ECG1  ")
+    night = night.replace(b"ECG 2 ", b"ECG2  ")
+    app = upload(open_app(), {"night.edf": night})
+    assert not app.exception and not app.error and "record" not in app.session_state
+    assert any("ECG1 as II, ECG2 as V5" in c.value for c in app.caption)
+    next(s for s in app.selectbox if s.label == "ECG2").set_value("I").run()
+    press(app, "read_table")
+    assert not app.exception and not app.error
+    recording = app.session_state["record"].recording
+    assert recording.lead_names == ("II", "I")
+    np.testing.assert_allclose(recording.signal_mv, MV[[1, 0]], atol=1e-6)
+    assert any("As was said, ECG2 is lead I." in note for note in recording.notes)
+    # The next file with these channels is filled in alike.
+    again = upload(app, {"next.edf": night})
+    assert next(s for s in again.selectbox if s.label == "ECG2").value == "I"
+
+
+def test_a_unit_that_is_not_said_is_asked_for(open_app: OpenApp) -> None:
+    app = upload(open_app(), {"a.edf": made.edf(SIGNAL[:3], leads=LEADS[:3], units="")})
+    assert not app.exception and not app.error and "record" not in app.session_state
+    next(s for s in app.selectbox if s.label == "Unit of the numbers").set_value("µV").run()
+    press(app, "read_table")
+    assert not app.exception and not app.error
+    np.testing.assert_allclose(app.session_state["record"].recording.signal_mv, MV[:3], atol=1e-6)
+
+
+def test_of_two_recordings_one_is_chosen(open_app: OpenApp) -> None:
+    files = {**made.wfdb(SIGNAL[:, :5000], name="b"), "a.edf": made.edf(-SIGNAL)}
+    app = upload(open_app(), files)
+    assert not app.exception and not app.error and "record" not in app.session_state
+    which = next(s for s in app.selectbox if s.label == "Recording")
+    assert which.options == ["a.edf", "b"]
+    which.set_value("b").run()
+    press(app, "open_record")
+    assert not app.exception and not app.error
+    assert app.session_state["record"].recording.record_id == "b"
+
+
 def test_names_of_columns_are_text(open_app: OpenApp) -> None:
     data = made.csv(SIGNAL).replace(b"V6 (mV)", b"<script>alert(1)</script> (mV)")
     app = upload(open_app(), {"strip.csv": data})

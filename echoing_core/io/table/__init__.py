@@ -10,6 +10,7 @@ from echoing_core.io.table.layout import (
     preview_table,
     read_table,
     read_table_as_stated,
+    told_by_layout,
 )
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "preview_table",
     "read_table",
     "read_table_as_stated",
+    "told_by_layout",
 ]

@@ -8,7 +8,7 @@ is taken from the position of a column.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -39,7 +39,7 @@ from echoing_core.io.table.cells import (
     name_and_unit,
     open_cells,
 )
-from echoing_core.io.told import NOTHING, Told, channel_leads
+from echoing_core.io.told import LEFT_OUT, NOTHING, Told, channel_leads
 from echoing_core.records import Recording
 
 COUNTS = "counts"
@@ -131,6 +131,8 @@ class TablePreview:
         The one unit of all leads, where the table says it.
     first : ndarray, shape (n_columns, n), float64
         The first values as they stand in the table; NaN where there is no number.
+    is_table : bool
+        False for the channels of a recording of another format, whose values are in ``units``.
     """
 
     file_name: str
@@ -144,6 +146,7 @@ class TablePreview:
     time_unit: str
     units: str | None
     first: npt.NDArray[np.float64] = field(repr=False)
+    is_table: bool = True
 
     @property
     def stated(self) -> TableLayout | None:
@@ -355,6 +358,52 @@ def layout_as_told(preview: TablePreview, told: Told) -> TableLayout:
         time_unit=preview.time_unit,
         samples_in=preview.samples_in,
         counts_per_mv=per_mv,
+    )
+
+
+def told_by_layout(
+    preview: TablePreview, layout: TableLayout, upside_down: Collection[int] = ()
+) -> Told:
+    """What a person says of a recording in a form that was filled in for its channels.
+
+    Parameters
+    ----------
+    preview : TablePreview
+    layout : TableLayout
+        As the form gives it.
+    upside_down : collection of int
+        Columns whose lead was recorded the other way round.
+
+    Returns
+    -------
+    Told
+        Of a table only what a `TableLayout` cannot say; of other formats all that differs from
+        what the file says itself.
+
+    Raises
+    ------
+    RecordError
+        A lead is none, two channels are called alike, or the unit is none.
+    """
+    turned = {preview.columns[i].name: f"-{layout.leads[i]}" for i in upside_down}
+    if preview.is_table:
+        return Told(turned)
+    if not layout.leads or len(set(layout.leads.values())) < len(layout.leads):
+        raise MissingLeadError(
+            f"Say of at least one channel of {shown(preview.file_name)} which lead it is, and of "
+            "each lead only one."
+        )
+    leads: dict[str, str] = {}
+    for column in preview.columns:
+        said = layout.leads.get(column.index)
+        if said != column.lead:
+            leads[column.name] = said or LEFT_OUT
+    _mv_per_number(layout)
+    unit = "" if layout.units == preview.units else layout.units
+    return Told(
+        leads | turned,
+        fs_hz=None if layout.fs_hz == preview.fs_hz else layout.fs_hz,
+        unit=f"{layout.counts_per_mv!r}/mV" if unit == COUNTS else unit,
     )
 
 
