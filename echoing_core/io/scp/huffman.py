@@ -91,7 +91,9 @@ class Huffman:
             self._lookups.append(lookup.tolist())
             first += len(table)
 
-    def decode(self, data: bytes, n: int, what: str) -> npt.NDArray[np.int64]:
+    def decode(
+        self, data: bytes, n: int, what: str, *, may_end: bool = False
+    ) -> npt.NDArray[np.int64]:
         """The first ``n`` numbers.
 
         Parameters
@@ -101,6 +103,8 @@ class Huffman:
         n : int
         what : str
             Beginning of a message.
+        may_end : bool
+            Fewer than ``n`` are no damage.
 
         Returns
         -------
@@ -112,7 +116,7 @@ class Huffman:
             The bits end before, or are no code.
         """
         n_bits = 8 * len(data)
-        if n > n_bits:
+        if n > n_bits and not may_end:
             raise self._cut(what)
         padded = np.frombuffer(data + bytes(8), dtype=np.uint8).astype(np.int64)
         triples = padded[:-2] << 16 | padded[1:-1] << 8 | padded[2:]
@@ -124,9 +128,13 @@ class Huffman:
         kinds: list[int] = []
         while len(places) < n:
             if place >= n_bits:
+                if may_end:
+                    break
                 raise self._cut(what)
             kind = lookup[ahead[place]]
             if kind < 0:
+                if may_end:  # what fills the last byte
+                    break
                 raise UnreadableRecordError(
                     f"{what} holds bits that are no code of its Huffman table; export it again."
                 )
@@ -137,7 +145,9 @@ class Huffman:
                 kinds.append(kind)
             place += self._totals[kind]
         if place > n_bits:
-            raise self._cut(what)
+            if not may_end:
+                raise self._cut(what)
+            places, kinds = places[:-1], kinds[:-1]
         chosen = np.array(kinds, dtype=np.int64)
         extra = self._extra[chosen]
         after = windows[np.array(places, dtype=np.int64) + self._prefix[chosen]]

@@ -120,7 +120,7 @@ def read_scp(file: SourceFile) -> Recording:
         protected = beats.protected if beats is not None else ()
         knots = _kept(lead, protected, thinning)
         stored = _decoded(rhythm.leads[i], knots.size, rhythm.differences, huffman, what)
-        nv = stored * float(rhythm.nv)
+        nv = stored.astype(np.float64) * rhythm.nv
         if knots.size < lead.n:
             nv = np.interp(np.arange(lead.n), knots, nv)
         if is_subtracted and beats is not None and reference is not None:
@@ -192,18 +192,25 @@ def _check_lengths(
 
 
 def _decoded(
-    data: bytes, n: int, differences: int, huffman: Huffman | None, what: str
+    data: bytes,
+    n: int,
+    differences: int,
+    huffman: Huffman | None,
+    what: str,
+    *,
+    may_end: bool = False,
 ) -> npt.NDArray[np.int64]:
-    """The first ``n`` samples in units of the file."""
+    """The first ``n`` samples in units of the file, or all that there are where that is said."""
     if huffman is not None:
-        values = huffman.decode(data, n, what)
+        values = huffman.decode(data, n, what, may_end=may_end)
     else:
+        n = min(n, len(data) // 2) if may_end else n
         if len(data) < 2 * n:
             raise UnreadableRecordError(f"{what} ends before its last sample; export it again.")
         values = np.frombuffer(data, dtype="<i2", count=n).astype(np.int64)
     if differences == 1:
         return np.cumsum(values)
-    if differences == 2 and n > 1:
+    if differences == 2 and values.size > 1:
         # The first two are samples; from then on changes of slope.
         slope = values[1:].copy()
         slope[0] -= values[0]
@@ -240,8 +247,9 @@ def _beat(
     """The reference beat of one lead in nanovolts."""
     n = round(beats.length_ms * 1000 / reference.step_us)
     what = f"The reference beat of {what[0].lower()}{what[1:]}"
-    decoded = _decoded(reference.leads[i], n, reference.differences, huffman, what)
-    return decoded * float(reference.nv)
+    # Its length in whole milliseconds may be a sample too many.
+    decoded = _decoded(reference.leads[i], n, reference.differences, huffman, what, may_end=True)
+    return decoded.astype(np.float64) * reference.nv
 
 
 def _add_beats(

@@ -75,7 +75,7 @@ class Outgoing:
     @property
     def valid(self) -> npt.NDArray[np.bool_]:
         """Which samples were measured, shape (n_leads, n_times)."""
-        return self.digital != NOT_MEASURED
+        return np.not_equal(self.digital, NOT_MEASURED)
 
     def signal_mv(self) -> npt.NDArray[np.float64]:
         """Millivolts of the digital values, NaN where nothing was measured."""
@@ -87,7 +87,7 @@ class Outgoing:
     def gaps(self) -> list[Gap]:
         """Runs that were not measured, those of every lead once and first."""
         missing = ~self.valid
-        everywhere = missing.all(axis=0)
+        everywhere: npt.NDArray[np.bool_] = np.all(missing, axis=0)
         found = [Gap(None, *run) for run in _runs(everywhere)]
         for lead, row in enumerate(missing):
             found += [Gap(lead, *run) for run in _runs(row & ~everywhere)]
