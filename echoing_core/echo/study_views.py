@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 F32 = npt.NDArray[np.float32]
 
 ECHOPRIME_WIDTH, ECHOPRIME_VIEWS = 512, 11
-ECHOPRIME_LICENCE = (
-    "EchoPrime's code and weights, and so what is made with them, are under an academic licence: "
-    "non-commercial research alone."
-)
 ENDINGS = (".npz", ".parquet")
 _NUMBERED = re.compile(r"e(\d+)")
 
@@ -235,5 +231,5 @@ def _vectors_of(table: pd.DataFrame) -> npt.NDArray[np.floating]:
 def _lacking(path: Path, what: str) -> DataSetError:
     return DataSetError(
         f"{path.name} holds no embeddings of echo clips: needed are {what}, one row a clip. "
-        "docs/datasets.md says which form."
+        "docs/reference/files.md says which form."
     )

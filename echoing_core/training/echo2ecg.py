@@ -81,7 +81,7 @@ class StudyTrainer(Trainer):
         figures = {"study": float(total.detach()), "alignment": float(aligned.detach())}
         if batch.texts is None:
             return total, figures
-        z_text = batch.texts.to(z_ecg)
+        z_text = functional.normalize(batch.texts.to(z_ecg), dim=-1)
         texts = self.text_loss(z_ecg, z_ecg, z_text, z_text, match).total
         figures["text"] = float(texts.detach())
         weight = self.config.objective.text_weight

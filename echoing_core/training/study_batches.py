@@ -14,7 +14,7 @@ from torch import Tensor
 from echoing_core.datasets.study_set import StudySet
 from echoing_core.echo.study_views import StudyViews, padded
 from echoing_core.errors import ConfigError, DataSetError
-from echoing_core.models.foreign_preprocessing import ForeignInput
+from echoing_core.models.foreign_preprocessing import ForeignInput, cut
 from echoing_core.records import BoolArray
 from echoing_core.training.augmentation import echo2ecg_view, view_of
 from echoing_core.training.batches import rows_of_epoch
@@ -23,6 +23,9 @@ from echoing_core.training.settings import RunConfig
 
 # Of another stream than those of `training.batches`.
 _VIEW = 11
+
+_MAX_KEPT_BYTES = 2_000_000_000
+"""Of preprocessed ECGs: taking a baseline away costs more than a step of a small network."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +164,8 @@ class StudyBatches:
     def __init__(self, pairs: StudyPairs, config: RunConfig, *, world: World | None = None) -> None:
         self.pairs, self.config, self.world = pairs, config, world or World()
         self.preprocess = ForeignInput(config.model.frozen)
+        self._kept: dict[int, npt.NDArray[np.float32]] = {}
+        self._kept_bytes = 0
         if not self.world.size <= config.batch_size <= len(pairs):
             raise ConfigError(
                 f"There are {len(pairs)} ECGs with an echo study and {self.world.size} "
@@ -216,23 +221,48 @@ class StudyBatches:
         slots = list(enumerate(rows))[share_of(len(rows), self.world)]
         # By slot, so that a view does not depend on how many processes share the batch.
         rngs = [np.random.default_rng((_VIEW, config.seed, number, slot)) for slot, _ in slots]
-        given = [
-            view_of(
-                np.asarray(self.pairs.signal_mv[row]),
-                np.asarray(self.pairs.valid[row]),
-                config.views,
-                rng,
-            )
-            for (_, row), rng in zip(slots, rngs, strict=True)
-        ]
-        signal = torch.from_numpy(np.stack([signal for signal, _ in given]))
-        valid = torch.from_numpy(np.stack([measured for _, measured in given]))
+        own = [int(row) for _, row in slots]
+        if config.views.kind in ("device", "raghu", "leads"):
+            given = [
+                view_of(self._signal(row), self._valid(row), config.views, rng)
+                for row, rng in zip(own, rngs, strict=True)
+            ]
+            whole = self._whole([signal for signal, _ in given], [there for _, there in given])
+        else:
+            whole = self._whole_of(own)
+        frozen = config.model.frozen
         if config.views.kind != "echo2ecg":
             # One segment an ECG: the first, as it is evaluated.
-            return self.preprocess(signal, valid)[:, 0]
+            return cut(torch.from_numpy(whole), frozen.segment, first_only=True)[:, 0]
+        views = [echo2ecg_view(x, frozen.segment, rng) for x, rng in zip(whole, rngs, strict=True)]
+        return torch.from_numpy(np.stack(views))
+
+    def _signal(self, row: int) -> npt.NDArray[np.float32]:
+        return np.asarray(self.pairs.signal_mv[row])
+
+    def _valid(self, row: int) -> BoolArray:
+        return np.asarray(self.pairs.valid[row])
+
+    def _whole(
+        self, signals: Sequence[npt.NDArray[np.float32]], masks: Sequence[BoolArray]
+    ) -> npt.NDArray[np.float32]:
+        """Preprocessed ECGs, shape (n, 12, n_out)."""
         with torch.no_grad():
-            whole = self.preprocess.whole(signal, valid).numpy()
-        segment = config.model.frozen.segment
-        return torch.from_numpy(
-            np.stack([echo2ecg_view(x, segment, rng) for x, rng in zip(whole, rngs, strict=True)])
-        )
+            out = self.preprocess.whole(
+                torch.from_numpy(np.stack(signals)), torch.from_numpy(np.stack(masks))
+            )
+        return np.asarray(out.numpy(), dtype=np.float32)
+
+    def _whole_of(self, rows: Sequence[int]) -> npt.NDArray[np.float32]:
+        """The same of rows as they are, which are kept for later epochs while there is room."""
+        made = []
+        for row in rows:
+            x = self._kept.get(row)
+            if x is None:
+                # Alone: what it is must not depend, by rounding, on who else is in its batch.
+                x = self._whole([self._signal(row)], [self._valid(row)])[0]
+                if self._kept_bytes + x.nbytes <= _MAX_KEPT_BYTES:
+                    self._kept[row] = x
+                    self._kept_bytes += x.nbytes
+            made.append(x)
+        return np.stack(made)

@@ -156,6 +156,18 @@ def test_two_processes_draw_the_batch_of_one() -> None:
     assert torch.equal(shares[0].match, whole.match)
 
 
+def test_an_ecg_is_preprocessed_once_and_alike_in_any_batch() -> None:
+    """Of a baseline taken away, too, whose equations of several ECGs are solved at once."""
+    config = load_preset("echo2ecg", [*SMALL, "model.frozen.gain=group_z", "views.kind=none"])
+    pairs, _ = pair_with_views(SET, CLIPS)
+    first, second = StudyBatches(pairs, config), StudyBatches(pairs, config)
+    for number in range(4):
+        first.at(number)
+    # Number 4 again in another epoch's order, and by batches that have seen nothing.
+    assert torch.equal(first.at(7).segments, second.at(7).segments)
+    assert len(first._kept) > len(second._kept) == config.batch_size
+
+
 # --- runs -------------------------------------------------------------------------------------
 
 
