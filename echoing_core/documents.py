@@ -89,7 +89,11 @@ def parse_yaml(content: bytes | str) -> Any:
         # The scanner keeps a list as long as the nesting is deep and walks it for every token, so
         # the depth is looked at while it scans, and before anything is built.
         _check_tokens(yaml.scan(text, _Loader))
-        value = yaml.load(text, _Loader)
+        loader = _Loader(text)
+        try:
+            value = loader.get_single_data()
+        finally:
+            loader.dispose()
     except DocumentError:
         raise
     # Numbers and dates are recognised by their look and built by int, float and datetime, which

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from echoing_core.documents import parse_json
-from echoing_core.errors import CheckpointError, ConfigError
+from echoing_core.errors import CheckpointError
 from echoing_core.metrics.probe import LinearProbe
 from echoing_core.models.encoders import EcgEncoder
 from echoing_core.records import GaussianEmbedding
@@ -175,14 +175,17 @@ def write_heads(folder: Path, heads: Sequence[Head], own: EcgEncoder) -> None:
     (folder / HEADS).write_text(text, encoding="utf-8")
 
 
-def read_heads(folder: Path, own: EcgEncoder) -> tuple[Head, ...]:
-    """Read what `write_heads` wrote, of a folder whose hashes were checked.
+def parse_heads(content: Mapping[str, bytes], own: EcgEncoder, name: str) -> tuple[Head, ...]:
+    """Read what `write_heads` wrote, from files whose hashes were checked.
 
     Parameters
     ----------
-    folder : Path
+    content : mapping of str to bytes
+        The files of the model folder by their names.
     own : EcgEncoder
         The model's own, in evaluation mode and frozen.
+    name : str
+        Of the model, for messages.
 
     Returns
     -------
@@ -193,22 +196,25 @@ def read_heads(folder: Path, own: EcgEncoder) -> tuple[Head, ...]:
     CheckpointError
         The files do not fit each other, or the model.
     """
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
-        document = parse_json((folder / HEADS).read_bytes())
+        document = parse_json(content[HEADS])
         if document["format"] != FORMAT:
             raise CheckpointError(
-                f"The heads of model {folder.name} have format {document['format']!r}; this "
+                f"The heads of model {name} have format {document['format']!r}; this "
                 f"version reads {FORMAT}."
             )
-        tensors = load_file(str(folder / HEAD_WEIGHTS))
+        tensors = load(content[HEAD_WEIGHTS])
         return tuple(
             _head(number, entry, tensors, own) for number, entry in enumerate(document["heads"])
         )
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ConfigError) as error:
+    except CheckpointError:
+        raise
+    # A file whose hash is right may still hold anything: safetensors has an error of its own.
+    except Exception as error:
         raise CheckpointError(
-            f"The heads of model {folder.name} do not fit it. Make them again with: echoing "
+            f"The heads of model {name} do not fit it. Make them again with: echoing "
             "evaluate fine-tune --out"
         ) from error
 

@@ -190,20 +190,44 @@ def load_tokenizer(folder: Path) -> ReportTokenizer:
         A file is missing or not what it should be.
     """
     try:
-        words = parse_json((folder / "words.json").read_bytes())
-        text = (folder / "tokenizer.json").read_text(encoding="utf-8")
-        template = words.get("template")
+        files = [(folder / name).read_bytes() for name in ("tokenizer.json", "words.json")]
+    except OSError as error:
+        raise _unreadable() from error
+    return parse_tokenizer(*files)
+
+
+def parse_tokenizer(tokenizer: bytes, words: bytes) -> ReportTokenizer:
+    """As `load_tokenizer`, of files that are in memory.
+
+    Parameters
+    ----------
+    tokenizer, words : bytes
+        Of ``tokenizer.json`` and ``words.json``.
+
+    Raises
+    ------
+    CheckpointError
+        One of them is not what it should be.
+    """
+    try:
+        known = parse_json(words)
+        template = known.get("template")
         if not isinstance(template, str | None):
             raise TypeError("the template must be a text")
         return replace(
-            _from_json(text, frozenset(words["words"]), int(words["max_tokens"])),
+            _from_json(
+                tokenizer.decode("utf-8"), frozenset(known["words"]), int(known["max_tokens"])
+            ),
             template=template,
-            saw_words=words.get("saw_words", True) is True,
+            saw_words=known.get("saw_words", True) is True,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            "The model's tokenizer cannot be read. Fetch the model folder again."
-        ) from error
+    # The library raises bare exceptions for what it cannot read.
+    except Exception as error:
+        raise _unreadable() from error
+
+
+def _unreadable() -> CheckpointError:
+    return CheckpointError("The model's tokenizer cannot be read. Fetch the model folder again.")
 
 
 def read_bert_tokenizer(
