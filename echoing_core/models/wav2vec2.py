@@ -175,11 +175,12 @@ class GumbelQuantiser(nn.Module):
             where all are chosen alike.
         """
         logits = self.weight_proj(frames).unflatten(-1, (_GROUPS, _CODES))
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.training:
-            chosen = functional.gumbel_softmax(logits.float(), tau=temperature, hard=True)
+            chosen = functional.gumbel_softmax(logits, tau=temperature, hard=True)
         else:
             chosen = functional.one_hot(logits.argmax(-1), _CODES)
-        average = logits.float().softmax(-1).flatten(0, 1).mean(0)
+        average = logits.softmax(-1).flatten(0, 1).mean(0)
         perplexity = (-(average * (average + 1e-7).log()).sum(-1)).exp().sum()
         codes = self.vars.view(_GROUPS, _CODES, _CODE_WIDTH)
         picked = torch.einsum("btgc,gcd->btgd", chosen.to(codes), codes)

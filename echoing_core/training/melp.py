@@ -146,7 +146,7 @@ class MaskedTrainer(Trainer):
         n_codes = network.quantizer.weight_proj.out_features
         terms = {
             "diversity": (n_codes - perplexity) / n_codes,
-            "penalty": features.float().square().mean(),
+            "penalty": widened(features).square().mean(),
         }
         return network.final_proj(states), network.project_q(codes), states, terms
 

@@ -121,14 +121,21 @@ def build_inputs(
             "This run binds a third modality, and none is given. Name its embeddings with --echo, "
             "or set objective.echo_text_weight to 0; without it the run is ECG-CLIP."
         )
+    if echo is not None and config.own_losses:
+        raise ConfigError(
+            "MELP's stages and ECG-FM learn nothing from echocardiograms. Leave --echo out."
+        )
     # Training patients only: an echocardiogram of another would leak into the space.
     pairs = None if echo is None else pair_with_echo(train_set, echo, config.model.dim)
     # The first weights follow from the seed alone, whatever was drawn before.
     torch.manual_seed(config.seed)
     tokenizer, config = _tokenizer(config, train_set, text_model)
-    foreign = config.predicts_masked or config.model.architecture == "melp"
+    foreign = config.own_losses
     if begin is not None and not foreign:
-        raise ConfigError("Only MELP's stages and ECG-FM begin with a model's network.")
+        raise ConfigError(
+            "Only melp-stage1, melp-stage2 and ecg-fm begin with a model's network. Leave --begin "
+            "out."
+        )
     encoder = (
         new_encoder(config, begin=begin, text_model=text_model)
         if foreign

@@ -355,17 +355,17 @@ class RunConfig:
                 "with `echoing train echo2ecg`; one of the kind wav2vec2 without beats learns from "
                 "ECGs alone, as the preset melp-stage1 does."
             )
-        foreign = self.predicts_masked or self.model.architecture == "melp"
-        if foreign and (
+        if self.own_losses and (
             self.loss.name != "infonce"
             or self.objective.question_weight
+            or self.objective.echo_text_weight
             or self.freeze_text
             or self.recompute_text
         ):
             raise ConfigError(
                 "The losses of melp-stage1, melp-stage2 and ecg-fm are their own: leave loss.name "
-                "at infonce, objective.question_weight at 0, and freeze_text and recompute_text at "
-                "false."
+                "at infonce, objective.question_weight and objective.echo_text_weight at 0, and "
+                "freeze_text and recompute_text at false."
             )
         self._check_study()
         if self.means_only and self.model.architecture != "compact":
@@ -405,6 +405,11 @@ class RunConfig:
                 f"A batch of {self.batch_size} and {self.accumulate} batches a step cannot be "
                 "contrasted. Use at least 2 and 1."
             )
+
+    @property
+    def own_losses(self) -> bool:
+        """Whether the losses are those of MELP's stages and of ECG-FM (`training.melp`)."""
+        return self.predicts_masked or self.model.architecture == "melp"
 
     @property
     def predicts_masked(self) -> bool:

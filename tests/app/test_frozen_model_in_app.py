@@ -11,7 +11,12 @@ from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
 from tests.app.test_released_model_in_app import is_sound, open_sample, words
-from tests.foreign_files import write_ecg_fm, write_echo2ecg, write_melp_safetensors
+from tests.foreign_files import (
+    write_ecg_fm,
+    write_echo2ecg,
+    write_melp_safetensors,
+    write_melp_whole,
+)
 
 OpenApp = Callable[[], AppTest]
 
@@ -20,6 +25,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "ECG-FM": ("a.pt", write_ecg_fm),
     "MELP": ("model.safetensors", write_melp_safetensors),
     "Echo2ECG": ("a.ckpt", write_echo2ecg),
+    "MELP with text": ("a.ckpt", write_melp_whole),
 }
 
 
@@ -31,7 +37,11 @@ def furnish(folder: Path, system: str, n_items: int) -> None:
         (folder / "assets" / name).symlink_to(shipped / name)
     file, write = WRITERS[system]
     write(folder / file)
-    model = services.import_encoder(folder / file, folder / "assets" / "models" / "demo").model
+    model = services.import_encoder(
+        folder / file,
+        folder / "assets" / "models" / "demo",
+        vocab=folder if "text" in system else None,
+    ).model
     services.build_demo_index(folder / "indexes" / "demo", model, n_items=n_items)
 
 
@@ -95,5 +105,24 @@ def test_the_other_systems_open_and_say_the_same(
         app.switch_page("pages/model.py").run()
         assert is_sound(app)
         assert licence in words(app) and "Band-limited to 40 Hz" in words(app)
+    finally:
+        st.cache_resource.clear()
+
+
+@pytest.mark.slow
+def test_one_that_reads_texts_answers_and_says_that_it_has_no_sigma2(
+    open_app: OpenApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish(tmp_path, "MELP with text", 4)
+    monkeypatch.setenv("ECHOING_HOME", str(tmp_path))
+    st.cache_resource.clear()
+    try:
+        app = open_sample(open_app(), "10 s")
+        assert is_sound(app) and "has no sigma" in told(app)
+        for page in ("ask", "retrieve", "batch", "compare", "model"):
+            app.switch_page(f"pages/{page}.py").run()
+            assert is_sound(app), page
+            assert "no text encoder" not in told(app), page
+        assert "Band-limited to 40 Hz" in words(app)
     finally:
         st.cache_resource.clear()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from echoing_core.errors import ConfigError
+from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.models.losses import matched_cross_entropy
 from echoing_core.models.melp import MelpEncoder
 from echoing_core.progress import Progress
@@ -117,6 +118,30 @@ def test_layers_of_a_given_language_model_can_stay_and_random_ones_cannot() -> N
 
     with pytest.raises(ConfigError, match="would stay random"):
         vocabulary_of(settings, ["normal ecg."], None)
+
+
+def test_what_these_losses_do_not_read_is_refused() -> None:
+    for name in ("melp-stage1", "melp-stage2", "ecg-fm"):
+        for change in ("loss.name=pcmepp", "freeze_text=true", "objective.question_weight=0.5"):
+            with pytest.raises(ConfigError, match="are their own"):
+                load_preset(name, [change])
+    with pytest.raises(ConfigError, match="reads ECGs alone"):
+        load_preset("melp-stage1", ["model.frozen.beats=3", "model.dim=256"])
+
+
+def test_a_first_stage_is_taken_over_and_one_of_other_sizes_is_not(tmp_path: Path) -> None:
+    first = tiny_run.melp_trainer(tiny_run.melp_config("masked"))
+    settings = tiny_run.melp_config("melp")
+    given = SimpleNamespace(name="stage1", encoder=for_use(first.encoder))
+    second = new_encoder(settings, begin=given)  # type: ignore[arg-type]
+    network = second.ecg.tower.ecg_encoder.state_dict()
+    theirs = given.encoder.ecg.tower.ecg_encoder.state_dict()
+    assert all(torch.equal(network[name], value) for name, value in theirs.items())
+    assert len(theirs) > 20
+    model = settings.model
+    wider = replace(model, frozen=replace(model.frozen, ffn=24))
+    with pytest.raises(CheckpointError, match="has not the network"):
+        new_encoder(replace(settings, model=wider), begin=given)  # type: ignore[arg-type]
 
 
 def test_a_model_for_use_embeds_as_the_one_that_was_trained() -> None:
