@@ -8,9 +8,11 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import re
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -387,9 +389,29 @@ _PIECES = (b"\0", b"\xff", b"\xff\xff\xff\xff", b"\x7f\xff", b"-1", b"0", b"9999
            b"nan", b"<", b">", b"&", b'"', b"{", b"]", b",", b"\n")  # fmt: skip
 
 
+_WORDS = (b"", b"0", b"-1", b"1e9", b"1e308", b"nan", b"E", b"x", b"9" * 30, b"0.001", b"-2.5")
+
+
+@cache
+def _words_of(text: bytes) -> list[tuple[int, int]]:
+    """Where the first of its words are, and those that are no samples."""
+    found = [match.span() for match in re.finditer(rb"[A-Za-z0-9.+-]+", text)]
+    return found[:200] + [(a, b) for a, b in found[200:] if text[a:b].isalpha()]
+
+
 def mutated(sound: bytes, rng: np.random.Generator) -> bytes:
-    """A file with bytes changed, put in, taken out or doubled; now and then cut short."""
+    """A file with bytes changed, put in, taken out or doubled; now and then cut short.
+
+    Of text mostly whole words are changed, after which it is still XML or JSON.
+    """
     changed = bytearray(sound)
+    if sound[:1] in (b"<", b"{") and rng.random() < 0.7:
+        words = _words_of(sound)
+        # From the end, so that the places before stay as they are.
+        for i in sorted(set(rng.integers(0, len(words), int(rng.integers(1, 4))).tolist()))[::-1]:
+            start, stop = words[i]
+            changed[start:stop] = _WORDS[int(rng.integers(len(_WORDS)))]
+        return bytes(changed)
     # Bytes put in shift all that follows, which most readers notice at once.
     only_changed = rng.random() < 0.7
     for _ in range(int(rng.integers(1, 4 if only_changed else 6))):
