@@ -29,6 +29,7 @@ from echoing_core.io.channels import (
 from echoing_core.io.scp.huffman import Huffman, huffman_of
 from echoing_core.io.scp.sections import Beats, Lead, beats_of, filters_of, leads_of, sections_of
 from echoing_core.io.sources import SourceFile, shown
+from echoing_core.io.told import NOTHING
 from echoing_core.records import Recording
 
 _MAX_THINNING = 16
@@ -42,7 +43,7 @@ class _Samples:
 
     Attributes
     ----------
-    nv : int
+    nv : float
         Nanovolts of one unit.
     step_us : int
         Microseconds between two samples.
@@ -53,7 +54,7 @@ class _Samples:
         The encoded samples of each lead.
     """
 
-    nv: int
+    nv: float
     step_us: int
     differences: int
     bimodal: bool
@@ -86,7 +87,9 @@ def read_scp(file: SourceFile) -> Recording:
             f"{name} holds {what}, not the rhythm; export it with the rhythm data."
         )
     leads, is_subtracted = leads_of(sections.get(3), name)
-    rhythm = _samples(sections[6], 6, len(leads), name)
+    said = (file.told or NOTHING).mv_per_number
+    said_nv = None if said is None else 1e6 * said
+    rhythm = _samples(sections[6], 6, len(leads), said_nv, name)
     huffman = huffman_of(sections[2], name) if 2 in sections else None
     beats = reference = None
     thinning, step_us = 1, rhythm.step_us
@@ -97,7 +100,7 @@ def read_scp(file: SourceFile) -> Recording:
                 "without compression, or as DICOM."
             )
         beats = beats_of(sections[4], name)
-        reference = _samples(sections[5], 5, len(leads), name)
+        reference = _samples(sections[5], 5, len(leads), said_nv, name)
         thinning, rest = divmod(rhythm.step_us, reference.step_us)
         if rest or not 1 <= thinning <= _MAX_THINNING or (thinning > 1 and not rhythm.bimodal):
             raise UnreadableRecordError(
@@ -113,7 +116,7 @@ def read_scp(file: SourceFile) -> Recording:
         raise UnreadableRecordError(
             f"The QRS complexes of {name} overlap in time; export it without compression."
         )
-    stated = ", ".join(filter(None, (f"{rhythm.nv} nV per unit", filters_of(sections.get(1)))))
+    stated = ", ".join(filter(None, (f"{rhythm.nv:g} nV per unit", filters_of(sections.get(1)))))
     channels = []
     for i, lead in enumerate(leads):
         what = f"Lead {lead.name} of {name}"
@@ -136,15 +139,18 @@ def read_scp(file: SourceFile) -> Recording:
     return recording_from(channels, file.name.rsplit(".", 1)[0], "SCP-ECG", notes)
 
 
-def _samples(section: bytes, number: int, n_leads: int, name: str) -> _Samples:
-    """Header of section 5 or 6 and the bytes of each lead."""
+def _samples(
+    section: bytes, number: int, n_leads: int, said_nv: float | None, name: str
+) -> _Samples:
+    """Header of section 5 or 6 and the bytes of each lead; a unit that was said goes before."""
     if len(section) < 6 + 2 * n_leads:
         raise UnreadableRecordError(f"Section {number} of {name} is cut short; export it again.")
-    nv, step_us, differences, bimodal = struct.unpack_from("<HHBB", section)
+    stated_nv, step_us, differences, bimodal = struct.unpack_from("<HHBB", section)
+    nv = said_nv or float(stated_nv)
     if nv == 0:
         raise UnitsError(
-            f"{name} does not say how many nanovolts one unit is (section {number}); export it "
-            "again."
+            f"{name} does not say how many nanovolts one unit is (section {number}); say it, or "
+            "export the recording again."
         )
     if step_us == 0 or 1e6 / step_us > MAX_FS_HZ:
         raise SamplingRateError(

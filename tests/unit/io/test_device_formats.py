@@ -330,6 +330,12 @@ def test_units_and_rates_that_are_missing_can_be_said() -> None:
     unknown = sound[:206] + b"\xf7\xff" * 3 + sound[212:272] + bytes(2) + sound[274:]
     recording = read_recording({"a.ecg": unknown}, told=Told(unit="5uV", fs_hz=500.0))
     np.testing.assert_allclose(recording.signal_mv, rows_in_mv(recording), atol=1e-6)
+    scp = made.scp(SIGNAL, subtract=True, leads=("I", "V1"))
+    scale = struct.pack("<HH", 1000 * UV, 2000)
+    recording = read_recording(
+        {"a.scp": swapped(scp, scale, bytes(2) + scale[2:])}, told=Told(unit="5uV")
+    )
+    np.testing.assert_allclose(recording.signal_mv, rows_in_mv(recording), atol=1e-6)
     unsaid = swapped(UPLOADS["FHIR"]["rec.json"], b'"uV"', b'""').replace(b"microvolt", b"")
     refused(unsaid, "json", UnitsError, "without a unit")
     recording = read_recording({"a.json": unsaid}, told=Told(unit="uV"))
