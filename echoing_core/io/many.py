@@ -14,7 +14,7 @@ from echoing_core.errors import ConfigError, UnreadableRecordError
 from echoing_core.io.grouping import group_records
 from echoing_core.io.kinds import WFDB_ENDINGS, kind_of, kinds
 from echoing_core.io.reading import read_recording
-from echoing_core.io.sources import SourceFile, base_name, file_at
+from echoing_core.io.sources import SourceFile, base_name, file_at, shown
 from echoing_core.io.zipped import unzip
 from echoing_core.records import Recording
 
@@ -24,7 +24,7 @@ RECORDING_ENDINGS = (
 )  # fmt: skip
 """Files of a folder that are taken for recordings by their names alone, be they readable or not."""
 
-_MARKED = ("edf", "dicom", "ishne", "scp", "atc", "fhir")
+_MARKED = ("edf", "dicom", "ishne", "scp", "atc", "contec", "fhir")
 """Kinds that are recordings whatever their files are called."""
 
 
@@ -128,11 +128,11 @@ def group_files(files: Iterable[tuple[str, bytes]]) -> list[BatchItem]:
     return _grouped([(place, file) for place, file in placed if not file.name.startswith(".")])
 
 
-def folder_items(folder: str | Path) -> tuple[list[BatchItem], int]:
-    """The recordings of a folder and the folders in it, and how many other files there are.
+def folder_items(folder: str | Path) -> tuple[list[BatchItem], tuple[str, ...]]:
+    """The recordings of a folder and the folders in it, and which other files there are.
 
     Links and hidden files are left alone. A text, a picture or a list is no recording and is
-    counted only; what has the name of a recording is given to the reader, who says what is wrong.
+    named only; what has the name of a recording is given to the reader, who says what is wrong.
 
     Parameters
     ----------
@@ -142,7 +142,8 @@ def folder_items(folder: str | Path) -> tuple[list[BatchItem], int]:
     -------
     items : list of BatchItem
         In the order of their names.
-    n_others : int
+    others : tuple of str
+        Their names, fit for a message.
 
     Raises
     ------
@@ -167,7 +168,11 @@ def folder_items(folder: str | Path) -> tuple[list[BatchItem], int]:
     taken = [item for item in items if any(_looks_like_one(file) for file in item.files)]
     if not taken:
         raise ConfigError(f"{root} holds no recording. Give the folder that holds the recordings.")
-    return taken, sum(len(item.files) for item in items) - sum(len(i.files) for i in taken)
+    # Annotations beside a header belong to it, and are in no item.
+    of_recordings = {id(item) for item in taken}
+    return taken, tuple(
+        shown(file.name) for item in items if id(item) not in of_recordings for file in item.files
+    )
 
 
 def _looks_like_one(file: SourceFile) -> bool:
