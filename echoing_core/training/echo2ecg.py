@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -43,6 +45,8 @@ from echoing_core.training.settings import RunConfig
 from echoing_core.training.study_batches import StudyBatch, StudyPairs, pair_with_views
 from echoing_core.training.trainer import Term, Trainer, widened
 from echoing_core.uncertainty.absent import save_without_sigma2
+
+F32 = npt.NDArray[np.float32]
 
 _ROWS = 64
 _MAX_VALID = 1000
@@ -98,7 +102,7 @@ def _with_studies(encoder: Encoder) -> tuple[FrozenEncoder, StudySide | TeacherS
 
 
 @torch.no_grad()
-def embed_ecgs_and_studies(encoder: Encoder, pairs: StudyPairs) -> tuple[Any, Any]:
+def embed_ecgs_and_studies(encoder: Encoder, pairs: StudyPairs) -> tuple[F32, F32]:
     """Both in the space that they share.
 
     Parameters
@@ -160,7 +164,7 @@ class StudyInputs:
     """
 
     train: StudyPairs
-    table: Any
+    table: pd.DataFrame
     valid: StudyPairs | None
     config: RunConfig
     encoder: Encoder

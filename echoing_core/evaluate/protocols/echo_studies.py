@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -371,7 +372,7 @@ def _retrieval(
     patients = patients_of(test)
     # Of a study the patient of its first ECG.
     first = np.array([int(np.argmax(pairs.study == k)) for k in range(len(pairs.rows))])
-    turned: dict[str, tuple[Callable[[npt.NDArray], npt.NDArray], npt.NDArray[np.str_]]] = {
+    turned: dict[str, tuple[Callable[[Any], npt.NDArray[Any]], npt.NDArray[np.str_]]] = {
         TO_STUDY: (lambda x: x, patients),
         TO_ECG: (np.transpose, patients[first]),
     }
