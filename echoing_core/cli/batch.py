@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from echoing_core.services import BatchFailure, BatchRow
 
 
+_N_NAMED = 8
+"""Files that are no recordings are named up to this many."""
+
+
 @app.command()
 def batch(
     folder: Annotated[
@@ -58,7 +62,7 @@ def batch(
     writable(csv_out)
     from echoing_core import services
 
-    items, n_others = services.folder_items(folder)
+    items, others = services.folder_items(folder)
     # Left empty, the shipped questions are asked (None below); an empty list would ask none.
     asked: list[str | services.PromptSet] = []
     if prompts is not None:
@@ -80,10 +84,10 @@ def batch(
         deliver(services.batch_csv(loaded, results, names=names), csv_out)
     # With the CSV on stdout, a summary there would be read as one more row.
     if csv_out != "-":
-        typer.echo(_summary(results, n_others))
+        typer.echo(_summary(results, others))
 
 
-def _summary(results: Sequence[BatchRow | BatchFailure], n_others: int) -> str:
+def _summary(results: Sequence[BatchRow | BatchFailure], others: Sequence[str]) -> str:
     from echoing_core import services
 
     rows = [r for r in results if isinstance(r, services.BatchRow)]
@@ -106,6 +110,9 @@ def _summary(results: Sequence[BatchRow | BatchFailure], n_others: int) -> str:
         header = ("recording", "s", "best", "median", "unsure", "bpm", "least sure window")
         lines.append(table(header, cells))
     lines += [f"failed: {f.name}: {f.reason}" for f in failures]
-    others = f", {n_others} other files left alone" if n_others else ""
-    lines.append(f"{len(rows)} read, {len(failures)} failed{others}. {DISCLAIMER}")
+    lines.append(f"{len(rows)} read, {len(failures)} failed. {DISCLAIMER}")
+    if others:
+        more = f" and {len(others) - _N_NAMED} more" if len(others) > _N_NAMED else ""
+        files = "1 other file is" if len(others) == 1 else f"{len(others)} other files are"
+        lines.append(f"{files} no recording: {', '.join(others[:_N_NAMED])}{more}.")
     return "\n".join(lines)

@@ -34,8 +34,10 @@ from echoing_core.io.table import (
     TableColumn,
     TableLayout,
     TablePreview,
+    is_matrix,
     preview_table,
     read_table,
+    read_table_as_stated,
 )
 from echoing_core.io.told import NOTHING, Told, as_told
 from echoing_core.io.wfdb import read_wfdb
@@ -89,8 +91,10 @@ def read_recording(
     if not isinstance(record, SourceFile):
         return as_told(read_wfdb(*record, told), told)
     record = replace(record, told=told)
-    if layout is not None and kind_of(record) == "table":
+    if layout is not None and _is_table(record):
         recording = read_table(record, layout)
+    elif _is_table(record):
+        recording = read_table_as_stated(record)
     else:
         recording = read_file(record)
     # Formats have no common place for it, so the mark is looked for in the raw bytes.
@@ -117,7 +121,7 @@ def table_in(
         The files cannot be read at all.
     """
     record = _find(source, record_name)
-    if isinstance(record, SourceFile) and kind_of(record) == "table":
+    if isinstance(record, SourceFile) and _is_table(record):
         return preview_table(record, samples_in)
     return None
 
@@ -179,7 +183,7 @@ def channels_in(source: Source, record_name: str | None = None) -> TablePreview:
         The files hold no recording, or a damaged one.
     """
     record = _find(source, record_name)
-    if isinstance(record, SourceFile) and kind_of(record) == "table":
+    if isinstance(record, SourceFile) and _is_table(record):
         return preview_table(record)
     name = record.name if isinstance(record, SourceFile) else record[1]
     fs_hz: float | None = None
@@ -245,10 +249,19 @@ def _find(source: Source, record_name: str | None) -> SourceFile | tuple[FileSet
         return files, header_name
     if not files.names(".hea"):
         return _single(files, record_name)
+    # Beside headers a file may be a recording by itself; it goes by its whole name.
+    named = files.find(record_name) if record_name is not None else None
+    if named is not None and kind_of(named) not in (None, "zip"):
+        return named
     only = _only(files)
     if only is not None and kind_of(only) is not None:
         return only
     return files, _choose_header(files, record_name)
+
+
+def _is_table(file: SourceFile) -> bool:
+    # A MATLAB file mostly belongs to a header, so it is a table only where it was found alone.
+    return kind_of(file) == "table" or (kind_of(file) is None and is_matrix(file.head(128)))
 
 
 def _only(files: FileSet) -> SourceFile | None:
@@ -259,6 +272,7 @@ def _single(files: FileSet, record_name: str | None) -> SourceFile:
     """The one among files without a header that holds a recording by itself."""
     # Lists and annotations beside a recording hold none, and do not make it ambiguous.
     holders = [f for f in files.files.values() if kind_of(f) not in (None, "zip")]
+    holders = holders or [f for f in files.files.values() if is_matrix(f.head(128))]
     if record_name is not None:
         wanted = base_name(record_name).lower()
         named = [f for f in holders if wanted in (f.name.lower(), f.name.lower().rsplit(".", 1)[0])]

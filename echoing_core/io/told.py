@@ -52,7 +52,7 @@ class Told:
     Raises
     ------
     ConfigError
-        A lead that does not exist.
+        A lead that does not exist, or one lead for two channels.
     SamplingRateError, UnitsError
         A rate, unit or scale that no ECG has.
     """
@@ -71,6 +71,9 @@ class Told:
                     f"{shown(lead)} is no lead for {shown(channel)}; the leads are I, II, III, "
                     f"aVR, aVL, aVF, V1 to V6, X, Y and Z, or {LEFT_OUT}."
                 )
+        said = [_spelled(lead).removeprefix("-") for lead in self.leads.values()]
+        if len(self.taken) < len([lead for lead in said if lead != LEFT_OUT]):
+            raise ConfigError("Two channels were called the same lead; each lead is one channel.")
         if self.fs_hz is not None and not 0 < self.fs_hz <= MAX_FS_HZ:
             raise SamplingRateError(
                 f"A sampling rate of {self.fs_hz:g} Hz does not fit an ECG; a number above 0 and "
@@ -93,6 +96,12 @@ class Told:
             size = mv_per_unit(step[2])
             return float(step[1]) * size if size and float(step[1]) > 0 else None
         return mv_per_unit(self.unit) if self.unit else None
+
+    @property
+    def taken(self) -> frozenset[str]:
+        """The leads that were said, without their minus."""
+        said = (_spelled(lead).removeprefix("-") for lead in self.leads.values())
+        return frozenset(lead for lead in said if lead != LEFT_OUT)
 
     def lead_of(self, channel: str) -> str | None:
         """What was said of a channel: a lead, one after a minus, or `LEFT_OUT`.
@@ -131,7 +140,7 @@ def channel_leads(names: Sequence[str], told: Told) -> list[NamedLead | None]:
         because another one was said to be its lead.
     """
     said = [told.lead_of(name) for name in names]
-    taken = {lead.removeprefix("-") for lead in said if lead is not None}
+    taken = told.taken
     found: list[NamedLead | None] = []
     for by_name, lead in zip(named_leads(names), said, strict=True):
         if lead is None:
@@ -159,7 +168,7 @@ def as_told(recording: Recording, told: Told) -> Recording:
     Raises
     ------
     MissingLeadError
-        There is no such channel, two are called one lead, or none is left.
+        There is no such channel, or none is left.
     """
     if told == NOTHING:
         return recording
@@ -169,12 +178,6 @@ def as_told(recording: Recording, told: Told) -> Recording:
         told.lead_of(source) or told.lead_of(name)
         for source, name in zip(spelled, recording.lead_names, strict=True)
     ]
-    taken = [lead.removeprefix("-") for lead in said if lead not in (None, LEFT_OUT)]
-    if len(set(taken)) < len(taken):
-        raise MissingLeadError(
-            f"Two channels of {recording.record_id} were called the same lead; each lead is one "
-            "channel."
-        )
     rows: list[int] = []
     names: list[str] = []
     notes = list(recording.notes)
@@ -183,7 +186,7 @@ def as_told(recording: Recording, told: Told) -> Recording:
         own = recording.lead_names[row]
         if lead == LEFT_OUT:
             notes.append(f"Left out, as was said: {spelled[row]}.")
-        elif lead is None and own in taken:
+        elif lead is None and own in told.taken:
             notes.append(f"{spelled[row]} gives way to the channel that was said to be {own}.")
         else:
             rows.append(row)

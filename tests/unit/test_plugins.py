@@ -99,7 +99,7 @@ def test_a_reader_of_a_plugin_reads_and_is_found_in_folders(example: Path, tmp_p
     items, others = services.folder_items(tmp_path / "clinic")
     # The table may be one of samples, for all that its name says.
     assert {i.name for i in items} - {"diagnoses.tsv"} == {f"e{k}.hxl" for k in range(6)}
-    assert others == 1
+    assert others == ("notes.txt",)
     # Ours are asked first where they have a mark of their own.
     marked = [k for k in KINDS if not k.is_text]
     assert kinds()[: len(marked)] == tuple(marked) and kinds()[len(marked)].name == "hexlead"

@@ -12,6 +12,7 @@ from echoing_core.io.table.layout import (
     read_table_as_stated,
     told_by_layout,
 )
+from echoing_core.io.table.matlab import is_matrix
 
 __all__ = [
     "HEAD_ROWS",
@@ -20,6 +21,7 @@ __all__ = [
     "TableLayout",
     "TablePreview",
     "is_binary_table",
+    "is_matrix",
     "is_table_text",
     "preview_table",
     "read_table",

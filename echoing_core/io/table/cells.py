@@ -20,6 +20,7 @@ from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.channels import mv_per_unit
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import SourceFile, shown
+from echoing_core.io.table.matlab import is_matrix, matrix_in
 from echoing_core.io.table.sheet import is_sheet, sheet_as_text
 
 if TYPE_CHECKING:
@@ -225,6 +226,8 @@ def open_cells(file: SourceFile, samples_in: SamplesIn | None = None) -> Cells:
         return cells
     if head.startswith(_NPY_MARK):
         return _open_npy(file, samples_in)
+    if is_matrix(file.head(128)):
+        return _array_cells(matrix_in(file), "MATLAB", samples_in, shown(file.name))
     if head.startswith(_PARQUET_MARK):
         return _open_parquet(file, samples_in)
     return _open_text(file, samples_in)
@@ -287,6 +290,13 @@ def _open_npy(file: SourceFile, samples_in: SamplesIn | None) -> Cells:
     flat = np.frombuffer(content, dtype=dtype, count=count, offset=start)
     # A view of the file: nothing is copied until a column is asked for.
     array = flat.reshape(shape, order="F" if fortran else "C")
+    return _array_cells(array, "NPY", samples_in, name)
+
+
+def _array_cells(
+    array: npt.NDArray[Any], kind: str, samples_in: SamplesIn | None, name: str
+) -> Cells:
+    along: SamplesIn
     if array.ndim == 1:
         array = array[None]
         along = "columns"
@@ -297,11 +307,11 @@ def _open_npy(file: SourceFile, samples_in: SamplesIn | None) -> Cells:
     _check_shape(array.shape[1], array.shape[0], name)
     names = [f"column {i + 1}" if along == "rows" else f"row {i + 1}" for i in range(len(array))]
     return _ArrayCells(
-        kind="NPY",
+        kind=kind,
         names=names,
         units=[None] * len(names),
         n_samples=array.shape[1],
-        samples_in="rows" if along == "rows" else "columns",
+        samples_in=along,
         array=array,
     )
 
@@ -830,7 +840,7 @@ def _names_in_json(before: Sequence[str], n: int) -> tuple[str, ...] | None:
         # Sensors are those of the last columns; counters and digital lines come first.
         first = n - len(sensors)
         return tuple(
-            f"{name} {sensors[i - first]}" if i >= first and sensors else str(name)
+            f"{name} {sensors[i - first]}" if i >= first and sensors else f"digital {name}"
             for i, name in enumerate(names)
         )
     return None

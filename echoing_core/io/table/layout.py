@@ -330,10 +330,11 @@ def layout_as_told(preview: TablePreview, told: Told) -> TableLayout:
     named = channel_leads([c.name for c in preview.columns], told)
     leads: dict[int, str] = {}
     for column, lead in zip(preview.columns, named, strict=True):
-        said = told.lead_of(column.name)
+        if lead is None or column.is_time:
+            continue
         # A lead that its own preamble names is not in the column's name.
-        own = lead.lead if said else column.lead
-        if lead is not None and own is not None and not column.is_time:
+        own = lead.lead if told.lead_of(column.name) else column.lead
+        if own is not None and (own not in told.taken or told.lead_of(column.name)):
             leads[column.index] = own
     units, per_mv = preview.units or "", None
     if told.mv_per_number is not None:

@@ -14,6 +14,7 @@ import binascii
 import math
 import re
 import xml.etree.ElementTree as ET
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ from echoing_core.io.channels import (
     check_rate,
     check_size,
     mv_per_unit,
+    readable,
     recording_from,
 )
 from echoing_core.io.lead_names import canonical_lead_name
@@ -83,7 +85,13 @@ def read_muse(root: ET.Element, file_name: str) -> Recording:
     if any(text_of(w, "WaveformType").lower() == "median" for w in waveforms):
         notes.add("The file holds a median beat too; the rhythm is used.")
     filters = _filters(rhythm)
-    channels = [_lead(data, fs_hz, filters, name, notes) for data in rhythm.findall("LeadData")]
+    channels = readable(
+        (
+            (text_of(data, "LeadID"), partial(_lead, data, fs_hz, filters, name, notes))
+            for data in rhythm.findall("LeadData")
+        ),
+        notes,
+    )
     if not channels:
         raise MissingLeadError(f"{name} holds a rhythm waveform without leads; export it again.")
     if len({c.signal_mv.size for c in channels}) > 1:

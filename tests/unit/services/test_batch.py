@@ -248,7 +248,8 @@ def test_a_folder_on_the_command_line(ward: Path, folder: Path, tmp_path: Path) 
     arguments = ["batch", str(ward), "--csv", str(out), "--prompt", FIRST, "--model", str(folder)]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
-    assert "2 read, 1 failed, 1 other files left alone" in done.output
+    assert "2 read, 1 failed." in done.output
+    assert "1 other file is no recording: README.txt." in done.output
     assert "failed: three.dat: three.dat came without its header" in done.output
     rows = list(csv.DictReader(io.StringIO(out.read_text())))
     assert [r["recording"] for r in rows] == ["three.dat", "two.edf", "a/one"]
