@@ -19,6 +19,7 @@ from echoing_core.evaluate.protocols.answers import (
 from echoing_core.evaluate.protocols.classes import MACRO
 from echoing_core.evaluate.protocols.cost import REPEATS, WINDOWS, Cost
 from echoing_core.evaluate.protocols.data import EvaluationData
+from echoing_core.evaluate.protocols.retrieval import TASK as SEARCH
 from echoing_core.evaluate.protocols.settings import ZERO_SHOT, EvaluationOptions
 from echoing_core.metrics.bootstrap import Estimate, patient_bootstrap_over_seeds
 from echoing_core.metrics.nearest import K
@@ -300,9 +301,7 @@ class Measured:
         )
         for key, estimate in estimates.items():
             name, metric = key.rsplit("|", 1)
-            self._keep(
-                name, estimate, protocol="text to ECG", metric=metric, gallery=len(self.task.truth)
-            )
+            self._keep(name, estimate, protocol=SEARCH, metric=metric, gallery=len(self.task.truth))
 
     def sigma2(self, unsure: Mapping[str, Floats]) -> None:
         """How sigma^2 goes with the answers of the probe from all training patients.
@@ -368,7 +367,7 @@ class Measured:
         names = {e.name for e in self.entrants}
         result = Result(
             self.data.name,
-            self.task.labels.get(label, self.task.name),
+            SEARCH if protocol == SEARCH else self.task.labels.get(label, self.task.name),
             metric,
             name,
             estimate,
@@ -463,7 +462,7 @@ class Measured:
         # Before the probes where no model has any: a row of reasons is better than none.
         if ZERO_SHOT not in self.task.scores:
             rows = {(ZERO_SHOT, MACRO): f"{ZERO_SHOT}, {MACRO}"} | rows
-        rows |= {("text to ECG", f"R@{k}"): f"text to ECG, R@{k}" for k in RETRIEVAL_KS}
+        rows |= {(SEARCH, f"R@{k}"): f"{SEARCH}, R@{k}" for k in RETRIEVAL_KS}
         protocol = f"sigma^2, {FEW_SHOT_100}"
         return rows | {
             (protocol, FINDS_ERRORS): f"{FINDS_ERRORS}, AUROC",
@@ -471,9 +470,9 @@ class Measured:
         }
 
     def _why_not(self, entrant: Entrant, protocol: str) -> str:
-        if protocol in (ZERO_SHOT, "text to ECG") and not entrant.checkpoint.has_text:
+        if protocol in (ZERO_SHOT, SEARCH) and not entrant.checkpoint.has_text:
             return NO_TEXT
-        if protocol == "text to ECG" and self.no_reports:
+        if protocol == SEARCH and self.no_reports:
             return NO_REPORTS
         return entrant.lacks_sigma2 or "not measured"
 
