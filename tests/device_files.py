@@ -377,7 +377,7 @@ def every_device(signal: Ints, fs_hz: int = 500) -> dict[str, dict[str, bytes]]:
         "ELI": {"rec.xml": eli(signal, fs_hz)},
         "ATC": {"rec.atc": atc(signal, fs_hz)},
         "FHIR": {"rec.json": fhir(signal, fs_hz)},
-        "XLSX": {"rec.xlsx": xlsx(signal, fs_hz)},
+        "XLSX": {"rec.xlsx": xlsx(signal, fs_hz, leads=("I", "II", "V1"))},
         "SCP": {"rec.scp": scp(signal, fs_hz)},
         "SCP plain": {"rec.scp": scp(signal, fs_hz, tables=None, differences=0)},
         "SCP tables": {"rec.scp": scp(signal, fs_hz, tables=SCP_CUSTOM, differences=1)},

@@ -285,16 +285,16 @@ def test_fhir_values_that_were_not_measured_and_what_is_missing() -> None:
 
 
 def test_a_spreadsheet_is_a_table_like_others() -> None:
-    recording = read_recording(UPLOADS["XLSX"])
-    assert "XLSX" in recording.file_format
     preview = table_in(UPLOADS["XLSX"])
     assert preview is not None and preview.units == "mV" and preview.fs_hz == 500
-    second = made.xlsx(SIGNAL[:, :50])
+    assert preview.kind == "XLSX"
+    part, leads = SIGNAL[:, :50], ("I", "V1")
+    second = made.xlsx(part, leads=leads)
     sheet = zipfile.ZipFile(io.BytesIO(second)).read("xl/worksheets/sheet1.xml")
-    two = made.xlsx(SIGNAL[:, :50], more={"xl/worksheets/sheet2.xml": sheet})
+    two = made.xlsx(part, leads=leads, more={"xl/worksheets/sheet2.xml": sheet})
     refused(two, "xlsx", UnreadableRecordError, "2 sheets with numbers")
     bomb = b"<!DOCTYPE a [<!ENTITY b 'c'>]><worksheet>&b;</worksheet>"
-    entities = made.xlsx(SIGNAL[:, :50], more={"xl/worksheets/sheet2.xml": bomb})
+    entities = made.xlsx(part, leads=leads, more={"xl/worksheets/sheet2.xml": bomb})
     refused(entities, "xlsx", UnreadableRecordError, "entities of its own")
     document = zipped({"[Content_Types].xml": b"<Types/>", "word/document.xml": b"<a/>"})
     refused(document, "docx", UnreadableRecordError, "without a table")
