@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+import pytest
 from broken_uploads import sound_upload
 from streamlit.testing.v1 import AppTest
 
@@ -36,6 +37,7 @@ def is_sound(app: AppTest) -> bool:
     return not app.exception and not app.error
 
 
+@pytest.mark.slow
 def test_the_whole_recording_is_asked_and_every_place_told(open_app: OpenApp) -> None:
     app = ask(open_app())
     # The answers, the scores behind them, and every place.
@@ -83,6 +85,7 @@ def test_an_own_question_is_read_before_it_is_asked(open_app: OpenApp) -> None:
     assert len(app.session_state["own_questions"]) == 1
 
 
+@pytest.mark.slow
 def test_from_hit_to_hit_and_back(open_app: OpenApp) -> None:
     app = open_app().switch_page("pages/retrieve.py").run()
     first = [b.key for b in app.button if b.key and b.key.startswith("from_")]
@@ -147,6 +150,7 @@ def test_filters_hold_together_and_contradict_in_a_sentence(open_app: OpenApp) -
     assert not app.exception and "both with and without" in words(app)
 
 
+@pytest.mark.slow
 def test_a_collection_of_ones_own_is_built_and_opened_again(open_app: OpenApp) -> None:
     app = open_app().switch_page("pages/retrieve.py").run()
     files = {

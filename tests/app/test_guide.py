@@ -46,6 +46,7 @@ def press(app: AppTest, key: str) -> None:
     assert not app.exception
 
 
+@pytest.mark.slow
 def test_the_guide_begins_with_the_simulated_recording(open_app: Callable[[], AppTest]) -> None:
     app = open_app()
     press(app, "guide_begin")

@@ -121,6 +121,7 @@ def test_the_person_names_the_report(
     assert downloads["Report as HTML"].name == "bCase_7b.html"
 
 
+@pytest.mark.slow
 def test_answers_and_hits_go_into_the_report_of_their_recording(
     open_app: OpenApp, downloads: dict[str, SimpleNamespace]
 ) -> None:

@@ -18,6 +18,9 @@ from echoing_core.echo.teacher import CARD_FILE, new_stand_in, save_teacher
 from echoing_core.io.echo.avi import write_avi
 from echoing_core.simulate.echo.clips import study_clips
 
+# Runs of commands: seconds each.
+pytestmark = pytest.mark.slow
+
 TINY = {
     "embed_dim": 16,
     "vision_cfg": {"layers": [1, 1, 1, 1], "width": 2, "head_width": 16, "image_size": 32},

@@ -99,6 +99,7 @@ def test_every_data_set_has_the_option(tmp_path: Path) -> None:
     np.testing.assert_allclose(window, _by_scipy_alone(recording)[:, :1000], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_prepared_set_names_its_padding_and_no_other_model_reads_it(tmp_path: Path) -> None:
     services.prepare_simulated(tmp_path / "scipy", 12, 3, filter_padding="scipy")
     save_prepared(tmp_path / "long", build_simulated(12, 3), card={})

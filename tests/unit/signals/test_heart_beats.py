@@ -51,6 +51,7 @@ def interval_errors_ms(truth_s: F64, found_s: F64) -> F64:
     )
 
 
+@pytest.mark.slow
 def test_the_beats_of_simulated_hearts() -> None:
     n_true = n_found = n_matched = 0
     errors = []

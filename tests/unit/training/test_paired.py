@@ -60,6 +60,7 @@ def _arguments(cohort: Path, out: Path, *more: str) -> list[str]:
     return ["train", "from", "demo", *data, "--out", str(out), *SMALL, *more]
 
 
+@pytest.mark.slow
 def test_a_run_becomes_a_model_folder(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

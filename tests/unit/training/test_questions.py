@@ -127,6 +127,7 @@ def test_a_side_with_few_prompts_says_some_of_them_twice_and_draws_follow_the_nu
     )
 
 
+@pytest.mark.slow
 def test_answers_are_learnt() -> None:
     """Frequency decides the answer: the term falls although the texts say nothing of it."""
     torch.manual_seed(0)

@@ -28,6 +28,9 @@ from echoing_core.models.config import EcgEncoderConfig, TextEncoderConfig
 from echoing_core.services import prompt_sets
 from echoing_core.training.settings import VarianceConfig
 
+# Runs of commands: seconds each.
+pytestmark = pytest.mark.slow
+
 DIM = 8
 CONFIG = AblationConfig(
     seeds=(1, 2),

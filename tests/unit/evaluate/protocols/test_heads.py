@@ -66,6 +66,7 @@ def tuned(home: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_model_itself_stays_what_it_was(home: Path, tuned: Path) -> None:
     before, after = services.load_model(home / "tiny"), services.load_model(tuned)
     assert after.hash == before.hash and not before.heads

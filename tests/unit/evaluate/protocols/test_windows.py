@@ -126,6 +126,7 @@ def test_a_prepared_set_of_several_windows(checkpoint: Checkpoint, prepared: Pat
     assert long.counts["windows looked at"] == 36 and not long.data.simulated
 
 
+@pytest.mark.slow
 def test_the_preset_gives_all_rows_of_table_3(checkpoint: Checkpoint, prepared: Path) -> None:
     preset = load_evaluation_preset("music-table3")
     assert preset.labels == list(LABELS)

@@ -45,6 +45,7 @@ def _set(n: int, seed: int) -> StudySet:
     )
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_probes_fitted_by_hand(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

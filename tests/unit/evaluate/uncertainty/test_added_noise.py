@@ -111,6 +111,7 @@ def test_clean_rows_are_the_held_out_ones_first() -> None:
         clean_rows(unknown, 5)
 
 
+@pytest.mark.slow
 def test_scores_climb_with_the_noise(nstdb: Path, checkpoint: Checkpoint) -> None:
     study = dose_study(checkpoint, ptbxl_like(16), nstdb, n_ecgs=5, n_resamples=20)
     assert study.counts == {"ECGs": 5, "held-out": 2, "from training folds": 3}

@@ -106,6 +106,7 @@ def test_always_no_is_no_good_answer() -> None:
     assert found["0/1 error", "all kept"].value == pytest.approx(task.truth.mean())
 
 
+@pytest.mark.slow
 def test_mixed_quality_draws_what_its_recipe_says() -> None:
     before = studies(200)
     after = mixed_quality(HeldOut(SIMULATED, before, simulated=True)).studies
@@ -130,6 +131,7 @@ def doses_of(before: StudySet, after: StudySet) -> np.ndarray:
         return np.round(10 * np.log10(power / np.square(change).mean(2))[:, 0])
 
 
+@pytest.mark.slow
 def test_every_dose_adds_the_noise_it_says() -> None:
     before = studies(210)
     after = every_dose(HeldOut(SIMULATED, before, simulated=True)).studies

@@ -79,6 +79,7 @@ def test_overlap(first: tuple[float, float], second: tuple[float, float], iou: f
     assert overlap(second, first) == pytest.approx(iou)
 
 
+@pytest.mark.slow
 def test_simulated_windows_know_their_noise() -> None:
     windows, spans = simulated_windows(8)
     assert [span.kind for span in spans] == list(KINDS) * 2
@@ -118,6 +119,7 @@ def test_a_recording_that_cannot_be_used_is_named(annotated: Path, tmp_path: Pat
         annotated_windows(tmp_path)
 
 
+@pytest.mark.slow
 def test_parts_that_know_where_score_high(
     annotated: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
