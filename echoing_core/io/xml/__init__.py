@@ -7,20 +7,21 @@ from collections.abc import Callable
 
 from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.sources import SourceFile, shown
+from echoing_core.io.told import NOTHING, Told
 from echoing_core.io.xml import aecg, cardiosoft, eli, muse, philips
 from echoing_core.io.xml.tree import is_xml, parse_xml
 from echoing_core.records import Recording
 
 __all__ = ["READERS", "is_xml", "read_xml"]
 
-READERS: dict[str, Callable[[ET.Element, str], Recording]] = {
+READERS: dict[str, Callable[[ET.Element, str, Told], Recording]] = {
     muse.ROOT: muse.read_muse,
     philips.ROOT: philips.read_philips,
     aecg.ROOT: aecg.read_aecg,
     cardiosoft.ROOT: cardiosoft.read_cardiosoft,
     eli.ROOT: eli.read_eli,
 }
-"""Tag of the root -> reader of the tree; the second argument is the file's name."""
+"""Tag of the root -> reader of the tree, the file's name and what a person says of it."""
 
 FORMATS_OF_XML = "GE MUSE, GE CardioSoft, Mortara ELI, Philips Sierra and HL7 aECG"
 """For people."""
@@ -58,4 +59,4 @@ def read_xml(file: SourceFile) -> Recording:
             f"{shown(file.name)} is {kind} that holds no ECG for this program; "
             f"{advice or FORMATS_OF_XML + ' are read.'}"
         )
-    return reader(root, file.name)
+    return reader(root, file.name, file.told or NOTHING)

@@ -38,6 +38,7 @@ from echoing_core.io.channels import (
 )
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
+from echoing_core.io.told import NOTHING, Told
 from echoing_core.io.xml.tree import number_in, numbers_in
 from echoing_core.records import Recording
 
@@ -60,7 +61,7 @@ class _LeadSequence:
     stated: str
 
 
-def read_aecg(root: ET.Element, file_name: str) -> Recording:
+def read_aecg(root: ET.Element, file_name: str, told: Told = NOTHING) -> Recording:
     """Read the rhythm of an annotated ECG.
 
     Parameters
@@ -68,6 +69,8 @@ def read_aecg(root: ET.Element, file_name: str) -> Recording:
     root : Element
         ``AnnotatedECG``.
     file_name : str
+    told : Told, optional
+        The unit that was said goes before the file's; the rate stands in where the file has none.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def read_aecg(root: ET.Element, file_name: str) -> Recording:
     series = _rhythm(root, name)
     notes = Findings()
     sets = series.findall("component/sequenceSet")
-    sequences = [part for one in sets for part in _lead_sequences(one, name)]
+    sequences = [part for one in sets for part in _lead_sequences(one, told, name)]
     if not sequences:
         raise MissingLeadError(
             f"{name} holds no sequence of voltages; export it with the rhythm waveform."
@@ -129,7 +132,7 @@ def _code(element: ET.Element) -> str:
     return "" if code is None else code.get("code", "")
 
 
-def _lead_sequences(sequence_set: ET.Element, name: str) -> list[_LeadSequence]:
+def _lead_sequences(sequence_set: ET.Element, told: Told, name: str) -> list[_LeadSequence]:
     clock: tuple[float, float] | None = None
     voltages: list[tuple[str, ET.Element]] = []
     for sequence in sequence_set.findall("component/sequence"):
@@ -137,22 +140,26 @@ def _lead_sequences(sequence_set: ET.Element, name: str) -> list[_LeadSequence]:
         if value is None:
             continue
         if code.startswith("TIME_"):
-            clock = _clock(value, name)
+            clock = _clock(value, told, name)
         elif value.find("digits") is not None:
             voltages.append((code, value))
+    if clock is None and told.fs_hz is not None:
+        clock = 0.0, 1.0 / told.fs_hz
     if voltages and clock is None:
         raise SamplingRateError(
             f"{name} holds voltages without their times (increment); export it again."
         )
     start_s, step_s = clock or (0.0, 1.0)
-    return [_voltages(code, value, start_s, step_s, name) for code, value in voltages]
+    return [_voltages(code, value, start_s, step_s, told, name) for code, value in voltages]
 
 
-def _clock(value: ET.Element, name: str) -> tuple[float, float]:
+def _clock(value: ET.Element, told: Told, name: str) -> tuple[float, float]:
     """Start in seconds and time between samples in seconds."""
     increment = value.find("increment")
     step = _quantity(increment)
     unit = "s" if increment is None else increment.get("unit", "s")
+    if (step is None or step <= 0 or unit not in _SECONDS) and told.fs_hz is not None:
+        step, unit = 1.0 / told.fs_hz, "s"
     if step is None or step <= 0 or unit not in _SECONDS:
         raise SamplingRateError(f"{name} gives no usable time between samples; export it again.")
     head = value.find("head")
@@ -180,12 +187,15 @@ def _quantity(element: ET.Element | None) -> float | None:
 
 
 def _voltages(
-    code: str, value: ET.Element, start_s: float, step_s: float, name: str
+    code: str, value: ET.Element, start_s: float, step_s: float, told: Told, name: str
 ) -> _LeadSequence:
     lead = canonical_lead_name(code) or shown(code)
     scale, origin = value.find("scale"), value.find("origin")
     units = "" if scale is None else scale.get("unit", "")
     factor, gain = mv_per_unit(units) if units else None, _quantity(scale)
+    if told.mv_per_number is not None:
+        # Of the digits themselves, so an origin in another unit says nothing.
+        factor, gain, units, origin = told.mv_per_number, 1.0, "of the unit said", None
     if factor is None or not gain:
         raise UnitsError(
             f"Lead {lead} of {name} gives no usable scale in a unit of voltage; export it again."

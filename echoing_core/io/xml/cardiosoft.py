@@ -23,6 +23,7 @@ from echoing_core.errors import (
 from echoing_core.io.channels import Channel, Findings, check_rate, check_size, recording_from
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
+from echoing_core.io.told import NOTHING, Told
 from echoing_core.io.xml.tree import check_one_length, number_in, numbers_in, text_of
 from echoing_core.records import Recording
 
@@ -34,7 +35,7 @@ _MV_PER_UNIT = {"uvperlsb": 1e-3, "mvperlsb": 1.0, "nvperlsb": 1e-6}
 _Rows = list[tuple[str, npt.NDArray[np.float64]]]
 
 
-def read_cardiosoft(root: ET.Element, file_name: str) -> Recording:
+def read_cardiosoft(root: ET.Element, file_name: str, told: Told = NOTHING) -> Recording:
     """Read the strip of a resting ECG, or all that was recorded of an exercise test.
 
     Parameters
@@ -42,6 +43,8 @@ def read_cardiosoft(root: ET.Element, file_name: str) -> Recording:
     root : Element
         ``CardiologyXML``.
     file_name : str
+    told : Told, optional
+        The unit that was said goes before the file's; the rate stands in where the file has none.
 
     Returns
     -------
@@ -73,8 +76,8 @@ def read_cardiosoft(root: ET.Element, file_name: str) -> Recording:
         raise UnreadableRecordError(
             f"{name} is a CardioSoft report without waveforms; export it with its strip data."
         )
-    fs_hz = _sampling_rate(part, name)
-    mv_per_lsb, stated = _resolution(part, name)
+    fs_hz = _sampling_rate(part, told, name)
+    mv_per_lsb, stated = _resolution(part, told, name)
     check_one_length((row.size for _, row in rows), name)
     check_size(rows[0][1].size, len(rows), fs_hz, name)
     declared = text_of(part, "ChannelSampleCountTotal")
@@ -128,16 +131,18 @@ def _interleaved(full: ET.Element, name: str) -> _Rows:
     return [(label, table[:, column]) for column, label in enumerate(labels)]
 
 
-def _sampling_rate(part: ET.Element, name: str) -> float:
-    fs_hz = number_in(text_of(part, "SampleRate"))
+def _sampling_rate(part: ET.Element, told: Told, name: str) -> float:
+    fs_hz = number_in(text_of(part, "SampleRate")) or told.fs_hz
     if fs_hz is None:
         raise SamplingRateError(f"{name} gives no sampling rate (SampleRate); export it again.")
     check_rate(fs_hz, name)
     return fs_hz
 
 
-def _resolution(part: ET.Element, name: str) -> tuple[float, str]:
-    """Millivolts of one unit, and what the file says of it and of filters."""
+def _resolution(part: ET.Element, told: Told, name: str) -> tuple[float, str]:
+    """Millivolts of one unit, and what the file says of it."""
+    if told.mv_per_number is not None:
+        return told.mv_per_number, ""
     element = part.find("Resolution")
     units = "" if element is None else element.get("units", "")
     size, factor = number_in(text_of(part, "Resolution")), _MV_PER_UNIT.get(units.lower())

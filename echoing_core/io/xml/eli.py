@@ -21,6 +21,7 @@ from echoing_core.errors import (
 from echoing_core.io.channels import Channel, Findings, check_rate, check_size, recording_from
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
+from echoing_core.io.told import NOTHING, Told
 from echoing_core.io.xml.muse import base64_integers
 from echoing_core.io.xml.tree import check_one_length, number_in
 from echoing_core.records import Recording
@@ -31,7 +32,7 @@ _MAX_LEADS = 32
 _ENCODING = {"ENCODING": "BASE64", "BITS": "16", "FORMAT": "SIGNED"}
 
 
-def read_eli(root: ET.Element, file_name: str) -> Recording:
+def read_eli(root: ET.Element, file_name: str, told: Told = NOTHING) -> Recording:
     """Read the channels of one ELI file.
 
     Parameters
@@ -39,6 +40,8 @@ def read_eli(root: ET.Element, file_name: str) -> Recording:
     root : Element
         ``ECG``.
     file_name : str
+    told : Told, optional
+        The unit that was said goes before the file's; the rate stands in where the file has none.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def read_eli(root: ET.Element, file_name: str) -> Recording:
         raise MissingLeadError(
             f"{name} holds {len(elements)} channels; at most {_MAX_LEADS} can be read."
         )
-    channels = [_channel(element, number, name) for number, element in enumerate(elements, 1)]
+    channels = [_channel(element, number, told, name) for number, element in enumerate(elements, 1)]
     check_one_length((c.signal_mv.size for c in channels), name)
     if len({c.fs_hz for c in channels}) > 1:
         raise SamplingRateError(
@@ -74,7 +77,7 @@ def read_eli(root: ET.Element, file_name: str) -> Recording:
     return recording_from(channels, file_name.rsplit(".", 1)[0], "Mortara ELI XML", Findings())
 
 
-def _channel(element: ET.Element, number: int, name: str) -> Channel:
+def _channel(element: ET.Element, number: int, told: Told, name: str) -> Channel:
     source = element.get("NAME", "").strip() or f"channel {number}"
     lead = canonical_lead_name(source) or shown(source)
     what = f"Lead {lead} of {name}"
@@ -90,11 +93,13 @@ def _channel(element: ET.Element, number: int, name: str) -> Channel:
         raise UnreadableRecordError(
             f"{what} gives an offset whose meaning is not known here; export it as DICOM."
         )
-    fs_hz = number_in(element.get("SAMPLE_FREQ", ""))
+    fs_hz = number_in(element.get("SAMPLE_FREQ", "")) or told.fs_hz
     if fs_hz is None:
         raise SamplingRateError(f"{what} gives no sampling rate (SAMPLE_FREQ); export it again.")
     check_rate(fs_hz, name)
     units_per_mv = number_in(element.get("UNITS_PER_MV", ""))
+    if told.mv_per_number is not None:
+        units_per_mv = 1.0 / told.mv_per_number
     if units_per_mv is None or not units_per_mv > 1e-6:
         raise UnitsError(f"{what} gives no usable gain (UNITS_PER_MV); export it again.")
     digital = base64_integers(element.get("DATA", ""), what)

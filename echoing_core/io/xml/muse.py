@@ -36,6 +36,7 @@ from echoing_core.io.channels import (
 )
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
+from echoing_core.io.told import NOTHING, Told
 from echoing_core.io.xml.tree import text_of
 from echoing_core.records import Recording
 
@@ -46,7 +47,7 @@ _NOT_MEASURED = -32768
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 
 
-def read_muse(root: ET.Element, file_name: str) -> Recording:
+def read_muse(root: ET.Element, file_name: str, told: Told = NOTHING) -> Recording:
     """Read the rhythm leads of a MUSE file; its median beats are never taken for them.
 
     Parameters
@@ -54,6 +55,8 @@ def read_muse(root: ET.Element, file_name: str) -> Recording:
     root : Element
         ``RestingECG``.
     file_name : str
+    told : Told, optional
+        The unit that was said goes before the file's; the rate stands in where the file has none.
 
     Returns
     -------
@@ -80,14 +83,14 @@ def read_muse(root: ET.Element, file_name: str) -> Recording:
         )
     # Some files hold a short rhythm strip beside the 12 leads.
     rhythm = max(rhythms, key=lambda w: len(w.findall("LeadData")))
-    fs_hz = _sampling_rate(rhythm, name)
+    fs_hz = _sampling_rate(rhythm, told, name)
     notes = Findings()
     if any(text_of(w, "WaveformType").lower() == "median" for w in waveforms):
         notes.add("The file holds a median beat too; the rhythm is used.")
     filters = _filters(rhythm)
     channels = readable(
         (
-            (text_of(data, "LeadID"), partial(_lead, data, fs_hz, filters, name, notes))
+            (text_of(data, "LeadID"), partial(_lead, data, fs_hz, filters, told, name, notes))
             for data in rhythm.findall("LeadData")
         ),
         notes,
@@ -104,10 +107,12 @@ def read_muse(root: ET.Element, file_name: str) -> Recording:
     return recording_from(channels, stem, "GE MUSE XML", notes)
 
 
-def _sampling_rate(waveform: ET.Element, name: str) -> float:
+def _sampling_rate(waveform: ET.Element, told: Told, name: str) -> float:
     """SampleBase times ten to SampleExponent, in Hz."""
     base, exponent = text_of(waveform, "SampleBase"), text_of(waveform, "SampleExponent") or "0"
     if not _NUMBER.fullmatch(base) or not re.fullmatch(r"[-+]?\d", exponent, re.ASCII):
+        if told.fs_hz is not None:
+            return told.fs_hz
         raise SamplingRateError(f"{name} gives no sampling rate (SampleBase); export it again.")
     fs_hz = float(base) * 10.0 ** int(exponent)
     check_rate(fs_hz, name)
@@ -124,7 +129,9 @@ def _filters(waveform: ET.Element) -> str:
     return ", ".join(parts)
 
 
-def _lead(data: ET.Element, fs_hz: float, filters: str, name: str, notes: Findings) -> Channel:
+def _lead(
+    data: ET.Element, fs_hz: float, filters: str, told: Told, name: str, notes: Findings
+) -> Channel:
     source = text_of(data, "LeadID") or "a lead without a name"
     lead = canonical_lead_name(source) or shown(source)
     units, gain_text = (
@@ -132,6 +139,8 @@ def _lead(data: ET.Element, fs_hz: float, filters: str, name: str, notes: Findin
         text_of(data, "LeadAmplitudeUnitsPerBit"),
     )
     factor = mv_per_unit(units) if units else None
+    if told.mv_per_number is not None:
+        factor, gain_text, units = told.mv_per_number, "1", "of the unit said"
     if factor is None:
         given = f"in {shown(units)}" if units else "without a unit"
         raise UnitsError(f"Lead {lead} of {name} is {given}, so its size in mV is not known.")

@@ -31,6 +31,7 @@ from echoing_core.errors import (
 from echoing_core.io.channels import MAX_FS_HZ, Channel, Findings, check_size, recording_from
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
+from echoing_core.io.told import NOTHING, Told
 from echoing_core.io.xml.muse import base64_bytes
 from echoing_core.io.xml.tree import text_of
 from echoing_core.records import LEADS, Recording
@@ -50,7 +51,7 @@ _LARGEST_CODE = (1 << _LZW_BITS) - 2
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)", re.ASCII)
 
 
-def read_philips(root: ET.Element, file_name: str) -> Recording:
+def read_philips(root: ET.Element, file_name: str, told: Told = NOTHING) -> Recording:
     """Read the main waveforms of a Philips file; its representative beats are never taken.
 
     Parameters
@@ -58,6 +59,8 @@ def read_philips(root: ET.Element, file_name: str) -> Recording:
     root : Element
         ``restingecgdata``.
     file_name : str
+    told : Told, optional
+        The unit that was said goes before the file's; the rate stands in where the file has none.
 
     Returns
     -------
@@ -87,6 +90,7 @@ def read_philips(root: ET.Element, file_name: str) -> Recording:
     fs_hz = _number(
         waveforms.get("samplespersecond") or text_of(details, "samplingrate"), 0, MAX_FS_HZ
     )
+    fs_hz = fs_hz or told.fs_hz
     if fs_hz is None:
         raise SamplingRateError(f"{name} gives no usable sampling rate; export it again.")
     # Version 1.04 has it at the waveforms, 1.03 among the characteristics, under either name.
@@ -96,6 +100,8 @@ def read_philips(root: ET.Element, file_name: str) -> Recording:
         or text_of(details, "signalresolution")
     )
     uv_per_unit = _number(stated, 0, 1000.0)
+    if told.mv_per_number is not None:
+        uv_per_unit = 1000.0 * told.mv_per_number
     if uv_per_unit is None:
         raise UnitsError(
             f"{name} does not say how many microvolts one unit is (resolution); export it again."

@@ -22,6 +22,7 @@ from echoing_core.io.ishne import header_checksum
 from echoing_core.io.told import Told
 from echoing_core.records import LEADS, Recording
 from tests import device_files as made
+from tests import ecg_files
 from tests.ecg_files import EIGHT, UV, ecg, zipped
 
 SIGNAL = ecg(3.0)
@@ -340,3 +341,25 @@ def test_units_and_rates_that_are_missing_can_be_said() -> None:
     refused(unsaid, "json", UnitsError, "without a unit")
     recording = read_recording({"a.json": unsaid}, told=Told(unit="uV"))
     np.testing.assert_allclose(recording.signal_mv, MV, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("data", "unit", "rate"),
+    [
+        (made.cardiosoft(SIGNAL, leads=("I", "V1")), b"uVperLsb", b"SampleRate"),
+        (made.eli(SIGNAL, leads=("I", "V1")), b"UNITS_PER_MV", b"SAMPLE_FREQ"),
+        (ecg_files.muse(SIGNAL), b"MICROVOLTS", b"SampleBase"),
+        (ecg_files.philips(SIGNAL, encoding="utf-8"), b"resolution", b"samplingrate"),
+        (ecg_files.aecg(SIGNAL, beat=False), b"uV", b"increment"),
+    ],
+    ids=["cardiosoft", "eli", "muse", "philips", "aecg"],
+)
+def test_xml_that_lost_its_unit_or_rate_is_read_as_told(
+    data: bytes, unit: bytes, rate: bytes
+) -> None:
+    lost = swapped(swapped(data, unit, b"x" * 10), rate, b"y" * 10)
+    with pytest.raises((UnitsError, SamplingRateError)):
+        read_recording({"a.xml": lost})
+    recording = read_recording({"a.xml": lost}, told=Told(unit="5uV", fs_hz=500.0))
+    assert recording.fs_hz == 500
+    np.testing.assert_allclose(recording.signal_mv, rows_in_mv(recording), atol=1e-6)
