@@ -182,6 +182,11 @@ def convert(
         ),
     ],
     record: RecordOption = None,
+    lead: LeadOption = None,
+    fs: FsOption = None,
+    unit: UnitOption = None,
+    scale: ScaleOption = 1.0,
+    samples_in: SamplesInOption = None,
 ) -> None:
     """Write a recording in another format, without names and dates.
 
@@ -191,7 +196,11 @@ def convert(
 
     # Before anything is read: a name that cannot be written should be told at once.
     services.format_for(out)
-    read = services.read_recording(services.recording_source(recording), record_name=record)
+    read = services.read_recording(
+        services.recording_source(recording),
+        record_name=record,
+        told=told(lead, fs, unit, scale, samples_in),
+    )
     for path in services.convert(read, out):
         typer.echo(f"Written: {path}")
     for note in read.notes:

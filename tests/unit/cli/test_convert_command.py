@@ -40,6 +40,18 @@ def test_a_file_becomes_one_of_another_format(scp: Path, tmp_path: Path, ending:
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_what_the_file_does_not_say_is_said(tmp_path: Path) -> None:
+    bare = tmp_path / "bare.npy"
+    np.save(bare, SIGNAL[1:2].T)
+    out = tmp_path / "named.dcm"
+    said = ["--lead", "column 1=II", "--fs", "500", "--unit", "5uV"]
+    done = CliRunner().invoke(app, ["convert", str(bare), str(out), *said])
+    assert done.exit_code == 0, done.stderr
+    again = read_recording(out)
+    assert again.lead_names == ("II",) and again.fs_hz == 500
+    np.testing.assert_allclose(again.signal_mv, SIGNAL[1:2] * (UV / 1000), atol=0.00005 + 3e-7)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
