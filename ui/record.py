@@ -118,24 +118,36 @@ def forget_uploads() -> None:
         state.Opened.table_preview,
         state.Opened.records,
         state.Opened.record_name,
+        state.Opened.asks_why,
     )
 
 
-def read_and_show(read: Callable[[], Recording]) -> None:
+def read_and_show(
+    read: Callable[[], Recording],
+    asks: Callable[[Recording | EchoingError], bool] | None = None,
+) -> None:
     """Read a recording, embed it and keep both, or keep the sentence that says why not.
 
     Parameters
     ----------
     read : callable
         Gives the recording. What it raises ends up in `state.Opened.error`.
+    asks : callable, optional
+        Given the recording, or why it could not be read; True where a person is asked about it
+        first, and nothing is opened yet.
     """
     model = resources.model()
     state.Opened.error.clear()
+    recording: Recording | None = None
     try:
         with st.spinner("Reading the recording"):
             recording = read()
+        if asks is not None and asks(recording):
+            return
         record = looked_at(recording)
     except EchoingError as error:
+        if recording is None and asks is not None and asks(error):
+            return
         state.Opened.error.value = str(error)
         return
     except Exception:

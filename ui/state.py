@@ -338,6 +338,8 @@ class Opened:
     """Names of the recordings among the uploaded files."""
     record_name: Entry[str | None] = Entry("upload_record", None)
     """The one of several that was chosen."""
+    asks_why = Entry("upload_asks_why", "")
+    """Why a person is asked about the upload, where its reader says more than the form does."""
     said: Made[dict[tuple[str, ...], tuple[TableLayout, set[int]]]] = Made("said_of_files", dict)
     """What was said of files in this session, by the names of their channels."""
 

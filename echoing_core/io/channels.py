@@ -239,8 +239,8 @@ def readable(reads: Iterable[tuple[str, Callable[[], Channel]]], notes: Findings
     has_lead = any(canonical_lead_name(channel.name) for channel in channels)
     if refused and not has_lead and (not channels or any(may_be_ecg(n) for n, _ in refused)):
         raise refused[0][1]
-    for name, error in refused:
-        notes.add(f"{_no_braces(name)} is left out. {_no_braces(str(error))}")
+    for name, why in refused:
+        notes.add(f"{_no_braces(name)} is left out. {_no_braces(str(why))}")
     return channels
 
 
@@ -387,8 +387,8 @@ def recording_from(
         # large, it is the unit.
         if any_doubtful or 2 * len(impossible) > len(leads):
             raise impossible[0][1]
-        for channel, error in impossible:
-            notes.add(f"{channel.name} is left out. {_no_braces(str(error))}")
+        for channel, why in impossible:
+            notes.add(f"{channel.name} is left out. {_no_braces(str(why))}")
         out = {id(channel) for channel, _ in impossible}
         kept = [i for i, channel in enumerate(channels) if id(channel) not in out]
         signal_mv, channels = signal_mv[kept], [channels[i] for i in kept]

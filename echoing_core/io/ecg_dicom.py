@@ -291,11 +291,11 @@ def _channels(groups: Sequence[_Group], told: Told, name: str, notes: Findings) 
                 notes.add("Recorded twice for the same time, and the first is used: {}.", lead)
             free[:] = np.where(np.isnan(free), signal_mv, free)
         has_lead = any(canonical_lead_name(lead) for lead in by_name)
-        for lead, is_lead, error in refused:
+        for lead, is_lead, why in refused:
             # One damaged channel, or a pressure, does not spoil the leads.
             if not has_lead and (is_lead or not by_name):
-                raise error
-            notes.add(f"{lead.replace('{', '(').replace('}', ')')} is left out. {error}")
+                raise why
+            notes.add(f"{lead.replace('{', '(').replace('}', ')')} is left out. {why}")
     return list(by_name.values())
 
 

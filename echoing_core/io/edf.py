@@ -141,7 +141,9 @@ def is_edf(head: bytes) -> bool:
     return head.startswith((EDF_MARK, BDF_MARK)) and len(head) >= 192
 
 
-def parse_edf_header(data: bytes, size: int, file_name: str) -> EdfHeader:
+def parse_edf_header(
+    data: bytes, size: int, file_name: str, fs_hz: float | None = None
+) -> EdfHeader:
     """Parse and check the header.
 
     Parameters
@@ -150,6 +152,9 @@ def parse_edf_header(data: bytes, size: int, file_name: str) -> EdfHeader:
         The beginning of the file: 256 bytes, and 256 more for each signal.
     size : int
         Bytes of the whole file.
+    file_name : str
+    fs_hz : float, optional
+        Of the fastest signal, where the file gives no duration for its data records.
 
     Raises
     ------
@@ -181,6 +186,8 @@ def parse_edf_header(data: bytes, size: int, file_name: str) -> EdfHeader:
     sample_bytes = 3 if is_bdf else 2
     signals = _signals(data[256:n_bytes].decode("latin-1"), n_signals, sample_bytes, name)
     record_bytes = sum(s.n for s in signals) * sample_bytes
+    if record_s <= 0 and fs_hz is not None:
+        record_s = max((s.n for s in signals if not s.is_annotations), default=1) / fs_hz
     if record_s <= 0 and any(not s.is_annotations for s in signals):
         raise SamplingRateError(
             f"{name} gives no duration for its data records, so its sampling rate is not known; "
@@ -273,7 +280,8 @@ def read_edf(file: SourceFile) -> Recording:
     """
     data = file.content()
     n_head = min(file.size, 256 * (MAX_SIGNALS + 1))
-    header = parse_edf_header(bytes(data[:n_head]), file.size, file.name)
+    told = file.told or NOTHING
+    header = parse_edf_header(bytes(data[:n_head]), file.size, file.name, told.fs_hz)
     name = shown(file.name)
     notes = Findings()
     if header.longer_than_declared:
@@ -283,7 +291,6 @@ def read_edf(file: SourceFile) -> Recording:
             f"The file ends {header.n_missing * header.record_s:g} s before the end that its "
             "header declares."
         )
-    told = file.told or NOTHING
     wanted = _wanted(header, told, name, notes)
     runs = _runs(data, header, name)
     n_out = runs[-1][0] + runs[-1][2]
@@ -342,9 +349,7 @@ def _wanted(
         if lead.lead or told.every or says_ecg(signal.label)
     }
     doubted = [s for s, lead in named.items() if lead.is_doubted]
-    voltages = [
-        s for s in named if mv_per_unit(s.units) is not None and not says_other(s.label)
-    ]
+    voltages = [s for s in named if mv_per_unit(s.units) is not None and not says_other(s.label)]
     eeg = bool(doubted) or is_eeg([s.label for s in named])
     if not wanted and not eeg and 0 < len(voltages) <= MAX_UNNAMED:
         # Nothing says what it is, so a person has to; signals that are no voltage are not asked.

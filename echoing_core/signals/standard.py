@@ -225,7 +225,8 @@ def _check_leads(recording: Recording) -> None:
     channels = ", ".join(names) if names else "no channel at all"
     raise MissingLeadError(
         f"Recording {recording.record_id} has no ECG lead; it holds: {channels}. At least one of "
-        f"{', '.join(LEADS)}, or X, Y and Z together, is needed."
+        f"{', '.join(LEADS)}, or X, Y and Z together, is needed; say which "
+        "lead a channel is when opening it."
     )
 
 

@@ -193,7 +193,7 @@ def test_a_broken_upload_leaves_the_open_recording_alone(open_app: OpenApp) -> N
 def test_an_unexpected_failure_is_a_plain_sentence(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr(services, "read_recording", fail)

@@ -8,6 +8,7 @@ import streamlit as st
 
 from echoing_core import services
 from echoing_core.errors import EchoingError, MissingLeadError, SamplingRateError, UnitsError
+from echoing_core.records import FRANK_LEADS, Recording
 from echoing_core.services import TableLayout, TablePreview, Told
 from ui import frame, record, resources, state, windows
 from ui.explore import telling
@@ -99,6 +100,7 @@ def _read_uploads(uploads: list[Upload]) -> None:
             state.Opened.table_waits,
             state.Opened.records,
             state.Opened.record_name,
+            state.Opened.asks_why,
         )
     elif identity != state.Opened.uploads_seen.value:
         state.Opened.uploads_seen.value = identity
@@ -112,23 +114,25 @@ def _read_uploads(uploads: list[Upload]) -> None:
 
 def _read_or_ask(files: list[tuple[str, bytes]], name: str | None) -> None:
     """Read a recording, or have a person asked for what its file does not say."""
+    state.Opened.asks_why.clear()
     state.Opened.table_waits.value = _is_table(files, name)
     if state.Opened.table_waits.value:
         return
-    try:
-        recording = services.read_recording(files, record_name=name)
-    except (MissingLeadError, SamplingRateError, UnitsError) as error:
-        # Perhaps only something is not said: then there are numbers to look at.
-        state.Opened.table_waits.value = _can_be_looked_at(files, name)
-        if not state.Opened.table_waits.value:
-            state.Opened.error.value = str(error)
-    except EchoingError as error:
-        state.Opened.error.value = str(error)
-    else:
-        if services.has_leads(recording):
-            record.read_and_show(lambda: recording)
+
+    def asks(found: Recording | EchoingError) -> bool:
+        if isinstance(found, EchoingError):
+            # Perhaps only something is not said: then there are numbers to look at.
+            unsaid = isinstance(found, MissingLeadError | SamplingRateError | UnitsError)
+            waits = unsaid and _can_be_looked_at(files, name)
+            if waits:
+                state.Opened.asks_why.value = str(found)
         else:
-            state.Opened.table_waits.value = True
+            # Of X and Y without Z nothing has to be said: its refusal names what is missing.
+            waits = not (services.has_leads(found) or set(FRANK_LEADS) & set(found.lead_names))
+        state.Opened.table_waits.value = waits
+        return waits
+
+    record.read_and_show(lambda: services.read_recording(files, record_name=name), asks)
 
 
 def _choose_record(uploads: list[Upload]) -> None:

@@ -69,6 +69,8 @@ def form(
             f"{preview.n_samples:,} numbers. "
             "What the file says itself is filled in."
         )
+        if state.Opened.asks_why.value:
+            st.info(frame.literal(state.Opened.asks_why.value), icon=":material/help:")
         channels = tuple(c.name for c in preview.columns)
         before = state.Opened.said.value.get(channels)
         if before is not None:

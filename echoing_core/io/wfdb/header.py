@@ -267,6 +267,8 @@ def _record_line(
     # "360/1000(0)": rate, counter frequency and base counter value.
     fs_text = tokens[2].split("/")[0].split("(")[0] if len(tokens) > 2 else f"{said_hz:g}"
     fs_hz = float(fs_text) if _FLOAT.fullmatch(fs_text) else math.nan
+    if said_hz is not None and not 0 < fs_hz <= MAX_FS_HZ:
+        fs_hz = said_hz
     if not 0 < fs_hz <= MAX_FS_HZ:
         raise SamplingRateError(
             f"The header {name} gives a sampling rate of {shown(fs_text)} Hz; "

@@ -129,6 +129,24 @@ def test_explain_takes_a_record_by_its_files(run: Run, place: Path) -> None:
     assert files.stdout == one.stdout
 
 
+def test_explain_takes_what_the_file_does_not_say(run: Run, place: Path) -> None:
+    for name in ("two.hea", "two.dat"):
+        (place / name.replace("two", "night")).write_bytes(
+            (place / name).read_bytes().replace(b" II\n", b" ECG\n").replace(b" V1\n", b" RESP\n")
+        )
+    header = place / "night.hea"
+    header.write_text(header.read_text().replace("two", "night"))
+    asked = run("explain", header)
+    assert asked.exit_code == 2
+    assert "does not say which lead ECG and RESP are" in asked.stderr
+    assert '--lead "ECG=II"' in asked.stderr
+    told = run("explain", header, "--lead", "ECG=-II", "--json", place / "night.json")
+    assert told.exit_code == 0, told.stderr
+    seen = json.loads((place / "night.json").read_text(encoding="utf-8"))
+    assert seen["leads"]["found"] == ["II"]
+    assert any("ECG is lead II, upside down" in note for note in seen["notes"])
+
+
 def test_ask_answers_free_text_and_flags_unknown_words(run: Run, place: Path) -> None:
     question = "atrial zebra"
     quoted = f'"{question}"'
