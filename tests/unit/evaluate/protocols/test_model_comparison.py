@@ -224,7 +224,9 @@ def test_fine_tuning_has_a_row_of_its_own(place: Path) -> None:
         [place / "theirs"], place / "toy", options=options, fine_tuned=True
     ).experiment
     found = {r.model: r.estimate.value for r in made.results if r.protocol == "fine-tuned"}
-    assert found.keys() == {"theirs", "random, as theirs"}
+    names = {"theirs", "random, as theirs"}
+    assert found.keys() == {*names, "random, as theirs - theirs"}
+    assert all(0.0 <= found[name] <= 1.0 for name in names)
     assert "fine-tuned, macro AUROC" in made.to_markdown()
 
 
