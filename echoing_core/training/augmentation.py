@@ -540,9 +540,9 @@ def echo2ecg_view(x: FloatArray, segment: int, rng: np.random.Generator) -> Floa
     if x.shape[1] < segment:
         x = np.pad(x, ((0, 0), (0, segment - x.shape[1])))
     start = int(rng.integers(0, x.shape[1] - segment + 1))
-    view = x[:, start : start + segment]
+    view: npt.NDArray[np.floating] = x[:, start : start + segment]
     if rng.random() < 0.5:
-        view = phase_noise(view, _PHASE_NOISE, rng)
+        view = phase_noise(x[:, start : start + segment], _PHASE_NOISE, rng)
     view = view * (1.0 + 0.6 * rng.normal(0.0, 0.2, view.shape))
     view = view * rng.normal(1.0, 0.5)
     if rng.random() < 0.33:
