@@ -316,8 +316,9 @@ def write_study_model(
         "echo_pairs": len(inputs.train),
         "echo_studies": len(inputs.train.rows),
         "echo_clips": len(inputs.views),
-        "echo_teacher": inputs.views.teacher_hash,
-        "echo_teacher_name": inputs.views.teacher,
+        # Not as ``echo_teacher``: the vector that a reader gets does not lie in its space.
+        "clips_by": inputs.views.teacher,
+        "clips_by_hash": inputs.views.teacher_hash,
         "echo_simulated": inputs.views.simulated,
         "second_stage": None,
         # Its table of places in time is never learnt.
