@@ -129,7 +129,8 @@ class CaptionDecoder(nn.Module):
         later = torch.ones(n, n, dtype=torch.bool, device=states.device).triu(1)
         for own, cross in zip(self.resblocks, self.cross_attn, strict=True):
             states = cross(own(states, hidden=later), memory)
-        return self.ln_final(states) @ self.text_projection
+        out: Tensor = self.ln_final(states) @ self.text_projection
+        return out
 
 
 class MelpText(nn.Module):

@@ -59,7 +59,7 @@ def beat_scores(
     squared = torch.einsum("njlm,nlk,njkm->njm", weight, gram, weight)
     length = squared.clamp_min(1e-12).sqrt() * sentences.norm(dim=-1).clamp_min(1e-6)
     cosine = (weight * dots).sum(2) / length
-    score = (BEAT_COSINE * cosine).masked_fill(~there, -torch.inf).logsumexp(-1)
+    score: Tensor = (BEAT_COSINE * cosine).masked_fill(~there, -torch.inf).logsumexp(-1)
     if per_sentence:
         score = score - there.sum(-1).to(score).log()
     return BEAT_SCALE * score

@@ -61,7 +61,7 @@ def joined_rows(share: Tensor, n: int, world: World) -> Tensor:
     """`gathered` for rows of any shape."""
     if world.size == 1:
         return share
-    return gathered(share.flatten(1), n, world).unflatten(1, share.shape[1:])
+    return gathered(share.flatten(1), n, world).reshape(n, *share.shape[1:])
 
 
 class MaskedTrainer(Trainer):
@@ -93,7 +93,9 @@ class MaskedTrainer(Trainer):
             )
         generator = torch.Generator().manual_seed(_seed(self.config.seed, batch.number))
         own, frames = share_of(n, self.world), n_frames(halves[0].shape[-1])
-        loss, further, vectors, count = torch.zeros((), device=device), {}, [], 0
+        loss, count = torch.zeros((), device=device), 0
+        further: dict[str, Tensor] = {}
+        vectors: list[Tensor] = []
         for half in halves:
             # Of all rows in every process, so that each knows how many frames there are.
             mask = drawn_masks(n, frames, settings.share, settings.span, generator)
@@ -111,7 +113,7 @@ class MaskedTrainer(Trainer):
             # Shares of a batch differ in size where processes do not divide it. How many codes are
             # in use is known of each share alone.
             part = 0.5 * len(half) * self.world.size / n
-            further = {name: further.get(name, 0.0) + part * terms[name] for name in terms}
+            further = {k: part * v + further.get(k, 0.0) for k, v in terms.items()}
         prediction = self._of_all(loss * self.world.size / count)
         first, second = (gathered(widened(x), n, self.world) for x in vectors)
         whose = batch.patients.to(device)
@@ -197,9 +199,7 @@ class MelpTrainer(Trainer):
     def _melp_term(self, batch: TextBatch) -> tuple[Tensor, dict[str, float]]:
         settings, world, device = self.config.melp, self.world, self.world.device
         n, m = batch.match.shape
-        ecg, text = self.encoder.ecg, self.encoder.text
-        assert isinstance(ecg, FrozenEcgEncoder)
-        tower: Any = ecg.tower
+        ecg, text, tower = self._parts()
         scaled, valid = (x.to(device, self._dtype) for x in (batch.scaled, batch.valid))
         ids, mask = batch.token_ids.to(device), batch.token_mask.to(device)
         segments = ecg.input(scaled, valid)
@@ -240,6 +240,11 @@ class MelpTrainer(Trainer):
         )
         figures = {"rhythm": rhythm, "caption": caption, "beat": beat}
         return total, {name: float(value.detach()) for name, value in figures.items()}
+
+    def _parts(self) -> tuple[FrozenEcgEncoder, Any, Any]:
+        """ECG side, text side, and the network of the former; its parts have no types in torch."""
+        assert isinstance(self.encoder, MelpEncoder)
+        return self.encoder.ecg, self.encoder.text, self.encoder.ecg.tower
 
     def _all_sentences(self, own: Tensor, there: Tensor, m: int) -> tuple[Tensor, Tensor]:
         """Sentences of all reports, of which some process may have longer ones."""
@@ -353,8 +358,9 @@ def new_encoder(
     CheckpointError, ConfigError
         One of the two does not fit.
     """
+    encoder: FrozenEncoder | MelpEncoder
     if config.predicts_masked:
-        encoder: Any = FrozenEncoder(config.model, full=True, dropout=config.masked.dropout)
+        encoder = FrozenEncoder(config.model, full=True, dropout=config.masked.dropout)
     else:
         encoder = MelpEncoder(
             config.model,
@@ -364,7 +370,7 @@ def new_encoder(
         )
     if begin is not None:
         _take_frames(encoder, begin)
-    if text_model is not None:
+    if text_model is not None and isinstance(encoder, MelpEncoder):
         _take_bert(encoder.text.lm_model.bert, text_model)
     return encoder
 

@@ -414,7 +414,12 @@ def test_such_a_model_is_not_trained_on_reports() -> None:
     frozen = FrozenEcgConfig()
     with pytest.raises(ConfigError, match="has 768 dimensions"):
         ModelConfig(architecture="frozen", frozen=frozen)
+    # One of frames alone could learn by masked prediction, but not from reports either.
     model = ModelConfig(architecture="frozen", dim=768, frozen=frozen)
+    with pytest.raises(ConfigError, match="are their own"):
+        RunConfig(model=model)
+    otis = FrozenEcgConfig(kind="otis", width=192, heads=3, segment=1008)
+    model = ModelConfig(architecture="frozen", dim=192, frozen=otis)
     with pytest.raises(ConfigError, match="comes from `echoing import-weights`"):
         RunConfig(model=model)
     # Settings of others are what they were before there was this one.
