@@ -401,7 +401,7 @@ def _broken_wfdb() -> list[BrokenUpload]:
             "no voltage channel",
             missing,
         ),
-        BrokenUpload("2 s long", short, "10", SignalQualityError, "standardise"),
+        BrokenUpload("2 s long", short, "s are needed", SignalQualityError, "standardise"),
         BrokenUpload("2-lead VCG", sound_upload(names=("X", "Y")), "Z", missing, "standardise"),
         BrokenUpload(
             "leads without known names",
