@@ -160,6 +160,8 @@ def ask(
     if json_out != "-":
         typer.echo(f"{_title(explanation)}, {where}")
         notes = [*explanation.cautions, *(r.note for r in readings if r.note)]
+        # A percentile of one constant says nothing, and is printed all the same.
+        notes += [*loaded.lacks.values(), *filter(None, [loaded.checkpoint.caution])]
         for note in notes:
             typer.echo(f"note: {note}")
         for answer in answers:

@@ -176,6 +176,12 @@ def test_melp_with_its_text_answers_in_words(
     np.testing.assert_allclose(found.mu, wanted.numpy(), atol=1e-5)
     encoded = encode_batch(model.checkpoint.encoder.ecg, model.checkpoint.scaler, *ecgs)
     np.testing.assert_allclose(encoded.mu, mu.numpy(), atol=1e-5)
+    done = CliRunner().invoke(
+        app,
+        ["ask", "SIM_AF", "--prompt", "atrial fibrillation", "--model", str(tmp_path / "model")],
+    )
+    assert done.exit_code == 0, done.output
+    assert "has no sigma^2" in done.output and "Band-limited to 40 Hz" in done.output
     query = services.query_embedding(model, "atrial fibrillation.")
     np.testing.assert_allclose(query.mu[0], found.mu[0], atol=1e-6)
 
