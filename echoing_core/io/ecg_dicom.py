@@ -345,7 +345,7 @@ def _padded(
     """
     if padding is None:
         return np.zeros(raw.shape, dtype=np.bool_)
-    hit = raw == padding
+    hit: npt.NDArray[np.bool_] = np.asarray(raw == padding)
     if not hit.any():
         return hit
     long = max(1, round(MIN_PADDING_S * fs_hz))

@@ -152,7 +152,7 @@ def _read_signals(
             note_unit(line.units or "mV", lead.lead or shown(line.name), notes)
             _note_line(line, lead, told, notes)
     may_be = [index for index in refused if may_be_ecg(header.signals[index].name)]
-    if refused and (not factors or (may_be and not any(leads[i].lead for i in factors))):
+    if refused and (not factors or (may_be and not any(_has_lead(leads[i]) for i in factors))):
         raise next(iter(refused.values()))
     for index, error in refused.items():
         name = header.signals[index].name.replace("{", "(").replace("}", ")")
@@ -203,6 +203,10 @@ def _stated(line: SignalLine) -> str:
     if line.gain_assumed:
         return f"no gain given, {line.gain:g} per {units} assumed"
     return f"{line.gain:g} per {units}, baseline {line.baseline:g}"
+
+
+def _has_lead(lead: NamedLead | None) -> bool:
+    return lead is not None and lead.lead is not None
 
 
 def _name(line: SignalLine, lead: NamedLead | None) -> str:
