@@ -307,8 +307,9 @@ def _from_path(path: Path) -> tuple[FileSet, str | None]:
             f"There is no folder {shown(folder.name)} that could hold {shown(path.name)}; check "
             "the path."
         )
+    where = "here" if folder == Path() else f"in {shown(folder.resolve().name) or 'that folder'}"
     raise UnreadableRecordError(
-        f"There is no file or recording called {shown(path.name)} in that folder; check its name."
+        f"There is no file or recording called {shown(path.name)} {where}; check its name."
     )
 
 

@@ -385,4 +385,19 @@ def test_an_implausible_lead_among_sound_ones_is_left_out() -> None:
     assert recording.lead_names == ("I", "II", "III")
     assert any("V1 is left out" in note for note in recording.notes)
     with pytest.raises(UnitsError):
-        read_recording({"a.csv": ("fs_hz,250\n\n" + text.replace("mV", "V").replace(".", "9.")).encode()})
+        large = text.replace("mV", "V").replace(".", "9.")
+        read_recording({"a.csv": ("fs_hz,250\n\n" + large).encode()})
+
+
+# --- Paths -------------------------------------------------------------------------------------
+
+
+def test_a_path_that_is_not_there_is_told_as_that(tmp_path: Path) -> None:
+    ward = tmp_path / "ward"
+    with pytest.raises(UnreadableRecordError, match=r"no folder ward .* hold a\.edf; check"):
+        read_recording(ward / "a.edf")
+    ward.mkdir()
+    for name in ("a.edf", "night"):
+        with pytest.raises(UnreadableRecordError, match=f"called {name} in ward") as caught:
+            read_recording(ward / name)
+        assert ".hea" not in str(caught.value)
