@@ -1,8 +1,10 @@
 """Search with many right answers: what lies near in a measured quantity is relevant, not one pair.
 
 With much of a gallery relevant, recall at k is small by construction (k over the number of relevant
-items), and a search by chance finds relevant items as often as they are: so precision and mean
-average precision stand beside the prevalence of what is relevant.
+items), and a search by chance finds relevant items as often as they are: so precision stands beside
+the prevalence of what is relevant. Average precision by chance lies above it, the more so the fewer
+are relevant: in n items of which r are, it is (H + (r - 1) (n - H) / (n - 1)) / n on average, with
+H = 1 + 1/2 + ... + 1/n.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ TOLERANCE = 0.5
 """Standard deviations, as Echo2ECG's evaluation has it."""
 
 PREVALENCE, AVERAGE_PRECISION, FIRST = "prevalence", "mAP", "rank of the first"
+BY_CHANCE = "mAP by chance"
 
 
 def within(
@@ -58,8 +61,8 @@ def of_queries(
     Returns
     -------
     dict of str to ndarray, shape (n,)
-        ``"P@k"`` and ``"R@k"``, `AVERAGE_PRECISION`, `FIRST` (from 1) and `PREVALENCE`, the share
-        of the gallery that is relevant; NaN for a query with nothing relevant.
+        ``"P@k"`` and ``"R@k"``, `AVERAGE_PRECISION`, `FIRST` (from 1), `PREVALENCE`, the share of
+        the gallery that is relevant, and `BY_CHANCE`; NaN for a query with nothing relevant.
     """
     score, hit = np.asarray(similarity, dtype=np.float64), np.asarray(relevant, dtype=bool)
     if score.ndim != 2 or score.shape != hit.shape:
@@ -79,4 +82,7 @@ def of_queries(
     figures[AVERAGE_PRECISION] = (precision * ranked).sum(axis=1) / count
     figures[FIRST] = np.where(np.isnan(count), np.nan, ranked.argmax(axis=1) + 1.0)
     figures[PREVALENCE] = count / n_items
+    harmonic = float((1.0 / np.arange(1, n_items + 1)).sum())
+    others = (count - 1) * (n_items - harmonic) / max(1, n_items - 1)
+    figures[BY_CHANCE] = (harmonic + others) / n_items
     return figures

@@ -2,8 +2,8 @@
 
 The classes are those of the ejection fraction and structural heart disease. In search an echo study
 is relevant for an ECG where a measured quantity of its heart lies within half a standard deviation
-of that of the ECG's own study; so beside precision and mean average precision stands the prevalence
-of what is relevant, which is what a search by chance finds.
+of that of the ECG's own study; so beside precision stands the prevalence of what is relevant, and
+beside mean average precision what a search by chance gets.
 """
 
 from __future__ import annotations
@@ -31,7 +31,13 @@ from echoing_core.evaluate.shipped.held_out import RANDOM_SEED, RANDOM_WEIGHTS, 
 from echoing_core.metrics.bootstrap import Estimate, patient_bootstrap_all
 from echoing_core.metrics.nearest import K, nearest_share
 from echoing_core.metrics.probe import LinearProbe
-from echoing_core.metrics.relevance import AVERAGE_PRECISION, PREVALENCE, of_queries, within
+from echoing_core.metrics.relevance import (
+    AVERAGE_PRECISION,
+    BY_CHANCE,
+    PREVALENCE,
+    of_queries,
+    within,
+)
 from echoing_core.metrics.results import Experiment, Result, side_by_side
 from echoing_core.metrics.scores import auroc, average_precision, balanced_accuracy
 from echoing_core.models.checkpoint import Checkpoint
@@ -53,7 +59,7 @@ SHD_LABELS = ("shd_moderate_or_greater", "shd")
 """Names of a label of structural disease; else it is any of `SHD_PARTS`."""
 SHD_PARTS = ("lvef_lt40", "slvh", "dlv")
 TO_STUDY, TO_ECG = "ECG to echo study", "echo study to ECG"
-GAIN, CHANCE = "difference to random weights", "prevalence (chance)"
+GAIN, CHANCE = "difference to random weights", "by chance"
 KS = (1, 3, 5, 10)
 _SHOWN = (*(f"P@{k}" for k in KS), AVERAGE_PRECISION)
 
@@ -117,7 +123,8 @@ def run_echo_studies(
     searched = (
         f"Search: a study is relevant for an ECG where the quantity differs from that of the ECG's "
         f"own study by at most half a standard deviation over studies, and the reverse; "
-        f"*{CHANCE}* is the share of the gallery that is relevant. "
+        f"*{CHANCE}*: of precision the share of the gallery that is relevant (the prevalence), of "
+        f"mAP its mean over all orders of the gallery. "
         if found
         else "The model reads no echo studies, so none is searched for. "
     )
@@ -387,7 +394,8 @@ def _retrieval(
                 name: of_queries(turn(cosine), turn(relevant), KS)
                 for name, cosine in cosines.items()
             }
-            chance = next(iter(by_query.values()))[PREVALENCE]
+            one = next(iter(by_query.values()))
+            chance = (one[BY_CHANCE], one[PREVALENCE])
             keys = [(name, metric) for name in by_query for metric in _SHOWN]
             columns = [by_query[name][metric] for name, metric in keys]
 
@@ -396,15 +404,20 @@ def _retrieval(
                     f"{name}|{metric}": float(np.nanmean(values))
                     for (name, metric), values in zip(keys, each, strict=False)
                 }
-                by_chance = float(np.nanmean(each[-1]))
+                mean, prevalence = (float(np.nanmean(values)) for values in each[-2:])
                 return (
                     named
                     | _gains(named, list(both))
-                    | {f"{CHANCE}|{metric}": by_chance for metric in _SHOWN}
+                    | {
+                        f"{CHANCE}|{metric}": precision
+                        if metric == AVERAGE_PRECISION
+                        else prevalence
+                        for metric in _SHOWN
+                    }
                 )
 
             estimates = patient_bootstrap_all(
-                figures, (*columns, chance), people, n_resamples=n_resamples
+                figures, (*columns, *chance), people, n_resamples=n_resamples
             )
             what = "own pair" if phenotype is None else f"near in {phenotype}"
             results += [

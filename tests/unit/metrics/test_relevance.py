@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,17 @@ def test_by_chance_precision_is_the_prevalence() -> None:
     assert found["mAP"].mean() == pytest.approx(0.25, abs=0.03)
     # Recall is small by construction: 10 of 50 times the precision.
     assert found["R@10"].mean() == pytest.approx(0.05, abs=0.005)
+
+
+@pytest.mark.parametrize(("n", "r"), [(7, 1), (7, 3), (5, 5)])
+def test_average_precision_by_chance_is_the_mean_over_all_rankings(n: int, r: int) -> None:
+    places = list(itertools.combinations(range(n), r))
+    relevant = np.zeros((len(places), n), dtype=bool)
+    for row, own in enumerate(places):
+        relevant[row, list(own)] = True
+    # One ranking, and every way in which r items of it may be the relevant ones.
+    found = of_queries(np.tile(-np.arange(n), (len(places), 1)), relevant, (1,))
+    assert found["mAP"].mean() == pytest.approx(found["mAP by chance"][0], abs=1e-12)
 
 
 def test_what_is_near_is_measured_in_standard_deviations() -> None:
