@@ -409,9 +409,7 @@ def _retrieval(
                     named
                     | _gains(named, list(both))
                     | {
-                        f"{CHANCE}|{metric}": precision
-                        if metric == AVERAGE_PRECISION
-                        else prevalence
+                        f"{CHANCE}|{metric}": mean if metric == AVERAGE_PRECISION else prevalence
                         for metric in _SHOWN
                     }
                 )
