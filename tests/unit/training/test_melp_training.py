@@ -30,7 +30,7 @@ def after(kind: str, **given: object) -> dict[str, Tensor]:
     return done.encoder.state_dict()
 
 
-@pytest.mark.parametrize("kind", ["masked", "melp"])
+@pytest.mark.parametrize("kind", ["masked", pytest.param("melp", marks=pytest.mark.slow)])
 def test_a_resumed_run_ends_with_the_same_bits(kind: str, tmp_path: Path) -> None:
     class KilledError(Exception):
         pass
