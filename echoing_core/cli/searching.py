@@ -12,6 +12,7 @@ import typer
 from echoing_core.cli.output import deliver, json_text, table
 from echoing_core.cli.recordings import finite
 from echoing_core.cli.root import JsonOption, ModelOption, VcgOption, app
+from echoing_core.cli.telling import FsOption, LeadOption, UnitOption, told
 from echoing_core.errors import ConfigError
 from echoing_core.version import DISCLAIMER
 
@@ -67,6 +68,9 @@ def search(
     ] = False,
     json_out: JsonOption = None,
     vcg_method: VcgOption = "dower",
+    lead: LeadOption = None,
+    fs: FsOption = None,
+    unit: UnitOption = None,
     model: ModelOption = None,
 ) -> None:
     """Find ECGs or reports for a text, or nearest to a window of a recording."""
@@ -84,7 +88,9 @@ def search(
     services.check_given(index=index)
     query: str | Recording = text or ""
     if recording is not None:
-        query = services.read_recording(services.recording_source([recording]))
+        query = services.read_recording(
+            services.recording_source([recording]), told=told(lead, fs, unit)
+        )
     loaded = services.load_model(model)
     found = services.search_collection(
         services.Collection("", services.load_index(index, loaded), "folder"),
