@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from echoing_core.datasets.prepared import check_filter_padding, read_card
 from echoing_core.errors import ConfigError, DataSetError
-from echoing_core.evaluate.protocols.field import FIELD_PRESETS, field_document
+from echoing_core.evaluate.protocols.field import field_document, field_presets
 from echoing_core.evaluate.protocols.settings import (
     DEFAULTS,
     FEW_SHOT,
@@ -201,7 +201,7 @@ def compare_models(
 
 def _classes_in(labels: Mapping[str, object]) -> dict[str, EvaluationPreset]:
     """Presets of the field's tables whose classes a set has."""
-    presets = {name: load_evaluation_preset(name) for name in FIELD_PRESETS}
+    presets = {name: load_evaluation_preset(name) for name in field_presets()}
     return {name: one for name, one in presets.items() if set(one.classes) <= set(labels)}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 
 from echoing_core.documents import parse_yaml
@@ -52,7 +53,15 @@ class Published:
     notes: tuple[str, ...]
 
 
-def _read() -> tuple[Published, ...]:
+@cache
+def published_tables() -> tuple[Published, ...]:
+    """The tables of ``field.yaml``.
+
+    Returns
+    -------
+    tuple of Published
+    """
+    # On first use: whoever imports this to compare models may never ask for the field.
     text = resources.files("echoing_core.evaluate.protocols").joinpath("field.yaml")
     tables = []
     for table in parse_yaml(text.read_bytes())["tables"]:
@@ -76,12 +85,10 @@ def _read() -> tuple[Published, ...]:
     return tuple(tables)
 
 
-TABLES = _read()
-
-FIELD_PRESETS = tuple(
-    dict.fromkeys(preset for table in TABLES for _, preset, _ in table.rows if preset)
-)
-"""Presets that fill a column of one's own, as far as the prepared data have their labels."""
+def field_presets() -> tuple[str, ...]:
+    """Presets that fill a column of one's own, as far as the prepared data have their labels."""
+    presets = (preset for table in published_tables() for _, preset, _ in table.rows)
+    return tuple(dict.fromkeys(preset for preset in presets if preset))
 
 
 def published_table(published: Published, measured: FieldFigures | None = None) -> Table:
@@ -178,7 +185,7 @@ def field_document(
         parts.append(
             " ".join((f"Own columns: {measured_on}, with 95 % intervals.", *remarks)) + "\n"
         )
-    for published in TABLES:
+    for published in published_tables():
         table = published_table(published, measured)
         parts.append(f"## {table.title}\n\n{table.to_markdown()}")
     return "\n".join(parts)
