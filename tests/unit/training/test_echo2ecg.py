@@ -156,6 +156,7 @@ def test_two_processes_draw_the_batch_of_one() -> None:
     assert torch.equal(shares[0].match, whole.match)
 
 
+@pytest.mark.slow
 def test_an_ecg_is_preprocessed_once_and_alike_in_any_batch() -> None:
     """Of a baseline taken away, too, whose equations of several ECGs are solved at once."""
     config = load_preset("echo2ecg", [*SMALL, "model.frozen.gain=group_z", "views.kind=none"])
@@ -192,6 +193,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
 
 
+@pytest.mark.slow
 def test_a_run_learns_what_ecg_and_study_share() -> None:
     config = settings(steps=50, views=replace(settings().views, kind="none"), drop_path=0.0)
     inputs = build_study_inputs(config, SET, CLIPS)

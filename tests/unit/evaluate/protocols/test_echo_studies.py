@@ -91,6 +91,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkpoint, Path]
     return load_checkpoint(folder / "m"), folder / "data"
 
 
+@pytest.mark.slow
 def test_every_figure_stands_beside_chance_and_random_weights(
     trained: tuple[Checkpoint, Path],
 ) -> None:
@@ -117,6 +118,7 @@ def test_every_figure_stands_beside_chance_and_random_weights(
     assert "half a standard deviation" in found.to_markdown()
 
 
+@pytest.mark.slow
 def test_a_model_without_studies_is_measured_on_classes_alone(
     trained: tuple[Checkpoint, Path],
 ) -> None:
@@ -125,6 +127,7 @@ def test_a_model_without_studies_is_measured_on_classes_alone(
     assert len(found.tables) == 1 and "reads no echo studies" in found.method
 
 
+@pytest.mark.slow
 def test_a_set_without_the_labels_is_refused(
     trained: tuple[Checkpoint, Path], tmp_path: Path
 ) -> None:
