@@ -85,7 +85,9 @@ def unzip(file: SourceFile) -> list[tuple[str, bytes]]:
 
 
 def _unpack(archive: zipfile.ZipFile, name: str) -> list[tuple[str, bytes]]:
-    entries = [e for e in archive.infolist() if not e.is_dir() and not _is_clutter(e.filename)]
+    # `is_dir` looks at the last letter of a name, and a damaged archive may have none.
+    named = [e for e in archive.infolist() if e.filename]
+    entries = [e for e in named if not e.is_dir() and not _is_clutter(e.filename)]
     if not entries:
         raise UnreadableRecordError(f"{name} holds no file; zip the files of one recording.")
     if len(entries) > MAX_ENTRIES:
