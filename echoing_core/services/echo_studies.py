@@ -68,7 +68,8 @@ def train_echo2ecg(
     ------
     ConfigError, DataSetError, CheckpointError
     """
-    check_given(data=data, teacher=teacher)
+    check_given(data=data, echo=echo, teacher=teacher)
+    check_given(echo=texts)
     check_model_out(out)
     from echoing_core.datasets.prepared import check_filter_padding, load_prepared
     from echoing_core.training.distributed import joined, one_of_each_machine_first
@@ -167,7 +168,7 @@ def evaluate_echo_studies(
     ConfigError, DataSetError
         The set cannot be used.
     """
-    check_given(data=data, teacher=teacher)
+    check_given(data=data, echo=echo, teacher=teacher)
     from echoing_core.datasets.prepared import load_prepared
     from echoing_core.evaluate.protocols.echo_studies import run_echo_studies
 

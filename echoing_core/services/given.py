@@ -128,7 +128,8 @@ def check_given(
     Parameters
     ----------
     model, index, data, echo : path, optional
-        Folders of this project: a model, an index, a prepared set, a store of echo embeddings.
+        Folders of this project: a model, an index, a prepared set, a store of echo embeddings (or a
+        file of vectors).
     teacher : path or str, optional
         A folder, a weight file, or a name on the hub.
     ptbxl, zscored, cinc, nstdb, echonet : path, optional
@@ -149,7 +150,8 @@ def check_given(
         (MODEL, model),
         (INDEX, index),
         (PREPARED, data),
-        (ECHO_STORE, echo),
+        # Vectors of other programs are a file, which says itself what it is when it is read.
+        (ECHO_STORE, None if echo is not None and Path(echo).is_file() else echo),
         (PTBXL, ptbxl),
         (ZSCORED, zscored),
         (CINC_2011, cinc),

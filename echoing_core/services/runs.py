@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
 from echoing_core.services.given import check_given, check_model_out
-from echoing_core.services.models import Model, load_model, prompt_sets
+from echoing_core.services.models import Model, load_model, model_folder, prompt_sets
 
 if TYPE_CHECKING:
     from echoing_core.metrics.results import Experiment
@@ -78,7 +78,9 @@ def train_preset(
     ConfigError, DataSetError, CheckpointError
     """
     from_file = echo is not None and Path(echo).is_file()
-    check_given(data=data, echo=None if from_file else echo)
+    check_given(data=data, echo=echo)
+    if begin is not None:
+        check_given(model=model_folder(begin)[0])
     check_model_out(out)
     if from_file and config.loss.name != "infonce":
         raise ConfigError(
