@@ -22,13 +22,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # Windows: leftovers of killed writers stay
-    fcntl = None  # type: ignore[assignment]
-
 from echoing_core.documents import DocumentError, parse_json
 from echoing_core.errors import ConfigError, IndexMismatchError
+
+fcntl: Any = None
+# Not on Windows, where leftovers of killed writers stay.
+with contextlib.suppress(ImportError):
+    import fcntl
 
 CARD = "card.json"
 FORMAT_VERSION = 1

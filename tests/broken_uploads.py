@@ -125,7 +125,9 @@ def _broken_edf() -> list[BrokenUpload]:
         ),
         BrokenUpload("EDF without a unit", patched(units, " " * 96), "without a unit", UnitsError),
         BrokenUpload("EDF in degrees", patched(units, "degC    " * 12), "degC", UnitsError),
-        BrokenUpload("EDF without a range", patched(low, "163835  " * 12), "no usable gain", UnitsError),
+        BrokenUpload(
+            "EDF without a range", patched(low, "163835  " * 12), "no usable gain", UnitsError
+        ),
         BrokenUpload(
             "EDF of a sleep study",
             {"a.edf": _swapped(sound, b"ECG ", b"EEG ")},

@@ -349,7 +349,7 @@ def _padded(
     if not hit.any():
         return hit
     long = max(1, round(MIN_PADDING_S * fs_hz))
-    in_all = _runs_of(hit.all(axis=1), long)
+    in_all = _runs_of(np.asarray(hit.all(axis=1)), long)
     for column in range(raw.shape[1]):
         others = raw[~hit[:, column], column]
         if others.size == 0 or not int(others.min()) < padding < int(others.max()):

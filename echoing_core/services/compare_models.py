@@ -84,7 +84,7 @@ def check_comparison(
     for folder in folders:
         check_given(model=folder)
     check_protocol_data(data, FINE_TUNE if fine_tuned else FEW_SHOT)
-    card = read_card(data)
+    card = read_card(Path(data))
     for label in labels or ():
         if label not in card["labels"]:
             known = ", ".join(card["labels"]) or "none"
@@ -97,7 +97,7 @@ def check_comparison(
             "CSN (`echoing prepare --list`), or leave out --field."
         )
     for folder in folders:
-        check_filter_padding(data, _padding_of(folder))
+        check_filter_padding(Path(data), _padding_of(folder))
 
 
 def names_of(models: Sequence[Given]) -> dict[str, Given]:

@@ -270,7 +270,7 @@ def evaluation_card(
     if data is None or not (Path(data) / CARD).is_file():
         name = "" if data is None else f"{Path(data).name}, as it was downloaded"
         return written(experiment, models, data_name=name)
-    return written(experiment, models, data=read_card(data), data_name=Path(data).name)
+    return written(experiment, models, data=read_card(Path(data)), data_name=Path(data).name)
 
 
 def evaluation_presets() -> dict[str, EvaluationPreset]:

@@ -243,7 +243,7 @@ def set_drop_path(encoder: Encoder, share: float) -> None:
         if isinstance(module, OtisEncoder):
             top = max(1, len(module.blocks) - 1)
             for k, block in enumerate(module.blocks):
-                block.drop_path = share * k / top
+                block.drop_path = share * k / top  # type: ignore[assignment]
 
 
 class StudyValidation:

@@ -46,7 +46,7 @@ class Cost:
     threads: int
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up what torch knows of the work of its own operations.
 
     `torch.utils.flop_counter.FlopCounterMode` does so, too, and fails on layers whose weights are
@@ -54,7 +54,7 @@ class _Counter(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
     def __torch_dispatch__(

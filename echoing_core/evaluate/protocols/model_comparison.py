@@ -237,6 +237,10 @@ def _reports(data: EvaluationData) -> list[str] | None:
     return [str(text) for text in texts] if bool(there.all()) else None
 
 
+def _from(before: int, total: int, progress: Progress) -> Progress:
+    return Progress(lambda _, done, __: progress(before + done, total))
+
+
 def _embed(entrant: Entrant, data: EvaluationData, progress: Progress) -> _Embedded:
     train, test = data.split("train"), data.split("test")
     total = len(train) + len(test)
@@ -247,9 +251,7 @@ def _embed(entrant: Entrant, data: EvaluationData, progress: Progress) -> _Embed
                 entrant.encoder,
                 entrant.checkpoint.scaler,
                 studies,
-                progress=Progress(
-                    lambda _, done, __, before=before: progress(before + done, total)
-                ),
+                progress=_from(before, total, progress),
             )
         )
     return _Embedded(*parts)
