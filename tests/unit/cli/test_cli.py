@@ -38,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_wfdb(folder, "twelve", signal, 250, LEADS)
     write_wfdb(folder, "two", signal[:2], 250, ("II", "V1"))
     write_wfdb(folder, "vector", signal[:3], 250, ("vx", "vy", "vz"), comments=("simulated",))
-    write_wfdb(folder, "short", signal[:, :750], 250, LEADS)
+    write_wfdb(folder, "short", signal[:, :500], 250, LEADS)
     return folder
 
 

@@ -75,7 +75,7 @@ def test_names_of_settings_are_those_that_a_change_may_name() -> None:
 
 
 def test_the_shell_completes_settings() -> None:
-    assert dict(complete_setting("optimiser.l")) == {"optimiser.lr=": "default 0.001"}
+    assert dict(complete_setting("optimiser.lr")) == {"optimiser.lr=": "default 0.001"}
     assert "optimiser.weight_decay=" in dict(complete_setting("weight"))
     assert not list(complete_setting("optimiser.lr=1"))
     # As bash asks, with the names of options before it.
