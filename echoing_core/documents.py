@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -35,6 +35,31 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 class DocumentError(ValueError):
     """A document cannot be read; the message is a phrase without a full stop."""
+
+
+def json_text(value: Any) -> str:
+    """A document that `parse_json` reads back, with null where a number is not finite.
+
+    Parameters
+    ----------
+    value : object
+        Of mappings, lists, tuples and plain values.
+
+    Returns
+    -------
+    str
+        Indented, ending in a line break.
+    """
+    return json.dumps(_finite_in(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite_in(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite_in(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite_in(item) for item in value]
+    # JSON has no word for a figure that is not defined.
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def parse_json(content: bytes) -> Any:

@@ -32,7 +32,7 @@ from echoing_core.artifacts import (
     sha256_of_file,
     write_text_atomically,
 )
-from echoing_core.documents import parse_json
+from echoing_core.documents import json_text, parse_json
 from echoing_core.errors import CheckpointError, ConfigError, RecordError
 from echoing_core.models.hugging_face import declare_missing_operators
 from echoing_core.progress import SILENT, Progress
@@ -460,7 +460,7 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     card : mapping
         As in `save_teacher`.
     """
-    write_text_atomically(folder / CARD_FILE, _json(card))
+    write_text_atomically(folder / CARD_FILE, json_text(card))
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -628,8 +628,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(_json(content), encoding="utf-8")
-
-
-def _json(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    path.write_text(json_text(content), encoding="utf-8")

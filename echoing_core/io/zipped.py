@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import PurePosixPath
@@ -28,6 +29,7 @@ _SMALL_BYTES = 1024**2
 _NESTED = (b"PK\x03\x04", b"\x1f\x8b", b"Rar!", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CHUNK = 1 << 20
+_MOST_DIRECTORY = 1 << 20
 
 
 def is_zip(head: bytes) -> bool:
@@ -64,6 +66,11 @@ def unzip(file: SourceFile) -> list[tuple[str, bytes]]:
         raise UnreadableRecordError(
             f"{name} is larger than {MAX_TOTAL_BYTES // 1024**2} MB; give the files unzipped."
         )
+    # The list of files is read before the first can be counted: a million take ten seconds.
+    if _directory_bytes(file.content()) > _MOST_DIRECTORY:
+        raise UnreadableRecordError(
+            f"{name} holds far more than {MAX_ENTRIES} files; zip the files of one recording."
+        )
     try:
         # In memory: no name of an archive ever becomes a path.
         with zipfile.ZipFile(io.BytesIO(file.content()[:])) as archive:
@@ -78,10 +85,22 @@ def unzip(file: SourceFile) -> list[tuple[str, bytes]]:
         EOFError,
         OSError,
         ValueError,
+        # Of offsets beyond any file, and extra fields that end early.
+        OverflowError,
+        LookupError,
+        struct.error,
     ) as exc:
         raise UnreadableRecordError(
             f"{name} is a damaged zip archive; zip the files of the recording again."
         ) from exc
+
+
+def _directory_bytes(content: memoryview | bytes) -> int:
+    """Length of an archive's list of files as its end says; 0 where there is none."""
+    # At the end, before a comment of at most 65,535 bytes.
+    end = bytes(content[-(22 + 65_535) :])
+    at = end.rfind(_MARKS[1])
+    return int.from_bytes(end[at + 12 : at + 16], "little") if at >= 0 else 0
 
 
 def _unpack(archive: zipfile.ZipFile, name: str) -> list[tuple[str, bytes]]:

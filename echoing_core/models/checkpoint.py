@@ -31,7 +31,6 @@ Loading is strict: every file that the manifest lists must be there with the has
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +46,7 @@ from echoing_core.artifacts import (
     write_text_atomically,
 )
 from echoing_core.config import flattened, from_mapping
-from echoing_core.documents import DocumentError, parse_json
+from echoing_core.documents import DocumentError, json_text, parse_json
 from echoing_core.errors import CheckpointError, EchoingError
 from echoing_core.metrics.model_index import model_index
 from echoing_core.metrics.results import Result
@@ -482,20 +481,20 @@ def update_documents(
     config = _model_config(_json_object(content["config.json"], "config.json"))
     kinds = config.sigma2_kinds
     texts = {
-        _measured_name(key, sigma2 or kinds[0], kinds): _json_text(value)
+        _measured_name(key, sigma2 or kinds[0], kinds): json_text(value)
         for key, value in (measured or {}).items()
     }
     if card is not None:
         texts["card.md"] = card
     if training is not None:
-        texts["training.json"] = _json_text(training)
+        texts["training.json"] = json_text(training)
     # Files first and the manifest last: a run that is killed between leaves a folder that says so.
     changed = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
     for name, text in texts.items():
         write_text_atomically(folder / name, text)
         changed[name] = sha256_of_file(folder / name)
     manifest = {"format": FORMAT, "hash": model_hash, "sha256": changed}
-    write_text_atomically(folder / "manifest.json", _json_text(manifest))
+    write_text_atomically(folder / "manifest.json", json_text(manifest))
     if card is not None or training is not None or figures is not None:
         _write_readme(
             folder,
@@ -626,8 +625,4 @@ def _json_object(content: bytes, name: str) -> dict[str, Any]:
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(_json_text(value), encoding="utf-8")
-
-
-def _json_text(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, indent=1) + "\n"
+    path.write_text(json_text(value), encoding="utf-8")

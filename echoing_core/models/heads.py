@@ -167,12 +167,17 @@ def write_heads(folder: Path, heads: Sequence[Head], own: EcgEncoder) -> None:
                 "epoch": head.epoch,
                 "own_encoder": head.encoder is not None,
                 "calibration": None if head.calibration is None else head.calibration.to_dict(),
-                "measured": dict(head.measured or {}),
+                # A figure that is not defined, as of a test set of one class, is none.
+                "measured": dict(head.measured or {}) if _is_defined(head.measured) else {},
             }
         )
     save_file(tensors, str(folder / HEAD_WEIGHTS))
     text = json.dumps({"format": FORMAT, "heads": entries}, indent=1) + "\n"
     (folder / HEADS).write_text(text, encoding="utf-8")
+
+
+def _is_defined(measured: Mapping[str, float] | None) -> bool:
+    return all(np.isfinite(value) for value in (measured or {}).values())
 
 
 def parse_heads(content: Mapping[str, bytes], own: EcgEncoder, name: str) -> tuple[Head, ...]:

@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from echoing_core.documents import MOST_LEVELS, DocumentError, parse_json, parse_yaml
+from echoing_core.documents import MOST_LEVELS, DocumentError, json_text, parse_json, parse_yaml
 
 PLAIN = {"name": "af", "share": 0.25, "n": [1, 2, -3], "none": None, "of": {"µV": True}}
 
@@ -67,3 +67,10 @@ def test_json_that_no_program_should_meet(content: bytes, words: str) -> None:
 def test_yaml_that_no_program_should_meet(content: bytes, words: str) -> None:
     with pytest.raises(DocumentError, match=words):
         parse_yaml(content)
+
+
+def test_what_is_written_is_read_and_what_is_not_defined_is_null() -> None:
+    written = {"r": float("nan"), "n": (1, float("inf")), "µV": [{"x": 0.1}], "yes": True}
+    assert parse_json(json_text(written).encode()) == {
+        "r": None, "n": [1, None], "µV": [{"x": 0.1}], "yes": True,
+    }  # fmt: skip

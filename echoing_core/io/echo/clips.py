@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from echoing_core.errors import UnreadableRecordError
+from echoing_core.io.decoders import damage_as
 from echoing_core.io.echo.avi import read_avi
 from echoing_core.io.echo.dicom import read_dicom_with_notes
 from echoing_core.io.sources import shown
@@ -119,10 +120,12 @@ def read_echo_study(
 
 def _read(path: Path, size: int | None, max_frames: int | None) -> tuple[EchoClip, tuple[str, ...]]:
     ending = path.suffix.lower()
-    if ending == ".avi":
-        return read_avi(path, size=size, max_frames=max_frames), ()
-    if ending == ".dcm":
-        return read_dicom_with_notes(path, size=size, max_frames=max_frames)
+    # Around all of it: what a header says is used long before its pixels are decoded.
+    with damage_as(f"{shown(path.name)} is damaged; export the clip again."):
+        if ending == ".avi":
+            return read_avi(path, size=size, max_frames=max_frames), ()
+        if ending == ".dcm":
+            return read_dicom_with_notes(path, size=size, max_frames=max_frames)
     raise UnreadableRecordError(
         f"{shown(path.name)} is not an echocardiography clip by its ending; .avi and .dcm are read."
     )

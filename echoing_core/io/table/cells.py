@@ -7,7 +7,6 @@ import csv
 import io
 import math
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,6 +49,13 @@ _MOST_LINES = 2000
 _PREAMBLE_LINES = 200
 # More fields than this in a line are samples, not channels.
 _WIDE = 128
+# Of what `_AT_END` finds, with what stands before it.
+_LONGEST_END = 8
+_NPY_HEADER = re.compile(
+    r"\{\s{0,9}'descr':\s{0,9}'([<>|=]?[a-zA-Z]\d{0,3})',\s{0,9}'fortran_order':\s{0,9}(True|False),"
+    r"\s{0,9}'shape':\s{0,9}\(([\dL, ]{0,60})\),?\s{0,9}\}\s*",
+    re.ASCII,
+)
 _EMPTY = ("", "nan", "na", "n/a", "null", "none", "-", "nd")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _CLOCK = re.compile(
@@ -58,20 +64,22 @@ _CLOCK = re.compile(
     re.ASCII,
 )
 _UNIT = r"mV|uV|µV|μV|nV|V|m?volts?|microvolts?|millivolts?|s|ms|us|µs|μs|ns|sec|seconds?"
-_IN_BRACKETS = re.compile(rf"(.*?)\s*[\[(]\s*({_UNIT})\s*[\])]", re.IGNORECASE)
-_AT_END = re.compile(r"(.*?)[\s_]+(mV|uV|µV|μV|ms|us|s|sec|seconds)", re.IGNORECASE)
+# Patterns for what a file says have bounded parts alone: with two that may both take the same
+# characters, a line made for it holds the program for minutes.
+_AT_END = re.compile(r"[\s_](mV|uV|µV|μV|ms|us|s|sec|seconds)\Z", re.IGNORECASE)
 _ONLY_UNIT = re.compile(_UNIT, re.IGNORECASE)
 # "Sampling rate: 500 Hz", "sample frequency (kHz) = 1", "fs_hz,250".
 _RATE = re.compile(
-    r"(?:sampl\w*[\s_]*(?:rate|freq\w*)|frequency|\bfs(?:_hz)?\b)\D{0,12}?(\d+(?:\.\d+)?)\s*(k?)",
+    r"(?:sampl[a-z]{0,8}[\s_]{0,4}(?:rate|freq[a-z]{0,8})|frequency|\bfs(?:_hz)?\b)"
+    r"\D{0,12}?(\d{1,9}(?:\.\d{1,9})?)\s{0,4}(k?)",
     re.IGNORECASE | re.ASCII,
 )
 # "Abtastrate,512 Hertz": a number in Hz is a rate in any language, if it is the only one.
 _IN_HZ = re.compile(
-    r"[,;:=\t]\s*\"?(\d{2,5}(?:[.,]\d+)?)\s*(k?)(?:hz|hertz|hercios|herz|гц|герц|ヘルツ|赫兹|赫茲|헤르츠)",
+    r"[,;:=\t]\s{0,9}\"?(\d{2,5}(?:[.,]\d{1,9})?)\s{0,4}(k?)(?:hz|hertz|hercios|herz|гц|герц|ヘルツ|赫兹|赫茲|헤르츠)",
     re.IGNORECASE,
 )
-_UNITS_LINE = re.compile(r"\bunits?\b\W*(mV|uV|µV|μV|V)\b", re.IGNORECASE)
+_UNITS_LINE = re.compile(r"\bunits?\b\W{0,20}(mV|uV|µV|μV|V)\b", re.IGNORECASE)
 
 
 def name_and_unit(name: str) -> tuple[str, str | None]:
@@ -88,10 +96,16 @@ def name_and_unit(name: str) -> tuple[str, str | None]:
     unit : str or None
     """
     text = name.strip().strip("'\"").strip()
-    match = _IN_BRACKETS.fullmatch(text) or _AT_END.fullmatch(text)
-    if match is None or not match[1]:
+    if text[-1:] in ("]", ")"):
+        at = max(text.rfind("["), text.rfind("("))
+        unit = text[at + 1 : -1].strip()
+        before = text[:at] if at >= 0 and _ONLY_UNIT.fullmatch(unit) else ""
+    else:
+        match = _AT_END.search(text, max(0, len(text) - _LONGEST_END))
+        unit, before = (match[1], text[: match.start()]) if match else ("", "")
+    if not before.strip():
         return text, None
-    return match[1].strip(" _"), match[2]
+    return before.strip(" _\t"), unit
 
 
 @dataclass
@@ -262,18 +276,9 @@ class _ArrayCells(Cells):
 def _open_npy(file: SourceFile, samples_in: SamplesIn | None) -> Cells:
     name = shown(file.name)
     content = file.content()
-    stream = io.BytesIO(bytes(content[:4096]))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            version = np.lib.format.read_magic(stream)
-            read = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
-            # Parsed by NumPy's own safe reader of headers; object arrays are refused below.
-            shape, fortran, dtype = read(stream, max_header_size=4096)
-    except (ValueError, KeyError, EOFError, TypeError, SyntaxError, RecursionError) as exc:
+        shape, fortran, dtype, start = _npy_header(bytes(content[:4096]))
+    except (ValueError, TypeError) as exc:
         raise UnreadableRecordError(
             f"{name} is a damaged NPY file, or not one of plain numbers; save the array again."
         ) from exc
@@ -282,15 +287,37 @@ def _open_npy(file: SourceFile, samples_in: SamplesIn | None) -> Cells:
             f"{name} is not an array of numbers with leads and times; save one array of shape "
             "(leads, times)."
         )
-    if any(not isinstance(n, int) or n < 0 for n in shape) or math.prod(shape) > MAX_CELLS:
+    if math.prod(shape) > MAX_CELLS:
         raise UnreadableRecordError(f"{name} is larger than can be read at once; save a part.")
-    start, count = stream.tell(), math.prod(shape)
+    count = math.prod(shape)
     if file.size - start < count * dtype.itemsize:
         raise UnreadableRecordError(f"{name} is cut short; copy or save it again.")
     flat = np.frombuffer(content, dtype=dtype, count=count, offset=start)
     # A view of the file: nothing is copied until a column is asked for.
     array = flat.reshape(shape, order="F" if fortran else "C")
     return _array_cells(array, "NPY", samples_in, name)
+
+
+def _npy_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, order, type and first byte of the numbers; NumPy's own reader evaluates the text.
+
+    Raises
+    ------
+    ValueError, TypeError
+        It is not the header of an array of plain numbers.
+    """
+    # Versions 2 and 3 have a longer number before the text, which 3 writes in UTF-8.
+    wide = head[6:7] in (b"\x02", b"\x03")
+    if head[:6] != b"\x93NUMPY" or not (wide or head[6:7] == b"\x01"):
+        raise ValueError("another version")
+    first = 12 if wide else 10
+    start = first + int.from_bytes(head[8:first], "little")
+    match = _NPY_HEADER.fullmatch(head[first:start].decode("utf-8"))
+    if match is None or start > len(head):
+        raise ValueError("another header")
+    sizes = (n.strip().removesuffix("L") for n in match[3].split(","))
+    # Python 2 wrote its long integers with an L.
+    return tuple(int(n) for n in sizes if n), match[2] == "True", np.dtype(match[1]), start
 
 
 def _array_cells(
