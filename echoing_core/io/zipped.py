@@ -11,6 +11,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from mmap import mmap
 from pathlib import PurePosixPath
 
 from echoing_core.errors import UnreadableRecordError
@@ -95,7 +96,7 @@ def unzip(file: SourceFile) -> list[tuple[str, bytes]]:
         ) from exc
 
 
-def _directory_bytes(content: memoryview | bytes) -> int:
+def _directory_bytes(content: bytes | mmap) -> int:
     """Length of an archive's list of files as its end says; 0 where there is none."""
     # At the end, before a comment of at most 65,535 bytes.
     end = bytes(content[-(22 + 65_535) :])
