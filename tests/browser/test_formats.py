@@ -57,3 +57,25 @@ def test_a_table_is_told_what_it_is_by_keyboard(app: Page, camera, tmp_path: Pat
     app.get_by_role("button", name="Open this recording").press("Enter")
     expect(app.get_by_text("What the model saw")).to_be_visible()
     expect(app.get_by_text("measured: all 12 leads")).to_be_visible()
+
+
+def test_channels_that_name_no_lead_go_from_drop_to_picture_by_one_choice(
+    app: Page, camera, tmp_path: Path
+) -> None:
+    signal = made.rows_of(made.ecg(20), ("II", "V5"))
+    choose(app, tmp_path / "night.edf", made.edf(signal, leads=("ECG1", "ECG2")))
+    expect(app.get_by_text("What are the channels in night.edf?")).to_be_visible()
+    second = app.get_by_role("combobox", name="ECG2")
+    expect(app.get_by_role("combobox", name="ECG1")).to_be_visible()
+    lead = app.get_by_role("option", name="V5", exact=True)
+    for _ in range(10):
+        second.press("ArrowDown")
+        with suppress(TimeoutError):
+            lead.wait_for(state="visible", timeout=3000)
+            break
+    lead.click()
+    camera.take(app, "edf-channels")
+    app.get_by_role("button", name="Open this recording").click()
+    app.get_by_text("What the model saw").click()
+    table = app.get_by_role("region", name="Leads the model saw").get_by_role("table")
+    expect(table.get_by_role("row", name=re.compile("V5 measured"))).to_be_visible()
