@@ -42,6 +42,7 @@ from echoing_core.io.channels import (
 )
 from echoing_core.io.edf_gaps import with_gaps
 from echoing_core.io.lead_names import is_eeg, says_ecg, says_other
+from echoing_core.io.numbers import NUMBER
 from echoing_core.io.sources import SourceFile, shown
 from echoing_core.io.told import NOTHING, Told, channel_leads
 from echoing_core.records import Recording
@@ -61,7 +62,6 @@ _BLOCK_VALUES = 1 << 20
 # signal.
 _BLANKS = " \t\r\n\0"
 _FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _ONSET = re.compile(rb"([+-]\d{1,12}(?:\.\d{0,12})?)(?:\x15[\d.]*)?\x14")
 
 
@@ -547,7 +547,7 @@ def _whole(text: str, name: str, what: str) -> int:
 def _real(text: str, name: str, what: str) -> float:
     # Recorders in Europe write decimals with a comma; a field has no room for thousands.
     text = text.strip(_BLANKS).replace(",", ".", 1)
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         raise UnreadableRecordError(
             f"The header of {name} gives {shown(text) or 'nothing'} as the {what}; a number is "
             "needed."

@@ -18,6 +18,7 @@ from echoing_core.documents import DocumentError, parse_json
 from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.channels import mv_per_unit
 from echoing_core.io.lead_names import canonical_lead_name
+from echoing_core.io.numbers import NUMBER
 from echoing_core.io.sources import SourceFile, shown
 from echoing_core.io.table.matlab import is_matrix, matrix_in
 from echoing_core.io.table.sheet import is_sheet, sheet_as_text
@@ -57,7 +58,6 @@ _NPY_HEADER = re.compile(
     re.ASCII,
 )
 _EMPTY = ("", "nan", "na", "n/a", "null", "none", "-", "nd")
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _CLOCK = re.compile(
     r"\[?(?:\d{4}-\d\d-\d\d[T ])?\d{1,6}:\d{1,2}(?::\d{1,2})?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?"
     r"(?: \d\d/\d\d/\d{4})?\]?",
@@ -423,7 +423,7 @@ def _open_parquet(file: SourceFile, samples_in: SamplesIn | None) -> Cells:
         units=[None] * len(names),
         n_samples=int(meta.num_rows),
         samples_in="rows",
-        stated_fs_hz=float(rate) if _NUMBER.fullmatch(rate) and float(rate) > 0 else None,
+        stated_fs_hz=float(rate) if NUMBER.fullmatch(rate) and float(rate) > 0 else None,
         stated_units=stated.get("units"),
         clocks=frozenset(clocks),
         table=table,
@@ -730,7 +730,7 @@ def _is_number(cell: str, decimal: str) -> bool:
     cell = cell.strip().strip('"').strip()
     if cell.lower() in _EMPTY:
         return True
-    return bool(_NUMBER.fullmatch(cell.replace(",", ".", 1) if decimal == "," else cell))
+    return bool(NUMBER.fullmatch(cell.replace(",", ".", 1) if decimal == "," else cell))
 
 
 def _to_float(cell: str, decimal: str) -> float:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from xml.parsers import expat
 
 from echoing_core.errors import UnreadableRecordError
+from echoing_core.io.numbers import NUMBER
 from echoing_core.io.sources import SourceFile, shown
 from echoing_core.io.zipped import unzip
 
@@ -28,7 +29,6 @@ _MAX_TEXT = 256
 """Characters of a cell that are kept; one text may stand in many cells."""
 _SHEET = re.compile(r"sheet\d*\.xml", re.IGNORECASE)
 _PLACE = re.compile(r"([A-Z]{1,3})\d{1,7}")
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 
 
 class _UnwantedError(Exception):
@@ -175,7 +175,7 @@ def _lines(data: bytes, texts: list[str]) -> tuple[list[str], int]:
                 cell = texts[int(cell)]
             cell = cell[:_MAX_TEXT]
             # Of other kinds a number is one that Excel would not calculate with.
-            n_numbers += bool(kind == "n" and _NUMBER.fullmatch(cell))
+            n_numbers += bool(kind == "n" and NUMBER.fullmatch(cell))
             row[column] = " ".join(cell.split())
         elif tag == "row" and row:
             width = max(row) + 1

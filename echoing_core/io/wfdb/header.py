@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from echoing_core.errors import MissingLeadError, SamplingRateError, UnreadableRecordError
 from echoing_core.io.channels import MAX_FS_HZ, MAX_VALUES
+from echoing_core.io.numbers import NUMBER_PATTERN
 from echoing_core.io.sources import SIMULATED_MARK, base_name, shown
 
 MAX_HEADER_BYTES = 64 * 1024
@@ -39,12 +40,13 @@ FLAC_FORMATS = ("508", "516", "524")
 NULL_FORMAT = "0"
 _FORMAT_HELP = "8, 16, 24, 32, 61, 80, 160, 212, 310, 311 or FLAC (508, 516, 524)"
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _FORMAT = re.compile(r"(\d{1,4})(?:x(\d{1,9}))?(?::(\d{1,12}))?(?:\+(\d{1,12}))?", re.ASCII)
-_GAIN = re.compile("(" + _NUMBER + r")(?:\((-?\d{1,12}(?:\.\d{0,6})?)\))?(?:/(\S+))?", re.ASCII)
+_GAIN = re.compile(
+    "(" + NUMBER_PATTERN + r")(?:\((-?\d{1,12}(?:\.\d{0,6})?)\))?(?:/(\S+))?", re.ASCII
+)
 _COUNT = re.compile(r"\d{1,15}", re.ASCII)
 _INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
-_FLOAT = re.compile(_NUMBER, re.ASCII)
+_FLOAT = re.compile(NUMBER_PATTERN, re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from echoing_core.io.channels import (
     recording_from,
 )
 from echoing_core.io.lead_names import canonical_lead_name
+from echoing_core.io.numbers import NUMBER
 from echoing_core.io.sources import shown
 from echoing_core.io.told import NOTHING, Told
 from echoing_core.io.xml.tree import text_of
@@ -44,7 +45,6 @@ ROOT = "RestingECG"
 
 # The smallest 16-bit integer.
 _NOT_MEASURED = -32768
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 
 
 def read_muse(root: ET.Element, file_name: str, told: Told = NOTHING) -> Recording:
@@ -110,7 +110,7 @@ def read_muse(root: ET.Element, file_name: str, told: Told = NOTHING) -> Recordi
 def _sampling_rate(waveform: ET.Element, told: Told, name: str) -> float:
     """SampleBase times ten to SampleExponent, in Hz."""
     base, exponent = text_of(waveform, "SampleBase"), text_of(waveform, "SampleExponent") or "0"
-    if not _NUMBER.fullmatch(base) or not re.fullmatch(r"[-+]?\d", exponent, re.ASCII):
+    if not NUMBER.fullmatch(base) or not re.fullmatch(r"[-+]?\d", exponent, re.ASCII):
         if told.fs_hz is not None:
             return told.fs_hz
         raise SamplingRateError(f"{name} gives no sampling rate (SampleBase); export it again.")
@@ -144,7 +144,7 @@ def _lead(
     if factor is None:
         given = f"in {shown(units)}" if units else "without a unit"
         raise UnitsError(f"Lead {lead} of {name} is {given}, so its size in mV is not known.")
-    gain = float(gain_text) if _NUMBER.fullmatch(gain_text) else math.nan
+    gain = float(gain_text) if NUMBER.fullmatch(gain_text) else math.nan
     if not 0 < gain < math.inf:
         raise UnitsError(
             f"Lead {lead} of {name} gives no usable size of its units (LeadAmplitudeUnitsPerBit); "

@@ -48,7 +48,7 @@ _MAX_S = 3600.0
 _LZW_BITS = 10
 # The last code of 10 bits is never used.
 _LARGEST_CODE = (1 << _LZW_BITS) - 2
-_NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)", re.ASCII)
+_NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 
 
 def read_philips(root: ET.Element, file_name: str, told: Told = NOTHING) -> Recording:

@@ -24,7 +24,7 @@ MAX_BYTES = 64 * 1024**2
 MAX_DEPTH = 100
 MAX_ELEMENTS = 1_000_000
 
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
 
 
 class _UnwantedError(Exception):
