@@ -70,6 +70,7 @@ def open_short_sample(app: AppTest) -> AppTest:
 
 
 @pytest.mark.parametrize("name", PAGES)
+@pytest.mark.slow
 def test_every_page_opens_and_says_that_it_is_for_research(open_app: OpenApp, name: str) -> None:
     app = open_app().switch_page(f"pages/{name}.py").run()
     assert is_sound(app)

@@ -95,6 +95,7 @@ def test_tables_of_anything(text: str) -> None:
         max_size=4,
     )
 )
+@pytest.mark.slow
 def test_numbers_in_an_edf_header(fields: list[tuple[int, str]]) -> None:
     data = bytearray(FILES["EDF"]["rec.edf"])
     for place, text in fields:

@@ -177,6 +177,7 @@ def test_the_training_record_names_the_default(folder: Path) -> None:
         update_documents(folder, training=record)
 
 
+@pytest.mark.slow
 def test_models_are_known_by_name() -> None:
     names = shipped_models()
     assert names[0] == "demo"

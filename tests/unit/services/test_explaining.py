@@ -19,6 +19,7 @@ def model() -> services.Model:
     return services.load_model()
 
 
+@pytest.mark.slow
 def test_two_rounds_are_the_same_as_one(
     model: services.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,6 +44,7 @@ def test_two_rounds_are_the_same_as_one(
     assert whole.settings == at_once.settings
 
 
+@pytest.mark.slow
 def test_looking_closer_adds_windows_and_keeps_those_there(model: services.Model) -> None:
     recording = holter(300.0).recording
     coarse = services.explain(model, recording, 10.0)

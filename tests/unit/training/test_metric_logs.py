@@ -216,6 +216,7 @@ def test_one_more_logger_is_one_more_class(monkeypatch: pytest.MonkeyPatch, tmp_
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_a_run_reaches_weights_and_biases_with_its_settings(
     wandb: FakeWandb, tmp_path: Path
 ) -> None:

@@ -179,6 +179,7 @@ def test_unknown_answers_do_not_count_and_one_sided_classes_are_named() -> None:
         with_classes(data, {"c": "c"}, only_labelled=False)
 
 
+@pytest.mark.slow
 def test_command(checkpoint: Checkpoint, structure: Path, tmp_path: Path) -> None:
     run = CliRunner()
     listed = run.invoke(app, ["evaluate", "--preset", "list"])
