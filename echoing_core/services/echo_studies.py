@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
-from echoing_core.services.given import check_given, check_model_out
+from echoing_core.services.given import check_given, check_model_out, run_folder_of
 from echoing_core.services.models import Model, assets_folder, load_model
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def train_echo2ecg(
 
     check_loggers([*log_to, *(["tensorboard"] if tensorboard is not None else [])])
     out_folder = Path(out)
-    run_folder = Path(run) if run is not None else out_folder.with_name(f"{out_folder.name}-run")
+    run_folder = run_folder_of(out, run)
     started = time.monotonic()
     check_filter_padding(Path(data), config.filter_padding)
     studies = load_prepared(Path(data))

@@ -215,6 +215,23 @@ def check_model_out(out: Given) -> None:
     _check_out(out, "manifest.json", "model")
 
 
+def run_folder_of(out: str | os.PathLike[str], run: str | os.PathLike[str] | None) -> Path:
+    """Where a training run keeps its states: the folder given, or one named after the model's.
+
+    Parameters
+    ----------
+    out : path
+        Model folder that the run writes.
+    run : path or None
+
+    Returns
+    -------
+    Path
+    """
+    # Beside the model, not in it: a model folder holds only what its card lists.
+    return Path(run) if run is not None else Path(out).with_name(f"{Path(out).name}-run")
+
+
 def check_teacher_out(out: Given) -> None:
     """As `check_model_out`, of an echo teacher of ours."""
     _check_out(out, "teacher.json", "echo teacher")

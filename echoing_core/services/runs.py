@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from echoing_core.errors import ConfigError
 from echoing_core.progress import SILENT, Progress
-from echoing_core.services.given import check_given, check_model_out
+from echoing_core.services.given import check_given, check_model_out, run_folder_of
 from echoing_core.services.models import Model, load_model, model_folder, prompt_sets
 
 if TYPE_CHECKING:
@@ -113,8 +113,7 @@ def train_preset(
         )
     check_loggers([*log_to, *(["tensorboard"] if tensorboard is not None else [])])
     out_folder = Path(out)
-    # Beside the model, not in it: a model folder holds only what its card lists.
-    run_folder = Path(run) if run is not None else out_folder.with_name(f"{out_folder.name}-run")
+    run_folder = run_folder_of(out, run)
     started = time.monotonic()
     check_filter_padding(Path(data), config.filter_padding)
     embedded = None
