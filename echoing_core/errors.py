@@ -5,6 +5,7 @@
     EchoingError
     ├── RecordError              a recording cannot be used as it is
     │   ├── UnreadableRecordError   not a recording, or a damaged one
+    │   │   └── StoppedReadingError    reading was stopped at a limit, or failed unexpectedly
     │   ├── MissingLeadError        leads that are needed are not there
     │   ├── SamplingRateError       sampling rate absent or out of range
     │   ├── UnitsError              amplitudes that cannot be turned into mV
@@ -30,6 +31,10 @@ class RecordError(EchoingError):
 
 class UnreadableRecordError(RecordError):
     """The bytes are not a recording, or a damaged one."""
+
+
+class StoppedReadingError(UnreadableRecordError):
+    """Reading an upload was stopped at a limit, or failed in a way that nobody expected."""
 
 
 class MissingLeadError(RecordError):

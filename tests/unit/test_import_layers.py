@@ -14,6 +14,7 @@ PACKAGE = ROOT / "echoing_core"
 
 ROOMS = (
     "version",
+    "lazy",
     "errors",
     "records",
     "documents",
@@ -21,6 +22,7 @@ ROOMS = (
     "artifacts",
     "progress",
     "plugins",
+    "gate",
     "io",
     "signals",
     "zeroshot",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,12 @@ _INVALID_BITS = {
     "16": 16, "24": 24, "32": 32, "61": 16, "80": 8, "160": 16, "212": 12, "310": 10, "311": 10,
     "508": 8, "516": 16, "524": 24,
 }  # fmt: skip
-# Read here; the wfdb package takes the others.
-_OLD_FORMATS = ("8", "61", "310", "311")
+# Of the formats whose samples are plain numbers, with what stands for zero.
+_PLAIN = {"16": ("<i2", 0), "32": ("<i4", 0), "80": ("u1", 128), "160": ("<u2", 32768)}
+_FLAC_BITS = {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}
+# libsndfile fails with more than 2^24 values at once.
+_FLAC_BLOCK = 1 << 20
+_WHOLE_BYTES = {"8": "i1", "16": "<i2", "32": "<i4", "61": ">i2", "80": "u1", "160": "<u2"}
 
 _MIN_SURPLUS_S = 10.0
 """In a short file, two thirds come about by chance."""
@@ -144,73 +149,89 @@ class Layout:
             return None
         return -(1 << (_INVALID_BITS[fmt] - 1))
 
-    def read_digital(self, folder: Path) -> dict[int, npt.NDArray[np.integer]]:
-        """Digital samples of each signal, by its position in the header.
-
-        Parameters
-        ----------
-        folder : Path
-            Private and empty; wfdb is given a header written here, in which each file has a name
-            made here, and gain 1 and baseline 0, which it does not apply.
+    def read_digital(self) -> dict[int, npt.NDArray[np.integer]]:
+        """Digital samples of each signal, by its position in the header; all in memory.
 
         Returns
         -------
         dict of int to ndarray, shape (n_frames * samples per frame,)
+
+        Raises
+        ------
+        UnreadableRecordError
+            A FLAC file holds fewer or wider samples than it says.
         """
-        order: list[int] = []
-        lines: list[str] = []
         found: dict[int, npt.NDArray[np.integer]] = {}
-        for number, data_file in enumerate(self.data_files):
-            if data_file.fmt in _OLD_FORMATS:
-                found |= self._read_old(data_file)
-                continue
-            name = f"data{number}.dat"
-            data_file.file.place(folder / name)
-            for index in data_file.indices:
-                signal = self.header.signals[index]
-                order.append(index)
-                lines.append(
-                    f"{name} {signal.fmt}x{signal.samples_per_frame}:{signal.skew}"
-                    f"+{signal.byte_offset} 1(0)/mV 16 0 0 0 0 channel{index}"
-                )
-        if not order:
-            return found
-        import wfdb
+        for data_file in self.data_files:
+            flac = data_file.fmt in FLAC_FORMATS
+            columns = self._flac(data_file) if flac else self._interleaved(data_file)
+            for index, samples in zip(data_file.indices, columns, strict=True):
+                found[index] = self._moved_back(index, samples)
+        return found
 
-        head = f"record {len(order)} 1000 {self.n_frames}"
-        (folder / "record.hea").write_text("\n".join([head, *lines]) + "\n", encoding="ascii")
-        # 16 bits where they do: half the memory of a day.
-        wide = any(_INVALID_BITS.get(f.fmt, 0) > 16 for f in self.data_files)
-        record = wfdb.rdrecord(
-            str(folder / "record"),
-            physical=False,
-            smooth_frames=False,
-            return_res=32 if wide else 16,
-        )
-        return found | dict(zip(order, record.e_d_signal, strict=True))
-
-    def _read_old(self, data_file: DataFile) -> dict[int, npt.NDArray[np.integer]]:
-        """Samples of one file in format 8, 61, 310 or 311, by position in the header."""
-        signals = [self.header.signals[index] for index in data_file.indices]
+    def _interleaved(self, data_file: DataFile) -> Iterator[npt.NDArray[np.integer]]:
+        """Samples of one signal after the other of a file that holds them frame by frame."""
         content = data_file.file.content()
-        data = bytes(content[data_file.byte_offset : data_file.n_bytes(self.n_frames)])
-        flat = unpacked(data, data_file.fmt, self.n_frames * data_file.samples_per_frame)
+        n = self.n_frames * data_file.samples_per_frame
+        if data_file.fmt == "16":
+            # A view of the file: a day is copied once, signal by signal.
+            flat: npt.NDArray[np.integer] = np.frombuffer(
+                content, dtype="<i2", count=n, offset=data_file.byte_offset
+            )
+        else:
+            data = bytes(content[data_file.byte_offset : data_file.n_bytes(self.n_frames)])
+            flat = unpacked(data, data_file.fmt, n)
         frames = flat.reshape(self.n_frames, data_file.samples_per_frame)
-        found: dict[int, npt.NDArray[np.integer]] = {}
         start = 0
-        for index, signal in zip(data_file.indices, signals, strict=True):
+        for index in data_file.indices:
+            signal = self.header.signals[index]
             samples = frames[:, start : start + signal.samples_per_frame].ravel()
             start += signal.samples_per_frame
             if data_file.fmt == "8":
                 samples = signal.first + np.cumsum(samples, dtype=np.int32)
-            if signal.skew:
-                # What was delayed is moved back; the end was not recorded.
-                shift = signal.skew * signal.samples_per_frame
-                fill = self.invalid_value(data_file.fmt)
-                end = np.full(shift, samples[-1] if fill is None else fill, dtype=samples.dtype)
-                samples = np.concatenate([samples[shift:], end])
-            found[index] = samples
-        return found
+            yield samples
+
+    def _flac(self, data_file: DataFile) -> Iterator[npt.NDArray[np.integer]]:
+        """Samples of one channel after the other of a FLAC file."""
+        import soundfile
+
+        content = data_file.file.content()
+        name = shown(data_file.file.name)
+        stream: Any = io.BytesIO(content) if isinstance(content, bytes) else content
+        # As long as it is not written to, it takes no memory: a file may say more than it holds.
+        per_channel = data_file.samples_per_frame // len(data_file.indices)
+        n, n_channels = self.n_frames * per_channel, len(data_file.indices)
+        with soundfile.SoundFile(stream) as flac:
+            bits = _FLAC_BITS.get(flac.subtype, 32)
+            if bits > _INVALID_BITS[data_file.fmt]:
+                raise UnreadableRecordError(
+                    f"{name} holds samples of {bits} bits, but the header says fewer; copy or "
+                    "export the recording again."
+                )
+            wide = bits > 16
+            samples = np.empty((n, n_channels), dtype=np.int32 if wide else np.int16)
+            flac.seek(data_file.byte_offset)
+            for start in range(0, n, _FLAC_BLOCK):
+                block = samples[start : start + _FLAC_BLOCK]
+                if len(flac.read(out=block)) < len(block):
+                    raise UnreadableRecordError(
+                        f"{name} is cut short: it holds fewer samples than it says; copy or export "
+                        "the recording again."
+                    )
+                # soundfile puts a sample into the upper bits.
+                np.right_shift(block, (32 if wide else 16) - bits, out=block)
+        for column in samples.T:
+            yield np.ascontiguousarray(column)
+
+    def _moved_back(self, index: int, samples: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+        """What was delayed is moved back; the end was not recorded."""
+        signal = self.header.signals[index]
+        if not signal.skew:
+            return samples
+        shift = signal.skew * signal.samples_per_frame
+        fill = self.invalid_value(signal.fmt)
+        end = np.full(shift, samples[-1] if fill is None else fill, dtype=samples.dtype)
+        return np.concatenate([samples[shift:], end])
 
     def has_wrong_checksum(self, index: int, samples: npt.NDArray[np.integer]) -> bool:
         """Whether samples contradict the header's checksum: their sum modulo 2^16.
@@ -251,23 +272,43 @@ class Layout:
 
 
 def unpacked(data: bytes, fmt: str, n: int) -> npt.NDArray[np.integer]:
-    """The first numbers of a file in format 8 (differences as they stand), 61, 310 or 311.
+    """The first numbers of a file in any format but FLAC.
 
     Parameters
     ----------
     data : bytes
-        At least as many as ``n`` samples take; a last group of three may be cut.
+        At least as many as ``n`` samples take; a last group of two or three may be cut.
     fmt : str
+        Format 8 gives the differences as they stand.
     n : int
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        int16 where that holds them.
 
     References
     ----------
     WFDB Applications Guide, signal(5).
     """
+    if fmt in _PLAIN:
+        kind, zero = _PLAIN[fmt]
+        values = np.frombuffer(data, dtype=kind, count=n)
+        if zero:
+            # Offset binary: with its highest bit turned over, a number is an ordinary one.
+            return (values ^ values.dtype.type(zero)).view(f"i{values.itemsize}").astype(np.int16)
+        return values
     if fmt == "8":
         return np.frombuffer(data, dtype="i1", count=n)
     if fmt == "61":
         return np.frombuffer(data, dtype=">i2", count=n).astype(np.int16)
+    if fmt == "24":
+        # Three bytes become the upper three of four, and the sign comes along.
+        wide = np.zeros((n, 4), dtype=np.uint8)
+        wide[:, 1:] = np.frombuffer(data, dtype=np.uint8, count=3 * n).reshape(n, 3)
+        return np.asarray(wide.view("<i4").ravel() >> 8)
+    if fmt == "212":
+        return _unpacked_212(data, n)
     n_groups = -(-n // 3)
     data = data[: 4 * n_groups].ljust(4 * n_groups, b"\0")
     if fmt == "310":
@@ -279,6 +320,18 @@ def unpacked(data: bytes, fmt: str, n: int) -> npt.NDArray[np.integer]:
         three = [words, words >> 10, words >> 20]
     ten_bits = np.stack([sample & 0x3FF for sample in three], axis=1).ravel()[:n]
     return ((ten_bits ^ 0x200) - 0x200).astype(np.int16)
+
+
+def _unpacked_212(data: bytes, n: int) -> npt.NDArray[np.int16]:
+    """Two samples of 12 bits in three bytes: low byte, both upper halves, low byte."""
+    n_pairs = -(-n // 2)
+    triples = np.frombuffer(data[: 3 * n_pairs].ljust(3 * n_pairs, b"\0"), dtype=np.uint8)
+    low, both, high = triples.reshape(-1, 3).T
+    values = np.empty((n_pairs, 2), dtype=np.uint16)
+    # Into the upper 12 bits, so that the shift back brings the sign along.
+    values[:, 0] = low.astype(np.uint16) << 4 | both.astype(np.uint16) << 12
+    values[:, 1] = high.astype(np.uint16) << 4 | (both.astype(np.uint16) & 0xF0) << 8
+    return np.asarray(values.view(np.int16).ravel()[:n] >> 4)
 
 
 def _is_interleaved(stack: npt.NDArray[np.integer]) -> bool:

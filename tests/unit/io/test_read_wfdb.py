@@ -13,6 +13,7 @@ import wfdb
 
 from echoing_core.errors import EchoingError, UnitsError, UnreadableRecordError
 from echoing_core.io import read_recording, write_wfdb
+from echoing_core.io.wfdb.data import Layout
 from echoing_core.records import LEADS
 from tests.broken_uploads import TWELVE, beats, header, sound_upload
 
@@ -74,18 +75,15 @@ def test_an_upload_leaves_nothing_behind_and_no_name_in_the_log(
     assert "Jane" not in caplog.text
 
 
-def test_whatever_wfdb_raises_becomes_one_sentence_and_the_folder_is_gone(
-    private_temp: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whatever_decoding_raises_becomes_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     for error in (KeyError("999"), IndexError(), TypeError(), ValueError("x"), MemoryError()):
 
         def fail(*args: object, error: BaseException = error, **kwargs: object) -> None:
             raise error
 
-        monkeypatch.setattr(wfdb, "rdrecord", fail)
+        monkeypatch.setattr(Layout, "read_digital", fail)
         with pytest.raises(UnreadableRecordError, match=r"do not fit|more memory"):
             read_recording(sound_upload())
-        assert list(private_temp.iterdir()) == []
 
 
 def test_all_the_ways_to_name_a_record(tmp_path: Path) -> None:
