@@ -1,18 +1,15 @@
 """WFDB records to `Recording`.
 
-The header is checked first (`wfdb.header`). Then the signals are read by the wfdb package
-from a private folder that holds a header written here and the data files under names given
-here; nothing that came with the record names a file or reaches a log. The folder is gone
-when reading ends, whichever way it ends.
+The header is checked first (`wfdb.header`). Then the signals are read from the bytes of the data
+files (`wfdb.data`), in memory: nothing of an upload is written anywhere, and nothing that came with
+the record names a file or reaches a log.
 """
 
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -167,10 +164,7 @@ def _read_signals(
     layout = checked_layout(files, header, header_name)
     for sentence in layout.notes:
         notes.add(sentence)
-    with tempfile.TemporaryDirectory(prefix="echoing-") as folder:
-        digital = _run_wfdb(
-            lambda: layout.read_digital(Path(folder)), f"The data of {shown(header_name)}"
-        )
+    digital = _decoded(layout.read_digital, f"The data of {shown(header_name)}")
     layout.check_channels(digital)
     channels = []
     for index, factor in factors.items():
@@ -256,7 +250,7 @@ def _to_mv(
     return mv
 
 
-def _run_wfdb(
+def _decoded(
     read: Callable[[], dict[int, npt.NDArray[np.integer]]], what: str
 ) -> dict[int, npt.NDArray[np.integer]]:
     """Run ``read``; whatever it raises becomes one sentence."""
@@ -269,8 +263,8 @@ def _run_wfdb(
             f"{what} need more memory than there is; export a shorter part of the recording."
         ) from exc
     except Exception as exc:
-        # wfdb raises KeyError, IndexError, TypeError, ValueError and others for damaged files.
-        logger.info("wfdb could not read a record: %s", type(exc).__name__)
+        # libsndfile has errors of its own for damaged FLAC, and NumPy for what does not fit.
+        logger.info("the data of a record could not be decoded: %s", type(exc).__name__)
         raise UnreadableRecordError(
             f"{what} do not fit the header, or are damaged; copy or export the recording again."
         ) from exc
