@@ -33,7 +33,6 @@ _PLAIN = {"16": ("<i2", 0), "32": ("<i4", 0), "80": ("u1", 128), "160": ("<u2", 
 _FLAC_BITS = {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}
 # libsndfile fails with more than 2^24 values at once.
 _FLAC_BLOCK = 1 << 20
-_WHOLE_BYTES = {"8": "i1", "16": "<i2", "32": "<i4", "61": ">i2", "80": "u1", "160": "<u2"}
 
 _MIN_SURPLUS_S = 10.0
 """In a short file, two thirds come about by chance."""
