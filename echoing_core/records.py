@@ -40,6 +40,84 @@ samples that SciPy takes where nothing is said, as the published EchoingECG does
 it was trained on, so its folder names one of them."""
 
 
+@dataclass(frozen=True)
+class RhythmSpan:
+    """A stretch of a recording that its file says to be in one rhythm.
+
+    Attributes
+    ----------
+    start_s, stop_s : float
+        Seconds from the start of the recording.
+    name : str
+        WFDB's code without its parenthesis (``"AFIB"``), or the file's own words.
+    """
+
+    start_s: float
+    stop_s: float
+    name: str
+
+
+@dataclass(frozen=True)
+class TextMark:
+    """Words that a file ties to a moment.
+
+    Attributes
+    ----------
+    at_s : float
+        Seconds from the start of the recording.
+    text : str
+    """
+
+    at_s: float
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """What the file or the device itself says of a recording; nothing here is this program's.
+
+    Times are seconds, so that they hold at any sampling rate; ``round(beat_s * fs_hz)`` is the
+    sample.
+
+    Attributes
+    ----------
+    beat_s : ndarray, shape (n_beats,)
+        Seconds from the start of the recording, ascending.
+    beat_symbols : ndarray of str, shape (n_beats,)
+        WFDB's letter of each (``"N"``, ``"V"``...); ``"Q"`` where the file does not say the kind.
+    rhythms : tuple of RhythmSpan
+    texts : tuple of TextMark
+    measurements : mapping of str to float
+        By their names in `io.annotations.MEASUREMENTS`, which end in the unit.
+    statements : tuple of str
+        Lines of the device's interpretation, as they stand there.
+    sources : tuple of str
+        What was read, for people.
+    """
+
+    beat_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    beat_symbols: npt.NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, dtype="<U1"))
+    rhythms: tuple[RhythmSpan, ...] = ()
+    texts: tuple[TextMark, ...] = ()
+    measurements: Mapping[str, float] = field(default_factory=dict)
+    statements: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.beat_s.ndim != 1 or self.beat_s.shape != self.beat_symbols.shape:
+            raise ValueError(
+                f"beat_s {self.beat_s.shape} and beat_symbols {self.beat_symbols.shape} must be "
+                "of one length"
+            )
+
+    def __bool__(self) -> bool:
+        parts = (self.rhythms, self.texts, self.measurements, self.statements)
+        return self.beat_s.size > 0 or any(parts)
+
+
+NO_ANNOTATIONS = Annotations()
+
+
 @dataclass(frozen=True, eq=False)
 class Recording:
     """One ECG recording as it was measured, leads by name.
@@ -65,6 +143,8 @@ class Recording:
         True when the file says it was simulated.
     stated : tuple of str
         What the file says of each channel (unit, gain, filters), parallel to ``lead_names``.
+    annotations : Annotations
+        What the file says of beats, rhythm and findings.
     """
 
     signal_mv: npt.NDArray[np.float32]
@@ -76,6 +156,7 @@ class Recording:
     file_format: str = "WFDB"
     simulated: bool = False
     stated: tuple[str, ...] = ()
+    annotations: Annotations = NO_ANNOTATIONS
 
     def __post_init__(self) -> None:
         if self.signal_mv.ndim != 2 or self.signal_mv.shape[0] != len(self.lead_names):
@@ -110,7 +191,7 @@ class StandardEcg:
         ``"measured"``, ``"derived"`` (Einthoven, Goldberger, Dower...) or ``"missing"``.
     derivation : str or None
         How derived leads were made, for example ``"Dower synthesis from X, Y, Z"``.
-    record_id, notes, simulated
+    record_id, notes, simulated, annotations
         As in `Recording`.
     """
 
@@ -122,6 +203,7 @@ class StandardEcg:
     notes: tuple[str, ...] = ()
     simulated: bool = False
     fs_hz: float = STANDARD_FS_HZ
+    annotations: Annotations = NO_ANNOTATIONS
 
     def __post_init__(self) -> None:
         if self.signal_mv.ndim != 2 or self.signal_mv.shape[0] != len(LEADS):

@@ -177,8 +177,9 @@ def scp(
     mark: bytes = b"SCPECG",
     period_s: float = 0.8,
     peak_s: float = 0.3,
+    said: Mapping[int, bytes] | None = None,
 ) -> bytes:
-    """SCP-ECG: ``tables`` None for plain numbers, ``thinning`` above 1 for bimodal compression."""
+    """SCP-ECG with ``said`` as its sections 7 and 8: ``tables`` None for plain numbers, ``thinning`` above 1 for bimodal compression."""
     rows = rows_of(signal, leads).astype(np.int64)
     n = rows.shape[1]
     step_us = 1_000_000 // fs_hz
@@ -239,6 +240,7 @@ def scp(
             rows = np.array(kept).T
         sections[5] = samples(beat, step_us, 0)
     sections[6] = samples(rows, step, int(thinning > 1))
+    sections |= said or {}
     return _scp_file(sections, mark)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echoing_core.errors import ConfigError
-from echoing_core.export.document.deidentify import plain_notes
+from echoing_core.export.document.deidentify import plain_annotations, plain_notes
 from echoing_core.io.write import WRITERS, outgoing
 from echoing_core.records import Recording
 from echoing_core.version import __version__
@@ -13,7 +13,9 @@ def recording_files(recording: Recording, file_format: str, stem: str) -> dict[s
     """Write a recording in another format.
 
     Samples are whole numbers of the finest unit that fits into 16 bits, 0.1 uV where nothing is
-    larger than 3.2 mV. Gaps stay gaps; names, dates and free texts of the file are left out.
+    larger than 3.2 mV. Gaps stay gaps; names, dates and free texts of the file are left out. Beats,
+    rhythms, measurements and statements go into WFDB (.atr), EDF+ and aECG, see
+    `plain_annotations`.
 
     Parameters
     ----------
@@ -36,7 +38,8 @@ def recording_files(recording: Recording, file_format: str, stem: str) -> dict[s
     writer = WRITERS.get(file_format)
     if writer is None:
         raise ConfigError(f"{file_format} cannot be written; choose {', '.join(WRITERS)}.")
-    return writer.files(outgoing(recording, remarks_of(recording)), stem)
+    said = plain_annotations(recording.annotations)
+    return writer.files(outgoing(recording, remarks_of(recording), said), stem)
 
 
 def remarks_of(recording: Recording) -> tuple[str, ...]:

@@ -23,9 +23,10 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
+from echoing_core.io.annotations import Gathered
 from echoing_core.io.lead_names import canonical_lead_name, may_be_ecg
 from echoing_core.io.sources import shown
-from echoing_core.records import Recording
+from echoing_core.records import NO_ANNOTATIONS, Recording
 
 MAX_VALUES = 600_000_000
 """Largest number of sample values in one record: 2.4 GB of float32, 24 h of 12 leads at 500 Hz."""
@@ -314,6 +315,7 @@ def recording_from(
     notes: Findings,
     *,
     simulated: bool = False,
+    annotations: Gathered | None = None,
 ) -> Recording:
     """The channels of a file as a `Recording`: one clock, each name once, the start looked at.
 
@@ -327,6 +329,8 @@ def recording_from(
         As a person would call it.
     notes : Findings
         What the reader found so far.
+    annotations : Gathered, optional
+        What the file says of beats, rhythm and findings.
 
     Raises
     ------
@@ -392,6 +396,14 @@ def recording_from(
         out = {id(channel) for channel, _ in impossible}
         kept = [i for i, channel in enumerate(channels) if id(channel) not in out]
         signal_mv, channels = signal_mv[kept], [channels[i] for i in kept]
+    said = NO_ANNOTATIONS
+    if annotations is not None:
+        said = annotations.done(signal_mv.shape[1] / fs_hz)
+        if annotations.n_dropped:
+            notes.add(
+                f"Annotations outside the recording, unknown or too many are left out: "
+                f"{annotations.n_dropped:,}."
+            )
     return Recording(
         signal_mv=signal_mv,
         fs_hz=fs_hz,
@@ -402,6 +414,7 @@ def recording_from(
         file_format=file_format,
         simulated=simulated,
         stated=tuple(c.stated for c in channels),
+        annotations=said,
     )
 
 

@@ -40,6 +40,7 @@ from echoing_core.io.channels import (
     readable,
     recording_from,
 )
+from echoing_core.io.edf_annotations import read_lists
 from echoing_core.io.edf_gaps import with_gaps
 from echoing_core.io.lead_names import is_eeg, says_ecg, says_other
 from echoing_core.io.numbers import NUMBER
@@ -314,8 +315,11 @@ def read_edf(file: SourceFile) -> Recording:
         ),
         notes,
     )
-    if not header.is_interrupted and with_gaps(channels, _annotation_bytes(data, header)):
+    lists = _annotation_bytes(data, header)
+    if not header.is_interrupted and with_gaps(channels, lists):
         notes.add("Gaps are where annotations of the file say that nothing was recorded.")
+    first = _ONSET.match(lists)
+    said = read_lists(lists, 0.0 if first is None else float(first[1]))
     for start, end, seconds in _gaps(runs, header.record_s):
         notes.add(f"The recording was interrupted for {seconds:.1f} s, from {_clock(start, end)}.")
         # Enough to see how the recording was interrupted.
@@ -323,7 +327,7 @@ def read_edf(file: SourceFile) -> Recording:
             notes.add("There are more interruptions than are listed here.")
             break
     stem = file.name.rsplit(".", 1)[0]
-    return recording_from(channels, stem, header.file_format, notes)
+    return recording_from(channels, stem, header.file_format, notes, annotations=said)
 
 
 def _wanted(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from echoing_core.errors import EchoingError
 from echoing_core.io.kinds import WFDB_ENDINGS, kind_of
 from echoing_core.io.sources import SourceFile, shown
+from echoing_core.io.wfdb.annotations import ENDINGS as ANNOTATION_ENDINGS
 from echoing_core.io.wfdb.header import MAX_HEADER_BYTES, parse_header
 
 
@@ -49,8 +50,8 @@ def group_records(files: Iterable[SourceFile]) -> list[RecordFiles]:
     Returns
     -------
     list of RecordFiles
-        Each file stands in one of them, except for annotations, which are dropped, and files that
-        two headers name, which stand in both.
+        Each file stands in one of them, except for annotations that are not read, which are
+        dropped, and files that two headers name, which stand in both.
     """
     by_name: dict[str, SourceFile] = {}
     groups = []
@@ -72,7 +73,8 @@ def group_records(files: Iterable[SourceFile]) -> list[RecordFiles]:
         beside = {n for n in by_name if n.startswith(f"{stem}.") and kind_of(by_name[n]) is None}
         taken |= own | beside
         header = by_name[name]
-        rest = tuple(by_name[n] for n in sorted(own - {name}))
+        read = {n for n in beside if n.endswith(ANNOTATION_ENDINGS)}
+        rest = tuple(by_name[n] for n in sorted((own | read) - {name}))
         groups.append(RecordFiles(header.name[: len(stem)], (header, *rest), header.name))
     groups += [RecordFiles(f.name, (f,)) for name, f in by_name.items() if name not in taken]
     return sorted(groups, key=lambda group: group.name.lower())

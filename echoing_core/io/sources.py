@@ -215,6 +215,23 @@ class FileSet:
         real_name = self._listing.get(name.lower())
         return None if real_name is None else _file_at(self.folder / real_name)
 
+    def beside(self, name: str) -> SourceFile | None:
+        """A file that may accompany the others, or None: it has no say in whether they are read.
+
+        Parameters
+        ----------
+        name : str
+            On disk as spelled here or in capitals, so that no folder is listed for it; a link is
+            not followed.
+        """
+        given = self.files.get(name.lower())
+        if given is not None or self.folder is None:
+            return given
+        ending = name.rpartition(".")[2]
+        return file_at(self.folder / name) or file_at(
+            self.folder / (name[: len(name) - len(ending)] + ending.upper())
+        )
+
     def names(self, *endings: str) -> list[str]:
         """Sorted names of the given files.
 

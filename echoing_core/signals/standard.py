@@ -204,6 +204,7 @@ def standardise(
         derivation="; ".join(derivations) or None,
         notes=tuple(notes),
         simulated=recording.simulated,
+        annotations=recording.annotations,
     )
 
 

@@ -11,10 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import cache
 
 from echoing_core.errors import ConfigError
 from echoing_core.export.track import Explanation
-from echoing_core.records import FRANK_LEADS, LEADS, Recording
+from echoing_core.io.annotations import RHYTHMS
+from echoing_core.records import FRANK_LEADS, LEADS, Annotations, Recording
+from echoing_core.reports.stated import read_report
+from echoing_core.reports.vocabulary import WORDING
 
 # One line of a title on A4.
 MAX_NAME = 60
@@ -146,6 +150,7 @@ def deidentified(explanation: Explanation, name: str, names: Sequence[str] = ())
             explanation.ecg,
             record_id=name,
             notes=tuple(plain_words(note, own) for note in explanation.ecg.notes),
+            annotations=plain_annotations(explanation.ecg.annotations),
         ),
     )
 
@@ -171,6 +176,73 @@ def plain_notes(recording: Recording) -> tuple[str, ...]:
             )
     lines = [f"{', '.join(names)}: {stated}" for stated, names in leads.items()]
     return (*lines, *(plain_words(note, own) for note in recording.notes))
+
+
+def plain_annotations(annotations: Annotations) -> Annotations:
+    """What a file says of beats, rhythm and findings, without anything that could name a person.
+
+    Parameters
+    ----------
+    annotations : Annotations
+
+    Returns
+    -------
+    Annotations
+        Beats and measurements as they are. A statement or rhythm stays whole where every word of
+        it is one of the language of ECGs; of any other statement its findings stay in our words,
+        unless it doubts them. Texts at moments are left out.
+    """
+    lines = [line for text in annotations.statements for line in _plain_statement(text)]
+    return replace(
+        annotations,
+        rhythms=tuple(s for s in annotations.rhythms if s.name in RHYTHMS or _is_plain(s.name)),
+        texts=(),
+        statements=tuple(dict.fromkeys(lines)),
+        sources=(),
+    )
+
+
+def _is_plain(text: str) -> bool:
+    return all(
+        token.lower() in _ecg_words() or _kept(token, (), is_rate=False) != HIDDEN
+        for token in _TOKEN.findall(_DATE.sub(HIDDEN, text))
+    ) and HIDDEN not in _DATE.sub(HIDDEN, text)
+
+
+def _plain_statement(text: str) -> list[str]:
+    if _is_plain(text):
+        return [text]
+    if _DOUBT & {token.lower() for token in _TOKEN.findall(text)}:
+        return []
+    stated = read_report(text)
+    no = (f"no {_phrase(name)}" for name in stated.denied)
+    return [*(_phrase(name) for name in stated.present), *no]
+
+
+def _phrase(finding: str) -> str:
+    return WORDING[finding].machine if finding in WORDING else finding.replace("_", " ")
+
+
+@cache
+def _ecg_words() -> frozenset[str]:
+    """The words of all phrases for findings, and of how carts speak of them."""
+    phrases = [phrase for wording in WORDING.values() for phrase in wording.free]
+    words = {token.lower() for phrase in phrases for token in _TOKEN.findall(phrase)}
+    return frozenset(words | set(_CART.split()) | _DOUBT)
+
+
+_DOUBTS = """
+borderline cannot consider could excluded may might out possible possibly probable probably
+questionable rule suggest suggestive suggests suspect uncertain
+"""
+_DOUBT = frozenset(_DOUBTS.split())
+_CART = """
+acute all and anterior atrial block by changes complexes conduction criteria current degree
+demand due early ekg electronic fascicular first fusion high incomplete interval lower marked
+mild minimal moderate new nonspecific normal occasional old or otherwise pacemaker paced pacing
+pattern prolonged rapid rate recent response rhythm second severe short slow supraventricular
+third type undetermined undetermined unusual variant ventricular voltage with without
+"""
 
 
 def _words_of(names: Sequence[str]) -> set[str]:

@@ -26,6 +26,7 @@ from echoing_core.io.channels import (
     check_size,
     recording_from,
 )
+from echoing_core.io.scp.findings import findings_of
 from echoing_core.io.scp.huffman import Huffman, huffman_of
 from echoing_core.io.scp.sections import Beats, Lead, beats_of, filters_of, leads_of, sections_of
 from echoing_core.io.sources import SourceFile, shown
@@ -136,7 +137,9 @@ def read_scp(file: SourceFile) -> Recording:
             f"Between the QRS complexes the file keeps the mean of every {thinning} samples "
             "(bimodal compression); there the signal is interpolated."
         )
-    return recording_from(channels, file.name.rsplit(".", 1)[0], "SCP-ECG", notes)
+    stem = file.name.rsplit(".", 1)[0]
+    said = findings_of(sections)
+    return recording_from(channels, stem, "SCP-ECG", notes, annotations=said)
 
 
 def _samples(

@@ -25,6 +25,7 @@ from echoing_core.io.channels import Channel, Findings, mv_per_unit, note_unit, 
 from echoing_core.io.lead_names import NamedLead, may_be_ecg, says_ecg
 from echoing_core.io.sources import FileSet, shown
 from echoing_core.io.told import NOTHING, Told, channel_leads
+from echoing_core.io.wfdb.annotations import beside_record
 from echoing_core.io.wfdb.data import checked_layout
 from echoing_core.io.wfdb.header import (
     DEFAULT_GAIN,
@@ -94,7 +95,8 @@ def read_described(
     else:
         channels = _read_signals(files, header, header_name, told, notes)
         simulated = header.simulated
-    return recording_from(channels, record_id, "WFDB", notes, simulated=simulated)
+    said = beside_record(files, header_name, header.fs_hz)
+    return recording_from(channels, record_id, "WFDB", notes, simulated=simulated, annotations=said)
 
 
 def read_header(files: FileSet, header_name: str, told: Told = NOTHING) -> Header:

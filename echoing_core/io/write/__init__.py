@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from echoing_core.io.wfdb.annotations import annotation_bytes
 from echoing_core.io.wfdb.write import write_wfdb
 from echoing_core.io.write.aecg import aecg_bytes
 from echoing_core.io.write.dicom import dicom_bytes
@@ -42,7 +43,10 @@ def _wfdb_files(out: Outgoing, stem: str) -> dict[str, bytes]:
             folder, stem, out.signal_mv(), out.fs_hz, out.lead_names,
             comments=out.remarks, gain=1000.0 / out.unit_uv,
         )  # fmt: skip
-        return {path.name: Path(path).read_bytes() for path in paths}
+        files = {path.name: Path(path).read_bytes() for path in paths}
+    if out.annotations:
+        files[f"{stem}.atr"] = annotation_bytes(out.annotations, out.fs_hz)
+    return files
 
 
 def _single(words: str, ending: str, make: Callable[[Outgoing], bytes]) -> Writer:

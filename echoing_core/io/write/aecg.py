@@ -15,10 +15,18 @@ import numpy as np
 from echoing_core.errors import ConfigError
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.write.outgoing import Outgoing
+from echoing_core.io.xml.aecg_annotations import (
+    BEAT_CODES,
+    MEASUREMENT_CODES,
+    RHYTHM_CODE,
+    STATEMENT_CODES,
+)
+from echoing_core.records import Annotations
 
 MAX_VALUES = 6_000_000
 """Of digits, which take up to seven characters each, in a file that can still be read."""
 _MAX_SETS = 10_000
+_MDC = "2.16.840.1.113883.6.24"
 
 _HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<AnnotatedECG xmlns="urn:hl7-org:v3" '
@@ -58,8 +66,51 @@ def aecg_bytes(out: Outgoing) -> bytes:
     parts.append('<effectiveTime nullFlavor="MSK"/>\n<component><series><code code="RHYTHM" ')
     parts.append('codeSystem="2.16.840.1.113883.5.4"/>\n')
     parts += [_sequence_set(out, a, b) for a, b in stretches]
+    parts.append(_annotation_set(out.annotations))
     parts.append("</series></component></AnnotatedECG>\n")
     return "".join(parts).encode()
+
+
+def _annotation_set(annotations: Annotations) -> str:
+    """Beats, rhythms, measurements and statements; nothing where there are none."""
+    if not annotations:
+        return ""
+    parts = ["<subjectOf><annotationSet>\n"]
+    for name, number in annotations.measurements.items():
+        code, unit = MEASUREMENT_CODES[name]
+        parts.append(_annotation(code, f'<value xsi:type="PQ" value="{number:g}" unit="{unit}"/>'))
+    if annotations.statements:
+        lines = "".join(
+            _annotation(STATEMENT_CODES[1], f'<value xsi:type="ST">{escape(line)}</value>')
+            for line in annotations.statements
+        )
+        parts.append(_annotation(STATEMENT_CODES[0], lines))
+    for span in annotations.rhythms:
+        value = f'<value xsi:type="ST">{escape(span.name)}</value>'
+        parts.append(_annotation(RHYTHM_CODE, value + _region(span.start_s, span.stop_s)))
+    beats = zip(annotations.beat_s.tolist(), annotations.beat_symbols.tolist(), strict=True)
+    for at_s, symbol in beats:
+        value = f'<value xsi:type="CD" code="{BEAT_CODES[symbol]}" codeSystem="{_MDC}"/>'
+        parts.append(_annotation("MDC_ECG_BEAT", value + _region(at_s)))
+    return "".join([*parts, "</annotationSet></subjectOf>\n"])
+
+
+def _annotation(code: str, content: str) -> str:
+    return (
+        f'<component><annotation><code code="{code}" codeSystem="{_MDC}"/>{content}'
+        "</annotation></component>\n"
+    )
+
+
+def _region(start_s: float, stop_s: float | None = None) -> str:
+    high = "" if stop_s is None else f'<high value="{stop_s:.9f}" unit="s"/>'
+    return (
+        '<support><supportingROI classCode="ROIBND"><code code="ROIPS" '
+        'codeSystem="2.16.840.1.113883.5.4"/><component><boundary><code code="TIME_RELATIVE" '
+        'codeSystem="2.16.840.1.113883.5.4"/><value xsi:type="IVL_PQ">'
+        f'<low value="{start_s:.9f}" unit="s"/>{high}</value></boundary></component>'
+        "</supportingROI></support>"
+    )
 
 
 def _sequence_set(out: Outgoing, start: int, stop: int) -> str:

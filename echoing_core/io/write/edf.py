@@ -14,6 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from echoing_core.errors import ConfigError
+from echoing_core.io.edf_annotations import lists_of
 from echoing_core.io.edf_gaps import NOT_RECORDED, RECORDING_ENDS
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.write.outgoing import NOT_MEASURED, Outgoing
@@ -95,6 +96,7 @@ def _annotations(out: Outgoing, n_held: int) -> list[bytes]:
         lead = "" if gap.lead is None else f"@@{label_of(out.lead_names[gap.lead])}"
         at, lasts = _seconds(gap.start / rate), _seconds((gap.stop - gap.start) / rate)
         texts.append(f"+{at}\x15{lasts}\x14{NOT_RECORDED}{lead}\x14\0")
+    texts += lists_of(out.annotations, _seconds)
     return [text.encode() for text in texts]
 
 

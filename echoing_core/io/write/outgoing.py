@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from echoing_core.errors import ConfigError
 from echoing_core.io.lead_names import canonical_lead_name
-from echoing_core.records import Recording
+from echoing_core.records import NO_ANNOTATIONS, Annotations, Recording
 
 NOT_MEASURED = -32768
 """The digital value of a sample that was not measured."""
@@ -60,6 +60,8 @@ class Outgoing:
         Microvolts of one digital unit, the finest that fits.
     remarks : tuple of str
         Where the recording comes from and what was done to it, a line each.
+    annotations : Annotations
+        Without anything that could name a person; formats without a place for them leave them out.
     """
 
     fs_hz: float
@@ -67,6 +69,7 @@ class Outgoing:
     digital: npt.NDArray[np.int16]
     unit_uv: float
     remarks: tuple[str, ...]
+    annotations: Annotations = NO_ANNOTATIONS
 
     @property
     def n_times(self) -> int:
@@ -94,7 +97,9 @@ class Outgoing:
         return found
 
 
-def outgoing(recording: Recording, remarks: Sequence[str] = ()) -> Outgoing:
+def outgoing(
+    recording: Recording, remarks: Sequence[str] = (), annotations: Annotations = NO_ANNOTATIONS
+) -> Outgoing:
     """Make a recording ready to be written.
 
     Parameters
@@ -102,6 +107,8 @@ def outgoing(recording: Recording, remarks: Sequence[str] = ()) -> Outgoing:
     recording : Recording
     remarks : sequence of str
         Lines without anything that could name a person.
+    annotations : Annotations, optional
+        The same, of what the file says of the recording.
 
     Raises
     ------
@@ -128,7 +135,7 @@ def outgoing(recording: Recording, remarks: Sequence[str] = ()) -> Outgoing:
         missing = np.isnan(row)
         units = np.rint(np.where(missing, 0.0, row.astype(np.float64)) * (1000.0 / fitting[0]))
         into[:] = np.where(missing, NOT_MEASURED, units)
-    return Outgoing(recording.fs_hz, names, digital, fitting[0], tuple(remarks))
+    return Outgoing(recording.fs_hz, names, digital, fitting[0], tuple(remarks), annotations)
 
 
 def _runs(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -12,11 +12,9 @@ HL7 aECG Implementation Guide, 21 March 2005.
 from __future__ import annotations
 
 import math
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -39,15 +37,12 @@ from echoing_core.io.channels import (
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
 from echoing_core.io.told import NOTHING, Told
-from echoing_core.io.xml.tree import number_in, numbers_in
+from echoing_core.io.xml.aecg_annotations import annotations_of
+from echoing_core.io.xml.aecg_time import SECONDS, quantity, seconds_of
+from echoing_core.io.xml.tree import numbers_in
 from echoing_core.records import Recording
 
 ROOT = "AnnotatedECG"
-
-
-_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
-# HL7 time stamp: date and time without separators, a fraction, a zone.
-_STAMP = re.compile(r"(\d{14})(\.\d{1,9})?(?:[+-]\d{4})?", re.ASCII)
 
 
 @dataclass(eq=False)
@@ -103,7 +98,8 @@ def read_aecg(root: ET.Element, file_name: str, told: Told = NOTHING) -> Recordi
     check_rate(fs_hz, name)
     channels = _joined(sequences, fs_hz, name, notes)
     stem = file_name.rsplit(".", 1)[0]
-    return recording_from(channels, stem, "HL7 aECG", notes)
+    said = annotations_of(root, series, min(s.start_s for s in sequences))
+    return recording_from(channels, stem, "HL7 aECG", notes, annotations=said)
 
 
 def _rhythm(root: ET.Element, name: str) -> ET.Element:
@@ -156,34 +152,19 @@ def _lead_sequences(sequence_set: ET.Element, told: Told, name: str) -> list[_Le
 def _clock(value: ET.Element, told: Told, name: str) -> tuple[float, float]:
     """Start in seconds and time between samples in seconds."""
     increment = value.find("increment")
-    step = _quantity(increment)
+    step = quantity(increment)
     unit = "s" if increment is None else increment.get("unit", "s")
-    if (step is None or step <= 0 or unit not in _SECONDS) and told.fs_hz is not None:
+    if (step is None or step <= 0 or unit not in SECONDS) and told.fs_hz is not None:
         step, unit = 1.0 / told.fs_hz, "s"
-    if step is None or step <= 0 or unit not in _SECONDS:
+    if step is None or step <= 0 or unit not in SECONDS:
         raise SamplingRateError(f"{name} gives no usable time between samples; export it again.")
-    head = value.find("head")
-    text = "" if head is None else head.get("value", "")
-    stamp = _STAMP.fullmatch(text)
-    if stamp is not None and (head is None or not head.get("unit")):
-        try:
-            moment = datetime.strptime(stamp[1], "%Y%m%d%H%M%S")
-        except ValueError:
-            raise UnreadableRecordError(
-                f"{name} gives a start that is no date and time; export it again."
-            ) from None
-        # Only differences between heads count, so the zone may be passed over.
-        start_s = (moment - datetime(1970, 1, 1)).total_seconds()
-        return start_s + float(stamp[2] or 0.0), step * _SECONDS[unit]
-    start = _quantity(head)
-    head_unit = "s" if head is None else head.get("unit", "s")
-    if start is None or head_unit not in _SECONDS:
-        start, head_unit = 0.0, "s"
-    return start * _SECONDS[head_unit], step * _SECONDS[unit]
-
-
-def _quantity(element: ET.Element | None) -> float | None:
-    return None if element is None else number_in(element.get("value", ""))
+    try:
+        start_s = seconds_of(value.find("head"))
+    except ValueError:
+        raise UnreadableRecordError(
+            f"{name} gives a start that is no date and time; export it again."
+        ) from None
+    return start_s or 0.0, step * SECONDS[unit]
 
 
 def _voltages(
@@ -192,7 +173,7 @@ def _voltages(
     lead = canonical_lead_name(code) or shown(code)
     scale, origin = value.find("scale"), value.find("origin")
     units = "" if scale is None else scale.get("unit", "")
-    factor, gain = mv_per_unit(units) if units else None, _quantity(scale)
+    factor, gain = mv_per_unit(units) if units else None, quantity(scale)
     if told.mv_per_number is not None:
         # Of the digits themselves, so an origin in another unit says nothing.
         factor, gain, units, origin = told.mv_per_number, 1.0, "of the unit said", None
@@ -202,7 +183,7 @@ def _voltages(
         )
     offset_mv = 0.0
     if origin is not None:
-        offset, offset_factor = _quantity(origin), mv_per_unit(origin.get("unit", units))
+        offset, offset_factor = quantity(origin), mv_per_unit(origin.get("unit", units))
         if offset is None or offset_factor is None:
             raise UnitsError(f"Lead {lead} of {name} gives no usable origin; export it again.")
         offset_mv = offset * offset_factor

@@ -20,11 +20,18 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
+from echoing_core.io.annotations import Gathered
 from echoing_core.io.channels import Channel, Findings, check_rate, check_size, recording_from
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
 from echoing_core.io.told import NOTHING, Told
-from echoing_core.io.xml.tree import check_one_length, number_in, numbers_in, text_of
+from echoing_core.io.xml.tree import (
+    add_measurements,
+    check_one_length,
+    number_in,
+    numbers_in,
+    text_of,
+)
 from echoing_core.records import Recording
 
 ROOT = "CardiologyXML"
@@ -97,7 +104,35 @@ def read_cardiosoft(root: ET.Element, file_name: str, told: Told = NOTHING) -> R
         channels.append(
             Channel(label, canonical_lead_name(label) or shown(label), fs_hz, mv, stated)
         )
-    return recording_from(channels, file_name.rsplit(".", 1)[0], "GE CardioSoft XML", notes)
+    stem = file_name.rsplit(".", 1)[0]
+    said = _annotations(root)
+    return recording_from(channels, stem, "GE CardioSoft XML", notes, annotations=said)
+
+
+_MEASURED = {
+    "VentricularRate": "heart_rate_bpm",
+    "RRInterval": "rr_ms",
+    "PDuration": "p_ms",
+    "PQInterval": "pr_ms",
+    "QRSDuration": "qrs_ms",
+    "QTInterval": "qt_ms",
+    "QTCInterval": "qtc_ms",
+    "PAxis": "p_axis_deg",
+    "RAxis": "qrs_axis_deg",
+    "TAxis": "t_axis_deg",
+}
+
+
+def _annotations(root: ET.Element) -> Gathered:
+    said = Gathered("measurements and interpretation of the CardioSoft file")
+    add_measurements(said, root.find("RestingECGMeasurements"), _MEASURED)
+    for path in (
+        "Interpretation/Diagnosis/DiagnosisText",
+        "Interpretation/Conclusion/ConclusionText",
+    ):
+        for line in root.findall(path):
+            said.add_statement("".join(line.itertext()))
+    return said
 
 
 def _by_lead(strip: ET.Element, name: str) -> _Rows:

@@ -25,7 +25,9 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
+from echoing_core.io.annotations import Gathered
 from echoing_core.io.channels import (
+    MAX_FS_HZ,
     Channel,
     Findings,
     check_rate,
@@ -38,7 +40,7 @@ from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.numbers import NUMBER
 from echoing_core.io.sources import shown
 from echoing_core.io.told import NOTHING, Told
-from echoing_core.io.xml.tree import text_of
+from echoing_core.io.xml.tree import add_measurements, number_in, text_of
 from echoing_core.records import Recording
 
 ROOT = "RestingECG"
@@ -104,7 +106,61 @@ def read_muse(root: ET.Element, file_name: str, told: Told = NOTHING) -> Recordi
         )
     check_size(channels[0].signal_mv.size, len(channels), fs_hz, name)
     stem = file_name.rsplit(".", 1)[0]
-    return recording_from(channels, stem, "GE MUSE XML", notes)
+    said = _annotations(root)
+    return recording_from(channels, stem, "GE MUSE XML", notes, annotations=said)
+
+
+_MEASURED = {
+    "VentricularRate": "heart_rate_bpm",
+    "AtrialRate": "atrial_rate_bpm",
+    "PRInterval": "pr_ms",
+    "QRSDuration": "qrs_ms",
+    "QTInterval": "qt_ms",
+    "QTCorrected": "qtc_ms",
+    "PAxis": "p_axis_deg",
+    "RAxis": "qrs_axis_deg",
+    "TAxis": "t_axis_deg",
+}
+
+
+def _annotations(root: ET.Element) -> Gathered:
+    """Measurements, the diagnosis, and when the QRS complexes are."""
+    said = Gathered("measurements and diagnosis of the MUSE file")
+    for tag in ("RestingECGMeasurements", "OriginalRestingECGMeasurements"):
+        add_measurements(said, root.find(tag), _MEASURED)
+    # What a person corrected goes before what the device said first.
+    diagnosis = root.find("Diagnosis")
+    if diagnosis is None or diagnosis.find("DiagnosisStatement") is None:
+        diagnosis = root.find("OriginalDiagnosis")
+    line: list[str] = []
+    for statement in [] if diagnosis is None else diagnosis.findall("DiagnosisStatement"):
+        line.append(text_of(statement, "StmtText"))
+        # A line is made of one statement or of several.
+        flags = {" ".join("".join(f.itertext()).split()) for f in statement.findall("StmtFlag")}
+        if "ENDSLINE" in flags or not flags:
+            said.add_statement(" ".join(line))
+            line = []
+    said.add_statement(" ".join(line))
+    _add_beats(said, root)
+    return said
+
+
+def _add_beats(said: Gathered, root: ET.Element) -> None:
+    """Beats of ``QRSTimesTypes``, where the file shows by itself which unit their times have."""
+    times = [number_in(text_of(qrs, "Time")) for qrs in root.findall("QRSTimesTypes/QRS")]
+    known = [t for t in times if t is not None and 0 <= t < 1e7]
+    apart_ms = number_in(text_of(root.find("QRSTimesTypes"), "GlobalRR"))
+    if len(known) < 3 or apart_ms is None or apart_ms <= 0:
+        return
+    measured = root.find("RestingECGMeasurements")
+    base = number_in(text_of(measured, "ECGSampleBase"))
+    units_s = [1e-3, *([1 / base] if base is not None and 0 < base <= MAX_FS_HZ else [])]
+    step = float(np.median(np.diff(sorted(known))))
+    # Milliseconds or samples: that in which the beats are as far apart as the file says.
+    fitting = [u for u in units_s if abs(1000 * u * step / apart_ms - 1) < 0.2]
+    if len(set(fitting)) == 1:
+        for time in known:
+            said.add_beat(time * fitting[0], "Q")
 
 
 def _sampling_rate(waveform: ET.Element, told: Told, name: str) -> float:

@@ -28,12 +28,13 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
+from echoing_core.io.annotations import Gathered
 from echoing_core.io.channels import MAX_FS_HZ, Channel, Findings, check_size, recording_from
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
 from echoing_core.io.told import NOTHING, Told
 from echoing_core.io.xml.muse import base64_bytes
-from echoing_core.io.xml.tree import text_of
+from echoing_core.io.xml.tree import add_measurements, text_of
 from echoing_core.records import LEADS, Recording
 
 ROOT = "restingecgdata"
@@ -125,7 +126,44 @@ def read_philips(root: ET.Element, file_name: str, told: Told = NOTHING) -> Reco
             f"{name} does not hold leads I and II, on which the others rest; export it as DICOM."
         )
     stem = file_name.rsplit(".", 1)[0]
-    return recording_from(channels, stem, "Philips XML", notes)
+    said = _annotations(root)
+    return recording_from(channels, stem, "Philips XML", notes, annotations=said)
+
+
+_MEASURED = {
+    "heartrate": "heart_rate_bpm",
+    "meanventrate": "heart_rate_bpm",
+    "rrint": "rr_ms",
+    "pdur": "p_ms",
+    "print": "pr_ms",
+    "meanprint": "pr_ms",
+    "qrsdur": "qrs_ms",
+    "meanqrsdur": "qrs_ms",
+    "qtint": "qt_ms",
+    "meanqtint": "qt_ms",
+    "qtcb": "qtc_ms",
+    "meanqtc": "qtc_ms",
+    "pfrontaxis": "p_axis_deg",
+    "qrsfrontaxis": "qrs_axis_deg",
+    "tfrontaxis": "t_axis_deg",
+}
+"""Tags of version 1.04 and, with "mean", of 1.03."""
+
+
+def _annotations(root: ET.Element) -> Gathered:
+    """Measurements and the statements of the first interpretation."""
+    said = Gathered("measurements and interpretation of the Philips file")
+    interpretation = root.find("interpretations/interpretation")
+    if interpretation is not None:
+        add_measurements(said, interpretation.find("globalmeasurements"), _MEASURED)
+        add_measurements(said, interpretation.find("interpretationmeasurements"), _MEASURED)
+        # The right half says why: "rate< 50".
+        for statement in interpretation.findall("statement"):
+            halves = (text_of(statement, "leftstatement"), text_of(statement, "rightstatement"))
+            said.add_statement(": ".join(half for half in halves if half))
+        said.add_statement(text_of(interpretation, "severity").strip("- "))
+    add_measurements(said, root.find("measurements/globalmeasurements"), _MEASURED)
+    return said
 
 
 def _labels(waveforms: ET.Element, details: ET.Element | None, name: str) -> list[str]:

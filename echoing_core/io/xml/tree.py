@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from xml.parsers import expat
 
 import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import UnreadableRecordError
+from echoing_core.io.annotations import Gathered
 from echoing_core.io.sources import SourceFile, shown
 
 MAX_BYTES = 64 * 1024**2
@@ -134,6 +135,23 @@ def text_of(parent: ET.Element | None, path: str) -> str:
     """
     element = None if parent is None else parent.find(path)
     return "" if element is None else " ".join("".join(element.itertext()).split())
+
+
+def add_measurements(
+    gathered: Gathered, parent: ET.Element | None, names: Mapping[str, str]
+) -> None:
+    """Measurements of the device out of the children of an element.
+
+    Parameters
+    ----------
+    gathered : Gathered
+        Told each that is a number.
+    parent : Element or None
+    names : mapping of str to str
+        Tag (or path) of a child -> name in `io.annotations.MEASUREMENTS`.
+    """
+    for tag, name in names.items():
+        gathered.add_measurement(name, number_in(text_of(parent, tag)))
 
 
 def number_in(text: str) -> float | None:

@@ -32,14 +32,15 @@ def test_a_header_and_its_data_are_one_in_any_order() -> None:
         assert not any(g.refusal for g in groups)
 
 
-def test_a_header_takes_what_it_names_and_drops_annotations_beside_it() -> None:
+def test_a_header_takes_what_it_names_and_the_annotations_that_are_read() -> None:
     header = broken.header("one", broken.TWELVE, 1200, data="Signals.DAT")
     data = broken.sound_upload("one")["one.dat"]
     edf = made.edf(made.ecg())
     groups = groups_of(
-        {"one.hea": header, "signals.dat": data, "one.atr": b"\0\1\2\3", "one.edf": edf}
-    )
-    assert [names_in(g) for g in groups] == [["one.hea", "signals.dat"], ["one.edf"]]
+        {"one.hea": header, "signals.dat": data, "one.atr": b"\0\1\2\3", "one.edf": edf,
+         "one.apn": b"\0\1\2\3"}
+    )  # fmt: skip
+    assert [names_in(g) for g in groups] == [["one.hea", "one.atr", "signals.dat"], ["one.edf"]]
 
 
 def test_segments_belong_to_their_master_and_so_do_their_files() -> None:
