@@ -1,4 +1,4 @@
-"""The app's router: ``streamlit run app.py``."""
+"""The app: ``streamlit run app.py``. Imported, it is the server; run for a session, the router."""
 
 from __future__ import annotations
 
@@ -17,28 +17,43 @@ logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name
 # It reports every processor extension that this machine does not have.
 logging.getLogger("faiss.loader").setLevel(logging.WARNING)
 
-from ui import frame, guide, settings, turns  # noqa: E402 - after the environment is set
-
 UI = Path(__file__).parent / "ui"
-# A ":material/...:" icon here would be fetched from Google; an image of ours is not.
-st.set_page_config(page_title="EchoingECG", page_icon=str(UI / "favicon.svg"), layout="wide")
-st.logo(str(UI / "wordmark.svg"), size="large")
-pages = [
-    st.Page("pages/explore.py", title="Explore", icon=":material/ecg_heart:", default=True),
-    st.Page("pages/ask.py", title="Ask", icon=":material/help:"),
-    st.Page("pages/retrieve.py", title="Retrieve", icon=":material/search:"),
-    st.Page("pages/compare.py", title="Compare", icon=":material/compare:"),
-    st.Page("pages/echo.py", title="Echo", icon=":material/cardiology:"),
-    st.Page("pages/batch.py", title="Batch", icon=":material/table_rows:"),
-    st.Page("pages/model.py", title="Model", icon=":material/info:"),
-]
-page = st.navigation(pages, position="top")
-frame.style()
-frame.phone_menu(pages)
-turns.place()
-with frame.guarded():
-    settings.from_link()
-with frame.guarded():
-    guide.panel(page.title)
-with frame.guarded():
-    page.run()
+
+
+def show() -> None:
+    """One run of the page that a session is on."""
+    # After the environment is set.
+    from ui import frame, guide, settings, turns
+
+    # A ":material/...:" icon here would be fetched from Google; an image of ours is not.
+    st.set_page_config(page_title="EchoingECG", page_icon=str(UI / "favicon.svg"), layout="wide")
+    st.logo(str(UI / "wordmark.svg"), size="large")
+    pages = [
+        st.Page("pages/explore.py", title="Explore", icon=":material/ecg_heart:", default=True),
+        st.Page("pages/ask.py", title="Ask", icon=":material/help:"),
+        st.Page("pages/retrieve.py", title="Retrieve", icon=":material/search:"),
+        st.Page("pages/compare.py", title="Compare", icon=":material/compare:"),
+        st.Page("pages/echo.py", title="Echo", icon=":material/cardiology:"),
+        st.Page("pages/batch.py", title="Batch", icon=":material/table_rows:"),
+        st.Page("pages/model.py", title="Model", icon=":material/info:"),
+    ]
+    page = st.navigation(pages, position="top")
+    frame.style()
+    frame.phone_menu(pages)
+    turns.place()
+    with frame.guarded():
+        settings.from_link()
+    with frame.guarded():
+        guide.panel(page.title)
+    with frame.guarded():
+        page.run()
+
+
+if __name__ == "__main__":
+    show()
+else:
+    from ui import serving
+
+    # Streamlit looks for this assignment in the file that it is told to run, and then imports the
+    # file and serves `app`. So the guard is there however the app is started.
+    app = st.App(__file__, middleware=serving.middleware(), lifespan=serving.opens_browser)
