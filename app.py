@@ -23,6 +23,7 @@ UI = Path(__file__).parent / "ui"
 def show() -> None:
     """One run of the page that a session is on."""
     # After the environment is set.
+    from echoing_core.services import uploads
     from ui import frame, guide, settings, turns
 
     # A ":material/...:" icon here would be fetched from Google; an image of ours is not.
@@ -45,8 +46,12 @@ def show() -> None:
         settings.from_link()
     with frame.guarded():
         guide.panel(page.title)
-    with frame.guarded():
-        page.run()
+    try:
+        with frame.guarded():
+            page.run()
+    finally:
+        # After the page, which waits for nothing: the first upload finds a process to be read in.
+        uploads.warm()
 
 
 if __name__ == "__main__":

@@ -103,8 +103,8 @@ def kinds() -> tuple[Kind, ...]:
     return tuple(sorted(both, key=lambda kind: kind.is_text))
 
 
-# A header of a table or XML can be long before anything in it tells the two apart.
-_HEAD_BYTES = 1 << 18
+HEAD_BYTES = 1 << 18
+"""What tells a format: a header of a table or XML can be long before anything else."""
 
 _UNREADABLE: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "a PDF, which holds a picture of an ECG and not its signal"),
@@ -176,7 +176,7 @@ def unreadable_kind(file: SourceFile) -> str | None:
 
 
 def _kind(file: SourceFile) -> Kind | None:
-    head = file.head(_HEAD_BYTES)
+    head = file.head(HEAD_BYTES)
     of_wfdb = file.name.lower().endswith(WFDB_ENDINGS)
     for kind in kinds():
         if not (kind.is_text and of_wfdb) and kind.begins(head):

@@ -128,6 +128,34 @@ def group_files(files: Iterable[tuple[str, bytes]]) -> list[BatchItem]:
     return _grouped([(place, file) for place, file in placed if not file.name.startswith(".")])
 
 
+def grouped_heads(
+    heads: Sequence[tuple[str, int, bytes]],
+) -> list[tuple[str, tuple[int, ...], str]]:
+    """As `group_files`, of the first `kinds.HEAD_BYTES` of each file, which tell enough.
+
+    Parameters
+    ----------
+    heads : sequence of (str, int, bytes)
+        Name, size of the whole file, first bytes.
+
+    Returns
+    -------
+    list of (str, tuple of int, str)
+        Name, places of its files in ``heads``, and refusal of each item.
+    """
+    files = [SourceFile(base_name(name), size, data=head) for name, size, head in heads]
+    places = {id(file): place for place, file in enumerate(files)}
+    placed = [
+        (_folder(heads[place][0]), file)
+        for place, file in enumerate(files)
+        if not file.name.startswith(".")
+    ]
+    return [
+        (item.name, tuple(places[id(file)] for file in item.files), item.refusal)
+        for item in _grouped(placed)
+    ]
+
+
 def folder_items(folder: str | Path) -> tuple[list[BatchItem], tuple[str, ...]]:
     """The recordings of a folder and the folders in it, and which other files there are.
 

@@ -20,6 +20,7 @@ from echoing_core.records import WINDOW_S, GaussianEmbedding, Recording
 from echoing_core.services.explaining import explain
 from echoing_core.services.models import Model
 from echoing_core.services.searching import Collection
+from echoing_core.services.uploads import Through, at_once
 from echoing_core.services.windows import extreme_windows
 from echoing_core.signals.windows import WINDOW_N
 
@@ -116,6 +117,29 @@ def grouped(files: Files) -> tuple[list[list[tuple[str, bytes]]], dict[str, Meta
             raise ConfigError(f"Two files are called {group.name}. Add them one after the other.")
     groups.sort(key=lambda group: group.header_name is None)
     return [[(file.name, file.data or b"") for file in group.files] for group in groups], metadata
+
+
+def grouped_places(files: Files) -> tuple[list[list[int]], dict[str, Metadata]]:
+    """As `grouped`, with the place of each file in ``files`` for its bytes.
+
+    Parameters
+    ----------
+    files : sequence of (name, bytes)
+
+    Returns
+    -------
+    groups : list of list of int
+    metadata : dict
+
+    Raises
+    ------
+    ConfigError
+        As `grouped`.
+    """
+    groups, metadata = grouped(files)
+    # Each name stands in one of the files: two of one name were refused.
+    places = {base_name(name).lower(): place for place, (name, _) in enumerate(files)}
+    return [[places[name.lower()] for name, _ in group] for group in groups], metadata
 
 
 def _is_table(content: bytes) -> bool:
@@ -414,7 +438,9 @@ def zipped(files: Mapping[str, bytes], folder: str) -> bytes:
     return out.getvalue()
 
 
-def zip_collection(content: bytes, name: str, model: Model) -> Collection:
+def zip_collection(
+    content: bytes, name: str, model: Model, *, through: Through = at_once
+) -> Collection:
     """The index folder in a zip archive, checked as `load_index` checks one; nothing on disk.
 
     Parameters
@@ -425,6 +451,8 @@ def zip_collection(content: bytes, name: str, model: Model) -> Collection:
         Of the uploaded file.
     model : Model
         That is used to search.
+    through : callable
+        As in `batch`: there it is opened once, and here only if that went well.
 
     Returns
     -------
@@ -434,6 +462,36 @@ def zip_collection(content: bytes, name: str, model: Model) -> Collection:
     ------
     IndexMismatchError
         It is no archive of an index folder, too large, damaged, or of another model.
+    """
+    from echoing_core.retrieve.index import open_index_files
+
+    files = through(index_in_zip, content, name, model.hash)
+    index = open_index_files(files, name, checkpoint_hash=model.hash)
+    shown = str(index.card.get("name") or name)[:80]
+    return Collection(shown, index, "upload")
+
+
+def index_in_zip(content: bytes, name: str, checkpoint_hash: str) -> dict[str, bytes]:
+    """The files of the index folder in a zip archive, after it was opened once.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the archive.
+    name : str
+        Of the uploaded file.
+    checkpoint_hash : str
+        Of the model that is used to search.
+
+    Returns
+    -------
+    dict of str to bytes
+        For `open_index_files`, which takes them without objection.
+
+    Raises
+    ------
+    IndexMismatchError
+        As `zip_collection`.
     """
     from echoing_core.retrieve.index import open_index_files
 
@@ -448,6 +506,5 @@ def zip_collection(content: bytes, name: str, model: Model) -> Collection:
         # Its advice after the semicolon is about recordings, not about an index.
         what = str(error).split(";")[0].rstrip(".")
         raise IndexMismatchError(f"{what}. Zip the index folder again as it was saved.") from error
-    index = open_index_files(files, name, checkpoint_hash=model.hash)
-    shown = str(index.card.get("name") or name)[:80]
-    return Collection(shown, index, "upload")
+    open_index_files(files, name, checkpoint_hash=checkpoint_hash)
+    return files

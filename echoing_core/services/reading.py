@@ -154,6 +154,27 @@ def channel_preview(
     return channels_in(files, record_name)
 
 
+def preview(
+    files: Sequence[tuple[str, bytes]],
+    samples_in: SamplesIn | None = None,
+    record_name: str | None = None,
+) -> TablePreview:
+    """`table_preview` of a table, `channel_preview` of anything else.
+
+    Parameters
+    ----------
+    files, samples_in, record_name
+        As there.
+
+    Raises
+    ------
+    RecordError
+        The files hold no recording.
+    """
+    found = table_preview(files, samples_in, record_name)
+    return channel_preview(files, record_name) if found is None else found
+
+
 def what_the_model_saw(recording: Recording, ecg: StandardEcg) -> Seen:
     """How the channels of a file became the 12 leads that the model reads.
 

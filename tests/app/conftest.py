@@ -16,6 +16,7 @@ import streamlit.components.v2.manifest_scanner as manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 import echoing_core.embed.encode as encode
+from echoing_core.gate import IN_PROCESS
 from echoing_core.records import StandardEcg
 
 
@@ -59,6 +60,12 @@ def main_module(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give ``__main__`` back afterwards: AppTest puts the app there, and processes that later
     tests spawn would run it."""
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
+@pytest.fixture(autouse=True)
+def files_are_read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process for each test: `tests/unit/gate` and the browser have the real one."""
+    monkeypatch.setenv(IN_PROCESS, "1")
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
 from echoing_core.errors import SignalQualityError
+from echoing_core.io import looking
 from echoing_core.records import LEADS
 
 OpenApp = Callable[[], AppTest]
@@ -130,13 +131,13 @@ def test_an_upload_is_read_once_and_survives_other_pages(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = []
-    read = services.read_recording
+    read = looking.read_recording
 
     def counted(files: object, **told: object) -> object:
         reads.append(1)
         return read(files, **told)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(services, "read_recording", counted)
+    monkeypatch.setattr(looking, "read_recording", counted)
     app = upload(open_app(), sound_upload("my_record", seconds=30.0))
     assert is_sound(app) and "my\\_record" in words(app)
     record = app.session_state["record"]
@@ -202,12 +203,14 @@ def test_an_unexpected_failure_is_a_plain_sentence(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(services, "read_recording", fail)
+    monkeypatch.setattr(looking, "read_recording", fail)
     with caplog.at_level(logging.ERROR):
         app = upload(open_app(), sound_upload())
     assert not app.exception and len(app.error) == 1
-    assert "secret detail" not in app.error[0].value
-    assert "secret detail" in caplog.text
+    assert "did not expect" in app.error[0].value
+    assert "secret detail" not in app.error[0].value + caplog.text
+    # Where it came from, and nothing that was read.
+    assert "unexpected RuntimeError at io/looking.py" in caplog.text
 
 
 def test_markup_in_names_and_questions_stays_text(open_app: OpenApp) -> None:

@@ -18,6 +18,7 @@ from echoing_core.services import (
     parse_prompt_sets,
     prompt_sets_text,
 )
+from echoing_core.services.uploads import gated
 from ui import frame, questions, resources, state
 
 _MOST_KNOWN = 200
@@ -123,7 +124,7 @@ def _take_file() -> None:
         state.Ask.file_note.clear()
         return
     try:
-        loaded = parse_prompt_sets(upload.getvalue(), "The file")
+        loaded = gated(parse_prompt_sets, upload.getvalue(), "The file")
     except EchoingError as error:
         state.Ask.file_note.value = ("", str(error))
         return

@@ -9,6 +9,7 @@ import streamlit as st
 
 from echoing_core import services
 from echoing_core.services import BatchJob, Model
+from echoing_core.services.uploads import gated, plan, planned
 from ui import frame, questions, resources, state
 
 _FILES, _FOLDER = "Files", "A folder"
@@ -68,15 +69,28 @@ def _choices(model: Model) -> None:
             icon=":material/error:",
         )
         return
-    items = services.group_files((file.name, file.getvalue()) for file in uploads)
-    n = len(items)
+    grouped = None
+    with frame.guarded():
+        # By names alone: the files themselves are kept by the uploader until they are dropped.
+        grouped = state.remembered(
+            "batch_plan",
+            tuple(file.file_id for file in uploads),
+            lambda: plan((file.name, file.getvalue()) for file in uploads),
+        )
+    if grouped is None:
+        return
+    n = len(grouped)
     st.caption(f"{n} recordings in {len(uploads)} files, {megabytes(size)}.")
     if st.button(f"Look at {n} recordings", type="primary", key="batch_start", disabled=not n):
         # Taken here: the thread of the job runs without a session.
         lock = resources.turn()
         given = {prompts.name: questions.prevalence_of(prompts) for prompts in chosen}
         shares = {name: share for name, share in given.items() if share is not None}
-        begin(BatchJob(model, items, chosen, prevalence=shares or None, turn=lambda: lock))
+        items = planned(grouped, ((file.name, file.getvalue()) for file in uploads))
+        job = BatchJob(
+            model, items, chosen, prevalence=shares or None, turn=lambda: lock, through=gated
+        )
+        begin(job)
         st.rerun()
 
 

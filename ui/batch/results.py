@@ -16,15 +16,17 @@ from echoing_core.records import LEADS
 from echoing_core.services import (
     CALIBRATION_NOTE,
     BatchFailure,
+    BatchItem,
     BatchJob,
     BatchRow,
     answer_line,
 )
+from echoing_core.services.uploads import gated
 from ui import frame, record, state
 from ui.batch.files import forget, megabytes
 
 if TYPE_CHECKING:
-    from echoing_core.services import BatchItem, Model
+    from echoing_core.services import Model
 
 # Seconds between two looks at the job; more often would draw the table while it is read.
 _EVERY_S = 1.0
@@ -250,7 +252,7 @@ def _open_wanted() -> None:
     item, start_s = wanted
     with frame.guarded():
         with st.spinner("Reading the recording"):
-            recording = item.read()
+            recording = gated(BatchItem.read, item)
         record.keep(record.looked_at(recording), near_s=start_s)
         # Not in the callback: reading and embedding show their progress on the page.
         st.switch_page("pages/explore.py")

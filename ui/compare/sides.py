@@ -15,6 +15,7 @@ from echoing_core import figures, services
 from echoing_core.errors import EchoingError
 from echoing_core.records import Recording
 from echoing_core.services import Explanation, heart_beats, percentile_words
+from echoing_core.services.uploads import gated
 from ui import ecg_paper, frame, resources, state, windows
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _choices(model: Model, current: OpenRecord) -> None:
     elif identity != state.Compare.uploads_seen.value:
         state.Compare.uploads_seen.value = identity
         files = [(file.name, file.getvalue()) for file in uploads or []]
-        _take(model, lambda: services.read_recording(files))
+        _take(model, lambda: gated(services.read_recording, files))
 
 
 def _keep(explanation: Explanation) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 import streamlit as st
 
 from echoing_core import services
-from echoing_core.errors import EchoingError, MissingLeadError, SamplingRateError, UnitsError
+from echoing_core.errors import EchoingError
 from echoing_core.records import FRANK_LEADS, Recording
 from echoing_core.services import TableLayout, TablePreview, Told
+from echoing_core.services.reading import preview
+from echoing_core.services.uploads import Looked, gated, look
 from ui import frame, record, resources, state, windows
 from ui.explore import telling
 from ui.explore.telling import SamplesIn
@@ -105,25 +107,41 @@ def _read_uploads(uploads: list[Upload]) -> None:
     elif identity != state.Opened.uploads_seen.value:
         state.Opened.uploads_seen.value = identity
         state.forget(state.Opened.error, state.Opened.record_name)
-        files = _files(uploads)
-        state.Opened.records.value = _records(files)
+        state.Opened.records.clear()
         state.Opened.table_waits.value = False
-        if len(state.Opened.records.value) < 2:
-            _read_or_ask(files, None)
+        looked = _looked(uploads, None)
+        if looked is not None:
+            state.Opened.records.value = looked.names
+            if len(looked.names) < 2:
+                _open_or_ask(looked)
 
 
-def _read_or_ask(files: list[tuple[str, bytes]], name: str | None) -> None:
-    """Read a recording, or have a person asked for what its file does not say."""
+def _looked(uploads: list[Upload], name: str | None) -> Looked | None:
+    """What an upload is; None, and a sentence kept for the page, where looking was stopped."""
+    try:
+        with st.spinner("Reading the recording"):
+            return gated(look, _files(uploads), name)
+    except EchoingError as error:
+        state.Opened.error.value = str(error)
+        return None
+
+
+def _open_or_ask(looked: Looked) -> None:
+    """Open a recording, or have a person asked for what its file does not say."""
     state.Opened.asks_why.clear()
-    state.Opened.table_waits.value = _is_table(files, name)
-    if state.Opened.table_waits.value:
+    state.Opened.table_waits.value = looked.is_table
+    if looked.is_table:
         return
+
+    def found() -> Recording:
+        if looked.recording is None:
+            raise looked.error or EchoingError("These files hold no recording.")
+        return looked.recording
 
     def asks(found: Recording | EchoingError) -> bool:
         if isinstance(found, EchoingError):
             # Perhaps only something is not said: then there are numbers to look at.
-            unsaid = isinstance(found, MissingLeadError | SamplingRateError | UnitsError)
-            waits = unsaid and _can_be_looked_at(files, name)
+            waits = looked.can_be_told
             if waits:
                 state.Opened.asks_why.value = str(found)
         else:
@@ -132,7 +150,7 @@ def _read_or_ask(files: list[tuple[str, bytes]], name: str | None) -> None:
         state.Opened.table_waits.value = waits
         return waits
 
-    record.read_and_show(lambda: services.read_recording(files, record_name=name), asks)
+    record.read_and_show(found, asks)
 
 
 def _choose_record(uploads: list[Upload]) -> None:
@@ -147,7 +165,9 @@ def _choose_record(uploads: list[Upload]) -> None:
     if pressed:
         state.Opened.record_name.value = name
         state.Opened.error.clear()
-        _read_or_ask(_files(uploads), name)
+        looked = _looked(uploads, name)
+        if looked is not None:
+            _open_or_ask(looked)
         st.rerun()
 
 
@@ -156,15 +176,15 @@ def _ask(uploads: list[Upload]) -> None:
     name = state.Opened.record_name.value
 
     def look(way: SamplesIn | None) -> TablePreview:
-        preview = services.table_preview(_files(uploads), way, name)
-        return preview or services.channel_preview(_files(uploads), name)
+        return gated(preview, _files(uploads), way, name)
 
-    def read(preview: TablePreview, layout: TableLayout, told: Told) -> None:
+    def read(seen: TablePreview, layout: TableLayout, told: Told) -> None:
         record.read_and_show(
-            lambda: services.read_recording(
+            lambda: gated(
+                services.read_recording,
                 _files(uploads),
                 record_name=name,
-                layout=layout if preview.is_table else None,
+                layout=layout if seen.is_table else None,
                 told=told,
             )
         )
@@ -174,28 +194,6 @@ def _ask(uploads: list[Upload]) -> None:
 
 def _files(uploads: list[Upload]) -> list[tuple[str, bytes]]:
     return [(name, content()) for _, name, content in uploads]
-
-
-def _records(files: list[tuple[str, bytes]]) -> tuple[str, ...]:
-    try:
-        return tuple(services.records_in(files))
-    except EchoingError:  # the reader says what is wrong
-        return ()
-
-
-def _is_table(files: list[tuple[str, bytes]], name: str | None) -> bool:
-    """Whether a person has to say what the columns are; what cannot be read at all is no table."""
-    try:
-        return services.table_preview(files, None, name) is not None
-    except EchoingError:
-        return False
-
-
-def _can_be_looked_at(files: list[tuple[str, bytes]], name: str | None) -> bool:
-    try:
-        return bool(services.channel_preview(files, name).columns)
-    except EchoingError:
-        return False
 
 
 def settings(current: record.OpenRecord) -> None:

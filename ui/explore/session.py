@@ -14,6 +14,7 @@ from echoing_core import services
 from echoing_core.errors import EchoingError
 from echoing_core.records import Recording
 from echoing_core.services import Explanation, Session
+from echoing_core.services.uploads import gated
 from ui import frame, record, settings, state, windows
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _take_file() -> None:
     if upload.value is None:
         return
     try:
-        _take(services.read_session(upload.value.getvalue(), state.SETTINGS))
+        _take(gated(services.read_session, upload.value.getvalue(), state.SETTINGS))
     except EchoingError as error:
         state.SavedSession.error.value = str(error)
     # An empty uploader, so that the same file can be opened once more.

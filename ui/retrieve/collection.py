@@ -9,17 +9,19 @@ import time
 
 import streamlit as st
 
+from echoing_core import services
 from echoing_core.errors import ConfigError, EchoingError
 from echoing_core.services import Collection, Model
 from echoing_core.services.own_index import (
     MOST_ITEMS,
-    grouped,
+    grouped_places,
+    items_of_recording,
     own_collection,
     own_files,
-    own_items,
     zip_collection,
     zipped,
 )
+from echoing_core.services.uploads import gated
 from ui import frame, resources, state
 
 # Keys beside those of `resources.collections`; one of each a session, the next one replaces it.
@@ -136,7 +138,7 @@ def _build(model: Model) -> None:
 def _gather(
     model: Model, own: state.Gathered, files: list[tuple[str, bytes]], windows: int
 ) -> None:
-    groups, metadata = grouped(files)
+    groups, metadata = gated(grouped_places, files)
     own.failed.clear()
     own.metadata |= metadata
     # The clock of the wall may be set while files are read.
@@ -153,11 +155,12 @@ def _gather(
         try:
             if len(own.items) >= MOST_ITEMS:
                 raise ConfigError(f"A collection built here has at most {MOST_ITEMS:,} items.")
+            recording = gated(services.read_recording, [files[place] for place in group])
             # One recording at a time, so that others are served between two.
             with resources.turn():
-                new = own_items(model, group, windows=windows)
+                new = items_of_recording(model, recording, windows=windows)
         except EchoingError as error:
-            own.failed[group[0][0]] = str(error)
+            own.failed[files[group[0]][0]] = str(error)
             continue
         # A new list: a cancel between two recordings leaves a whole one behind.
         own.items = [*own.items, *new][:MOST_ITEMS]
@@ -210,7 +213,7 @@ def _open(model: Model) -> None:
     elif upload.file_id != state.Own.zip_seen.value:
         with st.spinner("Checking the collection"):
             # One that is refused is refused again with every run, and so keeps being told.
-            opened = zip_collection(upload.getvalue(), "the zip", model)
+            opened = zip_collection(upload.getvalue(), "the zip", model, through=gated)
         state.Own.zip_seen.value = upload.file_id
         state.Own.collections.value[UPLOADED] = opened
         state.Find.collection.value = UPLOADED
