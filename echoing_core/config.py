@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import types
 import typing
@@ -48,7 +49,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     ConfigError
         An unknown key, or a value of another type than the field's.
     """
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)
     if unknown:
@@ -74,7 +75,7 @@ def setting_names(cls: type) -> dict[str, Any]:
     dict of str to object
         ``"optimiser.lr"``, in the order of the fields; None where there is no default.
     """
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     names: dict[str, Any] = {}
     for one in dataclasses.fields(cls):
         if dataclasses.is_dataclass(hints[one.name]):
@@ -84,6 +85,12 @@ def setting_names(cls: type) -> dict[str, Any]:
             has_default = one.default is not dataclasses.MISSING
             names[one.name] = one.default if has_default else None
     return names
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Types of the fields. A calibration holds hundreds of one class, and reading them is slow."""
+    return typing.get_type_hints(cls)
 
 
 def _near(unknown: Sequence[str], names: Iterable[str]) -> list[str]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from echoing_core.figures import clock
+from echoing_core.figures.style import clock
 from echoing_core.records import Answer, WindowTrack
 
 CALIBRATION_NOTE = (

@@ -4,23 +4,32 @@ Nothing here knows streamlit, a model or a file. Every figure keeps the number o
 number of pixels, whatever the length of the recording.
 """
 
-from echoing_core.figures.answers import answers_along_figure as answers_along_figure
-from echoing_core.figures.answers import answers_figure as answers_figure
-from echoing_core.figures.answers import reference_figure as reference_figure
-from echoing_core.figures.echo import echo_distance_figure as echo_distance_figure
-from echoing_core.figures.echo import echo_frames_figure as echo_frames_figure
-from echoing_core.figures.paper import GRID_3X4 as GRID_3X4
-from echoing_core.figures.paper import paper_figure as paper_figure
-from echoing_core.figures.style import SCALE as SCALE
-from echoing_core.figures.style import clock as clock
-from echoing_core.figures.style import colour_of as colour_of
-from echoing_core.figures.style import packed as packed
-from echoing_core.figures.table import table_head as table_head
-from echoing_core.figures.uncertainty_map import Mark as Mark
-from echoing_core.figures.uncertainty_map import decimate_min_max as decimate_min_max
-from echoing_core.figures.uncertainty_map import first_shown_lead as first_shown_lead
-from echoing_core.figures.uncertainty_map import lead_percentile as lead_percentile
-from echoing_core.figures.uncertainty_map import map_data as map_data
-from echoing_core.figures.uncertainty_map import trace_points as trace_points
-from echoing_core.figures.uncertainty_map import unrecorded_spans as unrecorded_spans
-from echoing_core.uncertainty.intervals import shown_percentile as shown_percentile
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from echoing_core.lazy import lazily
+
+if TYPE_CHECKING:
+    from echoing_core.figures.answers import answers_along_figure as answers_along_figure
+    from echoing_core.figures.answers import answers_figure as answers_figure
+    from echoing_core.figures.answers import reference_figure as reference_figure
+    from echoing_core.figures.echo import echo_distance_figure as echo_distance_figure
+    from echoing_core.figures.echo import echo_frames_figure as echo_frames_figure
+    from echoing_core.figures.paper import GRID_3X4 as GRID_3X4
+    from echoing_core.figures.paper import paper_figure as paper_figure
+    from echoing_core.figures.style import SCALE as SCALE
+    from echoing_core.figures.style import clock as clock
+    from echoing_core.figures.style import colour_of as colour_of
+    from echoing_core.figures.style import packed as packed
+    from echoing_core.figures.table import table_head as table_head
+    from echoing_core.figures.uncertainty_map import Mark as Mark
+    from echoing_core.figures.uncertainty_map import decimate_min_max as decimate_min_max
+    from echoing_core.figures.uncertainty_map import first_shown_lead as first_shown_lead
+    from echoing_core.figures.uncertainty_map import lead_percentile as lead_percentile
+    from echoing_core.figures.uncertainty_map import map_data as map_data
+    from echoing_core.figures.uncertainty_map import trace_points as trace_points
+    from echoing_core.figures.uncertainty_map import unrecorded_spans as unrecorded_spans
+    from echoing_core.uncertainty.intervals import shown_percentile as shown_percentile
+else:
+    __getattr__ = lazily(__name__, __file__)

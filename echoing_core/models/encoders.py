@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +14,14 @@ from echoing_core.errors import ConfigError
 from echoing_core.models.bert import Bert
 from echoing_core.models.config import DISPLACEMENT, MATCHING, ModelConfig, TextEncoderConfig
 from echoing_core.models.ecg_encoder import LOG_VAR_RANGE, CompactEcgEncoder
-from echoing_core.models.frozen import FrozenEcgEncoder, FrozenEncoder
 from echoing_core.models.hugging_face import TextStates
-from echoing_core.models.melp import MelpEncoder
-from echoing_core.models.plugged import PluggedEcgEncoder, PluggedTextEncoder
-from echoing_core.models.released import ReleasedDualEncoder, ReleasedEcgEncoder
+
+if TYPE_CHECKING:
+    # At run time only who builds one pays for its module and for what that imports.
+    from echoing_core.models.frozen import FrozenEcgEncoder, FrozenEncoder
+    from echoing_core.models.melp import MelpEncoder
+    from echoing_core.models.plugged import PluggedEcgEncoder, PluggedTextEncoder
+    from echoing_core.models.released import ReleasedDualEncoder, ReleasedEcgEncoder
 
 
 class TextEncoder(TextStates):
@@ -202,6 +206,8 @@ class PluggedDualEncoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        from echoing_core.models.plugged import PluggedEcgEncoder, PluggedTextEncoder
+
         self.config = config
         kinds, bias = config.sigma2_kinds, config.log_var_bias
         self.ecg = (
@@ -216,8 +222,12 @@ class PluggedDualEncoder(nn.Module):
         )
 
 
-Encoder = DualEncoder | ReleasedDualEncoder | FrozenEncoder | MelpEncoder | PluggedDualEncoder
-EcgEncoder = CompactEcgEncoder | ReleasedEcgEncoder | FrozenEcgEncoder | PluggedEcgEncoder
+Encoder: TypeAlias = (
+    "DualEncoder | ReleasedDualEncoder | FrozenEncoder | MelpEncoder | PluggedDualEncoder"
+)
+EcgEncoder: TypeAlias = (
+    "CompactEcgEncoder | ReleasedEcgEncoder | FrozenEcgEncoder | PluggedEcgEncoder"
+)
 
 
 def build_ecg_encoder(config: ModelConfig) -> EcgEncoder:
@@ -232,11 +242,17 @@ def build_ecg_encoder(config: ModelConfig) -> EcgEncoder:
     CompactEcgEncoder, ReleasedEcgEncoder, FrozenEcgEncoder or PluggedEcgEncoder
     """
     if config.architecture in ("frozen", "melp"):
+        from echoing_core.models.frozen import FrozenEcgEncoder
+
         return FrozenEcgEncoder(config.frozen, config.log_var_bias)
     if config.ecg_plugin:
+        from echoing_core.models.plugged import PluggedEcgEncoder
+
         return PluggedEcgEncoder(config)
     if config.architecture in ("compact", "plugged"):
         return CompactEcgEncoder(config.ecg, config.dim, config.sigma2_kinds, config.log_var_bias)
+    from echoing_core.models.released import ReleasedEcgEncoder
+
     return ReleasedEcgEncoder(config.released_ecg, config.dim, config.log_var_bias)
 
 
@@ -259,10 +275,18 @@ def build_encoder(config: ModelConfig) -> Encoder:
     ConfigError
         It names a plugin that is not installed or does not work.
     """
+    if config.architecture == "compact":
+        return DualEncoder(config)
     if config.architecture == "plugged":
         return PluggedDualEncoder(config)
     if config.architecture == "frozen":
+        from echoing_core.models.frozen import FrozenEncoder
+
         return FrozenEncoder(config)
     if config.architecture == "melp":
+        from echoing_core.models.melp import MelpEncoder
+
         return MelpEncoder(config)
-    return DualEncoder(config) if config.architecture == "compact" else ReleasedDualEncoder(config)
+    from echoing_core.models.released import ReleasedDualEncoder
+
+    return ReleasedDualEncoder(config)

@@ -34,7 +34,7 @@ from echoing_core.metrics.scores import auroc
 from echoing_core.models.checkpoint import Checkpoint, load_checkpoint
 from echoing_core.models.otis import OtisEncoder
 from echoing_core.models.wav2vec2 import Wav2Vec2
-from echoing_core.services.compare_models import names_of
+from echoing_core.services.comparing_models import names_of
 from echoing_core.signals.scaling import LeadScaler
 from tests.foreign_files import write_ecg_fm
 from tests.tiny_model import write_tiny_model
