@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ui import frame, guide, record, resources, summary
-from ui.explore import detail, explain_job, export, listed, opening, overview, session
+from ui.explore import detail, device, explain_job, export, listed, opening, overview, session
 
 frame.title("Explore a recording")
 guide.offer()
@@ -33,6 +33,7 @@ with frame.guarded():
 with frame.guarded():
     detail.show(model, explanation)
 
+device.show(explanation.ecg)
 with st.expander("Settings", icon=":material/tune:"):
     opening.settings(current)
 export.section(model, current, explanation)

@@ -13,7 +13,9 @@ import numpy as np
 import streamlit as st
 
 from echoing_core import figures
-from echoing_core.records import LEADS, WINDOW_S, StandardEcg
+from echoing_core.export.annotations import beat_words
+from echoing_core.io.annotations import rhythm_words
+from echoing_core.records import LEADS, WINDOW_S, Annotations, StandardEcg
 from echoing_core.services import HeartBeats, heart_beats
 from ui import frame, state
 
@@ -181,6 +183,25 @@ def window_data(
             "words": rate_words(beats),
             "caution": beats.caution,
         },
+        "device": _device(ecg.annotations, start_s),
+    }
+
+
+def _device(annotations: Annotations, start_s: float) -> dict[str, Any]:
+    """The beats that the file marks in this window, and its rhythm, in words."""
+    stop_s = start_s + WINDOW_S
+    first, last = np.searchsorted(annotations.beat_s, [start_s, stop_s])
+    rhythms = [
+        rhythm_words(span.name)
+        for span in annotations.rhythms
+        if span.start_s < stop_s and span.stop_s > start_s
+    ]
+    words = [*dict.fromkeys(rhythms), beat_words(annotations, start_s, stop_s)]
+    said = "; ".join(word for word in words if word)
+    return {
+        "t": [round(float(t) - start_s, 4) for t in annotations.beat_s[first:last]],
+        "symbol": annotations.beat_symbols[first:last].tolist(),
+        "words": f"The file: {said}" if said else "",
     }
 
 

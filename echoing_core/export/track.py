@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from echoing_core.export.annotations import annotation_values
 from echoing_core.models.config import DISPLACEMENT, MATCHING
 from echoing_core.records import LEADS, StandardEcg, WindowTrack
 from echoing_core.signals.lead_sets import ALL_KEY, LeadSet, measured_words
@@ -163,6 +164,7 @@ class Explanation:
                 "simulated": self.all_reference.simulated,
             },
             "notes": [*self.ecg.notes, *self.cautions],
+            "device": annotation_values(self.ecg.annotations),
             "settings": dict(self.settings),
             "lead_order": list(LEADS),
             "windows": [

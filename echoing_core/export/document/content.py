@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from echoing_core.errors import ConfigError
+from echoing_core.export.annotations import annotation_lines
 from echoing_core.export.document.charts import answers_drawing, overview_drawing
 from echoing_core.export.document.ecg_paper import LAYOUTS, Layout, ecg_paper_drawing
 from echoing_core.export.document.elements import (
@@ -203,6 +204,10 @@ class Document:
         blocks += [Text(c, "caution") for c in self.explanation.cautions]
         # Once each: readers note the same thing for every segment.
         blocks += [Text(n, "note") for n in dict.fromkeys(ecg.notes)]
+        device = annotation_lines(ecg)
+        if device:
+            blocks.append(Text("The device's own, read from the file and not seen by the model:"))
+            blocks += [Text(line, "note") for line in device]
         return blocks
 
     def _overview(self) -> list[Block]:

@@ -138,8 +138,8 @@ def read_scp(file: SourceFile) -> Recording:
             "(bimodal compression); there the signal is interpolated."
         )
     stem = file.name.rsplit(".", 1)[0]
-    said = findings_of(sections)
-    return recording_from(channels, stem, "SCP-ECG", notes, annotations=said)
+    found = findings_of(sections)
+    return recording_from(channels, stem, "SCP-ECG", notes, annotations=found)
 
 
 def _samples(

@@ -150,6 +150,14 @@ function drawBeats(layer, page, beats) {
   layer.append(svg("text", { class: "rr", x: 1, y: 7.6 }, page.left > 18 ? "RR in ms" : "RR ms"));
 }
 
+// The file's own letter of each beat that it marks, above ours.
+function drawDevice(layer, page, device) {
+  device.t.forEach((t, i) => {
+    layer.append(svg("text", { class: "device", "data-t": t, x: mm(page.x(t)), y: 3.6, "text-anchor": "middle" }, device.symbol[i]));
+  });
+  if (device.t.length) layer.append(svg("text", { class: "device", x: 1, y: 3.6 }, "File"));
+}
+
 function drawPage(layers, page, data, leads, settings) {
   drawGrid(layers.grid, page);
   for (const name of ["cells", "traces", "words", "names"]) layers[name].replaceChildren();
@@ -175,5 +183,8 @@ function drawPage(layers, page, data, leads, settings) {
     drawName(layers, page, panel, lead, data.fs, settings.fit);
   }
   drawFoot(layers.words, page, settings);
-  if (settings.beats) drawBeats(layers.words, page, data.beats);
+  if (settings.beats) {
+    drawBeats(layers.words, page, data.beats);
+    drawDevice(layers.words, page, data.device);
+  }
 }

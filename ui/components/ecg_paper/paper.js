@@ -250,7 +250,7 @@ class Paper {
       this.settings = { ...DEFAULTS, ...data.settings };
     }
     // An answer to settings brings nothing new, and what is drawn stays as it is.
-    const content = JSON.stringify([data.leads, data.samples, data.cells, data.beats]);
+    const content = JSON.stringify([data.leads, data.samples, data.cells, data.beats, data.device]);
     if (!fresh && !restored && this.content === content) return;
     this.content = content;
     this.data = data;
@@ -287,6 +287,7 @@ class Paper {
     const { beats } = this.data;
     this.rate.replaceChildren();
     if (beats.words) this.rate.append(html("span", { class: "bpm" }, beats.words));
+    if (this.data.device.words) this.rate.append(html("span", { class: "file" }, this.data.device.words));
     if (beats.caution) this.rate.append(html("span", { class: "caution" }, `⚠ ${beats.caution}`));
     const rr = beats.rr.filter((value) => value !== null).map((value) => Math.round(value));
     this.hidden.textContent = shown.beats && rr.length ? `RR intervals in ms: ${rr.join(", ")}.` : "";
