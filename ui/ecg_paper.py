@@ -13,10 +13,8 @@ import numpy as np
 import streamlit as st
 
 from echoing_core import figures
-from echoing_core.export.annotations import beat_words
-from echoing_core.io.annotations import rhythm_words
 from echoing_core.records import LEADS, WINDOW_S, Annotations, StandardEcg
-from echoing_core.services import HeartBeats, heart_beats
+from echoing_core.services import HeartBeats, beat_words, heart_beats, rhythm_words
 from ui import frame, state
 
 if TYPE_CHECKING:

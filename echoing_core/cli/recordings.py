@@ -330,7 +330,7 @@ def _summary(
     """What a person wants first: leads, notes, the surest and least sure windows, and why."""
     import numpy as np
 
-    from echoing_core.export.annotations import annotation_lines
+    from echoing_core import services
 
     ecg, track = explanation.ecg, explanation.track
     lines = [f"{_title(explanation)}: {ecg.duration_s:.1f} s, {len(track)} windows"]
@@ -340,7 +340,7 @@ def _summary(
             lines.append(f"leads {origin}: {', '.join(names)}{how}")
     lines += [explanation.compared, explanation.sigma2_means]
     lines += [f"note: {note}" for note in (*ecg.notes, *explanation.cautions)]
-    lines += [f"the device says: {line}" for line in annotation_lines(ecg)]
+    lines += [f"the device says: {line}" for line in services.annotation_lines(ecg)]
     rows = [
         (
             which,

@@ -15,6 +15,12 @@ from echoing_core.lazy import lazily
 if TYPE_CHECKING:
     from echoing_core.echo.reading import EchoReader, EchoReading
     from echoing_core.errors import CheckpointError, EchoingError
+    from echoing_core.export.annotations import (
+        annotation_lines,
+        beat_words,
+        measurement_rows,
+        rhythm_lines,
+    )
     from echoing_core.export.batch_table import (
         BatchFailure,
         BatchRow,
@@ -52,6 +58,7 @@ if TYPE_CHECKING:
         records_in,
         told_by_layout,
     )
+    from echoing_core.io.annotations import rhythm_words
     from echoing_core.io.many import BatchItem, folder_items, group_files
     from echoing_core.records import Answer, Hit
     from echoing_core.retrieve.index import GalleryIndex

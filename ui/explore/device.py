@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from echoing_core import figures
-from echoing_core.export.annotations import beat_words, measurement_rows, rhythm_lines
+from echoing_core import figures, services
 from echoing_core.records import StandardEcg
 from ui import frame, state
 
@@ -30,7 +29,7 @@ def show(ecg: StandardEcg) -> None:
             + (f" ({frame.literal(', '.join(said.sources))})" if said.sources else "")
             + ". The model does not see it."
         )
-        rows = state.remembered("device_rows", (ecg,), lambda: measurement_rows(ecg))
+        rows = state.remembered("device_rows", (ecg,), lambda: services.measurement_rows(ecg))
         if rows:
             st.html(
                 frame.html_table(
@@ -40,9 +39,9 @@ def show(ecg: StandardEcg) -> None:
             )  # fmt: skip
         for line in said.statements:
             st.markdown(f"- {frame.literal(line)}")
-        for line in rhythm_lines(said):
+        for line in services.rhythm_lines(said):
             st.markdown(f"- Rhythm: {frame.literal(line)}")
-        if beats := beat_words(said):
+        if beats := services.beat_words(said):
             st.markdown(f"- {beats}; their letters stand over the paper.")
         for mark in said.texts[:_N_TEXTS]:
             at = figures.clock(mark.at_s, tenths=True)
