@@ -39,7 +39,13 @@ from echoing_core.io.channels import (
     mv_per_unit,
     recording_from,
 )
-from echoing_core.io.decoders import damage_as, import_decoder
+from echoing_core.io.decoders import (
+    DEFLATED,
+    check_items,
+    damage_as,
+    import_decoder,
+    transfer_syntax,
+)
 from echoing_core.io.lead_names import canonical_lead_name, may_be_ecg, says_ecg
 from echoing_core.io.sources import SourceFile, shown
 from echoing_core.io.told import NOTHING, Told, channel_leads
@@ -66,8 +72,6 @@ _OTHER_KINDS = {
 }
 # Classes of the standard, and those among them that are waveforms; makers have their own besides.
 _OF_DICOM, _WAVEFORMS = "1.2.840.10008.", "1.2.840.10008.5.1.4.1.1.9."
-# Inflating the whole object comes before anything in it can be checked.
-_DEFLATED = "1.2.840.10008.1.2.1.99"
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 _LEAD_NUMBERS = dict(zip((1, 2, 61, 62, 63, 64, *range(3, 9)), LEADS, strict=True))
@@ -173,7 +177,6 @@ def read_dicom_ecg(file: SourceFile) -> Recording:
 def _dataset(file: SourceFile, name: str) -> Any:
     pydicom = import_decoder("pydicom", "pydicom")
     from pydicom.errors import InvalidDicomError
-    from pydicom.filereader import read_partial
 
     content = file.content()
     if content[:4] == b"DICM":  # the mark without the 128 bytes before it
@@ -182,20 +185,17 @@ def _dataset(file: SourceFile, name: str) -> Any:
     stream: Any = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
         with _damage_as_sentence(name):
-            # The file's meta information alone: it is never compressed.
-            # Forced: an object may come without its mark.
-            part = read_partial(stream, lambda tag, vr, length: tag.group > 2, force=True)
-            meta = getattr(part, "file_meta", {})
-            syntax = str(meta.get("TransferSyntaxUID", ""))
+            syntax = transfer_syntax(stream, force=True)
             if syntax == _BIG_ENDIAN:
                 raise UnreadableRecordError(
                     f"{name} uses a byte order that DICOM has given up; export it again."
                 )
-            if syntax == _DEFLATED:
+            if syntax == DEFLATED:
                 raise UnreadableRecordError(
                     f"{name} is deflated as a whole, which is not read here; export it without "
                     "that compression."
                 )
+            check_items(content, name)
             # The whole header is parsed only now that its syntax is known to be safe.
             stream.seek(0)
             return pydicom.dcmread(stream, stop_before_pixels=True, force=True)

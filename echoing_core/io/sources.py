@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import mmap
-import shutil
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from echoing_core.errors import UnreadableRecordError
 
@@ -72,6 +72,11 @@ class SourceFile:
     data: bytes | None = None
     told: Told | None = None
 
+    @property
+    def stem(self) -> str:
+        """The name without its ending."""
+        return PurePosixPath(self.name).stem
+
     def head(self, n_bytes: int) -> bytes:
         """Read the first bytes.
 
@@ -119,6 +124,16 @@ class SourceFile:
                 f"{shown(self.name)} cannot be opened; check that you may read it."
             ) from exc
 
+    def open(self) -> BinaryIO:
+        """The bytes as an open file, for readers that go back and forth in it.
+
+        Raises
+        ------
+        OSError
+            The file cannot be opened.
+        """
+        return io.BytesIO(self.data) if self.data is not None else self._path().open("rb")
+
     def says_simulated(self) -> bool:
         """Whether its ends, of 64 KB each, hold the mark of a simulated recording.
 
@@ -128,24 +143,6 @@ class SourceFile:
         ends = (bytes(content[:_MARK_WITHIN]), bytes(content[-_MARK_WITHIN:]))
         mark = SIMULATED_MARK.encode()
         return any(mark in end.replace(b"\0", b"").lower() for end in ends)
-
-    def place(self, target: Path) -> None:
-        """Put the bytes at ``target``, without copying them where a link will do.
-
-        Parameters
-        ----------
-        target : Path
-            Does not exist yet.
-        """
-        if self.data is not None:
-            target.write_bytes(self.data)
-            return
-        # Links are made by us in a private folder; links that a user gives are refused elsewhere.
-        original = self._path().resolve()
-        try:
-            target.symlink_to(original)
-        except OSError:  # file systems and systems without links
-            shutil.copyfile(original, target)
 
     def _path(self) -> Path:
         if self.path is None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import ConfigError, UnreadableRecordError
-from echoing_core.io.sources import base_name, shown
+from echoing_core.io.echo.frames import clip_file
+from echoing_core.io.sources import SourceFile, base_name, shown
 from echoing_core.records import EchoClip, EchoStudy
+from echoing_core.services.uploads import Through, at_once
 
 if TYPE_CHECKING:
     from echoing_core.echo.reading import EchoReader
@@ -46,16 +47,18 @@ class OpenedEcho:
     pictures: tuple[U8, ...]
 
 
-def read_echo(files: EchoFiles, reader: EchoReader) -> OpenedEcho:
+def read_echo(files: EchoFiles, reader: EchoReader, *, through: Through = at_once) -> OpenedEcho:
     """Read one echocardiogram: clips, or a folder of clips.
 
     Parameters
     ----------
     files : path, sequence of paths, or sequence of (name, bytes)
         AVI and ultrasound DICOM; files without an ending are told by their first bytes. Bytes
-        are written to a temporary file while they are read, and nothing of them stays on disk.
+        are read in memory, and nothing of them is written to disk.
     reader : EchoReader
         Frames are brought to its size as they are read: a study in full size takes gigabytes.
+    through : callable
+        As in `batch`; each clip by itself.
 
     Raises
     ------
@@ -63,30 +66,31 @@ def read_echo(files: EchoFiles, reader: EchoReader) -> OpenedEcho:
         No clip can be read, or they are too many or too large.
     """
     from echoing_core.echo.store import ECHO_CLIP_FRAMES
-    from echoing_core.io.echo.clips import ENDINGS, MAX_CLIPS, read_echo_clip, read_echo_study
+    from echoing_core.io.echo.clips import ENDINGS, MAX_CLIPS
 
-    names = _listed(files, ENDINGS, MAX_CLIPS)
     height, width = reader.teacher.image_size
     size = height if height == width else None
     clips: list[EchoClip] = []
     notes: list[str] = []
     pictures: list[U8] = []
     failures: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="echoing-") as folder:
-        for name, content in names:
-            path = _staged(Path(folder), name, content)
-            try:
-                study = read_echo_study(path, size=size, max_frames=ECHO_CLIP_FRAMES.reach)
-                clips.extend(study.clips)
-                notes.extend(study.notes)
-                if len(pictures) < _N_PICTURES:
-                    pictures.append(read_echo_clip(path, max_frames=1).frames[0])
-            except UnreadableRecordError as error:
-                failures.append(str(error))
-            finally:
-                # One clip at a time: a study of many would fill the disk for a moment.
-                if path != content:
-                    path.unlink(missing_ok=True)
+    for source in _listed(files, ENDINGS, MAX_CLIPS):
+        try:
+            # One clip at a time, so that a study of many is one at a time in a worker, too.
+            study, picture = through(
+                read_clip_of_study,
+                source,
+                size=size,
+                max_frames=ECHO_CLIP_FRAMES.reach,
+                picture=len(pictures) < _N_PICTURES,
+            )
+        except UnreadableRecordError as error:
+            failures.append(str(error))
+            continue
+        clips.extend(study.clips)
+        notes.extend(study.notes)
+        if picture is not None:
+            pictures.append(picture)
     if not clips:
         if len(failures) == 1:
             raise UnreadableRecordError(failures[0])
@@ -100,8 +104,33 @@ def read_echo(files: EchoFiles, reader: EchoReader) -> OpenedEcho:
     return OpenedEcho(EchoStudy(study_id, tuple(clips), tuple(notes)), tuple(pictures))
 
 
-def _listed(files: EchoFiles, endings: Sequence[str], most: int) -> list[tuple[str, Path | bytes]]:
-    """Each clip by its name and its path or bytes, those of a folder one by one."""
+def read_clip_of_study(
+    file: SourceFile, *, size: int | None, max_frames: int, picture: bool
+) -> tuple[EchoStudy, U8 | None]:
+    """One clip as the teacher reads it, and its first frame as the file has it.
+
+    Parameters
+    ----------
+    file : SourceFile
+    size : int or None
+        Height and width of the frames.
+    max_frames : int
+    picture : bool
+        Whether the first frame is wanted, too.
+
+    Raises
+    ------
+    UnreadableRecordError
+        The clip cannot be read.
+    """
+    from echoing_core.io.echo.clips import read_echo_clip, read_echo_study
+
+    study = read_echo_study(file, size=size, max_frames=max_frames)
+    return study, read_echo_clip(file, max_frames=1).frames[0] if picture else None
+
+
+def _listed(files: EchoFiles, endings: Sequence[str], most: int) -> list[SourceFile]:
+    """Each clip, those of a folder one by one, under a name with the ending that its kind has."""
     given: list[tuple[str, Path | bytes]] = []
     for one in [files] if isinstance(files, str | Path) else files:
         if isinstance(one, tuple):
@@ -134,38 +163,19 @@ def _listed(files: EchoFiles, endings: Sequence[str], most: int) -> list[tuple[s
             f"The clips hold {n_bytes / 1024**3:.1f} GiB together; at most "
             f"{MAX_ECHO_BYTES // 1024**3} are read. Cut them to a few beats, or leave some out."
         )
-    return given
+    return [_source(name, content, endings) for name, content in given]
 
 
-def _staged(folder: Path, name: str, content: Path | bytes) -> Path:
-    """Where a clip is read: an upload as a temporary file, under an ending that fits it."""
-    from echoing_core.io.echo.clips import ENDINGS
-
+def _source(name: str, content: Path | bytes, endings: Sequence[str]) -> SourceFile:
     if isinstance(content, Path):
-        # Archives and recorders often leave the ending of DICOM files out.
-        ending = "" if content.suffix.lower() in ENDINGS else _ending(_head(content))
-        if not ending:
-            return content
-        link = folder / f"{content.name}{ending}"
-        link.symlink_to(content.resolve())
-        return link
-    own = base_name(name)
-    # What a file system takes; the reader shows the name in its messages.
-    safe = "".join(c if c.isprintable() and c not in '<>:"|?*' else "_" for c in own)
-    path = folder / (safe.strip(" .")[-100:] or "clip")
-    if path.suffix.lower() not in ENDINGS:
-        path = path.with_name(path.name + _ending(content[:_HEAD_BYTES]))
-    path.write_bytes(content)
-    return path
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(_HEAD_BYTES)
-    except OSError:
-        # The reader says in a sentence what is wrong with the file.
-        return b""
+        source = clip_file(content)
+    else:
+        # A path of the other system, or nothing but points, as browsers may send them.
+        source = SourceFile(base_name(name) or "clip", len(content), data=content)
+    if PurePath(source.name).suffix.lower() in endings:
+        return source
+    # Archives and recorders often leave the ending of DICOM files out.
+    return replace(source, name=source.name + _ending(source.head(_HEAD_BYTES)))
 
 
 def _ending(head: bytes) -> str:

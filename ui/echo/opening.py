@@ -10,6 +10,7 @@ import streamlit as st
 from echoing_core import services
 from echoing_core.errors import EchoingError
 from echoing_core.services import OpenedEcho, Sample
+from echoing_core.services.uploads import gated
 from ui import frame, record, resources, state
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def _choices(current: record.OpenRecord | None) -> None:
     elif identity != state.Echo.uploads_seen.value:
         state.Echo.uploads_seen.value = identity
         files = [(file.name, file.getvalue()) for file in uploads or []]
-        _read(lambda: services.read_echo(files, resources.echo_reader()))
+        _read(lambda: services.read_echo(files, resources.echo_reader(), through=gated))
     frame.error(state.Echo.error.value)
 
 

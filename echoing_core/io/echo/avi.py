@@ -17,8 +17,8 @@ import numpy as np
 from echoing_core.artifacts import replacing_file
 from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.decoders import import_decoder
-from echoing_core.io.echo.frames import MAX_FRAMES, U8, check_size, resized
-from echoing_core.io.sources import shown
+from echoing_core.io.echo.frames import MAX_FRAMES, U8, check_size, clip_file, resized
+from echoing_core.io.sources import SourceFile, shown
 from echoing_core.records import EchoClip
 
 SIMULATED_COMMENT = "Simulated by EchoingECG; no person stands behind it."
@@ -82,12 +82,14 @@ def write_avi(path: Path, clip: EchoClip) -> None:
         container.mux(stream.encode(None))
 
 
-def read_avi(path: Path, *, size: int | None = None, max_frames: int | None = None) -> EchoClip:
+def read_avi(
+    file: Path | SourceFile, *, size: int | None = None, max_frames: int | None = None
+) -> EchoClip:
     """Read one AVI file.
 
     Parameters
     ----------
-    path : path
+    file : path or SourceFile
     size : int, optional
         Height and width to bring each frame to as it is read, which saves memory.
     max_frames : int, optional
@@ -105,14 +107,17 @@ def read_avi(path: Path, *, size: int | None = None, max_frames: int | None = No
     """
     av = import_decoder("av", "PyAV")
 
-    name = shown(path.name)
-    if not path.is_file():
-        raise UnreadableRecordError(f"There is no file {name}; check its folder and name.")
+    clip = clip_file(file)
+    name = shown(clip.name)
     # What FFmpeg has to say about a damaged file is told in our own words.
     av.logging.set_level(av.logging.PANIC)
     logging.getLogger("libav").setLevel(logging.CRITICAL)
     try:
-        with av.open(str(path), "r", format="avi", metadata_errors="replace") as container:
+        with (
+            clip.open() as stream_of_bytes,
+            # Bytes and not a name: FFmpeg takes some names for addresses.
+            av.open(stream_of_bytes, "r", format="avi", metadata_errors="replace") as container,
+        ):
             if not container.streams.video:
                 raise UnreadableRecordError(f"{name} holds no video stream; choose a video file.")
             stream = container.streams.video[0]
@@ -140,7 +145,7 @@ def read_avi(path: Path, *, size: int | None = None, max_frames: int | None = No
     return EchoClip(
         frames=np.stack(frames),
         fps=float(rate) if rate is not None and known else float("nan"),
-        clip_id=path.stem,
+        clip_id=clip.stem,
         view=view[1] if view else "",
         simulated=SIMULATED_COMMENT in comment,
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.decoders import damage_as
 from echoing_core.io.echo.avi import read_avi
 from echoing_core.io.echo.dicom import read_dicom_with_notes
-from echoing_core.io.sources import shown
+from echoing_core.io.sources import SourceFile, shown
 from echoing_core.records import EchoClip, EchoStudy
 
 ENDINGS = (".avi", ".dcm")
@@ -21,13 +21,13 @@ MAX_STUDY_PIXELS = 1_500_000_000
 
 
 def read_echo_clip(
-    path: str | Path, *, size: int | None = None, max_frames: int | None = None
+    file: str | Path | SourceFile, *, size: int | None = None, max_frames: int | None = None
 ) -> EchoClip:
     """Read one clip, by its ending: .avi or .dcm.
 
     Parameters
     ----------
-    path : path
+    file : path or SourceFile
     size : int, optional
         Height and width to bring each frame to as it is read; the shape is not kept.
     max_frames : int, optional
@@ -38,11 +38,11 @@ def read_echo_clip(
     UnreadableRecordError
         The file is of another kind, damaged, not a moving clip, or too large.
     """
-    return _read(Path(path), size, max_frames)[0]
+    return _read(file, size, max_frames)[0]
 
 
 def read_echo_study(
-    path: str | Path,
+    path: str | Path | SourceFile,
     study_id: str | None = None,
     *,
     size: int | None = None,
@@ -52,7 +52,7 @@ def read_echo_study(
 
     Parameters
     ----------
-    path : path
+    path : path or SourceFile
         A clip, or a folder with clips (not in folders of their own).
     study_id : str, optional
         Without it, the name of the file without its ending, or of the folder.
@@ -70,8 +70,8 @@ def read_echo_study(
     UnreadableRecordError
         No clip can be read, or they are too many or too large together.
     """
-    path = Path(path)
-    if not path.is_dir():
+    path = Path(path) if isinstance(path, str) else path
+    if isinstance(path, SourceFile) or not path.is_dir():
         clip, notes = _read(path, size, max_frames)
         return EchoStudy(study_id if study_id is not None else path.stem, (clip,), notes)
     files = sorted(
@@ -118,8 +118,11 @@ def read_echo_study(
     )
 
 
-def _read(path: Path, size: int | None, max_frames: int | None) -> tuple[EchoClip, tuple[str, ...]]:
-    ending = path.suffix.lower()
+def _read(
+    given: str | Path | SourceFile, size: int | None, max_frames: int | None
+) -> tuple[EchoClip, tuple[str, ...]]:
+    path = Path(given) if isinstance(given, str) else given
+    ending = PurePath(path.name).suffix.lower()
     # Around all of it: what a header says is used long before its pixels are decoded.
     with damage_as(f"{shown(path.name)} is damaged; export the clip again."):
         if ending == ".avi":

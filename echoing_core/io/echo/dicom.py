@@ -17,17 +17,21 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import UnreadableRecordError
-from echoing_core.io.decoders import damage_as, import_decoder
-from echoing_core.io.echo.frames import U8, check_size, resized
-from echoing_core.io.sources import shown
+from echoing_core.io.decoders import (
+    DEFLATED,
+    check_items,
+    damage_as,
+    import_decoder,
+    transfer_syntax,
+)
+from echoing_core.io.echo.frames import U8, check_size, clip_file, resized
+from echoing_core.io.sources import SourceFile, shown
 from echoing_core.records import EchoClip
 
 MAX_FILE_BYTES = 2 * 1024**3
 
 _MULTI_FRAME = ("1.2.840.10008.5.1.4.1.1.3.1", "1.2.840.10008.5.1.4.1.1.3")
 _SINGLE_FRAME = ("1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.6")
-# Inflating the whole object comes before anything in it can be checked.
-_DEFLATED = "1.2.840.10008.1.2.1.99"
 # What pydicom turns into RGB.
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _PALETTE = "PALETTE COLOR"
@@ -51,7 +55,7 @@ class Region:
 
 
 def read_dicom_clip(
-    path: Path, *, size: int | None = None, max_frames: int | None = None
+    file: Path | SourceFile, *, size: int | None = None, max_frames: int | None = None
 ) -> EchoClip:
     """Read one multi-frame ultrasound object.
 
@@ -61,7 +65,7 @@ def read_dicom_clip(
 
     Parameters
     ----------
-    path : path
+    file : path or SourceFile
     size : int, optional
         Height and width to bring each frame to as it is read, which saves memory.
     max_frames : int, optional
@@ -79,17 +83,17 @@ def read_dicom_clip(
         Not DICOM, not moving ultrasound, damaged, compressed in a way that cannot be decoded
         here, or too large.
     """
-    return read_dicom_with_notes(path, size=size, max_frames=max_frames)[0]
+    return read_dicom_with_notes(file, size=size, max_frames=max_frames)[0]
 
 
 def read_dicom_with_notes(
-    path: Path, *, size: int | None = None, max_frames: int | None = None
+    file: Path | SourceFile, *, size: int | None = None, max_frames: int | None = None
 ) -> tuple[EchoClip, tuple[str, ...]]:
     """As `read_dicom_clip`, with notes on the choice of the region.
 
     Parameters
     ----------
-    path, size, max_frames
+    file, size, max_frames
         As for `read_dicom_clip`.
 
     Returns
@@ -98,15 +102,16 @@ def read_dicom_with_notes(
     notes : tuple of str
         Empty where there was nothing to choose.
     """
-    name = shown(path.name)
-    header = _read_header(path, name)
+    source = clip_file(file)
+    name = shown(source.name)
+    header = _read_header(source, name)
     n_frames, height, width = _check_kind(header, name)
     check_size(name, n_frames, height, width)
     region = choose_region(header, height, width)
     wanted = n_frames if max_frames is None else min(n_frames, max_frames)
     frames = []
     with _damage_as_sentence(name):
-        for frame in _pixels(path, header, wanted, name):
+        for frame in _pixels(source, header, wanted, name):
             picture = _rgb(frame, header)
             if picture.shape[:2] != (height, width):
                 raise ValueError("a frame of another size")
@@ -115,7 +120,7 @@ def read_dicom_with_notes(
         raise UnreadableRecordError(
             f"{name} ends early: {len(frames)} of {n_frames} frames can be read. Copy it again."
         )
-    clip = EchoClip(frames=np.stack(frames), fps=frames_per_second(header), clip_id=path.stem)
+    clip = EchoClip(frames=np.stack(frames), fps=frames_per_second(header), clip_id=source.stem)
     return clip, (f"{name}: {region.note}",) if region.note else ()
 
 
@@ -181,28 +186,27 @@ def frames_per_second(header: Any) -> float:
     return next((fps for fps in candidates if 0.5 <= fps <= 2000.0), math.nan)
 
 
-def _read_header(path: Path, name: str) -> Any:
+def _read_header(file: SourceFile, name: str) -> Any:
     """Everything but the pixels; refuses what may not be parsed at all."""
     pydicom = import_decoder("pydicom", "pydicom")
     from pydicom.errors import InvalidDicomError
-    from pydicom.filereader import read_file_meta_info
 
-    if not path.is_file():
-        raise UnreadableRecordError(f"There is no file {name}; check its folder and name.")
-    if path.stat().st_size > MAX_FILE_BYTES:
+    if file.size > MAX_FILE_BYTES:
         raise UnreadableRecordError(
             f"{name} is larger than {MAX_FILE_BYTES // 1024**3} GiB, the most that is read."
         )
     try:
-        with _damage_as_sentence(name):
-            syntax = str(read_file_meta_info(path).get("TransferSyntaxUID", ""))
-            if syntax == _DEFLATED:
+        with _damage_as_sentence(name), file.open() as stream:
+            syntax = transfer_syntax(stream)
+            if syntax == DEFLATED:
                 raise UnreadableRecordError(
                     f"{name} is deflated as a whole, which is not read here; export it without "
                     "that compression."
                 )
+            check_items(file.content(), name)
+            stream.seek(0)
             # Pixels come later, frame by frame: a clip can be a gigabyte.
-            return pydicom.dcmread(path, stop_before_pixels=True)
+            return pydicom.dcmread(stream, stop_before_pixels=True)
     except InvalidDicomError as exc:
         raise UnreadableRecordError(
             f"{name} is not a DICOM file; choose ultrasound clips (.dcm) or AVI videos."
@@ -241,7 +245,7 @@ def _check_kind(header: Any, name: str) -> tuple[int, int, int]:
     return n_frames, height, width
 
 
-def _pixels(path: Path, header: Any, wanted: int, name: str) -> Iterator[npt.NDArray[Any]]:
+def _pixels(file: SourceFile, header: Any, wanted: int, name: str) -> Iterator[npt.NDArray[Any]]:
     """Decoded frames one by one; YBR is RGB after this."""
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.pixels.utils import iter_pixels
@@ -261,12 +265,13 @@ def _pixels(path: Path, header: Any, wanted: int, name: str) -> Iterator[npt.NDA
                 "Pillow (and pylibjpeg for lossless JPEG), or export it uncompressed."
             )
     elif str(header.get("PhotometricInterpretation", "")) == "YBR_FULL_422":
-        yield from _uncompressed_422(path, wanted)
+        yield from _uncompressed_422(file, wanted)
         return
-    yield from iter_pixels(path, indices=range(wanted))
+    with file.open() as stream:
+        yield from iter_pixels(stream, indices=range(wanted))
 
 
-def _uncompressed_422(path: Path, wanted: int) -> Iterator[npt.NDArray[Any]]:
+def _uncompressed_422(file: SourceFile, wanted: int) -> Iterator[npt.NDArray[Any]]:
     """Frames of two bytes a pixel, one call each.
 
     pydicom 3.0.2's own iteration takes every frame after the first for three bytes a pixel. Some
@@ -275,7 +280,8 @@ def _uncompressed_422(path: Path, wanted: int) -> Iterator[npt.NDArray[Any]]:
     import pydicom
     from pydicom.pixels.utils import pixel_array
 
-    ds = pydicom.dcmread(path)
+    with file.open() as stream:
+        ds = pydicom.dcmread(stream)
     full = int(ds.NumberOfFrames) * ds.Rows * ds.Columns * 3
     if len(ds.PixelData) >= full:
         ds.PhotometricInterpretation = "YBR_FULL"

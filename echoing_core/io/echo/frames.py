@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import UnreadableRecordError
+from echoing_core.io.sources import SourceFile, shown
 
 U8 = npt.NDArray[np.uint8]
 
@@ -19,6 +21,27 @@ MAX_SIDE = 4096
 
 MAX_PIXELS = 400_000_000
 """Pixels of all frames of one clip together: 1.2 GB as RGB, 830 frames of 800 x 600."""
+
+
+def clip_file(file: Path | SourceFile) -> SourceFile:
+    """A clip as a source, be it a file of this machine or the bytes of an upload.
+
+    Parameters
+    ----------
+    file : path or SourceFile
+
+    Raises
+    ------
+    UnreadableRecordError
+        There is no such file.
+    """
+    if isinstance(file, SourceFile):
+        return file
+    if not file.is_file():
+        raise UnreadableRecordError(
+            f"There is no file {shown(file.name)}; check its folder and name."
+        )
+    return SourceFile(file.name, file.stat().st_size, path=file)
 
 
 def check_size(name: str, n_frames: int, height: int, width: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import tempfile
 from collections.abc import Sequence
@@ -59,6 +60,47 @@ def write_wfdb(
         If shapes, names or the format do not fit, or if an amplitude is beyond the format.
     """
     folder = Path(folder)
+    files = wfdb_files(
+        record_id, signal_mv, fs_hz, lead_names, comments=comments, fmt=fmt, gain=gain
+    )
+    written = []
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
+        for name, data in files.items():
+            (Path(temporary) / name).write_bytes(data)
+        # The header last: a reader that finds it finds the data as well.
+        for name in files:
+            (Path(temporary) / name).replace(folder / name)
+            written.append(folder / name)
+    return [written[-1], *written[:-1]]
+
+
+def wfdb_files(
+    record_id: str,
+    signal_mv: npt.NDArray[np.floating],
+    fs_hz: float,
+    lead_names: Sequence[str],
+    *,
+    comments: Sequence[str] = (),
+    fmt: str = "16",
+    gain: float = 1000.0,
+) -> dict[str, bytes]:
+    """The files of one record, in memory.
+
+    Parameters
+    ----------
+    record_id, signal_mv, fs_hz, lead_names, comments, fmt, gain
+        As in `write_wfdb`.
+
+    Returns
+    -------
+    dict of str to bytes
+        By the name of the file; the header last.
+
+    Raises
+    ------
+    ValueError
+        As `write_wfdb`.
+    """
     lines = [n.strip() for n in lead_names]
     _check(record_id, signal_mv, fs_hz, lines, comments, fmt, gain)
     digital = _digital(signal_mv, fmt, gain)
@@ -84,18 +126,11 @@ def write_wfdb(
         )
     header.extend(f"# {comment}" for comment in comments)
 
-    written = []
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
-        for name, start in zip(names, starts, strict=True):
-            _write_data(Path(temporary) / name, digital[start : start + group], fmt, fs_hz)
-        header_name = f"{record_id}.hea"
-        text = "\n".join(header) + "\n"
-        (Path(temporary) / header_name).write_text(text, encoding="utf-8", newline="\n")
-        # The header last: a reader that finds it finds the data as well.
-        for name in [*names, header_name]:
-            (Path(temporary) / name).replace(folder / name)
-            written.append(folder / name)
-    return [written[-1], *written[:-1]]
+    files = {
+        name: _data(digital[start : start + group], fmt, fs_hz)
+        for name, start in zip(names, starts, strict=True)
+    }
+    return files | {f"{record_id}.hea": ("\n".join(header) + "\n").encode()}
 
 
 def _check(
@@ -136,7 +171,7 @@ def _digital(signal_mv: npt.NDArray[np.floating], fmt: str, gain: float) -> npt.
     return value.astype(np.int32)
 
 
-def _write_data(path: Path, digital: npt.NDArray[np.int32], fmt: str, fs_hz: float) -> None:
+def _data(digital: npt.NDArray[np.int32], fmt: str, fs_hz: float) -> bytes:
     """Samples of all leads of one file, in turn (signal(5))."""
     frames = np.ascontiguousarray(digital.T)
     if fmt in _FLAC_SUBTYPE:
@@ -145,20 +180,19 @@ def _write_data(path: Path, digital: npt.NDArray[np.int32], fmt: str, fs_hz: flo
         # soundfile takes the sample from the upper bits of a 32-bit word. FLAC has no use
         # for the rate here and does not store every rate; WFDB itself writes 96,000.
         shifted = frames << (32 - _BITS[fmt])
-        soundfile.write(path, shifted, 96_000, format="FLAC", subtype=_FLAC_SUBTYPE[fmt])
-        return
+        out = io.BytesIO()
+        soundfile.write(out, shifted, 96_000, format="FLAC", subtype=_FLAC_SUBTYPE[fmt])
+        return out.getvalue()
     flat = frames.ravel()
     if fmt == "16":
-        data = flat.astype("<i2").tobytes()
-    elif fmt == "24":
-        data = flat.astype("<i4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
-    elif fmt == "32":
-        data = flat.astype("<i4").tobytes()
-    elif fmt == "80":
-        data = (flat + 128).astype(np.uint8).tobytes()
-    else:
-        data = _pack_212(flat)
-    path.write_bytes(data)
+        return flat.astype("<i2").tobytes()
+    if fmt == "24":
+        return flat.astype("<i4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+    if fmt == "32":
+        return flat.astype("<i4").tobytes()
+    if fmt == "80":
+        return (flat + 128).astype(np.uint8).tobytes()
+    return _pack_212(flat)
 
 
 def _pack_212(flat: npt.NDArray[np.int32]) -> bytes:

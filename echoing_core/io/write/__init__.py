@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from echoing_core.io.wfdb.annotations import annotation_bytes
-from echoing_core.io.wfdb.write import write_wfdb
+from echoing_core.io.wfdb.write import wfdb_files
 from echoing_core.io.write.aecg import aecg_bytes
 from echoing_core.io.write.dicom import dicom_bytes
 from echoing_core.io.write.edf import edf_bytes
@@ -38,12 +36,12 @@ class Writer:
 
 
 def _wfdb_files(out: Outgoing, stem: str) -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory(prefix="echoing-") as folder:
-        paths = write_wfdb(
-            folder, stem, out.signal_mv(), out.fs_hz, out.lead_names,
-            comments=out.remarks, gain=1000.0 / out.unit_uv,
-        )  # fmt: skip
-        files = {path.name: Path(path).read_bytes() for path in paths}
+    files = wfdb_files(
+        stem, out.signal_mv(), out.fs_hz, out.lead_names,
+        comments=out.remarks, gain=1000.0 / out.unit_uv,
+    )  # fmt: skip
+    # The header first, as people look for it.
+    files = dict(sorted(files.items(), key=lambda file: not file[0].endswith(".hea")))
     if out.annotations:
         files[f"{stem}.atr"] = annotation_bytes(out.annotations, out.fs_hz)
     return files

@@ -9,7 +9,6 @@ import pytest
 import wfdb
 
 from echoing_core.io import write_wfdb
-from echoing_core.io.wfdb import write as wfdb_write
 from echoing_core.records import LEADS
 
 
@@ -45,7 +44,7 @@ def test_a_failure_leaves_the_old_record_untouched(
     def fail(*args: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(wfdb_write, "_write_data", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
         write_wfdb(tmp_path, "r", signal + 1, 100, ["I"])
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
