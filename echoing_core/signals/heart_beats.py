@@ -33,7 +33,9 @@ import numpy.typing as npt
 import scipy  # its parts load when they are used, after the first page
 
 from echoing_core.records import STANDARD_FS_HZ, WINDOW_S, BoolArray, FloatArray, StandardEcg
+from echoing_core.signals.filters import zero_phase
 from echoing_core.signals.quality import MIN_BEATS, cut_beats
+from echoing_core.signals.short import find_peaks
 
 F64 = npt.NDArray[np.float64]
 
@@ -200,8 +202,7 @@ def find_heart_beats(signal_mv: FloatArray, valid: BoolArray, fs_hz: float = STA
 
 def _band(x: F64, fs_hz: float) -> F64:
     # 5-20 Hz holds the QRS and little of P, T and muscle noise.
-    sections = scipy.signal.butter(2, QRS_BAND_HZ, btype="bandpass", fs=fs_hz, output="sos")
-    return np.asarray(scipy.signal.sosfiltfilt(sections, x, axis=1))
+    return zero_phase(x, 2, fs_hz, QRS_BAND_HZ, None)
 
 
 def _energy(band: F64, valid: BoolArray, fs_hz: float) -> tuple[F64, F64]:
@@ -244,9 +245,7 @@ def _level(values: F64, fs_hz: float) -> F64:
 def _accept(energy: F64, fs_hz: float) -> npt.NDArray[np.intp]:
     """Peaks of the energy that are beats."""
     level = _level(energy, fs_hz)
-    low, _ = scipy.signal.find_peaks(
-        energy, height=_LOW * level, distance=max(1, round(_REFRACTORY_S * fs_hz))
-    )
+    low = find_peaks(energy, _LOW * level, max(1, round(_REFRACTORY_S * fs_hz)))
     share = energy[low] / level[low]
     taken: list[int] = []
     for i, peak in enumerate(low.tolist()):

@@ -26,6 +26,7 @@ from echoing_core.records import (
     StandardEcg,
 )
 from echoing_core.signals.leads import LIMB_LEADS, limb_lead_sources
+from echoing_core.signals.short import find_peaks
 from echoing_core.signals.windows import WINDOW_N
 
 FloatT = TypeVar("FloatT", np.float32, np.float64)
@@ -285,10 +286,7 @@ def find_beats(signal_mv: FloatArray, fs_hz: float = STANDARD_FS_HZ) -> npt.NDAr
     energy = scipy.ndimage.uniform_filter1d(energy, max(1, round(0.08 * fs_hz)))
     # Half of a usual peak: premature beats are often lower.
     height = 0.5 * float(np.quantile(energy, 0.98))
-    peaks, _ = scipy.signal.find_peaks(
-        energy, height=height, distance=max(1, round(_REFRACTORY_S * fs_hz))
-    )
-    return np.asarray(peaks, dtype=np.intp)
+    return find_peaks(energy, height, max(1, round(_REFRACTORY_S * fs_hz)))
 
 
 def cut_beats(
