@@ -78,6 +78,6 @@ $(VENV)/.runtime: $(BIN)/pip requirements.txt pyproject.toml
 	$(PIP) --no-deps --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt requirements-research.txt
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt requirements-research.txt requirements-serve.txt
 	$(PIP) -r requirements-dev.txt
 	@touch $@

@@ -24,7 +24,7 @@ def show() -> None:
     """One run of the page that a session is on."""
     # After the environment is set.
     from echoing_core.services import uploads
-    from ui import frame, guide, settings, turns
+    from ui import frame, guide, settings, sign_in, turns
 
     # A ":material/...:" icon here would be fetched from Google; an image of ours is not.
     st.set_page_config(page_title="EchoingECG", page_icon=str(UI / "favicon.svg"), layout="wide")
@@ -38,9 +38,14 @@ def show() -> None:
         st.Page("pages/batch.py", title="Batch", icon=":material/table_rows:"),
         st.Page("pages/model.py", title="Model", icon=":material/info:"),
     ]
-    page = st.navigation(pages, position="top")
+    may = sign_in.guarded()
+    # Called for whoever may not, too: without it Streamlit would run a file of pages/ by itself.
+    page = st.navigation(pages, position="top" if may else "hidden")
     frame.style()
+    if not may:
+        return
     frame.phone_menu(pages)
+    sign_in.account()
     turns.place()
     with frame.guarded():
         settings.from_link()

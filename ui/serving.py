@@ -24,6 +24,9 @@ from urllib.parse import urlsplit
 import streamlit as st
 from starlette.middleware import Middleware
 
+from echoing_core.errors import ConfigError
+from ui import sign_in
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -62,7 +65,16 @@ def middleware() -> list[Middleware]:
     Returns
     -------
     list of Middleware
+
+    Raises
+    ------
+    SystemExit
+        Secrets are there and cannot be read; see `sign_in.check_secrets`.
     """
+    try:
+        sign_in.check_secrets(st.get_option("secrets.files"))
+    except ConfigError as error:
+        raise SystemExit(str(error)) from error
     return [Middleware(Guard, scripts=_inline_scripts())]
 
 

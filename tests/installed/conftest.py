@@ -22,6 +22,7 @@ SOURCES = (
     "NOTICE",
     "requirements.txt",
     "requirements-research.txt",
+    "requirements-serve.txt",
     "app.py",
     ".streamlit",
     "assets",
