@@ -303,6 +303,43 @@ def evaluate_uncertainty(
     _deliver(experiment, loaded, json_out, markdown_out)
 
 
+@evaluate_app.command("statements")
+def evaluate_statements(
+    recordings: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of recordings whose files hold statements of the device (GE MUSE, "
+            "CardioSoft, Philips, aECG, SCP-ECG, EDF+) or rhythms (.atr).",
+            show_default=False,
+        ),
+    ],
+    prompts: Annotated[
+        Path | None,
+        typer.Option("--prompts", help="YAML file or folder of prompt sets, in place of ours."),
+    ] = None,
+    json_out: JsonOption = None,
+    markdown_out: MarkdownOption = None,
+    resamples: ResamplesOption = 1000,
+    model: ModelOption = None,
+) -> None:
+    """How often zero-shot answers agree with what the device itself says in the same files.
+
+    The device's program errs, too: this is agreement, not accuracy.
+    """
+    from echoing_core import services
+
+    at_most_one_on_stdout(json_out, markdown_out)
+    writable(json_out, markdown_out)
+    services.check_given(recordings=[recordings])
+    asked = None if prompts is None else services.prompt_sets(prompts)
+    loaded = services.load_model(model)
+    with bar("recordings") as done:
+        experiment = services.evaluate_statements(
+            loaded, recordings, asked, n_resamples=resamples, progress=done
+        )
+    _deliver(experiment, loaded, json_out, markdown_out)
+
+
 @evaluate_app.command("calibration")
 def evaluate_calibration(
     model: ModelOption = None,

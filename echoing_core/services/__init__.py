@@ -237,6 +237,7 @@ if TYPE_CHECKING:
         session_text,
         settings_from_link,
     )
+    from echoing_core.services.statements import evaluate_statements
     from echoing_core.services.weights import ImportedWeights, import_weights
     from echoing_core.services.windows import (
         FlaggedInterval,
