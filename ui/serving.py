@@ -25,6 +25,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from echoing_core.errors import ConfigError
+from echoing_core.services.audit import check_audit
 from ui import sign_in
 
 if TYPE_CHECKING:
@@ -69,10 +70,12 @@ def middleware() -> list[Middleware]:
     Raises
     ------
     SystemExit
-        Secrets are there and cannot be read; see `sign_in.check_secrets`.
+        Secrets are there and cannot be read (`sign_in.check_secrets`), or the audit is on and has
+        nowhere to go.
     """
     try:
         sign_in.check_secrets(st.get_option("secrets.files"))
+        check_audit()
     except ConfigError as error:
         raise SystemExit(str(error)) from error
     return [Middleware(Guard, scripts=_inline_scripts())]

@@ -10,6 +10,7 @@ another page unless the widget has ``persist_state="session"``.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -314,6 +315,8 @@ class App:
     """Where a wait for the model is told."""
     model = Entry("model_name", (*offered_models(), DEFAULT_MODEL)[0])
     """Which model this session uses, by its name among `services.offered_models`."""
+    audit_id = Made("audit_id", lambda: secrets.token_hex(8))
+    """A random number under which the audit knows this session, and nobody else does."""
 
 
 class Opened:

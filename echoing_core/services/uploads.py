@@ -16,7 +16,18 @@ from echoing_core.io.looking import Looked, look
 from echoing_core.io.many import BatchItem, grouped_heads
 from echoing_core.io.sources import SourceFile, base_name
 
-__all__ = ["Looked", "Through", "at_once", "close", "gated", "look", "plan", "planned", "warm"]
+__all__ = [
+    "Looked",
+    "Through",
+    "at_once",
+    "close",
+    "gated",
+    "look",
+    "n_bytes",
+    "plan",
+    "planned",
+    "warm",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,7 +86,7 @@ def gated(function: Callable[P, R], /, *args: P.args, **named: P.kwargs) -> R:
     StoppedReadingError
         It was stopped at a limit, failed in a way that nobody expected, or no worker is free.
     """
-    limits = limits_for(_n_bytes([args, named]))
+    limits = limits_for(n_bytes([args, named]))
     # For systems that have no processes to give, and tests.
     if os.environ.get(IN_PROCESS) == "1":
         return direct(limits, function, *args, **named)
@@ -140,8 +151,18 @@ def planned(plan: Plan, files: Iterable[tuple[str, bytes]]) -> list[BatchItem]:
     ]
 
 
-def _n_bytes(value: Any) -> int:
-    """Of all bytes in some arguments, each counted once."""
+def n_bytes(value: Any) -> int:
+    """Of all bytes in some arguments, each counted once.
+
+    Parameters
+    ----------
+    value : object
+        Bytes, files, and lists and mappings of such.
+
+    Returns
+    -------
+    int
+    """
     counted: set[int] = set()
 
     def size(part: Any) -> int:

@@ -18,8 +18,8 @@ from echoing_core.services import (
     parse_prompt_sets,
     prompt_sets_text,
 )
-from echoing_core.services.uploads import gated
 from ui import frame, questions, resources, state
+from ui.openings import gated
 
 _MOST_KNOWN = 200
 

@@ -9,8 +9,9 @@ import streamlit as st
 
 from echoing_core import services
 from echoing_core.services import BatchJob, Model
-from echoing_core.services.uploads import gated, plan, planned
+from echoing_core.services.uploads import plan, planned
 from ui import frame, questions, resources, state
+from ui.openings import through
 
 _FILES, _FOLDER = "Files", "A folder"
 MOST_BYTES = 1024**3
@@ -88,7 +89,7 @@ def _choices(model: Model) -> None:
         shares = {name: share for name, share in given.items() if share is not None}
         items = planned(grouped, ((file.name, file.getvalue()) for file in uploads))
         job = BatchJob(
-            model, items, chosen, prevalence=shares or None, turn=lambda: lock, through=gated
+            model, items, chosen, prevalence=shares or None, turn=lambda: lock, through=through()
         )
         begin(job)
         st.rerun()

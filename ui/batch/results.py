@@ -21,9 +21,9 @@ from echoing_core.services import (
     BatchRow,
     answer_line,
 )
-from echoing_core.services.uploads import gated
 from ui import frame, record, state
 from ui.batch.files import forget, megabytes
+from ui.openings import gated
 
 if TYPE_CHECKING:
     from echoing_core.services import Model

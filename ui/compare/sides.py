@@ -15,8 +15,8 @@ from echoing_core import figures, services
 from echoing_core.errors import EchoingError
 from echoing_core.records import Recording
 from echoing_core.services import Explanation, heart_beats, percentile_words
-from echoing_core.services.uploads import gated
 from ui import ecg_paper, frame, resources, state, windows
+from ui.openings import gated
 
 if TYPE_CHECKING:
     from echoing_core.records import WindowTrack

@@ -10,8 +10,8 @@ import streamlit as st
 from echoing_core import services
 from echoing_core.errors import EchoingError
 from echoing_core.services import OpenedEcho, Sample
-from echoing_core.services.uploads import gated
 from ui import frame, record, resources, state
+from ui.openings import through
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def _choices(current: record.OpenRecord | None) -> None:
     elif identity != state.Echo.uploads_seen.value:
         state.Echo.uploads_seen.value = identity
         files = [(file.name, file.getvalue()) for file in uploads or []]
-        _read(lambda: services.read_echo(files, resources.echo_reader(), through=gated))
+        _read(lambda: services.read_echo(files, resources.echo_reader(), through=through()))
     frame.error(state.Echo.error.value)
 
 

@@ -11,10 +11,11 @@ from echoing_core.errors import EchoingError
 from echoing_core.records import FRANK_LEADS, Recording
 from echoing_core.services import TableLayout, TablePreview, Told
 from echoing_core.services.reading import preview
-from echoing_core.services.uploads import Looked, gated, look
+from echoing_core.services.uploads import Looked, look
 from ui import frame, record, resources, state, windows
 from ui.explore import telling
 from ui.explore.telling import SamplesIn
+from ui.openings import gated
 
 Upload = tuple[str, str, Callable[[], bytes]]
 """Identifier, name, and what gives the bytes of one file."""

@@ -14,8 +14,8 @@ from echoing_core import services
 from echoing_core.errors import EchoingError
 from echoing_core.records import Recording
 from echoing_core.services import Explanation, Session
-from echoing_core.services.uploads import gated
 from ui import frame, record, settings, state, windows
+from ui.openings import gated
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile

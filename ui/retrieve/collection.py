@@ -21,8 +21,8 @@ from echoing_core.services.own_index import (
     zip_collection,
     zipped,
 )
-from echoing_core.services.uploads import gated
 from ui import frame, resources, state
+from ui.openings import gated, through
 
 # Keys beside those of `resources.collections`; one of each a session, the next one replaces it.
 BUILT, UPLOADED = "built", "uploaded"
@@ -213,7 +213,7 @@ def _open(model: Model) -> None:
     elif upload.file_id != state.Own.zip_seen.value:
         with st.spinner("Checking the collection"):
             # One that is refused is refused again with every run, and so keeps being told.
-            opened = zip_collection(upload.getvalue(), "the zip", model, through=gated)
+            opened = zip_collection(upload.getvalue(), "the zip", model, through=through())
         state.Own.zip_seen.value = upload.file_id
         state.Own.collections.value[UPLOADED] = opened
         state.Find.collection.value = UPLOADED
