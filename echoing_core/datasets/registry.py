@@ -42,6 +42,11 @@ class Entry(NamedTuple):
 DATA_SETS: dict[str, Entry] = {
     "ptbxl": Entry("ptbxl", "PtbXl", "PTB-XL 1.0.3"),
     "cinc": Entry("cinc", "Cinc", "PhysioNet/CinC Challenge 2020 and 2021, CPSC2018, CSN"),
+    "cinc2017": Entry("cinc2017", "Cinc2017", "CinC Challenge 2017: one lead, four classes"),
+    "code15": Entry("code15", "Code15", "CODE-15%, HDF5 (needs h5py)"),
+    "ludb": Entry("ludb", "Ludb", "LUDB 1.0.1"),
+    "samitrop": Entry("code15", "SamiTrop", "SaMi-Trop, HDF5 (needs h5py)"),
+    "sph": Entry("sph", "Sph", "SPH of Shandong, HDF5 (needs h5py)"),
     "echonet": Entry(
         "echonet", "EchoNetDynamic", "EchoNet-Dynamic: videos only, for echoing teacher measure"
     ),
