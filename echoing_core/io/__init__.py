@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from echoing_core.io.echo import read_echo_clip, read_echo_study, write_avi
-from echoing_core.io.grouping import RecordFiles, group_records
-from echoing_core.io.kinds import FORMATS
-from echoing_core.io.lead_names import canonical_lead_name, guessed_leads
-from echoing_core.io.reading import channels_in, read_recording, records_in, table_in
-from echoing_core.io.table import SamplesIn, TableColumn, TableLayout, TablePreview, told_by_layout
-from echoing_core.io.told import Told, as_told
-from echoing_core.io.wfdb import Extent, read_stretch, record_extent, write_wfdb
+from typing import TYPE_CHECKING
+
+from echoing_core.lazy import lazily
+
+if TYPE_CHECKING:
+    from echoing_core.io.echo import read_echo_clip, read_echo_study, write_avi
+    from echoing_core.io.grouping import RecordFiles, group_records
+    from echoing_core.io.kinds import FORMATS
+    from echoing_core.io.lead_names import canonical_lead_name, guessed_leads
+    from echoing_core.io.reading import channels_in, read_recording, records_in, table_in
+    from echoing_core.io.table import (
+        SamplesIn,
+        TableColumn,
+        TableLayout,
+        TablePreview,
+        told_by_layout,
+    )
+    from echoing_core.io.told import Told, as_told
+    from echoing_core.io.wfdb import Extent, read_stretch, record_extent, write_wfdb
+else:
+    __getattr__ = lazily(__name__, __file__)
 
 __all__ = [
     "FORMATS",

@@ -18,8 +18,7 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import Literal
 
-import yaml
-
+from echoing_core.documents import parse_yaml
 from echoing_core.errors import ConfigError
 from echoing_core.reports.vocabulary import SUPERCLASS_WORDS, WORDING
 from echoing_core.zeroshot.prompts import PromptSet
@@ -228,7 +227,8 @@ def folded(text: str) -> str:
 
 @cache
 def _lexicon() -> _Lexicon:
-    content = yaml.safe_load(
+    # Of plain words of our own, but this reader is five times faster than `yaml.safe_load`.
+    content = parse_yaml(
         resources.files("echoing_core.reports").joinpath("lexicon.yaml").read_text(encoding="utf-8")
     )
     phrases: dict[tuple[str, ...], set[str]] = {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echoing_core.config import from_mapping
+from echoing_core.documents import parse_yaml
 from echoing_core.errors import CheckpointError, IndexMismatchError
 from echoing_core.models.config import NO_SIGMA2, NO_TEXT, SIGMA2_SETTINGS, ModelConfig
 from echoing_core.services.given import check_given
@@ -418,13 +419,11 @@ def load_index(
 
 def samples() -> list[Sample]:
     """The recordings that ship with the project, in the order in which to show them."""
-    import yaml
-
     # A checkout without recordings is a checkout with nothing to show, not an error.
     listing = assets_folder() / "recordings" / "samples.yaml"
     if not listing.is_file():
         return []
-    entries = yaml.safe_load(listing.read_text(encoding="utf-8"))
+    entries = parse_yaml(listing.read_text(encoding="utf-8"))
     return [
         Sample(
             sample_id=entry["id"],

@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import scipy  # its parts load when they are used, after the first page
 
 from echoing_core.records import (
     FRANK_LEADS,
@@ -26,7 +25,7 @@ from echoing_core.records import (
     StandardEcg,
 )
 from echoing_core.signals.leads import LIMB_LEADS, limb_lead_sources
-from echoing_core.signals.short import find_peaks
+from echoing_core.signals.short import find_peaks, moving_max, moving_mean
 from echoing_core.signals.windows import WINDOW_N
 
 FloatT = TypeVar("FloatT", np.float32, np.float64)
@@ -283,7 +282,7 @@ def find_beats(signal_mv: FloatArray, fs_hz: float = STANDARD_FS_HZ) -> npt.NDAr
     if not alive.any():
         return np.empty(0, dtype=np.intp)
     energy = np.minimum(slope[alive] / top[alive], 1.5).mean(axis=0)
-    energy = scipy.ndimage.uniform_filter1d(energy, max(1, round(0.08 * fs_hz)))
+    energy = moving_mean(energy, max(1, round(0.08 * fs_hz)))
     # Half of a usual peak: premature beats are often lower.
     height = 0.5 * float(np.quantile(energy, 0.98))
     return find_peaks(energy, height, max(1, round(_REFRACTORY_S * fs_hz)))
@@ -346,12 +345,11 @@ def beat_agreement(
 def _flat(signal_mv: FloatArray, fs_hz: float) -> BoolArray:
     """Samples that lie in some stretch of `FLAT_S` spanning less than `FLAT_MV`."""
     n = min(round(FLAT_S * fs_hz), signal_mv.shape[1])
-    span = scipy.ndimage.maximum_filter1d(signal_mv, n, axis=1) - scipy.ndimage.minimum_filter1d(
-        signal_mv, n, axis=1
-    )
+    signal_mv = np.asarray(signal_mv)
+    # The smallest value is the negative of the largest negative.
+    span = moving_max(signal_mv, n) + moving_max(-signal_mv, n)
     # A flat stretch is found at its centre; growing it back marks all of its samples.
-    grown = scipy.ndimage.maximum_filter1d((span < FLAT_MV).astype(np.uint8), n, axis=1)
-    return np.asarray(grown > 0)
+    return moving_max(span < FLAT_MV, n)
 
 
 def _noise_mv(signal_mv: FloatArray, fs_hz: float) -> npt.NDArray[np.float64]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy  # its parts load when they are used, after the first page
 
 from echoing_core.records import LEADS, WINDOW_S, BoolArray, WindowTrack
+from echoing_core.signals.short import moving_mean
 
 Floats = npt.NDArray[np.float64]
 
@@ -305,7 +305,7 @@ def noisy_span(by_time: npt.ArrayLike) -> tuple[int, int]:
     terms = np.asarray(by_time, dtype=np.float64)
     level = np.log(terms + FLOOR_SHARE * np.median(terms) + LEAST)
     # The logarithm is smoothed, not the terms: so a strong span does not grow at its ends.
-    level = scipy.ndimage.uniform_filter1d(level, SMOOTH_CHUNKS, mode="nearest")
+    level = moving_mean(level, SMOOTH_CHUNKS, "edge")
     total = np.concatenate([[0.0], np.cumsum(level - level.mean())])
     first, stop = np.triu_indices(terms.size + 1, 1)
     length = stop - first

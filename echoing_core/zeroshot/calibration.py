@@ -32,7 +32,7 @@ from echoing_core.config import from_mapping
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.records import AnswerWorth, GaussianEmbedding
 from echoing_core.signals.lead_sets import LeadSet
-from echoing_core.zeroshot.closed_form import Z_90
+from echoing_core.zeroshot.closed_form import Z_90, sigmoid
 from echoing_core.zeroshot.prompts import PromptSet
 
 Floats = npt.NDArray[np.float64]
@@ -401,11 +401,11 @@ def calibrated(
     if negated:
         logit = -logit
     return Calibrated(
-        _sigmoid(logit),
-        _sigmoid(logit - half),
-        _sigmoid(logit + half),
-        _sigmoid(logit - half_wording),
-        _sigmoid(logit + half_wording),
+        sigmoid(logit),
+        sigmoid(logit - half),
+        sigmoid(logit + half),
+        sigmoid(logit - half_wording),
+        sigmoid(logit + half_wording),
     )
 
 
@@ -487,7 +487,7 @@ def fit_platt(margin: Floats, margin_std: Floats, truth: Floats) -> PlattMap:
     precision = np.diag([INTERCEPT_STD**-2, SLOPE_STD**-2])
     weights = prior_mean.copy()
     for _ in range(100):
-        p = _sigmoid(design @ weights)
+        p = sigmoid(design @ weights)
         gradient = design.T @ (y - p) - precision @ (weights - prior_mean)
         hessian = (design * (p * (1.0 - p))[:, None]).T @ design + precision
         step = np.linalg.solve(hessian, gradient)
@@ -578,12 +578,6 @@ def _lead_set(values: Mapping[str, Any]) -> LeadSetCalibration:
     worth = values["worth"]
     read = from_mapping(LeadSetCalibration, flat)
     return read if worth is None else replace(read, worth=from_mapping(AnswerWorth, worth))
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    from scipy.special import expit
-
-    return np.asarray(expit(logits))
 
 
 def _logit(p: float) -> float:

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import scipy.signal
 
 from echoing_core.signals import filters, short
@@ -83,3 +84,13 @@ def test_long_and_short_recordings_are_filtered_alike(monkeypatch: pytest.Monkey
     monkeypatch.setattr(short, "MAX_SAMPLES", 2499)
     np.testing.assert_allclose(filters.resample(filters.bandpass(x, 250.0), ratio), here, atol=1e-9)
     assert filters._sections.cache_info().currsize > 0
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8, 100])
+def test_moving_windows_are_those_of_scipy(n: int) -> None:
+    x = _wandering(90)
+    for ours, theirs in (("symmetric", "reflect"), ("edge", "nearest")):
+        expected = scipy.ndimage.uniform_filter1d(x[0], n, mode=theirs)
+        np.testing.assert_allclose(short.moving_mean(x[0], n, ours), expected, atol=1e-12)  # type: ignore[arg-type]
+    expected = scipy.ndimage.maximum_filter1d(x, n, axis=1)
+    np.testing.assert_array_equal(short.moving_max(x, n), expected)

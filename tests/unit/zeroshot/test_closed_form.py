@@ -63,6 +63,14 @@ def test_prompts_of_a_side_are_averaged_and_renormalised():
     )
 
 
+def test_sigmoid_and_normal_distribution_are_those_of_scipy():
+    x = np.array([-800.0, -40.0, -3.0, -1e-9, 0.0, 0.5, 9.0, 800.0, np.inf, -np.inf])
+    np.testing.assert_allclose(closed_form.sigmoid(x), expit(x), rtol=1e-14)
+    np.testing.assert_allclose(
+        closed_form.p_margin_positive(x, np.ones_like(x)), ndtr(x), rtol=1e-13
+    )
+
+
 def test_margin_moments_match_sampling():
     rng = np.random.default_rng(0)
     dim = 8
