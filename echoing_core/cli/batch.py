@@ -17,6 +17,14 @@ from echoing_core.cli.output import (
     writable,
 )
 from echoing_core.cli.root import ModelOption, PrevalenceOption, VcgOption, app
+from echoing_core.cli.telling import (
+    FsOption,
+    LeadOption,
+    SamplesInOption,
+    ScaleOption,
+    UnitOption,
+    told,
+)
 from echoing_core.version import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -51,17 +59,25 @@ def batch(
     ] = True,
     prevalence: PrevalenceOption = None,
     vcg_method: VcgOption = "dower",
+    lead: LeadOption = None,
+    fs: FsOption = None,
+    unit: UnitOption = None,
+    scale: ScaleOption = 1.0,
+    samples_in: SamplesInOption = None,
     model: ModelOption = None,
 ) -> None:
     """Look at all recordings of a folder: one row each, or the reason why there is none.
 
     Without --prompt or --prompts, the shipped questions are asked of the surest window of each.
+    What is said of leads, rate, unit and size holds for all files, --lead for those that have such
+    a channel.
     """
     # Before anything is loaded: a folder of recordings takes minutes, a wrong path a moment.
     at_most_one_on_stdout(csv_out)
     writable(csv_out)
     from echoing_core import services
 
+    said = told(lead, fs, unit, scale, samples_in)
     items, others = services.folder_items(folder)
     # Left empty, the shipped questions are asked (None below); an empty list would ask none.
     asked: list[str | services.PromptSet] = []
@@ -78,6 +94,7 @@ def batch(
             asked or None,
             vcg_method=vcg_method,
             prevalence=shares,
+            told=said,
             progress=progress,
         )
     if csv_out is not None:

@@ -15,6 +15,7 @@ from echoing_core.io.grouping import group_records
 from echoing_core.io.kinds import WFDB_ENDINGS, kind_of, kinds
 from echoing_core.io.reading import read_recording
 from echoing_core.io.sources import SourceFile, base_name, file_at, shown
+from echoing_core.io.told import NOTHING, Told
 from echoing_core.io.zipped import unzip
 from echoing_core.records import Recording
 
@@ -85,13 +86,15 @@ class BatchItem:
             for item in _grouped([("", file) for file in unpacked])
         ]
 
-    def read(self, unpacked: Sequence[SourceFile] | None = None) -> Recording:
+    def read(self, unpacked: Sequence[SourceFile] | None = None, told: Told = NOTHING) -> Recording:
         """Read the recording, as `read_recording` does.
 
         Parameters
         ----------
         unpacked : sequence of SourceFile, optional
             Its files from `inside`, where they are at hand.
+        told : Told, optional
+            What a person says of these recordings.
 
         Raises
         ------
@@ -104,11 +107,11 @@ class BatchItem:
         if self.members and unpacked is None:
             wanted = {name.lower() for name in self.members}
             pairs = [(n, data) for n, data in unzip(self.files[0]) if n.lower() in wanted]
-            return read_recording(pairs)
+            return read_recording(pairs, told=told)
         paths = [file.path for file in files if file.path is not None]
         if paths:
-            return read_recording(paths)
-        return read_recording([(file.name, file.data or b"") for file in files])
+            return read_recording(paths, told=told)
+        return read_recording([(file.name, file.data or b"") for file in files], told=told)
 
 
 def group_files(files: Iterable[tuple[str, bytes]]) -> list[BatchItem]:

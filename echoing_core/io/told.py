@@ -48,6 +48,8 @@ class Told:
         Of a table: whether one row is one moment or one row is one lead.
     every : bool
         Keep all voltages of the file, also what is called like no ECG: for looking at them.
+    where_there : bool
+        Said of many files at once: a channel that one of them lacks is no mistake there.
 
     Raises
     ------
@@ -63,6 +65,7 @@ class Told:
     scale: float = 1.0
     samples_in: Literal["rows", "columns"] | None = None
     every: bool = False
+    where_there: bool = False
 
     def __post_init__(self) -> None:
         for channel, lead in self.leads.items():
@@ -103,6 +106,20 @@ class Told:
         said = (_spelled(lead).removeprefix("-") for lead in self.leads.values())
         return frozenset(lead for lead in said if lead != LEFT_OUT)
 
+    def taken_among(self, channels: Sequence[str]) -> frozenset[str]:
+        """The leads that were said of these channels.
+
+        Parameters
+        ----------
+        channels : sequence of str
+            Of one file. Of a single file all that was said is about it.
+        """
+        if not self.where_there:
+            return self.taken
+        there = {_key(channel) for channel in channels}
+        said = {k: v for k, v in self.leads.items() if _key(k) in there}
+        return replace(self, leads=said).taken
+
     def lead_of(self, channel: str) -> str | None:
         """What was said of a channel: a lead, one after a minus, or `LEFT_OUT`.
 
@@ -140,7 +157,7 @@ def channel_leads(names: Sequence[str], told: Told) -> list[NamedLead | None]:
         because another one was said to be its lead.
     """
     said = [told.lead_of(name) for name in names]
-    taken = told.taken
+    taken = told.taken_among(names)
     found: list[NamedLead | None] = []
     for by_name, lead in zip(named_leads(names), said, strict=True):
         if lead is None:
@@ -173,7 +190,9 @@ def as_told(recording: Recording, told: Told) -> Recording:
     if told == NOTHING:
         return recording
     spelled = recording.source_names or recording.lead_names
-    _check_channels(told, [*spelled, *recording.lead_names], recording.record_id)
+    taken = told.taken_among([*spelled, *recording.lead_names])
+    if not told.where_there:
+        _check_channels(told, [*spelled, *recording.lead_names], recording.record_id)
     said = [
         told.lead_of(source) or told.lead_of(name)
         for source, name in zip(spelled, recording.lead_names, strict=True)
@@ -186,7 +205,7 @@ def as_told(recording: Recording, told: Told) -> Recording:
         own = recording.lead_names[row]
         if lead == LEFT_OUT:
             notes.append(f"Left out, as was said: {spelled[row]}.")
-        elif lead is None and own in told.taken:
+        elif lead is None and own in taken:
             notes.append(f"{spelled[row]} gives way to the channel that was said to be {own}.")
         else:
             rows.append(row)

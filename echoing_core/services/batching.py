@@ -19,6 +19,7 @@ from echoing_core.export.batch_table import BatchFailure, BatchResult, BatchRow
 from echoing_core.io.looking import opened_archive
 from echoing_core.io.many import BatchItem
 from echoing_core.io.sources import SourceFile
+from echoing_core.io.told import NOTHING, Told
 from echoing_core.io.zipped import is_zip
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray, WindowTrack
@@ -66,6 +67,7 @@ def batch(
     *,
     vcg_method: str = DEFAULT_VCG_METHOD,
     prevalence: Prevalence = None,
+    told: Told = NOTHING,
     turn: Turn = contextlib.nullcontext,
     through: Through = at_once,
     stop: Callable[[], bool] = lambda: False,
@@ -85,6 +87,8 @@ def batch(
         As in `explain`.
     prevalence : float, optional
         As in `ask`.
+    told : Told, optional
+        What a person says of all of them; a channel holds for the files that have it.
     turn : callable
         Gives a context that is held while the model works, for fractions of a second each time.
     through : callable
@@ -110,7 +114,10 @@ def batch(
         encoded = [encode_question(model, prompts) for prompts in asked]
     # Where nothing is asked, heads do not answer either.
     heads = heads_of(model, None if questions is None else asked)
-    run = _Run(model, encoded, heads, vcg_method, shares, turn, through, stop, lambda share: None)
+    said = told if told == NOTHING else replace(told, where_there=True)
+    run = _Run(
+        model, encoded, heads, vcg_method, shares, said, turn, through, stop, lambda share: None
+    )
     for done, item in enumerate(items):
         run.step = _steps(progress, done, len(items))
         run.step(0.0)
@@ -132,6 +139,7 @@ class _Run:
     heads: Sequence[Head]
     vcg_method: str
     shares: Sequence[float | None]
+    told: Told
     turn: Turn
     through: Through
     stop: Callable[[], bool]
@@ -195,7 +203,7 @@ def _row(run: _Run, item: BatchItem, files: Sequence[SourceFile] | None) -> Batc
     begun = time.perf_counter()
     # Without the archive around them, where they are unpacked.
     own = item if files is None else replace(item, files=tuple(files), members=())
-    recording = run.through(BatchItem.read, own)
+    recording = run.through(BatchItem.read, own, None, run.told)
     with run.turn():
         job = ExplainJob(run.model, recording, vcg_method=run.vcg_method)
     # Step by step, so that others get their turn at the model and a stop takes effect within a

@@ -57,6 +57,15 @@ def test_a_channel_without_a_lead_becomes_one() -> None:
         read_recording(files, told=Told({"ECG1": "none", "ECG2": "none"}))
 
 
+def test_of_many_files_a_channel_holds_for_those_that_have_it() -> None:
+    told = Told({"ECG1": "II"}, where_there=True)
+    assert read_recording(sound_upload(names=("ECG1", "V5")), told=told).lead_names == ("II", "V5")
+    # Its own lead II does not give way to a channel that this file lacks.
+    named = read_recording(sound_upload(names=("II", "V5")), told=told)
+    assert named.lead_names == ("II", "V5")
+    assert not any("ECG1" in note for note in named.notes)
+
+
 def test_an_electrode_of_an_eeg_may_be_a_lead_after_all() -> None:
     data = made.edf(SIGNAL[:3], 250, leads=("#1", "#2", "#3"))
     for old, new in (("ECG #1", "Fp1"), ("ECG #2", "O2"), ("ECG #3", "V3")):

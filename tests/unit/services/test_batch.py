@@ -64,7 +64,7 @@ def test_pairs_are_put_together_whatever_their_order() -> None:
 def test_a_header_takes_what_it_names_and_not_what_is_called_alike() -> None:
     header = broken.header("one", broken.TWELVE, 1200, data="signals.dat")
     data = sound("one")["one.dat"]
-    extra = {"one.atr": b"\0\1\2\3", "one.edf": made.edf(made.ecg())}
+    extra = {"one.apn": b"\0\1\2\3", "one.edf": made.edf(made.ecg())}
     items = services.group_files(named({"one.hea": header, "signals.dat": data}, extra))
     assert names_of(items) == ["one", "one.edf"]
     assert {file.name for file in items[0].files} == {"one.hea", "signals.dat"}
@@ -116,6 +116,16 @@ def test_every_broken_upload_is_a_failure_and_stops_nothing(model: Model) -> Non
     assert not [f for f in failures if f.kind == "Unexpected"]
 
 
+def test_what_is_said_holds_for_the_files_that_have_the_channel(model: Model) -> None:
+    files = {**broken.sound_upload("a", names=("ECG1", "V5")), **broken.sound_upload("b")}
+    items = services.group_files(named(files))
+    unsaid, _ = services.batch(model, items, ())
+    assert isinstance(unsaid, BatchRow) and unsaid.measured == ("V5",)
+    said, twelve = services.batch(model, items, (), told=services.Told({"ECG1": "II"}))
+    assert isinstance(said, BatchRow) and said.measured == ("II", "V5")
+    assert isinstance(twelve, BatchRow) and len(twelve.measured) == 12
+
+
 def test_a_row_says_what_the_single_services_say(model: Model) -> None:
     (item,) = services.group_files(named(sound(seconds=40.0)))
     (row,) = services.batch(model, [item], FIRST)
@@ -141,10 +151,10 @@ def test_an_error_nobody_expected_is_one_failure(
     items = services.group_files(named(sound("a"), sound("secret_name"), sound("z")))
     read = files_module.read_recording
 
-    def fails(source: Named) -> object:
+    def fails(source: Named, **told: object) -> object:
         if source[0][0].startswith("secret"):
             raise RuntimeError("secret_name is bad")
-        return read(source)
+        return read(source, **told)
 
     monkeypatch.setattr(files_module, "read_recording", fails)
     found = list(services.batch(model, items, ()))
