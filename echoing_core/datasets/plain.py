@@ -2,15 +2,16 @@
 
 Only the column with the record is needed. The others are taken where they are there:
 ``patient_id`` (or ``patient``), ``study_id``, ``record_id``, ``report`` (or ``text``), ``split``,
-``quality``, and ``label_...``; any further column is kept as it is. Files written by a spreadsheet
-(semicolons, decimal commas, Windows letters) are read as they are.
+``quality``, and ``label_...``; any further column is kept as it is, and a label of nothing but
+words as text, without ``label_``. Files written by a spreadsheet (semicolons, decimal commas,
+Windows letters) are read as they are.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -108,8 +109,11 @@ class Plain:
             "quality": _column(given, "quality", pd.Series("unknown", index=given.index)),
             "path": paths,
         }
+        words = _words(given, columns)
         for name in given.columns:
-            if name.startswith("label_"):
+            if name in words:
+                columns[words[name]] = given[name]
+            elif name.startswith("label_"):
                 columns[name] = label_numbers(given[name], name, self.table, decimal_comma)
             # Whatever else the table says stays, as text.
             elif name not in {*columns, column, text, person}:
@@ -119,6 +123,9 @@ class Plain:
             notes.append("The table names no patients: each record counts as one.")
         if "split" not in given.columns:
             notes.append("Splits by patient: 80 % train, 10 % valid, 10 % test.")
+        if words:
+            kept = ", ".join(f"{name} as {plain}" for name, plain in words.items())
+            notes.append(f"Labels are numbers, so columns of words are kept as text: {kept}.")
         return Plan(pd.DataFrame(columns, index=given.index), left_out, {"notes": notes})
 
     def read(self, root: Path, row: Mapping[str, Any]) -> StandardEcg:
@@ -231,6 +238,22 @@ def _splits(given: pd.DataFrame, patients: pd.Series[Any], table: str) -> list[s
                 "recording."
             )
     return [known.get(patient) or split_of(str(patient)) for patient in patients]
+
+
+def _words(given: pd.DataFrame, taken: Collection[str]) -> dict[str, str]:
+    """Columns called label_ that hold nothing but words, such as a sex, and their names as text.
+
+    One number among the words makes it a label in which something is wrong.
+    """
+    words: dict[str, str] = {}
+    for name in given.columns:
+        plain = name.removeprefix("label_")
+        if plain == name or not plain or plain in (*given.columns, *taken):
+            continue
+        cells = {cell.lower() for cell in given[name]} - _UNKNOWN
+        if cells and all(cell[0].isalpha() and cell not in _TRUTH for cell in cells):
+            words[name] = plain
+    return words
 
 
 def _simulated(given: pd.DataFrame) -> list[bool]:

@@ -316,7 +316,9 @@ def test_plain_tree(trees: Path, tmp_path: Path) -> None:
         ("path,split\na\n", "Line 2"),
         ("path,split\na,later\n", "names the split later"),
         ("path,patient_id,split\na,p,train\nb,p,test\n", "into two splits"),
-        ("path,label_af\na,perhaps\n", "'perhaps' in the column label_af"),
+        ("path,label_af\na,1\nb,perhaps\n", "'perhaps' in the column label_af"),
+        # Under its own name there is a column already.
+        ("path,sex,label_sex\na,1,m\n", "'m' in the column label_sex"),
     ],
 )
 def test_plain_tables_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> None:
@@ -331,6 +333,21 @@ def test_plain_numbers_of_a_spreadsheet(tmp_path: Path) -> None:
     )
     rows = Plain(table="mine.csv").plan(tmp_path).table
     assert rows["label_ef"].tolist() == [38.5] and rows["label_yes"].tolist() == [True]
+
+
+def test_plain_takes_the_table_of_a_simulated_cohort(tmp_path: Path) -> None:
+    """Its truth has words among its labels, as tables of one's own have."""
+    from echoing_core.simulate import write_cohort
+
+    write_cohort(tmp_path, n_patients=3, seed=7)
+    given = pd.read_csv(tmp_path / "studies.csv")
+    plan = Plain().plan(tmp_path)
+    assert plan.table["sex"].tolist() == given["label_sex"].tolist()
+    assert set(plan.table["sex"]) <= {"m", "f"}
+    assert "label_sex" not in plan.table.columns
+    assert plan.table["label_af"].tolist() == given["label_af"].tolist()
+    np.testing.assert_allclose(plan.table["label_lvef_pct"], given["label_lvef_pct"])
+    assert any("label_sex as sex, label_rhythm as rhythm" in note for note in plan.card["notes"])
 
 
 # One heart through every door
