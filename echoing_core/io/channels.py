@@ -28,6 +28,10 @@ from echoing_core.io.lead_names import canonical_lead_name, may_be_ecg
 from echoing_core.io.sources import shown
 from echoing_core.records import NO_ANNOTATIONS, Recording
 
+MOST_RATIO, _SMALL_BYTES = 100, 64 * 1024**2
+"""Of numbers in memory to what they are in a packed file, once it is not small: an ECG has 2 to 20.
+"""
+
 MAX_VALUES = 600_000_000
 """Largest number of sample values in one record: 2.4 GB of float32, 24 h of 12 leads at 500 Hz."""
 
@@ -284,6 +288,39 @@ def check_rate(fs_hz: float, name: str) -> None:
         raise SamplingRateError(
             f"{name} gives a sampling rate of {fs_hz:g} Hz; a number above 0 and up to "
             f"{MAX_FS_HZ:.0f} is needed."
+        )
+
+
+def check_unpacked(n_bytes: int, packed: int, name: str, *, gaps: bool = False) -> None:
+    """Refuse numbers that take far more memory than a packed ECG of their size becomes.
+
+    What repeats can be packed a thousandfold, and nothing that a file declares has to be true of
+    more than a few of its bytes.
+
+    Parameters
+    ----------
+    n_bytes : int
+        In memory.
+    packed : int
+        In the file.
+    name : str
+        Of the file, for the message.
+    gaps : bool
+        It is the time between its parts that takes the memory.
+
+    Raises
+    ------
+    UnreadableRecordError
+    """
+    if n_bytes > max(_SMALL_BYTES, MOST_RATIO * packed):
+        if gaps:
+            raise UnreadableRecordError(
+                f"{name} is nearly all gaps: with the time between its parts it would be more than "
+                f"{MOST_RATIO} times as long as what was recorded. Export the parts one by one."
+            )
+        raise UnreadableRecordError(
+            f"{name} would unpack to more than {MOST_RATIO} times its size, which no ECG does; "
+            "export a shorter part, or in another format."
         )
 
 

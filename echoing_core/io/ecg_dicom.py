@@ -36,6 +36,7 @@ from echoing_core.io.channels import (
     check_rate,
     check_size,
     check_span,
+    check_unpacked,
     mv_per_unit,
     recording_from,
 )
@@ -249,7 +250,10 @@ def _channels(groups: Sequence[_Group], told: Told, name: str, notes: Findings) 
     n_times = max(p + g.n_times for p, g in zip(places, groups, strict=True))
     check_span(n_times / fs_hz, name)
     # Small groups in many places would ask for memory that the file never held.
-    check_size(n_times, max(g.n_channels for g in groups), fs_hz, name)
+    n_channels = max(g.n_channels for g in groups)
+    check_size(n_times, n_channels, fs_hz, name)
+    recorded = sum(g.n_channels * g.n_times for g in groups)
+    check_unpacked(4 * n_times * n_channels, 4 * recorded, name, gaps=True)
     by_name: dict[str, Channel] = {}
     for place, group in zip(places, groups, strict=True):
         raw = _samples(group, name)

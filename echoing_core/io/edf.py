@@ -35,6 +35,7 @@ from echoing_core.io.channels import (
     Channel,
     Findings,
     check_size,
+    check_unpacked,
     mv_per_unit,
     note_unit,
     readable,
@@ -302,6 +303,7 @@ def read_edf(file: SourceFile) -> Recording:
         )
     # With gaps filled, which may be far more than the file holds.
     total = sum(math.ceil(n_out * signal.n) for signal in wanted)
+    check_unpacked(4 * total, file.size, name, gaps=header.is_interrupted)
     check_size(total, 1, max(s.n for s in wanted) * len(wanted) / header.record_s, name)
     for signal, lead in wanted.items():
         note_unit(signal.units, lead or shown(signal.label), notes)
@@ -423,16 +425,23 @@ def _channel(
             f"0 and up to {MAX_FS_HZ:.0f} is needed."
         )
     mv = np.full(round(n_out * signal.n), np.nan, dtype=np.float32)
-    for place, first, n_records in runs:
-        # Place of the run on the signal's own clock, in samples.
-        at = round(place * signal.n)
-        step = max(1, _BLOCK_VALUES // signal.n)
-        for begin in range(first, first + n_records, step):
-            count = min(step, first + n_records - begin)
-            with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
-                values = (_digital(data, header, signal, begin, count) - low) * gain + bottom
-                mv[at : at + values.size] = values * factor
-            at += values.size
+    # First sample of each run on the signal's own clock.
+    starts = np.rint(np.array([place for place, _, _ in runs]) * signal.n).astype(np.int64)
+    firsts = np.array([first for _, first, _ in runs])
+    step = max(1, _BLOCK_VALUES // signal.n)
+    for begin in range(0, header.n_records, step):
+        count = min(step, header.n_records - begin)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+            values = (_digital(data, header, signal, begin, count) - low) * gain + bottom
+            values *= factor
+        records = np.arange(begin, begin + count)
+        run = np.searchsorted(firsts, records, side="right") - 1
+        at = starts[run] + (records - firsts[run]) * signal.n
+        if run[0] == run[-1]:
+            mv[at[0] : at[0] + values.size] = values
+        else:
+            # All at once, as there may be a gap after every record.
+            mv[at[:, None] + np.arange(signal.n)] = values.reshape(count, signal.n)
     if not np.isfinite(mv[~np.isnan(mv)]).all():
         raise UnitsError(
             f"The range of {shown(signal.label)} in {name} is no ECG's; export it again."
@@ -475,8 +484,12 @@ def _runs(data: object, header: EdfHeader, name: str) -> list[tuple[float, int, 
         raise UnreadableRecordError(
             f"{name} was interrupted, but does not say when; export the recording again."
         )
+    size = stamps.n * header.sample_bytes
+    # Contiguous first: a slice of the map for each record takes most of the time.
+    raw = _bytes_of(data, header, stamps)
     onset_s = np.array(
-        [_onset(data, header, stamps, i, name) for i in range(header.n_records)], dtype=np.float64
+        [_onset(raw[i * size : (i + 1) * size], i, name) for i in range(header.n_records)],
+        dtype=np.float64,
     )
     onset_s -= onset_s[0]
     # Clocks may be written with fewer digits than a sample is short: what is off by less than a
@@ -493,11 +506,8 @@ def _runs(data: object, header: EdfHeader, name: str) -> list[tuple[float, int, 
     return [(float(onset_s[a]) / header.record_s, a, b - a) for a, b in itertools.pairwise(edges)]
 
 
-def _onset(data: object, header: EdfHeader, stamps: EdfSignal, index: int, name: str) -> float:
+def _onset(raw: bytes, index: int, name: str) -> float:
     """Seconds at which a data record begins: its first annotation."""
-    start = header.n_bytes + index * header.record_bytes + stamps.offset
-    size = stamps.n * header.sample_bytes
-    raw = data[start : start + size]  # type: ignore[index]
     match = _ONSET.match(raw)
     if match is None:
         raise UnreadableRecordError(
@@ -508,18 +518,19 @@ def _onset(data: object, header: EdfHeader, stamps: EdfSignal, index: int, name:
 
 def _annotation_bytes(data: object, header: EdfHeader) -> bytes:
     """The annotations of all data records, one after the other."""
-    parts = []
-    for signal in header.signals:
-        if signal.is_annotations:
-            records = np.frombuffer(
-                data,  # type: ignore[call-overload]
-                dtype=np.uint8,
-                count=header.n_records * header.record_bytes,
-                offset=header.n_bytes,
-            ).reshape(header.n_records, header.record_bytes)
-            stop = signal.offset + signal.n * header.sample_bytes
-            parts.append(records[:, signal.offset : stop].tobytes())
-    return b"".join(parts)
+    signals = (signal for signal in header.signals if signal.is_annotations)
+    return b"".join(_bytes_of(data, header, signal) for signal in signals)
+
+
+def _bytes_of(data: object, header: EdfHeader, signal: EdfSignal) -> bytes:
+    """The bytes of one signal in all data records."""
+    records = np.frombuffer(
+        data,  # type: ignore[call-overload]
+        dtype=np.uint8,
+        count=header.n_records * header.record_bytes,
+        offset=header.n_bytes,
+    ).reshape(header.n_records, header.record_bytes)
+    return records[:, signal.offset : signal.offset + signal.n * header.sample_bytes].tobytes()
 
 
 def _gaps(

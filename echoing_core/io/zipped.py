@@ -31,6 +31,7 @@ _NESTED = (b"PK\x03\x04", b"\x1f\x8b", b"Rar!", b"7z\xbc\xaf", b"BZh", b"\xfd7zX
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CHUNK = 1 << 20
 _MOST_DIRECTORY = 1 << 20
+_END, _LOCATOR, _END_64 = 22, 20, 56
 
 
 def is_zip(head: bytes) -> bool:
@@ -98,10 +99,19 @@ def unzip(file: SourceFile) -> list[tuple[str, bytes]]:
 
 def _directory_bytes(content: bytes | mmap) -> int:
     """Length of an archive's list of files as its end says; 0 where there is none."""
-    # At the end, before a comment of at most 65,535 bytes.
-    end = bytes(content[-(22 + 65_535) :])
-    at = end.rfind(_MARKS[1])
-    return int.from_bytes(end[at + 12 : at + 16], "little") if at >= 0 else 0
+    # At the end, before a comment of at most 65,535 bytes; looked for as `zipfile` does, which
+    # also believes the record of 64 bits before it, whatever the short one says.
+    end = bytes(content[-(_END + 65_535 + _LOCATOR + _END_64) :])
+    at = len(end) - _END
+    if not (end[at:].startswith(_MARKS[1]) and end.endswith(b"\0\0")):
+        at = end.rfind(_MARKS[1])
+    if at < 0:
+        return 0
+    long = at - _LOCATOR - _END_64
+    said = int.from_bytes(end[at + 12 : at + 16], "little")
+    if long >= 0 and end[at - _LOCATOR : at].startswith(b"PK\x06\x07"):
+        return int.from_bytes(end[long + 40 : long + 48], "little")
+    return said
 
 
 def _unpack(archive: zipfile.ZipFile, name: str) -> list[tuple[str, bytes]]:

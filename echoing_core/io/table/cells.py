@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from echoing_core.documents import DocumentError, parse_json
 from echoing_core.errors import UnreadableRecordError
-from echoing_core.io.channels import mv_per_unit
+from echoing_core.io.channels import check_unpacked, mv_per_unit
 from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.numbers import NUMBER
 from echoing_core.io.sources import SourceFile, shown
@@ -50,6 +50,8 @@ _MOST_LINES = 2000
 _PREAMBLE_LINES = 200
 # More fields than this in a line are samples, not channels.
 _WIDE = 128
+# Cells of a line that are looked at to see whether it holds numbers, and characters of them.
+_LINE_CELLS, _LINE_HEAD = 2000, 20_000
 # Of what `_AT_END` finds, with what stands before it.
 _LONGEST_END = 8
 _NPY_HEADER = re.compile(
@@ -407,6 +409,8 @@ def _open_parquet(file: SourceFile, samples_in: SamplesIn | None) -> Cells:
     if meta.num_rows and not names:
         raise UnreadableRecordError(f"{name} holds no column of numbers; save the ECG leads.")
     _check_shape(int(meta.num_rows), len(names), name)
+    # Repeated numbers take no room in any of the declared sizes, but in memory they do.
+    check_unpacked(8 * int(meta.num_rows) * len(names), file.size, name)
     if unpacked > 8 * MAX_CELLS:
         raise UnreadableRecordError(
             f"{name} unpacks to more than can be read at once; save a shorter part."
@@ -607,21 +611,27 @@ def _open_wide(
     lines = [
         line for line in bytes(content[:]).decode(encoding, "replace").splitlines() if line.strip()
     ]
-    rows: list[list[str]] = [_cut(line, how.separator) for line in lines]
+    # Cells are counted, and cut one line at a time: as texts they take ten times their bytes.
+    n_cells = [_count_cells(line, how.separator) for line in lines]
     # A row without its name is one shorter; anything shorter still is a preamble.
-    widest = max(len(row) for row in rows)
-    rows = [row for row in rows if len(row) >= widest - 1 and _share_of_numbers(row, how) > 0.5]
+    widest = max(n_cells)
+    rows = [
+        line
+        for line, n in zip(lines, n_cells, strict=True)
+        if n >= widest - 1 and _share_of_numbers(_cut(line[:_LINE_HEAD], how.separator), how) > 0.5
+    ]
     if not rows or len(rows) > MAX_COLUMNS:
         raise UnreadableRecordError(
             f"{name} has {len(rows)} rows of numbers, which is too many or too few for leads; "
             "choose samples in rows."
         )
     names, values = [], []
-    for number, row in enumerate(rows, start=1):
-        named = not _is_number(row[0], how.decimal)
-        names.append(row[0].strip(" '\"") if named else f"row {number}")
+    for number, line in enumerate(rows, start=1):
+        first = _cut(line[:_LINE_HEAD], how.separator)[0]
+        named = not _is_number(first, how.decimal)
+        names.append(first.strip(" '\"") if named else f"row {number}")
         try:
-            values.append([_to_float(cell, how.decimal) for cell in row[named:]])
+            values.append(_numbers_of(line, how)[named:])
         except ValueError as exc:
             raise UnreadableRecordError(
                 f"Row {number} of {name} has cells that are no numbers; export the table again."
@@ -733,11 +743,54 @@ def _is_number(cell: str, decimal: str) -> bool:
     return bool(NUMBER.fullmatch(cell.replace(",", ".", 1) if decimal == "," else cell))
 
 
-def _to_float(cell: str, decimal: str) -> float:
-    cell = cell.strip().strip('"').strip()
-    if cell.lower() in _EMPTY:
-        return math.nan
-    return float(cell.replace(",", ".") if decimal == "," else cell)
+def _count_cells(line: str, separator: str) -> int:
+    if separator == " ":
+        return len(line.split())
+    # A separator within quotation marks is none.
+    if '"' in line:
+        return len(_cut(line, separator)) if len(line) <= _HEAD_BYTES else line.count('","') + 1
+    return line.count(separator) + 1
+
+
+def _numbers_of(line: str, how: _Sniffed) -> npt.NDArray[np.float64]:
+    """The numbers of one long line; NaN for empty cells, and for a name that comes first.
+
+    Raises
+    ------
+    ValueError
+        Another cell is no number.
+    """
+    import pandas as pd
+
+    if how.separator == " ":
+        text = re.sub(r"\s+", "\n", line.strip())
+    elif '"' in line and len(line) <= _HEAD_BYTES:
+        text = "\n".join(_cut(line, how.separator))
+    elif how.separator == how.decimal:
+        text = line.strip().replace('","', "\n")
+    else:
+        text = line.rstrip("\r\n").replace(how.separator, "\n")
+    text = text.replace('"', "")
+    first, _, rest = text.partition("\n")
+    if not _is_number(first, how.decimal):
+        text = f"\n{rest}"
+    column = pd.read_csv(
+        # Bytes: as a stream of text each character would take four.
+        io.BytesIO(text.encode()),
+        header=None,
+        names=[0],
+        # Between the cells of a line nothing but line breaks is left.
+        sep="\x01",
+        decimal=how.decimal,
+        dtype="float64",
+        na_values=[*_EMPTY, *(word.upper() for word in _EMPTY)],
+        skip_blank_lines=False,
+        skipinitialspace=True,
+        quoting=csv.QUOTE_NONE,
+        engine="c",
+        float_precision="high",
+    )
+    return column[0].to_numpy()
 
 
 def _share_of_numbers(row: list[str], how: _Sniffed) -> float:
@@ -767,18 +820,20 @@ def _sniff(text: str, *, cut: bool) -> _Sniffed | None:
 
 def _try(lines: list[str], separator: str, decimal: str) -> _Sniffed | None:
     for start in range(min(len(lines), _PREAMBLE_LINES)):
-        row = _cut(lines[start], separator)
+        n, row = _beginning(lines[start], separator)
         if not lines[start].strip() or not _is_data(row, decimal):
             continue
         # Six lines alike are a table; a single line of numbers may be part of a preamble.
-        following = [_cut(line, separator) for line in lines[start : start + 6] if line.strip()]
-        if any(len(r) != len(row) or not _is_data(r, decimal) for r in following):
+        following = [
+            _beginning(line, separator) for line in lines[start : start + 6] if line.strip()
+        ]
+        if any(m != n or not _is_data(r, decimal) for m, r in following):
             continue
-        if len(following) < 2 and len(row) <= _WIDE:
+        if len(following) < 2 and n <= _WIDE:
             return None
-        if separator == "," and len(row) == 2 and _is_decimal_comma(lines, start):
+        if separator == "," and n == 2 and _is_decimal_comma(lines, start):
             return None
-        return _described(lines, start, row, separator, decimal)
+        return _described(lines, start, n, row, separator, decimal)
     return None
 
 
@@ -800,7 +855,7 @@ def _is_decimal_comma(lines: list[str], start: int) -> bool:
 def _is_data(row: list[str], decimal: str) -> bool:
     """Numbers, times and empty cells, with one number at least; a name may come first."""
     # Where samples run along rows, the lead's name may stand first.
-    rest = row[1:] if len(row) > _WIDE else row
+    rest = row[1:_LINE_CELLS] if len(row) > _WIDE else row
     numbers = 0
     for cell in rest:
         plain = cell.strip().strip("'\"").strip()
@@ -811,10 +866,20 @@ def _is_data(row: list[str], decimal: str) -> bool:
     return numbers > 0
 
 
+def _beginning(line: str, separator: str) -> tuple[int, list[str]]:
+    """How many cells a line has, and those at its beginning: of a long one not all are made."""
+    if len(line) <= _LINE_HEAD or '"' in line:
+        cells = _cut(line, separator)
+        return len(cells), cells
+    # The last of them is cut in the middle.
+    cells = _cut(line[:_LINE_HEAD], separator)[:-1]
+    n = _count_cells(line, separator)
+    return (n, cells) if cells else (1, [line])
+
+
 def _described(
-    lines: list[str], start: int, row: list[str], separator: str, decimal: str
+    lines: list[str], start: int, n: int, row: list[str], separator: str, decimal: str
 ) -> _Sniffed:
-    n = len(row)
     names = _names_in_json(lines[:start], n) or tuple(f"column {i + 1}" for i in range(n))
     units: tuple[str | None, ...] = (None,) * n
     before = [i for i in range(start) if lines[i].strip()]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import UnreadableRecordError
-from echoing_core.io.channels import MAX_MISSING
+from echoing_core.io.channels import MAX_MISSING, check_unpacked
 from echoing_core.io.sources import FileSet, SourceFile, shown
 from echoing_core.io.wfdb.header import (
     BITS_PER_SAMPLE,
@@ -107,6 +107,7 @@ class DataFile:
                 f"{len(self.indices)} into it; copy or export the recording again."
             )
         per_channel = self.samples_per_frame // len(self.indices)
+        check_unpacked(4 * n_samples * n_channels, self.file.size, shown(self.file.name))
         return max(0, n_samples - self.byte_offset) // per_channel
 
 

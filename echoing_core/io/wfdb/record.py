@@ -21,7 +21,14 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
-from echoing_core.io.channels import Channel, Findings, mv_per_unit, note_unit, recording_from
+from echoing_core.io.channels import (
+    Channel,
+    Findings,
+    check_unpacked,
+    mv_per_unit,
+    note_unit,
+    recording_from,
+)
 from echoing_core.io.lead_names import NamedLead, may_be_ecg, says_ecg
 from echoing_core.io.sources import FileSet, shown
 from echoing_core.io.told import NOTHING, Told, channel_leads
@@ -284,6 +291,16 @@ def _read_segments(
             f"{total}; export the recording again."
         )
     check_n_values(total, header.n_signals, header.fs_hz, master)
+    # A gap of a month takes a line.
+    recorded = sum(segment.n_frames for segment in header.segments if segment.name != "~")
+    check_unpacked(4 * total * header.n_signals, 4 * recorded * header.n_signals, master, gaps=True)
+    names = [s.name.lower() for s in header.segments if s.name != "~" and s.n_frames]
+    if len(set(names)) < len(names):
+        # Else a few bytes a line would read the same file again and again.
+        raise UnreadableRecordError(
+            f"{master} names one segment more than once, which no recorder does; export the "
+            "recording again."
+        )
     # All missing segments in one sentence, rather than one after the other.
     missing = [
         s.name
