@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app test test-slow test-browser lint format check docs demo-model echo-teacher setup
+.PHONY: help app test test-slow test-browser fuzz lint format check docs demo-model echo-teacher setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,11 @@ test-slow: $(VENV)/.dev ## run the tests that take minutes
 
 test-browser: $(VENV)/.dev ## run the tests that drive a real Chromium
 	$(BIN)/python -m pytest -m browser
+
+# SEED=n other inputs, ENGINE=atheris those that reach new lines (pip install atheris). What must not
+# happen is kept in tests/fuzz/found.
+fuzz: $(VENV)/.dev ## give changed files to every reader (MINUTES=10)
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(ENGINE),--engine $(ENGINE))
 
 lint: $(VENV)/.dev ## check style, format and types
 	$(BIN)/ruff check $(PATHS)

@@ -155,7 +155,7 @@ def front(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             repo_root,
             folder / "app.log",
             f"--secrets.files={folder / 'secrets.toml'}",
-            environment={"STREAMLIT_SERVER_ALLOWED_HOSTS": NAME},
+            environment={"STREAMLIT_SERVER_ALLOWED_HOSTS": f"other.example {NAME}"},
         ) as app_port:
             example = (repo_root / "examples" / "serve" / "nginx.conf").read_text()
             settings = _replaced(

@@ -107,10 +107,12 @@ def read_dicom_with_notes(
     header = _read_header(source, name)
     n_frames, height, width = _check_kind(header, name)
     check_size(name, n_frames, height, width)
-    region = choose_region(header, height, width)
+    # Elements are parsed when they are asked for, and what pydicom then misses is an OSError.
+    with _damage_as_sentence(name, OSError):
+        region, fps = choose_region(header, height, width), frames_per_second(header)
     wanted = n_frames if max_frames is None else min(n_frames, max_frames)
     frames = []
-    with _damage_as_sentence(name):
+    with _damage_as_sentence(name, OSError):
         for frame in _pixels(source, header, wanted, name):
             picture = _rgb(frame, header)
             if picture.shape[:2] != (height, width):
@@ -120,7 +122,7 @@ def read_dicom_with_notes(
         raise UnreadableRecordError(
             f"{name} ends early: {len(frames)} of {n_frames} frames can be read. Copy it again."
         )
-    clip = EchoClip(frames=np.stack(frames), fps=frames_per_second(header), clip_id=source.stem)
+    clip = EchoClip(frames=np.stack(frames), fps=fps, clip_id=source.stem)
     return clip, (f"{name}: {region.note}",) if region.note else ()
 
 
@@ -219,7 +221,7 @@ def _read_header(file: SourceFile, name: str) -> Any:
 
 def _check_kind(header: Any, name: str) -> tuple[int, int, int]:
     """Frames, height and width of a moving ultrasound object."""
-    with _damage_as_sentence(name):
+    with _damage_as_sentence(name, OSError):
         kind = str(header.get("SOPClassUID", ""))
         n_frames = int(header.get("NumberOfFrames") or 1)
         height, width = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
@@ -311,10 +313,11 @@ def _rgb(frame: npt.NDArray[Any], header: Any) -> U8:
     raise ValueError("samples do not fit the colours")
 
 
-def _damage_as_sentence(name: str) -> AbstractContextManager[None]:
+def _damage_as_sentence(name: str, *others: type[Exception]) -> AbstractContextManager[None]:
     return damage_as(
         f"{name} is damaged or cut short, or its header contradicts its pixels; export or copy it "
-        "again."
+        "again.",
+        *others,
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.errors import UnreadableRecordError
+from echoing_core.errors import RecordError, UnreadableRecordError
 from echoing_core.io.sources import SourceFile, shown
 
 LEVEL_5 = b"MATLAB 5.0"
@@ -92,19 +92,17 @@ def _level_4(head: bytes) -> tuple[np.dtype[Any], int, int, int] | None:
 
 def _of_level_5(content: bytes, name: str) -> npt.NDArray[Any]:
     import scipy.io
-    from scipy.io.matlab import MatReadError
 
-    damage = (
-        MatReadError, ValueError, TypeError, KeyError, IndexError, OSError, NotImplementedError,
-        OverflowError, MemoryError, struct.error, zlib.error, UnicodeError, AttributeError,
-    )  # fmt: skip
     try:
         plain = _inflated(content, name)
         held = scipy.io.whosmat(io.BytesIO(plain))
         wanted = [n for n, shape, _ in held if len(shape) == 2 and min(shape) > 0]
         chosen = NAME if NAME in wanted else next(iter(wanted), None)
         values = scipy.io.loadmat(io.BytesIO(plain), variable_names=[chosen]) if chosen else {}
-    except damage as exc:
+    except RecordError:
+        raise
+    # It stumbles over damage in every way that there is.
+    except Exception as exc:
         raise UnreadableRecordError(f"{name} is a damaged MATLAB file; save it again.") from exc
     matrix = np.asarray(values.get(chosen)) if chosen else np.empty(0)
     if matrix.ndim != 2 or matrix.dtype.kind not in "iuf":
