@@ -233,7 +233,7 @@ def _broken_xml() -> list[BrokenUpload]:
         broken(
             "MUSE with a lead begun later",
             _swapped(muse, b"Offset>0<", b"Offset>9<"),
-            "begins later",
+            "begin later",
             unreadable,
         ),
         broken(

@@ -20,6 +20,7 @@ from echoing_core.cli.root import ModelOption, PrevalenceOption, VcgOption, app
 from echoing_core.cli.telling import (
     FsOption,
     LeadOption,
+    PrintedOption,
     SamplesInOption,
     ScaleOption,
     UnitOption,
@@ -64,6 +65,7 @@ def batch(
     unit: UnitOption = None,
     scale: ScaleOption = 1.0,
     samples_in: SamplesInOption = None,
+    printed: PrintedOption = None,
     model: ModelOption = None,
 ) -> None:
     """Look at all recordings of a folder: one row each, or the reason why there is none.
@@ -77,7 +79,7 @@ def batch(
     writable(csv_out)
     from echoing_core import services
 
-    said = told(lead, fs, unit, scale, samples_in)
+    said = told(lead, fs, unit, scale, samples_in, printed)
     items, others = services.folder_items(folder)
     # Left empty, the shipped questions are asked (None below); an empty list would ask none.
     asked: list[str | services.PromptSet] = []

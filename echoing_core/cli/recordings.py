@@ -30,6 +30,7 @@ from echoing_core.cli.root import (
 from echoing_core.cli.telling import (
     FsOption,
     LeadOption,
+    PrintedOption,
     SamplesInOption,
     ScaleOption,
     UnitOption,
@@ -64,6 +65,7 @@ def explain(
     unit: UnitOption = None,
     scale: ScaleOption = 1.0,
     samples_in: SamplesInOption = None,
+    printed: PrintedOption = None,
     model: ModelOption = None,
 ) -> None:
     """See where along a recording the model is unsure, and which leads that comes from.
@@ -75,7 +77,12 @@ def explain(
     from echoing_core import services
 
     loaded, explanation = _explained(
-        recording, record, model, stride, vcg_method, told(lead, fs, unit, scale, samples_in)
+        recording,
+        record,
+        model,
+        stride,
+        vcg_method,
+        told(lead, fs, unit, scale, samples_in, printed),
     )
     surest, least_sure = (
         services.extreme_windows(explanation.track, _N_LISTED, surest=surest)
@@ -126,6 +133,7 @@ def ask(
     unit: UnitOption = None,
     scale: ScaleOption = 1.0,
     samples_in: SamplesInOption = None,
+    printed: PrintedOption = None,
     model: ModelOption = None,
 ) -> None:
     """Ask questions in words about one window or the fused recording (without any, the shipped)."""
@@ -139,7 +147,7 @@ def ask(
     asked += [question for reading in readings for question in reading.questions]
     shares = read_prevalence(prevalence)
     loaded, explanation = _explained(
-        recording, record, model, 1.0, vcg_method, told(lead, fs, unit, scale, samples_in)
+        recording, record, model, 1.0, vcg_method, told(lead, fs, unit, scale, samples_in, printed)
     )
     start_s = finite(at)
     if start_s is None and fuse is None:
@@ -189,6 +197,7 @@ def convert(
     unit: UnitOption = None,
     scale: ScaleOption = 1.0,
     samples_in: SamplesInOption = None,
+    printed: PrintedOption = None,
 ) -> None:
     """Write a recording in another format, without names and dates.
 
@@ -201,7 +210,7 @@ def convert(
     read = services.read_recording(
         services.recording_source(recording),
         record_name=record,
-        told=told(lead, fs, unit, scale, samples_in),
+        told=told(lead, fs, unit, scale, samples_in, printed),
     )
     for path in services.convert(read, out):
         typer.echo(f"Written: {path}")

@@ -45,12 +45,22 @@ SamplesInOption = Annotated[
 ]
 
 
+PrintedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--printed",
+        help="The leads follow one another in time as on a printed page: 3x4 or 6x2.",
+    ),
+]
+
+
 def told(
     leads: Sequence[str] | None,
     fs_hz: float | None,
     unit: str | None,
     scale: float = 1.0,
     samples_in: str | None = None,
+    printed: str | None = None,
 ) -> Told:
     """The options as `read_recording` takes them.
 
@@ -62,7 +72,7 @@ def told(
         In Hz.
     unit : str, optional
     scale : float
-    samples_in : str, optional
+    samples_in, printed : str, optional
 
     Raises
     ------
@@ -87,4 +97,5 @@ def told(
         unit=unit or "",
         scale=scale,
         samples_in=samples_in,  # type: ignore[arg-type]
+        printed=printed or "",
     )

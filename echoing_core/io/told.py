@@ -17,6 +17,7 @@ import numpy as np
 from echoing_core.errors import ConfigError, MissingLeadError, SamplingRateError, UnitsError
 from echoing_core.io.channels import MAX_FS_HZ, mv_per_unit
 from echoing_core.io.lead_names import NamedLead, canonical_lead_name, named_leads
+from echoing_core.io.printed import PRINTED, in_columns
 from echoing_core.io.sources import shown
 from echoing_core.records import Recording
 
@@ -46,6 +47,9 @@ class Told:
         What all millivolts are multiplied by in the end.
     samples_in : {"rows", "columns"}, optional
         Of a table: whether one row is one moment or one row is one lead.
+    printed : str
+        The leads follow one another in time as on a printed page: a key of `PRINTED`. Empty: all
+        at once, or as the file says.
     every : bool
         Keep all voltages of the file, also what is called like no ECG: for looking at them.
     where_there : bool
@@ -64,6 +68,7 @@ class Told:
     unit: str = ""
     scale: float = 1.0
     samples_in: Literal["rows", "columns"] | None = None
+    printed: str = ""
     every: bool = False
     where_there: bool = False
 
@@ -86,6 +91,10 @@ class Told:
             raise UnitsError(
                 f"{shown(self.unit)} is no voltage; say mV, uV or V, or for raw numbers how many "
                 "are 1 mV (200/mV) or the size of one (4.88uV)."
+            )
+        if self.printed and self.printed not in PRINTED:
+            raise ConfigError(
+                f"No page is printed as {shown(self.printed)}; the pages are {', '.join(PRINTED)}."
             )
         if not np.isfinite(self.scale) or self.scale == 0:
             raise UnitsError("A scale has to be a number other than 0.")
@@ -227,6 +236,12 @@ def as_told(recording: Recording, told: Told) -> Recording:
     signal_mv = recording.signal_mv[rows]
     if any(factor != 1.0 for factor in factors):
         signal_mv = signal_mv * np.asarray(factors, dtype=np.float32)[:, None]
+    if told.printed:
+        fs_hz = recording.fs_hz if told.fs_hz is None else told.fs_hz
+        signal_mv = in_columns(signal_mv, names, fs_hz, told.printed)
+        notes.append(
+            f"As was said, the leads follow one another in time as on a page of {told.printed}."
+        )
     return replace(
         recording,
         signal_mv=signal_mv,

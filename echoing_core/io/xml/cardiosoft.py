@@ -27,10 +27,10 @@ from echoing_core.io.sources import shown
 from echoing_core.io.told import NOTHING, Told
 from echoing_core.io.xml.tree import (
     add_measurements,
-    check_one_length,
     number_in,
     numbers_in,
     text_of,
+    with_one_length,
 )
 from echoing_core.records import Recording
 
@@ -85,12 +85,12 @@ def read_cardiosoft(root: ET.Element, file_name: str, told: Told = NOTHING) -> R
         )
     fs_hz = _sampling_rate(part, told, name)
     mv_per_lsb, stated = _resolution(part, told, name)
-    check_one_length((row.size for _, row in rows), name)
-    check_size(rows[0][1].size, len(rows), fs_hz, name)
+    longest = max(row.size for _, row in rows)
+    check_size(longest, len(rows), fs_hz, name)
     declared = text_of(part, "ChannelSampleCountTotal")
-    if declared and declared != str(rows[0][1].size):
+    if declared and declared != str(longest):
         raise UnreadableRecordError(
-            f"Each lead of {name} holds {rows[0][1].size} samples where {shown(declared)} are "
+            f"Each lead of {name} holds {longest} samples where {shown(declared)} are "
             "declared; export it again."
         )
     channels = []
@@ -104,6 +104,7 @@ def read_cardiosoft(root: ET.Element, file_name: str, told: Told = NOTHING) -> R
         channels.append(
             Channel(label, canonical_lead_name(label) or shown(label), fs_hz, mv, stated)
         )
+    with_one_length(channels, told, name)
     stem = file_name.rsplit(".", 1)[0]
     said = _annotations(root)
     return recording_from(channels, stem, "GE CardioSoft XML", notes, annotations=said)

@@ -23,7 +23,7 @@ from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.sources import shown
 from echoing_core.io.told import NOTHING, Told
 from echoing_core.io.xml.muse import base64_integers
-from echoing_core.io.xml.tree import check_one_length, number_in
+from echoing_core.io.xml.tree import number_in, with_one_length
 from echoing_core.records import Recording
 
 ROOT = "ECG"
@@ -68,7 +68,7 @@ def read_eli(root: ET.Element, file_name: str, told: Told = NOTHING) -> Recordin
             f"{name} holds {len(elements)} channels; at most {_MAX_LEADS} can be read."
         )
     channels = [_channel(element, number, told, name) for number, element in enumerate(elements, 1)]
-    check_one_length((c.signal_mv.size for c in channels), name)
+    with_one_length(channels, told, name)
     if len({c.fs_hz for c in channels}) > 1:
         raise SamplingRateError(
             f"The leads of {name} have different sampling rates; export them at one rate."

@@ -40,7 +40,7 @@ from echoing_core.io.lead_names import canonical_lead_name
 from echoing_core.io.numbers import NUMBER
 from echoing_core.io.sources import shown
 from echoing_core.io.told import NOTHING, Told
-from echoing_core.io.xml.tree import add_measurements, number_in, text_of
+from echoing_core.io.xml.tree import add_measurements, number_in, text_of, with_one_length
 from echoing_core.records import Recording
 
 ROOT = "RestingECG"
@@ -90,21 +90,23 @@ def read_muse(root: ET.Element, file_name: str, told: Told = NOTHING) -> Recordi
     if any(text_of(w, "WaveformType").lower() == "median" for w in waveforms):
         notes.add("The file holds a median beat too; the rhythm is used.")
     filters = _filters(rhythm)
+    offsets: dict[str, float] = {}
     channels = readable(
         (
-            (text_of(data, "LeadID"), partial(_lead, data, fs_hz, filters, told, name, notes))
+            (
+                text_of(data, "LeadID"),
+                partial(_lead, data, fs_hz, filters, offsets, told, name, notes),
+            )
             for data in rhythm.findall("LeadData")
         ),
         notes,
     )
     if not channels:
         raise MissingLeadError(f"{name} holds a rhythm waveform without leads; export it again.")
-    if len({c.signal_mv.size for c in channels}) > 1:
-        raise UnreadableRecordError(
-            f"The leads of {name} have different lengths, and the file does not say how they lie "
-            "in time; export it with full-length rhythm leads."
-        )
-    check_size(channels[0].signal_mv.size, len(channels), fs_hz, name)
+    check_size(max(c.signal_mv.size for c in channels), len(channels), fs_hz, name)
+    if any(offsets.values()):
+        _place(channels, offsets, fs_hz, name, notes)
+    with_one_length(channels, told, name)
     stem = file_name.rsplit(".", 1)[0]
     said = _annotations(root)
     return recording_from(channels, stem, "GE MUSE XML", notes, annotations=said)
@@ -185,8 +187,43 @@ def _filters(waveform: ET.Element) -> str:
     return ", ".join(parts)
 
 
+def _place(
+    channels: list[Channel], offsets: dict[str, float], fs_hz: float, name: str, notes: Findings
+) -> None:
+    """Put leads that begin later where they begin; the shorter ones end in NaN."""
+    starts = sorted({offsets[c.source_name] for c in channels})
+    steps = np.diff(starts)
+    # Offsets are in samples or in milliseconds, which no file says: in that unit in which each
+    # column of the page begins where the one before it ends.
+    shortest = min(c.signal_mv.size for c in channels)
+    fitting = [
+        per_unit
+        for per_unit in (1.0, fs_hz / 1000.0)
+        if steps.size and np.allclose(steps * per_unit, shortest, rtol=0.02, atol=1)
+    ]
+    if len(set(fitting)) != 1 or starts[0] != 0:
+        raise UnreadableRecordError(
+            f"Leads of {name} begin later than others, and how much is not said clearly; export "
+            "it with full-length rhythm leads."
+        )
+    places = [round(offsets[c.source_name] * fitting[0]) for c in channels]
+    total = max(p + c.signal_mv.size for p, c in zip(places, channels, strict=True))
+    check_size(total, len(channels), fs_hz, name)
+    for place, channel in zip(places, channels, strict=True):
+        row = np.full(total, np.nan, dtype=np.float32)
+        row[place : place + channel.signal_mv.size] = channel.signal_mv
+        channel.signal_mv = row
+    notes.add("The leads follow one another in time, as the file says of each.")
+
+
 def _lead(
-    data: ET.Element, fs_hz: float, filters: str, told: Told, name: str, notes: Findings
+    data: ET.Element,
+    fs_hz: float,
+    filters: str,
+    offsets: dict[str, float],
+    told: Told,
+    name: str,
+    notes: Findings,
 ) -> Channel:
     source = text_of(data, "LeadID") or "a lead without a name"
     lead = canonical_lead_name(source) or shown(source)
@@ -210,12 +247,13 @@ def _lead(
         raise UnreadableRecordError(
             f"Lead {lead} of {name} does not use two bytes a sample, as MUSE does; export it again."
         )
-    # Leads of a 3 x 4 page follow one another in time; on one clock they would be wrong.
-    if text_of(data, "LeadTimeOffset") not in ("", "0"):
+    # Leads of a 3 x 4 page follow one another in time.
+    offset = number_in(text_of(data, "LeadTimeOffset") or "0")
+    if offset is None or not 0 <= offset <= 1e7:
         raise UnreadableRecordError(
-            f"Lead {lead} of {name} begins later than the others, and how much is not said "
-            "clearly; export it with full-length rhythm leads."
+            f"When lead {lead} of {name} begins is not said clearly; export it again."
         )
+    offsets[source] = offset
     digital = base64_integers(data.findtext("WaveFormData") or "", f"Lead {lead} of {name}")
     # A cut file still decodes, to fewer samples.
     declared = text_of(data, "LeadSampleCountTotal")

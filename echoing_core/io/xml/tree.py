@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from xml.parsers import expat
 
 import numpy as np
@@ -18,7 +18,10 @@ import numpy.typing as npt
 
 from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.annotations import Gathered
+from echoing_core.io.channels import Channel
+from echoing_core.io.printed import PRINTED
 from echoing_core.io.sources import SourceFile, shown
+from echoing_core.io.told import Told
 
 MAX_BYTES = 64 * 1024**2
 # Devices nest ten levels; a thousand can exhaust the stack of what walks the tree.
@@ -188,23 +191,30 @@ def numbers_in(text: str, what: str) -> npt.NDArray[np.float64]:
     return values
 
 
-def check_one_length(sizes: Iterable[int], name: str) -> None:
-    """Refuse leads of different lengths where nothing says how they lie in time.
+def with_one_length(channels: Sequence[Channel], told: Told, name: str) -> None:
+    """Fill up leads of different lengths where a person says how they lie in time.
 
     Parameters
     ----------
-    sizes : iterable of int
-        Samples of each lead.
+    channels : sequence of Channel
+        Shorter ones end in NaN afterwards.
+    told : Told
     name : str
         Of the file, fit for a message.
 
     Raises
     ------
     UnreadableRecordError
-        If there are two lengths.
+        There are two lengths, and nobody said that it is a printed page.
     """
-    if len(set(sizes)) > 1:
-        raise UnreadableRecordError(
-            f"The leads of {name} have different lengths, and the file does not say how they lie "
-            "in time; export it with full-length leads."
-        )
+    most = max(c.signal_mv.size for c in channels)
+    for channel in channels:
+        lacking = most - channel.signal_mv.size
+        if lacking and not told.printed:
+            raise UnreadableRecordError(
+                f"The leads of {name} have different lengths, and the file does not say how they "
+                f"lie in time; say it if it is a printed page ({' or '.join(PRINTED)}), or export "
+                "it with full-length leads."
+            )
+        if lacking:
+            channel.signal_mv = np.pad(channel.signal_mv, (0, lacking), constant_values=np.nan)
