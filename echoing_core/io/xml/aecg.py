@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from echoing_core.errors import (
     MissingLeadError,
+    RecordError,
     SamplingRateError,
     UnitsError,
     UnreadableRecordError,
@@ -81,7 +82,13 @@ def read_aecg(root: ET.Element, file_name: str, told: Told = NOTHING) -> Recordi
     series = _rhythm(root, name)
     notes = Findings()
     sets = series.findall("component/sequenceSet")
-    sequences = [part for one in sets for part in _lead_sequences(one, told, name)]
+    refused: dict[str, RecordError] = {}
+    sequences = [part for one in sets for part in _lead_sequences(one, told, name, refused)]
+    # One damaged lead does not spoil the others.
+    if refused and not any(canonical_lead_name(s.source_name) for s in sequences):
+        raise next(iter(refused.values()))
+    for why in refused.values():
+        notes.add(f"A lead is left out. {why}".replace("{", "(").replace("}", ")"))
     if not sequences:
         raise MissingLeadError(
             f"{name} holds no sequence of voltages; export it with the rhythm waveform."
@@ -128,7 +135,10 @@ def _code(element: ET.Element) -> str:
     return "" if code is None else code.get("code", "")
 
 
-def _lead_sequences(sequence_set: ET.Element, told: Told, name: str) -> list[_LeadSequence]:
+def _lead_sequences(
+    sequence_set: ET.Element, told: Told, name: str, refused: dict[str, RecordError]
+) -> list[_LeadSequence]:
+    """The leads of one set that can be read; the others are added to ``refused``."""
     clock: tuple[float, float] | None = None
     voltages: list[tuple[str, ET.Element]] = []
     for sequence in sequence_set.findall("component/sequence"):
@@ -146,7 +156,13 @@ def _lead_sequences(sequence_set: ET.Element, told: Told, name: str) -> list[_Le
             f"{name} holds voltages without their times (increment); export it again."
         )
     start_s, step_s = clock or (0.0, 1.0)
-    return [_voltages(code, value, start_s, step_s, told, name) for code, value in voltages]
+    found = []
+    for code, value in voltages:
+        try:
+            found.append(_voltages(code, value, start_s, step_s, told, name))
+        except RecordError as error:
+            refused.setdefault(code, error)
+    return found
 
 
 def _clock(value: ET.Element, told: Told, name: str) -> tuple[float, float]:

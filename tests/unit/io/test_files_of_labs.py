@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from echoing_core.errors import MissingLeadError, RecordError, UnitsError, UnreadableRecordError
-from echoing_core.io import read_recording
+from echoing_core.io import Told, read_recording
 from echoing_core.io.channels import calibration_pulses, mv_per_unit
 from echoing_core.io.lead_names import guessed_leads, named_leads
 from echoing_core.io.wfdb.data import unpacked
@@ -401,3 +401,21 @@ def test_a_path_that_is_not_there_is_told_as_that(tmp_path: Path) -> None:
         with pytest.raises(UnreadableRecordError, match=f"called {name} in ward") as caught:
             read_recording(ward / name)
         assert ".hea" not in str(caught.value)
+
+
+def test_one_lead_of_an_aecg_without_a_unit_does_not_refuse_the_others() -> None:
+    whole = made.aecg(SIGNAL, 250, beat=False)
+    scale = f'<scale value="{made.UV}" unit="uV"/>'.encode()
+    first, rest = whole.split(scale, 1)
+    data = first + f'<scale value="{made.UV}"/>'.encode() + rest
+    recording = read_recording({"a.xml": data})
+    assert recording.lead_names == made.LEADS[1:]
+    np.testing.assert_allclose(recording.signal_mv, MV[1:], atol=1e-6)
+    assert any("left out" in note and "Lead I of" in note for note in recording.notes)
+    # A person may say the unit, which then holds for all.
+    said = read_recording({"a.xml": data}, told=Told(unit=f"{made.UV}uV"))
+    np.testing.assert_allclose(said.signal_mv, MV, atol=1e-6)
+    # Of a file with that lead alone, nothing is left.
+    alone = made.aecg(SIGNAL, 250, stretches=[(0, 1000, ("I",))], beat=False)
+    with pytest.raises(UnitsError, match="no usable scale"):
+        read_recording({"a.xml": alone.replace(b' unit="uV"/><digits>', b"/><digits>")})
