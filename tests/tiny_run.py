@@ -27,6 +27,7 @@ from echoing_core.models.tokenizer import train_tokenizer
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.batches import Batches, EchoPairs, Source
 from echoing_core.training.distributed import World, joined
+from echoing_core.training.echo2ecg import StudyTrainer, build_study_inputs
 from echoing_core.training.melp import new_encoder, trainer_of
 from echoing_core.training.settings import (
     MaskedConfig,
@@ -35,7 +36,9 @@ from echoing_core.training.settings import (
     OptimiserConfig,
     RunConfig,
     ViewConfig,
+    load_preset,
 )
+from echoing_core.training.study_batches import StudyBatches
 from echoing_core.training.trainer import Trainer
 from echoing_core.uncertainty.absent import UNSCALED
 
@@ -207,6 +210,19 @@ def some_steps(folder: Path) -> None:
         for kind in ("masked", "melp"):
             run = melp_trainer(melp_config(kind), world=world, dtype=torch.float64)
             _steps_of(run, world, folder / f"{kind}.safetensors")
+        _steps_of(study_trainer(world), world, folder / "echo2ecg.safetensors")
+
+
+def study_trainer(world: World) -> StudyTrainer:
+    """As `trainer`, of Echo2ECG, with what it drops in training."""
+    from tests import tiny_studies
+
+    torch.manual_seed(5)
+    given = tiny_studies.studies()
+    settings = load_preset("echo2ecg", [*tiny_studies.SMALL, "precision=float64"])
+    inputs = build_study_inputs(settings, given, tiny_studies.clips(given))
+    batches = StudyBatches(inputs.train, inputs.config, world=world)
+    return StudyTrainer(inputs.encoder, batches, inputs.config, world=world)
 
 
 def _both_kinds(mode: str, loss: str, world: World) -> Trainer:

@@ -7,6 +7,7 @@ does the same more often, and measures.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,12 +62,12 @@ def _alone(folder: Path, name: str, *, resume: bool = False) -> None:
     services.train_preset(config, folder / "data", folder / name, resume=resume)
 
 
-def _started(folder: Path, name: str) -> subprocess.Popen[str]:
+def _started(folder: Path, name: str, *more: str) -> subprocess.Popen[str]:
     command = ["-m", "echoing_core.cli", "train", "from", str(folder / "tiny.yaml")]
     places = ["--data", str(folder / "data"), "--out", str(folder / name)]
     without = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")}
     return subprocess.Popen(
-        [sys.executable, *TWO_PROCESSES, *command, *places],
+        [sys.executable, *TWO_PROCESSES, *command, *places, *more],
         cwd=ROOT,
         env={**without, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -97,7 +98,7 @@ def test_two_processes_end_with_the_model_that_one_process_makes(folder: Path) -
     assert _largest_difference(folder, "one", "two") < 1e-6
 
 
-def test_a_killed_process_ends_the_run_and_one_process_resumes_it(folder: Path) -> None:
+def test_a_killed_process_ends_the_run_and_two_or_one_resume_it(folder: Path) -> None:
     run = _started(folder, "killed")
     steps = folder / "killed-run" / "steps"
     _wait_until(lambda: steps.is_dir() and any(p.name.isdigit() for p in steps.iterdir()), 300)
@@ -114,8 +115,14 @@ def test_a_killed_process_ends_the_run_and_one_process_resumes_it(folder: Path) 
     # One is the launcher's own, which it prints of any failure.
     assert err.count("Traceback") <= 1, err
     assert "Connection closed" not in err
-    _alone(folder, "killed", resume=True)
-    assert _largest_difference(folder, "one", "killed") < 1e-6
+    shutil.copytree(folder / "killed-run", folder / "killed-alone-run")
+    # Here it goes on in one process, with the same batches; and there in two again.
+    run = _started(folder, "killed", "--resume")
+    _alone(folder, "killed-alone", resume=True)
+    _, err = run.communicate(timeout=600)
+    assert run.returncode == 0, err[-3000:]
+    for resumed in ("killed", "killed-alone"):
+        assert _largest_difference(folder, "one", resumed) < 1e-6
 
 
 def _wait_until(happened: Callable[[], bool], limit_s: float) -> None:
