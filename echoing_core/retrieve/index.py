@@ -467,8 +467,11 @@ def _items(content: bytes, folder: Path, *, n: int) -> pd.DataFrame:
                 long += pc.sum(lengths).as_py() or 0
         if long + table.nbytes > MAX_TABLE_BYTES:
             raise _unusable(folder, "the table is too large")
-        items: pd.DataFrame = table.to_pandas()
-    except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError) as error:
+        # What pandas wrote beside the table for itself is not needed, and may say anything.
+        items: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    except IndexMismatchError:
+        raise
+    except Exception as error:
         raise _unusable(folder, "it is no table that an index has") from error
     # Texts that were read as a dictionary come as categories.
     for name in items.columns[items.dtypes == "category"]:

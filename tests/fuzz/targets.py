@@ -21,6 +21,7 @@ from scipy.io import savemat
 from echoing_core.documents import DocumentError
 from echoing_core.errors import EchoingError
 from echoing_core.records import Recording
+from tests.fuzz import artifacts
 from tests.fuzz.mutate import Files
 
 FAMILY = (EchoingError,)
@@ -430,6 +431,8 @@ def targets() -> tuple[Target, ...]:
         Target("yaml", lambda: [{"a.yaml": q["q.yaml"]} for q in _questions()], _documents, _DOC),
         Target("words", _words, _understood),
         Target("cohorts", _cohorts, _metadata),
+        Target("model", artifacts.models, artifacts.opened_model),
+        Target("index", artifacts.indexes, artifacts.opened_index),
     )
 
 
