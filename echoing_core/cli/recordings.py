@@ -168,7 +168,6 @@ def ask(
     if json_out != "-":
         typer.echo(f"{_title(explanation)}, {where}")
         notes = [*explanation.cautions, *(r.note for r in readings if r.note)]
-        # A percentile of one constant says nothing, and is printed all the same.
         notes += [*loaded.lacks.values(), *filter(None, [loaded.checkpoint.caution])]
         for note in notes:
             typer.echo(f"note: {note}")
@@ -278,15 +277,20 @@ def _window(model: Model, explanation: Explanation, start_s: float) -> tuple[dic
     from echoing_core import services
 
     window = services.explain(model, _cut(explanation.ecg, start_s)).track
-    percentile = float(window.percentile[0])
-    facts = {
-        "start_s": start_s,
-        "window_s": window.window_s,
-        "uncertainty": float(window.uncertainty[0]),
-        "percentile": percentile,
-    }
+    facts: dict[str, Any] = {"start_s": start_s, "window_s": window.window_s}
+    told, words = _sigma2(model, float(window.uncertainty[0]), float(window.percentile[0]))
     end_s = start_s + window.window_s
-    return {"window": facts}, f"window {start_s:g}-{end_s:g} s, sigma^2 percentile {percentile:.0f}"
+    return {"window": facts | told}, f"window {start_s:g}-{end_s:g} s{words}"
+
+
+def _sigma2(
+    model: Model, uncertainty: float, percentile: float
+) -> tuple[dict[str, float | None], str]:
+    """sigma^2 for JSON and in words; of a model that has none neither is told."""
+    if not model.has_sigma2:
+        return {"uncertainty": None, "percentile": None}, ""
+    told: dict[str, float | None] = {"uncertainty": uncertainty, "percentile": percentile}
+    return told, f", sigma^2 percentile {percentile:.0f}"
 
 
 def _fused(model: Model, explanation: Explanation, rule: str) -> tuple[dict[str, Any], str]:
@@ -295,17 +299,10 @@ def _fused(model: Model, explanation: Explanation, rule: str) -> tuple[dict[str,
 
     fused = services.fuse_recording(explanation.track, rule)
     uncertainty = float(fused.embedding.uncertainty[0])
-    percentile = float(explanation.reference.percentile(uncertainty))
-    n_used = int(fused.used.sum())
-    facts = {
-        "rule": rule,
-        "n_windows": len(explanation.track),
-        "n_used": n_used,
-        "uncertainty": uncertainty,
-        "percentile": percentile,
-    }
-    words = f"{n_used} of {len(explanation.track)} windows by rule {rule}"
-    return {"fused": facts}, f"{words}, sigma^2 percentile {percentile:.0f}"
+    told, words = _sigma2(model, uncertainty, float(explanation.reference.percentile(uncertainty)))
+    n, n_used = len(explanation.track), int(fused.used.sum())
+    facts: dict[str, Any] = {"rule": rule, "n_windows": n, "n_used": n_used}
+    return {"fused": facts | told}, f"{n_used} of {n} windows by rule {rule}{words}"
 
 
 def _cut(ecg: StandardEcg, start_s: float) -> StandardEcg:
@@ -337,8 +334,6 @@ def _summary(
     reports: Mapping[int, WindowReasons],
 ) -> str:
     """What a person wants first: leads, notes, the surest and least sure windows, and why."""
-    import numpy as np
-
     from echoing_core import services
 
     ecg, track = explanation.ecg, explanation.track
@@ -347,9 +342,26 @@ def _summary(
         if names := ecg.leads_with(origin):
             how = f" ({ecg.derivation})" if origin == "derived" and ecg.derivation else ""
             lines.append(f"leads {origin}: {', '.join(names)}{how}")
-    lines += [explanation.compared, explanation.sigma2_means]
+    lines += [explanation.compared] if explanation.has_sigma2 else []
+    lines.append(explanation.sigma2_means)
     lines += [f"note: {note}" for note in (*ecg.notes, *explanation.cautions)]
     lines += [f"the device says: {line}" for line in services.annotation_lines(ecg)]
+    if explanation.has_sigma2:
+        lines += _sure_and_unsure(explanation, surest, least_sure, reports)
+    lines.append(f"model {explanation.model_name} {explanation.model_hash[:16]}. {DISCLAIMER}")
+    return "\n".join(lines)
+
+
+def _sure_and_unsure(
+    explanation: Explanation,
+    surest: Sequence[int],
+    least_sure: Sequence[int],
+    reports: Mapping[int, WindowReasons],
+) -> list[str]:
+    """The table of windows, why the least sure ones are so, and sigma^2 over the recording."""
+    import numpy as np
+
+    ecg, track = explanation.ecg, explanation.track
     rows = [
         (
             which,
@@ -361,7 +373,7 @@ def _summary(
         for which, chosen in (("most", surest), ("least", least_sure))
         for i in chosen
     ]
-    lines.append(table(("sure", "from s", "to s", "sigma^2", "percentile"), rows))
+    lines = [table(("sure", "from s", "to s", "sigma^2", "percentile"), rows)]
     lines += [f"from {track.start_s[i]:.2f} s: {reports[i].sentence}" for i in least_sure]
     low, middle, high = np.percentile(track.percentile, [5, 50, 95])
     lines.append(
@@ -375,5 +387,4 @@ def _summary(
         lines.append(
             f"among 12-lead ECGs: 5 % {low:.0f}, median {middle:.0f}, 95 % {high:.0f}{raised}"
         )
-    lines.append(f"model {explanation.model_name} {explanation.model_hash[:16]}. {DISCLAIMER}")
-    return "\n".join(lines)
+    return lines

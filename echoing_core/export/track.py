@@ -74,6 +74,8 @@ class Explanation:
     """Which sigma^2 the track is of: what it is learnt from."""
     sigma2_means: str = MEANINGS[DISPLACEMENT]
     """What it says of a window, in a sentence or two."""
+    has_sigma2: bool = True
+    """Without, one constant stands for it, and no percentile of it is told."""
     other_reference: Reference | None = None
     """12-lead reference ECGs for the model's other sigma^2, where it has two."""
 
@@ -170,9 +172,11 @@ class Explanation:
             "windows": [
                 {
                     "start_s": round(float(track.start_s[i]), 3),
-                    "uncertainty": float(track.uncertainty[i]),
-                    "percentile": round(float(track.percentile[i]), 3),
-                    "percentile_12_leads": round(float(among_all[i]), 3),
+                    "uncertainty": float(track.uncertainty[i]) if self.has_sigma2 else None,
+                    "percentile": round(float(track.percentile[i]), 3) if self.has_sigma2 else None,
+                    "percentile_12_leads": (
+                        round(float(among_all[i]), 3) if self.has_sigma2 else None
+                    ),
                     "valid_fraction": round(float(track.valid_fraction[i].mean()), 4),
                 }
                 | {name: _short(values[i]) for name, values in self._other_sigma2().items()}
@@ -197,10 +201,13 @@ class Explanation:
         columns: dict[str, npt.ArrayLike] = {
             "start_s": track.start_s,
             "end_s": track.start_s + track.window_s,
-            "uncertainty": track.uncertainty,
-            "percentile": track.percentile,
-            "percentile_12_leads": self.all_reference.percentile(track.uncertainty),
         }
+        if self.has_sigma2:
+            columns |= {
+                "uncertainty": track.uncertainty,
+                "percentile": track.percentile,
+                "percentile_12_leads": self.all_reference.percentile(track.uncertainty),
+            }
         columns |= self._other_sigma2()
         if track.novelty is not None:
             columns["strangeness"] = track.novelty

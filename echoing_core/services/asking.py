@@ -357,7 +357,7 @@ def asked_window(explanation: Explanation, index: int) -> AskedWindow:
     track = explanation.read_among(all_leads=False).track
     return AskedWindow(
         explanation.lead_set.key,
-        float(track.percentile[index]),
+        float(track.percentile[index]) if explanation.has_sigma2 else None,
         float(track.valid_fraction[index].max()),
     )
 
@@ -500,7 +500,7 @@ def fused_window(explanation: Explanation, used: npt.NDArray[np.bool_]) -> Asked
     rows = used if used.any() else np.ones(len(track), dtype=bool)
     return AskedWindow(
         explanation.lead_set.key,
-        float(np.median(track.percentile[rows])),
+        float(np.median(track.percentile[rows])) if explanation.has_sigma2 else None,
         float(np.median(track.valid_fraction[rows].max(axis=1))),
     )
 

@@ -278,6 +278,7 @@ class ExplainJob:
             all_reference=self.model.reference,
             sigma2=self.model.sigma2,
             sigma2_means=self.model.sigma2_means,
+            has_sigma2=self.model.has_sigma2,
             other_reference=self.model.other_reference,
             cautions=cautions(self.model, self.ecg),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from echoing_core.embed.encode import (
 from echoing_core.errors import CheckpointError, ConfigError
 from echoing_core.evaluate.protocols.settings import EvaluationOptions, FineTuneSettings
 from echoing_core.models.checkpoint import load_checkpoint
-from echoing_core.models.config import FrozenEcgConfig, ModelConfig
+from echoing_core.models.config import ABSENT, NO_SIGMA2, FrozenEcgConfig, ModelConfig
 from echoing_core.models.foreign_ecg import ECG_FM, ECHO2ECG, MELP, SYSTEMS, read_foreign
 from echoing_core.models.foreign_preprocessing import ForeignInput
 from echoing_core.models.pickled import read_tables, read_tensors
@@ -35,6 +36,7 @@ from echoing_core.records import LEADS, Recording
 from echoing_core.services import own_index
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.settings import RunConfig
+from echoing_core.uncertainty.meaning import MEANINGS
 from tests import foreign_files as files
 from tests.unit.evaluate.protocols.test_runs import study_set
 from tests.unit.models.test_import_weights import PAYLOADS, Payload
@@ -182,6 +184,19 @@ def test_melp_with_its_text_answers_in_words(
     )
     assert done.exit_code == 0, done.output
     assert "has no sigma^2" in done.output and "Band-limited to 40 Hz" in done.output
+    # Its one constant lies at percentile 50 of itself, which is said nowhere.
+    assert "percentile" not in done.output.replace(NO_SIGMA2, "")
+    asked = ["ask", "SIM_AF", "--fuse", "precision", "--json", "-", "--model"]
+    told = json.loads(CliRunner().invoke(app, [*asked, str(tmp_path / "model")]).stdout)
+    assert told["fused"]["percentile"] is None and told["fused"]["uncertainty"] is None
+    assert {answer["percentile"] for answer in told["answers"]} == {None}
+    done = CliRunner().invoke(
+        app, ["explain", "SIM_AF", "--csv", "-", "--model", str(tmp_path / "model")]
+    )
+    assert done.stdout.startswith("start_s,end_s,valid_I,")
+    done = CliRunner().invoke(app, ["explain", "SIM_AF", "--model", str(tmp_path / "model")])
+    assert MEANINGS[ABSENT] in done.output
+    assert "percentile" not in done.output.replace(MEANINGS[ABSENT], "")
     query = services.query_embedding(model, "atrial fibrillation.")
     np.testing.assert_allclose(query.mu[0], found.mu[0], atol=1e-6)
 
