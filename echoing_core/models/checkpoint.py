@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -488,23 +489,37 @@ def update_documents(
         texts["card.md"] = card
     if training is not None:
         texts["training.json"] = json_text(training)
-    # Files first and the manifest last: a run that is killed between leaves a folder that says so.
-    changed = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
-    for name, text in texts.items():
-        write_text_atomically(folder / name, text)
-        changed[name] = sha256_of_file(folder / name)
-    manifest = {"format": FORMAT, "hash": model_hash, "sha256": changed}
-    write_text_atomically(folder / "manifest.json", json_text(manifest))
-    if card is not None or training is not None or figures is not None:
-        _write_readme(
-            folder,
-            folder.name,
-            texts.get("card.md", content["card.md"].decode("utf-8")),
-            training or _json_object(content["training.json"], "training.json"),
-            config,
-            model_hash,
-            _listed_figures(folder) if figures is None else model_index(figures, [folder.name]),
-        )
+    # The folder is exchanged whole: of files that were replaced one by one, a run that is killed
+    # between leaves a folder that nobody can read, and no way to write it again.
+    with replacing_folder(folder) as draft:
+        for path in folder.resolve().rglob("*"):
+            if path.is_file():
+                _linked(path, draft / path.relative_to(folder.resolve()))
+        changed = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+        for name, text in texts.items():
+            write_text_atomically(draft / name, text)
+            changed[name] = sha256_of_file(draft / name)
+        manifest = {"format": FORMAT, "hash": model_hash, "sha256": changed}
+        write_text_atomically(draft / "manifest.json", json_text(manifest))
+        if card is not None or training is not None or figures is not None:
+            _write_readme(
+                draft,
+                folder.name,
+                texts.get("card.md", content["card.md"].decode("utf-8")),
+                training or _json_object(content["training.json"], "training.json"),
+                config,
+                model_hash,
+                _listed_figures(folder) if figures is None else model_index(figures, [folder.name]),
+            )
+
+
+def _linked(path: Path, target: Path) -> None:
+    """The same file under a second name; a copy where the file system has no such names."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copy2(path, target)
 
 
 def _write_readme(
