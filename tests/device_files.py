@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Literal
 
 import numpy as np
 
@@ -179,7 +180,10 @@ def scp(
     peak_s: float = 0.3,
     said: Mapping[int, bytes] | None = None,
 ) -> bytes:
-    """SCP-ECG with ``said`` as its sections 7 and 8: ``tables`` None for plain numbers, ``thinning`` above 1 for bimodal compression."""
+    """SCP-ECG: ``tables`` None for plain numbers, ``thinning`` above 1 for bimodal compression.
+
+    ``said`` holds further sections, such as 7 and 8.
+    """
     rows = rows_of(signal, leads).astype(np.int64)
     n = rows.shape[1]
     step_us = 1_000_000 // fs_hz
@@ -299,6 +303,48 @@ def atc(signal: Ints, fs_hz: int = 500, *, n_leads: int = 6, plain_sum: bool = F
     return out + block(b"avg ", (3 * signal[0, :fs_hz]).astype("<i2").tobytes())
 
 
+def mfer_field(tag: int, value: bytes, channel: int | None = None) -> bytes:
+    """One definition: tag (and number of the channel), length, value."""
+    head = bytes([tag]) + (b"" if channel is None else bytes([channel]))
+    n = len(value)
+    return head + (bytes([n]) if n < 128 else b"\x84" + n.to_bytes(4, "big")) + value
+
+
+def mfer(
+    signal: Ints,
+    fs_hz: int = 500,
+    *,
+    leads: Sequence[str] = LEADS,
+    little: bool = True,
+    block: int | None = None,
+    more: bytes = b"",
+) -> bytes:
+    """MFER as in its tables: preamble, byte order, name of the patient, channels, waveforms."""
+    order: Literal["little", "big"] = "little" if little else "big"
+    rows = rows_of(signal, leads)
+    n = rows.shape[1]
+    block = n if block is None else block
+    field = mfer_field
+    channels = b"".join(
+        field(0x3F, field(0x09, _SCP_NUMBERS[lead].to_bytes(2, order)), i)
+        for i, lead in enumerate(leads)
+    )
+    # In each sequence of each channel in turn a block.
+    data = rows.reshape(len(leads), n // block, block).transpose(1, 0, 2)
+    return (
+        field(0x40, b"MFR Standard 12 leads ECG".ljust(32))
+        + field(0x01, bytes([little]))
+        + field(0x81, b"Doe^John") + field(0x08, (1).to_bytes(2, order))
+        # 1/fs of a second as 10^-3, and UV microvolts as 10^-6 V.
+        + field(0x0B, b"\0\0" + fs_hz.to_bytes(2, order))
+        + field(0x0C, b"\0\xfa" + UV.to_bytes(2, order))
+        + field(0x05, bytes([len(leads)])) + field(0x04, block.to_bytes(4, order))
+        + field(0x06, (n // block).to_bytes(4, order)) + field(0x0A, b"\0") + channels + more
+        + field(0x1E, np.ascontiguousarray(data).astype("<i2" if little else ">i2").tobytes())
+        + b"\x80\0"
+    )  # fmt: skip
+
+
 def fhir(
     signal: Ints,
     fs_hz: int = 500,
@@ -380,6 +426,8 @@ def every_device(signal: Ints, fs_hz: int = 500) -> dict[str, dict[str, bytes]]:
         "ATC": {"rec.atc": atc(signal, fs_hz)},
         "FHIR": {"rec.json": fhir(signal, fs_hz)},
         "XLSX": {"rec.xlsx": xlsx(signal, fs_hz, leads=("I", "II", "V1"))},
+        "MFER": {"rec.mwf": mfer(signal, fs_hz)},
+        "MFER big": {"rec.mwf": mfer(signal, fs_hz, little=False, block=fs_hz // 10)},
         "SCP": {"rec.scp": scp(signal, fs_hz)},
         "SCP plain": {"rec.scp": scp(signal, fs_hz, tables=None, differences=0)},
         "SCP tables": {"rec.scp": scp(signal, fs_hz, tables=SCP_CUSTOM, differences=1)},

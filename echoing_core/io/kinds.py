@@ -19,6 +19,7 @@ from echoing_core.io.ecg_dicom import is_dicom, read_dicom_ecg
 from echoing_core.io.edf import is_edf, read_edf
 from echoing_core.io.fhir import is_fhir, read_fhir
 from echoing_core.io.ishne import is_ishne, read_ishne
+from echoing_core.io.mfer import is_mfer, read_mfer
 from echoing_core.io.scp import is_scp, read_scp
 from echoing_core.io.sources import SourceFile
 from echoing_core.io.table import is_binary_table, is_table_text, read_table_as_stated
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 FORMATS = (
     "WFDB (.hea with .dat or .mat), EDF, EDF+, BDF, DICOM, SCP-ECG, ISHNE Holter, AliveCor "
-    "ATC, GE MUSE, GE CardioSoft, Mortara ELI, Philips or HL7 aECG XML, "
+    "ATC, MFER, GE MUSE, GE CardioSoft, Mortara ELI, Philips or HL7 aECG XML, "
     "HL7 FHIR (JSON), "
     "a table (CSV, TSV, XLSX, Parquet, NPY), or a zip of these"
 )
@@ -73,6 +74,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("ishne", is_ishne, read_ishne),
     Kind("atc", is_atc, read_atc),
     Kind("scp", is_scp, read_scp),
+    Kind("mfer", is_mfer, read_mfer),
     Kind("contec", is_contec, read_contec),
     # A spreadsheet is a zip, too.
     Kind("table", is_binary_table, read_table_as_stated),

@@ -20,12 +20,12 @@ from echoing_core.io.zipped import unzip
 from echoing_core.records import Recording
 
 RECORDING_ENDINGS = (
-    *WFDB_ENDINGS, ".edf", ".bdf", ".dcm", ".ecg", ".scp", ".atc", ".xml", ".csv", ".tsv",
-    ".parquet", ".npy", ".zip",
+    *WFDB_ENDINGS, ".edf", ".bdf", ".dcm", ".ecg", ".scp", ".atc", ".mwf", ".mfer", ".xml", ".csv",
+    ".tsv", ".parquet", ".npy", ".zip",
 )  # fmt: skip
 """Files of a folder that are taken for recordings by their names alone, be they readable or not."""
 
-_MARKED = ("edf", "dicom", "ishne", "scp", "atc", "contec", "fhir")
+_MARKED = ("edf", "dicom", "ishne", "scp", "mfer", "atc", "contec", "fhir")
 """Kinds that are recordings whatever their files are called."""
 
 

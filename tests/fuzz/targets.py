@@ -412,6 +412,7 @@ def targets() -> tuple[Target, ...]:
         Target("scp", _scp, opened),
         Target("ishne", lambda: _one("rec.ecg", devices.ishne(signal, 250)), opened),
         Target("atc", lambda: _one("rec.atc", devices.atc(signal, 250)), opened),
+        Target("mfer", lambda: _one("rec.mwf", devices.mfer(signal, 250)), opened),
         Target("fhir", lambda: _one("rec.json", devices.fhir(signal, 250)), opened),
         Target("contec", _contec, opened),
         Target("tables", _tables, opened),

@@ -40,6 +40,7 @@ other out own part parts pass pattern per philips plain printed qrs quality rate
 recorded recorder recording rely repeated resampled rest rhythm s same sample samples sampling say
 says second seconds seen segment segments shape sigma signal signals since six slowly so some
 something somewhat standard start starts still strips synthesis taken test than that the their
+follow page layouts states offset moves outside unknown many 3x4 6x2
 them then there these they thirds this those three through time times to together told too treated
 trunk twelve twice two uncertain unit units unread up used uv uvperlsb value values voltage
 voltages was waveform waveforms were wfdb what where which whole with without wrong x y z zero

@@ -313,6 +313,69 @@ def test_formats_that_are_not_read_are_named() -> None:
     refused(b"GDF 2.10" + bytes(600), "gdf", UnreadableRecordError, "a GDF file")
 
 
+# --- MFER -------------------------------------------------------------------------------------
+
+
+def test_mfer_channels_of_their_own_kind() -> None:
+    """Own resolution, value for nothing, other quantities, and a group without a stated length."""
+    field = made.mfer_field
+    leads = ("I", "II", "V1", "V6")
+    own = (
+        # Lead II in units of 2.5 uV; V1 in no voltage (unit 1, mmHg) between two zeros.
+        field(0x3F, field(0x0C, b"\0\xf9\x19\0"), 1)
+        + b"\x3f\x02\x80" + field(0x0C, b"\1\0\1\0") + b"\0\0"
+        # In a group, lead V6 has a value for nothing.
+        + field(0x67, field(0x3F, field(0x12, (77).to_bytes(2, "little")), 3))
+    )  # fmt: skip
+    signal = SIGNAL.copy()
+    signal[11, 40:43] = 77
+    signal[0, 40:43] = 77
+    recording = read_recording({"a.mwf": made.mfer(signal, leads=leads, more=own)})
+    assert recording.lead_names == ("I", "II", "V6")
+    np.testing.assert_allclose(recording.signal_mv[0], signal[0] * 5e-3, atol=1e-6)
+    np.testing.assert_allclose(recording.signal_mv[1], signal[1] * 2.5e-3, atol=1e-6)
+    nothing = np.flatnonzero(np.isnan(recording.signal_mv[2]))
+    assert nothing.tolist() == np.flatnonzero(signal[11] == 77).tolist()
+    assert {40, 41, 42} <= set(nothing.tolist())
+    assert "not voltages" in " ".join(recording.notes)
+
+
+def test_mfer_frames_follow_each_other_and_beats_are_no_rhythm() -> None:
+    field = made.mfer_field
+    sound = made.mfer(SIGNAL, leads=("I", "II"))
+    beat = field(0x08, b"\x09\0") + field(0x1E, (3 * SIGNAL[:2, :1500]).astype("<i2").tobytes())
+    again = field(0x08, b"\1\0") + field(0x1E, SIGNAL[:2].astype("<i2").tobytes())
+    recording = read_recording({"a.mwf": sound[:-2] + beat + again + b"\x80\0"})
+    np.testing.assert_allclose(recording.signal_mv, np.tile(SIGNAL[:2] * 5e-3, (1, 2)), atol=1e-6)
+    alone = swapped(sound, b"\x08\x02\1\0", b"\x08\x02\x09\0")
+    refused(alone, "mwf", UnreadableRecordError, "representative beats")
+
+
+def test_mfer_that_cannot_be_read_says_why() -> None:
+    sound = UPLOADS["MFER"]["rec.mwf"]
+    unreadable = UnreadableRecordError
+    refused(sound[:9000], "mwf", unreadable, "longer than the file")
+    refused(swapped(sound, b"\x06\x04\1", b"\x06\x04\2"), "mwf", unreadable, "1 of 2 blocks")
+    refused(swapped(sound, b"\x0a\1\0", b"\x0a\1\x09"), "mwf", unreadable, "type 9")
+    refused(swapped(sound, b"\x05\1\x0c", b"\x05\1\xff"), "mwf", unreadable, "255 channels")
+    compressed = made.mfer(SIGNAL, more=made.mfer_field(0x0E, b"\1\0"))
+    refused(compressed, "mwf", unreadable, "compressed")
+    deep = b"\x67\x80" * 12
+    refused(made.mfer(SIGNAL, more=deep), "mwf", unreadable, "nested too deeply")
+    size = b"\x0c\x04\0\xfa\5\0"
+    refused(swapped(sound, size, b""), "mwf", UnitsError, "sampling resolution")
+    said = read_recording({"a.mwf": swapped(sound, size, b"")}, told=Told(unit="5uV"))
+    np.testing.assert_allclose(said.signal_mv, MV, atol=1e-6)
+    rate = b"\x0b\x04\0\0\xf4\1"
+    refused(swapped(sound, rate, b""), "mwf", SamplingRateError, "say the rate")
+    assert read_recording({"a.mwf": swapped(sound, rate, b"")}, told=Told(fs_hz=500)).fs_hz == 500
+    # The interval in seconds: 2 of 10^-3.
+    seconds = swapped(sound, rate, b"\x0b\x04\1\xfd\2\0")
+    assert read_recording({"a.mwf": seconds}).fs_hz == pytest.approx(500.0)
+    moved = read_recording({"a.mwf": made.mfer(SIGNAL, more=made.mfer_field(0x0D, b"\2\0"))})
+    assert "an offset" in " ".join(moved.notes) and "…" not in " ".join(plain_notes(moved))
+
+
 # --- What a person has to say ------------------------------------------------------------------
 
 
