@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import yaml
 
 from echoing_core.artifacts import replacing_folder
@@ -26,6 +28,9 @@ from echoing_core.simulate.ecg.study import (
 from echoing_core.simulate.echo.clips import study_clips
 from echoing_core.simulate.heart.patients import ecg_count, parse_record_id, split_of
 
+_MOST_UNITS = 32_766
+"""Largest amplitude of format 16; one more below zero means "not measured"."""
+
 # A cohort of its own: no shipped recording is of a patient that a model was trained on.
 _SAMPLES_SEED = 30_001
 _SEARCHED_PATIENTS = 400
@@ -36,7 +41,8 @@ SIMULATED ECGs. No person stands behind any of these records.
 Made by EchoingECG with seed {seed}: {n_patients} patients, {n_ecgs} ECGs.
 Settings: {config}
 
-records/        WFDB records, 12 leads, {fs_hz:g} Hz, {duration_s:g} s, 1000 units per mV
+records/        WFDB records, 12 leads, {fs_hz:g} Hz, {duration_s:g} s, 1000 units per mV (fewer,
+                as the header says, where an artefact is larger than 32 mV)
 studies.csv     one row per ECG: patient_id, study_id, record_id, path, split (by patient),
                 quality, echo_path, findings, echo_findings, report_style, report, and the
                 simulated heart's truth in the columns label_*
@@ -130,6 +136,7 @@ def write_cohort(
                     f"simulated by EchoingECG, seed {seed}; no person stands behind it",
                     f"report: {study.report}",
                 ),
+                gain=_gain(recording.signal_mv),
             )
             n_ecgs += 1
             if done:
@@ -145,6 +152,17 @@ def write_cohort(
     )
     (folder / "README.txt").write_text(readme, encoding="utf-8")
     return n_ecgs
+
+
+def _gain(signal_mv: npt.NDArray[np.floating]) -> float:
+    """Units per mV: 1000, or so few that 16 bits hold the largest artefact.
+
+    In some thousand patients one has a spike of 40 mV.
+    """
+    gain, largest = 1000.0, float(np.nanmax(np.abs(signal_mv)))
+    while largest * gain > _MOST_UNITS:
+        gain /= 2.0
+    return gain
 
 
 def _write_echo(folder: Path, study: SimulatedStudy) -> str:

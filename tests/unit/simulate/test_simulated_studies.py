@@ -26,6 +26,7 @@ from echoing_core.simulate import (
     sample_heart_state,
     simulate_long,
     simulate_study,
+    write,
     write_cohort,
 )
 from echoing_core.simulate.ecg.heart_vector import Torso, render
@@ -497,3 +498,18 @@ def test_body_belongs_to_the_patient() -> None:
     np.testing.assert_array_equal(build.qrs, again.qrs)
     np.testing.assert_array_equal(torso.matrix, same_torso.matrix)
     assert not np.array_equal(torso.matrix, patient_body(SEED, 2)[1].matrix)
+
+
+def test_an_artefact_beyond_16_bits_is_written_by_a_smaller_gain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = simulate_study(7, 585)
+    assert np.abs(study.recording_12.signal_mv).max() > 32.8
+    monkeypatch.setattr(write, "_cohort", lambda *_: iter([(study, 1)]))
+    write_cohort(tmp_path / "cohort", 1, seed=7)
+    header = tmp_path / "cohort" / "records" / f"{study.record_id}.hea"
+    assert " 500(0)/mV " in header.read_text(encoding="ascii")
+    # Half a unit of 1/500 mV.
+    np.testing.assert_allclose(
+        read_recording(header).signal_mv, study.recording_12.signal_mv, atol=0.00101
+    )
