@@ -30,6 +30,7 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
+from echoing_core.io.annotations import Gathered
 from echoing_core.io.channels import (
     Channel,
     Findings,
@@ -47,6 +48,7 @@ from echoing_core.io.decoders import (
     import_decoder,
     transfer_syntax,
 )
+from echoing_core.io.dicom_annotations import dicom_annotations
 from echoing_core.io.lead_names import canonical_lead_name, may_be_ecg, says_ecg
 from echoing_core.io.sources import SourceFile, shown
 from echoing_core.io.told import NOTHING, Told, channel_leads
@@ -172,7 +174,16 @@ def read_dicom_ecg(file: SourceFile) -> Recording:
     form = f"DICOM {_ECG_KINDS.get(kind) or _OTHER_KINDS.get(kind, 'waveform')}"
     if kind not in _ECG_KINDS:
         notes.add("The object is of another class than an ECG; the leads in it are read.")
-    return recording_from(channels, stem, form, notes)
+    return recording_from(channels, stem, form, notes, annotations=_annotations(dataset, name))
+
+
+def _annotations(dataset: Any, name: str) -> Gathered:
+    """What the object says of itself; nothing where that is damaged, since the ECG is not."""
+    try:
+        with _damage_as_sentence(name):
+            return dicom_annotations(dataset)
+    except RecordError:
+        return Gathered()
 
 
 def _dataset(file: SourceFile, name: str) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 
 from echoing_core.errors import ConfigError
+from echoing_core.io.annotations import measurement_line, statement_line
 from echoing_core.io.decoders import import_decoder
 from echoing_core.io.write.outgoing import NOT_MEASURED, Outgoing
 from echoing_core.records import LEADS
@@ -69,7 +70,10 @@ def dicom_bytes(out: Outgoing) -> bytes:
     ds.AcquisitionContextSequence = []
     ds.WaveformSequence = [_group(out, Dataset)]
     ds.WaveformAnnotationSequence = []
-    for remark in out.remarks:
+    said = out.annotations
+    lines = [measurement_line(name, value) for name, value in said.measurements.items()]
+    lines += [statement_line(statement) for statement in said.statements]
+    for remark in (*out.remarks, *lines):
         note = Dataset()
         note.UnformattedTextValue = remark[:_MAX_REMARK]
         # Of the first group, and of all its channels.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import edfio
 import numpy as np
+import pydicom
 import pytest
 import wfdb
 
@@ -298,6 +299,44 @@ def test_sections_7_and_8_of_scp() -> None:
     # Cut short anywhere, the ECG is read all the same.
     for end in range(0, len(measured), 29):
         read("a.scp", device.scp(SIGNAL, said={7: measured[:end], 8: stated[:end]}))
+
+
+def test_dicom_annotations_are_known_by_the_meaning_of_their_codes() -> None:
+    from pydicom.dataset import Dataset
+
+    def coded(meaning: str, value: str, unit: str) -> Dataset:
+        item, concept, units = Dataset(), Dataset(), Dataset()
+        concept.CodeValue, concept.CodingSchemeDesignator = "5.13.5-7", "SCPECG"
+        concept.CodeMeaning = meaning
+        units.CodeValue, units.CodingSchemeDesignator, units.CodeMeaning = unit, "UCUM", unit
+        item.ConceptNameCodeSequence = [concept]
+        item.NumericValue, item.MeasurementUnitsCodeSequence = value, [units]
+        return item
+
+    text = Dataset()
+    text.UnformattedTextValue = "Sinus rhythm\r\nNormal ECG"
+    ds = pydicom.dcmread(io.BytesIO(made.dicom(SIGNAL)))
+    ds.WaveformAnnotationSequence = [
+        text, coded("QT Interval", "0.38", "s"),
+        coded("Ventricular Heart Rate", "75", "{H.B.}/min"),
+        coded("QRS-Axis", "-12", "deg"), coded("PR Interval", "160", "mV"),
+        coded("Room temperature", "21", "ms"),
+    ]  # fmt: skip
+    buffer = io.BytesIO()
+    ds.save_as(buffer)
+    said = read("a.dcm", buffer.getvalue())
+    assert dict(said.measurements) == {
+        "heart_rate_bpm": 75.0, "qt_ms": 380.0, "qrs_axis_deg": -12.0,
+    }  # fmt: skip
+    assert said.statements == ("Sinus rhythm", "Normal ECG")
+
+
+def test_dicom_keeps_measurements_and_statements() -> None:
+    files = recording_files(RECORDING, "dicom", "out")
+    said = read_recording(files).annotations
+    assert dict(said.measurements) == dict(RECORDING.annotations.measurements)
+    # And no remark on the conversion is taken for a statement.
+    assert said.statements == (RECORDING.annotations.statements[0], "left bundle branch block")
 
 
 def test_what_is_gathered_is_bounded_and_in_order() -> None:
