@@ -26,7 +26,7 @@ def test_a_sound_model_is_opened_when_it_was_only_resealed() -> None:
     artifacts.opened_model({**files, "card.md": b"# other words\n"})
 
 
-@pytest.mark.parametrize(("name", "n"), [("index", 320), ("model", 100)])
+@pytest.mark.parametrize(("name", "n"), [("index", 320), ("model", 60)])
 def test_many_changed_folders_end_in_a_sentence(name: str, n: int) -> None:
     _attempts(name, n)
 
