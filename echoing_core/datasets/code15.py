@@ -169,7 +169,7 @@ def _is_name(name: str) -> bool:
     return bool(name) and Path(name).name == name
 
 
-def _row(source: str, record_id: str, patient: str, exam: Mapping[str, str]) -> dict[str, Any]:
+def _row(source: str, record_id: str, patient: str, exam: Mapping[Any, str]) -> dict[str, Any]:
     truth = {column: _truth(exam[column]) for column in _FLAGS if column in exam}
     phrases = [WORDING[_FLAGS[column][1]].machine for column, so in truth.items() if so == 1.0]
     return {

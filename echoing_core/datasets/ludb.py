@@ -107,7 +107,7 @@ class Ludb:
         return first_window(recording, pad_shorter=True, filter_padding=self.filter_padding)
 
 
-def _row(record_id: str, path: str, entry: Mapping[str, str]) -> dict[str, Any]:
+def _row(record_id: str, path: str, entry: Mapping[Any, str]) -> dict[str, Any]:
     lines = {column: _lines(entry[column]) for column in _STATEMENTS}
     try:
         # ">89" for all who are older.

@@ -144,7 +144,7 @@ def _statements(text: str) -> list[list[int]]:
 def _row(
     record_id: str,
     path: str,
-    entry: Mapping[str, str],
+    entry: Mapping[Any, str],
     statements: list[list[int]],
     words: Mapping[int, str],
 ) -> dict[str, Any]:

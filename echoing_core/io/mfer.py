@@ -426,7 +426,7 @@ def _samples(
     raw = np.ascontiguousarray(blocks[:, first : first + one.n_bytes])
     digital = raw.view(("<" if frame.little else ">") + _TYPES[one.kind]).ravel()
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is no ECG's and made NaN
-        mv = np.multiply(digital, mv_per_unit, dtype=np.float32)
+        mv: npt.NDArray[np.float32] = np.multiply(digital, mv_per_unit, dtype=np.float32)
     mv[~np.isfinite(mv)] = np.nan
     if one.null is not None:
         width = 8 * _SIZES[one.kind]
