@@ -14,6 +14,7 @@ import hmac
 import logging
 import os
 import re
+import sys
 import webbrowser
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -22,9 +23,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import streamlit as st
+from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 
 from echoing_core.errors import ConfigError
+from echoing_core.services import uploads
 from echoing_core.services.audit import check_audit
 from ui import sign_in
 
@@ -78,7 +81,19 @@ def middleware() -> list[Middleware]:
         check_audit()
     except ConfigError as error:
         raise SystemExit(str(error)) from error
+    keep_uploads_in_memory()
+    uploads.sweep()
     return [Middleware(Guard, scripts=_inline_scripts())]
+
+
+def keep_uploads_in_memory() -> None:
+    """From now on this process puts nothing of an upload on a disk, not even by crashing.
+
+    The server's parser of requests would put what is larger than 1 MB into a temporary file without
+    a name. How much may come at all is limited by ``server.maxUploadSize`` before it.
+    """
+    MultiPartParser.spool_max_size = sys.maxsize
+    uploads.no_core_file()
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ person is told in a sentence; nobody else notices.
 
 from __future__ import annotations
 
-from echoing_core.gate.limits import Limits, limits_for
+from echoing_core.gate.limits import Limits, limits_for, no_core_file
 from echoing_core.gate.pool import IN_PROCESS, Gate, direct
 
-__all__ = ["IN_PROCESS", "Gate", "Limits", "direct", "limits_for"]
+__all__ = ["IN_PROCESS", "Gate", "Limits", "direct", "limits_for", "no_core_file"]

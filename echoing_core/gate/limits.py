@@ -74,11 +74,15 @@ def limits_for(n_bytes: int) -> Limits:
 
 def confine() -> None:
     """For the life of a worker: no core file, no byte into any file, and after everybody else."""
-    # A core file would hold the upload.
-    _limit("RLIMIT_CORE", 0)
+    no_core_file()
     _limit("RLIMIT_FSIZE", 0)
     with contextlib.suppress(AttributeError, OSError):
         os.nice(5)
+
+
+def no_core_file() -> None:
+    """If this process crashes, no image of its memory is written: uploads are in it."""
+    _limit("RLIMIT_CORE", 0)
 
 
 def in_a_process() -> dict[str, str]:

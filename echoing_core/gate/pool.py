@@ -79,21 +79,18 @@ class _Worker:
         self.out_of_time = True
         self._process.kill()
 
-    def end(self) -> int:
-        """End it at once; its exit status."""
-        self._process.kill()
+    def end(self, patience_s: float = 0.0) -> int:
+        """Its exit status, once it has ended, after this many seconds by force."""
+        try:
+            status = self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             # What was not written yet never will be.
             with contextlib.suppress(OSError):
                 cast(BinaryIO, stream).close()
-        return self._process.wait()
-
-    def status(self) -> int:
-        """Exit status of one that ended, or is about to."""
-        try:
-            return self._process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            return self.end()
+        return status
 
 
 class Gate:
@@ -213,8 +210,8 @@ class Gate:
         if not keep:
             worker.end()
 
-    def _drop(self, worker: _Worker) -> int:
-        status = worker.status() if not worker.alive else worker.end()
+    def _drop(self, worker: _Worker, patience_s: float = 0.0) -> int:
+        status = worker.end(patience_s)
         with self._changed:
             self._busy.discard(worker)
             self._changed.notify()
@@ -223,8 +220,8 @@ class Gate:
     def _lost(self, worker: _Worker, limits: Limits, error: Exception) -> StoppedReadingError:
         """Why a worker gave no answer; it is replaced."""
         # One that ended by itself says by its status why.
-        status = worker.status() if isinstance(error, EOFError | OSError) else 0
-        self._drop(worker)
+        by_itself = isinstance(error, EOFError | OSError)
+        status = self._drop(worker, _GRACE_S if by_itself else 0.0)
         if isinstance(error, TooMuchError):
             return _too_large(limits)
         if worker.out_of_time or status in (-_signal("SIGALRM"), -_signal("SIGXCPU")):

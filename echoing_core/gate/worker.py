@@ -11,6 +11,8 @@ import os
 import pickle
 import select
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -104,8 +106,16 @@ def _next(calls: BinaryIO) -> tuple[tuple[Any, tuple[Any, ...], dict[str, Any]],
     return call, limits
 
 
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it is gone, whatever is being read."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
 def _main(modules: list[str]) -> None:
     confine()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     calls, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     # What a library prints is no answer.
     nowhere = os.open(os.devnull, os.O_RDWR)

@@ -5,12 +5,19 @@ The command line, whose files its own user chose, calls the same functions witho
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import shutil
+import stat
+import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from echoing_core.gate import IN_PROCESS, Gate, direct, limits_for
+from echoing_core.gate import IN_PROCESS, Gate, direct, limits_for, no_core_file
 from echoing_core.io.kinds import HEAD_BYTES
 from echoing_core.io.looking import Looked, look
 from echoing_core.io.many import BatchItem, grouped_heads
@@ -23,14 +30,18 @@ __all__ = [
     "close",
     "gated",
     "look",
-    "n_bytes",
+    "no_core_file",
     "plan",
     "planned",
+    "sweep",
     "warm",
 ]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# As `tempfile` names folders.
+_LEFT, _LEFT_S = re.compile(r"echoing-[a-z0-9_]{8}"), 600.0
 
 Plan = list[tuple[str, tuple[int, ...], str]]
 
@@ -108,6 +119,39 @@ def close() -> None:
         gate.close()
 
 
+def sweep(folder: Path | None = None) -> int:
+    """Remove what earlier versions left in the folder for temporary files when they were killed.
+
+    They read records from folders of their own there, with the signal in them. This one makes none.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Without, the system's.
+
+    Returns
+    -------
+    int
+        Folders that were removed.
+    """
+    removed = 0
+    place = Path(tempfile.gettempdir()) if folder is None else folder
+    with contextlib.suppress(OSError):
+        for path in place.glob("echoing-*"):
+            with contextlib.suppress(OSError):
+                info = path.lstat()
+                if (
+                    _LEFT.fullmatch(path.name)
+                    and stat.S_ISDIR(info.st_mode)
+                    and (not hasattr(os, "getuid") or info.st_uid == os.getuid())
+                    # Another server of that version may be reading just now.
+                    and time.time() - info.st_mtime > _LEFT_S
+                ):
+                    shutil.rmtree(path)
+                    removed += 1
+    return removed
+
+
 def _shared() -> Gate:
     global _gate
     with _starting:
@@ -177,7 +221,7 @@ def n_bytes(value: Any) -> int:
             return sum(size(file) for file in part.files)
         if isinstance(part, Mapping):
             return sum(size(one) for one in part.values())
-        if isinstance(part, Sequence) and not isinstance(part, str):
+        if isinstance(part, list | tuple):
             return sum(size(one) for one in part)
         return 0
 

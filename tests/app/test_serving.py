@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import resource
+import tempfile
+from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartParser
 
 from ui import serving
 
@@ -178,3 +184,32 @@ def test_the_page_of_streamlit_may_run_its_own_script_and_no_other() -> None:
     text = "\n      window.prerenderReady = false\n    "
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     assert source == f"'sha256-{digest}'"
+
+
+def test_an_upload_is_kept_in_memory_even_where_nothing_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # A disk that is full or may not be written to, as a folder that is not there.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    monkeypatch.setattr(MultiPartParser, "spool_max_size", MultiPartParser.spool_max_size)
+    serving.keep_uploads_in_memory()
+    signal = b"\1\2\3\4" * (1 << 19)
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.dat"\r\n\r\n'
+
+    async def body() -> AsyncGenerator[bytes, None]:
+        yield head
+        for start in range(0, len(signal), 1 << 16):
+            yield signal[start : start + (1 << 16)]
+        yield b"\r\n--x--\r\n"
+
+    async def parsed() -> bytes:
+        headers = Headers({"content-type": "multipart/form-data; boundary=x"})
+        form = await MultiPartParser(headers, body()).parse()
+        (upload,) = form.values()
+        assert isinstance(upload, UploadFile)
+        data = await upload.read()
+        await form.close()
+        return data
+
+    assert asyncio.run(parsed()) == signal
+    assert resource.getrlimit(resource.RLIMIT_CORE)[0] == 0
