@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,6 +214,8 @@ def _child(scenario: Scenario, folder: Path, at_call: int | None, told: int) -> 
         scenario.work(folder)
         os.write(told, json.dumps(count).encode())
         status = 0
+    except BaseException:  # noqa: BLE001 - a fork must never go on where its parent is
+        traceback.print_exc()
     finally:
         os._exit(status)
 

@@ -201,6 +201,9 @@ def prepare(
             markdown = report_text(card, left_out)
             (draft / "report.md").write_text(markdown, encoding="utf-8")
             (draft / "left_out.csv").write_text(_left_out_text(left_out), encoding="utf-8")
+    # The plan last: without it, what a kill leaves here would pass for work on other data.
+    for number in range(len(pieces)):
+        (work / _name(number)).unlink(missing_ok=True)
     shutil.rmtree(work)
     return PrepareReport(card, len(plan.table), n_resumed, reasons, markdown)
 
@@ -503,7 +506,8 @@ def _agree(work: Path, fingerprint: str, *, restart: bool) -> None:
             draft.unlink()
         return
     names = [item.name for item in work.iterdir()]
-    if names and not restart:
+    # A plan that was not finished was no work yet.
+    if not restart and any(not name.startswith(f".{PLAN_NAME}.") for name in names):
         raise ConfigError(
             f"{work} holds unfinished work on other data or with other options. Add --restart to "
             "throw it away, or choose another folder."
