@@ -13,6 +13,8 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from echoing_core.io import read_recording, write_wfdb
+from echoing_core.io.wfdb.annotations import annotation_bytes
+from echoing_core.records import Annotations, RhythmSpan
 
 pytestmark = pytest.mark.browser
 
@@ -259,3 +261,35 @@ def test_calipers_by_keyboard_alone(app: Page, known_record: tuple[list[Path], F
     # What the calipers measured, the beat marks say too.
     marks = [float(e) for e in paper.locator(".rr").all_text_contents()[:-1]]
     assert np.abs(np.array(marks)[:, np.newaxis] - truth).min() <= 10
+
+
+def test_the_file_s_own_beats_stand_over_the_paper(
+    app: Page, known_record: tuple[list[Path], F64]
+) -> None:
+    files, peaks = known_record
+    said = Annotations(
+        beat_s=peaks,
+        beat_symbols=np.array(["V" if i == 3 else "N" for i in range(len(peaks))]),
+        rhythms=(RhythmSpan(0.0, 10.0, "AFIB"),),
+        measurements={"qt_ms": 398.0},
+        statements=("Atrial fibrillation",),
+    )
+    marks = files[0].with_suffix(".atr")
+    marks.write_bytes(annotation_bytes(said, 360.0))
+    paper = open_files(app, [*files, marks])
+    letters = paper.locator(".device[data-t]")
+    expect(letters).to_have_count(len(peaks))
+    assert [letters.nth(i).text_content() for i in range(5)] == ["N", "N", "N", "V", "N"]
+    # At their own times, on the scale of the paper.
+    places = letters.evaluate_all(
+        "all => all.map(e => { const b = e.getBoundingClientRect(); "
+        "return [Number(e.dataset.t), b.left + b.width / 2]; })"
+    )
+    times, x = np.array(places).T
+    np.testing.assert_allclose(times, peaks, atol=0.002)
+    np.testing.assert_allclose(
+        np.diff(x) / np.diff(times), paper.evaluate(_SCALE)["perS"], rtol=0.02
+    )
+    expect(paper.get_by_text("The file: atrial fibrillation")).to_be_visible()
+    app.get_by_text("The device's own measurements and statements").click()
+    expect(app.get_by_text("398 ms")).to_be_visible()
