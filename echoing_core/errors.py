@@ -5,7 +5,8 @@
     EchoingError
     ├── RecordError              a recording cannot be used as it is
     │   ├── UnreadableRecordError   not a recording, or a damaged one
-    │   │   └── StoppedReadingError    reading was stopped at a limit, or failed unexpectedly
+    │   │   ├── StoppedReadingError    reading was stopped at a limit, or failed unexpectedly
+    │   │   └── UnsaidTimesError       leads of different lengths that lie nobody knows how in time
     │   ├── MissingLeadError        leads that are needed are not there
     │   ├── SamplingRateError       sampling rate absent or out of range
     │   ├── UnitsError              amplitudes that cannot be turned into mV
@@ -19,6 +20,12 @@
 Each message is one or two plain sentences: what was seen, what is needed, what to do.
 Programming mistakes stay ``TypeError`` and ``ValueError``.
 """
+
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import PurePath
 
 
 class EchoingError(Exception):
@@ -35,6 +42,10 @@ class UnreadableRecordError(RecordError):
 
 class StoppedReadingError(UnreadableRecordError):
     """Reading an upload was stopped at a limit, or failed in a way that nobody expected."""
+
+
+class UnsaidTimesError(UnreadableRecordError):
+    """Leads have different lengths, and nothing says how they lie in time."""
 
 
 class MissingLeadError(RecordError):
@@ -71,3 +82,53 @@ class DataSetError(EchoingError):
 
 class LostProcessError(EchoingError):
     """One of several processes that train together ended before the run was done."""
+
+
+_OF_THE_SYSTEM = {
+    errno.ENOSPC: "There is no room left on the disk that {what} is on. Free some, or choose "
+    "another place.",
+    errno.EDQUOT: "You may not put more on the disk that {what} is on. Free some, or choose "
+    "another place.",
+    errno.EFBIG: "{What} would be larger than files may be here. Choose another place.",
+    errno.EROFS: "{What} is on a disk that can only be read. Choose another place.",
+    errno.EACCES: "{What} may not be read or written by this user. Change its rights, or choose "
+    "another place.",
+    errno.EPERM: "{What} may not be changed by this user. Change its rights, or choose another "
+    "place.",
+    errno.EIO: "The disk that {what} is on gave an error. Look after the disk, and try again.",
+    errno.EMFILE: "This program has as many files open as it may. Close some, or raise the limit "
+    "(ulimit -n).",
+    errno.ENFILE: "The system has as many files open as it may. Close some programs.",
+}
+
+
+_IN_WORDS = re.compile(r"\(os error (\d{1,5})\)")
+
+
+def of_the_system(error: BaseException | None) -> str | None:
+    """What the system refused, for people: no bug, and nothing that a file said.
+
+    Parameters
+    ----------
+    error : exception or None
+
+    Returns
+    -------
+    str or None
+        A sentence and what to do; None for anything else, also for a file that is not there, which
+        whoever looks for it has to explain.
+    """
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this. Close other programs, or take less at once."
+    number = error.errno if isinstance(error, OSError) else None
+    # Libraries in Rust (safetensors) have errors of their own, with the system's in their words.
+    if type(error).__name__ == "SafetensorError" and (found := _IN_WORDS.search(str(error))):
+        number = int(found[1])
+    if number is None or number not in _OF_THE_SYSTEM:
+        return None
+    # A write that fails says no name; a draft's own name is none that anybody chose.
+    filename = getattr(error, "filename", None)
+    named = filename if isinstance(filename, str) else ""
+    what = named if named and not PurePath(named).name.startswith(".") else "what is written to"
+    what = "".join(c if c.isprintable() else "?" for c in what)
+    return _OF_THE_SYSTEM[number].format(what=what, What=what[:1].upper() + what[1:])

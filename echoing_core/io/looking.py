@@ -10,13 +10,14 @@ from echoing_core.errors import (
     RecordError,
     SamplingRateError,
     UnitsError,
+    UnsaidTimesError,
 )
 from echoing_core.io.many import BatchItem
 from echoing_core.io.reading import channels_in, read_recording, records_in, table_in
 from echoing_core.io.sources import Source
 from echoing_core.records import Recording
 
-_UNSAID = (MissingLeadError, SamplingRateError, UnitsError)
+_UNSAID = (MissingLeadError, SamplingRateError, UnitsError, UnsaidTimesError)
 
 
 @dataclass(frozen=True, eq=False)

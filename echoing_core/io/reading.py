@@ -7,7 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from echoing_core.errors import SamplingRateError, UnitsError, UnreadableRecordError
+from echoing_core.errors import (
+    SamplingRateError,
+    UnitsError,
+    UnreadableRecordError,
+    UnsaidTimesError,
+)
 from echoing_core.io.grouping import group_records
 from echoing_core.io.kinds import (
     FORMATS,
@@ -17,6 +22,7 @@ from echoing_core.io.kinds import (
     unreadable_kind,
 )
 from echoing_core.io.lead_names import canonical_lead_name, guessed_leads
+from echoing_core.io.printed import PRINTED
 from echoing_core.io.sources import (
     FileSet,
     Source,
@@ -189,8 +195,9 @@ def channels_in(source: Source, record_name: str | None = None) -> TablePreview:
     fs_hz: float | None = None
     units: str | None = "mV"
     told = Told(every=True)
-    # At most two things may not be said: unit and rate. Placeholders stand for them while looking.
-    for _ in range(3):
+    # At most three things may not be said: unit, rate, and how leads lie in time. Placeholders
+    # stand for them while looking.
+    for _ in range(4):
         try:
             recording = read_recording(source, record_name=record_name, told=told)
             break
@@ -203,6 +210,10 @@ def channels_in(source: Source, record_name: str | None = None) -> TablePreview:
             if told.fs_hz:
                 raise
             told = replace(told, fs_hz=100.0)
+        except UnsaidTimesError:
+            if told.printed:
+                raise
+            told = replace(told, printed=next(iter(PRINTED)))
     if told.fs_hz is None:
         fs_hz = recording.fs_hz
     spelled = list(recording.source_names or recording.lead_names)
@@ -214,7 +225,12 @@ def channels_in(source: Source, record_name: str | None = None) -> TablePreview:
         )
         for i, (source, lead) in enumerate(zip(spelled, recording.lead_names, strict=True))
     )  # fmt: skip
-    first = recording.signal_mv[:, :HEAD_ROWS].astype(np.float64)
+    rows = recording.signal_mv
+    if told.printed:
+        # Each from where it begins, which is what the file holds of it.
+        begins = np.argmax(~np.isnan(rows), axis=1)
+        rows = np.array([np.roll(row, -n) for row, n in zip(rows, begins, strict=True)])
+    first = rows[:, :HEAD_ROWS].astype(np.float64)
     return TablePreview(
         file_name=name,
         kind=recording.file_format,
@@ -228,6 +244,7 @@ def channels_in(source: Source, record_name: str | None = None) -> TablePreview:
         units=units,
         first=first if units else first * 1e6,
         is_table=False,
+        needs_page=bool(told.printed),
     )
 
 

@@ -13,6 +13,8 @@ from echoing_core import services
 from echoing_core.io import read_recording
 from echoing_core.records import LEADS
 from echoing_core.signals import standardise
+from tests.unit.io.test_printed import SIGNAL as PAGE
+from tests.unit.io.test_printed import N, muse
 
 OpenApp = Callable[[], AppTest]
 SIGNAL = made.ecg()
@@ -134,3 +136,21 @@ def test_what_the_model_saw_of_gaps_and_leads_that_are_left_out() -> None:
     assert 40 < seen.leads[0].measured_pct < 55
     assert any("interrupted" in note for note in seen.notes)
     assert any("RESP" in note for note in seen.notes)
+
+
+@pytest.mark.slow
+def test_leads_of_a_printed_page_are_asked_about_and_placed(open_app: OpenApp) -> None:
+    app = upload(open_app(), {"page.xml": muse("", "II")})
+    assert not app.exception and "record" not in app.session_state
+    assert any("different lengths" in i.value for i in app.info)
+    page = next(s for s in app.selectbox if s.label == "The leads were recorded")
+    assert page.options == [
+        "one after the other: 3 rows, 4 columns",
+        "one after the other: 6 rows, 2 columns",
+    ]
+    press(app, "read_table")
+    assert not app.exception and not app.error
+    recording = app.session_state["record"].recording
+    v6 = recording.signal_mv[recording.lead_names.index("V6")]
+    np.testing.assert_allclose(v6[3 * N :], PAGE[11, 3 * N : 4 * N] * 5e-3, atol=1e-6)
+    assert np.isnan(v6[: 3 * N]).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -23,6 +24,12 @@ TIME_UNITS = {"seconds": "s", "milliseconds": "ms", "microseconds": "us"}
 EIGHT = ("I", "II", *LEADS[6:])
 """The leads that are stored where the other four are left to be worked out."""
 
+_PAGES = {
+    "": "at the same time",
+    "3x4": "one after the other: 3 rows, 4 columns",
+    "6x2": "one after the other: 6 rows, 2 columns",
+}
+_LONGEST_COLUMN_S = 6.0
 _ROWS = {"rows": "one row is one moment", "columns": "one row is one lead"}
 _SERIES = {"rows": "columns", "columns": "rows"}
 # So many boxes to choose from are what a page can hold; a recorder has fewer channels.
@@ -100,6 +107,7 @@ def form(
             )
             unit = "in mV" if preview.units == "mV" and not preview.is_table else "not yet in mV"
             st.caption(f"The first numbers of each as they stand in the file, {unit}.")
+        page = _page(preview, fs_hz, key)
         if st.button("Open this recording", type="primary", key="read_table"):
             try:
                 layout = TableLayout(
@@ -113,10 +121,29 @@ def form(
                     counts_per_mv=counts,
                 )
                 told = services.told_by_layout(preview, layout, turned & set(layout.leads))
+                if page:
+                    told = dataclasses.replace(told, printed=page)
                 state.Opened.said.value[channels] = (layout, turned)
                 read(preview, layout, told)
             except EchoingError as error:
                 st.error(frame.literal(str(error)), icon=":material/error:")
+
+
+def _page(preview: TablePreview, fs_hz: float | None, key: str) -> str:
+    """Whether the leads follow one another as on a printed page; asked of short leads alone."""
+    is_short = fs_hz is not None and 0 < preview.n_samples <= _LONGEST_COLUMN_S * fs_hz
+    if not (preview.needs_page or is_short):
+        return ""
+    pages = [page for page in _PAGES if page or not preview.needs_page]
+    return st.selectbox(
+        "The leads were recorded",
+        pages,
+        format_func=_PAGES.__getitem__,
+        key=f"page_{key}",
+        width=420,
+        help="A printed page shows 2.5 or 5 s of each lead, one column after the other; a rhythm "
+        "strip below it lasts as long as the page.",
+    )
 
 
 def _numbers(

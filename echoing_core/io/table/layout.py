@@ -133,6 +133,8 @@ class TablePreview:
         The first values as they stand in the table; NaN where there is no number.
     is_table : bool
         False for the channels of a recording of another format, whose values are in ``units``.
+    needs_page : bool
+        Leads have different lengths, and on which printed page they lie has to be said.
     """
 
     file_name: str
@@ -147,6 +149,7 @@ class TablePreview:
     units: str | None
     first: npt.NDArray[np.float64] = field(repr=False)
     is_table: bool = True
+    needs_page: bool = False
 
     @property
     def stated(self) -> TableLayout | None:

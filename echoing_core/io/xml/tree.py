@@ -16,7 +16,7 @@ from xml.parsers import expat
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.errors import UnreadableRecordError
+from echoing_core.errors import UnreadableRecordError, UnsaidTimesError
 from echoing_core.io.annotations import Gathered
 from echoing_core.io.channels import Channel
 from echoing_core.io.printed import PRINTED
@@ -204,14 +204,14 @@ def with_one_length(channels: Sequence[Channel], told: Told, name: str) -> None:
 
     Raises
     ------
-    UnreadableRecordError
+    UnsaidTimesError
         There are two lengths, and nobody said that it is a printed page.
     """
     most = max(c.signal_mv.size for c in channels)
     for channel in channels:
         lacking = most - channel.signal_mv.size
         if lacking and not told.printed:
-            raise UnreadableRecordError(
+            raise UnsaidTimesError(
                 f"The leads of {name} have different lengths, and the file does not say how they "
                 f"lie in time; say it if it is a printed page ({' or '.join(PRINTED)}), or export "
                 "it with full-length leads."

@@ -24,6 +24,7 @@ from tests import device_files as device
 from tests import ecg_files as made
 
 SIGNAL = made.ecg(10.0)
+SHORT = made.ecg(2.5, 100)
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
@@ -107,6 +108,7 @@ def test_what_wfdb_writes_is_read_and_what_is_written_wfdb_reads(tmp_path: Path)
     assert dict(back.measurements) == dict(written.measurements)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "mitdb_more").is_dir(), reason="no shared/data/mitdb_more")
 @pytest.mark.parametrize("record", ["mitdb_more/105", "nstdb/118e24"])
 def test_records_of_physionet_say_what_wfdb_reads(record: str) -> None:
@@ -290,7 +292,7 @@ def test_sections_7_and_8_of_scp() -> None:
     lines = [b"Sinus rhythm\0", b"Left axis deviation\0"]
     stated = b"\1" + b"\xe8\7\1\2\3\4\5" + bytes([len(lines)])
     stated += b"".join(struct.pack("<BH", i, len(line)) + line for i, line in enumerate(lines, 1))
-    said = read("a.scp", device.scp(SIGNAL, said={7: measured, 8: stated}))
+    said = read("a.scp", device.scp(SHORT, 100, said={7: measured, 8: stated}))
     assert dict(said.measurements) == {
         "rr_ms": 800.0, "p_ms": 100.0, "pr_ms": 160.0, "qrs_ms": 90.0, "qt_ms": 380.0,
         "qrs_axis_deg": -30.0, "t_axis_deg": 45.0, "heart_rate_bpm": 75.0, "qtc_ms": 421.0,
@@ -298,7 +300,7 @@ def test_sections_7_and_8_of_scp() -> None:
     assert said.statements == ("Sinus rhythm", "Left axis deviation")
     # Cut short anywhere, the ECG is read all the same.
     for end in range(0, len(measured), 29):
-        read("a.scp", device.scp(SIGNAL, said={7: measured[:end], 8: stated[:end]}))
+        read("a.scp", device.scp(SHORT, 100, said={7: measured[:end], 8: stated[:end]}))
 
 
 def test_dicom_annotations_are_known_by_the_meaning_of_their_codes() -> None:

@@ -21,7 +21,10 @@ from echoing_core.signals.standard import filled_to_window
 from tests import device_files as device
 from tests import ecg_files as made
 
-SIGNAL = made.ecg(10.0)
+FS_HZ = 200
+N = 500
+"""Samples of a column of 2.5 s."""
+SIGNAL = made.ecg(10.0, FS_HZ)
 MV = SIGNAL * 5e-3
 COLUMN = {lead: i // 3 for i, lead in enumerate(LEADS)}
 """On a page of 3 x 4."""
@@ -31,23 +34,21 @@ def page_mv(strip: str | None = None) -> npt.NDArray[np.float64]:
     """What the page shows: of each lead its quarter of ten seconds."""
     page = np.full(MV.shape, np.nan)
     for i, lead in enumerate(LEADS):
-        part = (
-            slice(None) if lead == strip else slice(1250 * COLUMN[lead], 1250 * COLUMN[lead] + 1250)
-        )
+        part = slice(None) if lead == strip else slice(N * COLUMN[lead], N * COLUMN[lead] + N)
         page[i, part] = MV[i, part]
     return page
 
 
 def quarters(strip: str | None = None) -> list[made.Ints]:
     return [
-        row if lead == strip else row[1250 * COLUMN[lead] :][:1250]
+        row if lead == strip else row[N * COLUMN[lead] :][:N]
         for lead, row in zip(LEADS, SIGNAL, strict=True)
     ]
 
 
 def muse(unit: str, strip: str | None = None) -> bytes:
     """MUSE with all twelve leads, each with its own start: none, in samples or in milliseconds."""
-    per_column = {"": 0, "samples": 1250, "ms": 2500}[unit]
+    per_column = {"": 0, "samples": N, "ms": 2500}[unit]
     leads = ""
     for lead, row in zip(LEADS, quarters(strip), strict=True):
         begins = 0 if lead == strip else per_column * COLUMN[lead]
@@ -59,7 +60,7 @@ def muse(unit: str, strip: str | None = None) -> bytes:
             "</WaveFormData></LeadData>"
         )
     return (
-        "<RestingECG><Waveform><WaveformType>Rhythm</WaveformType><SampleBase>500</SampleBase>"
+        "<RestingECG><Waveform><WaveformType>Rhythm</WaveformType><SampleBase>200</SampleBase>"
         f"{leads}</Waveform></RestingECG>"
     ).encode()
 
@@ -89,22 +90,22 @@ def test_muse_that_does_not_say_it_is_placed_as_a_person_says(strip: str | None)
             read_recording(files)
     else:
         # Twelve leads of 2.5 s may as well be simultaneous: nothing is placed in silence.
-        assert read_recording(files).n_times == 1250
+        assert read_recording(files).n_times == N
     said = read_recording(files, told=Told(printed="3x4"))
     check(said, strip)
     assert any("as on a page of 3x4" in note for note in said.notes)
 
 
 def test_offsets_that_fit_no_unit_are_refused() -> None:
-    data = re.sub(rb"Offset>1250<", b"Offset>1111<", muse("samples"))
+    data = re.sub(rb"Offset>500<", b"Offset>444<", muse("samples"))
     with pytest.raises(UnreadableRecordError, match="begin later than others"):
         read_recording({"a.xml": data})
 
 
 def test_cardiosoft_eli_and_tables_are_placed_as_a_person_says() -> None:
     said = Told(printed="3x4")
-    cardiosoft = device.cardiosoft(SIGNAL)
-    eli = device.eli(SIGNAL)
+    cardiosoft = device.cardiosoft(SIGNAL, FS_HZ)
+    eli = device.eli(SIGNAL, FS_HZ)
     for lead, row in zip(LEADS, quarters("II"), strict=True):
         values = ",".join(map(str, row.tolist())).encode()
         cardiosoft = re.sub(
@@ -121,31 +122,31 @@ def test_cardiosoft_eli_and_tables_are_placed_as_a_person_says() -> None:
     text = io.StringIO()
     columns = [(row * 5e-3).tolist() for row in quarters("II")]
     text.write(",".join(f"{lead} (mV)" for lead in LEADS) + "\n")
-    for i in range(5000):
+    for i in range(4 * N):
         text.write(",".join(f"{c[i]:.6f}" if i < len(c) else "" for c in columns) + "\n")
     table = {"c.csv": text.getvalue().encode()}
-    check(read_recording(table, told=Told(printed="3x4", fs_hz=500.0)), "II")
+    check(read_recording(table, told=Told(printed="3x4", fs_hz=200.0)), "II")
 
 
 def test_two_columns_of_five_seconds() -> None:
-    rows = np.vstack([MV[:6, :2500], MV[6:, 2500:]])
+    rows = np.vstack([MV[:6, : 2 * N], MV[6:, 2 * N :]])
     buffer = io.BytesIO()
     np.save(buffer, rows.T.astype(np.float32))
     told = Told(
         {f"column {i + 1}": lead for i, lead in enumerate(LEADS)},
-        fs_hz=500.0, unit="mV", printed="6x2",
+        fs_hz=200.0, unit="mV", printed="6x2",
     )  # fmt: skip
     said = read_recording({"a.npy": buffer.getvalue()}, told=told)
-    np.testing.assert_allclose(said.signal_mv[0, :2500], MV[0, :2500], atol=1e-5)
-    np.testing.assert_allclose(said.signal_mv[6, 2500:], MV[6, 2500:], atol=1e-5)
-    assert np.isnan(said.signal_mv[0, 2500:]).all() and np.isnan(said.signal_mv[6, :2500]).all()
+    np.testing.assert_allclose(said.signal_mv[0, : 2 * N], MV[0, : 2 * N], atol=1e-5)
+    np.testing.assert_allclose(said.signal_mv[6, 2 * N :], MV[6, 2 * N :], atol=1e-5)
+    assert np.isnan(said.signal_mv[0, 2 * N :]).all() and np.isnan(said.signal_mv[6, : 2 * N]).all()
 
 
 def test_pages_that_do_not_exist_or_fit() -> None:
     with pytest.raises(ConfigError, match="3x4, 6x2"):
         Told(printed="4x3")
     with pytest.raises(ConfigError, match="Leads of 10 s"):
-        read_recording(made.wfdb(SIGNAL), told=Told(printed="3x4"))
+        read_recording(made.wfdb(SIGNAL, FS_HZ), told=Told(printed="3x4"))
 
 
 @pytest.mark.slow
