@@ -374,7 +374,11 @@ def train_from(
     changes: SetOption = None,
     print_config: PrintConfigOption = False,
 ) -> None:
-    """Train from settings of one's own, or the small demo model on prepared data."""
+    """Train from settings of one's own, or the small demo model on prepared data.
+
+    As it is, demo takes half an hour of one core, and sigma^2 by displacement (--second-stage, or
+    model.sigma2=both) an hour more; --set steps=100 is a trial of minutes.
+    """
     _train(
         settings,
         data,
