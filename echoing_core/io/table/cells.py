@@ -131,6 +131,8 @@ class Cells(abc.ABC):
         Of the whole table, where its header or preamble says so.
     stated_lead : str or None
         Of its one column, where its preamble says so.
+    stated_finding : str or None
+        What the recorder found, where its preamble says so.
     clocks : frozenset of int
         Columns of times such as 12:00:00.5.
     """
@@ -143,6 +145,7 @@ class Cells(abc.ABC):
     stated_fs_hz: float | None = None
     stated_units: str | None = None
     stated_lead: str | None = None
+    stated_finding: str | None = None
     clocks: frozenset[int] = field(default_factory=frozenset)
 
     def load(self, columns: Sequence[int]) -> None:
@@ -581,6 +584,7 @@ def _open_text(file: SourceFile, samples_in: SamplesIn | None) -> Cells:
         stated_fs_hz=stated or None,
         stated_units=unit,
         stated_lead=_stated_lead(how.preamble) if how.n_fields == 1 else None,
+        stated_finding=_stated_finding(how.preamble),
         clocks=how.clocks,
         content=content,
         encoding=encoding,
@@ -687,6 +691,22 @@ def _stated_lead(preamble: str) -> str | None:
             leads.add(canonical_lead_name(words[-1]))
     leads.discard(None)
     return leads.pop() if len(leads) == 1 else None
+
+
+# As watches spell it in the languages of Europe, in Japanese and in Chinese.
+_FINDING = re.compile(
+    r"(?:classifi[ck]a[a-zçãóòé]+|classificatie|clasificaci[oó]n|klassifi[a-z]+|klasyfikacja|分類|分类)",
+    re.IGNORECASE,
+)
+
+
+def _stated_finding(preamble: str) -> str | None:
+    """What a watch found: "Classification,Sinus Rhythm"."""
+    for line in preamble.splitlines():
+        cells = _key_and_value(line)
+        if len(cells) == 2 and cells[1] and _FINDING.fullmatch(cells[0]):
+            return cells[1]
+    return None
 
 
 def _key_and_value(line: str) -> list[str]:

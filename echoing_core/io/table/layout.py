@@ -20,6 +20,7 @@ from echoing_core.errors import (
     UnitsError,
     UnreadableRecordError,
 )
+from echoing_core.io.annotations import Gathered
 from echoing_core.io.channels import (
     MAX_FS_HZ,
     Channel,
@@ -314,7 +315,9 @@ def read_table(file: SourceFile, layout: TableLayout) -> Recording:
         missing_s = (n_times - cells.n_samples) / fs_hz
         notes.add(f"The time column jumps; {missing_s:.1f} s in all are treated as not measured.")
     stem = file.name.rsplit(".", 1)[0]
-    return recording_from(channels, stem, cells.kind, notes)
+    said = Gathered("classification in the table")
+    said.add_statement(cells.stated_finding or "")
+    return recording_from(channels, stem, cells.kind, notes, annotations=said)
 
 
 def layout_as_told(preview: TablePreview, told: Told) -> TableLayout:

@@ -363,3 +363,12 @@ def test_damaged_annotations_never_spoil_a_recording() -> None:
         for at in rng.integers(0, len(data), size=rng.integers(1, 9)):
             data[at] = rng.integers(256)
         read_annotations(bytes(data), 500.0).done(10.0)
+
+
+@pytest.mark.parametrize("key", ["Classification", "Klassifizierung", "Clasificación"])
+def test_what_a_watch_found_is_a_statement(key: str) -> None:
+    lines = ["Name,Jane Doe", f"{key},Atrial Fibrillation", "Sample Rate,250 hertz", ""]
+    lines += ["Lead,Lead I", "Unit,µV", "", *(str(5 * v) for v in made.ecg(4.0, 250)[0].tolist())]
+    recording = read_recording({"ecg.csv": "\n".join(lines).encode()})
+    assert recording.annotations.statements == ("Atrial Fibrillation",)
+    assert recording.lead_names == ("I",) and "Doe" not in repr(recording)
