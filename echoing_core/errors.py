@@ -85,23 +85,18 @@ class LostProcessError(EchoingError):
 
 
 _OF_THE_SYSTEM = {
-    errno.ENOSPC: "There is no room left on the disk that {what} is on. Free some, or choose "
+    errno.ENOSPC: "There is no room left on the disk{of}. Free some, or choose another place.",
+    errno.EDQUOT: "You may put no more on the disk{of}. Free some, or choose another place.",
+    errno.EFBIG: "A file{of} would be larger than files may be there. Choose another place.",
+    errno.EROFS: "The disk{of} can only be read. Choose another place.",
+    errno.EACCES: "This user may not read or write a file{of}. Change its rights, or choose "
     "another place.",
-    errno.EDQUOT: "You may not put more on the disk that {what} is on. Free some, or choose "
-    "another place.",
-    errno.EFBIG: "{What} would be larger than files may be here. Choose another place.",
-    errno.EROFS: "{What} is on a disk that can only be read. Choose another place.",
-    errno.EACCES: "{What} may not be read or written by this user. Change its rights, or choose "
-    "another place.",
-    errno.EPERM: "{What} may not be changed by this user. Change its rights, or choose another "
-    "place.",
-    errno.EIO: "The disk that {what} is on gave an error. Look after the disk, and try again.",
+    errno.EPERM: "This user may not change a file{of}. Change its rights, or choose another place.",
+    errno.EIO: "The disk{of} gave an error. Look after it, and try again.",
     errno.EMFILE: "This program has as many files open as it may. Close some, or raise the limit "
     "(ulimit -n).",
     errno.ENFILE: "The system has as many files open as it may. Close some programs.",
 }
-
-
 _IN_WORDS = re.compile(r"\(os error (\d{1,5})\)")
 
 
@@ -129,6 +124,6 @@ def of_the_system(error: BaseException | None) -> str | None:
     # A write that fails says no name; a draft's own name is none that anybody chose.
     filename = getattr(error, "filename", None)
     named = filename if isinstance(filename, str) else ""
-    what = named if named and not PurePath(named).name.startswith(".") else "what is written to"
-    what = "".join(c if c.isprintable() else "?" for c in what)
-    return _OF_THE_SYSTEM[number].format(what=what, What=what[:1].upper() + what[1:])
+    shown = "".join(c if c.isprintable() else "?" for c in named)
+    is_draft = PurePath(shown).name.startswith(".")
+    return _OF_THE_SYSTEM[number].format(of=f" ({shown})" if shown and not is_draft else "")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
-from echoing_core.errors import EchoingError
+from echoing_core.errors import EchoingError, of_the_system
 from ui import state
 
 if TYPE_CHECKING:
@@ -286,8 +286,11 @@ class _Guard:
     def __exit__(
         self, kind: object, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        if isinstance(error, EchoingError):
-            st.error(literal(str(error)), icon=":material/error:")
+        said = str(error) if isinstance(error, EchoingError) else of_the_system(error)
+        if said is not None:
+            if not isinstance(error, EchoingError):
+                logger.error("the system refused something to a page", exc_info=error)
+            st.error(literal(said), icon=":material/error:")
         elif isinstance(error, Exception):
             # The person gets a sentence without details: these may hold paths or text of a file.
             logger.error("unexpected error in a page", exc_info=error)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from echoing_core.errors import EchoingError
+from echoing_core.errors import EchoingError, of_the_system
 from echoing_core.version import DISCLAIMER
 
 # The code that Typer, too, uses for a wrong command line.
@@ -18,18 +18,24 @@ _EXIT_USER = 2
 
 
 class _OneSentence(TyperGroup):
-    """Ends any `EchoingError` as one sentence on stderr; programming mistakes still surface."""
+    """Ends any `EchoingError` as one sentence on stderr, and what the system refuses, too.
+
+    Programming mistakes still surface.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except EchoingError as error:
+        except Exception as error:
+            said = str(error) if isinstance(error, EchoingError) else of_the_system(error)
+            if said is None:
+                raise
             if int(os.environ.get("WORLD_SIZE", "1")) > 1:
                 from echoing_core.training.distributed import end_with
 
-                end_with(str(error), _EXIT_USER)
+                end_with(said, _EXIT_USER)
             # No traceback: it would hide the one sentence that says what to do.
-            typer.echo(str(error), err=True)
+            typer.echo(said, err=True)
             raise typer.Exit(_EXIT_USER) from None
 
 

@@ -135,8 +135,9 @@ def sweep(folder: Path | None = None) -> int:
         Folders that were removed.
     """
     removed = 0
-    place = Path(tempfile.gettempdir()) if folder is None else folder
+    # There may be no place at all for temporary files, and then nothing was left in it.
     with contextlib.suppress(OSError):
+        place = Path(tempfile.gettempdir()) if folder is None else folder
         for path in place.glob("echoing-*"):
             with contextlib.suppress(OSError):
                 info = path.lstat()
