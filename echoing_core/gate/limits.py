@@ -9,11 +9,13 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+resource: Any
 try:
     import resource
 except ImportError:  # Windows, where wall time alone is limited
-    resource = None  # type: ignore[assignment]
+    resource = None
 
 _MB, _GB = 1024**2, 1024**3
 
@@ -129,7 +131,7 @@ def has_grown() -> bool:
     if resource is None:
         return False
     # In kB, on macOS in bytes, where a worker is then replaced after every call.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > GROWN
+    return bool(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > GROWN)
 
 
 def _address_space() -> int:

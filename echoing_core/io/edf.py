@@ -530,7 +530,8 @@ def _bytes_of(data: object, header: EdfHeader, signal: EdfSignal) -> bytes:
         count=header.n_records * header.record_bytes,
         offset=header.n_bytes,
     ).reshape(header.n_records, header.record_bytes)
-    return records[:, signal.offset : signal.offset + signal.n * header.sample_bytes].tobytes()
+    stop = signal.offset + signal.n * header.sample_bytes
+    return bytes(records[:, signal.offset : stop].tobytes())
 
 
 def _gaps(

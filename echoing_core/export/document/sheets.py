@@ -43,6 +43,8 @@ _PNG_DPI = 110
 _INK, _MUTED, _RULE = "#1b2430", "#4b5563", "#dcdfe5"
 _SIZES = {"h1": 6.0, "h2": 4.4, "plain": 3.3, "caution": 3.3, "note": 2.9}
 _FACT_MM = 52.0
+# Characters that are drawn of a text and of a word; a report has at most 4,000.
+_MOST_TEXT, _MOST_WORD = 6000, 120
 # Matplotlib's settings belong to the whole process; two documents at once would take turns.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -110,9 +112,13 @@ class _Font:
     widths: dict[str, float] = field(default_factory=dict)
 
     def shown(self, text: str) -> str:
-        """``text`` with a box for what cannot be drawn, on one line."""
-        printable = (c if c.isprintable() else " " for c in text)
-        return " ".join("".join(c if ord(c) in self.known else "□" for c in printable).split())
+        """``text`` on one line, with a box for what cannot be drawn; cut where it has no end."""
+        printable = (c if c.isprintable() else " " for c in text[:_MOST_TEXT])
+        drawn = "".join(c if ord(c) in self.known else "□" for c in printable).split()
+        if len(text) > _MOST_TEXT:
+            drawn.append("…")
+        # A file may call a channel anything, at any length, and a name has no place to break it.
+        return " ".join(w if len(w) <= _MOST_WORD else f"{w[: _MOST_WORD - 1]}…" for w in drawn)
 
     def width(self, text: str, size_mm: float) -> float:
         total = 0.0

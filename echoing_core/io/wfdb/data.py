@@ -296,8 +296,9 @@ def unpacked(data: bytes, fmt: str, n: int) -> npt.NDArray[np.integer]:
         values = np.frombuffer(data, dtype=kind, count=n)
         if zero:
             # Offset binary: with its highest bit turned over, a number is an ordinary one.
-            return (values ^ values.dtype.type(zero)).view(f"i{values.itemsize}").astype(np.int16)
-        return values
+            turned = np.bitwise_xor(values, values.dtype.type(zero))
+            return turned.view(f"i{values.itemsize}").astype(np.int16)
+        return np.asarray(values)
     if fmt == "8":
         return np.frombuffer(data, dtype="i1", count=n)
     if fmt == "61":
