@@ -465,6 +465,9 @@ class Compare:
     second: Entry[Explanation | None] = Entry("compare_second", None)
     round = Round("compare_round")
     uploads_seen: Entry[tuple[str, ...]] = Entry("compare_seen", ())
+    waits = Entry("compare_waits", False)
+    """Whether a person has to say first what the channels of the second recording are."""
+    asks_why = Entry("compare_asks_why", "")
     error: Entry[str | None] = Entry("compare_error", None)
     questions: Entry[list[str]] = Entry("compare_questions", [])
 

@@ -72,6 +72,20 @@ def test_two_recordings_beside_each_other(normal: AppTest) -> None:
     assert app.session_state["record"].explanation.recording_id == "SIM_NORMAL"
 
 
+@pytest.mark.slow
+def test_of_a_second_recording_too_it_is_asked_which_lead_a_channel_is(normal: AppTest) -> None:
+    files = broken.sound_upload("night", names=("ECG1", "ECG2"), seconds=12.0)
+    upload = [(name, data, "application/octet-stream") for name, data in files.items()]
+    app = normal.file_uploader[0].set_value(upload).run()
+    assert not app.exception and not app.error
+    assert any("What are the channels" in m.value for m in app.markdown)
+    app.button(key="read_table").click().run()
+    assert not app.exception and not app.error
+    second = app.session_state["compare_second"]
+    assert second.ecg.leads_with("measured") == ("II", "V5")
+    assert not any("What are the channels" in m.value for m in app.markdown)
+
+
 def test_a_second_recording_that_cannot_be_read_is_one_sentence(normal: AppTest) -> None:
     header = dict(sound("x"))["x.hea"]
     normal.file_uploader[0].set_value([("x.hea", header, "text/plain")]).run()

@@ -13,9 +13,18 @@ import streamlit as st
 
 from echoing_core import figures, services
 from echoing_core.errors import EchoingError
-from echoing_core.records import Recording
-from echoing_core.services import Explanation, heart_beats, percentile_words
-from ui import ecg_paper, frame, resources, state, windows
+from echoing_core.records import FRANK_LEADS, Recording
+from echoing_core.services import (
+    Explanation,
+    TableLayout,
+    TablePreview,
+    Told,
+    heart_beats,
+    percentile_words,
+)
+from echoing_core.services.reading import preview
+from echoing_core.services.uploads import look
+from ui import ecg_paper, frame, resources, state, telling, windows
 from ui.openings import gated
 
 if TYPE_CHECKING:
@@ -125,14 +134,56 @@ def _choices(model: Model, current: OpenRecord) -> None:
         if any(sample.simulated for sample in resources.samples()):
             frame.simulated_badge("the samples are simulated")
     identity = tuple(file.file_id for file in uploads or [])
+    files = [(file.name, file.getvalue()) for file in uploads or []]
     if not identity:
         # The person took the files away: what was wrong with them no longer matters.
         if state.Compare.uploads_seen.take():
-            state.Compare.error.clear()
+            state.forget(state.Compare.error, state.Compare.waits)
     elif identity != state.Compare.uploads_seen.value:
         state.Compare.uploads_seen.value = identity
-        files = [(file.name, file.getvalue()) for file in uploads or []]
-        _take(model, lambda: gated(services.read_recording, files))
+        _open_or_ask(model, files)
+    if identity and state.Compare.waits.value:
+        _ask(model, files, "compare-" + "-".join(identity))
+
+
+def _open_or_ask(model: Model, files: list[tuple[str, bytes]]) -> None:
+    """Read the second recording, or have a person asked for what its files do not say."""
+    state.forget(state.Compare.error, state.Compare.waits, state.Compare.asks_why)
+    try:
+        looked = gated(look, files, None)
+        found = looked.recording
+        if len(looked.names) > 1:
+            # Of several recordings, reading says that one has to be chosen.
+            found = gated(services.read_recording, files)
+    except EchoingError as error:
+        state.Compare.error.value = str(error)
+        return
+    unnamed = found is not None and not (
+        services.has_leads(found) or set(FRANK_LEADS) & set(found.lead_names)
+    )
+    if looked.is_table or looked.can_be_told or unnamed:
+        state.Compare.waits.value = True
+        state.Compare.asks_why.value = str(looked.error or "")
+    elif found is not None:
+        _take(model, lambda: found)
+    else:
+        state.Compare.error.value = str(looked.error)
+
+
+def _ask(model: Model, files: list[tuple[str, bytes]], identity: str) -> None:
+    """The form about the channels of the second recording, until it is read."""
+
+    def read(seen: TablePreview, layout: TableLayout, told: Told) -> None:
+        # Refused, the form stays, and says why.
+        recording = gated(
+            services.read_recording, files, layout=layout if seen.is_table else None, told=told
+        )
+        state.Compare.waits.value = False
+        _take(model, lambda: recording)
+
+    telling.form(
+        lambda way: gated(preview, files, way, None), identity, read, state.Compare.asks_why.value
+    )
 
 
 def _keep(explanation: Explanation) -> None:

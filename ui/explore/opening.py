@@ -12,10 +12,9 @@ from echoing_core.records import FRANK_LEADS, Recording
 from echoing_core.services import TableLayout, TablePreview, Told
 from echoing_core.services.reading import preview
 from echoing_core.services.uploads import Looked, look
-from ui import frame, record, resources, state, windows
-from ui.explore import telling
-from ui.explore.telling import SamplesIn
+from ui import frame, record, resources, state, telling, windows
 from ui.openings import gated
+from ui.telling import SamplesIn
 
 Upload = tuple[str, str, Callable[[], bytes]]
 """Identifier, name, and what gives the bytes of one file."""
@@ -190,7 +189,8 @@ def _ask(uploads: list[Upload]) -> None:
             )
         )
 
-    telling.form(look, "-".join([*(file_id for file_id, _, _ in uploads), name or ""]), read)
+    identity = "-".join([*(file_id for file_id, _, _ in uploads), name or ""])
+    telling.form(look, identity, read, state.Opened.asks_why.value)
 
 
 def _files(uploads: list[Upload]) -> list[tuple[str, bytes]]:

@@ -40,6 +40,7 @@ def form(
     look: Callable[[SamplesIn | None], TablePreview | None],
     identity: str,
     read: Callable[[TablePreview, TableLayout, Told], None],
+    why: str = "",
 ) -> None:
     """Ask what the channels of a recording are, show its first seconds, and read it.
 
@@ -56,6 +57,8 @@ def form(
         Of the upload; the form of another one begins anew.
     read : callable
         Called with the preview, the layout and what else was said, when the person is done.
+    why : str, optional
+        What could not be read without being told.
     """
     samples_in: state.Entry[SamplesIn | None] = state.Entry(f"rows_{identity}", None)
     preview: TablePreview | None = None
@@ -76,8 +79,8 @@ def form(
             f"{preview.n_samples:,} numbers. "
             "What the file says itself is filled in."
         )
-        if state.Opened.asks_why.value:
-            st.info(frame.literal(state.Opened.asks_why.value), icon=":material/help:")
+        if why:
+            st.info(frame.literal(why), icon=":material/help:")
         channels = tuple(c.name for c in preview.columns)
         before = state.Opened.said.value.get(channels)
         if before is not None:
