@@ -211,9 +211,19 @@ def _open(model: Model) -> None:
     if upload is None:
         state.Own.zip_seen.clear()
     elif upload.file_id != state.Own.zip_seen.value:
-        with st.spinner("Checking the collection"):
-            # One that is refused is refused again with every run, and so keeps being told.
-            opened = zip_collection(upload.getvalue(), "the zip", model, through=through())
+        refused: state.Entry[tuple[str, str, str] | None] = state.Entry("own_zip_refused", None)
+        known = refused.value
+        # Checked once, and what was wrong with it is told with every run.
+        if known is not None and known[:2] == (upload.file_id, model.hash):
+            frame.error(known[2])
+            return
+        try:
+            with st.spinner("Checking the collection"):
+                opened = zip_collection(upload.getvalue(), "the zip", model, through=through())
+        except EchoingError as error:
+            refused.value = (upload.file_id, model.hash, str(error))
+            frame.error(str(error))
+            return
         state.Own.zip_seen.value = upload.file_id
         state.Own.collections.value[UPLOADED] = opened
         state.Find.collection.value = UPLOADED
