@@ -86,6 +86,8 @@ _RANGES = {"bpm": (1.0, 600.0), "ms": (0.0, 10_000.0), "°": (-360.0, 360.0)}
 MAX_BEATS = 2_000_000
 """A month at 46 beats a minute."""
 MAX_TEXTS = 1000
+ENOUGH_DROPPED = 10_000
+"""A reader that had to leave out so many looks no further."""
 MAX_STATEMENTS = 100
 _MAX_TEXT = 200
 

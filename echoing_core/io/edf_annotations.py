@@ -14,7 +14,13 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from echoing_core.io.annotations import BEATS, Gathered, measurement_line, statement_line
+from echoing_core.io.annotations import (
+    BEATS,
+    ENOUGH_DROPPED,
+    Gathered,
+    measurement_line,
+    statement_line,
+)
 from echoing_core.io.edf_gaps import NOT_RECORDED, RECORDING_ENDS
 from echoing_core.records import Annotations
 
@@ -22,6 +28,8 @@ MAX_BYTES = 32 * 1024**2
 """Of all lists together; what follows is left unread."""
 
 _REMARKS = ("Converted by EchoingECG", "Simulated by EchoingECG")
+_MAX_IN_LIST = 100
+"""Texts of one moment."""
 _LIST = re.compile(rb"([+-]\d{1,12}(?:\.\d{0,12})?)(?:\x15(\d{1,12}(?:\.\d{0,12})?))?\x14")
 _BEAT = re.compile(r"Beat (\S)", re.IGNORECASE)
 _RHYTHM = re.compile(r"Rhythm (.{1,60})", re.IGNORECASE)
@@ -43,13 +51,17 @@ def read_lists(data: bytes, origin_s: float = 0.0) -> Gathered:
     """
     said = Gathered("annotations of the file")
     ours = False
-    for piece in re.split(rb"\0+", data[:MAX_BYTES]):
+    # One after the other: a list of all pieces would need far more memory than the file.
+    for found in re.finditer(rb"[^\0]+", data[:MAX_BYTES]):
+        piece = found[0]
         head = _LIST.match(piece)
         if head is None:
             continue
+        if said.n_dropped > ENOUGH_DROPPED:
+            break
         at_s = float(head[1]) - origin_s
         lasts_s = float(head[2] or 0.0)
-        for raw in piece[head.end() :].split(b"\x14"):
+        for raw in piece[head.end() :].split(b"\x14", _MAX_IN_LIST)[:_MAX_IN_LIST]:
             text = raw.decode("utf-8", "replace").strip()
             if not text or text.startswith((NOT_RECORDED, RECORDING_ENDS)):
                 continue

@@ -107,6 +107,8 @@ class _ChannelLayout:
         None where not said; ``mv_per_unit`` is 0 for what is no voltage.
     null : int or None
     has_offset : bool
+    little : bool
+        Whether the least significant byte of a sample comes first.
     """
 
     name: str
@@ -116,6 +118,7 @@ class _ChannelLayout:
     mv_per_unit: float | None
     null: int | None
     has_offset: bool
+    little: bool
 
     @property
     def n_bytes(self) -> int:
@@ -127,7 +130,6 @@ class _Frame:
     """Waveform data and their layout."""
 
     layout: tuple[_ChannelLayout, ...]
-    little: bool
     start: int
     n_sequences: int
 
@@ -171,17 +173,19 @@ def read_mfer(file: SourceFile) -> Recording:
             "with its waveforms."
         )
     # The layout with the most samples: short strips of other layouts lie beside long recordings.
-    sizes: dict[tuple[_ChannelLayout, ...], int] = {}
+    sizes: dict[int, int] = {}
+    layouts = {id(frame.layout): frame.layout for frame in frames}
     for frame in frames:
-        sizes[frame.layout] = sizes.get(frame.layout, 0) + frame.n_sequences
-    layout = max(sizes, key=lambda one: sizes[one] * sum(c.n_bytes for c in one))
+        sizes[id(frame.layout)] = sizes.get(id(frame.layout), 0) + frame.n_sequences
+    layout = layouts[max(sizes, key=lambda i: sizes[i] * sum(c.n_bytes for c in layouts[i]))]
     if len(sizes) > 1:
         notes.add("Waveforms of other layouts in the file are left out.")
     wanted = _wanted(layout, told, name, notes)
-    taken = [frame for frame in frames if frame.layout == layout]
+    taken = [frame for frame in frames if frame.layout is layout]
     n_sequences = sum(frame.n_sequences for frame in taken)
     fastest = max(layout[i].block for i in wanted)
     check_size(n_sequences * fastest, len(wanted), layout[next(iter(wanted))].fs_hz or 1.0, name)
+    blocks = _blocks(data, taken)
     channels = []
     for index, lead in wanted.items():
         one = layout[index]
@@ -196,9 +200,8 @@ def read_mfer(file: SourceFile) -> Recording:
                 "The file states an offset, which moves a lead as a whole; left out: {}.", lead
             )
         mv_per_unit = told.mv_per_number or one.mv_per_unit or 0.0
-        rows = [_samples(data, frame, index, mv_per_unit) for frame in taken]
-        stated = f"{1000 * mv_per_unit:g} uV per unit"
-        channels.append(Channel(one.name, lead, fs_hz, np.concatenate(rows), stated))
+        row = _samples(blocks, layout, index, mv_per_unit)
+        channels.append(Channel(one.name, lead, fs_hz, row, f"{1000 * mv_per_unit:g} uV per unit"))
     return recording_from(channels, file.name.rsplit(".", 1)[0], "MFER", notes)
 
 
@@ -236,7 +239,10 @@ def _frames(data: object, size: int, name: str) -> list[_Frame]:
     definitions = _Definitions()
     frames: list[_Frame] = []
     layout: tuple[_ChannelLayout, ...] | None = None
+    n_bytes = 0
     n_layouts = 0
+    # Frames of equal layout share one object, so that they need not be compared again.
+    known: dict[tuple[_ChannelLayout, ...], tuple[_ChannelLayout, ...]] = {}
     for tag, channel, start, stop in _walk(data, 0, size, name):
         if tag == _WAVEFORM:
             kind = definitions.common.get(_WAVEFORM_KIND, b"")
@@ -251,7 +257,9 @@ def _frames(data: object, size: int, name: str) -> list[_Frame]:
                         "again."
                     )
                 layout = _layouts(definitions, name)
-            frames.append(_frame(definitions, layout, start, stop, name))
+                layout = known.setdefault(layout, layout)
+                n_bytes = sum(one.n_bytes for one in layout)
+            frames.append(_frame(definitions, layout, n_bytes, start, stop, name))
             continue
         layout = None if tag in _OF_LAYOUT else layout
         value = bytes(data[start : min(stop, start + 64)])  # type: ignore[index]
@@ -351,12 +359,12 @@ def _layouts(definitions: _Definitions, name: str) -> tuple[_ChannelLayout, ...]
 def _frame(
     definitions: _Definitions,
     layout: tuple[_ChannelLayout, ...],
+    n_bytes: int,
     start: int,
     stop: int,
     name: str,
 ) -> _Frame:
-    """The waveform data between two bytes."""
-    n_bytes = sum(one.n_bytes for one in layout)
+    """The waveform data between two bytes, ``n_bytes`` a sequence."""
     held = (stop - start) // n_bytes
     stated = definitions.common.get(_SEQUENCES, b"")
     declared = definitions.number(stated[:4]) if stated else held
@@ -365,7 +373,7 @@ def _frame(
             f"{name} is cut short: it holds {held:,} of {declared:,} blocks of its waveforms; copy "
             "or export it again."
         )
-    return _Frame(layout, definitions.little, start, declared)
+    return _Frame(layout, start, declared)
 
 
 def _layout(definitions: _Definitions, channel: int, name: str) -> _ChannelLayout:
@@ -397,6 +405,7 @@ def _layout(definitions: _Definitions, channel: int, name: str) -> _ChannelLayou
         mv_per_unit=mv_per_unit,
         null=definitions.number(null[:4], signed=True) if null else None,
         has_offset=has_offset,
+        little=definitions.little,
     )
 
 
@@ -410,27 +419,39 @@ def _quantity(definitions: _Definitions, channel: int, tag: int) -> tuple[int, f
     return value[0], number * 10.0**exponent
 
 
+def _blocks(data: object, frames: Sequence[_Frame]) -> npt.NDArray[np.uint8]:
+    """The sequences of frames of one layout, shape (n_sequences, n_bytes)."""
+    n_bytes = sum(one.n_bytes for one in frames[0].layout)
+    if len(frames) == 1:
+        # A view of the file.
+        flat = np.frombuffer(
+            data,  # type: ignore[call-overload]
+            dtype=np.uint8,
+            count=frames[0].n_sequences * n_bytes,
+            offset=frames[0].start,
+        )
+    else:
+        parts = (data[f.start : f.start + f.n_sequences * n_bytes] for f in frames)  # type: ignore[index]
+        flat = np.frombuffer(b"".join(parts), dtype=np.uint8)
+    return flat.reshape(-1, n_bytes)
+
+
 def _samples(
-    data: object, frame: _Frame, index: int, mv_per_unit: float
+    blocks: npt.NDArray[np.uint8],
+    layout: Sequence[_ChannelLayout],
+    index: int,
+    mv_per_unit: float,
 ) -> npt.NDArray[np.float32]:
-    """Millivolts of one channel of one frame."""
-    n_bytes = sum(one.n_bytes for one in frame.layout)
-    first = sum(one.n_bytes for one in frame.layout[:index])
-    one = frame.layout[index]
-    blocks = np.frombuffer(
-        data,  # type: ignore[call-overload]
-        dtype=np.uint8,
-        count=frame.n_sequences * n_bytes,
-        offset=frame.start,
-    ).reshape(frame.n_sequences, n_bytes)
+    """Millivolts of one channel."""
+    first = sum(one.n_bytes for one in layout[:index])
+    one = layout[index]
     raw = np.ascontiguousarray(blocks[:, first : first + one.n_bytes])
-    digital = raw.view(("<" if frame.little else ">") + _TYPES[one.kind]).ravel()
+    digital = raw.view(("<" if one.little else ">") + _TYPES[one.kind]).ravel()
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is no ECG's and made NaN
         mv: npt.NDArray[np.float32] = np.multiply(digital, mv_per_unit, dtype=np.float32)
     mv[~np.isfinite(mv)] = np.nan
     if one.null is not None:
         width = 8 * _SIZES[one.kind]
-        mv[digital == (one.null if _TYPES[one.kind][0] == "i" else one.null % (1 << width))] = (
-            np.nan
-        )
+        null = one.null if _TYPES[one.kind][0] == "i" else one.null % (1 << width)
+        mv[digital == null] = np.nan
     return mv

@@ -15,7 +15,12 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from echoing_core.io.annotations import Gathered, measurement_line, statement_line
+from echoing_core.io.annotations import (
+    ENOUGH_DROPPED,
+    Gathered,
+    measurement_line,
+    statement_line,
+)
 from echoing_core.io.sources import FileSet, shown
 from echoing_core.records import Annotations
 
@@ -24,6 +29,7 @@ ENDINGS = (".atr", ".qrs", ".qrsc", ".ecg", ".ari", ".man", ".wqrs", ".gqrs")
 (.st-, .apn, .i to .v6 of LUDB) annotate what is neither a beat nor a rhythm."""
 
 MAX_BYTES = 8 * 1024**2
+"""Of all annotation files of a record together; a month of beats is less."""
 _NOTE, _RHYTHM, _START_VF, _END_VF = 22, 28, 32, 33
 _SKIP, _NUM, _SUB, _CHN, _AUX = 59, 60, 61, 62, 63
 _LONGEST_STEP = 1023
@@ -68,10 +74,12 @@ def beside_record(files: FileSet, header_name: str, fs_hz: float) -> Gathered:
     """
     stem = header_name[: -len(".hea")]
     found = Gathered()
+    left = MAX_BYTES
     for ending in ENDINGS:
         file = files.beside(f"{stem}{ending}")
-        if file is None or not 2 <= file.size <= MAX_BYTES:
+        if file is None or not 2 <= file.size <= left:
             continue
+        left -= file.size
         gathered = read_annotations(bytes(file.content()[:]), fs_hz)
         gathered.source = shown(file.name)
         found.take(gathered)
@@ -102,6 +110,8 @@ def read_annotations(data: bytes, fs_hz: float) -> Gathered:
             if mark.aux.startswith(_RESOLUTION) and text.replace(".", "", 1).isdecimal():
                 fs_hz = float(text) or fs_hz
             continue
+        if gathered.n_dropped > ENOUGH_DROPPED:
+            break
         at_s = mark.sample / fs_hz
         if mark.code in _SYMBOLS:
             gathered.add_beat(at_s, _SYMBOLS[mark.code])
