@@ -105,7 +105,7 @@ def read_echo(files: EchoFiles, reader: EchoReader, *, through: Through = at_onc
 
 
 def read_clip_of_study(
-    file: SourceFile, *, size: int | None, max_frames: int, picture: bool
+    file: SourceFile, *, size: int | None, max_frames: int | None, picture: bool
 ) -> tuple[EchoStudy, U8 | None]:
     """One clip as the teacher reads it, and its first frame as the file has it.
 
@@ -114,7 +114,7 @@ def read_clip_of_study(
     file : SourceFile
     size : int or None
         Height and width of the frames.
-    max_frames : int
+    max_frames : int or None
     picture : bool
         Whether the first frame is wanted, too.
 

@@ -297,7 +297,7 @@ def unpacked(data: bytes, fmt: str, n: int) -> npt.NDArray[np.integer]:
         if zero:
             # Offset binary: with its highest bit turned over, a number is an ordinary one.
             turned = np.bitwise_xor(values, values.dtype.type(zero))
-            return turned.view(f"i{values.itemsize}").astype(np.int16)
+            return np.asarray(turned.view(f"i{values.itemsize}"), dtype=np.int16)
         return np.asarray(values)
     if fmt == "8":
         return np.frombuffer(data, dtype="i1", count=n)
