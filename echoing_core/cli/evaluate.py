@@ -331,6 +331,8 @@ def evaluate_statements(
     at_most_one_on_stdout(json_out, markdown_out)
     writable(json_out, markdown_out)
     services.check_given(recordings=[recordings])
+    # A folder without recordings is told before the model is loaded.
+    services.folder_items(recordings)
     asked = None if prompts is None else services.prompt_sets(prompts)
     loaded = services.load_model(model)
     with bar("recordings") as done:
