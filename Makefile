@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?=
 # Python only: ruff would format the examples in README.md, too.
-PATHS := echoing_core ui pages app.py setup.py tests benchmarks docs/hooks.py
+PATHS := echoing_core ui pages app.py setup.py tests tools benchmarks docs/hooks.py
 # A folder with PTB-XL at 100 Hz; empty, or where there is none, the demo model learns from
 # simulated ECGs alone.
 PTBXL ?= $(wildcard ../shared/data/ptbxl)
@@ -15,12 +15,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app test test-slow test-browser fuzz lint format check docs demo-model echo-teacher setup
+.PHONY: help app test test-slow test-browser fuzz lint format check docs demo-model echo-teacher lock licences setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-app: $(VENV)/.runtime ## open the app in the browser, on this machine only
+# LOCKED=1 installs what requirements.lock lists, with hashes (Linux, x86-64, Python 3.11).
+app: $(VENV)/.runtime$(if $(LOCKED),-locked) ## open the app in the browser, on this machine only
 	$(BIN)/streamlit run app.py $(if $(PORT),--server.port $(PORT))
 
 test: $(VENV)/.dev ## run the tests, without the browser and the slow ones
@@ -69,6 +70,12 @@ echo-teacher: $(VENV)/.runtime ## train the shipped stand-in for ECHO-CLIP again
 	$(BIN)/echoing teacher train assets/teachers/stand_in --steps 200
 	$(BIN)/echoing teacher measure --teacher assets/teachers/stand_in --studies 576 --write
 
+lock: $(VENV)/.runtime ## write requirements.lock again, on the system that it is for
+	$(BIN)/python tools/packages.py lock
+
+licences: $(VENV)/.runtime ## list the licence of each package that the app needs
+	$(BIN)/python tools/packages.py licences
+
 setup: $(VENV)/.dev ## set up .venv for work on the code
 
 # The stamps make a changed list of requirements install again, and nothing else.
@@ -82,6 +89,11 @@ $(VENV)/.runtime: $(BIN)/pip requirements.txt pyproject.toml
 	$(PIP) -r requirements.txt
 	$(PIP) --no-deps --editable .
 	@touch $@
+
+$(VENV)/.runtime-locked: $(BIN)/pip requirements.lock pyproject.toml
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.runtime
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt requirements-research.txt requirements-serve.txt
 	$(PIP) -r requirements-dev.txt
