@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from echoing_core.models.config import TextEncoderConfig
+from echoing_core.models.config import BertTextConfig, TextEncoderConfig
 
 _EPS = 1.0e-12
 _INITIAL_STD = 0.02
@@ -145,6 +145,43 @@ class Bert(nn.Module):
             else:
                 x = layer(x, mask)
         return x
+
+
+class PooledBert(Bert):
+    """A `Bert` with BERT's pooling layer, as published files have one; nothing here reads it.
+
+    Parameters
+    ----------
+    config : TextEncoderConfig
+    """
+
+    def __init__(self, config: TextEncoderConfig) -> None:
+        super().__init__(config)
+        self.pooler = nn.ModuleDict({"dense": nn.Linear(config.hidden, config.hidden)})
+        self.pooler.apply(_initialise)
+
+
+def published_sizes(config: BertTextConfig) -> TextEncoderConfig:
+    """Sizes of a published BERT as `Bert` takes them.
+
+    Parameters
+    ----------
+    config : BertTextConfig
+
+    Returns
+    -------
+    TextEncoderConfig
+    """
+    return TextEncoderConfig(
+        hidden=config.hidden,
+        n_layers=config.n_layers,
+        n_heads=config.n_heads,
+        ffn=config.ffn,
+        vocab_size=config.vocab_size,
+        # Of the table of positions; reports are cut earlier.
+        max_tokens=config.n_positions,
+        dropout=config.dropout,
+    )
 
 
 def _initialise(module: nn.Module) -> None:

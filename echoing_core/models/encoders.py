@@ -59,15 +59,6 @@ class TextEncoder(TextStates):
         if len(sigma2_kinds) > 1:
             self.matching_head = _text_variance(config, dim, log_var_bias)
 
-    def states(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Token states of the backbone; see `TextStates.states`."""
-        states: Tensor = self.backbone(token_ids, attention_mask)
-        return states
-
-    def recompute(self) -> None:
-        """See `TextStates.recompute`."""
-        self.backbone.recompute = True
-
     def from_states(self, states: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """(mu, log_var) from token states, which a frozen backbone needs to give only once.
 

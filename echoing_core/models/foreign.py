@@ -281,12 +281,8 @@ def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _fill_what_no_file_holds(encoder: ReleasedDualEncoder) -> None:
     """Buffers that are no weights, which a model made on the meta device has no numbers for."""
-    n_positions = encoder.config.released_text.n_positions
     order = LEAD_ORDERS[encoder.config.released_ecg.lead_order]
     encoder.ecg.lead_rows = torch.tensor([LEADS.index(lead) for lead in order])
-    embeddings = encoder.text.backbone.embeddings
-    embeddings.position_ids = torch.arange(n_positions)[None]
-    embeddings.token_type_ids = torch.zeros((1, n_positions), dtype=torch.int64)
     left = [name for name, value in encoder.named_buffers() if value.is_meta]
     left += [name for name, value in encoder.named_parameters() if value.is_meta]
     if left:

@@ -1,6 +1,7 @@
-"""What this project takes from ``transformers``: new BERTs, and a language model that is read.
+"""What this project takes from ``transformers``: weights of a BERT, and a language model.
 
-``transformers`` costs seconds to import, so only what really builds a model pays for it.
+``transformers`` costs six seconds of processor time to import, so its networks are not used: a BERT
+is our own (`models.bert`), with its names.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from echoing_core.errors import CheckpointError
-from echoing_core.models.config import BertTextConfig
 
 MAX_NEW_TOKENS = 700
 
@@ -40,42 +40,6 @@ def declare_missing_operators() -> bool:
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _declared.append(library)
     return True
-
-
-def new_bert(config: BertTextConfig, n_positions: int, *, pooler: bool) -> nn.Module:
-    """Build a BERT with random weights.
-
-    Parameters
-    ----------
-    config : BertTextConfig
-        Sizes and dropout.
-    n_positions : int
-        Longest text in tokens.
-    pooler : bool
-        With the pooling layer of BERT on the first token.
-
-    Returns
-    -------
-    nn.Module
-        A ``BertModel`` in training mode.
-    """
-    declare_missing_operators()
-    from transformers import BertConfig, BertModel
-
-    model: nn.Module = BertModel(
-        BertConfig(
-            vocab_size=config.vocab_size,
-            hidden_size=config.hidden,
-            num_hidden_layers=config.n_layers,
-            num_attention_heads=config.n_heads,
-            intermediate_size=config.ffn,
-            max_position_embeddings=n_positions,
-            hidden_dropout_prob=config.dropout,
-            attention_probs_dropout_prob=config.dropout,
-        ),
-        add_pooling_layer=pooler,
-    )
-    return model
 
 
 class TextGenerator:
@@ -225,15 +189,12 @@ class TextStates(nn.Module):
         -------
         Tensor, shape (batch, n_tokens, hidden)
         """
-        states: Tensor = self.backbone(
-            input_ids=token_ids, attention_mask=attention_mask
-        ).last_hidden_state
+        states: Tensor = self.backbone(token_ids, attention_mask)
         return states
 
     def recompute(self) -> None:
         """Compute activations again in the backward pass instead of keeping them."""
-        self.backbone.config.use_cache = False
-        self.backbone.activation_checkpointing_enable()
+        self.backbone.recompute = True
 
     def from_states(self, states: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """(mu, log_var) from token states; see the children."""

@@ -30,8 +30,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echoing_core.models.bert import Bert
-from echoing_core.models.config import BertTextConfig, ModelConfig, TextEncoderConfig
+from echoing_core.models.bert import Bert, published_sizes
+from echoing_core.models.config import BertTextConfig, ModelConfig
 from echoing_core.models.frozen import FrozenEcgEncoder
 from echoing_core.models.tokenizer import ReportTokenizer, read_bert_tokenizer
 from echoing_core.models.wav2vec2 import pool_heads
@@ -46,17 +46,7 @@ _EPS = 1.0e-12
 class _LanguageModel(nn.Module):
     def __init__(self, config: BertTextConfig, *, head: bool) -> None:
         super().__init__()
-        bert = TextEncoderConfig(
-            hidden=config.hidden,
-            n_layers=config.n_layers,
-            n_heads=config.n_heads,
-            ffn=config.ffn,
-            vocab_size=config.vocab_size,
-            # Of the table of positions; reports are cut earlier.
-            max_tokens=config.n_positions,
-            dropout=config.dropout,
-        )
-        self.bert = Bert(bert)
+        self.bert = Bert(published_sizes(config))
         if head:
             # Of the stage that this one follows; no loss here reads it.
             predictions = nn.Module()

@@ -29,8 +29,9 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from echoing_core.errors import CheckpointError, ConfigError
+from echoing_core.models.bert import PooledBert, published_sizes
 from echoing_core.models.config import BertTextConfig, ModelConfig, ReleasedEcgConfig
-from echoing_core.models.hugging_face import TextStates, declare_missing_operators, new_bert
+from echoing_core.models.hugging_face import TextStates, declare_missing_operators
 from echoing_core.models.tokenizer import BIOBERT
 from echoing_core.records import LEADS
 
@@ -325,8 +326,7 @@ class BertTextEncoder(TextStates):
     def __init__(self, config: BertTextConfig, dim: int, log_var_bias: float) -> None:
         super().__init__()
         self.config = config
-        # With its pooler, which nothing reads, because the published weights have one.
-        self.backbone: Any = new_bert(config, config.n_positions, pooler=True)
+        self.backbone = PooledBert(published_sizes(config))
         self.linear = nn.Linear(config.hidden, dim)
         self.gpool = GeneralisedPooling()
         self.std_linear = nn.Linear(config.hidden, dim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from echoing_core.models.bert import Bert
@@ -20,6 +21,7 @@ def _inputs() -> tuple[torch.Tensor, torch.Tensor]:
     return ids * mask, mask
 
 
+@pytest.mark.slow
 def test_states_and_gradients_are_those_of_transformers() -> None:
     declare_missing_operators()
     from transformers import BertConfig, BertModel

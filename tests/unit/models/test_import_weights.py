@@ -434,6 +434,7 @@ def test_texts_are_lower_cased_and_stand_in_the_published_sentence(tmp_path: Pat
     np.testing.assert_array_equal(read_bert_tokenizer(tmp_path).encode(["SINUS Rhythm"])[0], ids)
 
 
+@pytest.mark.slow
 def test_the_vocabulary_tokenises_as_transformers_does(tmp_path: Path) -> None:
     from transformers import BertTokenizer
 
