@@ -149,7 +149,11 @@ def _batch() -> Scenario:
         results = list(batch(model, sorted((folder / "data").rglob("*.hea")), ()))
         deliver(batch_csv(model, results), str(folder / "table" / "rows.csv"))
 
-    return Scenario("batch", begin, work, lambda folder: _digest(folder / "table"))
+    def state(folder: Path) -> str:
+        # Not of drafts beside it, which the next run sweeps.
+        return hashlib.sha256((folder / "table" / "rows.csv").read_bytes()).hexdigest()
+
+    return Scenario("batch", begin, work, state)
 
 
 def _model() -> Scenario:
