@@ -433,7 +433,8 @@ def _blocks(data: object, frames: Sequence[_Frame]) -> npt.NDArray[np.uint8]:
     else:
         parts = (data[f.start : f.start + f.n_sequences * n_bytes] for f in frames)  # type: ignore[index]
         flat = np.frombuffer(b"".join(parts), dtype=np.uint8)
-    return flat.reshape(-1, n_bytes)
+    blocks: npt.NDArray[np.uint8] = flat.reshape(-1, n_bytes)
+    return blocks
 
 
 def _samples(
