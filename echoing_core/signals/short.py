@@ -130,15 +130,17 @@ def _blocks(order: int, fs_hz: float, low_hz: float, high_hz: float) -> _Blocks:
 def _run(blocks: _Blocks, signal: F64, state: F64) -> F64:
     """One pass over rows (n_rows, n_times), from ``state`` of shape (n_rows, n_states)."""
     n_rows, n_times = signal.shape
-    lacking = -n_times % _BLOCK
-    cut = np.pad(signal, ((0, 0), (0, lacking))).reshape(n_rows, -1, _BLOCK)
+    n_blocks = -(-n_times // _BLOCK)
+    lacking = n_blocks * _BLOCK - n_times
+    # Counts in place of -1, which numpy cannot work out where there are no rows.
+    cut = np.pad(signal, ((0, 0), (0, lacking))).reshape(n_rows, n_blocks, _BLOCK)
     driven = cut @ blocks.drive
     at_start = np.empty_like(driven)
     for k in range(driven.shape[1]):
         at_start[:, k] = state
         state = state @ blocks.keep + driven[:, k]
     out = cut @ blocks.of_input + at_start @ blocks.of_state
-    return np.asarray(out.reshape(n_rows, -1)[:, :n_times])
+    return np.asarray(out.reshape(n_rows, n_blocks * _BLOCK)[:, :n_times])
 
 
 def bandpass_twice(

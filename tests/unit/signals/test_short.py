@@ -94,3 +94,10 @@ def test_moving_windows_are_those_of_scipy(n: int) -> None:
         np.testing.assert_allclose(short.moving_mean(x[0], n, ours), expected, atol=1e-12)  # type: ignore[arg-type]
     expected = scipy.ndimage.maximum_filter1d(x, n, axis=1)
     np.testing.assert_array_equal(short.moving_max(x, n), expected)
+
+
+def test_no_signals_at_all_stay_none() -> None:
+    """A batch of training in which nothing is disturbed has none to filter."""
+    none = np.zeros((0, 12, 1000))
+    assert short.bandpass_twice(none, 4, 100.0, (0.5, 40.0)).shape == none.shape
+    assert short.resample(none, Fraction(1, 2), 5.0).shape == (0, 12, 500)
