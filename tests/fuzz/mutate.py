@@ -141,7 +141,7 @@ def _text(data: bytes, rng: Random) -> bytes:
     what = rng.random()
     if what < 0.7:
         # A window of it: a table of samples is long, and its head says what it is.
-        start = 0 if rng.random() < 0.7 else rng.randrange(len(data))
+        start = 0 if rng.random() < 0.7 else rng.randrange(len(data) or 1)
         found = list(_TOKEN.finditer(data, start, start + 1500))
         if found:
             one = rng.choice(found)
