@@ -20,7 +20,7 @@ def test_measurements_statements_and_rhythms_are_folded_in_the_page() -> None:
     at = AppTest.from_function(_page).run(timeout=60)
     assert not at.exception
     [box] = at.expander
-    assert box.label == "The device's own measurements and statements"
+    assert box.label == "Beats, measurements and statements in the file"
     words = " ".join(m.value for m in box.markdown)
     for part in ("Sinus rhythm", "Rhythm: atrial fibrillation", "10 normal", "cough"):
         assert part in words

@@ -291,5 +291,5 @@ def test_the_file_s_own_beats_stand_over_the_paper(
         np.diff(x) / np.diff(times), paper.evaluate(_SCALE)["perS"], rtol=0.02
     )
     expect(paper.get_by_text("The file: atrial fibrillation")).to_be_visible()
-    app.get_by_text("The device's own measurements and statements").click()
+    app.get_by_text("Beats, measurements and statements in the file").click()
     expect(app.get_by_text("398 ms")).to_be_visible()

@@ -22,7 +22,7 @@ def show(ecg: StandardEcg) -> None:
     if not said:
         return
     with st.expander(
-        "The device's own measurements and statements", icon=":material/clinical_notes:"
+        "Beats, measurements and statements in the file", icon=":material/clinical_notes:"
     ):
         st.caption(
             "Read from the file"
