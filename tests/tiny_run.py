@@ -28,7 +28,8 @@ from echoing_core.signals.scaling import LeadScaler
 from echoing_core.training.batches import Batches, EchoPairs, Source
 from echoing_core.training.distributed import World, joined
 from echoing_core.training.echo2ecg import StudyTrainer, build_study_inputs
-from echoing_core.training.melp import new_encoder, trainer_of
+from echoing_core.training.language import LanguageTrainer, Texts, new_language_model
+from echoing_core.training.melp import new_encoder, trainer_of, vocabulary_of
 from echoing_core.training.settings import (
     MaskedConfig,
     MelpConfig,
@@ -200,6 +201,18 @@ def melp_trainer(
     return trainer_of(settings)(encoder, batches, settings, world=world)
 
 
+def language_trainer(
+    *, world: World | None = None, dtype: torch.dtype = torch.float32, **changes: object
+) -> LanguageTrainer:
+    """As `trainer`, of MELP's language model."""
+    settings = melp_config("melp", **changes)
+    tokenizer, settings = vocabulary_of(settings, texts() * 2, None)
+    sizes = settings.model.released_text
+    model = new_language_model(sizes, None, seed=settings.seed).to(dtype)
+    batches = Texts(texts(), tokenizer, settings.batch_size, settings.seed)
+    return LanguageTrainer(model, batches, settings, world=world)
+
+
 def some_steps(folder: Path) -> None:
     """Make two steps of each mode, alone or as one of several processes, and write what came."""
     folder.mkdir(exist_ok=True)
@@ -211,6 +224,8 @@ def some_steps(folder: Path) -> None:
             run = melp_trainer(melp_config(kind), world=world, dtype=torch.float64)
             _steps_of(run, world, folder / f"{kind}.safetensors")
         _steps_of(study_trainer(world), world, folder / "echo2ecg.safetensors")
+        words = language_trainer(world=world, dtype=torch.float64)
+        _steps_of(words, world, folder / "words.safetensors")
 
 
 def study_trainer(world: World) -> StudyTrainer:

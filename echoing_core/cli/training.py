@@ -116,7 +116,10 @@ def _train(
             config, data, out, log_to=logger_names(log_to), progress=progress, **given
         )
     # None in all processes of a distributed run but the first.
-    if model is not None:
+    if isinstance(model, dict):
+        worth = ", ".join(f"{name} {value:.3g}" for name, value in model.items())
+        typer.echo(f"Text model in {out}" + (f"; {worth}" if worth else ""))
+    elif model is not None:
         typer.echo(f"Model {model.name}, hash {model.hash[:16]}, in {out}")
 
 
@@ -261,6 +264,45 @@ def train_melp_stage1(
         run=run,
         resume=resume,
         begin=begin,
+        tensorboard=tensorboard,
+    )
+
+
+@train_app.command("melp-text")
+def train_melp_text(
+    data: DataOption = None,
+    out: OutOption = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option("--texts", help="A text file with further texts, one a line."),
+    ] = None,
+    run: RunOption = None,
+    resume: ResumeOption = False,
+    text_model: TextModelOption = None,
+    log_to: LogToOption = "json",
+    tensorboard: TensorboardOption = None,
+    seed: SeedOption = None,
+    changes: SetOption = None,
+    print_config: PrintConfigOption = False,
+) -> None:
+    """MELP's language model, for --text-model of the second stage: next tokens of reports.
+
+    Says its perplexity on reports of validation patients, beside that of counting words alone.
+    Made for a GPU. For a trial divide model.released_text.hidden, ffn and model.frozen.width by 8.
+    """
+    _train(
+        "melp-text",
+        data,
+        out,
+        changes,
+        seed,
+        print_config,
+        log_to,
+        service="train_language_model",
+        run=run,
+        resume=resume,
+        texts=texts,
+        text_model=text_model,
         tensorboard=tensorboard,
     )
 

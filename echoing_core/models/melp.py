@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,15 @@ TEMPLATE = BEGIN + " {text}"
 _EPS = 1.0e-12
 
 
-class _LanguageModel(nn.Module):
+class LanguageModel(nn.Module):
+    """A BERT, and with ``head`` what predicts tokens from its states.
+
+    Parameters
+    ----------
+    config : BertTextConfig
+    head : bool
+    """
+
     def __init__(self, config: BertTextConfig, *, head: bool) -> None:
         super().__init__()
         self.bert = Bert(published_sizes(config))
@@ -58,6 +67,27 @@ class _LanguageModel(nn.Module):
             predictions.decoder.weight = self.bert.embeddings.word_embeddings.weight
             predictions.bias = predictions.decoder.bias.requires_grad_(False)
             self.cls = nn.ModuleDict({"predictions": predictions})
+
+    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits of each token's successor; a token sees itself and those before it.
+
+        Parameters
+        ----------
+        token_ids, attention_mask : Tensor of int64, shape (batch, n_tokens)
+            With a head.
+
+        Returns
+        -------
+        Tensor, shape (batch, n_tokens, vocab_size)
+        """
+        n = token_ids.shape[1]
+        earlier = torch.ones(n, n, dtype=torch.bool, device=token_ids.device).tril()
+        states: Tensor = self.bert(token_ids, attention_mask[:, None].bool() & earlier)
+        predictions: Any = self.cls["predictions"]
+        transform = predictions.transform
+        hidden = transform["LayerNorm"](functional.gelu(transform["dense"](states)))
+        logits: Tensor = predictions.decoder(hidden)
+        return logits
 
 
 class _Block(nn.Module):
@@ -139,7 +169,7 @@ class MelpText(nn.Module):
         super().__init__()
         sizes = config.released_text
         self.max_tokens, self.log_var = sizes.max_tokens, config.log_var_bias
-        self.lm_model = _LanguageModel(sizes, head=full)
+        self.lm_model = LanguageModel(sizes, head=full)
         self.proj_t = nn.Sequential(
             nn.Linear(sizes.hidden, config.dim), nn.GELU(), nn.Linear(config.dim, config.dim)
         )

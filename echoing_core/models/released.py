@@ -20,6 +20,7 @@ batches.
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -393,15 +394,31 @@ def read_bert(source: str) -> Any:
     """
     declare_missing_operators()
     from transformers import BertModel
+    from transformers.utils import logging as their_logging
 
+    told_before = their_logging.get_verbosity()
+    # They would tell of a missing pooler, which nothing here reads; the rest is looked at below.
+    their_logging.set_verbosity(logging.ERROR)
+    model: Any
+    told: Any
     try:
-        return BertModel.from_pretrained(source)
+        loaded: Any = BertModel.from_pretrained(source, output_loading_info=True)
+        model, told = loaded
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"No BERT could be loaded from {source!r}. Name a local folder with config.json "
             f"and weights, or a name such as {BIOBERT} while the Hugging Face hub can be "
             "reached."
         ) from error
+    finally:
+        their_logging.set_verbosity(told_before)
+    missing = sorted(name for name in told["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise CheckpointError(
+            f"The BERT of {source!r} lacks {len(missing)} of its weights, the first {missing[0]}; "
+            "they would be random. Name a folder whose weights are those of its config.json."
+        )
+    return model
 
 
 class ReleasedDualEncoder(nn.Module):

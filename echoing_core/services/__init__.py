@@ -214,7 +214,7 @@ if TYPE_CHECKING:
         table_preview,
         what_the_model_saw,
     )
-    from echoing_core.services.runs import evaluate_ablation, train_preset
+    from echoing_core.services.runs import evaluate_ablation, train_language_model, train_preset
     from echoing_core.services.searching import (
         Collection,
         Search,

@@ -215,6 +215,45 @@ def check_model_out(out: Given) -> None:
     _check_out(out, "manifest.json", "model")
 
 
+def check_text_model(text_model: str | None) -> None:
+    """Refuse a BERT that is meant to be a folder here and is none.
+
+    Any ``a/b`` is a name on the hub, too, which is asked for half a minute where there is no
+    network; where ``a`` is a folder here, ``a/b`` was meant to be one.
+
+    Parameters
+    ----------
+    text_model : str or None
+
+    Raises
+    ------
+    ConfigError
+    """
+    if text_model is None:
+        return
+    path = Path(text_model)
+    if path.parent != Path() and path.parent.is_dir() and not path.exists():
+        raise ConfigError(
+            f"There is no folder {text_model}. Name one with a BERT in the published form, such as "
+            "`echoing train melp-text` writes, or a name on the Hugging Face hub."
+        )
+
+
+def check_text_model_out(out: Given) -> None:
+    """Refuse to write a text model where something else lies, as `check_model_out` does.
+
+    Parameters
+    ----------
+    out : path or None
+
+    Raises
+    ------
+    ConfigError
+        It is a file, or holds something else.
+    """
+    _check_out(out, "card.json", "text model", "text model")
+
+
 def run_folder_of(out: str | os.PathLike[str], run: str | os.PathLike[str] | None) -> Path:
     """Where a training run keeps its states: the folder given, or one named after the model's.
 

@@ -7,11 +7,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from echoing_core.errors import ConfigError
+from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.progress import SILENT, Progress
-from echoing_core.services.given import check_given, check_model_out, run_folder_of
+from echoing_core.services.given import (
+    check_given,
+    check_model_out,
+    check_text_model,
+    check_text_model_out,
+    run_folder_of,
+)
 from echoing_core.services.models import Model, load_model, model_folder, prompt_sets
 
 if TYPE_CHECKING:
@@ -81,6 +87,7 @@ def train_preset(
     check_given(data=data, echo=echo)
     if begin is not None:
         check_given(model=model_folder(begin)[0])
+    check_text_model(text_model)
     check_model_out(out)
     if from_file and config.loss.name != "infonce":
         raise ConfigError(
@@ -174,6 +181,100 @@ def train_preset(
         progress=progress,
     )
     return load_model(out_folder)
+
+
+def train_language_model(
+    config: RunConfig,
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    texts: str | os.PathLike[str] | None = None,
+    text_model: str | None = None,
+    run: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    tensorboard: str | os.PathLike[str] | None = None,
+    log_to: Sequence[str] = ("json",),
+    progress: Progress = SILENT,
+) -> dict[str, float] | None:
+    """Train MELP's language model on reports, and write the BERT ``out`` for ``--text-model``.
+
+    Under ``torchrun`` every process calls this; all but the first return None.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The preset ``melp-text``.
+    data : path
+        A prepared set; reports of its training patients are learnt from, and those of its
+        validation patients say how well.
+    texts : path, optional
+        A text file with further texts, one a line.
+    text_model : str, optional
+        A BERT to begin with, of the same sizes.
+    run, resume, tensorboard, log_to, progress
+        As in `train_preset`.
+
+    Returns
+    -------
+    dict or None
+        Perplexity on the validation reports, and that of counting words alone; empty where there
+        are no such reports.
+
+    Raises
+    ------
+    ConfigError, DataSetError, CheckpointError
+    """
+    check_given(data=data)
+    if texts is not None and not Path(texts).is_file():
+        raise DataSetError(f"There is no file {texts}. Name a text file with one text a line.")
+    check_text_model(text_model)
+    check_text_model_out(out)
+    from echoing_core.config import to_mapping
+    from echoing_core.datasets.prepared import load_prepared
+    from echoing_core.training.distributed import joined
+    from echoing_core.training.language import (
+        LanguageTrainer,
+        Texts,
+        new_language_model,
+        perplexities,
+        texts_to_learn,
+        write_text_model,
+    )
+    from echoing_core.training.melp import vocabulary_of
+    from echoing_core.training.run import train
+
+    with joined() as world:
+        learnt, unseen = texts_to_learn(
+            load_prepared(Path(data)), None if texts is None else Path(texts)
+        )
+        tokenizer, config = vocabulary_of(config, learnt, text_model)
+        sizes = config.model.released_text
+        model: Any = new_language_model(sizes, text_model, seed=config.seed)
+        trained = train(
+            model,
+            Texts(learnt, tokenizer, config.batch_size, config.seed),
+            config,
+            kind=LanguageTrainer,
+            run=run_folder_of(out, run),
+            resume=resume,
+            world=world,
+            tensorboard=None if tensorboard is None else Path(tensorboard),
+            log_to=log_to,
+            progress=progress.stage("training"),
+        )
+        if not world.is_first:
+            return None
+    figures = perplexities(trained.encoder, tokenizer, unseen, learnt) if unseen else {}
+    card = {
+        "data": Path(data).name,
+        "n_texts": len(learnt),
+        "begun_with": text_model,
+        "steps": trained.steps,
+        "figures": figures,
+        "config": to_mapping(config),
+    }
+    write_text_model(Path(out), model, tokenizer, sizes, card)
+    return figures
 
 
 def evaluate_ablation(

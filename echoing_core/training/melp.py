@@ -8,8 +8,9 @@ first      `MaskedTrainer`            ECGs alone: which code stood in a masked f
 second     `MelpTrainer`              ECGs with reports: rhythm, caption and beat
 =========  =========================  =============================================================
 
-Between them the authors train a language model on texts of cardiology. Here one is given
-(``--text-model``), or the second stage learns its own from the reports alone.
+Between them a language model learns cardiology's words (`training.language`), and is given to the
+second stage by ``--text-model``, as any BERT is. Without one that stage learns its own from the
+reports alone.
 
 Losses are those of the whole batch however many processes share it: the authors' beat loss and
 captions are of each process alone.
@@ -371,7 +372,7 @@ def new_encoder(
     if begin is not None:
         _take_frames(encoder, begin)
     if text_model is not None and isinstance(encoder, MelpEncoder):
-        _take_bert(encoder.text.lm_model.bert, text_model)
+        take_bert(encoder.text.lm_model.bert, text_model)
     return encoder
 
 
@@ -392,7 +393,21 @@ def _take_frames(encoder: Any, begin: Checkpoint) -> None:
     network.load_state_dict(state | theirs)
 
 
-def _take_bert(bert: nn.Module, source: str) -> None:
+def take_bert(bert: nn.Module, source: str) -> None:
+    """Weights of a BERT into one that may have an entry more in its vocabulary.
+
+    Parameters
+    ----------
+    bert : nn.Module
+        Changed in place.
+    source : str
+        As for `models.released.read_bert`.
+
+    Raises
+    ------
+    CheckpointError
+        It cannot be read, or has other sizes.
+    """
     from echoing_core.models.released import read_bert
 
     state = read_bert(source).state_dict()

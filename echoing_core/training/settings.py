@@ -21,6 +21,7 @@ PRESETS = (
     "medbind",
     "ulip",
     "melp-stage1",
+    "melp-text",
     "melp-stage2",
     "melp-published",
     "ecg-fm",

@@ -49,9 +49,17 @@ NOT_RUN: dict[str, str] = {
     "echoing train paper --data runs/full --out runs/paper --text-model BIOBERT": (
         "BioBERT is not in this repository"
     ),
+    "echoing train ulip --data runs/data --echo runs/clips --texts runs/texts.npz "
+    "--out runs/ulip": (
+        "text vectors of a teacher of echo and text are not in this repository"
+    ),
     "torchrun --nproc-per-node 2 -m echoing_core.cli train from demo --data runs/data "
     "--out runs/two": "torchrun is started in tests/unit/training",
 }
+
+MELP_SMALL = (
+    "--set model.frozen.layers=1 --set model.frozen.input_hz=100 --set steps=2 --set batch_size=8"
+)
 
 SMALLER: dict[str, str] = {
     "echoing simulate runs/tour --patients 20 --seed 7": (
@@ -73,6 +81,36 @@ SMALLER: dict[str, str] = {
         "echoing train from demo --data runs/data --echo runs/echo --out runs/model --second-stage "
         "--set steps=2 --set batch_size=8 --set variance.where_steps=0 --set variance.steps=2 "
         "--set variance.text_steps=2"
+    ),
+    "echoing train melp-stage1 --data runs/data --out runs/melp1": (
+        f"echoing train melp-stage1 --data runs/data --out runs/melp1 {MELP_SMALL} "
+        "--set model.frozen.segment=500"
+    ),
+    "echoing train melp-text --data runs/data --out runs/words": (
+        f"echoing train melp-text --data runs/data --out runs/words {MELP_SMALL} "
+        "--set model.frozen.segment=1000 --set model.released_text.n_layers=1"
+    ),
+    "echoing train melp-stage2 --data runs/data --out runs/melp --begin runs/melp1 "
+    "--text-model runs/words": (
+        "echoing train melp-stage2 --data runs/data --out runs/melp --begin runs/melp1 "
+        f"--text-model runs/words {MELP_SMALL} --set model.frozen.segment=1000 "
+        "--set model.released_text.n_layers=1"
+    ),
+    "echoing train echo2ecg --data runs/data --echo runs/clips --out runs/echo2ecg": (
+        "echoing train echo2ecg --data runs/data --echo runs/clips --out runs/echo2ecg "
+        "--set steps=2 --set batch_size=2"
+    ),
+    "echoing train from medbind --data runs/data --echo runs/clips --text-model BIOBERT "
+    "--out runs/medbind": (
+        "echoing train from medbind --data runs/data --echo runs/clips --out runs/medbind "
+        "--set model.architecture=compact --set steps=2 --set batch_size=8"
+    ),
+    "echoing train from ecg-clip --data runs/data --text-model BIOBERT --out runs/ecg-clip": (
+        "echoing train from ecg-clip --data runs/data --out runs/ecg-clip "
+        "--set model.architecture=compact --set steps=2 --set batch_size=8"
+    ),
+    "echoing compare-models demo runs/model theirs --data runs/data --html runs/compared.html": (
+        "echoing compare-models runs/model --data runs/data --html runs/compared.html"
     ),
     "echoing evaluate zero-shot --model runs/model --data runs/data": (
         "echoing evaluate zero-shot --model runs/model --data runs/data --resamples 10"

@@ -84,6 +84,13 @@ CASES: tuple[tuple[str, str], ...] = (
     ("train from demo --data prepared --echo none --out out", f"no folder none.*{EMBED}"),
     ("train from demo --data prepared --out other", "other already holds.*would be replaced"),
     ("train melp-stage1 --data none --out out", f"no folder none.*{PREPARE}"),
+    ("train melp-text --data none --out out", f"no folder none.*{PREPARE}"),
+    ("train melp-text --data prepared --out other", "other already holds.*would be replaced"),
+    ("train melp-text --data prepared --texts none --out out", "no file none.*one text a line"),
+    (
+        "train melp-stage2 --data prepared --out out --text-model prepared/none",
+        "no folder prepared/none.*melp-text",
+    ),
     ("train melp-stage2 --data empty --out out", f"empty holds no card.json.*{PREPARE}"),
     ("train melp-stage2 --data prepared --begin none --out out", MODEL),
     ("train echo2ecg --data none --out out", f"no folder none.*{PREPARE}"),

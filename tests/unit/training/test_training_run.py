@@ -435,7 +435,7 @@ def test_validation_is_logged_and_tensorboard_written(tmp_path: Path) -> None:
 def test_three_processes_are_one_with_the_joined_batch(tmp_path: Path) -> None:
     """Eight pairs among three: shares differ; with dropout, and in both kinds of batches.
 
-    Of MELP's stages and of Echo2ECG, too.
+    Of MELP's stages, its language model and of Echo2ECG, too.
     """
     alone, joined = tmp_path / "1", tmp_path / "3"
     tiny_run.some_steps(alone)
@@ -451,7 +451,7 @@ def test_three_processes_are_one_with_the_joined_batch(tmp_path: Path) -> None:
         timeout=900,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    for mode in ("joint", "alternate", "masked", "melp", "echo2ecg"):
+    for mode in ("joint", "alternate", "masked", "melp", "echo2ecg", "words"):
         _are_close(alone / f"{mode}.safetensors", joined / f"{mode}.safetensors")
 
 
