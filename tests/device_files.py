@@ -102,6 +102,22 @@ def ishne(
     return b"ISHNE1.0" + crc + header + rows.T.astype("<i2").tobytes()
 
 
+def ishne_annotations(
+    recording: bytes, beats: Sequence[tuple[int, str]], first: int = 0, own: bytes = b"\0"
+) -> bytes:
+    """Beats at samples, with a mark of 65,535 samples wherever none comes for longer."""
+    (n_variable,) = struct.unpack_from("<i", recording, 10)
+    data = b"ANN  1.0" + recording[8 : 522 + n_variable] + struct.pack("<I", first)
+    last = first
+    for sample, label in beats:
+        while sample - last > 65_535:
+            data += struct.pack("<ccH", b"!", own, 65_535)
+            last += 65_535
+        data += struct.pack("<ccH", label.encode(), own, sample - last)
+        last = sample
+    return data
+
+
 _SCP_NUMBERS = dict(zip(LEADS, (1, 2, 61, 62, 63, 64, *range(3, 9)), strict=True))
 
 Table = dict[int | str, str]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from echoing_core.errors import EchoingError
+from echoing_core.io.ishne import ISHNE_ANNOTATIONS, belongs_to_ishne
 from echoing_core.io.kinds import WFDB_ENDINGS, kind_of
 from echoing_core.io.sources import SourceFile, shown
 from echoing_core.io.wfdb.annotations import ENDINGS as ANNOTATION_ENDINGS
@@ -38,8 +39,8 @@ def group_records(files: Iterable[SourceFile]) -> list[RecordFiles]:
     """Files of one folder as recordings, in the order of their names.
 
     A WFDB header takes the files that it names, the segments of a multi-segment record with
-    theirs, and the annotations beside it. Every other file stands alone, so that its reader says
-    what is wrong with it.
+    theirs, and the annotations beside it; an ISHNE recording its annotations. Every other file
+    stands alone, so that its reader says what is wrong with it.
 
     Parameters
     ----------
@@ -76,6 +77,11 @@ def group_records(files: Iterable[SourceFile]) -> list[RecordFiles]:
         read = {n for n in beside if n.endswith(ANNOTATION_ENDINGS)}
         rest = tuple(by_name[n] for n in sorted((own | read) - {name}))
         groups.append(RecordFiles(header.name[: len(stem)], (header, *rest), header.name))
+    for name, file in by_name.items():
+        said = by_name.get(f"{name.rsplit('.', 1)[0]}{ISHNE_ANNOTATIONS}")
+        if said is not None and name not in taken and belongs_to_ishne(said, file):
+            taken |= {name, said.name.lower()}
+            groups.append(RecordFiles(file.name, (file, said)))
     groups += [RecordFiles(f.name, (f,)) for name, f in by_name.items() if name not in taken]
     return sorted(groups, key=lambda group: group.name.lower())
 

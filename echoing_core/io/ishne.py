@@ -1,12 +1,13 @@
-"""ISHNE Holter files to `Recording`.
+"""ISHNE Holter files to `Recording`, with the annotations beside them.
 
 Magic number, checksum, a header of 512 bytes, a block of any length, then 16-bit samples of all
-leads in turn. The fields that tell who the patient is are never looked at.
+leads in turn. A file of annotations (``.ann``) begins alike and holds beats in their place. The
+fields that tell who the patient is are never looked at.
 
 References
 ----------
 Badilini, The ISHNE Holter standard output file format, Ann Noninvasive Electrocardiol 1998;
-3:263-266.
+3:263-266. Annotations: "ISHNE annotation format", thew-project.org.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import binascii
 import numpy as np
 
 from echoing_core.errors import MissingLeadError, UnitsError, UnreadableRecordError
+from echoing_core.io.annotations import Gathered
 from echoing_core.io.channels import (
     Channel,
     Findings,
@@ -35,6 +37,12 @@ _ANNOTATIONS_MARK = b"ANN  1.0"
 _HEADER_AT = 10
 _HEADER_END = 522
 _MAX_LEADS = 12
+
+_BEATS = {ord("N"): "N", ord("V"): "V", ord("S"): "S", ord("B"): "B", ord("P"): "/", ord("U"): "Q"}
+"""Their labels of beats as WFDB's; C (calibration), X (artefact) and ! (a long pause) are none."""
+ISHNE_ANNOTATIONS = ".ann"
+"""How the file of annotations beside a recording ends."""
+MAX_ANNOTATION_BYTES = 8 * 1024**2
 
 _NOT_MEASURED = -32768
 """What a recorder writes while a lead is off."""
@@ -58,6 +66,28 @@ def is_ishne(head: bytes) -> bool:
         The first bytes of the file.
     """
     return head.startswith((_MARK, _ANNOTATIONS_MARK))
+
+
+def is_ishne_annotations(head: bytes) -> bool:
+    """Whether a file begins as ISHNE annotations do.
+
+    Parameters
+    ----------
+    head : bytes
+    """
+    return head.startswith(_ANNOTATIONS_MARK)
+
+
+def belongs_to_ishne(said: SourceFile, recording: SourceFile) -> bool:
+    """Whether a file holds annotations, and the other of the two an ISHNE recording.
+
+    Parameters
+    ----------
+    said, recording : SourceFile
+        With the same stem.
+    """
+    begins = recording.head(len(_MARK)) == _MARK
+    return begins and is_ishne_annotations(said.head(len(_ANNOTATIONS_MARK)))
 
 
 def header_checksum(header: bytes) -> int:
@@ -140,7 +170,31 @@ def read_ishne(file: SourceFile) -> Recording:
         if quality[i] in _QUALITY:
             notes.add(f"The recorder calls the quality of {{}} {_QUALITY[quality[i]]}.", label)
         channels.append(Channel(label, label, fs_hz, mv, f"{mv_per_unit * 1e6:g} nV per unit"))
-    return recording_from(channels, file.name.rsplit(".", 1)[0], "ISHNE Holter", notes)
+    said = Gathered() if file.beside is None else _beats_of(file.beside, fs_hz)
+    return recording_from(
+        channels, file.name.rsplit(".", 1)[0], "ISHNE Holter", notes, annotations=said
+    )
+
+
+def _beats_of(file: SourceFile, fs_hz: float) -> Gathered:
+    """Beats of a file of annotations; empty where it is none, since it has no say in the rest."""
+    said = Gathered(source=shown(file.name))
+    head = file.head(_HEADER_END)
+    if len(head) < _HEADER_END or file.size > MAX_ANNOTATION_BYTES:
+        return said
+    start = _HEADER_END + int.from_bytes(head[_HEADER_AT : _HEADER_AT + 4], "little", signed=True)
+    if not is_ishne_annotations(head) or not _HEADER_END <= start <= file.size - 4:
+        return said
+    # It has the header of its recording, whose samples it counts.
+    fs_hz = float(int.from_bytes(head[272:274], "little", signed=True)) or fs_hz
+    data = bytes(file.content()[start:])
+    n = (len(data) - 4) // 4
+    pairs = np.frombuffer(data, np.dtype([("label", "u1"), ("own", "u1"), ("since", "<u2")]), n, 4)
+    at = int.from_bytes(data[:4], "little") + np.cumsum(pairs["since"], dtype=np.int64)
+    for label, sample in zip(pairs["label"].tolist(), at.tolist(), strict=True):
+        if label in _BEATS and fs_hz > 0:
+            said.add_beat(sample / fs_hz, _BEATS[label])
+    return said
 
 
 def _n_times(

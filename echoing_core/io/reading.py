@@ -14,6 +14,11 @@ from echoing_core.errors import (
     UnsaidTimesError,
 )
 from echoing_core.io.grouping import group_records
+from echoing_core.io.ishne import (
+    ISHNE_ANNOTATIONS,
+    belongs_to_ishne,
+    is_ishne_annotations,
+)
 from echoing_core.io.kinds import (
     FORMATS,
     WFDB_DATA_ENDINGS,
@@ -289,6 +294,9 @@ def _single(files: FileSet, record_name: str | None) -> SourceFile:
     """The one among files without a header that holds a recording by itself."""
     # Lists and annotations beside a recording hold none, and do not make it ambiguous.
     holders = [f for f in files.files.values() if kind_of(f) not in (None, "zip")]
+    recordings = [f for f in holders if not is_ishne_annotations(f.head(8))]
+    # Alone, they are read, and refused with what is missing.
+    holders = recordings or holders
     holders = holders or [f for f in files.files.values() if is_matrix(f.head(128))]
     if record_name is not None:
         wanted = base_name(record_name).lower()
@@ -300,13 +308,26 @@ def _single(files: FileSet, record_name: str | None) -> SourceFile:
             )
         holders = named
     if len(holders) == 1:
-        return holders[0]
+        return _with_annotations(holders[0], files)
     if len(holders) > 1:
         raise UnreadableRecordError(
             f"The files hold {len(holders)} recordings ({_listed([f.name for f in holders])}); "
             "choose one of them."
         )
     raise UnreadableRecordError(_no_header(files))
+
+
+def _with_annotations(file: SourceFile, files: FileSet) -> SourceFile:
+    """An ISHNE recording with the file of its annotations, where there is one."""
+    if kind_of(file) != "ishne":
+        return file
+    # A path given alone stands for what lies beside it, as a WFDB header does.
+    alone = file.path is not None and len(files.files) == 1
+    place = FileSet({}, file.path.parent) if alone and file.path is not None else files
+    said = place.beside(f"{file.stem}{ISHNE_ANNOTATIONS}")
+    if said is None or not belongs_to_ishne(said, file):
+        return file
+    return replace(file, beside=said)
 
 
 def _choose_header(files: FileSet, record_name: str | None) -> str:

@@ -64,6 +64,8 @@ class SourceFile:
         One of the two is given.
     told : Told, optional
         What the person who gave the file says of it, for its reader.
+    beside : SourceFile, optional
+        Annotations that came with it, where its format keeps them in a file of their own.
     """
 
     name: str
@@ -71,6 +73,7 @@ class SourceFile:
     path: Path | None = None
     data: bytes | None = None
     told: Told | None = None
+    beside: SourceFile | None = None
 
     @property
     def stem(self) -> str:

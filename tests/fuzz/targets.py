@@ -181,6 +181,13 @@ def _text_of_xml() -> list[Files]:
     )
 
 
+def _ishne() -> list[Files]:
+    recording = devices.ishne(_ecg(), 250)
+    beats = [(20, "N"), (200, "V"), (70_000, "S")]
+    said = devices.ishne_annotations(recording, beats, first=20)
+    return [{"rec.ecg": recording}, {"rec.ecg": recording, "rec.ann": said}]
+
+
 def _scp() -> list[Files]:
     signal = made.ecg(1.2, 250)
     return _one(
@@ -410,7 +417,7 @@ def targets() -> tuple[Target, ...]:
         Target("dicom", lambda: _one("rec.dcm", made.dicom(_ecg(), 250)), opened),
         Target("xml", _text_of_xml, opened),
         Target("scp", _scp, opened),
-        Target("ishne", lambda: _one("rec.ecg", devices.ishne(signal, 250)), opened),
+        Target("ishne", _ishne, opened),
         Target("atc", lambda: _one("rec.atc", devices.atc(signal, 250)), opened),
         Target("mfer", lambda: _one("rec.mwf", devices.mfer(signal, 250)), opened),
         Target("fhir", lambda: _one("rec.json", devices.fhir(signal, 250)), opened),

@@ -285,6 +285,7 @@ def test_the_first_five_minutes_of_readme_run_in_an_empty_folder(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif(
     not os.environ.get("ECHOING_README"), reason="ECHOING_README=1 trains as the pages do, minutes"
 )

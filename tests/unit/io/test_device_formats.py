@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from echoing_core.errors import (
 from echoing_core.export.document.deidentify import plain_notes
 from echoing_core.io import read_recording, table_in
 from echoing_core.io.ishne import header_checksum
+from echoing_core.io.many import group_files
 from echoing_core.io.told import Told
 from echoing_core.records import LEADS, Recording
 from tests import device_files as made
@@ -137,6 +139,44 @@ def test_ishne_of_recorders_that_differ() -> None:
     off[:, 700:900] = -32768
     gap = np.isnan(read_recording({"a.ecg": made.ishne(off)}).signal_mv)
     assert gap[:, 700:900].all() and gap.sum() == 600
+
+
+BEATS = ((120, "N"), (300, "V"), (310, "X"), (480, "S"), (700, "C"), (1100, "P"), (1400, "U"))
+
+
+def test_beats_beside_an_ishne_recording(tmp_path: Path) -> None:
+    sound = made.ishne(SIGNAL)
+    said = made.ishne_annotations(sound, BEATS, first=120, own=b"x")
+    (tmp_path / "night.ecg").write_bytes(sound)
+    (tmp_path / "night.ANN").write_bytes(said)
+    for source in (
+        {"a.ecg": sound, "a.ann": said},
+        {"a.ann": said, "a.ecg": sound},
+        tmp_path / "night.ecg",
+        [tmp_path / "night.ecg", tmp_path / "night.ANN"],
+        tmp_path,
+    ):
+        recording = read_recording(source)
+        # An artefact and a calibration pulse are no beats.
+        np.testing.assert_allclose(
+            recording.annotations.beat_s, np.array([120, 300, 480, 1100, 1400]) / 500
+        )
+        assert "".join(recording.annotations.beat_symbols) == "NVS/Q"
+    assert [item.name for item in group_files({"a.ecg": sound, "a.ann": said}.items())] == ["a.ecg"]
+    # Those of another recording stay apart, and say so.
+    apart = group_files({"a.ecg": sound, "b.ann": said}.items())
+    assert [item.name for item in apart] == ["a.ecg", "b.ann"]
+
+
+def test_ishne_beats_hours_apart_and_damaged_ones() -> None:
+    long = np.tile(SIGNAL, (1, 500 * 300 // SIGNAL.shape[1]))
+    sound = made.ishne(long)
+    said = made.ishne_annotations(sound, [(10, "N"), (140_000, "V"), (149_000, "N")])
+    read = read_recording({"a.ecg": sound, "a.ann": said}).annotations
+    np.testing.assert_allclose(read.beat_s, np.array([10, 140_000, 149_000]) / 500)
+    for cut in (said[:300], said[:-3], b"ANN  1.0", said[:10] + b"\xff\xff\xff\x7f" + said[14:]):
+        recording = read_recording({"a.ecg": sound, "a.ann": cut})
+        assert len(recording.annotations.beat_s) <= 3 and recording.n_times == long.shape[1]
 
 
 def test_ishne_that_cannot_be_read() -> None:
