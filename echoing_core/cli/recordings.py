@@ -229,7 +229,7 @@ def _explained(
 
     # Read before loading the model: a wrong path should be reported at once.
     recording = services.read_recording(
-        services.recording_source(paths), record_name=record, told=said
+        services.recording_source(paths), record_name=record, told=said, stay_stored=True
     )
     _check_leads(recording)
     loaded = services.load_model(model)

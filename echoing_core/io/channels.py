@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ from echoing_core.errors import (
 from echoing_core.io.annotations import Gathered
 from echoing_core.io.lead_names import canonical_lead_name, may_be_ecg
 from echoing_core.io.sources import shown
+from echoing_core.io.stored import StoredRow, StoredSignal
 from echoing_core.records import NO_ANNOTATIONS, Recording
 
 MOST_RATIO, _SMALL_BYTES = 100, 64 * 1024**2
@@ -92,7 +94,7 @@ class Channel:
         The lead, or the file's own name for a channel that is none.
     fs_hz : float
     signal_mv : ndarray, shape (n_times,), float32
-        NaN where nothing was measured.
+        NaN where nothing was measured. Of a long record it may be a `StoredRow`.
     stated : str
         What the file says of it, for people: unit, gain, filters.
     """
@@ -100,7 +102,7 @@ class Channel:
     source_name: str
     name: str
     fs_hz: float
-    signal_mv: npt.NDArray[np.float32]
+    signal_mv: npt.NDArray[np.float32] | StoredRow
     stated: str = ""
 
 
@@ -145,6 +147,21 @@ class Findings:
         return tuple(s.replace("{}", listed(leads)) for s, leads in self.by_sentence.items())
 
 
+def array_of(channel: Channel) -> npt.NDArray[np.float32]:
+    """The signal of a channel whose reader gave it as an array.
+
+    Parameters
+    ----------
+    channel : Channel
+
+    Returns
+    -------
+    ndarray, shape (n_times,), float32
+    """
+    assert isinstance(channel.signal_mv, np.ndarray)
+    return channel.signal_mv
+
+
 def name_once(channels: Sequence[Channel], notes: Findings) -> list[Channel]:
     """Each name once: the first of two channels for one lead stays.
 
@@ -176,7 +193,7 @@ def name_once(channels: Sequence[Channel], notes: Findings) -> list[Channel]:
 
 def one_clock(
     channels: Sequence[Channel], notes: Findings
-) -> tuple[npt.NDArray[np.float32], float, list[Channel]]:
+) -> tuple[npt.NDArray[np.float32] | StoredSignal, float, list[Channel]]:
     """All leads at the rate of the fastest lead, as one array.
 
     Parameters
@@ -188,6 +205,7 @@ def one_clock(
     Returns
     -------
     signal_mv : ndarray, shape (n_channels, n_times), float32
+        Stays stored where all channels are, and of one rate.
     fs_hz : float
     channels : list of Channel
         Those of the rows; their signals are views of ``signal_mv``.
@@ -195,6 +213,9 @@ def one_clock(
     leads = [c for c in channels if canonical_lead_name(c.name)] or list(channels)
     fastest = max(leads, key=lambda c: c.fs_hz)
     n_times = fastest.signal_mv.size
+    stored = [c.signal_mv for c in channels if isinstance(c.signal_mv, StoredRow)]
+    if len(stored) == len(channels) and all(c.fs_hz == fastest.fs_hz for c in channels):
+        return StoredSignal(tuple(stored)), fastest.fs_hz, list(channels)
     taken: list[Channel] = []
     for channel in channels:
         if channel.fs_hz == fastest.fs_hz:
@@ -207,14 +228,14 @@ def one_clock(
             # Times in samples of the slow channel; both clocks start together. np.interp
             # spreads a NaN over the two neighbouring intervals, which is what a gap needs.
             times = np.arange(n_times) * (channel.fs_hz / fastest.fs_hz)
-            slow = channel.signal_mv
+            slow = channel.signal_mv[:]
             channel.signal_mv = np.interp(times, np.arange(slow.size), slow).astype(np.float32)
             taken.append(channel)
         else:
             notes.add("Channels with another sampling rate are left out: {}.", channel.name)
     signal_mv = np.empty((len(taken), n_times), dtype=np.float32)
     for row, channel in zip(signal_mv, taken, strict=True):
-        row[:] = channel.signal_mv
+        row[:] = channel.signal_mv[:]
         channel.signal_mv = row  # frees the copy
     return signal_mv, fastest.fs_hz, taken
 
@@ -353,6 +374,7 @@ def recording_from(
     *,
     simulated: bool = False,
     annotations: Gathered | None = None,
+    stay_stored: bool = False,
 ) -> Recording:
     """The channels of a file as a `Recording`: one clock, each name once, the start looked at.
 
@@ -368,6 +390,8 @@ def recording_from(
         What the reader found so far.
     annotations : Gathered, optional
         What the file says of beats, rhythm and findings.
+    stay_stored : bool
+        Channels that are stored stay so; else the recording holds an array.
 
     Raises
     ------
@@ -380,9 +404,9 @@ def recording_from(
     signal_mv, fs_hz, channels = one_clock(channels, notes)
 
     leads = [c for c in channels if canonical_lead_name(c.name)] or channels
-    rows = [signal_mv[channels.index(c)] for c in leads]
+    rows = [c.signal_mv for c in leads]
     # Leads decide; a respiration channel that was measured is no ECG.
-    if all(bool(np.isnan(row).all()) for row in rows):
+    if all(_is_empty(row) for row in rows):
         raise SignalQualityError(
             f"{shown(record_id)} holds no measured sample: every lead is a gap from start "
             "to end; choose another recording."
@@ -396,23 +420,23 @@ def recording_from(
             "choose another recording."
         )
     if n_pattern:
-        signal_mv[:, :n_pattern] = np.nan
+        signal_mv = _blanked(signal_mv, 0, n_pattern, leads)
         notes.add(
             f"The first {n_pattern / fs_hz:.1f} s are flat or a test pattern in every lead "
             "and are treated as not measured."
         )
     impossible: list[tuple[Channel, UnitsError]] = []
     any_doubtful = False
-    for start, stop in calibration_pulses(rows, fs_hz):
-        signal_mv[:, start:stop] = np.nan
+    for start, stop in calibration_pulses([c.signal_mv for c in leads], fs_hz):
+        signal_mv = _blanked(signal_mv, start, stop, leads)
         where = f"first {stop / fs_hz:.2g}" if start == 0 else f"last {(stop - start) / fs_hz:.2g}"
         notes.add(
             f"The {where} s are a calibration pulse of 1 mV, alike in every lead, and are treated "
             "as not measured."
         )
-    for channel, row in zip(leads, rows, strict=True):
+    for channel in leads:
         try:
-            doubtful = is_doubtful_amplitude(row, channel.name)
+            doubtful = is_doubtful_amplitude(channel.signal_mv, channel.name)
         except UnitsError as error:
             impossible.append((channel, error))
             continue
@@ -433,6 +457,8 @@ def recording_from(
         out = {id(channel) for channel, _ in impossible}
         kept = [i for i, channel in enumerate(channels) if id(channel) not in out]
         signal_mv, channels = signal_mv[kept], [channels[i] for i in kept]
+    if isinstance(signal_mv, StoredSignal) and not stay_stored:
+        signal_mv = np.asarray(signal_mv)
     said = NO_ANNOTATIONS
     if annotations is not None:
         said = annotations.done(signal_mv.shape[1] / fs_hz)
@@ -442,7 +468,8 @@ def recording_from(
                 f"{annotations.n_dropped:,}."
             )
     return Recording(
-        signal_mv=signal_mv,
+        # A recording is read as an array is, whichever of the two it holds.
+        signal_mv=cast("npt.NDArray[np.float32]", signal_mv),
         fs_hz=fs_hz,
         lead_names=tuple(c.name for c in channels),
         record_id=shown(record_id),
@@ -453,6 +480,26 @@ def recording_from(
         stated=tuple(c.stated for c in channels),
         annotations=said,
     )
+
+
+def _is_empty(row: npt.NDArray[np.float32] | StoredRow) -> bool:
+    step = 1 << 20
+    blocks = (row[start : start + step] for start in range(0, row.size, step))
+    return all(bool(np.isnan(block).all()) for block in blocks)
+
+
+def _blanked(
+    signal_mv: npt.NDArray[np.float32] | StoredSignal, start: int, stop: int, leads: list[Channel]
+) -> npt.NDArray[np.float32] | StoredSignal:
+    """A stretch counts as not measured, in the array and in the channels of the leads."""
+    if not isinstance(signal_mv, StoredSignal):
+        signal_mv[:, start:stop] = np.nan
+        return signal_mv
+    old = {id(row): i for i, row in enumerate(signal_mv.rows)}
+    blanked = signal_mv.blanked(start, stop)
+    for channel in leads:
+        channel.signal_mv = blanked.rows[old[id(channel.signal_mv)]]
+    return blanked
 
 
 def mv_per_unit(units: str | None) -> float | None:
@@ -501,7 +548,7 @@ def _prefix(units: str) -> str | None:
     return None if match is None else match[1]
 
 
-def is_doubtful_amplitude(signal_mv: npt.NDArray[np.float32], lead_name: str) -> bool:
+def is_doubtful_amplitude(signal_mv: npt.NDArray[np.float32] | StoredRow, lead_name: str) -> bool:
     """Whether one lead is larger than an ECG should be.
 
     Parameters
@@ -533,7 +580,9 @@ def is_doubtful_amplitude(signal_mv: npt.NDArray[np.float32], lead_name: str) ->
     return largest_mv > SUSPICIOUS_MV
 
 
-def start_pattern_length(channels: Iterable[npt.NDArray[np.float32]], fs_hz: float) -> int:
+def start_pattern_length(
+    channels: Iterable[npt.NDArray[np.float32] | StoredRow], fs_hz: float
+) -> int:
     """Number of samples at the start in which no channel shows more than two values.
 
     Parameters
@@ -559,7 +608,7 @@ def start_pattern_length(channels: Iterable[npt.NDArray[np.float32]], fs_hz: flo
 
 
 def calibration_pulses(
-    leads: Sequence[npt.NDArray[np.float32]], fs_hz: float
+    leads: Sequence[npt.NDArray[np.float32] | StoredRow], fs_hz: float
 ) -> list[tuple[int, int]]:
     """The calibration before or after an ECG: a rectangle of 1 mV in every lead at once.
 
@@ -611,7 +660,7 @@ def _is_rectangle(signal: npt.NDArray[np.float64], fs_hz: float) -> bool:
     )
 
 
-def _two_valued_run(signal: npt.NDArray[np.float32]) -> int | None:
+def _two_valued_run(signal: npt.NDArray[np.float32] | StoredRow) -> int | None:
     """Length of the longest start with at most two distinct values; None if all is NaN."""
     step = 4096
     values: list[float] = []

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.io.channels import Channel
+from echoing_core.io.channels import Channel, array_of
 
 NOT_RECORDED = "Not recorded"
 RECORDING_ENDS = "Recording ends"
@@ -52,7 +52,7 @@ def with_gaps(channels: Sequence[Channel], annotations: bytes) -> bool:
         for start_s, lasts_s, label in found:
             if label in ("", channel.source_name):
                 _mark(steps, start_s * channel.fs_hz, (start_s + lasts_s) * channel.fs_hz)
-        channel.signal_mv[np.cumsum(steps[:-1]) > 0] = np.nan
+        array_of(channel)[np.cumsum(steps[:-1]) > 0] = np.nan
         if end is not None:
             channel.signal_mv = channel.signal_mv[: max(1, round(float(end[1]) * channel.fs_hz))]
     return bool(found) or end is not None

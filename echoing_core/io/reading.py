@@ -64,6 +64,7 @@ def read_recording(
     record_name: str | None = None,
     layout: TableLayout | None = None,
     told: Told = NOTHING,
+    stay_stored: bool = False,
 ) -> Recording:
     """Read one ECG recording, of whatever format its content shows.
 
@@ -79,6 +80,9 @@ def read_recording(
         What the columns of a table are, where it does not say so itself.
     told : Told, optional
         What the file does not say, in any format: which lead a channel is, sampling rate, unit.
+    stay_stored : bool
+        For whoever goes over a long recording once, as `standardise` does: where its format allows
+        it, its signal stays in the file (`io.stored.StoredSignal`), indexed as an array is.
 
     Returns
     -------
@@ -100,7 +104,7 @@ def read_recording(
     """
     record = _find(source, record_name)
     if not isinstance(record, SourceFile):
-        return as_told(read_wfdb(*record, told), told)
+        return as_told(read_wfdb(*record, told, stay_stored=stay_stored), told)
     record = replace(record, told=told)
     if layout is not None and _is_table(record):
         recording = read_table(record, layout)

@@ -234,6 +234,9 @@ def as_told(recording: Recording, told: Told) -> Recording:
     if told.scale != 1.0:
         notes.append(f"All amplitudes were multiplied by {told.scale:g}, as was said.")
     signal_mv = recording.signal_mv[rows]
+    if told.printed or any(factor != 1.0 for factor in factors):
+        # A signal that is still in its file has to be made now.
+        signal_mv = np.asarray(signal_mv)
     if any(factor != 1.0 for factor in factors):
         signal_mv = signal_mv * np.asarray(factors, dtype=np.float32)[:, None]
     if told.printed:

@@ -10,6 +10,8 @@ together with invented samples.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -240,29 +242,98 @@ def fill_gaps(lead_mv: FloatArray, fs_hz: float) -> npt.NDArray[np.float64]:
         The same with finite values in the gaps; zeros if nothing was measured.
     """
     filled = np.array(lead_mv, dtype=np.float64)
-    starts, stops = gap_runs(lead_mv)
-    if starts.size == 0:
-        return filled
+    bridges = bridges_of(lambda a, b: lead_mv[a:b], *gap_runs(lead_mv), filled.size, fs_hz)
+    put_bridges(filled, 0, bridges)
+    return filled
+
+
+@dataclass(frozen=True, eq=False)
+class Bridges:
+    """Straight lines over the gaps of one lead.
+
+    Attributes
+    ----------
+    starts, stops : ndarray of int, shape (n_gaps,)
+        Ascending; ``stops`` is one past the last sample of each gap.
+    left, right : ndarray, shape (n_gaps,)
+        Levels in mV on either side.
+    """
+
+    starts: npt.NDArray[np.intp]
+    stops: npt.NDArray[np.intp]
+    left: npt.NDArray[np.float64]
+    right: npt.NDArray[np.float64]
+
+
+def bridges_of(
+    read: Callable[[int, int], FloatArray],
+    starts: npt.NDArray[np.intp],
+    stops: npt.NDArray[np.intp],
+    n_times: int,
+    fs_hz: float,
+) -> Bridges:
+    """The lines of `fill_gaps`, of a lead that need not be in memory.
+
+    Parameters
+    ----------
+    read : callable
+        Samples of the lead in mV, from one number up to another.
+    starts, stops : ndarray of int
+        As `gap_runs` gives them.
+    n_times : int
+        Samples of the lead.
+    fs_hz : float
+
+    Returns
+    -------
+    Bridges
+    """
+    levels = np.zeros((2, starts.size))
     # Nothing was measured: there is no level to bridge between.
-    if stops[0] - starts[0] == filled.size:
-        return np.zeros_like(filled)
+    if starts.size and stops[0] - starts[0] == n_times:
+        return Bridges(starts, stops, levels[0], levels[1])
     bridge_n = max(1, round(BRIDGE_S * fs_hz))
     anchor_n = max(1, round(ANCHOR_S * fs_hz))
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+    for i, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
         reach = 1 if stop - start <= bridge_n else anchor_n
-        # Reading lead_mv, not filled, keeps earlier bridges out of the medians.
-        before = lead_mv[max(0, start - reach) : start]
-        after = lead_mv[stop : stop + reach]
-        left = _median_of_finite(before)
-        right = _median_of_finite(after)
+        # As measured, which keeps earlier bridges out of the medians.
+        left = _median_of_finite(read(max(0, start - reach), start))
+        right = _median_of_finite(read(stop, min(n_times, stop + reach)))
         left = right if left is None else left
         right = left if right is None else right
         if left is None or right is None:  # cannot be: a run ends beside a measured sample
             raise RuntimeError("a gap without a measured neighbour")
+        levels[:, i] = left, right
+    return Bridges(starts, stops, levels[0], levels[1])
+
+
+def put_bridges(filled: npt.NDArray[np.float64], first: int, bridges: Bridges) -> None:
+    """Write bridges into a stretch of a lead, in place.
+
+    Parameters
+    ----------
+    filled : ndarray, shape (n,)
+    first : int
+        Number of its first sample in the lead.
+    bridges : Bridges
+        Of the whole lead.
+    """
+    end = first + filled.size
+    here = slice(
+        int(np.searchsorted(bridges.stops, first, side="right")),
+        int(np.searchsorted(bridges.starts, end)),
+    )
+    for start, stop, left, right in zip(
+        bridges.starts[here].tolist(),
+        bridges.stops[here].tolist(),
+        bridges.left[here].tolist(),
+        bridges.right[here].tolist(),
+        strict=True,
+    ):
         # The bridge has n samples strictly between the two levels.
-        n = stop - start
-        filled[start:stop] = left + (right - left) * (np.arange(1, n + 1) / (n + 1))
-    return filled
+        n, low, high = stop - start, max(start, first), min(stop, end)
+        share = np.arange(low - start + 1, high - start + 1) / (n + 1)
+        filled[low - first : high - first] = left + (right - left) * share
 
 
 def _median_of_finite(values_mv: FloatArray) -> float | None:
@@ -291,7 +362,29 @@ def valid_after_resampling(
     -------
     ndarray, shape (n_out,), bool
     """
-    starts, stops = gap_runs(lead_mv)
+    return valid_beside(*gap_runs(lead_mv), fs_hz, n_out, out_hz)
+
+
+def valid_beside(
+    starts: npt.NDArray[np.intp],
+    stops: npt.NDArray[np.intp],
+    fs_hz: float,
+    n_out: int,
+    out_hz: float = STANDARD_FS_HZ,
+) -> BoolArray:
+    """`valid_after_resampling` of gaps that are known.
+
+    Parameters
+    ----------
+    starts, stops : ndarray of int
+        As `gap_runs` gives them.
+    fs_hz, n_out, out_hz
+        As there.
+
+    Returns
+    -------
+    ndarray, shape (n_out,), bool
+    """
     if starts.size == 0:
         return np.ones(n_out, dtype=np.bool_)
     guard_s = np.clip((stops - starts) / fs_hz, 1.0 / out_hz, GUARD_S)

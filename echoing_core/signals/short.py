@@ -27,6 +27,9 @@ _BLOCK = 64
 _ROWS = 4096
 """Output samples resampled at once, which bounds the memory."""
 
+MOST_PHASES = 64
+"""Ratios of numbers up to this are resampled by one matrix for all phases of some outputs."""
+
 
 @functools.lru_cache(maxsize=32)
 def butterworth(order: int, fs_hz: float, low_hz: float, high_hz: float) -> F64:
@@ -52,6 +55,34 @@ def butterworth(order: int, fs_hz: float, low_hz: float, high_hz: float) -> F64:
     ----------
     Oppenheim & Schafer, Discrete-Time Signal Processing: bilinear transform.
     """
+    poles, gain = butterworth_poles(order, fs_hz, low_hz, high_hz)
+    sections = np.array([[1, 0, -1, 1, -2 * pole.real, abs(pole) ** 2] for pole in poles])
+    sections[0, :3] *= gain
+    return sections
+
+
+def butterworth_poles(
+    order: int, fs_hz: float, low_hz: float, high_hz: float
+) -> tuple[npt.NDArray[np.complex128], float]:
+    """Of a Butterworth band-pass, the poles above the real axis and the gain.
+
+    Parameters
+    ----------
+    order, fs_hz, low_hz, high_hz
+        As for `butterworth`.
+
+    Returns
+    -------
+    poles : ndarray of complex, shape (order,)
+        The nearest to the unit circle last.
+    gain : float
+        Of the numerator (1 - z^-2)^order.
+
+    Raises
+    ------
+    ValueError
+        As for `butterworth`.
+    """
     if order % 2 or not 0 < low_hz < high_hz < fs_hz / 2:
         raise ValueError("an even order and a band below half the sampling rate are needed")
     # In units of the sampling rate, edges bent so that the bilinear transform puts them right.
@@ -61,13 +92,10 @@ def butterworth(order: int, fs_hz: float, low_hz: float, high_hz: float) -> F64:
     # Each pole of the low-pass becomes two around the middle of the band.
     spread = np.sqrt(half**2 - low * high)
     poles = np.concatenate([half + spread, half - spread])
-    gain = (high - low) ** order * np.real(2.0**order / np.prod(2.0 - poles))
+    gain = (high - low) ** order * float(np.real(2.0**order / np.prod(2.0 - poles)))
     poles = (2.0 + poles) / (2.0 - poles)
     # Poles nearest to the unit circle last: before them nothing is large.
-    upper = sorted(poles[poles.imag > 0], key=abs)
-    sections = np.array([[1, 0, -1, 1, -2 * pole.real, abs(pole) ** 2] for pole in upper])
-    sections[0, :3] *= gain
-    return sections
+    return np.array(sorted(poles[poles.imag > 0], key=abs)), gain
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,23 +216,43 @@ def bandpass_twice(
     return np.ascontiguousarray(rows[:, n : rows.shape[1] - n]).reshape(signal.shape)
 
 
-@functools.lru_cache(maxsize=32)
-def _taps(up: int, down: int, beta: float) -> F64:
-    """The low-pass of ``scipy.signal.resample_poly`` by its ``up`` phases, shape (up, n_taps).
+def low_pass(up: int, down: int, beta: float) -> F64:
+    """The low-pass of ``scipy.signal.resample_poly``, at ``up`` times the old rate.
 
-    Reversed in time: a row times consecutive samples is an output.
+    Parameters
+    ----------
+    up, down : int
+        The ratio of the new rate to the old one.
+    beta : float
+        Of the Kaiser window.
+
+    Returns
+    -------
+    ndarray, shape (20 * max(up, down) + 1,)
+        Symmetric; its sum is ``up``.
     """
     widest = max(up, down)
     half = 10 * widest
     at = np.arange(-half, half + 1) / widest
-    low_pass = np.sinc(at) * np.kaiser(2 * half + 1, beta)
-    low_pass *= up / low_pass.sum()
-    n_taps = -(-low_pass.size // up)
-    padded = np.pad(low_pass, (0, n_taps * up - low_pass.size))
+    taps = np.sinc(at) * np.kaiser(2 * half + 1, beta)
+    return np.asarray(taps * (up / taps.sum()))
+
+
+@functools.lru_cache(maxsize=32)
+def _taps(up: int, down: int, beta: float) -> F64:
+    """`low_pass` by its ``up`` phases, shape (up, n_taps).
+
+    Reversed in time: a row times consecutive samples is an output.
+    """
+    taps = low_pass(up, down, beta)
+    n_taps = -(-taps.size // up)
+    padded = np.pad(taps, (0, n_taps * up - taps.size))
     return np.ascontiguousarray(padded.reshape(n_taps, up).T[:, ::-1])
 
 
-def resample(signal: npt.NDArray[np.floating], ratio: Fraction, beta: float) -> F64:
+def resample(
+    signal: npt.NDArray[np.floating], ratio: Fraction, beta: float, level: float | None = None
+) -> F64:
     """Polyphase resampling as ``scipy.signal.resample_poly``, with the median beyond both ends.
 
     Parameters
@@ -214,6 +262,8 @@ def resample(signal: npt.NDArray[np.floating], ratio: Fraction, beta: float) -> 
         New rate over old rate.
     beta : float
         Of the Kaiser window.
+    level : float, optional
+        What continues the signal beyond both ends, in place of its median.
 
     Returns
     -------
@@ -225,18 +275,57 @@ def resample(signal: npt.NDArray[np.floating], ratio: Fraction, beta: float) -> 
     n_times, n_taps = signal.shape[-1], taps.shape[1]
     n_out = -(-n_times * up // down)
     rows = np.asarray(signal, dtype=np.float64).reshape(-1, n_times)
-    level = np.median(rows, axis=1, keepdims=True)
-    # Output m is what the low-pass, centred on it, makes of the samples around it; its newest
-    # sample is that at (m down + half) / up.
-    newest, phase = np.divmod(np.arange(n_out) * down + half, up)
-    beyond = max(0, int(newest[-1]) + 1 - n_times)
-    around = np.pad(rows - level, ((0, 0), (n_taps - 1, beyond)))
-    views = np.lib.stride_tricks.sliding_window_view(around, n_taps, axis=1)
+    beyond_ends = np.median(rows, axis=1, keepdims=True) if level is None else np.array(level)
     out = np.empty((len(rows), n_out))
-    for start in range(0, n_out, _ROWS):
-        here = slice(start, start + _ROWS)
-        out[:, here] = np.einsum("rmt,mt->rm", views[:, newest[here]], taps[phase[here]])
-    return np.asarray((out + level).reshape(*signal.shape[:-1], n_out))
+    if max(up, down) <= MOST_PHASES:
+        of_block, n_per = _phases(up, down, beta)
+        n_blocks = -(-n_out // n_per)
+        step = n_per * down // up
+        # Blocks of samples that follow one another; an output sees those of two of them.
+        n_needed = (n_blocks + 1) * step
+        before = n_taps - 1 - half // up
+        around = np.zeros((len(rows), n_needed))
+        n_there = min(n_times, n_needed - before)
+        around[:, before : before + n_there] = rows[:, :n_there] - beyond_ends
+        cut = around.reshape(len(rows), n_blocks + 1, step)
+        made = cut[:, :-1].reshape(-1, step) @ of_block[:step]
+        made += cut[:, 1:].reshape(-1, step) @ of_block[step:]
+        out[:] = made.reshape(len(rows), n_blocks * n_per)[:, :n_out]
+    else:
+        # Output m is what the low-pass, centred on it, makes of the samples around it; its newest
+        # sample is that at (m down + half) / up.
+        newest, phase = np.divmod(np.arange(n_out) * down + half, up)
+        beyond = max(0, int(newest[-1]) + 1 - n_times)
+        around = np.pad(rows - beyond_ends, ((0, 0), (n_taps - 1, beyond)))
+        views = np.lib.stride_tricks.sliding_window_view(around, n_taps, axis=1)
+        for start in range(0, n_out, _ROWS):
+            here = slice(start, start + _ROWS)
+            out[:, here] = np.einsum("rmt,mt->rm", views[:, newest[here]], taps[phase[here]])
+    return np.asarray((out + beyond_ends).reshape(*signal.shape[:-1], n_out))
+
+
+@functools.lru_cache(maxsize=32)
+def _phases(up: int, down: int, beta: float) -> tuple[F64, int]:
+    """A matrix from two blocks of samples to the outputs whose taps begin in the first.
+
+    Returns
+    -------
+    of_block : ndarray, shape (2 * n_per * down / up, n_per)
+    n_per : int
+        Outputs of a block of samples; a multiple of ``up``.
+    """
+    taps = _taps(up, down, beta)
+    half, n_taps = 10 * max(up, down), taps.shape[1]
+    # A block at least as long as the taps, so that they end in the next one.
+    n_per = up * -(-(n_taps + down) // down)
+    step = n_per * down // up
+    newest, phase = np.divmod(np.arange(n_per) * down + half, up)
+    matrix = np.zeros((2 * step, n_per))
+    for m in range(n_per):
+        # Sample 0 of the blocks is the oldest that output 0 sees.
+        first = int(newest[m]) - half // up
+        matrix[first : first + n_taps, m] = taps[phase[m]]
+    return matrix, n_per
 
 
 def find_peaks(signal: F64, height: float | F64, distance: int) -> npt.NDArray[np.intp]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +22,24 @@ from echoing_core.records import (
     Recording,
     StandardEcg,
 )
+from echoing_core.signals import long, short
 from echoing_core.signals.filters import (
+    FILTER_ORDER,
+    KAISER_BETA,
+    Bridges,
+    band_hz,
     bandpass,
+    bridges_of,
     check_fs,
     check_padding,
     fill_gaps,
+    gap_runs,
+    put_bridges,
     resample,
     resampled_length,
     resampling_ratio,
     valid_after_resampling,
+    valid_beside,
 )
 from echoing_core.signals.leads import (
     DEFAULT_VCG_METHOD,
@@ -41,6 +53,11 @@ from echoing_core.signals.windows import WINDOW_N
 
 logger = logging.getLogger(__name__)
 
+
+_STRETCH_N = 150_000
+"""Samples of a stretch of a long recording: with 12 leads in float64, 14 MB."""
+
+_ROWS_AT_ONCE = 4
 
 SHORTEST_S = 2.5
 """One row of a printed ECG; anything shorter says too little to be read as a window of 10 s."""
@@ -149,18 +166,12 @@ def standardise(
     valid = np.zeros((len(LEADS), n_out), dtype=np.bool_)
     origin = ["missing"] * len(LEADS)
 
-    # One lead at a time: a day of 12 leads in float64 would be many gigabytes.
-    def standard_row(name: str) -> tuple[npt.NDArray[np.float32], BoolArray]:
-        lead_mv = recording.signal_mv[measured[name]]
-        row_valid = valid_after_resampling(lead_mv, recording.fs_hz, n_out)
-        filled = fill_gaps(lead_mv, recording.fs_hz)
-        row = resample(bandpass(filled, recording.fs_hz, padding=filter_padding), ratio)
-        return row.astype(np.float32), row_valid
-
-    for row, lead in enumerate(LEADS):
-        if lead in measured:
-            signal_mv[row], valid[row] = standard_row(lead)
-            origin[row] = "measured"
+    there = [lead for lead in LEADS if lead in measured]
+    rows = [LEADS.index(lead) for lead in there]
+    for row in rows:
+        origin[row] = "measured"
+    filtered = _Filtered(recording, ratio, n_out, filter_padding)
+    filtered.put([measured[lead] for lead in there], signal_mv, valid, rows)
 
     # Limb leads first: two measured leads give the others exactly, a VCG only by a model.
     derivations = []
@@ -178,13 +189,14 @@ def standardise(
     if all(axis in measured for axis in FRANK_LEADS):
         if "missing" in origin:
             # Every derived lead has a share of X, Y and Z, and is valid where all three are.
-            all_valid = np.ones(n_out, dtype=np.bool_)
             wanted = [row for row in range(len(LEADS)) if origin[row] == "missing"]
-            for axis, name in enumerate(FRANK_LEADS):
-                axis_mv, axis_valid = standard_row(name)
-                all_valid &= axis_valid
+            axes_mv = np.zeros((len(FRANK_LEADS), n_out), dtype=np.float32)
+            axes_valid = np.zeros((len(FRANK_LEADS), n_out), dtype=np.bool_)
+            filtered.put([measured[n] for n in FRANK_LEADS], axes_mv, axes_valid, range(3))
+            all_valid = axes_valid.all(axis=0)
+            for axis in range(len(FRANK_LEADS)):
                 for row in wanted:
-                    signal_mv[row] += np.float32(from_xyz[row, axis]) * axis_mv
+                    signal_mv[row] += np.float32(from_xyz[row, axis]) * axes_mv[axis]
             for row in wanted:
                 valid[row] = all_valid
                 origin[row] = "derived"
@@ -206,6 +218,143 @@ def standardise(
         simulated=recording.simulated,
         annotations=recording.annotations,
     )
+
+
+class _Filtered:
+    """Channels of a recording, filtered and resampled."""
+
+    def __init__(self, recording: Recording, ratio: Fraction, n_out: int, padding: str) -> None:
+        self.signal_mv, self.fs_hz = recording.signal_mv, recording.fs_hz
+        self.n_times = recording.n_times
+        self.ratio, self.n_out, self.padding = ratio, n_out, padding
+
+    def put(
+        self,
+        channels: Sequence[int],
+        out_mv: npt.NDArray[np.float32],
+        out_valid: BoolArray,
+        rows: Sequence[int],
+    ) -> None:
+        """Write channels into rows of arrays of shape (n, n_out), and where they are valid."""
+        if not channels:
+            return
+        phases = max(self.ratio.numerator, self.ratio.denominator)
+        # Both ends take two times `SETTLED_S` each.
+        least = max(short.MAX_SAMPLES, 5 * long.SETTLED_S * self.fs_hz)
+        if self.n_times > least and phases <= long.MOST_PHASES:
+            self._put_long(channels, out_mv, out_valid, rows)
+            return
+        # One lead at a time: several long ones in float64 would be gigabytes.
+        for channel, row in zip(channels, rows, strict=True):
+            lead_mv = self.signal_mv[channel]
+            out_valid[row] = valid_after_resampling(lead_mv, self.fs_hz, self.n_out)
+            filled = fill_gaps(lead_mv, self.fs_hz)
+            filtered = bandpass(filled, self.fs_hz, padding=self.padding)
+            out_mv[row] = resample(filtered, self.ratio)
+
+    def _put_long(
+        self,
+        channels: Sequence[int],
+        out_mv: npt.NDArray[np.float32],
+        out_valid: BoolArray,
+        rows: Sequence[int],
+    ) -> None:
+        """The same stretch by stretch, all channels together."""
+        for row in rows:
+            out_valid[row] = True
+        bridged = _Bridged(self, channels)
+        up, down = self.ratio.numerator, self.ratio.denominator
+        of = long.kernel(FILTER_ORDER, float(self.fs_hz), *band_hz(), self.ratio, KAISER_BETA)
+        settled = -(-round(long.SETTLED_S * self.fs_hz) // of.step)
+        end_n = 2 * settled * of.n_per
+        last = (self.n_out - end_n) // of.n_per * of.n_per
+        stretch = max(1, _STRETCH_N // of.step)
+        for begin in range(end_n // of.n_per, last // of.n_per, stretch):
+            n_blocks = min(stretch, last // of.n_per - begin)
+            first = (begin - settled) * of.step - of.lead_in
+            stop = first + (n_blocks + 2 * settled) * of.step
+            here = slice(begin * of.n_per, (begin + n_blocks) * of.n_per)
+            part = slice(settled * of.n_per, (settled + n_blocks) * of.n_per)
+            filled = bridged.stretch(first, stop)
+            # A few rows at a time, so that they stay in the processor's cache.
+            for k in range(0, len(rows), _ROWS_AT_ONCE):
+                some = long.filtered_blocks(filled[k : k + _ROWS_AT_ONCE], of)[:, part]
+                for row, row_mv in zip(rows[k : k + _ROWS_AT_ONCE], some, strict=True):
+                    out_mv[row, here] = row_mv
+
+        # Both ends by the filter of short recordings, which mirrors them. Beyond them stands the
+        # median of the whole lead, which is known at the new rate once all of it is there.
+        ends = []
+        for begin, end, first, stop in (
+            (0, end_n, 0, (end_n // of.n_per + settled) * of.step),
+            (last, self.n_out, (last // of.n_per - settled) * of.step, self.n_times),
+        ):
+            skip = begin - first * up // down
+            for filled, row in zip(bridged.stretch(first, stop), rows, strict=True):
+                filtered = bandpass(filled, self.fs_hz, padding=self.padding)
+                here, part = slice(begin, end), slice(skip, skip + end - begin)
+                out_mv[row, here] = resample(filtered, self.ratio)[part]
+                ends.append((row, here, part, filtered))
+        levels = {row: float(np.median(out_mv[row])) for row in rows}
+        for row, here, part, filtered in ends:
+            level = levels[row]
+            out_mv[row, here] = short.resample(filtered, self.ratio, KAISER_BETA, level)[part]
+        for bridge, row in zip(bridged.bridges, rows, strict=False):
+            out_valid[row] = valid_beside(bridge.starts, bridge.stops, self.fs_hz, self.n_out)
+
+
+class _Bridged:
+    """Stretches of channels with their gaps bridged.
+
+    Where a gap ends is looked for only once a stretch holds one: most recordings have none.
+    """
+
+    def __init__(self, of: _Filtered, channels: Sequence[int]) -> None:
+        self.signal_mv, self.fs_hz, self.n_times = of.signal_mv, of.fs_hz, of.n_times
+        self.channels = list(channels)
+        self.bridges: list[Bridges] = []
+
+    def stretch(self, first: int, stop: int) -> npt.NDArray[np.float64]:
+        """Samples from one up to another, shape (n_channels, stop - first)."""
+        filled: npt.NDArray[np.float64] = self.signal_mv[self.channels, first:stop].astype(
+            np.float64
+        )
+        # The sum is finite only if every value is.
+        if np.isfinite(filled.sum()):
+            return filled
+        if not self.bridges:
+            for channel, (starts, stops) in zip(self.channels, self._gaps(), strict=True):
+                read = functools.partial(self._read, channel)
+                self.bridges.append(bridges_of(read, starts, stops, self.n_times, self.fs_hz))
+        for row, bridge in zip(filled, self.bridges, strict=True):
+            put_bridges(row, first, bridge)
+        return filled
+
+    def _read(self, channel: int, start: int, stop: int) -> npt.NDArray[np.float32]:
+        lead_mv: npt.NDArray[np.float32] = self.signal_mv[[channel], start:stop][0]
+        return lead_mv
+
+    def _gaps(self) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+        """`gap_runs` of each channel, found stretch by stretch."""
+        channels = self.channels
+        starts: list[list[npt.NDArray[np.intp]]] = [[] for _ in channels]
+        stops: list[list[npt.NDArray[np.intp]]] = [[] for _ in channels]
+        for first in range(0, self.n_times, _STRETCH_N):
+            block = self.signal_mv[channels, first : first + _STRETCH_N]
+            if np.isfinite(np.sum(block, dtype=np.float64)):
+                continue
+            for k, row in enumerate(block):
+                begin, end = gap_runs(row)
+                starts[k].append(begin + first)
+                stops[k].append(end + first)
+        found = []
+        for k in range(len(channels)):
+            begin = np.concatenate([np.empty(0, dtype=np.intp), *starts[k]])
+            end = np.concatenate([np.empty(0, dtype=np.intp), *stops[k]])
+            # A gap across the seam of two stretches is one.
+            seam = np.flatnonzero(begin[1:] == end[:-1])
+            found.append((np.delete(begin, seam + 1), np.delete(end, seam)))
+        return found
 
 
 def _check_leads(recording: Recording) -> None:
@@ -238,7 +387,7 @@ def _measured_rows(recording: Recording) -> tuple[dict[str, int], list[str]]:
     for row, name in enumerate(recording.lead_names):
         if name not in LEADS and name not in FRANK_LEADS:
             continue
-        if np.isfinite(recording.signal_mv[row]).any():
+        if _holds_values(recording, row):
             measured[name] = row
         else:
             empty.append(name)
@@ -250,3 +399,11 @@ def _measured_rows(recording: Recording) -> tuple[dict[str, int], list[str]]:
             f"or in X, Y and Z together."
         )
     return measured, empty
+
+
+def _holds_values(recording: Recording, row: int) -> bool:
+    # Mostly known from the first stretch; a long lead is not looked at as a whole.
+    return any(
+        bool(np.isfinite(recording.signal_mv[row : row + 1, first : first + _STRETCH_N]).any())
+        for first in range(0, recording.n_times, _STRETCH_N)
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.channels import MAX_MISSING, check_unpacked
 from echoing_core.io.sources import FileSet, SourceFile, shown
+from echoing_core.io.stored import StoredFrames
 from echoing_core.io.wfdb.header import (
     BITS_PER_SAMPLE,
     FLAC_FORMATS,
@@ -33,6 +34,9 @@ _PLAIN = {"16": ("<i2", 0), "32": ("<i4", 0), "80": ("u1", 128), "160": ("<u2", 
 _FLAC_BITS = {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}
 # libsndfile fails with more than 2^24 values at once.
 _FLAC_BLOCK = 1 << 20
+
+STORED_FROM = 20_000_000
+"""Values from which on a record is read in pieces: 80 MB as millivolts."""
 
 _MIN_SURPLUS_S = 10.0
 """In a short file, two thirds come about by chance."""
@@ -169,6 +173,22 @@ class Layout:
                 found[index] = self._moved_back(index, samples)
         return found
 
+    def stored_frames(self) -> StoredFrames | None:
+        """The samples of a long record that can be read in pieces; None of any other."""
+        only = self.data_files[0]
+        if (
+            len(self.data_files) > 1
+            or only.fmt != "16"
+            or self.longer_than_declared_from is not None
+            or self.n_frames * only.samples_per_frame < STORED_FROM
+            or any(
+                self.header.signals[i].skew or self.header.signals[i].samples_per_frame != 1
+                for i in only.indices
+            )
+        ):
+            return None
+        return StoredFrames(only.file, only.byte_offset, self.n_frames, only.samples_per_frame)
+
     def _interleaved(self, data_file: DataFile) -> Iterator[npt.NDArray[np.integer]]:
         """Samples of one signal after the other of a file that holds them frame by frame."""
         content = data_file.file.content()
@@ -233,7 +253,7 @@ class Layout:
         end = np.full(shift, samples[-1] if fill is None else fill, dtype=samples.dtype)
         return np.concatenate([samples[shift:], end])
 
-    def has_wrong_checksum(self, index: int, samples: npt.NDArray[np.integer]) -> bool:
+    def has_wrong_checksum(self, index: int, total: Callable[[], int]) -> bool:
         """Whether samples contradict the header's checksum: their sum modulo 2^16.
 
         Not judged where it is 0, which many programs write for "unknown", where channels are
@@ -243,13 +263,14 @@ class Layout:
         ----------
         index : int
             Position of the signal in the header.
-        samples : ndarray, shape (n_times,)
+        total : callable
+            Gives the sum of the samples.
         """
         signal = self.header.signals[index]
         declared = self.header.n_frames in (None, self.n_frames)
         if not signal.checksum or signal.skew or not declared:
             return False
-        return (int(samples.sum(dtype=np.int64)) - signal.checksum) & 0xFFFF != 0
+        return (total() - signal.checksum) & 0xFFFF != 0
 
     def check_channels(self, digital: Mapping[int, npt.NDArray[np.integer]]) -> None:
         """Refuse samples beyond the declared length unless they look like the same leads.

@@ -7,6 +7,7 @@ the record names a file or reaches a log.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from echoing_core.errors import (
 from echoing_core.io.channels import (
     Channel,
     Findings,
+    array_of,
     check_unpacked,
     mv_per_unit,
     note_unit,
@@ -31,6 +33,7 @@ from echoing_core.io.channels import (
 )
 from echoing_core.io.lead_names import NamedLead, may_be_ecg, says_ecg
 from echoing_core.io.sources import FileSet, shown
+from echoing_core.io.stored import StoredFrames, StoredRow
 from echoing_core.io.told import NOTHING, Told, channel_leads
 from echoing_core.io.wfdb.annotations import beside_record
 from echoing_core.io.wfdb.data import checked_layout
@@ -52,7 +55,9 @@ _CHUNK = 1 << 20
 _FIXED_FS_TOLERANCE = 1e-6
 
 
-def read_wfdb(files: FileSet, header_name: str, told: Told = NOTHING) -> Recording:
+def read_wfdb(
+    files: FileSet, header_name: str, told: Told = NOTHING, *, stay_stored: bool = False
+) -> Recording:
     """Read one WFDB record.
 
     Parameters
@@ -63,6 +68,8 @@ def read_wfdb(files: FileSet, header_name: str, told: Told = NOTHING) -> Recordi
         File name of the header (of the master header where there are segments).
     told : Told, optional
         What a person says of its channels.
+    stay_stored : bool
+        A long record in format 16 stays in its file (`StoredSignal`).
 
     Returns
     -------
@@ -74,11 +81,17 @@ def read_wfdb(files: FileSet, header_name: str, told: Told = NOTHING) -> Recordi
     RecordError
         One of its children, with one or two sentences saying what is wrong.
     """
-    return read_described(files, read_header(files, header_name, told), header_name, told)
+    header = read_header(files, header_name, told)
+    return read_described(files, header, header_name, told, stay_stored=stay_stored)
 
 
 def read_described(
-    files: FileSet, header: Header, header_name: str, told: Told = NOTHING
+    files: FileSet,
+    header: Header,
+    header_name: str,
+    told: Told = NOTHING,
+    *,
+    stay_stored: bool = False,
 ) -> Recording:
     """Read one WFDB record by a header that was parsed already; see `read_wfdb`.
 
@@ -89,6 +102,7 @@ def read_described(
     header_name : str
         File name of the header, which gives the record its id.
     told : Told, optional
+    stay_stored : bool
 
     Raises
     ------
@@ -103,7 +117,15 @@ def read_described(
         channels = _read_signals(files, header, header_name, told, notes)
         simulated = header.simulated
     said = beside_record(files, header_name, header.fs_hz)
-    return recording_from(channels, record_id, "WFDB", notes, simulated=simulated, annotations=said)
+    return recording_from(
+        channels,
+        record_id,
+        "WFDB",
+        notes,
+        simulated=simulated,
+        annotations=said,
+        stay_stored=stay_stored,
+    )
 
 
 def read_header(files: FileSet, header_name: str, told: Told = NOTHING) -> Header:
@@ -173,14 +195,18 @@ def _read_signals(
     layout = checked_layout(files, header, header_name)
     for sentence in layout.notes:
         notes.add(sentence)
-    digital = _decoded(layout.read_digital, f"The data of {shown(header_name)}")
-    layout.check_channels(digital)
+    stored = layout.stored_frames()
+    digital: dict[int, npt.NDArray[np.integer]] = {}
+    if stored is None:
+        digital = _decoded(layout.read_digital, f"The data of {shown(header_name)}")
+        layout.check_channels(digital)
+    columns = layout.data_files[0].indices
     channels = []
     for index, factor in factors.items():
         line = header.signals[index]
-        # Popped, so that the digital samples of a long recording are freed one by one.
-        samples = digital.pop(index)
-        if layout.has_wrong_checksum(index, samples):
+        if layout.has_wrong_checksum(
+            index, functools.partial(_total, index, digital, stored, columns)
+        ):
             notes.add(
                 "The samples of {} do not add up to the header's checksum; the data file may be "
                 "damaged or belong to another recording.",
@@ -188,7 +214,14 @@ def _read_signals(
             )
         # Without a gain, the numbers that a person speaks of are the file's own.
         factor *= line.gain if told.unit and line.gain_assumed else 1.0
-        mv = _to_mv(samples, line, factor, layout.invalid_value(line.fmt))
+        invalid = layout.invalid_value(line.fmt)
+        mv: npt.NDArray[np.float32] | StoredRow
+        if stored is None:
+            # Popped, so that the digital samples of a long recording are freed one by one.
+            mv = _to_mv(digital.pop(index), line, factor, invalid)
+        else:
+            to_mv = functools.partial(_to_mv, line=line, factor=factor, invalid=invalid)
+            mv = StoredRow(stored, columns.index(index), to_mv)
         channels.append(
             Channel(
                 source_name=line.name,
@@ -199,6 +232,18 @@ def _read_signals(
             )
         )
     return channels
+
+
+def _total(
+    index: int,
+    digital: dict[int, npt.NDArray[np.integer]],
+    stored: StoredFrames | None,
+    columns: Sequence[int],
+) -> int:
+    """Sum of the digital samples of one signal."""
+    if stored is None:
+        return int(digital[index].sum(dtype=np.int64))
+    return int(stored.sums[columns.index(index)])
 
 
 def _stated(line: SignalLine) -> str:
@@ -360,7 +405,7 @@ def _join(
                 "such records cannot be read."
             )
         first = start * per_frame
-        channel.signal_mv[first : first + segment.signal_mv.size] = segment.signal_mv
+        array_of(channel)[first : first + segment.signal_mv.size] = segment.signal_mv[:]
 
 
 def _some(names: Sequence[str], n_shown: int = 5) -> str:

@@ -30,6 +30,7 @@ from echoing_core.io.channels import (
     MAX_FS_HZ,
     Channel,
     Findings,
+    array_of,
     check_rate,
     check_size,
     mv_per_unit,
@@ -211,7 +212,7 @@ def _place(
     check_size(total, len(channels), fs_hz, name)
     for place, channel in zip(places, channels, strict=True):
         row = np.full(total, np.nan, dtype=np.float32)
-        row[place : place + channel.signal_mv.size] = channel.signal_mv
+        row[place : place + channel.signal_mv.size] = array_of(channel)
         channel.signal_mv = row
     notes.add("The leads follow one another in time, as the file says of each.")
 

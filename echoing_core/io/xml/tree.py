@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from echoing_core.errors import UnreadableRecordError, UnsaidTimesError
 from echoing_core.io.annotations import Gathered
-from echoing_core.io.channels import Channel
+from echoing_core.io.channels import Channel, array_of
 from echoing_core.io.printed import PRINTED
 from echoing_core.io.sources import SourceFile, shown
 from echoing_core.io.told import Told
@@ -217,4 +217,4 @@ def with_one_length(channels: Sequence[Channel], told: Told, name: str) -> None:
                 "it with full-length leads."
             )
         if lacking:
-            channel.signal_mv = np.pad(channel.signal_mv, (0, lacking), constant_values=np.nan)
+            channel.signal_mv = np.pad(array_of(channel), (0, lacking), constant_values=np.nan)
