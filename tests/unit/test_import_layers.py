@@ -25,6 +25,7 @@ ROOMS = (
     "gate",
     "io",
     "signals",
+    "rhythm",
     "zeroshot",
     "metrics",
     "models",
