@@ -5,7 +5,17 @@ from __future__ import annotations
 import streamlit as st
 
 from ui import frame, guide, record, resources, summary
-from ui.explore import detail, device, explain_job, export, listed, opening, overview, session
+from ui.explore import (
+    detail,
+    device,
+    explain_job,
+    export,
+    listed,
+    opening,
+    overview,
+    session,
+    toolbar,
+)
 
 frame.title("Explore a recording")
 guide.offer()
@@ -25,14 +35,22 @@ with frame.guarded():
     explanation = explain_job.closer(model, explanation, overview.view())
 explanation = overview.in_reading(explanation)
 unsure_told = not frame.tells_lack(model, "sigma2")
-with frame.guarded():
-    overview.show(model, explanation)
-    if unsure_told:
-        listed.shortcuts(explanation.track)
-        listed.tables(model, explanation)
+short = len(explanation.track) < 2
+if not short:
+    with frame.guarded():
+        overview.show(model, explanation)
+        toolbar.show(model, explanation, with_extremes=unsure_told)
 with frame.guarded():
     detail.show(model, explanation)
-
+if short:
+    # Ten seconds are one window: their map says no more than the line above the paper and its
+    # colours, so it comes after them.
+    with frame.guarded(), st.expander("Uncertainty by lead and moment", icon=":material/gradient:"):
+        overview.show(model, explanation)
+elif unsure_told:
+    with frame.guarded():
+        listed.tables(model, explanation)
+summary.what_the_model_saw(current.recording, explanation.ecg)
 device.show(explanation.ecg)
 with st.expander("Settings", icon=":material/tune:"):
     opening.settings(current)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
+from echoing_core import figures
 from echoing_core.errors import EchoingError, of_the_system
 from ui import state
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
     from streamlit.navigation.page import Page as StreamlitPage
 
     from echoing_core.services import Model
@@ -217,6 +219,24 @@ def component(name: str, style: str, *scripts: str) -> Any:
         css=(folder / style).read_text(encoding="utf-8"),
         js="\n".join((folder / script).read_text(encoding="utf-8") for script in scripts),
     )
+
+
+def chart(figure: go.Figure, key: str, alt: str, config: dict[str, bool] | None = None) -> None:
+    """A figure of ours in the colours of the page's theme.
+
+    Parameters
+    ----------
+    figure : plotly.graph_objects.Figure
+        In its colours for a light page.
+    key : str
+    alt : str
+        What a screen reader says of it.
+    config : dict, optional
+        Of Plotly; by default it is looked at and not zoomed.
+    """
+    if st.context.theme.type == "dark":
+        figure = figures.in_dark(figure)
+    st.plotly_chart(figure, key=key, theme=None, config=config or CHART_CONFIG, alt=alt)
 
 
 def error(words: str | None) -> None:

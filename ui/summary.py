@@ -42,7 +42,6 @@ def show(record: OpenRecord) -> None:
             st.badge(words, color=colour)
     for caution in record.explanation.cautions:
         st.warning(frame.literal(caution), icon=":material/warning:")
-    _what_the_model_saw(recording, ecg)
 
 
 def _lead_badges(record: OpenRecord) -> list[tuple[str, Literal["green", "blue", "gray"]]]:
@@ -63,8 +62,15 @@ def _lead_badges(record: OpenRecord) -> list[tuple[str, Literal["green", "blue",
     return badges
 
 
-def _what_the_model_saw(recording: Recording, ecg: StandardEcg) -> None:
-    """An expander with everything that happened between the file and the model."""
+def what_the_model_saw(recording: Recording, ecg: StandardEcg) -> None:
+    """An expander with everything that happened between the file and the model.
+
+    Parameters
+    ----------
+    recording : Recording
+    ecg : StandardEcg
+        Of the recording.
+    """
     # Over a day of samples, so once for each recording and not on every run.
     seen = state.remembered("seen", (ecg,), partial(services.what_the_model_saw, recording, ecg))
     n = len(seen.notes)

@@ -102,11 +102,11 @@ def form(
             time_unit = TIME_UNITS[words]
         with picture:
             # In seconds as soon as the rate is known.
-            st.plotly_chart(
+            frame.chart(
                 figures.table_head(preview.first, [c.name for c in preview.columns], fs_hz),
-                config={"displayModeBar": False, "staticPlot": True},
-                theme=None,
                 key=f"table_head_{key}",
+                alt="The first numbers of each column.",
+                config={"displayModeBar": False, "staticPlot": True},
             )
             unit = "in mV" if preview.units == "mV" and not preview.is_table else "not yet in mV"
             st.caption(f"The first numbers of each as they stand in the file, {unit}.")

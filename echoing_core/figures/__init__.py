@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from echoing_core.figures.paper import GRID_3X4 as GRID_3X4
     from echoing_core.figures.paper import paper_figure as paper_figure
     from echoing_core.figures.style import SCALE as SCALE
+    from echoing_core.figures.style import SCALE_DARK as SCALE_DARK
     from echoing_core.figures.style import clock as clock
     from echoing_core.figures.style import colour_of as colour_of
+    from echoing_core.figures.style import in_dark as in_dark
     from echoing_core.figures.style import packed as packed
     from echoing_core.figures.table import table_head as table_head
     from echoing_core.figures.uncertainty_map import Mark as Mark

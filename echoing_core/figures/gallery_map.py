@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.figures.style import SCALE, packed
+from echoing_core.figures.style import SCALE, on_dark, packed
 
 MOST_POINTS = 10_000
 """More dots than this cannot be told apart on a screen; hits are always among them."""
@@ -157,7 +157,12 @@ def gallery_map_data(
         "percentile": packed(np.round(share[rows]), "u1"),
         "passing": packed(passing[rows], "u1"),
         "legend": [
-            {"words": words, "colour": colour, "count": int((colouring.number == i).sum())}
+            {
+                "words": words,
+                "colour": colour,
+                "dark": on_dark(colour),
+                "count": int((colouring.number == i).sum()),
+            }
             for i, (words, colour) in enumerate(colouring.legend)
         ],
         "ramp": colouring.ramp,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.figures.style import SCALE, clock, packed
+from echoing_core.figures.style import SCALE, SCALE_DARK, clock, packed
 from echoing_core.records import LEADS, StandardEcg, WindowTrack
 from echoing_core.uncertainty.intervals import (
     UNSURE_PERCENTILE,
@@ -187,6 +187,7 @@ def map_data(
         "span": None if span_s is None else list(span_s),
         "hideAbove": hide_above,
         "scale": list(SCALE),
+        "scaleDark": list(SCALE_DARK),
         "words": map_words(ecg, track, selected, unsure),
     }
 

@@ -167,11 +167,9 @@ def show_answers(
     # One window is asked: its uncertainty is that of every answer below.
     if lines and lines[0].uncertainty:
         st.markdown(f"Uncertainty of what is asked: **{lines[0].uncertainty}**.")
-    st.plotly_chart(
+    frame.chart(
         figures.answers_figure(beside),
         key="answers",
-        theme=None,
-        config=frame.CHART_CONFIG,
         alt="Probability of yes with its 90 % interval for each question; the table below "
         "holds the same numbers.",
     )
@@ -280,7 +278,7 @@ def show_along(
         (kind, float(track.start_s[i] + track.window_s / 2))
         for kind, i in _windows(current).items()
     ]
-    st.plotly_chart(
+    frame.chart(
         figures.answers_along_figure(
             names,
             np.stack([a.probability for a in along]),
@@ -290,8 +288,6 @@ def show_along(
             marks,
         ),
         key="answers_along",
-        theme=None,
-        config=frame.CHART_CONFIG,
         alt="A strip for each question from the beginning to the end of the recording, from blue "
         "for no to orange for yes, grey where the answer is not sure enough; the table below says "
         "how much of the recording is of each kind.",

@@ -115,11 +115,9 @@ def _distance(beside: EchoBeside) -> None:
         f"Distance (CSD) **{apart.csd:.3f}**. {apart.words} Of the reference pairs of one heart "
         f"{_farther(own)} lie farther apart, of those of two people {_farther(other)}."
     )
-    st.plotly_chart(
+    frame.chart(
         figures.echo_distance_figure(apart.pairs.own, apart.pairs.other, apart.csd),
         key="echo_distance",
-        theme=None,
-        config=frame.CHART_CONFIG,
         alt="Distances of reference pairs of one heart and of two people, and this pair's.",
     )
     if apart.pairs.simulated:

@@ -116,7 +116,7 @@ def frames(read: ReadEcho) -> None:
     )
     drawn = reading.clips[:_MOST_DRAWN]
     times = services.frame_times_s(reading)[: len(drawn)]
-    st.plotly_chart(
+    frame.chart(
         figures.echo_frames_figure(
             [_name(reading, i) for i in range(len(drawn))],
             times,
@@ -124,8 +124,6 @@ def frames(read: ReadEcho) -> None:
             in_seconds=all(math.isfinite(clip.fps) for clip in drawn),
         ),
         key="echo_frames",
-        theme=None,
-        config=frame.CHART_CONFIG,
         alt="For each clip, how far each frame lies from the mean of the clip, over time.",
     )
     st.caption(

@@ -28,35 +28,70 @@ def show(model: Model, explanation: Explanation) -> None:
     model : Model
     explanation : Explanation
     """
-    ecg, track = explanation.ecg, explanation.track
+    track = explanation.track
     index = windows.chosen(track)
     percentile = float(figures.shown_percentile(track)[index])
-    st.subheader(f"Window {span_words(track, index)}", anchor=False)
-    # The percentile that is shown is NaN where no lead holds any signal.
-    if not np.isfinite(percentile):
+    # NaN where no lead holds any signal.
+    there = bool(np.isfinite(percentile))
+    report = services.window_reasons(model, explanation, [index])[index] if there else None
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="window_line"):
+        st.subheader(f"Window {span_words(track, index)}", anchor=False, width="content")
+        if report is not None and model.has_sigma2:
+            _uncertainty(explanation, index, percentile, report)
+    if report is None:
         st.warning("Nothing was recorded in this window.", icon=":material/signal_disconnected:")
         return
-    report = services.window_reasons(model, explanation, [index])[index]
     hide_above = windows.hide_above()
     if percentile > hide_above:
         st.info(
             f"This window is above percentile {hide_above:.0f}, and so hidden by the threshold.",
             icon=":material/visibility_off:",
         )
-    if not model.has_sigma2:
-        ecg_paper.show(explanation, float(track.start_s[index]), report, key="paper")
-        return
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        st.markdown(f"**Uncertainty percentile {percentile:.0f}**", width="content")
-        st.markdown(percentile_words(percentile), width="content")
-        other = _other_reading(explanation, index)
-        if other:
-            st.caption(other, width="content")
-        st.caption(f"sum of sigma² {track.uncertainty[index]:.4g}", width="content")
-        if ecg.simulated:
-            frame.simulated_badge()
-    _reasons(report, None if track.novelty is None else float(track.novelty[index]))
+    shares = report.share_by_lead
+    # The sentence names one lead with its share; several are told apart by bars.
+    if model.has_sigma2 and shares is not None and len(report.leads) > 1:
+        st.html(_bars(report, shares))
     ecg_paper.show(explanation, float(track.start_s[index]), report, key="paper")
+
+
+def _uncertainty(
+    explanation: Explanation, index: int, percentile: float, report: WindowReasons
+) -> None:
+    """How sure the model is of the window, and why, on the line of its heading."""
+    track = explanation.track
+    st.html(
+        '<span class="swatch" style="background:light-dark('
+        f'{figures.colour_of(percentile)},{figures.colour_of(percentile, dark=True)})"></span>',
+        width="content",
+    )
+    help_words = [
+        f"{frame.literal(explanation.measured)}",
+        f"sum of sigma² {track.uncertainty[index]:.4g}. {frame.literal(explanation.sigma2_means)}",
+    ]
+    if report.share_by_lead is not None:
+        help_words.append(
+            "sigma² is a sum over leads and fifths of a second, so shares of leads are read off, "
+            "not estimated. They are shares of what all measured leads give. The cause is told by "
+            "plain measurements of the trace, not by the model."
+        )
+    st.markdown(
+        f"**Uncertainty percentile {percentile:.0f}**, {percentile_words(percentile)}",
+        width="content",
+        help="\n\n".join(help_words),
+    )
+    if other := _other_reading(explanation, index):
+        st.caption(other, width="content")
+    novelty = None if track.novelty is None else float(track.novelty[index])
+    # 1 is the distance that 99 % of the training windows stay within.
+    if novelty is not None and novelty > 1:
+        st.badge(
+            "unlike training",
+            icon=":material/help_center:",
+            color="orange",
+            help=f"{novelty:.1f} times as far from the windows that the model learnt from "
+            "as 99 % of those are. sigma² was not learnt for such ECGs.",
+        )
+    st.markdown(frame.literal(report.sentence), width="content")
 
 
 def _other_reading(explanation: Explanation, index: int) -> str:
@@ -68,32 +103,6 @@ def _other_reading(explanation: Explanation, index: int) -> str:
         other, among = explanation.lead_reference, "ECGs with these leads"
     value = float(other.percentile(explanation.track.uncertainty[index]))
     return f"{value:.0f} among {among}"
-
-
-def _reasons(report: WindowReasons, novelty: float | None) -> None:
-    """The sentence, and the leads to blame as bars."""
-    with st.container(key="reasons"):
-        st.markdown(
-            f"**{frame.literal(report.sentence)}**",
-            help=None
-            if report.share_by_lead is None
-            else "sigma² is a sum over leads and fifths of a second, so these parts are read off, "
-            "not estimated. Shares are of what all measured leads give. The cause is told by plain "
-            "measurements of the trace, not by the model.",
-        )
-        # 1 is the distance that 99 % of the training windows stay within.
-        if novelty is not None and novelty > 1:
-            st.badge(
-                "unlike training",
-                icon=":material/help_center:",
-                color="orange",
-                help=f"{novelty:.1f} times as far from the windows that the model learnt from "
-                "as 99 % of those are. sigma² was not learnt for such ECGs.",
-            )
-        # Of a recording with one lead, a bar of 100 % would say nothing.
-        shares = report.share_by_lead
-        if shares is not None and report.leads and np.count_nonzero(shares) > 1:
-            st.html(_bars(report, shares))
 
 
 def _bars(report: WindowReasons, share_by_lead: npt.NDArray[np.float64]) -> str:

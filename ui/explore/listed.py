@@ -1,4 +1,4 @@
-"""Windows and uncertain stretches to jump to: buttons, and tables."""
+"""Windows and uncertain stretches to jump to, as tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pandas as pd
 import streamlit as st
 
 from echoing_core import figures, services
-from echoing_core.records import WindowTrack
 from echoing_core.services import UNSURE_PERCENTILE, Explanation
 from ui import state, windows
 from ui.explore import overview
@@ -17,36 +16,7 @@ from ui.explore import overview
 if TYPE_CHECKING:
     from echoing_core.services import FlaggedInterval, Model, WindowReasons
 
-# What fits beside each other on a narrow screen; the table has more.
-_N_LISTED = 4
 _N_ROWS = 10
-
-
-def shortcuts(track: WindowTrack) -> None:
-    """Buttons that jump to the surest and the least sure windows.
-
-    Parameters
-    ----------
-    track : WindowTrack
-    """
-    if len(track) < 2:
-        return
-    columns = st.columns(2)
-    for column, words, surest in zip(
-        columns, ("Most sure", "Least sure"), (True, False), strict=True
-    ):
-        with column.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.markdown(f"**{words}**", width="content")
-            # By rank in the key: the window behind a button changes when windows are added.
-            for rank, index in enumerate(services.extreme_windows(track, _N_LISTED, surest=surest)):
-                percentile = float(track.percentile[index])
-                st.button(
-                    figures.clock(float(track.start_s[index])),
-                    key=f"{'sure' if surest else 'unsure'}_{rank}",
-                    help=f"Uncertainty percentile {percentile:.0f}",
-                    on_click=overview.jump,
-                    args=(index,),
-                )
 
 
 def tables(model: Model, explanation: Explanation) -> None:

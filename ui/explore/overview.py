@@ -89,10 +89,11 @@ def show(model: Model, explanation: Explanation) -> None:
             help="Each 10-second window is compared with the reference ECGs of this model, "
             "reduced to the leads of this recording. "
             f"Percentile 96 means: less sure than on 96 of 100 of them. {rows}Where several "
-            "windows share a pixel, the least sure is shown.",
+            "windows share a pixel, the least sure is shown.\n\n"
+            f"{frame.literal(explanation.measured)}\n\n{frame.literal(explanation.sigma2_means)}",
         )
         _legend()
-    _reading(explanation)
+        _reading(explanation)
     shown = _map_view()
     intervals = flagged(model, explanation)
     # Where no lead was recorded there is no signal whose cause could be looked for.
@@ -115,12 +116,8 @@ def show(model: Model, explanation: Explanation) -> None:
         on_act_change=_take_act,
     )
     st.caption(data["words"])
-    st.caption(frame.literal(explanation.measured))
-    st.caption(frame.literal(explanation.sigma2_means))
     if not model.has_attribution:
         st.caption("This model does not tell which leads and moments its uncertainty comes from.")
-    _slider(track)
-    _next_buttons(track, intervals)
     if shown.span_s is not None:
         _span(explanation, shown.span_s, intervals)
 
@@ -201,7 +198,11 @@ def flagged(model: Model, explanation: Explanation) -> tuple[FlaggedInterval, ..
 def _legend() -> None:
     """The colour scale in one line; fixed, so two recordings can be compared."""
     # Steps, not a smooth ramp: the map has ten colours.
-    stops = ", ".join(f"{c} {10 * i}% {10 * i + 10}%" for i, c in enumerate(figures.SCALE))
+    pairs = zip(figures.SCALE, figures.SCALE_DARK, strict=True)
+    stops = ", ".join(
+        f"light-dark({light}, {dark}) {10 * i}% {10 * i + 10}%"
+        for i, (light, dark) in enumerate(pairs)
+    )
     st.html(
         '<div class="legend"><span>percentile 0, sure</span>'
         f'<span class="scale" style="background:linear-gradient(90deg,{stops})"></span>'
@@ -227,59 +228,6 @@ def _reading(explanation: Explanation) -> None:
         "recording of few leads is unsure from end to end. Beside ECGs with the same leads, its "
         "own noisy and clean stretches show. The order of the windows is the same in both.",
     )
-
-
-def _slider(track: WindowTrack) -> None:
-    if len(track) < 2:
-        st.caption("This recording is one window long.")
-        return
-    windows.slider(
-        "Window starts at",
-        track,
-        windows.chosen(track),
-        jump,
-        key="window_start",
-        tenths=track.stride_s < 1,
-        words="With the keyboard: Tab to the handle, then the arrow keys.",
-    )
-
-
-def _next_buttons(track: WindowTrack, intervals: tuple[FlaggedInterval, ...]) -> None:
-    """To the uncertain stretches before and after, and the threshold that hides windows."""
-    if len(track) < 2:
-        return
-    here = float(track.start_s[windows.chosen(track)])
-    worst = [t.interval.worst for t in intervals]
-    # By time and not by number: windows are added while a recording is looked at.
-    before = [w for w in worst if track.start_s[w] < here - 1e-6]
-    after = [w for w in worst if track.start_s[w] > here + 1e-6]
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="next_unsure"):
-        for words, key, there in (
-            ("Previous uncertain stretch", "previous_unsure", before[-1:]),
-            ("Next uncertain stretch", "next_unsure_one", after[:1]),
-        ):
-            st.button(
-                words,
-                key=key,
-                disabled=not there,
-                on_click=jump,
-                args=(there[0] if there else windows.chosen(track),),
-            )
-        st.slider(
-            "Hide what is above percentile",
-            min_value=0,
-            max_value=100,
-            value=100,
-            key=state.Explore.hide_above.key,
-            persist_state="session",
-            width=280,
-            help="Hidden windows are grey here, and are left out of exports and of answers per "
-            "window. 100 hides none.",
-        )
-    # Windows without signal are not hidden, there is nothing of them to show.
-    hidden = np.isfinite(figures.shown_percentile(track)) & ~windows.visible(track)
-    if hidden.any():
-        st.caption(f"Hidden: {hidden.sum():,} of {len(track):,} windows.")
 
 
 def _span(

@@ -109,13 +109,12 @@ def reference(model: Model, current: record.OpenRecord | None) -> None:
         index = windows.chosen(track)
         marks = [(f"window {span_words(track, index)}", float(track.uncertainty[index]))]
     chart, table = st.columns([3, 1], gap="large")
-    chart.plotly_chart(
-        figures.reference_figure(cohort, marks),
-        key="reference",
-        theme=None,
-        config=frame.CHART_CONFIG,
-        alt="Histogram of sigma squared in the reference cohort.",
-    )
+    with chart:
+        frame.chart(
+            figures.reference_figure(cohort, marks),
+            key="reference",
+            alt="Histogram of sigma squared in the reference cohort.",
+        )
     levels = (5, 25, 50, 75, 95)
     table.table(
         {

@@ -16,6 +16,9 @@ function html(tag, attributes = {}, text = null) {
   return element;
 }
 
+// Two excursions nearer than this get one mark.
+const CUT_TOGETHER_MM = 3;
+
 const mm = (value) => Number(value.toFixed(3));
 
 function gridPath(width, height, step) {
@@ -33,20 +36,51 @@ function drawGrid(layer, page) {
   );
 }
 
+// The trace, cut where it leaves its row, and where that happens: beyond an edge the pen is lifted,
+// since a flat top would look like a signal.
 function tracePath(page, panel, lead, fs) {
   const first = Math.round(panel.t0 * fs);
   const last = Math.min(Math.round(panel.t1 * fs), lead.mv.length);
+  const cuts = [];
   let d = "";
-  let pen = "M";
+  let before = null;
   for (let i = first; i < last; i += 1) {
     if (Number.isNaN(lead.mv[i])) {
-      pen = "M";
-    } else {
-      d += `${pen}${mm(page.x(i / fs))} ${mm(yOf(panel, lead.mv[i]))}`;
-      pen = "L";
+      before = null;
+      continue;
     }
+    const [high, low] = [panel.limits.high[i], panel.limits.low[i]];
+    const now = { x: page.x(i / fs), y: yOf(panel, lead.mv[i]) };
+    now.edge = now.y < high ? high : now.y > low ? low : null;
+    const crossed = (a, b) => a.x + ((b.x - a.x) * (b.edge - a.y)) / (b.y - a.y);
+    if (now.edge === null) {
+      if (before && before.edge !== null) d += `M${mm(crossed(now, before))} ${mm(before.edge)}`;
+      d += `${before ? "L" : "M"}${mm(now.x)} ${mm(now.y)}`;
+    } else {
+      if (before && before.edge === null) d += `L${mm(crossed(before, now))} ${mm(now.edge)}`;
+      const open = cuts[cuts.length - 1];
+      const up = now.y < high;
+      if (open && open.up === up && now.x - open.to < CUT_TOGETHER_MM) open.to = now.x;
+      else cuts.push({ from: now.x, to: now.x, edge: now.edge, up });
+    }
+    before = now;
   }
-  return d;
+  return { d, cuts };
+}
+
+// A mark where a trace goes on beyond the edge of its row.
+function drawCuts(layer, panel, cuts) {
+  for (const { from, to, edge, up } of cuts) {
+    const x = (from + to) / 2;
+    const half = Math.max((to - from) / 2, 0.9);
+    const tip = up ? -1.3 : 1.3;
+    const mark = svg("path", {
+      class: "cut", "data-lead": panel.name,
+      d: `M${mm(x - half)} ${mm(edge)}H${mm(x + half)}M${mm(x - 0.9)} ${mm(edge)}l0.9 ${tip}l0.9 ${-tip}z`,
+    });
+    mark.append(svg("title", {}, `Lead ${panel.name} goes on beyond its row`));
+    layer.append(mark);
+  }
 }
 
 function drawGaps(layer, page, panel, lead, fs) {
@@ -132,7 +166,8 @@ function drawFoot(layer, page, settings) {
     layer.append(svg("text", { class: "second", x: mm(page.x(s)), y: page.bottom + 3.5, "text-anchor": "middle" }, `${s} s`));
   }
   const gain = settings.fit ? "gain by lead, see each name" : `${settings.gain} mm/mV`;
-  layer.append(svg("text", { class: "scale", x: page.left, y: page.height - 1.8 }, `${settings.speed} mm/s · ${gain} · 0.5 to 40 Hz`));
+  const absent = page.absent.length ? ` · not recorded: ${page.absent.join(", ")}` : "";
+  layer.append(svg("text", { class: "scale", x: page.left, y: page.height - 1.8 }, `${settings.speed} mm/s · ${gain} · 0.5 to 40 Hz${absent}`));
 }
 
 // Marks over the beats and the interval to the next one between them, in ms.
@@ -168,10 +203,11 @@ function drawPage(layers, page, data, leads, settings) {
     if (settings.cells && data.cells && lead.mv) drawCells(layers.cells, page, panel, data.cells[LEADS.indexOf(panel.name)]);
     if (lead.mv) {
       drawGaps(layers.cells, page, panel, lead, data.fs);
+      const { d, cuts } = tracePath(page, panel, lead, data.fs);
       layers.traces.append(svg("path", {
-        class: `trace ${lead.origin}`, "data-lead": panel.name, "data-rhythm": panel.rhythm,
-        d: tracePath(page, panel, lead, data.fs),
+        class: `trace ${lead.origin}`, "data-lead": panel.name, "data-rhythm": panel.rhythm, d,
       }));
+      drawCuts(layers.traces, panel, cuts);
     }
     if (!alone) {
       const x = mm(page.x(panel.t0));

@@ -14,6 +14,9 @@ const PULSE_S = 0.2;
 const NAME_MM = 12;
 const BEATS_MM = 10;
 const FOOT_MM = 10;
+const FEW_LEADS = 6;
+const APART_MM = 1;
+const NEAR_S = 0.06;
 const FIT_GAINS = [80, 40, 20, 10, 5, 2.5];
 const FIT_MM = 12;
 
@@ -40,6 +43,15 @@ function decodeLeads(data) {
   return leads;
 }
 
+// Of one second of many, the middle one: noise for a second or two, or one ectopic beat, does not
+// move the rows of a page apart.
+function usualExtremes(mv, first, last, fs) {
+  const each = [];
+  for (let i = first; i < last; i += fs) each.push(extremes(mv, i, Math.min(i + fs, last)));
+  const middle = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
+  return [middle(each.map(([up]) => up)), middle(each.map(([, down]) => down))];
+}
+
 function extremes(mv, first, last) {
   let high = 0;
   let low = 0;
@@ -57,19 +69,60 @@ function fittingGain(mv) {
   return FIT_GAINS.find((gain) => gain * large <= FIT_MM) || FIT_GAINS[FIT_GAINS.length - 1];
 }
 
-function rowsOf(settings) {
+// Leads that were not recorded take no row of their own. Of half a dozen leads or fewer, columns of
+// 2.5 s would be empty for the most part, so each lead there is gets all of the paper.
+function rowsOf(settings, leads) {
   if (settings.layout === "single") return [{ leads: [settings.lead], rhythm: false }];
-  const rows = ROWS[settings.layout].map((leads) => ({ leads, rhythm: false }));
-  if (settings.layout === "3x4") rows.push({ leads: [settings.lead], rhythm: true });
-  return rows;
+  const there = (name) => leads.get(name).origin !== "missing";
+  const present = LEADS.filter(there);
+  const few = present.length > 0 && present.length <= FEW_LEADS;
+  const names = few ? present.map((lead) => [lead]) : ROWS[settings.layout];
+  const rows = names.filter((row) => row.some(there)).map((row) => ({ leads: row, rhythm: false }));
+  if (settings.layout === "3x4" && rows.length && !few) rows.push({ leads: [settings.lead], rhythm: true });
+  return rows.length ? rows : [{ leads: [settings.lead], rhythm: false }];
 }
 
 // How far the traces of a row reach up and down in each quarter of its length, in mm.
-function reachOf(row, leads, gainOf, n) {
+function reachOf(row, leads, gainOf, n, fs) {
   return [0, 1, 2, 3].map((q) => {
     const name = row.leads[Math.floor((q * row.leads.length) / 4)];
-    const [up, down] = extremes(leads.get(name).mv, Math.floor((q * n) / 4), Math.floor(((q + 1) * n) / 4));
+    const most = row.leads.length > 1 ? usualExtremes : extremes;
+    const [up, down] = most(leads.get(name).mv, Math.floor((q * n) / 4), Math.floor(((q + 1) * n) / 4), fs);
     return [up * gainOf(name), down * gainOf(name)];
+  });
+}
+
+// How far the trace of a row lies above (1) or below (-1) its base at each sample, in mm; the most
+// of it within NEAR_S, so that a cut is wider than the pen.
+function heights(row, leads, gainOf, n, fs, sign) {
+  const here = new Float32Array(n);
+  for (let i = 0; i < n; i += 1) {
+    const name = row.leads[Math.min(Math.floor((i * row.leads.length) / n), row.leads.length - 1)];
+    const { mv } = leads.get(name);
+    here[i] = mv && !Number.isNaN(mv[i]) ? Math.max(sign * mv[i] * gainOf(name), 0) : 0;
+  }
+  const reach = Math.round(NEAR_S * fs);
+  return here.map((_, i) => {
+    let most = 0;
+    for (let k = Math.max(0, i - reach); k <= Math.min(n - 1, i + reach); k += 1) most = Math.max(most, here[k]);
+    return most;
+  });
+}
+
+// From where to where each row may be drawn at each sample, in mm of the page. Up to the middle
+// between two rows always; beyond it as far as the other trace is away at that time. So complexes
+// that go the same way are left whole, and a loose electrode hides no other lead.
+function limitsOf(rows, leads, gainOf, bases, { n, fs, top, bottom }) {
+  const up = rows.map((row) => heights(row, leads, gainOf, n, fs, 1));
+  const down = rows.map((row) => heights(row, leads, gainOf, n, fs, -1));
+  return rows.map((_, r) => {
+    const high = new Float32Array(n).fill(top);
+    const low = new Float32Array(n).fill(bottom);
+    for (let i = 0; i < n; i += 1) {
+      if (r > 0) high[i] = Math.min((bases[r - 1] + bases[r]) / 2, bases[r - 1] + down[r - 1][i] + APART_MM);
+      if (r + 1 < rows.length) low[i] = Math.max((bases[r] + bases[r + 1]) / 2, bases[r + 1] - up[r + 1][i] - APART_MM);
+    }
+    return { high, low };
   });
 }
 
@@ -78,32 +131,32 @@ function layOut(data, leads, settings) {
   const seconds = data.n / data.fs;
   const gains = new Map(LEADS.map((name) => [name, settings.fit ? fittingGain(leads.get(name).mv) : gain]));
   const gainOf = (name) => gains.get(name);
-  const rows = rowsOf(settings);
+  const rows = rowsOf(settings, leads);
   const named = rows.every((row) => row.leads.length === 1);
   const pulseMm = PULSE_S * speed;
   const left = up5((named ? NAME_MM : 1) + pulseMm + 3);
   const width = up5(left + seconds * speed + 3);
-  const reach = rows.map((row) => reachOf(row, leads, gainOf, data.n));
+  const reach = rows.map((row) => reachOf(row, leads, gainOf, data.n, data.fs));
   const usual = settings.fit ? 10 : gain;
   const empty = (row) => row.leads.every((name) => leads.get(name).origin === "missing");
   // Rows are as far apart as their complexes need, on whole large boxes, within limits: a loose
-  // electrode must not stretch the page, it runs over its neighbours as on any machine.
+  // electrode must not stretch the page, and what reaches farther is cut off with a mark.
   const apart = (i) => {
     const need = Math.max(...[0, 1, 2, 3].map((q) => reach[i][q][1] + reach[i + 1][q][0])) + 2;
     const least = empty(rows[i]) || empty(rows[i + 1]) ? 10 : 15;
-    return clamp(up5(need), least, Math.max(25, up5(2.5 * usual)));
+    return clamp(up5(need), least, Math.max(25, up5((named ? 2.5 : 3) * usual)));
   };
   const steps = rows.slice(1).map((_, i) => apart(i));
-  if (settings.layout === "3x4") {
-    const same = clamp(Math.max(...steps), 25, Math.max(25, up5(4 * usual)));
-    steps.fill(same);
-  }
+  // Rows of columns are equally far apart, as on print; closer on a quiet page, so that all of it
+  // is seen at once.
+  if (!named) steps.fill(clamp(Math.max(...steps), 20, Math.max(25, up5(3 * usual))));
   const top = settings.beats ? BEATS_MM : 0;
   const first = Math.max(...reach[0].map(([up]) => up)) + 3;
-  let base = top + up5(clamp(first, named ? 15 : 20, Math.max(25, up5(3 * usual))));
+  let base = top + up5(clamp(first, 15, Math.max(25, up5(3 * usual))));
   const bases = [base, ...steps.map((step) => (base += step))];
   const last = Math.max(...reach[rows.length - 1].map(([, down]) => down)) + 2;
   const bottom = base + up5(clamp(last, 10, Math.max(25, up5(2.5 * usual))));
+  const limits = limitsOf(rows, leads, gainOf, bases, { n: data.n, fs: data.fs, top, bottom });
   const panels = [];
   rows.forEach((row, r) => {
     const share = seconds / row.leads.length;
@@ -113,12 +166,14 @@ function layOut(data, leads, settings) {
       panels.push({
         name, column, row: r, rhythm: row.rhythm, origin: leads.get(name).origin,
         t0: column * share, t1: (column + 1) * share, base: bases[r], gain: gainOf(name),
-        top: high, bottom: low,
+        top: high, bottom: low, limits: limits[r],
       });
     });
   });
+  // Those that this layout leaves out; a lead that is shown empty says so in its place.
+  const absent = LEADS.filter((name) => leads.get(name).origin === "missing" && !panels.some((p) => p.name === name));
   return {
-    speed, seconds, left, width, height: up5(bottom + FOOT_MM), bottom, named, panels, pulseMm,
+    absent, speed, seconds, left, width, height: up5(bottom + FOOT_MM), bottom, named, panels, pulseMm,
     x: (t) => left + t * speed, t: (x) => (x - left) / speed,
   };
 }

@@ -5,7 +5,7 @@ const MOST_PX_PER_MM = 5;
 const ZOOMS = [0.5, 0.75, 1, 1.5, 2, 3, 4];
 const LAYOUTS = { "3x4": "3 × 4 and rhythm", "12x1": "12 leads × 10 s", "6x2": "6 × 2", single: "Single lead" };
 const DEFAULTS = {
-  layout: "12x1", speed: 25, gain: 10, lead: "II", fit: false, beats: true, cells: true, zoom: 1,
+  layout: "3x4", speed: 25, gain: 10, lead: "II", fit: false, beats: true, cells: true, zoom: 1,
 };
 const SEND_AFTER_MS = 250;
 const STEADY_MS = 4000;
@@ -40,7 +40,7 @@ class Paper {
     const list = html("ul", { class: "readings", "aria-label": "Calipers" });
     const live = html("div", { class: "hidden", role: "status", "aria-live": "polite" });
     this.help = html("p", { class: "help" }, "Calipers by keyboard: arrows move an end, Shift further, Tab other end, Page up and down other lead, Enter nearest peak, M march out, Delete removes.");
-    this.root.append(this.bar, this.tools, this.rate, this.hidden, this.box, list, this.help, live);
+    this.root.append(this.bar, this.tools, this.hidden, this.box, list, this.help, live);
     parent.append(this.root);
     this.calipers = new Calipers(layer, list, live, {
       page: () => this.page, leads: () => this.leads, fs: () => this.data.fs,
@@ -114,6 +114,7 @@ class Paper {
       this.calipers.clear();
       this.addButton.focus();
     });
+    this.tools.append(this.rate);
   }
 
   listen() {
@@ -275,7 +276,9 @@ class Paper {
     this.calipers.placeAll();
     for (const [name, { menu }] of Object.entries(this.controls)) menu.value = String(shown[name]);
     for (const [name, box] of Object.entries(this.checks)) box.checked = shown[name];
-    this.controls.lead.wrap.hidden = !["3x4", "single"].includes(shown.layout);
+    // Of few leads each has all of the paper, so that none is a rhythm strip.
+    const rhythm = this.page.panels.some((panel) => panel.rhythm);
+    this.controls.lead.wrap.hidden = !rhythm && shown.layout !== "single";
     this.controls.lead.words.textContent = shown.layout === "single" ? "Lead" : "Rhythm lead";
     this.controls.gain.menu.disabled = shown.fit;
     this.checks.cells.parentElement.hidden = !this.data.cells;

@@ -1,7 +1,10 @@
 // A map of the collection on a canvas: thousands of dots, the hits with their ranks, the query.
 // A click, or Enter after the arrow keys, chooses an item; the choice is made by the server.
 
-const INK = "#1b2430";
+const LIGHT = { ink: "#1b2430", ground: "#ffffff", axis: "#4a5462" };
+const DARK = { ink: "#f2f4f8", ground: "#14171d", axis: "#aeb6c2" };
+// The page takes its new theme some moments after the machine has changed to it.
+const THEME_MS = 400;
 const FAINT = 0.13;
 const REACH_PX = 16;
 const MARGIN = 26;
@@ -45,6 +48,9 @@ class GalleryMap {
     this.cursor = -1;
     this.listen();
     new ResizeObserver(() => this.draw()).observe(this.plane);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      setTimeout(() => { this.draw(); this.showLegend(); }, THEME_MS);
+    });
   }
 
   take({ data, setTriggerValue }) {
@@ -188,6 +194,7 @@ class GalleryMap {
 
   draw() {
     if (!this.data || !this.plane.clientWidth) return;
+    this.chooseLook();
     this.width = this.plane.clientWidth;
     this.height = Math.round(Math.min(this.width * 0.92, 460));
     this.side = Math.min(this.width, this.height);
@@ -204,7 +211,7 @@ class GalleryMap {
       for (let i = 0; i < this.rows.length; i += 1) {
         if (Boolean(this.passing[i]) !== Boolean(wanted)) continue;
         const [x, y] = this.pixel(this.xy[2 * i], this.xy[2 * i + 1]);
-        g.fillStyle = this.data.legend[this.colour[i]].colour;
+        g.fillStyle = this.shade(this.data.legend[this.colour[i]]);
         g.beginPath();
         g.arc(x, y, size, 0, 7);
         g.fill();
@@ -213,7 +220,7 @@ class GalleryMap {
     g.globalAlpha = 1;
     this.drawHits(g);
     this.drawQuery(g);
-    g.fillStyle = "#4a5462";
+    g.fillStyle = this.look.axis;
     g.font = "12px sans-serif";
     g.textAlign = "left";
     g.fillText(this.data.axes[0], 8, this.height - 8);
@@ -236,11 +243,11 @@ class GalleryMap {
       const chosen = row === this.data.chosen;
       g.beginPath();
       g.arc(x, y, chosen ? 9 : 5.5, 0, 7);
-      g.fillStyle = this.data.legend[this.colour[i]].colour;
+      g.fillStyle = this.shade(this.data.legend[this.colour[i]]);
       g.globalAlpha = chosen ? 1 : 0.85;
       g.fill();
       g.globalAlpha = 1;
-      g.strokeStyle = INK;
+      g.strokeStyle = this.look.ink;
       g.lineWidth = chosen ? 3.5 : 1.6;
       g.stroke();
       const rank = shown.indexOf(row) + 1;
@@ -266,9 +273,9 @@ class GalleryMap {
     g.lineTo(x, y + 9);
     g.lineTo(x - 9, y);
     g.closePath();
-    g.fillStyle = "#ffffff";
+    g.fillStyle = this.look.ground;
     g.fill();
-    g.strokeStyle = INK;
+    g.strokeStyle = this.look.ink;
     g.lineWidth = 3;
     g.stroke();
     const right = x > this.width - 90;
@@ -278,25 +285,38 @@ class GalleryMap {
 
   halo(g, text, x, y, bold) {
     g.font = `${bold ? "600 " : ""}12px sans-serif`;
-    g.strokeStyle = "#ffffff";
+    g.strokeStyle = this.look.ground;
     g.lineWidth = 4;
     g.strokeText(text, x, y);
-    g.fillStyle = INK;
+    g.fillStyle = this.look.ink;
     g.fillText(text, x, y);
   }
 
+  // Light words stand on a dark page. The theme is the page's, which may not be the machine's.
+  chooseLook() {
+    const [red, green, blue] = (getComputedStyle(this.box).color.match(/[\d.]+/g) || [0, 0, 0]).map(Number);
+    this.dark = red + green + blue > 384;
+    this.look = this.dark ? DARK : LIGHT;
+  }
+
+  shade(entry) {
+    return this.dark ? entry.dark : entry.colour;
+  }
+
   showLegend() {
+    this.chooseLook();
     const items = [];
     if (this.data.ramp) {
       const item = element("li"), ramp = element("i", { class: "ramp" });
-      ramp.style.background = `linear-gradient(90deg, ${this.data.legend.map((l) => l.colour).join(",")})`;
+      ramp.style.background = `linear-gradient(90deg, ${this.data.legend.map((l) => this.shade(l)).join(",")})`;
       item.append(ramp, "surer to less sure");
       items.push(item);
     } else {
-      for (const { words, colour, count } of this.data.legend) {
+      for (const entry of this.data.legend) {
+        const { words, count } = entry;
         if (!count) continue;
         const item = element("li"), dot = element("i");
-        dot.style.background = colour;
+        dot.style.background = this.shade(entry);
         item.append(dot, `${words} (${count.toLocaleString("en")})`);
         items.push(item);
       }

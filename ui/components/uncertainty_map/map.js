@@ -18,7 +18,9 @@ const MARKS = {
   "none": ["?", "no plain cause", "#6b7280"],
   "": ["·", "cause not looked for", "#6b7280"],
 };
-const PAPER = "#ffffff", INK = "#1b2430", HIDDEN = "#c3c8d0", NOTHING = "#e3e6eb";
+// Ground, ink, what is hidden, where nothing was recorded, lines of the grid, and the halo of lines.
+const LIGHT = { paper: "#ffffff", ink: "#1b2430", hidden: "#c3c8d0", nothing: "#e3e6eb", grid: "#e3e6eb", halo: "#ffffff", hatch: "#98a0ab", window: "rgba(27, 36, 48, 0.09)" };
+const DARK = { paper: "#1d2129", ink: "#f2f4f8", hidden: "#4a515e", nothing: "#2a2f39", grid: "#323845", halo: "#14171d", hatch: "#6b7685", window: "rgba(255, 255, 255, 0.10)" };
 const VIEWS = [["Whole", null], ["1 h", 3600], ["10 min", 600], ["2 min", 120], ["30 s", 30]];
 const LEFT = 48, RIGHT = 12;
 const TRACE = 168, STRIP = 58, LANE = 16, LEAD = 13, AXIS = 24, GAP = 8;
@@ -44,6 +46,9 @@ class UncertaintyMap {
     this.build();
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(this.box);
+    // The page takes its new theme some moments after the machine has changed to it.
+    matchMedia("(prefers-color-scheme: dark)")
+      .addEventListener("change", () => setTimeout(() => this.draw(), 400));
   }
 
   build() {
@@ -333,9 +338,9 @@ class UncertaintyMap {
 
   colour(byte) {
     const d = this.data;
-    if (byte === 255) return NOTHING;
-    if (byte / 2.5 > d.hideAbove + 1e-9) return HIDDEN;
-    return d.scale[Math.min(Math.floor(byte / 25), d.scale.length - 1)];
+    if (byte === 255) return this.look.nothing;
+    if (byte / 2.5 > d.hideAbove + 1e-9) return this.look.hidden;
+    return this.scale[Math.min(Math.floor(byte / 25), this.scale.length - 1)];
   }
 
   // ---- drawing ----------------------------------------------------------------------------------
@@ -354,7 +359,12 @@ class UncertaintyMap {
   draw() {
     if (!this.data || !this.box.clientWidth) return;
     const style = getComputedStyle(this.box);
-    this.text = style.color || INK;
+    this.text = style.color || LIGHT.ink;
+    // Light words stand on a dark page. The theme is the page's, which may not be the machine's.
+    const [red, green, blue] = (this.text.match(/[\d.]+/g) || [0, 0, 0]).map(Number);
+    this.dark = red + green + blue > 384;
+    this.look = this.dark ? DARK : LIGHT;
+    this.scale = this.dark ? this.data.scaleDark : this.data.scale;
     this.accent = style.getPropertyValue("--st-primary-color").trim() || "#7e03a8";
     this.font = `12px ${style.fontFamily}`;
     this.drawWhole();
@@ -424,18 +434,18 @@ class UncertaintyMap {
     if (b - a < 0.995 * d.duration) {
       bars(a, b, (x, y, w) => {
         g.lineWidth = 4;
-        g.strokeStyle = PAPER;
+        g.strokeStyle = this.look.paper;
         g.strokeRect(x, y + 1, Math.max(w, 2), high - 3);
         g.lineWidth = 2;
-        g.strokeStyle = INK;
+        g.strokeStyle = this.look.ink;
         g.strokeRect(x, y + 1, Math.max(w, 2), high - 3);
       });
     }
     const middle = this.selected + d.window / 2, row = Math.floor(middle / d.rowSeconds);
     const x = LEFT + ((middle - row * d.rowSeconds) / d.rowSeconds) * wide, y = row * high;
-    g.fillStyle = PAPER;
+    g.fillStyle = this.look.paper;
     g.fillRect(x - 2.5, y - 1, 5, high + 1);
-    g.fillStyle = INK;
+    g.fillStyle = this.look.ink;
     g.fillRect(x - 1, y - 1, 2, high + 1);
   }
 
@@ -449,9 +459,9 @@ class UncertaintyMap {
     const wide = width - LEFT - RIGHT, [a, b] = this.view;
     const x = (t) => LEFT + ((t - a) / (b - a)) * wide;
     g.font = this.font;
-    g.fillStyle = PAPER;
+    g.fillStyle = this.look.paper;
     g.fillRect(LEFT, tops.trace, wide, TRACE);
-    g.fillStyle = NOTHING;
+    g.fillStyle = this.look.nothing;
     g.fillRect(LEFT, tops.strip, wide, STRIP);
     if (leads) g.fillRect(LEFT, tops.leads, wide, 12 * LEAD);
     g.save();
@@ -480,7 +490,7 @@ class UncertaintyMap {
     const d = this.data, [low, high] = d.range, n = d.trace.length;
     const y = (mv) => top + TRACE - ((clamp(mv, low, high) - low) / (high - low)) * TRACE;
     g.lineWidth = 1.2;
-    g.strokeStyle = "#e3e6eb";
+    g.strokeStyle = this.look.grid;
     for (const mv of this.millivolts()) {
       g.beginPath();
       g.moveTo(x(this.view[0]), y(mv));
@@ -508,7 +518,7 @@ class UncertaintyMap {
       if (pen) g.lineTo(px, py); else g.moveTo(px, py);
       pen = true;
     }
-    g.strokeStyle = colour ?? INK;
+    g.strokeStyle = colour ?? this.look.ink;
     g.stroke();
   }
 
@@ -528,9 +538,9 @@ class UncertaintyMap {
       const from = x(d.begin + d.edges[i]), to = x(d.begin + d.edges[i + 1]);
       g.fillStyle = this.colour(d.percentile[i]);
       g.fillRect(from, top, Math.max(to - from, 0.5) + 0.4, STRIP);
-      if (g.fillStyle === HIDDEN) this.hatch(g, from, top, to - from, STRIP);
+      if (g.fillStyle === this.look.hidden) this.hatch(g, from, top, to - from, STRIP);
     }
-    for (const [colour, width] of [["#ffffff", 3.6], [INK, 1.5]]) {
+    for (const [colour, width] of [[this.look.halo, 3.6], [this.look.ink, 1.5]]) {
       g.beginPath();
       let pen = false;
       for (let i = 0; i < n; i++) {
@@ -552,7 +562,7 @@ class UncertaintyMap {
     g.beginPath();
     g.rect(left, top, width, height);
     g.clip();
-    g.strokeStyle = "#98a0ab";
+    g.strokeStyle = this.look.hatch;
     g.lineWidth = 1;
     const first = Math.floor((left - height) / 7) * 7;
     g.beginPath();
@@ -590,8 +600,8 @@ class UncertaintyMap {
         const byte = d.leads[lead * n + i];
         if (byte === 255) continue;
         const from = x(d.begin + d.edges[i]), to = x(d.begin + d.edges[i + 1]);
-        g.fillStyle = d.percentile[i] / 2.5 > d.hideAbove ? HIDDEN
-          : d.scale[Math.min(Math.floor(byte / 25), d.scale.length - 1)];
+        g.fillStyle = d.percentile[i] / 2.5 > d.hideAbove ? this.look.hidden
+          : this.scale[Math.min(Math.floor(byte / 25), this.scale.length - 1)];
         g.fillRect(from, top + lead * LEAD, Math.max(to - from, 0.5) + 0.4, LEAD - 1);
       }
       if (d.missing[lead]) this.hatch(g, LEFT, top + lead * LEAD, x(this.view[1]) - LEFT, LEAD - 1);
@@ -606,14 +616,14 @@ class UncertaintyMap {
         g.fillStyle = "rgba(0, 114, 178, 0.16)";
         g.fillRect(x(this.span[0]), tops.trace, x(this.span[1]) - x(this.span[0]), TRACE);
       }
-      g.fillStyle = "rgba(27, 36, 48, 0.09)";
+      g.fillStyle = this.look.window;
       g.fillRect(left, tops.trace, width, TRACE);
       return;
     }
     const bottom = tops.axis - 2;
     if (this.span) {
       const from = x(this.span[0]), to = x(this.span[1]);
-      for (const [colour, line, dash] of [["#ffffff", 4, []], ["#0072b2", 2, [6, 3]]]) {
+      for (const [colour, line, dash] of [[this.look.halo, 4, []], ["#0072b2", 2, [6, 3]]]) {
         g.strokeStyle = colour;
         g.lineWidth = line;
         g.setLineDash(dash);
@@ -624,13 +634,13 @@ class UncertaintyMap {
     if (this.starts.length < 2) return;
     if (width < 6) {
       // A box narrower than its own border is drawn as a line.
-      for (const [colour, line] of [["#ffffff", 5], [INK, 2]]) {
+      for (const [colour, line] of [[this.look.halo, 5], [this.look.ink, 2]]) {
         g.fillStyle = colour;
         g.fillRect(left + width / 2 - line / 2, tops.trace, line, bottom - tops.trace);
       }
       return;
     }
-    for (const [colour, line] of [["#ffffff", 4], [INK, 1.8]]) {
+    for (const [colour, line] of [[this.look.halo, 4], [this.look.ink, 1.8]]) {
       g.strokeStyle = colour;
       g.lineWidth = line;
       g.strokeRect(left, tops.trace, width, bottom - tops.trace);
