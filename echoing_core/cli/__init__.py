@@ -21,6 +21,7 @@ from echoing_core.cli import (  # noqa: F401 - importing them adds their command
     plugged,
     preparing,
     recordings,
+    rhythm,
     searching,
     training,
     weights,

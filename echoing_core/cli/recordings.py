@@ -231,7 +231,7 @@ def _explained(
     recording = services.read_recording(
         services.recording_source(paths), record_name=record, told=said, stay_stored=True
     )
-    _check_leads(recording)
+    check_leads(recording)
     loaded = services.load_model(model)
     with bar("embed") as progress:
         explanation = services.explain(
@@ -240,8 +240,18 @@ def _explained(
     return loaded, explanation
 
 
-def _check_leads(recording: Recording) -> None:
-    """Ask for the leads of channels that say none, before anything heavy is loaded."""
+def check_leads(recording: Recording) -> None:
+    """Ask for the leads of channels that say none, before anything heavy is loaded.
+
+    Parameters
+    ----------
+    recording : Recording
+
+    Raises
+    ------
+    MissingLeadError
+        None of its channels is a lead.
+    """
     from echoing_core import services
 
     names = recording.source_names or recording.lead_names

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from echoing_core.errors import ConfigError
 from echoing_core.export.document.deidentify import plain_annotations, plain_notes
 from echoing_core.io.write import WRITERS, outgoing
-from echoing_core.records import Recording
+from echoing_core.records import Recording, TextMark
 from echoing_core.version import __version__
 
 
-def recording_files(recording: Recording, file_format: str, stem: str) -> dict[str, bytes]:
+def recording_files(
+    recording: Recording, file_format: str, stem: str, marks: Sequence[TextMark] = ()
+) -> dict[str, bytes]:
     """Write a recording in another format.
 
     Samples are whole numbers of the finest unit that fits into 16 bits, 0.1 uV where nothing is
@@ -24,6 +29,8 @@ def recording_files(recording: Recording, file_format: str, stem: str) -> dict[s
         A key of `WRITERS`.
     stem : str
         Of the files' names.
+    marks : sequence of TextMark, optional
+        Words of this program or of the person who exports, which stay as they are.
 
     Returns
     -------
@@ -38,7 +45,7 @@ def recording_files(recording: Recording, file_format: str, stem: str) -> dict[s
     writer = WRITERS.get(file_format)
     if writer is None:
         raise ConfigError(f"{file_format} cannot be written; choose {', '.join(WRITERS)}.")
-    said = plain_annotations(recording.annotations)
+    said = replace(plain_annotations(recording.annotations), texts=tuple(marks))
     return writer.files(outgoing(recording, remarks_of(recording), said), stem)
 
 

@@ -292,7 +292,7 @@ def _piece(
         if valid[k].any():
             signal_mv[k] = resample(bandpass(fill_gaps(lead_mv, fs_hz), fs_hz), ratio)
     signal_mv[~valid] = 0.0
-    there = valid.any(axis=0)
+    there: BoolArray = np.asarray(valid.any(axis=0))
     around = tuple(_spans(there, begin_s, 0.0, recording.duration_s))
     spans = _spans(there, begin_s, start_s, min(stop_s, recording.duration_s))
     time_s = find_heart_beats(signal_mv, valid)

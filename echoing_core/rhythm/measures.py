@@ -277,8 +277,8 @@ def variability_measures(beats: Beats, episodes: tuple[AfEpisode, ...]) -> tuple
     no_hf = none or ("" if hf > 0 else "there is no HF power")
     found += [
         _or_why("sdnn_index_ms", "SDNN index (mean of 5 min)", index, "ms", none, of),
-        _or_why("lf_ms2", "LF power, 5 min", lf, "ms^2", none, of),
-        _or_why("hf_ms2", "HF power, 5 min", hf, "ms^2", none, of),
+        _or_why("lf_ms2", "LF power, 5 min", lf, "ms²", none, of),
+        _or_why("hf_ms2", "HF power, 5 min", hf, "ms²", none, of),
         _or_why("lf_hf", "LF/HF", lf / hf if hf > 0 else 0.0, "", no_hf, of),
     ]
     day = (

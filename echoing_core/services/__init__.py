@@ -37,6 +37,17 @@ if TYPE_CHECKING:
         document_pdf,
         document_png,
     )
+    from echoing_core.export.rhythm import (
+        annotated,
+        measure_rows,
+        measure_words,
+        pause_marks,
+        rhythm_annotations,
+        rhythm_csv,
+        rhythm_markdown,
+        rhythm_tables,
+        rhythm_values,
+    )
     from echoing_core.export.track import Explanation
     from echoing_core.export.wording import (
         ANSWER_HEADER,
@@ -63,6 +74,7 @@ if TYPE_CHECKING:
     from echoing_core.records import Answer, Hit
     from echoing_core.retrieve.index import GalleryIndex
     from echoing_core.retrieve.search import ItemFilter
+    from echoing_core.rhythm import Beats, Rhythm, RhythmView
     from echoing_core.services.asking import (
         AlongAnswers,
         AnswerCheck,
@@ -213,6 +225,11 @@ if TYPE_CHECKING:
         has_leads,
         table_preview,
         what_the_model_saw,
+    )
+    from echoing_core.services.rhythm import (
+        SHOWN_FROM_S,
+        rejected_spans,
+        rhythm_over_time,
     )
     from echoing_core.services.runs import evaluate_ablation, train_language_model, train_preset
     from echoing_core.services.searching import (

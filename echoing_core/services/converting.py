@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from echoing_core.artifacts import replacing_file
 from echoing_core.errors import ConfigError
 from echoing_core.export.recording import recording_files
 from echoing_core.io.write import WRITERS
-from echoing_core.records import Recording
+from echoing_core.records import Recording, TextMark
 
 
 def written_formats() -> dict[str, str]:
@@ -43,7 +44,7 @@ def format_for(out: Path) -> str:
     return file_format
 
 
-def convert(recording: Recording, out: Path) -> list[Path]:
+def convert(recording: Recording, out: Path, marks: Sequence[TextMark] = ()) -> list[Path]:
     """Write a recording in the format that the file's ending asks for.
 
     Parameters
@@ -51,6 +52,8 @@ def convert(recording: Recording, out: Path) -> list[Path]:
     recording : Recording
     out : Path
         ``.hea``, ``.edf``, ``.dcm``, ``.xml``, ``.csv`` or ``.parquet``; must not exist.
+    marks : sequence of TextMark, optional
+        As in `export.recording.recording_files`.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def convert(recording: Recording, out: Path) -> list[Path]:
         See `format_for`; or the format cannot hold this recording, or another file is in the way.
     """
     file_format = format_for(out)
-    files = converted_files(recording, file_format, out.stem)
+    files = converted_files(recording, file_format, out.stem, marks)
     if len(files) == 1:
         files = {out.name: next(iter(files.values()))}
     elif f"{out.stem}.hea" not in files:
@@ -81,7 +84,9 @@ def convert(recording: Recording, out: Path) -> list[Path]:
     return paths
 
 
-def converted_files(recording: Recording, file_format: str, stem: str) -> dict[str, bytes]:
+def converted_files(
+    recording: Recording, file_format: str, stem: str, marks: Sequence[TextMark] = ()
+) -> dict[str, bytes]:
     """The files of a recording in another format, by name.
 
     Parameters
@@ -91,13 +96,15 @@ def converted_files(recording: Recording, file_format: str, stem: str) -> dict[s
         A key of `written_formats`.
     stem : str
         Of the files' names; what is no letter, digit, - or _ becomes _.
+    marks : sequence of TextMark, optional
+        As in `export.recording.recording_files`.
 
     Raises
     ------
     ConfigError
         The format cannot hold this recording.
     """
-    return recording_files(recording, file_format, _plain(stem))
+    return recording_files(recording, file_format, _plain(stem), marks)
 
 
 def download_name(file_format: str, stem: str) -> str:
@@ -113,15 +120,17 @@ def download_name(file_format: str, stem: str) -> str:
     return f"{_plain(stem)}{ending}"
 
 
-def converted_download(recording: Recording, file_format: str, stem: str) -> bytes:
+def converted_download(
+    recording: Recording, file_format: str, stem: str, marks: Sequence[TextMark] = ()
+) -> bytes:
     """One file to download; several files come as a zip.
 
     Parameters
     ----------
-    recording, file_format, stem
+    recording, file_format, stem, marks
         As for `converted_files`.
     """
-    files = converted_files(recording, file_format, stem)
+    files = converted_files(recording, file_format, stem, marks)
     if len(files) == 1:
         return next(iter(files.values()))
     buffer = io.BytesIO()

@@ -14,7 +14,7 @@ SHOWN_FROM_S = 30.0
 """Of a shorter recording the paper shows every beat."""
 
 
-def rhythm(
+def rhythm_over_time(
     recording: Recording,
     explanation: Explanation | None = None,
     *,
