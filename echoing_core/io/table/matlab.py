@@ -10,15 +10,16 @@ MathWorks, "MAT-File Format" (levels 4 and 5).
 
 from __future__ import annotations
 
-import io
+import itertools
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from echoing_core.errors import RecordError, UnreadableRecordError
+from echoing_core.errors import UnreadableRecordError
 from echoing_core.io.sources import SourceFile, shown
 
 LEVEL_5 = b"MATLAB 5.0"
@@ -31,7 +32,14 @@ MAX_BYTES = 512 * 1024**2
 # Level 4: the number of the class in the header's first word, for little-endian numbers.
 _DTYPES = {0: "<f8", 10: "<f4", 20: "<i4", 30: "<i2", 40: "<u2", 50: "<u1"}
 _HEAD = struct.Struct("<5i")
-_COMPRESSED = 15
+# Level 5: types of elements, and classes of arrays that are numbers.
+_MATRIX, _COMPRESSED = 14, 15
+_STORED = {
+    1: "<i1", 2: "<u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "<f4", 9: "<f8", 12: "<i8",
+    13: "<u8",
+}  # fmt: skip
+_NUMBERS = range(6, 16)
+_COMPLEX = 0x0800
 
 
 def is_matrix(head: bytes) -> bool:
@@ -91,45 +99,72 @@ def _level_4(head: bytes) -> tuple[np.dtype[Any], int, int, int] | None:
 
 
 def _of_level_5(content: bytes, name: str) -> npt.NDArray[Any]:
-    import scipy.io
-
+    if content[126:128] != b"IM":
+        raise UnreadableRecordError(
+            f"{name} is a MATLAB file of the other byte order; save it again as NPY or CSV."
+        )
     try:
-        plain = _inflated(content, name)
-        held = scipy.io.whosmat(io.BytesIO(plain))
-        wanted = [n for n, shape, _ in held if len(shape) == 2 and min(shape) > 0]
-        chosen = NAME if NAME in wanted else next(iter(wanted), None)
-        values = scipy.io.loadmat(io.BytesIO(plain), variable_names=[chosen]) if chosen else {}
-    except RecordError:
-        raise
-    # It stumbles over damage in every way that there is.
-    except Exception as exc:
+        held = dict(_matrices(content, name))
+    except (struct.error, ValueError, zlib.error) as exc:
         raise UnreadableRecordError(f"{name} is a damaged MATLAB file; save it again.") from exc
-    matrix = np.asarray(values.get(chosen)) if chosen else np.empty(0)
-    if matrix.ndim != 2 or matrix.dtype.kind not in "iuf":
+    matrix = held.get(NAME, next(iter(held.values()), None))
+    if matrix is None:
         raise UnreadableRecordError(
             f"{name} holds no matrix of numbers called {NAME}; save the leads as one."
         )
     return matrix
 
 
-def _inflated(content: bytes, name: str) -> bytes:
-    """The file with its compressed parts unpacked, which a reader would do without a limit."""
-    if content[126:128] != b"IM":
-        raise UnreadableRecordError(
-            f"{name} is a MATLAB file of the other byte order; save it again as NPY or CSV."
-        )
-    parts, place, left = [content[:128]], 128, MAX_BYTES
-    while place + 8 <= len(content):
-        kind, n_bytes = struct.unpack_from("<2I", content, place)
-        body = content[place + 8 : place + 8 + n_bytes]
+def _matrices(content: bytes, name: str) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Names and values of the matrices of real numbers; whatever else there is is passed over.
+
+    SciPy's reader trusts the types that a file states, and ends the process over an unknown one.
+    """
+    left = MAX_BYTES
+    for kind, body in _elements(memoryview(content)[128:]):
         if kind == _COMPRESSED:
             packed = zlib.decompressobj()
-            part = packed.decompress(body, left)
+            plain = packed.decompress(body, left)
             if packed.unconsumed_tail:
                 raise UnreadableRecordError(f"{name} unpacks to more than can be read at once.")
-        else:
-            part = content[place : place + 8 + n_bytes]
-        parts.append(part)
-        left = max(1, left - len(part))
-        place += 8 + n_bytes
-    return b"".join(parts)
+            left = max(1, left - len(plain))
+            kind, body = next(_elements(memoryview(plain)), (0, memoryview(b"")))
+        if kind != _MATRIX:
+            continue
+        found = _matrix(body)
+        if found is not None:
+            yield found
+
+
+def _matrix(body: memoryview) -> tuple[str, npt.NDArray[Any]] | None:
+    """One variable; None where it is no matrix of real numbers."""
+    # Flags, shape, name, numbers: always in this order.
+    parts = list(itertools.islice(_elements(body), 4))
+    if len(parts) < 4 or len(parts[0][1]) < 4:
+        return None
+    (flags,) = struct.unpack_from("<I", parts[0][1])
+    shape = np.frombuffer(parts[1][1], "<i4").tolist()
+    kind, numbers = parts[3]
+    if (flags & 0xFF) not in _NUMBERS or flags & _COMPLEX or kind not in _STORED:
+        return None
+    if len(shape) != 2 or min(shape) < 1:
+        return None
+    values = np.frombuffer(numbers, _STORED[kind])
+    if values.size != shape[0] * shape[1]:
+        raise ValueError("the shape is not that of the numbers")
+    return bytes(parts[2][1]).decode("latin-1"), values.reshape(shape, order="F")
+
+
+def _elements(content: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Type and bytes of one element after the other; the last may be cut short."""
+    place = 0
+    while place + 8 <= len(content):
+        kind, n_bytes = struct.unpack_from("<2I", content, place)
+        if kind >> 16:
+            # Up to four bytes lie in the place of their number.
+            yield kind & 0xFFFF, content[place + 4 : place + 4 + min(kind >> 16, 4)]
+            place += 8
+            continue
+        yield kind, content[place + 8 : place + 8 + n_bytes]
+        # Compressed ones follow each other without a gap.
+        place += 8 + n_bytes + (0 if kind == _COMPRESSED else -n_bytes % 8)
