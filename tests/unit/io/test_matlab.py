@@ -40,7 +40,7 @@ def test_a_type_that_nobody_defined_is_refused(kind: int) -> None:
     place = data.index(b"val\0") + 4
     assert data[place : place + 4] == b"\3\0\0\0"
     data[place : place + 4] = kind.to_bytes(4, "little")
-    with pytest.raises(UnreadableRecordError, match="MATLAB|matrix of numbers"):
+    with pytest.raises(UnreadableRecordError, match=r"MATLAB|matrix of numbers"):
         matrix_in(SourceFile("rec.mat", len(data), data=bytes(data)))
 
 
