@@ -213,6 +213,28 @@ def selected_row(table_key: str) -> int | None:
     return int(rows[0]) if rows else None
 
 
+def clicked_value(chart_key: str) -> float | None:
+    """The number that the point of a chart that was clicked on carries in ``customdata``.
+
+    Parameters
+    ----------
+    chart_key : str
+        Of a Plotly chart with ``selection_mode="points"``.
+
+    Returns
+    -------
+    float or None
+        None where nothing, or a point without a number, was clicked on.
+    """
+    # As Streamlit stores it; the browser is outside, so nothing is taken for granted.
+    points = st.session_state[chart_key]["selection"]["points"]
+    value = points[0].get("customdata") if points else None
+    # Plotly gives a list, or an object by index, where a trace has columns of custom data.
+    if isinstance(value, list | tuple):
+        value = value[0] if value else None
+    return float(value) if isinstance(value, int | float) else None
+
+
 def sent_by(component_key: str) -> dict[str, Any]:
     """What a component in the browser sent.
 
@@ -359,6 +381,13 @@ class Explore:
     """What percentiles compare with: ``"alike"``, ECGs with the same leads, or ``"all"``."""
     paper_settings: Entry[dict[str, Any]] = Entry("paper_settings", {})
     paper_round = Round("paper_round")
+
+
+class Rhythm:
+    """Rhythm over time."""
+
+    kept = Entry("rhythm_kept", "all")
+    """``"all"`` of the recording, or ``"kept"``: without the windows that sigma^2 rejects."""
 
 
 class Document:

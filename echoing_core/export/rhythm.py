@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -89,6 +90,24 @@ def rhythm_values(rhythm: Rhythm) -> dict[str, Any]:
         "beat_s": [round(at, 4) for at in beats.time_s.tolist()],
         "beat_kinds": "".join(beats.kind.tolist()),
     }
+
+
+def rhythm_json(rhythm: Rhythm, name: str = "") -> str:
+    """The text of `rhythm_values`, under a name that is no person's.
+
+    Parameters
+    ----------
+    rhythm : Rhythm
+    name : str, optional
+        In place of the recording's own.
+
+    Returns
+    -------
+    str
+        With a line end.
+    """
+    values = rhythm_values(replace(rhythm, record_id=name) if name else rhythm)
+    return json.dumps(values, indent=1) + "\n"
 
 
 def _view_values(view: RhythmView) -> dict[str, Any]:

@@ -206,6 +206,26 @@ def percentile_words(percentile: float) -> str:
     return "the model is unsure here: read its answers with care"
 
 
+def novelty_words(novelty: float) -> str:
+    """That an ECG is unlike those that the model learnt from; empty where it is not.
+
+    Parameters
+    ----------
+    novelty : float
+        Distance from the training windows; 1 is their 99th percentile.
+
+    Returns
+    -------
+    str
+    """
+    if not novelty > 1:
+        return ""
+    return (
+        f"Unlike training: {novelty:.1f} times as far from the windows that the model learnt from "
+        "as 99 % of those are. sigma² was not learnt for such ECGs."
+    )
+
+
 def percent_words(share: float) -> str:
     """A probability; never 0 % or 100 %, which no model may claim.
 

@@ -20,6 +20,7 @@ from echoing_core.export.document import (
 from echoing_core.export.track import Explanation
 from echoing_core.services.models import Model
 from echoing_core.services.windows import extreme_windows, window_reasons
+from echoing_core.signals.heart_beats import heart_beats
 from echoing_core.signals.lead_sets import ALL_KEY
 from echoing_core.uncertainty.reasons import WindowReasons
 
@@ -117,7 +118,19 @@ def make_document(
         searches=tuple(searches),
         real_texts=real_texts,
         learnt_from=_learnt_from(model),
+        measured=_measured(explanation, numbers),
     )
+
+
+def _measured(explanation: Explanation, numbers: Sequence[int]) -> tuple[tuple[str, str], ...]:
+    """What is measured in the first of the windows that holds anything, in words."""
+    track = explanation.track
+    there = [i for i in numbers if track.valid_fraction[i].max() > 0]
+    if not there:
+        return ()
+    beats = heart_beats(explanation.ecg, float(track.start_s[there[0]]))
+    rate = "not measurable" if beats.rate_bpm is None else f"{beats.rate_bpm:.0f} bpm"
+    return (("Heart rate", rate),)
 
 
 def track_json(

@@ -23,16 +23,15 @@ def window_heading(app: Page) -> str:
     return app.get_by_role("heading", name=WINDOW).inner_text()
 
 
-def wait_for_heatmap(app: Page, timeout_s: float = 60.0) -> None:
-    """Until the overview with its heatmap and the ECG paper are drawn."""
+def wait_for_paper(app: Page, timeout_s: float = 60.0) -> None:
+    """Until a window is chosen and its ECG paper drawn."""
     expect(app.get_by_role("heading", name=WINDOW)).to_be_visible(timeout=1000 * timeout_s)
-    expect(app.locator(".st-key-overview .detail[data-start]")).to_be_attached()
     expect(app.locator(".st-key-ecg_paper .trace").first).to_be_attached()
 
 
 def upload(app: Page, *files: Path) -> None:
     app.locator("input[type=file][multiple]").first.set_input_files([str(f) for f in files])
-    wait_for_heatmap(app)
+    wait_for_paper(app)
 
 
 def go(app: Page, name: str) -> None:
@@ -41,7 +40,7 @@ def go(app: Page, name: str) -> None:
 
 def open_sample(app: Page) -> None:
     app.get_by_role("button", name=services.samples()[0].title).click()
-    wait_for_heatmap(app)
+    wait_for_paper(app)
 
 
 def test_a_sample_from_heatmap_to_window_by_keyboard(app: Page, camera) -> None:
@@ -65,9 +64,8 @@ def test_the_least_sure_window_says_which_leads_and_shows_them(app: Page, camera
     before = window_heading(app)
     app.locator(".st-key-unsure_0 button:visible").first.click()
     expect(app.get_by_role("heading", name=before, exact=True)).to_have_count(0)
-    reasons = app.locator(".st-key-reasons")
-    expect(reasons).to_contain_text(LEAD)
-    expect(reasons.get_by_role("listitem").first).to_be_visible()
+    expect(app.locator(".st-key-window_line")).to_contain_text(LEAD)
+    expect(app.locator(".st-key-reasons").get_by_role("listitem").first).to_be_visible()
     rows = app.locator(".st-key-overview canvas.picture")
     expect(rows).to_be_visible()
     box = rows.bounding_box()
@@ -75,15 +73,26 @@ def test_the_least_sure_window_says_which_leads_and_shows_them(app: Page, camera
     # Colour behind the trace, as wide as the stretch it is about.
     expect(app.locator(".st-key-ecg_paper .cell").first).to_be_visible()
     camera.take(app, "least_sure")
-    app.locator(".st-key-ecg_paper select[data-setting=layout]").select_option("3x4")
     expect(app.locator(".st-key-ecg_paper .name[data-lead=aVF]")).to_be_visible()
-    camera.take(app, "least_sure_3x4")
+    app.locator(".st-key-ecg_paper select[data-setting=layout]").select_option("12x1")
+    expect(app.locator(".st-key-ecg_paper .trace[data-rhythm=true]")).to_have_count(0)
+    camera.take(app, "least_sure_12x1")
 
 
 def test_a_ptb_xl_record(app: Page, camera, shared_data: Path) -> None:
     header = next(iter(sorted((shared_data / "ptbxl" / "records100").rglob("*_lr.hea"))))
     upload(app, header, header.with_suffix(".dat"))
     expect(app.get_by_text("measured: all 12 leads")).to_be_visible()
+    # Ten seconds open on the paper: how sure the model is stands in one line right above it, and
+    # three rows of leads and more are seen without scrolling.
+    line = app.locator(".st-key-window_line")
+    expect(line).to_contain_text(re.compile(r"Uncertainty percentile \d+"))
+    box, paper = line.bounding_box(), app.locator(".st-key-ecg_paper .box").bounding_box()
+    assert box is not None and paper is not None
+    assert paper["y"] - (box["y"] + box["height"]) < 130
+    third = app.locator(".st-key-ecg_paper .name[data-lead=aVF]").bounding_box()
+    assert third is not None and third["y"] < app.viewport_size["height"]  # type: ignore[index]
+    expect(app.locator(".st-key-ecg_paper .trace[data-rhythm=true]")).to_have_count(1)
     camera.take(app, "ptbxl")
 
 
@@ -147,7 +156,7 @@ def test_a_broken_upload_is_one_sentence_and_the_next_one_works(
     camera.take(app, "broken")
     # The missing file is added to the one already chosen, as a person would do it.
     app.locator("input[type=file][multiple]").first.set_input_files(str(tmp_path / "rec.dat"))
-    wait_for_heatmap(app)
+    wait_for_paper(app)
     expect(alert).to_have_count(0)
 
 
@@ -180,7 +189,7 @@ def test_questions_and_neighbours_of_the_open_recording(app: Page, camera) -> No
     camera.take(app, "model")
 
     go(app, "Explore")
-    wait_for_heatmap(app)
+    wait_for_paper(app)
     assert window_heading(app) == chosen
 
 

@@ -99,6 +99,7 @@ def test_the_map_by_keyboard_alone(app: Page) -> None:
 
 def test_hidden_windows_are_grey(app: Page, camera) -> None:
     open_sample(app)
+    app.get_by_role("button", name="Hide", exact=False).filter(has_text="Hide").first.click()
     app.get_by_role("slider", name="Hide what is above percentile").focus()
     for _ in range(3):
         app.keyboard.press("PageDown")

@@ -50,7 +50,8 @@ def show(model: Model, explanation: Explanation) -> None:
     shares = report.share_by_lead
     # The sentence names one lead with its share; several are told apart by bars.
     if model.has_sigma2 and shares is not None and len(report.leads) > 1:
-        st.html(_bars(report, shares))
+        with st.container(key="reasons"):
+            st.html(_bars(report, shares))
     ecg_paper.show(explanation, float(track.start_s[index]), report, key="paper")
 
 

@@ -45,8 +45,10 @@ def section(model: Model, current: record.OpenRecord, explanation: Explanation) 
 
 def _report(model: Model, current: record.OpenRecord, explanation: Explanation) -> None:
     st.caption(
-        "One file that opens anywhere without the internet and prints on A4, with the ECG at "
-        "25 mm/s and 10 mm/mV. Names and dates of your files are never in it."
+        "The first page is to be read and signed: the ECG, what was measured, how sure the model "
+        "is, and its answers; all else is an appendix. One file that opens anywhere without the "
+        "internet and prints on A4 or Letter, with the ECG at 25 mm/s and 10 mm/mV. Names and "
+        "dates of your files are never in it."
     )
     left, right = st.columns(2, gap="large")
     with left:
@@ -61,6 +63,10 @@ def _report(model: Model, current: record.OpenRecord, explanation: Explanation) 
             )
         )
         chosen = _windows_to_print(explanation)
+        sheet = st.segmented_control(
+            "Sheet of the PDF", ("A4", "Letter"), default="A4", required=True, key="report_sheet",
+            persist_state="session",
+        )  # fmt: skip
     parts = document_parts.of(current.recording)
     with right:
         _listed_parts(parts)
@@ -80,7 +86,7 @@ def _report(model: Model, current: record.OpenRecord, explanation: Explanation) 
         name=name,
         recording=current.recording,
         # The document has two layouts of its own; any other on screen is printed lead under lead.
-        layout="3x4" if ecg_paper.settings().get("layout") == "3x4" else "12x1",
+        layout="3x4" if ecg_paper.settings().get("layout", "3x4") == "3x4" else "12x1",
         answers=tuple(parts.asked),
         searches=tuple(parts.found),
         real_texts=real_texts,
@@ -89,7 +95,9 @@ def _report(model: Model, current: record.OpenRecord, explanation: Explanation) 
     stem = _stem(name)
     with st.container(horizontal=True, gap="small"):
         frame.download("Report as HTML", partial(_as_html, made), f"{stem}.html", "text/html")
-        frame.download("Report as PDF", partial(_as_pdf, made), f"{stem}.pdf", "application/pdf")
+        frame.download(
+            "Report as PDF", partial(_as_pdf, made, sheet), f"{stem}.pdf", "application/pdf"
+        )
         frame.download("Report as PNG", partial(_as_png, made), f"{stem}.png", "image/png")
 
 
@@ -97,8 +105,8 @@ def _as_html(made: partial[Document]) -> bytes:
     return services.document_html(made()).encode()
 
 
-def _as_pdf(made: partial[Document]) -> bytes:
-    return services.document_pdf(made())
+def _as_pdf(made: partial[Document], sheet: str) -> bytes:
+    return services.document_pdf(made(), "Letter" if sheet == "Letter" else "A4")
 
 
 def _as_png(made: partial[Document]) -> bytes:

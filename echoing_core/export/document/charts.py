@@ -94,6 +94,42 @@ def overview_drawing(
     )
 
 
+def strip_drawing(ecg: StandardEcg, track: WindowTrack, index: int) -> Drawing:
+    """How sure the model is along a recording, as one strip with one window marked.
+
+    Parameters
+    ----------
+    ecg : StandardEcg
+    track : WindowTrack
+        Of ``ecg``.
+    index : int
+        The window to mark.
+
+    Returns
+    -------
+    Drawing
+        As wide as `WIDTH_MM`, 12 mm high.
+    """
+    scale = (WIDTH_MM - _LEFT - _RIGHT) / ecg.duration_s
+    edges = cell_edges(track, ecg.duration_s)
+    first = _columns(edges)
+    # Of several windows in a column the least sure is shown: it must not get lost.
+    worst = np.fmax.reduceat(shown_percentile(track), first)
+    items = _cells(worst, np.append(edges[first], edges[-1]), scale, 2.0, 5.0)
+    items.append(Words(_LEFT - 2, 5.6, "unsure?", 2.5, MUTED, "end"))
+    start = float(track.start_s[index])
+    width = max(track.window_s * scale, 0.6)
+    items.append(Box(_LEFT + start * scale, 1.0, width, 7.0, None, INK, 0.4))
+    for x, words in _ticks(ecg.duration_s):
+        items.append(Words(_LEFT + x * scale, 11.0, words, 2.4, MUTED, "middle"))
+    return Drawing(
+        WIDTH_MM,
+        12.0,
+        tuple(items),
+        "Uncertainty along the recording; the printed window is framed.",
+    )
+
+
 def _lead_trace(
     ecg: StandardEcg, lead: str, edges: Floats, level: Floats, scale: float, top: float
 ) -> list[Item]:

@@ -20,11 +20,13 @@ from echoing_core.export.document.elements import (
     Table,
     Text,
 )
+from echoing_core.export.document.front import front_blocks
 from echoing_core.export.track import Explanation
 from echoing_core.export.wording import (
     ANSWER_HEADER,
     CALIBRATION_NOTE,
     answer_line,
+    novelty_words,
     percentile_words,
     span_words,
 )
@@ -117,6 +119,8 @@ class Document:
         Versions, settings and the like, in the order in which to show them.
     learnt_from : str
         What to know of the model's training wherever its answers stand; empty if nothing.
+    measured : tuple of (str, str)
+        Names and values of what was measured in the first sheet's window: ``("PR", "160 ms")``.
     """
 
     explanation: Explanation
@@ -130,6 +134,7 @@ class Document:
     searches: tuple[SearchSection, ...] = ()
     real_texts: bool = False
     learnt_from: str = ""
+    measured: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         # The layout comes from a session file or a link, too, so it may be any text.
@@ -163,6 +168,7 @@ class Document:
         return [
             Heading(self.title, 1),
             Text(self.stamp, "caution"),
+            *self._front(),
             *self._recording(),
             *self._overview(),
             *self._windows(),
@@ -170,6 +176,21 @@ class Document:
             *self._hits(),
             *self._origin(),
         ]
+
+    def _on_front(self) -> WindowSheet | None:
+        """The first window that holds anything: it stands on the first page."""
+        valid = self.explanation.track.valid_fraction
+        return next((s for s in self.sheets if valid[s.index].max() > 0), None)
+
+    def _front(self) -> list[Block]:
+        sheet = self._on_front()
+        if sheet is None:
+            return []
+        answers = [answer for section in self.answers for answer in section.answers]
+        page = front_blocks(
+            self.explanation, sheet.index, sheet.reasons, self.measured, answers, self.file_format
+        )
+        return [*page, NewPage(), Heading("Appendix", 1)]
 
     def _recording(self) -> list[Block]:
         ecg, settings = self.explanation.ecg, self.explanation.settings
@@ -236,6 +257,9 @@ class Document:
             percentile = float(track.percentile[sheet.index])
             # Without signal there is no uncertainty, and no paper worth a sheet.
             recorded = bool(track.valid_fraction[sheet.index].max() > 0)
+            if self.layout == "3x4" and sheet is self._on_front():
+                # It would be the same sheet once more.
+                continue
             blocks += [NewPage(), Heading(f"Window {letter}: {span_words(track, sheet.index)}")]
             if not recorded:
                 blocks.append(Text("Nothing was recorded in this window."))
@@ -246,16 +270,9 @@ class Document:
                     f"Sum of sigma² {track.uncertainty[sheet.index]:.4g}. {sheet.reasons.sentence}"
                 )
             )
-            # 1 is the 99th percentile of the training windows, see `models` on novelty.
-            if track.novelty is not None and track.novelty[sheet.index] > 1:
-                blocks.append(
-                    Text(
-                        f"Unlike training: {track.novelty[sheet.index]:.1f} times as far from "
-                        "the windows that the model learnt from as 99 % of those are. sigma² was "
-                        "not learnt for such ECGs.",
-                        "caution",
-                    )
-                )
+            novelty = 0.0 if track.novelty is None else float(track.novelty[sheet.index])
+            if unlike := novelty_words(novelty):
+                blocks.append(Text(unlike, "caution"))
             # Shading says which lead; a model that does not tell leads apart has none.
             cells = sheet.reasons.cell_percentile if sheet.reasons.leads else None
             start_s = float(track.start_s[sheet.index])
@@ -264,6 +281,8 @@ class Document:
                 caption += " Orange: there the model is unsure of that lead."
             if ecg.leads_with("derived"):
                 caption += " Blue: derived, not measured."
+            if ecg.leads_with("missing"):
+                caption += f" Not recorded: {', '.join(ecg.leads_with('missing'))}."
             if ecg.simulated:
                 caption += " Simulated."
             blocks.append(Picture(ecg_paper_drawing(ecg, start_s, self.layout, cells), caption))
@@ -277,14 +296,18 @@ class Document:
             # Beside every answer, since a page may be read by itself.
             if self.learnt_from:
                 blocks.append(Text(self.learnt_from, "caution"))
+            lines = [answer_line(a) for a in answers]
+            # One place was asked: its uncertainty is that of every answer.
+            if lines and lines[0].uncertainty:
+                blocks.append(Text(f"Uncertainty of what was asked: {lines[0].uncertainty}."))
             blocks.append(Picture(answers_drawing(answers)))
             blocks.append(
                 Table(
-                    ANSWER_HEADER,
-                    tuple(answer_line(a).cells for a in answers),
-                    (3, 4, 2, 1, 5, 3),
+                    ANSWER_HEADER[:-1],
+                    tuple(line.cells[:-1] for line in lines),
+                    (3, 4, 2.4, 1.3, 6),
                 )
-            )  # fmt: skip
+            )
             blocks += [Text(n, "note") for n in dict.fromkeys([CALIBRATION_NOTE, *section.notes])]
             # A word that the text encoder never met makes an answer look surer than it is.
             unknown = [
@@ -296,9 +319,9 @@ class Document:
             blocks += [
                 Heading("Wording of the questions"),
                 Table(
-                    ("Question", "Texts that say yes", "Texts that say no"),
+                    ("Question", "Says yes, the first of its texts", "Says no"),
                     tuple(
-                        (a.question, " / ".join(a.positive_prompts), " / ".join(a.negative_prompts))
+                        (a.question, _first_of(a.positive_prompts), _first_of(a.negative_prompts))
                         for a in answers
                         # A trained head reads no texts.
                         if a.positive_prompts
@@ -357,3 +380,9 @@ class Document:
             *self.provenance.items(),
         ]
         return [Heading("How this was made"), Facts(tuple(rows)), Text(DISCLAIMER)]
+
+
+def _first_of(texts: tuple[str, ...]) -> str:
+    """The first wording and how many more: all of them would be pages that nobody reads."""
+    more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
+    return (texts[0] + more) if texts else ""

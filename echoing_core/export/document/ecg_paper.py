@@ -21,6 +21,7 @@ SHADE_FROM = 75.0
 _LEFT_MM, _RIGHT_MM, _FOOT_MM = 16.0, 1.0, 4.0
 # What is left of a sheet of A4 across under the window's heading and sentences.
 _MOST_MM = 142.0
+_FEW_LEADS = 6
 _FINE, _BOLD, _PAPER, _TRACE, _DERIVED = "#f9dcdc", "#eeb0b0", "#fffafa", "#16181d", "#3b3f9b"
 _SHADE = "#f89540"
 
@@ -30,6 +31,8 @@ def ecg_paper_drawing(
     start_s: float,
     layout: Layout,
     cell_percentile: npt.NDArray[np.float64] | None = None,
+    *,
+    most_mm: float = _MOST_MM,
 ) -> Drawing:
     """All leads of one window, each once and lead II (or the first there is) again under 3x4.
 
@@ -44,6 +47,8 @@ def ecg_paper_drawing(
     layout : {"12x1", "3x4"}
     cell_percentile : ndarray, shape (12, n_chunks), optional
         From a `WindowReasons`: shades the paper behind a lead from percentile 75 on.
+    most_mm : float
+        Height that there is room for.
 
     Returns
     -------
@@ -53,17 +58,16 @@ def ecg_paper_drawing(
     # Rounded to samples; a stride may be any multiple of 10 ms.
     begin = round(start_s * ecg.fs_hz)
     end = min(begin + round(WINDOW_S * ecg.fs_hz), ecg.n_times)
-    rows: list[tuple[str, ...]] = [(lead,) for lead in LEADS]
-    if layout == "3x4":
-        rows = [*GRID_3X4, (_rhythm_lead(ecg),)]
-    tops = _base_lines(ecg, rows, begin, end)
+    rows = _rows(ecg, layout)
+    alone = all(len(row) == 1 for row in rows)
+    tops = _base_lines(ecg, rows, begin, end, most_mm)
     width = _LEFT_MM + WINDOW_S * SPEED_MM_S + _RIGHT_MM
     height = tops[-1]
     items: list[Item] = [*_grid(width, height)]
     for row, base in zip(rows, tops[:-1], strict=True):
         share_s = WINDOW_S / len(row)
         # Of a row without a trace the calibration pulse would stand alone.
-        if len(row) > 1 or layout == "3x4" or _origin(ecg, row[0]) != "missing":
+        if len(row) > 1 or _origin(ecg, row[0]) != "missing":
             items.append(_pulse(base))
         for column, lead in enumerate(row):
             left_s = column * share_s
@@ -77,7 +81,7 @@ def ecg_paper_drawing(
             if column:
                 items.append(Line(_points([(x, base - 7), (x, base - 4)]), MUTED, 0.3))
                 items.append(Line(_points([(x, base + 4), (x, base + 7)]), MUTED, 0.3))
-            items += _name(ecg, lead, x, base, beside=layout == "12x1")
+            items += _name(ecg, lead, x, base, beside=alone)
     for second in range(int(WINDOW_S) + 1):
         # The last word would otherwise leave the drawing.
         x = _LEFT_MM + second * SPEED_MM_S - (3.0 if second == WINDOW_S else 0.0)
@@ -88,11 +92,25 @@ def ecg_paper_drawing(
     )
 
 
+def _rows(ecg: StandardEcg, layout: Layout) -> list[tuple[str, ...]]:
+    """Which leads stand in which row, from top to bottom."""
+    present = [lead for lead in LEADS if _origin(ecg, lead) != "missing"]
+    # Columns of half a dozen leads or fewer would be empty for the most part.
+    if not present:
+        return [(_rhythm_lead(ecg),)]
+    if layout == "12x1" or len(present) <= _FEW_LEADS:
+        return [(lead,) for lead in present]
+    grid = [row for row in GRID_3X4 if any(lead in present for lead in row)]
+    return [*grid, (_rhythm_lead(ecg),)]
+
+
 def _points(pairs: list[tuple[float, float]]) -> npt.NDArray[np.float64]:
     return np.array(pairs, dtype=np.float64)
 
 
-def _base_lines(ecg: StandardEcg, rows: list[tuple[str, ...]], begin: int, end: int) -> list[float]:
+def _base_lines(
+    ecg: StandardEcg, rows: list[tuple[str, ...]], begin: int, end: int, most_mm: float
+) -> list[float]:
     """Zero line of each row, and the height of the sheet, in millimetres from its top."""
     # The highest complex of a row decides, whichever lead it is in.
     up = np.array([max(_reach(ecg, lead, begin, end)[0] for lead in row) for row in rows])
@@ -102,7 +120,9 @@ def _base_lines(ecg: StandardEcg, rows: list[tuple[str, ...]], begin: int, end: 
     above = float(np.clip(up[0] + 2, 12.0, most))
     below = float(np.clip(down[-1] + 2, 6.0, most)) + _FOOT_MM
     gaps = np.clip(down[:-1] + up[1:] + 1.0, least, most)
-    room = _MOST_MM - above - below
+    # On a low sheet the outermost complexes leave room for the rows between them.
+    above, below = min(above, most_mm / 4), min(below, most_mm / 4)
+    room = most_mm - above - below
     if gaps.sum() > room:
         # What each row asks beyond the least shrinks by one factor.
         extra = gaps - np.minimum(least, room / len(gaps))

@@ -45,14 +45,17 @@ footer { margin-top: 8mm; padding-top: 2mm; border-top: 0.3mm solid #1b2430; fon
   th, td { padding-right: 2mm; }
 }
 @media print {
-  @page { size: A4 landscape; margin: 12mm 15mm 14mm; }
-  body { padding: 0; max-width: none; font-size: 9.5pt; line-height: 1.35; }
+  /* Across, on whatever paper is in the printer: 267 mm of ECG paper fit A4 and Letter. */
+  @page { size: landscape; margin: 6mm 6mm 8mm; }
+  body { padding: 0; max-width: 267mm; font-size: 9.5pt; line-height: 1.35; }
+  p, td { orphans: 3; widows: 3; }
   th, td { padding-top: 0.4mm; padding-bottom: 0.4mm; }
   h1 { margin-bottom: 1mm; }
   .caution { padding: 0.8mm 3mm; }
   .drawing { overflow: visible; }
   section.sheet { break-before: page; }
   h2 { margin: 3mm 0 1mm; }
+  p { margin-bottom: 1mm; }
 }
 """
 

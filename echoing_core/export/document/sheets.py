@@ -1,4 +1,4 @@
-"""The document on A4 sheets across, as PDF and as one PNG.
+"""The document on sheets across, A4 or Letter, as PDF and as one PNG.
 
 Drawn with matplotlib, which comes with wfdb anyhow: it writes both formats, embeds a font that
 has sigma and most alphabets, and starts no browser.
@@ -10,7 +10,7 @@ import io
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -33,9 +33,13 @@ from echoing_core.export.document.elements import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WIDTH_MM, HEIGHT_MM = 297.0, 210.0
-_LEFT_MM, _TOP_MM, _BOTTOM_MM = 15.0, 12.0, 14.0
-_TEXT_MM = WIDTH_MM - 2 * _LEFT_MM
+Sheet = Literal["A4", "Letter"]
+SHEETS: dict[Sheet, tuple[float, float]] = {"A4": (297.0, 210.0), "Letter": (279.4, 215.9)}
+"""Width and height in millimetres, across."""
+
+_TOP_MM, _BOTTOM_MM = 12.0, 14.0
+# As wide as the ECG paper at its true size; it has margins on both kinds of sheet.
+_TEXT_MM = 267.0
 _LEADING = 1.42
 _PT_PER_MM = 72 / 25.4
 # Lines of 0.12 mm stay visible, and eight sheets stay a few megabytes.
@@ -49,12 +53,13 @@ _MOST_TEXT, _MOST_WORD = 6000, 120
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def document_pdf(document: Document) -> bytes:
+def document_pdf(document: Document, sheet: Sheet = "A4") -> bytes:
     """Write the document as PDF: text that can be selected, ECG paper at its true size.
 
     Parameters
     ----------
     document : Document
+    sheet : {"A4", "Letter"}
 
     Returns
     -------
@@ -70,7 +75,7 @@ def document_pdf(document: Document) -> bytes:
         mpl.rc_context({"pdf.fonttype": 42}),
         PdfPages(out, metadata=about) as pdf,
     ):
-        for figure in _figures(document):
+        for figure in _figures(document, sheet):
             pdf.savefig(figure)
     return out.getvalue()
 
@@ -93,7 +98,7 @@ def document_png(document: Document, dpi: int = _PNG_DPI) -> bytes:
 
     pictures = []
     with _ONE_AT_A_TIME:
-        for figure in _figures(document):
+        for figure in _figures(document, "A4"):
             figure.set_dpi(dpi)
             canvas: Any = FigureCanvasAgg(figure)
             canvas.draw()
@@ -162,8 +167,8 @@ def _font() -> _Font:
     return _Font(face, frozenset(face.get_charmap()))
 
 
-def _figures(document: Document) -> list[Figure]:
-    sheets = _Sheets(_font())
+def _figures(document: Document, kind: Sheet) -> list[Figure]:
+    sheets = _Sheets(_font(), SHEETS[kind])
     blocks = document.blocks()
     for block, following in zip(blocks, [*blocks[1:], None], strict=True):
         sheets.add(block, following)
@@ -171,24 +176,26 @@ def _figures(document: Document) -> list[Figure]:
         # On every sheet, since sheets part from each other.
         foot = f"{document.stamp}   {document.title}, {document.made_on}"
         line = sheets.font.lines(foot, 2.7, _TEXT_MM - 25)[0]
-        sheet.words(_LEFT_MM, HEIGHT_MM - 6.5, line, 2.7, _MUTED)
+        sheet.words(0.0, sheet.height - 6.5, line, 2.7, _MUTED)
         page = f"{number} of {len(sheets.all)}"
-        sheet.words(WIDTH_MM - _LEFT_MM, HEIGHT_MM - 6.5, page, 2.7, _MUTED, "end")
+        sheet.words(_TEXT_MM, sheet.height - 6.5, page, 2.7, _MUTED, "end")
     return [sheet.figure for sheet in sheets.all]
 
 
 class _Sheet:
-    """One A4 sheet, drawn on in millimetres from its upper left corner."""
+    """One sheet, drawn on in millimetres from its upper edge and from the left end of its lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, size_mm: tuple[float, float]) -> None:
         from matplotlib.figure import Figure
 
-        self.figure = Figure(figsize=(WIDTH_MM / 25.4, HEIGHT_MM / 25.4), facecolor="white")
+        width, self.height = size_mm
+        left = (width - _TEXT_MM) / 2
+        self.figure = Figure(figsize=(width / 25.4, self.height / 25.4), facecolor="white")
         self.axes = self.figure.add_axes((0.0, 0.0, 1.0, 1.0))
         self.axes.set_axis_off()
-        self.axes.set_xlim(0, WIDTH_MM)
+        self.axes.set_xlim(-left, width - left)
         # Downwards, as drawings and reading go.
-        self.axes.set_ylim(HEIGHT_MM, 0)
+        self.axes.set_ylim(self.height, 0)
 
     def words(
         self, x: float, y: float, text: str, size_mm: float, colour: str = _INK,
@@ -203,7 +210,7 @@ class _Sheet:
         )  # fmt: skip
 
     def rule(self, y: float, colour: str = _RULE) -> None:
-        self.axes.plot([_LEFT_MM, WIDTH_MM - _LEFT_MM], [y, y], color=colour, lw=0.2 * _PT_PER_MM)
+        self.axes.plot([0.0, _TEXT_MM], [y, y], color=colour, lw=0.2 * _PT_PER_MM)
 
     def box(self, left: float, top: float, width: float, height: float, colour: str) -> None:
         self.draw(Drawing(width, height, (Box(0, 0, width, height, colour),), ""), left, top)
@@ -274,14 +281,15 @@ class _Sheet:
 class _Sheets:
     """Sets blocks one under the other and takes a new sheet where one is full."""
 
-    def __init__(self, font: _Font) -> None:
+    def __init__(self, font: _Font, size_mm: tuple[float, float]) -> None:
         self.font = font
-        self.all = [_Sheet()]
+        self.size_mm = size_mm
+        self.all = [_Sheet(size_mm)]
         self.y = _TOP_MM
 
     @property
     def bottom(self) -> float:
-        return HEIGHT_MM - _BOTTOM_MM
+        return self.size_mm[1] - _BOTTOM_MM
 
     def add(self, block: Block, following: Block | None = None) -> None:
         """Set a block; a heading stays with what follows it."""
@@ -309,7 +317,7 @@ class _Sheets:
                 self._picture(block)
 
     def _new_sheet(self) -> None:
-        self.all.append(_Sheet())
+        self.all.append(_Sheet(self.size_mm))
         self.y = _TOP_MM
 
     def _need(self, height: float) -> None:
@@ -318,7 +326,7 @@ class _Sheets:
 
     def _lines(
         self, lines: Sequence[str], size: float, *, colour: str = _INK, bold: bool = False,
-        left: float = _LEFT_MM,
+        left: float = 0.0,
     ) -> None:  # fmt: skip
         for line in lines:
             self._need(size * _LEADING)
@@ -333,10 +341,10 @@ class _Sheets:
         self._need(size * _LEADING * min(len(lines), 3))
         top, sheet = self.y, len(self.all)
         colour = _MUTED if block.kind == "note" else _INK
-        self._lines(lines, size, colour=colour, left=_LEFT_MM + indent)
+        self._lines(lines, size, colour=colour, left=indent)
         # The bar beside a caution that went on to another sheet would be of the wrong height.
         if indent and sheet == len(self.all):
-            self.all[-1].box(_LEFT_MM, top, 1.2, self.y - top, "#b45309")
+            self.all[-1].box(0.0, top, 1.2, self.y - top, "#b45309")
         self.y += 1.3
 
     def _row(
@@ -353,7 +361,7 @@ class _Sheets:
         for piece in _pieces(set_cells, int((self.bottom - _TOP_MM) / (size * _LEADING)) - 4):
             height = size * _LEADING * max(len(lines) for lines in piece)
             self._need(height + 1.4)
-            left = _LEFT_MM
+            left = 0.0
             for lines, width, heavy in zip(piece, widths, bolds, strict=True):
                 for i, line in enumerate(lines):
                     y = self.y + size * _LEADING * (i + 1) - 0.35 * size
@@ -386,7 +394,7 @@ class _Sheets:
             block.drawing.width_mm, block.drawing.height_mm,
             tuple(self._known(item) for item in block.drawing.items), block.drawing.alt,
         )  # fmt: skip
-        self.all[-1].draw(shown, _LEFT_MM, self.y)
+        self.all[-1].draw(shown, 0.0, self.y)
         self.y += block.drawing.height_mm + 1.0
         self._lines(self._caption(block), _SIZES["note"], colour=_MUTED)
         self.y += 1.5

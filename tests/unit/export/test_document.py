@@ -21,6 +21,7 @@ from echoing_core.export.document import AnswerSection, Document, SearchSection,
 from echoing_core.export.document.deidentify import plain_words
 from echoing_core.records import LEADS, Answer, Hit, Recording
 from echoing_core.services import Explanation, Model
+from echoing_core.signals.heart_beats import heart_beats
 
 HOSTILE = '<script>alert(1)</script><img src=http://evil.example/x> $x^2$ {"a"} \x07 心'
 NAME = "MUELLER_ANNA_19570304"
@@ -181,8 +182,10 @@ def test_the_paper_has_its_true_proportions(
     ecg = explanation.ecg
     for lead in LEADS:
         shown = [p for kind, p in paths if kind == f"lead-{lead}"]
-        # Twice, for two windows; the rhythm lead once more on each of the 3x4 pages.
-        assert len(shown) == (4 if layout == "3x4" and lead == "II" else 2)
+        # The first page is the first window in 3x4; its sheet of twelve rows is in the appendix.
+        # Lead II is a rhythm strip, too, on each page of 3x4.
+        n_3x4, n_12x1 = (2, 0) if layout == "3x4" else (1, 2)
+        assert len(shown) == n_3x4 * (2 if lead == "II" else 1) + n_12x1
         points = shown[0]
         per_s = (points[-1, 0] - points[0, 0]) / ((len(points) - 1) / ecg.fs_hz)
         assert per_s / per_mv == pytest.approx(2.5, rel=0.01)
@@ -200,8 +203,48 @@ def test_a_missing_lead_is_named_and_not_drawn(model: Model) -> None:
     page = services.document_html(made)
     drawn = {kind for kind, _ in svg_paths(page) if kind.startswith("lead-")}
     assert drawn == {f"lead-{lead}" for lead in LEADS[6:]}
-    assert page.count(">not recorded<") == 6
-    assert "I, II, III, aVR, aVL, aVF" in page
+    # Half of twelve leads stand under each other, without empty columns.
+    assert ">not recorded<" not in page
+    assert page.count("ot recorded: I, II, III, aVR, aVL, aVF") >= 2
+
+
+def test_the_first_page_is_all_there_is_to_sign(model: Model, explanation: Explanation) -> None:
+    answers = [AnswerSection("the surest window", tuple(an_answer(f"Q{i}") for i in range(14)))]
+    made = document_of(model, explanation, answers=answers)
+    front, appendix = services.document_html(made).split('</section>\n<section class="sheet">', 1)
+    words = " ".join(re.sub(r"<[^>]+>", " ", front).split())
+    assert "Appendix" not in words and "Appendix" in appendix
+    rate = heart_beats(explanation.ecg, 0.0).rate_bpm
+    assert rate is not None and f"Heart rate {rate:.0f} bpm" in words
+    for needed in (
+        "Research use only",
+        "measured: all 12 leads",
+        "Uncertainty percentile",
+        "Q0: not sure enough, score 70 of 100, not calibrated",
+        "Q11: not sure enough",
+        "(2 more in the appendix)",
+        "Read by",
+    ):
+        assert needed in words, needed
+    assert "Q12" not in words and "Q13" in appendix
+    # A box before each of twelve, and the ECG once.
+    assert front.count('fill="none" stroke="#1b2430" stroke-width="0.25"') == 12
+    assert [kind for kind, _ in svg_paths(front)].count("lead-V3") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sheet", "size_mm"), [("A4", (297.0, 210.0)), ("Letter", (279.4, 215.9))])
+def test_the_fullest_first_page_fits_one_sheet(
+    model: Model, explanation: Explanation, sheet: sheets.Sheet, size_mm: tuple[float, float]
+) -> None:
+    answers = [AnswerSection("a window", tuple(an_answer(f"Question {i}") for i in range(12)))]
+    pdf = services.document_pdf(document_of(model, explanation, answers=answers), sheet)
+    pages = PdfReader(io.BytesIO(pdf), strict=True).pages
+    first, second = pages[0].extract_text(), pages[1].extract_text()
+    assert "Read by" in first and "Question 11" in first and second.startswith("Appendix")
+    width, height = (float(v) / 72 * 25.4 for v in pages[0].mediabox[2:])
+    assert (width, height) == pytest.approx(size_mm, abs=0.1)
+    assert all(len(page.extract_text().split("\n")) > 4 for page in pages)
 
 
 @pytest.mark.slow
@@ -255,7 +298,7 @@ def test_hostile_texts_stay_texts(model: Model, explanation: Explanation) -> Non
 def test_the_pdf_has_a_page_for_each_window_on_a4(model: Model, explanation: Explanation) -> None:
     pdf = services.document_pdf(document_of(model, explanation))
     reader = PdfReader(io.BytesIO(pdf), strict=True)
-    assert 4 <= len(reader.pages) <= 6
+    assert 5 <= len(reader.pages) <= 7
     for page in reader.pages:
         width, height = (float(v) / 72 * 25.4 for v in page.mediabox[2:])
         assert (width, height) == pytest.approx((297.0, 210.0), abs=0.1)
