@@ -17,9 +17,10 @@ from torch import Tensor
 from echoing_core.errors import SignalQualityError
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.models.config import DISPLACEMENT
-from echoing_core.models.ecg_encoder import N_CHUNKS, WINDOW_N, CompactEcgEncoder, FrameMaps
+from echoing_core.models.ecg_encoder import N_CHUNKS, WINDOW_N, CompactEcgEncoder
 from echoing_core.models.encoders import EcgEncoder
-from echoing_core.models.variance_head import HOP
+from echoing_core.models.variance_head import FLOOR, HOP
+from echoing_core.models.window_pass import WindowPass, WindowValues
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, BoolArray, GaussianEmbedding, StandardEcg
 from echoing_core.signals.scaling import LeadScaler
@@ -29,7 +30,7 @@ from echoing_core.signals.windows import cut_windows
 # Holter never have to be in memory together. Stretches overlap by what a window needs.
 _STRETCH_HOPS = 1500
 _WINDOW_HOPS = WINDOW_N // HOP
-_WINDOWS_PER_BATCH = 256
+_WINDOWS_PER_BATCH = 64
 _WINDOWS_APART_PER_BATCH = 48
 
 # At its full width the published encoder takes half a second for a window on one core, so small
@@ -89,31 +90,20 @@ class _Filled:
         self.cells = np.zeros((n, len(LEADS), N_CHUNKS), dtype=np.float32) if keep_cells else None
         self.lost = None if self.cells is None else np.zeros_like(self.cells)
 
-    def put(
-        self, rows: slice | npt.NDArray[np.intp], encoder: CompactEcgEncoder, maps: FrameMaps
-    ) -> None:
-        """Rows from maps that hold one window each."""
-        trunk = encoder.trunk_of(maps)
-        self.mu[rows] = encoder.mean_from(maps).numpy()
-        self.novelty[rows] = encoder.novelty(trunk).numpy()
-        terms = None
-        if encoder.variance_head is not None:
-            terms = encoder.variance_head(maps.leads, maps.statistics, trunk)
-        matching = None if encoder.matching_head is None else encoder.matching_head(trunk)
-        if terms is not None and self.has_terms:
-            self.log_var[rows] = terms.log_var.numpy()
-            self.by_lead[rows] = terms.cells.sum(2).numpy()
-            self.rest[rows] = terms.rest.numpy()
+    def put(self, rows: slice | npt.NDArray[np.intp], values: WindowValues) -> None:
+        """Rows from what the encoder says of their windows."""
+        self.mu[rows] = values.mu.numpy()
+        self.log_var[rows] = values.log_var.numpy()
+        self.novelty[rows] = values.novelty.numpy()
+        if values.other is not None:
+            self.other[rows] = values.other.numpy()
+        if values.cells is not None and self.has_terms:
+            self.by_lead[rows] = values.cells.sum(2).numpy()
+            self.rest[rows] = self.mu.shape[1] * FLOOR
             if self.cells is not None:
-                self.cells[rows] = terms.cells.numpy()
-            if self.lost is not None:
-                self.lost[rows] = terms.lost_logit.sigmoid().numpy()
-            if matching is not None:
-                self.other[rows] = matching.exp().sum(1).numpy()
-        elif matching is not None:
-            self.log_var[rows] = matching.numpy()
-            if terms is not None:
-                self.other[rows] = terms.log_var.exp().sum(1).numpy()
+                self.cells[rows] = values.cells.numpy()
+            if self.lost is not None and values.lost is not None:
+                self.lost[rows] = values.lost.numpy()
 
     def windows(self) -> EncodedWindows:
         return EncodedWindows(
@@ -249,16 +239,15 @@ def encode_dense_terms(
         return _encode_batches(encoder, scaler, batches, filled, progress)
     done = 0
     with torch.inference_mode():
+        shared = WindowPass(encoder)
         for rows, begin, end in _stretches(starts, ecg.n_times):
             scaled, mask = to_tensors(
                 scaler, ecg.signal_mv[None, :, begin:end], ecg.valid[None, :, begin:end]
             )
-            maps = encoder.frame_maps(scaled, mask)
+            frames = shared.frames(scaled, mask)
             local = torch.from_numpy((starts[rows] - begin) // HOP)
-            # Maps cut to windows overlap tenfold and more, so only some are cut at a time.
             for some in torch.split(torch.arange(len(rows)), _WINDOWS_PER_BATCH):
-                windows: FrameMaps = maps.unfold(local[some], encoder.window_frames)
-                filled.put(rows[some.numpy()], encoder, windows)
+                filled.put(rows[some.numpy()], shared.windows(frames, local[some]))
             done += len(rows)
             progress(done, len(starts))
     return filled.windows()
@@ -282,14 +271,18 @@ def _encode_batches(
     """Windows one after another; the published encoder gives Gaussians without terms."""
     done, n = 0, len(filled.mu)
     with torch.inference_mode():
+        shared = WindowPass(encoder) if isinstance(encoder, CompactEcgEncoder) else None
         for signal_mv, valid in batches:
             rows = slice(done, done + len(signal_mv))
             scaled, mask = to_tensors(scaler, signal_mv, valid)
-            if not isinstance(encoder, CompactEcgEncoder):
+            if shared is None:
                 mu, log_var = encoder(scaled, mask)
                 filled.mu[rows], filled.log_var[rows] = mu.numpy(), log_var.numpy()
             else:
-                filled.put(rows, encoder, encoder.frame_maps(scaled, mask))
+                values = shared.windows(
+                    shared.frames(scaled, mask), None, keep_cells=filled.lost is not None
+                )
+                filled.put(rows, values)
             done += len(signal_mv)
             progress(done, n)
     return filled.windows()
