@@ -31,9 +31,9 @@ from echoing_core.metrics.scores import auroc
 from echoing_core.records import Annotations
 from echoing_core.rhythm.beats import Beats, find_beats_of
 from echoing_core.rhythm.fibrillation import (
+    conducted_intervals_ms,
     irregularity,
     recording_af_probability,
-    sure_intervals_ms,
 )
 from echoing_core.rhythm.shapes import VENTRICULAR
 from echoing_core.rhythm.whole import beats_outside
@@ -209,7 +209,7 @@ def fitted(folder: Path, labels: dict[str, str]) -> None:
     for name, label in labels.items():
         if is_for_fitting(name):
             recording = read_recording(folder / f"{name}.hea", told=Told({"ECG": "I"}))
-            found = irregularity(sure_intervals_ms(find_beats_of(recording)))
+            found = irregularity(conducted_intervals_ms(find_beats_of(recording)))
             if found is not None:
                 features.append(found)
                 truth.append(label == "A")

@@ -13,6 +13,7 @@ from ui.explore import (
     listed,
     opening,
     overview,
+    rhythm,
     session,
     toolbar,
 )
@@ -50,6 +51,7 @@ if short:
 elif unsure_told:
     with frame.guarded():
         listed.tables(model, explanation)
+rhythm.show(current, explanation)
 summary.what_the_model_saw(current.recording, explanation.ecg)
 device.show(explanation.ecg)
 with st.expander("Settings", icon=":material/tune:"):

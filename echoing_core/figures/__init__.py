@@ -12,12 +12,13 @@ from echoing_core.lazy import lazily
 
 if TYPE_CHECKING:
     from echoing_core.figures.answers import answers_along_figure as answers_along_figure
-    from echoing_core.figures.answers import answers_figure as answers_figure
     from echoing_core.figures.answers import reference_figure as reference_figure
     from echoing_core.figures.echo import echo_distance_figure as echo_distance_figure
     from echoing_core.figures.echo import echo_frames_figure as echo_frames_figure
     from echoing_core.figures.paper import GRID_3X4 as GRID_3X4
     from echoing_core.figures.paper import paper_figure as paper_figure
+    from echoing_core.figures.rhythm import interval_figure as interval_figure
+    from echoing_core.figures.rhythm import rate_figure as rate_figure
     from echoing_core.figures.style import SCALE as SCALE
     from echoing_core.figures.style import SCALE_DARK as SCALE_DARK
     from echoing_core.figures.style import clock as clock

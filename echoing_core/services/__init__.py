@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         pause_marks,
         rhythm_annotations,
         rhythm_csv,
+        rhythm_json,
         rhythm_markdown,
         rhythm_tables,
         rhythm_values,
@@ -145,6 +146,7 @@ if TYPE_CHECKING:
         why_no_distance,
     )
     from echoing_core.services.echo_studies import evaluate_echo_studies, train_echo2ecg
+    from echoing_core.services.embedding import Embedded, embed_collection, embedded_parts
     from echoing_core.services.evaluate import (
         evaluate_calibration,
         evaluate_echo_text,
@@ -182,6 +184,7 @@ if TYPE_CHECKING:
     from echoing_core.services.heads import beside, head_answers, head_prevalences, heads_of
     from echoing_core.services.index_building import (
         BuiltIndex,
+        build_embedded_index,
         build_folder_index,
         build_prepared_index,
     )
