@@ -19,7 +19,7 @@ model = resources.model()
 summary.show(current)
 if frame.tells_lack(model, "text"):
     st.stop()
-left, right = st.columns([5, 7], gap="large")
+left, right = st.columns([4, 8], gap="large")
 asked, place = [], None
 with left, frame.guarded():
     place = answers.place_choice(current)

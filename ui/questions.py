@@ -56,26 +56,22 @@ def prevalence_of(prompts: PromptSet) -> float | None:
     return None if percent is None else percent / 100.0
 
 
-def unknown_words_note(model: Model, unknown: Sequence[str], question: str = "") -> None:
+def unknown_words_note(model: Model, unknown: Sequence[str]) -> None:
     """Say which words of a text the model cannot know, if there are any.
 
     Parameters
     ----------
     model : Model
     unknown : sequence of str
-    question : str
-        That they stand in; without one it is plain which text is meant.
     """
     if not unknown:
         return
     words = ", ".join(frame.literal(word) for word in unknown)
     # A general vocabulary knows nearly every word in pieces: that is a remark, not a warning.
     if not model.saw_words:
-        begin = f"{frame.literal(question)}. " if question else ""
-        st.caption(f"{begin}{frame.literal(services.unknown_words_mean(model))}: {words}.")
+        st.caption(f"{frame.literal(services.unknown_words_mean(model))}: {words}.")
         return
-    begin = f"{frame.literal(question)}: the" if question else "The"
     st.warning(
-        f"{begin} model never saw these words in training and can make little of them: {words}.",
+        f"The model never saw these words in training and can make little of them: {words}.",
         icon=":material/spellcheck:",
     )

@@ -475,6 +475,8 @@ class Find:
     """Items that were searched from, in order."""
     marked: Entry[str | None] = Entry("find_marked", None)
     """The item that was chosen in the list or on the map."""
+    thumbnails: Made[dict[str, str]] = Made("find_thumbnails", dict)
+    """Small pictures of items as SVG, by collection and item."""
 
 
 class Own:

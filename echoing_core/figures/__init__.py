@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from echoing_core.figures.style import in_dark as in_dark
     from echoing_core.figures.style import packed as packed
     from echoing_core.figures.table import table_head as table_head
+    from echoing_core.figures.thumbnail import thumbnail_svg as thumbnail_svg
     from echoing_core.figures.uncertainty_map import Mark as Mark
     from echoing_core.figures.uncertainty_map import decimate_min_max as decimate_min_max
     from echoing_core.figures.uncertainty_map import first_shown_lead as first_shown_lead

@@ -8,84 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from echoing_core.figures.style import FONT, GAP, INK, MUTED, clock, colour_of, safe, wrap
-from echoing_core.records import Answer
+from echoing_core.figures.style import FONT, GAP, INK, clock, colour_of, safe, wrap
 from echoing_core.uncertainty.reference import Reference
 
 Floats = npt.NDArray[np.float64]
-
-
-def answers_figure(
-    answers: Sequence[Answer], spreads: Sequence[npt.NDArray[np.float64]] = ()
-) -> go.Figure:
-    """Each answer as a dot with its 90 % interval, on one scale from no to yes.
-
-    Parameters
-    ----------
-    answers : sequence of Answer
-        From top to bottom.
-    spreads : sequence of ndarray, optional
-        For each answer, the probabilities that single pairs of its texts would give: small dots.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        In percent; higher by 44 px for each answer.
-    """
-    figure = go.Figure()
-    small = [(100 * p, i) for i, spread in enumerate(spreads) for p in np.ravel(spread)]
-    if small:
-        # Spread over the row by the golden ratio, so that equal values do not hide each other.
-        height = [i + 0.5 * ((0.618034 * n) % 1.0 - 0.5) for n, (_, i) in enumerate(small)]
-        figure.add_scatter(
-            x=[p for p, _ in small], y=height, mode="markers", name="one pair of texts",
-            marker={"size": 5, "color": "#c77a1e", "opacity": 0.55}, hoverinfo="skip",
-        )  # fmt: skip
-    looks = {
-        "yes": ("circle", "#0b4f9e"),
-        "no": ("circle-open", "#0b4f9e"),
-        "not sure enough": ("diamond-open", MUTED),
-        "score alone, no probability": ("square-open", MUTED),
-    }
-    rows = list(range(len(answers)))
-    for verdict, (symbol, colour) in looks.items():
-        mine = [i for i in rows if _look(answers[i]) == verdict]
-        low = [100 * (answers[i].probability - min(answers[i].interval)) for i in mine]
-        high = [100 * (max(answers[i].interval) - answers[i].probability) for i in mine]
-        figure.add_scatter(
-            x=[100 * answers[i].probability for i in mine], y=mine, mode="markers", name=verdict,
-            error_x={
-                "type": "data", "symmetric": False, "array": np.maximum(high, 0.0),
-                "arrayminus": np.maximum(low, 0.0), "thickness": 3, "width": 0, "color": colour,
-            },
-            marker={"symbol": symbol, "size": 13, "color": colour, "line": {"width": 2.5}},
-            text=[safe(answers[i].question) for i in mine],
-            hovertemplate="%{text}: %{x:.0f} %<extra></extra>",
-        )  # fmt: skip
-    figure.add_vline(x=50, line={"color": INK, "width": 1, "dash": "dot"})
-    figure.update_layout(
-        template="none", height=70 + 44 * len(answers), font={"family": FONT, "color": INK},
-        margin={"l": 10, "r": 16, "t": 34, "b": 30}, paper_bgcolor="white", plot_bgcolor="white",
-        dragmode=False, legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
-        hoverlabel={"bgcolor": "white", "font": {"color": INK}},
-        xaxis={
-            "range": [-2, 102], "tickvals": [0, 25, 50, 75, 100], "fixedrange": True,
-            "ticktext": ["0 % no", "25", "50", "75", "100 % yes"], "gridcolor": "#e8ebef",
-            "zeroline": False,
-        },
-        yaxis={
-            "tickvals": rows, "ticktext": [wrap(a.question) for a in answers],
-            "range": [len(answers) - 0.4, -0.6], "automargin": True, "fixedrange": True,
-            "gridcolor": "#eef0f3", "zeroline": False,
-        },
-    )  # fmt: skip
-    return figure
-
-
-def _look(answer: Answer) -> str:
-    """Under which name of the legend an answer stands."""
-    plain = ("yes", "no", "not sure enough")
-    return answer.verdict if answer.verdict in plain else "score alone, no probability"
 
 
 _MOST_COLUMNS = 600

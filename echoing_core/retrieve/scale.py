@@ -219,6 +219,31 @@ class ReferenceDistances:
             f"farther than {together} nearly ever are, nearer than {_share(other)} of {strangers}"
         )
 
+    def nearness(self, order: str, distance: float, *, with_report: bool) -> str:
+        """A distance in one word; `words` says by what it is told.
+
+        Parameters
+        ----------
+        order : {"csd", "cosine"}
+        distance : float
+        with_report : bool
+            Between an ECG and a text; otherwise between two ECGs.
+
+        Returns
+        -------
+        {"near", "middling", "far", ""}
+            Near: as near as three of four pairs that belong together. Far: farther than 95 of 100
+            of them, or no nearer than strangers often are. Empty where there is nothing to compare
+            with.
+        """
+        kinds = ("own_report", "other_report") if with_report else ("same_patient", "other_patient")
+        own, other = (self.nearer_than_pct(order, kind, distance) for kind in kinds)
+        if own is None or other is None:
+            return ""
+        if other < 75.0 or own < 100.0 - _FAR_PCT:
+            return "far"
+        return "near" if own >= 25.0 else "middling"
+
     def to_dict(self) -> dict[str, Any]:
         """As ``distances.json`` holds it."""
         pairs: dict[str, dict[str, list[float]]] = {}

@@ -513,6 +513,22 @@ class Search:
             return ""
         return self.scale.words(self.order, distance, with_report=self.with_report)
 
+    def nearness(self, distance: float) -> str:
+        """A distance in one word: near, middling or far.
+
+        Parameters
+        ----------
+        distance : float
+
+        Returns
+        -------
+        str
+            Empty where the model's folder does not say.
+        """
+        if self.scale is None:
+            return ""
+        return self.scale.nearness(self.order, distance, with_report=self.with_report)
+
     def rank(self, row: int) -> int | None:
         """Which place an item takes in the whole collection; None where it has none.
 

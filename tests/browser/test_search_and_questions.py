@@ -27,9 +27,12 @@ def test_words_filter_and_a_search_from_a_hit(app: Page, camera) -> None:
     camera.take(app, "retrieve_words")
     from_this.nth(1).click()
     expect(app.get_by_text("Searched from", exact=True)).to_be_visible()
-    expect(
-        app.get_by_text(re.compile("two ECGs of one patient|different patients")).first
-    ).to_be_visible()
+    # How near, in one word, on each card; and a picture of its ECG that has loaded.
+    cards = app.locator(".stMarkdownBadge:visible").filter(has_text=re.compile("near|middling|far"))
+    expect(cards).to_have_count(10)
+    pictures = app.locator("img.thumb")
+    expect(pictures).to_have_count(10)
+    assert pictures.evaluate_all("all => all.every(e => e.complete && e.naturalWidth > 0)")
     camera.take(app, "retrieve_from_hit")
     app.locator(".st-key-find_crumb_0 button:visible").first.click()
     expect(app.get_by_text("Searched from", exact=True)).to_have_count(0)
@@ -71,7 +74,17 @@ def test_questions_along_twenty_minutes(app: Page, camera) -> None:
     expect(app.get_by_role("heading", name="Along the recording")).to_be_visible()
     expect(app.locator(".st-key-answers_along .heatmaplayer image").first).to_be_attached()
     app.get_by_text("The whole recording, its windows put together").click()
-    expect(app.get_by_text("What such answers were worth").first).to_be_visible()
+    # In the row of its question: a dot on the scale, and what the answer is worth behind "?".
+    row = app.locator(".answers tr", has_text="Atrial fibrillation")
+    dot, scale = row.locator(".dots b").bounding_box(), row.locator(".dots").bounding_box()
+    told = re.search(r"(\d+) %", row.locator("td").nth(2).inner_text())
+    assert dot is not None and scale is not None and told is not None
+    at = 100 * (dot["x"] + dot["width"] / 2 - scale["x"]) / scale["width"]
+    assert abs(at - float(told[1])) < 1.5
+    worth = row.get_by_text(re.compile(r"AUROC [\d.]+"))
+    expect(worth).to_be_hidden()
+    row.locator("summary").click()
+    expect(worth).to_be_visible()
     app.get_by_text("Scores behind the answers").click()
     expect(app.get_by_text("Had it among 100 alike").first).to_be_visible()
     camera.take(app, "ask_along")

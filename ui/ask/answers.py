@@ -22,6 +22,7 @@ from echoing_core.services import (
     span_words,
 )
 from ui import frame, questions, record, resources, state, windows
+from ui.ask import table
 
 _RULES = {
     "trimmed": "without the worst windows, surer ones counting more",
@@ -153,7 +154,7 @@ def show_answers(
     spreads: Sequence[npt.NDArray[np.float64]],
     beside: Sequence[Answer],
 ) -> tuple[str, ...]:
-    """The answers as dots with intervals and as a table; returns what was noted on them.
+    """The answers in a table with a dot for each; returns what was noted on them.
 
     ``beside`` are the answers with those of heads among them, see `with_heads`.
     """
@@ -164,44 +165,26 @@ def show_answers(
             icon=":material/rule:",
         )
     lines = [answer_line(answer) for answer in beside]
+    note = CALIBRATION_NOTE
+    if model.calibration is not None:
+        note += f"\n\nCalibrated on {frame.literal(model.calibration.fitted_on)}"
+        if model.calibration.measured_on:
+            note += f"; worth measured on {frame.literal(model.calibration.measured_on)}, which "
+            note += "the model never saw"
+        note += "."
     # One window is asked: its uncertainty is that of every answer below.
-    if lines and lines[0].uncertainty:
-        st.markdown(f"Uncertainty of what is asked: **{lines[0].uncertainty}**.")
-    frame.chart(
-        figures.answers_figure(beside),
-        key="answers",
-        alt="Probability of yes with its 90 % interval for each question; the table below "
-        "holds the same numbers.",
+    told = lines[0].uncertainty if lines else ""
+    st.markdown(
+        f"Uncertainty of what is asked: **{told}**." if told else "**Answers**",
+        help=note,
     )
     with st.container(key="answers_table"):
-        st.table(
-            [
-                {
-                    "Question": frame.literal(line.question),
-                    "Answer": frame.literal(line.answer),
-                    # "> 99 %" at the beginning of a cell would be a quotation.
-                    "Probability (90 % interval)": frame.literal(line.probability),
-                    "P(wrong)": frame.literal(line.p_wrong),
-                    "What such answers were worth": frame.literal(line.worth),
-                }
-                for line in lines
-            ],
-            border="horizontal",
-            hide_index=True,
-            alt="Answers of the model",
-        )
-    for answer in answers:
-        questions.unknown_words_note(model, answer.unknown_words, answer.question)
-    st.caption(CALIBRATION_NOTE)
-    if model.calibration is not None:
-        st.caption(
-            f"Calibrated on {model.calibration.fitted_on}"
-            + (
-                f"; worth measured on {model.calibration.measured_on}, which the model never saw."
-                if model.calibration.measured_on
-                else "."
-            )
-        )
+        st.html(table.answers_table(model, beside))
+    st.caption(
+        "A dot is the probability, the bar its 90 % interval; filled: yes, hollow: no, grey: not "
+        "sure enough or a score alone. “?” says what such answers were worth. Nothing here is a "
+        "diagnosis."
+    )
     return _details(asked, answers, spreads)
 
 

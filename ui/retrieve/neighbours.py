@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import streamlit as st
 
 from echoing_core import figures, services
+from echoing_core.errors import EchoingError
 from echoing_core.figures.gallery_map import (
     Colouring,
     colour_by_flag,
@@ -20,6 +22,8 @@ from echoing_core.records import Hit
 from echoing_core.services import Collection, ItemFilter, Search
 from ui import frame, state
 from ui.retrieve import search
+
+_MOST_THUMBNAILS = 100
 
 _map = frame.component("gallery_map", "map.css", "map.js")
 
@@ -242,52 +246,119 @@ def scale_words(result: Search) -> str:
 
 
 def _hit(collection: Collection, result: Search, hit: Hit, marked: bool) -> None:
-    key = f"hit_marked_{hit.item_id}" if marked else None
-    with st.container(border=True, key=key):
-        _facts(collection, result, hit)
-        st.markdown(frame.literal(hit.report) or "_no report_")
-        labels = search.labels_of(hit)
-        if labels:
-            st.caption("Labels: " + frame.literal(", ".join(labels)))
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            drawn = st.toggle(f"Show ECG {hit.rank}", key=f"draw_{hit.item_id}")
-            st.button(
-                "Unmark" if marked else "Mark on the map",
-                key=f"mark_{hit.item_id}", icon=":material/location_on:", on_click=_mark,
-                args=(hit.item_id,), help=f"Item {hit.rank} of the list",
-            )  # fmt: skip
-            st.button(
-                "Search from this one",
-                key=f"from_{hit.item_id}", icon=":material/search:", on_click=_search_from,
-                args=(hit.item_id,), help=f"Search with the ECG of item {hit.rank}",
-            )  # fmt: skip
+    key = f"hit_marked_{hit.item_id}" if marked else f"hit_{hit.item_id}"
+    with st.container(border=True, key=key, gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="top", gap="small"):
+            st.html(_thumbnail(collection, hit), width=156)
+            # A width of its own: what is left beside the picture, or a line below it on a phone.
+            with st.container(width="stretch", gap="xsmall", key=f"hit_words_{hit.item_id}"):
+                _first_line(collection, result, hit)
+                _second_line(hit)
+                drawn = _actions(hit, marked)
         if drawn:
             _trace(collection, hit)
 
 
-def _facts(collection: Collection, result: Search, hit: Hit) -> None:
-    kind = "CSD" if hit.order == "csd" else "1 − cosine"
+def _actions(hit: Hit, marked: bool) -> bool:
+    """What can be done with an item; returns whether its ECG is to be drawn."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        drawn = st.toggle(f"Show ECG {hit.rank}", key=f"draw_{hit.item_id}")
+        st.button(
+            "Unmark" if marked else "Mark on the map",
+            key=f"mark_{hit.item_id}", icon=":material/location_on:", type="tertiary",
+            on_click=_mark, args=(hit.item_id,), help=f"Item {hit.rank} of the list",
+        )  # fmt: skip
+        st.button(
+            "Search from this one",
+            key=f"from_{hit.item_id}", icon=":material/search:", type="tertiary",
+            on_click=_search_from, args=(hit.item_id,),
+            help=f"Search with the ECG of item {hit.rank}",
+        )  # fmt: skip
+    return bool(drawn)
+
+
+def _first_line(collection: Collection, result: Search, hit: Hit) -> None:
+    """Rank, how near, and the report with the words that matched."""
     reasons = dict(zip((h.item_id for h in result.hits), result.reasons, strict=False))
     why = reasons.get(hit.item_id, "")
-    # The distance says little of words that were read into findings, and all of words that stand.
-    read = bool(result.reasons) and not result.as_it_stands
-    near = "" if read else result.distance_words(hit.distance)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{hit.rank or '–'}**", width="content")
-        if np.isfinite(hit.distance) and near:
-            st.badge(near, color="blue")
-        st.badge(f"its uncertainty percentile {hit.percentile:.0f}", color="gray")
+        # The distance says little of words that were read into findings, and all of words that
+        # stand.
+        read = bool(result.reasons) and not result.as_it_stands
+        near = "" if read or not np.isfinite(hit.distance) else result.nearness(hit.distance)
+        if near:
+            st.badge(
+                near,
+                color={"near": "green", "middling": "blue", "far": "gray"}[near],
+                help=f"This ECG is {result.distance_words(hit.distance)}.",
+            )
         if hit.simulated and not collection.simulated:
             frame.simulated_badge()
         if len(collection.sources) > 1:
             row = collection.row(hit.item_id)
             st.badge(frame.literal(str(collection.index.items["source"].iloc[row])), color="gray")
-    if why:
-        st.markdown(f":blue[Why:] {frame.literal(why)}")
-    st.caption(f"Distance {hit.distance:.3f} ({kind}) · {frame.literal(hit.record_id)}")
+        st.markdown(report_words(hit.report, why), width="stretch")
+
+
+def report_words(report: str, why: str) -> str:
+    """A report for Markdown, what matched in it in bold; else why it was found after it.
+
+    Parameters
+    ----------
+    report : str
+        Of the item.
+    why : str
+        As `Search.reasons` says it: may quote the report between “ and ”.
+
+    Returns
+    -------
+    str
+    """
+    _, _, rest = why.partition("“")
+    quoted, closed, _ = rest.partition("”")
+    at = report.lower().find(quoted.lower()) if closed and quoted else -1
+    if at < 0:
+        told = f" :blue[Why:] {frame.literal(why)}" if why else ""
+        return (frame.literal(report) or "_no report_") + told
+    before, after = report[:at], report[at + len(quoted) :]
+    # Spaces are put back where `literal` takes those at the ends of a part away.
+    left = f"{frame.literal(before)}{' ' if before[-1:].isspace() else ''}"
+    right = f"{' ' if after[:1].isspace() else ''}{frame.literal(after)}"
+    return f"{left}**{frame.literal(report[at : at + len(quoted)])}**{right}"
+
+
+def _second_line(hit: Hit) -> None:
+    kind = "CSD" if hit.order == "csd" else "1 − cosine"
+    parts = [frame.literal(", ".join(search.labels_of(hit)))]
+    parts.append(f"uncertainty percentile {hit.percentile:.0f}")
+    parts.append(f"distance {hit.distance:.3f} ({kind})")
+    st.caption(" · ".join(part for part in parts if part))
+
+
+def _thumbnail(collection: Collection, hit: Hit) -> str:
+    """Ten seconds of one lead as a small picture; drawn once for each item of a session."""
+    kept = state.Find.thumbnails.value
+    name = f"{state.Find.collection.value}:{len(collection)}:{hit.item_id}"
+    if name not in kept:
+        while len(kept) >= _MOST_THUMBNAILS:
+            del kept[next(iter(kept))]
+        try:
+            kept[name] = figures.thumbnail_svg(services.draw_item(collection.index, hit.item_id))
+        except EchoingError:
+            # Of a real recording an index may hold no trace.
+            kept[name] = ""
+    if not kept[name]:
+        return '<span class="thumb none">no trace kept</span>'
+    data = base64.b64encode(kept[name].encode()).decode()
+    return (
+        f'<img class="thumb" alt="Item {hit.rank}: ten seconds of one lead" '
+        f'src="data:image/svg+xml;base64,{data}">'
+    )
 
 
 def _trace(collection: Collection, hit: Hit) -> None:
+    st.caption(frame.literal(hit.record_id))
     with st.spinner("Drawing the trace"):
         ecg = services.draw_item(collection.index, hit.item_id)
     with st.container(key=f"paper_hit_{hit.item_id}"):

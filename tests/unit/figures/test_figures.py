@@ -9,17 +9,18 @@ import pytest
 
 from echoing_core.figures import (
     SCALE,
-    answers_figure,
+    SCALE_DARK,
     clock,
     colour_of,
     decimate_min_max,
     first_shown_lead,
+    in_dark,
     lead_percentile,
     map_data,
     paper_figure,
     reference_figure,
 )
-from echoing_core.records import LEADS, Answer, GaussianEmbedding, StandardEcg, WindowTrack
+from echoing_core.records import LEADS, GaussianEmbedding, StandardEcg, WindowTrack
 from echoing_core.uncertainty.reference import Reference
 
 REFERENCE = Reference.from_values(np.linspace(0.0, 1.0, 2001), name="made", simulated=True)
@@ -235,26 +236,6 @@ def test_a_gap_is_left_open_and_shaded_on_the_paper():
     assert (gap.x0, gap.x1) == (1.0, 1.49)
 
 
-def make_answer(question: str, probability: float, interval: tuple[float, float]) -> Answer:
-    low, high = interval
-    verdict = "not sure enough" if low <= 0.5 <= high else ("yes" if low > 0.5 else "no")
-    return Answer(question, probability, interval, 0.0, 1.0, 0.5, verdict, ("a",), ("b",))
-
-
-def test_each_answer_is_one_dot_with_its_interval():
-    answers = [
-        make_answer("LVEF < 40 %", 0.31, (0.12, 0.58)),
-        make_answer("AF", 0.97, (0.93, 0.99)),
-        make_answer("<b>typed</b> by a person", 0.05, (0.01, 0.2)),
-    ]
-    figure = answers_figure(answers)
-    dots = {t.name: t for t in figure.data}
-    assert list(dots["yes"].y) == [1] and list(dots["yes"].x) == [97]
-    assert dots["not sure enough"].error_x.array[0] == pytest.approx(27)
-    assert dots["not sure enough"].error_x.arrayminus[0] == pytest.approx(19)
-    assert figure.layout.yaxis.ticktext[2].startswith("&lt;b&gt;typed")
-
-
 def test_the_reference_histogram_holds_the_whole_cohort():
     values = np.random.default_rng(2).lognormal(-3, 0.5, 5000)
     reference = Reference.from_values(values, name="made", simulated=True)
@@ -262,6 +243,31 @@ def test_the_reference_histogram_holds_the_whole_cohort():
     assert sum(figure.data[0].y) == pytest.approx(100, abs=0.5)
     assert figure.data[0].marker.color[0] == SCALE[0]
     assert figure.data[0].marker.color[-1] == SCALE[-1]
+
+
+def test_on_a_dark_page_every_colour_of_the_scale_is_seen():
+    def lightness(colour: str) -> float:
+        parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    page = lightness("#14171d")
+    levels = [lightness(colour) for colour in SCALE_DARK]
+    # Contrast of WCAG for what is drawn, and an order that is seen without colour, too.
+    assert min((level + 0.05) / (page + 0.05) for level in levels) >= 3
+    assert levels == sorted(levels) and len(SCALE_DARK) == len(SCALE)
+    assert colour_of(99.0, dark=True) == SCALE_DARK[-1]
+
+
+def test_a_figure_in_the_dark_shows_the_same_in_other_colours():
+    values = np.random.default_rng(2).lognormal(-3, 0.5, 500)
+    figure = reference_figure(Reference.from_values(values, name="made", simulated=True))
+    dark = in_dark(figure)
+    assert dark.to_plotly_json()["data"][0]["y"] == figure.to_plotly_json()["data"][0]["y"]
+    assert set(dark.data[0].marker.color) <= set(SCALE_DARK)
+    assert dark.layout.paper_bgcolor == "rgba(0,0,0,0)"
+    assert dark.layout.font.color != figure.layout.font.color
+    assert figure.layout.paper_bgcolor == "white"
 
 
 def test_colours_and_clock():
