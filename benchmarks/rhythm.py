@@ -41,7 +41,9 @@ from echoing_core.services import explain
 from echoing_core.services.rhythm import rejected_spans
 
 WINDOW_S, SKIPPED_S = 0.15, 300.0
-LOOKED_AT = ("103", "105", "108", "118e12")
+# 208 was run once before anybody looked at it (sensitivity 51.6 %, PPV 99.5 % of V), which showed
+# that the noise between beats was measured on neighbouring beats; all after that is looked at.
+LOOKED_AT = ("103", "105", "108", "118e12", "208")
 RECORDS = {
     "101": "mitdb_more/101",
     "208": "long_recordings/mitdb/208",

@@ -13,6 +13,7 @@ from ui.explore import (
     listed,
     opening,
     overview,
+    review,
     rhythm,
     session,
     toolbar,
@@ -52,6 +53,7 @@ elif unsure_told:
     with frame.guarded():
         listed.tables(model, explanation)
 rhythm.show(current, explanation)
+review.show(model, explanation)
 summary.what_the_model_saw(current.recording, explanation.ecg)
 device.show(explanation.ecg)
 with st.expander("Settings", icon=":material/tune:"):

@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from weakref import ref
 
 import streamlit as st
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-    from echoing_core.records import StandardEcg, WindowTrack
+    from echoing_core.records import Recording, StandardEcg, WindowTrack
     from echoing_core.services import (
         BatchItem,
         BatchJob,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         PromptSet,
         Session,
         TableLayout,
+        WindowMark,
     )
     from echoing_core.services.own_index import Metadata, OwnItem
     from ui.document_parts import DocumentParts
@@ -383,6 +385,17 @@ class Explore:
     paper_round = Round("paper_round")
 
 
+class Review:
+    """What a person says of windows of the open recording."""
+
+    marks: Entry[tuple[ref[Recording], dict[float, WindowMark]] | None]
+    marks = Entry("review_marks", None)
+    """The recording, whatever its stride is, and its marks by the starts of their windows. Weak, so
+    that no recording stays in memory for them."""
+    n_listed = Entry("review_n", 10)
+    """How many of the least sure windows are in the list."""
+
+
 class Rhythm:
     """Rhythm over time."""
 
@@ -578,6 +591,8 @@ def _paper_setting(name: str, choices: tuple[Any, ...]) -> Setting:
 SETTINGS: tuple[Setting, ...] = (
     Setting(Explore.hide_above.key, "number", low=0, high=100, whole=True, in_link=True),
     Setting(Explore.listed_kind.key, "choice", ("least", "most", "stretches"), in_link=True),
+    Setting(Review.n_listed.key, "number", low=10, high=100, whole=True, in_link=True),
+    Setting(Rhythm.kept.key, "choice", ("all", "kept"), in_link=True),
     Setting(Explore.percentile_among.key, "choice", ("alike", "all"), in_link=True),
     *(_paper_setting(name, choices) for name, choices in PAPER_CHOICES.items()),
     Setting(Ask.window.key, "choice", ("surest", "chosen", "fused"), in_link=True),

@@ -37,6 +37,16 @@ if TYPE_CHECKING:
         document_pdf,
         document_png,
     )
+    from echoing_core.export.review import (
+        MAX_MARKS,
+        MAX_NOTE,
+        Grade,
+        ReviewRow,
+        WindowMark,
+        marks_as_text,
+        review_csv,
+        review_rows,
+    )
     from echoing_core.export.rhythm import (
         annotated,
         measure_rows,

@@ -19,6 +19,7 @@ import numpy as np
 
 from echoing_core.documents import DocumentError, parse_json
 from echoing_core.errors import ConfigError
+from echoing_core.export.review import GRADES, MAX_MARKS, MAX_NOTE, WindowMark
 from echoing_core.records import Recording
 from echoing_core.services.export import versions
 from echoing_core.signals.leads import VCG_METHOD_NAMES
@@ -31,7 +32,7 @@ MAX_BYTES = 512 * 1024
 KEY_BYTES = 16
 _FIELDS = (
     "format", "version", "made_with", "recording", "window_start_s", "stride_s", "vcg_method",
-    "settings", "own_questions",
+    "settings", "own_questions", "marks",
 )  # fmt: skip
 _MAX_ITEMS = 200
 
@@ -152,6 +153,8 @@ class Session:
         None where no recording was open.
     key, fingerprint : str
         Hexadecimal; empty where no recording was open.
+    marks : tuple of WindowMark
+        What was said of windows of that recording.
     """
 
     settings: Mapping[str, Value] = field(default_factory=dict)
@@ -161,6 +164,7 @@ class Session:
     vcg_method: str | None = None
     key: str = ""
     fingerprint: str = ""
+    marks: tuple[WindowMark, ...] = ()
 
     @property
     def bound(self) -> bool:
@@ -226,7 +230,7 @@ def session_text(session: Session, table: Sequence[Setting]) -> str:
     ConfigError
         It would be larger than a session file may be.
     """
-    values = {
+    values: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "made_with": versions()["echoing-core"],
@@ -252,6 +256,12 @@ def session_text(session: Session, table: Sequence[Setting]) -> str:
             for q in session.own_questions
         ],
     }
+    if session.marks:
+        # Only where there are any: earlier versions refuse a field that they do not know.
+        values["marks"] = [
+            {"start_s": m.start_s, "end_s": m.end_s, "grade": m.grade, "note": m.note}
+            for m in session.marks
+        ]
     text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
     if len(text.encode()) > MAX_BYTES:
         raise ConfigError(
@@ -303,6 +313,7 @@ def read_session(content: bytes, table: Sequence[Setting]) -> Session:
         window_start_s=_seconds(values, "window_start_s", 0.0, 1e7),
         stride_s=_seconds(values, "stride_s", 0.01, 1e5),
         vcg_method=_vcg_method(values.get("vcg_method")),
+        marks=_marks(values.get("marks", [])),
         key=key,
         fingerprint=bound_to,
     )
@@ -382,6 +393,24 @@ def _questions(value: object) -> tuple[PromptSet, ...]:
             PromptSet(item["name"], item["question"], tuple(sides[0]), tuple(sides[1]))
         )
     return tuple(questions)
+
+
+def _marks(value: object) -> tuple[WindowMark, ...]:
+    if not isinstance(value, list) or len(value) > MAX_MARKS:
+        raise _wrong("marks")
+    marks = []
+    for item in value:
+        if not isinstance(item, dict) or set(item) != {"start_s", "end_s", "grade", "note"}:
+            raise _wrong("marks")
+        start_s, end_s = (_seconds(item, name, 0.0, 1e7) for name in ("start_s", "end_s"))
+        grade, note = item["grade"], item["note"]
+        known = isinstance(grade, str) and grade in GRADES and isinstance(note, str)
+        if start_s is None or end_s is None or not start_s < end_s or not known:
+            raise _wrong("marks")
+        if len(note) > MAX_NOTE:
+            raise _wrong("marks")
+        marks.append(WindowMark(start_s, end_s, grade, note))
+    return tuple(marks)
 
 
 def _seconds(values: Mapping[str, Any], name: str, low: float, high: float) -> float | None:

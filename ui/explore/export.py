@@ -12,7 +12,7 @@ import streamlit as st
 from echoing_core import services
 from echoing_core.services import Document, Explanation, span_words
 from ui import document_parts, ecg_paper, frame, record, state, windows
-from ui.explore import session
+from ui.explore import review, session
 
 if TYPE_CHECKING:
     from echoing_core.services import Model
@@ -144,7 +144,8 @@ def _windows_to_print(explanation: Explanation) -> list[int]:
 
 def _settings_words() -> dict[str, str]:
     hidden = windows.hide_above()
-    return {} if hidden >= 100 else {"Hidden on screen": f"windows above percentile {hidden:.0f}"}
+    told = {} if hidden >= 100 else {"Hidden on screen": f"windows above percentile {hidden:.0f}"}
+    return told | review.mark_words()
 
 
 def _listed_parts(parts: DocumentParts) -> None:
@@ -210,7 +211,13 @@ def _recording(current: record.OpenRecord) -> None:
         for name, words in services.written_formats().items():
             frame.download(
                 f"Recording as {words}",
-                partial(services.converted_download, current.recording, name, stem),
+                partial(
+                    services.converted_download,
+                    current.recording,
+                    name,
+                    stem,
+                    services.marks_as_text(review.marks()),
+                ),
                 services.download_name(name, stem),
                 "application/octet-stream",
             )

@@ -13,7 +13,7 @@ from echoing_core.progress import Progress
 from echoing_core.records import Recording
 from echoing_core.services import Beats, Explanation, Rhythm, RhythmView
 from ui import frame, record, state, windows
-from ui.explore import overview
+from ui.explore import overview, review
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -258,5 +258,7 @@ def _downloads(current: record.OpenRecord, found: Rhythm) -> None:
 
 
 def _as_wfdb(recording: Recording, found: Rhythm) -> bytes:
-    ours, marks = services.annotated(recording, found), services.pause_marks(found)
+    ours = services.annotated(recording, found)
+    marks = [*services.pause_marks(found), *services.marks_as_text(review.marks())]
+    marks.sort(key=lambda mark: mark.at_s)
     return services.converted_download(ours, "wfdb", "recording", marks)

@@ -15,6 +15,7 @@ from echoing_core.errors import EchoingError
 from echoing_core.records import Recording
 from echoing_core.services import Explanation, Session
 from ui import frame, record, settings, state, windows
+from ui.explore import review
 from ui.openings import gated
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ def section(current: record.OpenRecord, explanation: Explanation) -> None:
     with left:
         st.markdown("**Session file**")
         st.caption(
-            "Keeps the window, the stride, your questions with their wording, filters, layout and "
-            "search words as you typed them. Of the recording it keeps no sample and no name, "
-            "only a code by which the same samples are known again."
+            "Keeps the window, the stride, your questions with their wording, filters, layout, "
+            "search words, grades and notes as you typed them. Of the recording it keeps no "
+            "sample and no name, only a code by which the same samples are known again."
         )
         track = explanation.track
         session = Session(
@@ -49,6 +50,7 @@ def section(current: record.OpenRecord, explanation: Explanation) -> None:
             window_start_s=float(track.start_s[windows.chosen(track)]),
             stride_s=current.stride_s,
             vcg_method=current.vcg_method,
+            marks=review.marks(),
         )
         saved = partial(_session_bytes, session, current.recording)
         frame.download("Save session", saved, "session.json", frame.JSON)
@@ -192,6 +194,7 @@ def restore_waiting(current: record.OpenRecord, explanation: Explanation) -> Non
         return
     if session.bound:
         state.SavedSession.note.value = "The session is back as it was saved."
+        review.take_marks(session.marks)
     stride_s = session.stride_s
     # From a file or a link, so it may ask for more windows than this recording allows.
     if stride_s not in record.strides(current):
