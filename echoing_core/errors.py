@@ -81,7 +81,7 @@ class DataSetError(EchoingError):
 
 
 class LostProcessError(EchoingError):
-    """One of several processes that train together ended before the run was done."""
+    """One of several processes that work together ended before the work was done."""
 
 
 _OF_THE_SYSTEM = {

@@ -11,6 +11,7 @@ import typer
 
 from echoing_core.cli.output import bar, stage_bars, table
 from echoing_core.cli.root import (
+    ClusterOption,
     ModelOption,
     PtbxlOption,
     SeedOption,
@@ -193,12 +194,16 @@ def index_build(
         Path | None,
         typer.Option("--folder", help="Of the recordings in this folder, of any format."),
     ] = None,
+    embedded: Annotated[
+        Path | None,
+        typer.Option("--embedded", help="Of what echoing embed made, for very many ECGs."),
+    ] = None,
     reports: Annotated[
         Path | None,
         typer.Option(
             "--reports",
-            help="With --folder: a CSV with the columns recording, report and, if you like, "
-            "patient and label_NAME.",
+            help="With --folder or --embedded: a CSV with the columns recording, report and, if"
+            " you like, patient and label_NAME.",
         ),
     ] = None,
     name: Annotated[
@@ -209,7 +214,9 @@ def index_build(
     ] = 1,
     traces: Annotated[
         bool,
-        typer.Option("--traces/--no-traces", help="With --data: keep the ECGs, 24 kB each."),
+        typer.Option(
+            "--traces/--no-traces", help="With --data or --embedded: keep the ECGs, 24 kB each."
+        ),
     ] = True,
     items: Annotated[
         int | None, typer.Option("--items", min=1, help="Simulated ECGs; without it, 1000.")
@@ -223,16 +230,23 @@ def index_build(
     """
     from echoing_core import services
 
-    own = data is not None or folder is not None
-    if data is not None and folder is not None:
-        raise ConfigError("Give either a prepared set with --data or files with --folder.")
+    own = any(given is not None for given in (data, folder, embedded))
+    if sum(given is not None for given in (data, folder, embedded)) > 1:
+        raise ConfigError(
+            "Give a prepared set with --data, files with --folder, or what echoing embed made with "
+            "--embedded: one of them."
+        )
     if own and out is None:
         raise ConfigError("Name the index folder to write: echoing index build OUT --data ...")
     if own and (items is not None or seed is not None):
-        raise ConfigError("--items and --seed are for simulated ECGs, without --data and --folder.")
-    if reports is not None and folder is None:
-        raise ConfigError("--reports goes with --folder; a prepared set has its own reports.")
-    services.check_given(data=data, recordings=[folder], files=[reports])
+        raise ConfigError(
+            "--items and --seed are for simulated ECGs, without --data, --folder and --embedded."
+        )
+    if reports is not None and folder is None and embedded is None:
+        raise ConfigError(
+            "--reports goes with --folder or --embedded; a prepared set has its own reports."
+        )
+    services.check_given(data=data, recordings=[folder], files=[reports], embedded=embedded)
     services.check_index_out(out)
     loaded = services.load_model(model)
     if out is None or not own:
@@ -249,6 +263,10 @@ def index_build(
             built = services.build_prepared_index(
                 out, loaded, data, name=name, traces=traces, progress=progress
             )
+        elif embedded is not None:
+            built = services.build_embedded_index(
+                out, loaded, embedded, reports, name=name, traces=traces, progress=progress
+            )
         else:
             built = services.build_folder_index(
                 out, loaded, str(folder), reports, name=name, windows=windows, progress=progress
@@ -260,6 +278,56 @@ def index_build(
     typer.echo(
         f"{built.n} ECGs, {built.n_reports} with a report, in {out}, for model {loaded.name} "
         f"{loaded.hash[:16]}. Search with --index {out}, or open it with: echoing app --index {out}"
+    )
+
+
+@app.command("embed")
+def embed(
+    root: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder with recordings, or one that echoing prepare made.", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder to make.", show_default=False)],
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes that embed, 0.4 GB each.")
+    ] = 1,
+    cluster: ClusterOption = None,
+    windows: Annotated[
+        int, typer.Option("--windows", min=1, max=5, help="So many of each recording's surest.")
+    ] = 1,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Throw away unfinished work on other recordings.")
+    ] = False,
+    model: ModelOption = None,
+) -> None:
+    """Embed very many ECGs, by several processes or machines; resumable by the same command.
+
+    What comes out is Parquet: mu and log sigma^2 of each ECG, its percentile and the ECG itself. It
+    becomes an index by `echoing index build OUT --embedded FOLDER`. One core embeds some 40 ECGs a
+    second.
+    """
+    from echoing_core import services
+
+    with bar("embed") as progress:
+        done = services.embed_collection(
+            root,
+            out,
+            model=model,
+            windows=windows,
+            n_workers=workers,
+            cluster=cluster,
+            restart=restart,
+            progress=progress,
+        )
+    for failed, reason in done.failures:
+        typer.echo(f"failed: {failed}: {reason}", err=True)
+    again = f", {done.n_again:,} left out that were there twice" if done.n_again else ""
+    there = f", {done.n_resumed:,} of them done before" if done.n_resumed else ""
+    typer.echo(
+        f"{done.n:,} ECGs of {done.n_recordings:,} recordings{there}{again}, in {out}. Make an "
+        f"index of them with: echoing index build INDEX --embedded {out}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from echoing_core.cli.output import bar
-from echoing_core.cli.root import prepare_app
+from echoing_core.cli.root import ClusterOption, prepare_app
 from echoing_core.datasets.registry import data_set_names, summary_of
 from echoing_core.errors import ConfigError
 from echoing_core.records import LONG_PADDING
@@ -57,6 +57,7 @@ def _add(name: str) -> None:
             ),
         ] = None,
         workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that read.")] = 2,
+        cluster: ClusterOption = None,
         restart: Annotated[
             bool, typer.Option("--restart", help="Throw away unfinished work on other data.")
         ] = False,
@@ -79,6 +80,7 @@ def _add(name: str) -> None:
                 out,
                 settings=typed,
                 n_workers=workers,
+                cluster=cluster,
                 restart=restart,
                 progress=progress,
             )

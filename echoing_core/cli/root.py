@@ -134,6 +134,14 @@ ZscoredOption = Annotated[
         help="Folder of further ECGs of PTB-XL that lost their millivolts (x_NN.npz).",
     ),
 ]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        help="A Ray cluster that does the work: its address, auto, or ray for this machine alone. "
+        "All machines see the same files.",
+    ),
+]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0)]
 
 

@@ -9,21 +9,15 @@ workers, or how often the work was interrupted.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import io
 import json
-import multiprocessing
-import os
 import shutil
-import threading
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +27,6 @@ import numpy.typing as npt
 from echoing_core.artifacts import (
     replacing_file,
     replacing_folder,
-    take_lock,
-    write_text_atomically,
 )
 from echoing_core.datasets.adapter import NO_FILE, Adapter, LeftOut
 from echoing_core.datasets.prepared import may_become_prepared, order_of_splits, write_draft
@@ -53,13 +45,13 @@ from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, BoolArray
 from echoing_core.signals.windows import WINDOW_N
 from echoing_core.version import __version__
+from echoing_core.workers import agree_on, locked_parts, shared
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # 13 MB of signals: minutes of reading lost to a kill, and few enough files.
 ROWS_PER_SHARD = 256
-PLAN_NAME = "plan.json"
 
 _FORMAT = 1
 # Reasons that are the same for many records, so that they can be counted; most special first.
@@ -108,6 +100,7 @@ def prepare(
     out: str | Path,
     *,
     n_workers: int = 2,
+    cluster: str | None = None,
     restart: bool = False,
     rows_per_shard: int = ROWS_PER_SHARD,
     progress: Progress = SILENT,
@@ -124,6 +117,8 @@ def prepare(
         it in ``<out>-parts`` and needs about as much room as the result.
     n_workers : int
         Processes that read; the result does not depend on it.
+    cluster : str, optional
+        A Ray cluster that reads in their place (`workers.shared`).
     restart : bool
         Throw away unfinished work on other data or with other options; without, it is an error.
     rows_per_shard : int
@@ -159,12 +154,12 @@ def prepare(
         range(i, min(i + rows_per_shard, len(table))) for i in range(0, len(table), rows_per_shard)
     ]
     work = out.with_name(out.name + "-parts")
-    with _locked(work):
-        _agree(work, _fingerprint(adapter, table, rows_per_shard), restart=restart)
+    with locked_parts(work):
+        agree_on(work, _fingerprint(adapter, table, rows_per_shard), restart=restart)
         todo = [i for i in range(len(pieces)) if not (work / _name(i)).is_file()]
         # Rows, not shards: the last shard may be short.
         n_resumed = len(table) - sum(len(pieces[i]) for i in todo)
-        _read_all(adapter, root, table, pieces, todo, work, n_workers, n_resumed, progress)
+        _read_all(adapter, root, table, pieces, todo, work, n_workers, cluster, n_resumed, progress)
         taken_rows: list[int] = []
         left_out = list(plan.left_out)
         # np.asarray may give a read-only view of the table.
@@ -325,71 +320,22 @@ def _read_all(
     todo: list[int],
     work: Path,
     n_workers: int,
+    cluster: str | None,
     n_done: int,
     progress: Progress,
 ) -> None:
     """Read the shards that are still to do; a few are under way at a time, not all."""
 
-    def tell() -> None:
-        progress(n_done, len(table))
-
     def rows_of(number: int) -> list[Row]:
         piece = table.iloc[pieces[number].start : pieces[number].stop]
         return [{str(k): value for k, value in row.items()} for row in piece.to_dict("records")]
 
-    tell()
-    # Without processes mistakes of an adapter can be followed in a debugger.
-    if n_workers == 1 or len(todo) < 2:
-        for number in todo:
-            write_shard(adapter, root, rows_of(number), work / _name(number))
-            n_done += len(pieces[number])
-            tell()
-        return
-    # A forked child of a process that runs threads (torch, Streamlit) can hang on their locks.
-    pool = ProcessPoolExecutor(
-        min(n_workers, len(todo)),
-        mp_context=get_context("spawn"),
-        initializer=_end_with_parent,
-    )
-    with pool:
-        waiting = iter(todo)
-        running: dict[Future[None], int] = {}
-        try:
-            while True:
-                for number in waiting:
-                    path = work / _name(number)
-                    job = pool.submit(write_shard, adapter, root, rows_of(number), path)
-                    running[job] = number
-                    # One more than workers, so that none waits; not all, because rows are copied
-                    # into each job.
-                    if len(running) > n_workers:
-                        break
-                if not running:
-                    return
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for job in finished:
-                    n_done += len(pieces[running.pop(job)])
-                    job.result()
-                    tell()
-        # Also on Ctrl-C: finished shards stay, jobs that wait are dropped.
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _end_with_parent() -> None:
-    """Let a worker end when the process that started it is killed; it would wait for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    sentinel = parent.sentinel
-
-    def watch() -> None:
-        connection.wait([sentinel])
-        # Not sys.exit, which in a thread ends that thread alone.
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    progress(n_done, len(table))
+    jobs = ((number, (adapter, root, rows_of(number), work / _name(number))) for number in todo)
+    n_workers = min(n_workers, max(1, len(todo)))
+    for number, _ in shared(write_shard, jobs, n_workers=n_workers, cluster=cluster):
+        n_done += len(pieces[number])
+        progress(n_done, len(table))
 
 
 def write_shard(adapter: Adapter, root: Path, rows: list[Row], path: Path) -> None:
@@ -475,48 +421,6 @@ def _read_shard(path: Path, *, with_signals: bool) -> _Shard:
 
 
 # What shards belong to
-
-
-@contextlib.contextmanager
-def _locked(work: Path) -> Iterator[None]:
-    """Lock the folder of shards for this process; the OS frees the lock when it ends."""
-    work.mkdir(parents=True, exist_ok=True)
-    handle = os.open(work, os.O_RDONLY)
-    try:
-        if not take_lock(handle):
-            raise ConfigError(
-                f"Another process is preparing {work.name.removesuffix('-parts')} right now. "
-                "Wait for it, or choose another folder."
-            )
-        yield
-    finally:
-        os.close(handle)
-
-
-def _agree(work: Path, fingerprint: str, *, restart: bool) -> None:
-    """Begin, or go on with, the work that ``fingerprint`` names."""
-    # A damaged plan counts as none: then the names below decide.
-    path = work / PLAN_NAME
-    stored: object = None
-    if path.is_file():
-        with contextlib.suppress(ValueError):
-            stored = json.loads(path.read_text(encoding="utf-8")).get("fingerprint")
-    if stored == fingerprint:
-        for draft in work.glob(".part-*.draft*"):
-            draft.unlink()
-        return
-    names = [item.name for item in work.iterdir()]
-    # A plan that was not finished was no work yet.
-    if not restart and any(not name.startswith(f".{PLAN_NAME}.") for name in names):
-        raise ConfigError(
-            f"{work} holds unfinished work on other data or with other options. Add --restart to "
-            "throw it away, or choose another folder."
-        )
-    if any(not n.startswith(("part-", ".part-", PLAN_NAME, f".{PLAN_NAME}")) for n in names):
-        raise ConfigError(f"{work} holds files of something else. Choose another folder.")
-    for name in names:
-        (work / name).unlink()
-    write_text_atomically(path, json.dumps({"fingerprint": fingerprint}) + "\n")
 
 
 def _fingerprint(adapter: Adapter, table: pd.DataFrame, rows_per_shard: int) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from echoing_core.simulate import (
     simulate_study,
     split_of,
 )
+from echoing_core.workers import in_order
 
 logger = logging.getLogger(__name__)
 
@@ -125,8 +124,9 @@ def build_simulated(
     )
     chunks: list[_Chunk] = []
     n_done = 0
+    drawn = in_order(draw, ((piece,) for piece in pieces), n_workers=min(n_workers, len(pieces)))
     # In the order of the patients, whichever process is done first.
-    for piece, chunk in zip(pieces, _mapped(draw, pieces, n_workers), strict=True):
+    for piece, chunk in zip(pieces, drawn, strict=True):
         chunks.append(chunk)
         n_done += len(piece)
         progress(n_done, len(patients))
@@ -202,17 +202,6 @@ def load_simulated(folder: str | Path, *, progress: Progress = SILENT) -> StudyS
     counts = rows.select_dtypes("integer").columns
     rows = rows.astype({n: np.float64 for n in counts if n.startswith("label_")})
     return StudySet(rows, np.stack(signals), np.stack(valids))
-
-
-def _mapped(
-    draw: Callable[[Sequence[int]], _Chunk], pieces: Sequence[Sequence[int]], n_workers: int
-) -> Iterator[_Chunk]:
-    if n_workers == 1 or len(pieces) == 1:
-        yield from map(draw, pieces)
-        return
-    # A forked child of a process that runs threads (torch, Streamlit) can hang on their locks.
-    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(draw, pieces)
 
 
 def _draw_chunk(

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +23,7 @@ from echoing_core.simulate.echo.clips import VIEWS, study_clips
 from echoing_core.simulate.heart.patients import parse_record_id, patient_id, patient_state
 from echoing_core.simulate.heart.state import HeartState
 from echoing_core.simulate.reports import echo_report
+from echoing_core.workers import in_order
 
 Item = str | tuple[int, int, int]
 """A simulated study: its study or record id, or seed, patient and ECG."""
@@ -250,14 +249,9 @@ def _drawn(
     pieces = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
     draw = partial(_draw_piece, size=size, n_frames=n_frames)
     # A process of its own takes seconds to import what it needs.
-    if n_workers == 1 or len(pieces) <= 1:
-        for piece in pieces:
-            yield from draw(piece)
-        return
-    # A forked child of a process that runs threads (torch) can hang on their locks.
-    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
-        for drawn in pool.map(draw, pieces):
-            yield from drawn
+    n_workers = min(n_workers, max(1, len(pieces)))
+    for drawn in in_order(draw, ((piece,) for piece in pieces), n_workers=n_workers):
+        yield from drawn
 
 
 def _draw_piece(

@@ -72,6 +72,13 @@ INDEX = _Kind(
     IndexMismatchError,
     "index",
 )
+EMBEDDINGS = _Kind(
+    "a collection of embeddings",
+    ("card.json",),
+    "Make one with `echoing embed FOLDER OUT`; the same command finishes one that was stopped.",
+    IndexMismatchError,
+    "embeddings",
+)
 PREPARED = _Kind(
     "a prepared study set", ("card.json",), _PREPARE, DataSetError, "prepared study set"
 )
@@ -113,6 +120,7 @@ def check_given(
     index: Given = None,
     data: Given = None,
     echo: Given = None,
+    embedded: Given = None,
     teacher: Given = None,
     ptbxl: Given = None,
     zscored: Given = None,
@@ -130,6 +138,8 @@ def check_given(
     model, index, data, echo : path, optional
         Folders of this project: a model, an index, a prepared set, a store of echo embeddings (or a
         file of vectors).
+    embedded : path, optional
+        What ``echoing embed`` made.
     teacher : path or str, optional
         A folder, a weight file, or a name on the hub.
     ptbxl, zscored, cinc, nstdb, echonet : path, optional
@@ -150,6 +160,7 @@ def check_given(
         (MODEL, model),
         (INDEX, index),
         (PREPARED, data),
+        (EMBEDDINGS, embedded),
         # Vectors of other programs are a file, which says itself what it is when it is read.
         (ECHO_STORE, None if echo is not None and Path(echo).is_file() else echo),
         (PTBXL, ptbxl),
@@ -252,6 +263,21 @@ def check_text_model_out(out: Given) -> None:
         It is a file, or holds something else.
     """
     _check_out(out, "card.json", "text model", "text model")
+
+
+def check_embeddings_out(out: Given) -> None:
+    """Refuse to write embeddings where something else lies, as `check_model_out` does.
+
+    Parameters
+    ----------
+    out : path or None
+
+    Raises
+    ------
+    ConfigError
+        It is a file, or holds something else.
+    """
+    _check_out(out, "card.json", "collection of embeddings", "embeddings")
 
 
 def run_folder_of(out: str | os.PathLike[str], run: str | os.PathLike[str] | None) -> Path:

@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from echoing_core.errors import ConfigError, DataSetError, EchoingError
-from echoing_core.io.many import BatchItem, folder_items, recording_endings
+from echoing_core.io.many import folder_items, recording_endings
 from echoing_core.progress import SILENT, Progress
+from echoing_core.records import GaussianEmbedding
 from echoing_core.services.models import Model
 from echoing_core.services.own_index import (
     MOST_WINDOWS_EACH,
@@ -21,6 +24,7 @@ from echoing_core.services.own_index import (
     as_microvolts,
     index_parts,
     items_of_recording,
+    parts_of_many,
 )
 
 _N_NAMED = 5
@@ -180,7 +184,9 @@ def build_folder_index(
             if not any(f.path is not None and f.path.resolve() == table for f in item.files)
         ]
     rows = {} if reports is None else read_reports(Path(reports))
-    by_item, notes = _matched(recordings, rows, "" if reports is None else Path(reports).name)
+    by_item, notes = _matched(
+        [item.name for item in recordings], rows, "" if reports is None else Path(reports).name
+    )
     items: list[OwnItem] = []
     of_each: list[Metadata] = []
     failures: list[tuple[str, str]] = []
@@ -202,6 +208,86 @@ def build_folder_index(
     )
     n_reports = sum(bool(one.report.strip()) for one in of_each)
     return BuiltIndex(len(items), n_reports, tuple(failures), notes)
+
+
+def build_embedded_index(
+    out: str | os.PathLike[str],
+    model: Model,
+    embedded: str | os.PathLike[str],
+    reports: str | os.PathLike[str] | None = None,
+    *,
+    name: str | None = None,
+    traces: bool = True,
+    progress: Progress = SILENT,
+) -> BuiltIndex:
+    """Write an index folder of what `embedding.embed_collection` embedded.
+
+    Parameters
+    ----------
+    out : path
+        Folder to write.
+    model : Model
+        That the embeddings were made with.
+    embedded : path
+    reports, name
+        As in `build_folder_index`.
+    traces : bool
+        Keep the ECGs themselves, 24 kB each: they are drawn where they are found.
+    progress : Progress, optional
+        Counts ECGs.
+
+    Returns
+    -------
+    BuiltIndex
+
+    Raises
+    ------
+    IndexMismatchError
+        The embeddings are damaged, unfinished, or another model's.
+    DataSetError
+        The table cannot be used.
+    """
+    import pandas as pd
+
+    from echoing_core.retrieve.index import build_index
+    from echoing_core.services.embedding import counts_of, embedded_parts
+
+    folder = Path(embedded)
+    rows = {} if reports is None else read_reports(Path(reports))
+    mu, log_var, tables, microvolts = [], [], [], []
+    n, (total, n_failed) = 0, counts_of(folder, model)
+    for part in embedded_parts(folder, model, traces=traces):
+        if traces:
+            raw = b"".join(part.table.pop("microvolts"))
+            microvolts.append(np.frombuffer(raw, np.int16).reshape(-1, 12, 1000))
+        tables.append(part.table)
+        mu.append(part.embedding.mu)
+        log_var.append(part.embedding.log_var)
+        n += len(part.table)
+        progress(n, total)
+    table = pd.concat(tables, ignore_index=True)
+    names = list(dict.fromkeys(table["record"]))
+    by_record, notes = _matched(names, rows, "" if reports is None else Path(reports).name)
+    of_each = [by_record.get(record, Metadata()) for record in table["record"]]
+    parts = parts_of_many(
+        model,
+        GaussianEmbedding(np.concatenate(mu), np.concatenate(log_var)),
+        records=list(table["record"]),
+        start_s=list(table["start_s"]),
+        percentile=list(table["percentile"]),
+        simulated=list(table["simulated"]),
+        of_each=of_each,
+        name=name or folder.name,
+        description=f"The embeddings {folder.name}.",
+        traces=np.concatenate(microvolts) if traces else None,
+    )
+    if traces and all(table["origin"]):
+        parts["card"]["lead_origins"] = list(table["origin"])
+    build_index(Path(out), **parts)
+    n_reports = sum(bool(one.report.strip()) for one in of_each)
+    if n_failed:
+        notes += (f"{n_failed:,} recordings could not be read when they were embedded.",)
+    return BuiltIndex(len(table), n_reports, notes=notes)
 
 
 def read_reports(path: Path) -> dict[str, Metadata]:
@@ -286,16 +372,16 @@ def _key(text: str) -> str:
 
 
 def _matched(
-    recordings: Sequence[BatchItem], rows: Mapping[str, Metadata], table: str
+    recordings: Sequence[str], rows: Mapping[str, Metadata], table: str
 ) -> tuple[dict[str, Metadata], tuple[str, ...]]:
     """The row of each recording by its name, and sentences on what belongs to nothing."""
     if not rows:
         return {}, ()
     # By the name with its folder; by the bare name where that is one recording alone.
-    whole = {_key(item.name): item.name for item in recordings}
+    whole = {_key(name): name for name in recordings}
     bare: dict[str, list[str]] = {}
-    for item in recordings:
-        bare.setdefault(_key(item.name).rpartition("/")[2], []).append(item.name)
+    for name in recordings:
+        bare.setdefault(_key(name).rpartition("/")[2], []).append(name)
     found: dict[str, Metadata] = {}
     nowhere = []
     for key, said in rows.items():
@@ -315,9 +401,9 @@ def _matched(
         raise DataSetError(
             f"None of the {len(rows)} rows of {table} names a recording of the folder: the first "
             f"row names {next(iter(rows))}, and the first recording is "
-            f"{recordings[0].name if recordings else 'none'}."
+            f"{recordings[0] if recordings else 'none'}."
         )
-    without = [item.name for item in recordings if item.name not in found]
+    without = [name for name in recordings if name not in found]
     notes = []
     if nowhere:
         notes.append(

@@ -25,7 +25,7 @@ from echoing_core.services.windows import extreme_windows
 from echoing_core.signals.windows import WINDOW_N
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 Files = Sequence[tuple[str, bytes]]
 
@@ -342,59 +342,92 @@ def index_parts(
     -------
     dict
     """
-    from echoing_core.embed.encode import encode_reports
-    from echoing_core.retrieve.index import REPORTS_EMBEDDED
-
-    text = encode_reports(model.checkpoint, [m.report for m in of_each])
     ecg = GaussianEmbedding(
         np.concatenate([i.embedding.mu for i in items]),
         np.concatenate([i.embedding.log_var for i in items]),
     )
+    parts = parts_of_many(
+        model,
+        ecg,
+        records=[i.record for i in items],
+        start_s=[i.start_s for i in items],
+        percentile=[i.percentile for i in items],
+        simulated=[i.simulated for i in items],
+        of_each=of_each,
+        name=name,
+        description=description,
+        traces=np.stack([i.microvolts for i in items]),
+    )
+    parts["card"]["lead_origins"] = ["".join(o[0] for o in i.origin) for i in items]
+    return parts
+
+
+def parts_of_many(
+    model: Model,
+    ecg: GaussianEmbedding,
+    *,
+    records: Sequence[str],
+    start_s: Sequence[float],
+    percentile: Sequence[float],
+    simulated: Sequence[bool],
+    of_each: Sequence[Metadata],
+    name: str,
+    description: str,
+    traces: npt.NDArray[np.int16] | None,
+) -> dict[str, Any]:
+    """`index_parts` of items whose facts stand in columns.
+
+    Parameters
+    ----------
+    model : Model
+    ecg : GaussianEmbedding, n rows
+    records, start_s, percentile, simulated, of_each : sequence, n entries
+    name, description : str
+    traces : ndarray of int16, shape (n, 12, 1000), optional
+
+    Returns
+    -------
+    dict
+    """
+    import pandas as pd
+
+    from echoing_core.embed.encode import encode_reports
+    from echoing_core.retrieve.index import REPORTS_EMBEDDED
+
+    text = encode_reports(model.checkpoint, [m.report for m in of_each])
+    table = pd.DataFrame(
+        {
+            "item_id": [f"own-{number:04d}" for number in range(1, len(records) + 1)],
+            # Without a name, each recording is a patient of its own, so that no two count as one
+            # person.
+            "patient_id": [m.patient or record for m, record in zip(of_each, records, strict=True)],
+            "record_id": [f"{r} at {at:.0f} s" for r, at in zip(records, start_s, strict=True)],
+            "report": [m.report for m in of_each],
+            "uncertainty": ecg.uncertainty,
+            "percentile": np.asarray(percentile, dtype=np.float64),
+            "text_uncertainty": text.uncertainty,
+            "simulated": np.asarray(simulated, dtype=np.bool_),
+            "source": SOURCE,
+        }
+    )
+    for label in dict.fromkeys(n for m in of_each for n in m.labels):
+        # NaN where a table says nothing: unknown is not no.
+        table[f"label_{label}"] = [m.labels.get(label, float("nan")) for m in of_each]
+    texts = ["item_id", "patient_id", "record_id", "report", "source"]
     return {
         "ecg": ecg,
         "text": text,
-        "items": _own_table(items, of_each, ecg, text),
+        # The index checks the kinds of its columns, and pandas may choose a text type of its own.
+        "items": table.astype(dict.fromkeys(texts, object)),
         "checkpoint_hash": model.hash,
         "card": {
             "name": name[:80],
             "description": description,
             "model": model.name,
-            "lead_origins": ["".join(o[0] for o in i.origin) for i in items],
             **({} if model.has_text else {REPORTS_EMBEDDED: False}),
         },
-        "traces": np.stack([i.microvolts for i in items]),
+        "traces": traces,
     }
-
-
-def _own_table(
-    items: Sequence[OwnItem],
-    metadata: Sequence[Metadata],
-    ecg: GaussianEmbedding,
-    text: GaussianEmbedding,
-) -> pd.DataFrame:
-    import pandas as pd
-
-    table = pd.DataFrame(
-        {
-            "item_id": [f"own-{number:04d}" for number in range(1, len(items) + 1)],
-            # Without a name, each recording is a patient of its own, so that no two count as one
-            # person.
-            "patient_id": [m.patient or i.record for m, i in zip(metadata, items, strict=True)],
-            "record_id": [f"{i.record} at {i.start_s:.0f} s" for i in items],
-            "report": [m.report for m in metadata],
-            "uncertainty": ecg.uncertainty,
-            "percentile": [i.percentile for i in items],
-            "text_uncertainty": text.uncertainty,
-            "simulated": [i.simulated for i in items],
-            "source": SOURCE,
-        }
-    )
-    for name in dict.fromkeys(n for m in metadata for n in m.labels):
-        # NaN where a table says nothing: unknown is not no.
-        table[f"label_{name}"] = [m.labels.get(name, float("nan")) for m in metadata]
-    texts = ["item_id", "patient_id", "record_id", "report", "source"]
-    # The index checks the kinds of its columns, and pandas may choose a text type of its own.
-    return table.astype(dict.fromkeys(texts, object))
 
 
 def own_collection(model: Model, files: Mapping[str, bytes]) -> Collection:

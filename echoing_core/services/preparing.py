@@ -30,6 +30,7 @@ def prepare_data_set(
     *,
     settings: Mapping[str, str] | None = None,
     n_workers: int = 2,
+    cluster: str | None = None,
     restart: bool = False,
     progress: Progress = SILENT,
 ) -> PrepareReport:
@@ -42,7 +43,7 @@ def prepare_data_set(
     root, out : path
     settings : mapping of str to str
         Its options, as they are typed.
-    n_workers, restart, progress
+    n_workers, cluster, restart, progress
         As in `datasets.preparing.prepare`.
 
     Returns
@@ -63,6 +64,7 @@ def prepare_data_set(
         Path(root),
         Path(out),
         n_workers=n_workers,
+        cluster=cluster,
         restart=restart,
         progress=progress,
     )

@@ -23,6 +23,7 @@ SOURCES = (
     "requirements.txt",
     "requirements-research.txt",
     "requirements-serve.txt",
+    "requirements-ray.txt",
     "app.py",
     ".streamlit",
     "assets",

@@ -21,6 +21,7 @@ ROOMS = (
     "config",
     "artifacts",
     "progress",
+    "workers",
     "plugins",
     "gate",
     "io",

@@ -125,9 +125,9 @@ def test_a_prepared_set_becomes_an_index_with_its_traces(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--data", "x", "--folder", "y"], "either a prepared set with --data or files"),
+        (["--data", "x", "--folder", "y"], "a prepared set with --data, files with --folder"),
         (["--data", "x", "--items", "5"], "--items and --seed are for simulated ECGs"),
-        (["--reports", "x"], "--reports goes with --folder"),
+        (["--reports", "x"], "--reports goes with --folder or --embedded"),
     ],
 )
 def test_options_that_do_not_go_together(tmp_path: Path, options: list[str], words: str) -> None:

@@ -1,0 +1,452 @@
+"""Very many ECGs embedded once, by many processes or machines, for indexes and other readers.
+
+A **collection of embeddings** is a sealed folder of parts in Parquet. Parts are made in any order
+by anybody, beside the folder, and become it in the end; after a kill the same command goes on. The
+same vectors come out whoever does the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from echoing_core.artifacts import (
+    CARD,
+    read_card,
+    read_checked,
+    replacing_file,
+    seal,
+    writing_folder,
+)
+from echoing_core.errors import ConfigError, DataSetError, EchoingError
+from echoing_core.io.many import BatchItem, folder_items
+from echoing_core.progress import SILENT, Progress
+from echoing_core.records import GaussianEmbedding
+from echoing_core.services.given import check_embeddings_out, check_given
+from echoing_core.services.models import Model, load_model, model_folder
+from echoing_core.services.own_index import MOST_WINDOWS_EACH, as_microvolts, items_of_recording
+from echoing_core.version import __version__
+from echoing_core.workers import agree_on, locked_parts, shared
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from echoing_core.datasets.study_set import StudySet
+
+KIND = "embeddings"
+ITEMS_A_PART = 256
+"""Recordings, or ECGs of a prepared set: half a minute of one core lost to a kill."""
+
+_FAILURES = b"failures"
+_MAX_FAILURE = 300
+_TABLE = ["record", "start_s", "content", "percentile", "simulated", "origin"]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What came of embedding a collection.
+
+    Attributes
+    ----------
+    n : int
+        ECGs of ten seconds.
+    n_recordings : int
+        Recordings, or rows of a prepared set.
+    n_resumed : int
+        Recordings of parts that were there already.
+    n_again : int
+        Recordings whose content another one has, which were left out.
+    failures : tuple of (name, reason)
+        Recordings that could not be read.
+    """
+
+    n: int
+    n_recordings: int
+    n_resumed: int
+    n_again: int
+    failures: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedPart:
+    """Some of the ECGs of a collection.
+
+    Attributes
+    ----------
+    table : DataFrame, n rows
+        ``record``, ``start_s``, ``content`` (sha256 of the recording's files), ``percentile``,
+        ``simulated``, ``origin`` (a letter for each lead).
+    embedding : GaussianEmbedding, n rows
+    """
+
+    table: pd.DataFrame
+    embedding: GaussianEmbedding
+
+
+def embed_collection(
+    root: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    windows: int = 1,
+    n_workers: int = 1,
+    cluster: str | None = None,
+    restart: bool = False,
+    progress: Progress = SILENT,
+) -> Embedded:
+    """Embed all recordings below a folder, or all ECGs of a prepared set.
+
+    Parameters
+    ----------
+    root : path
+        A folder of recordings, or one that ``echoing prepare`` made.
+    out : path
+        New, empty, or an older collection of embeddings, which is then replaced. Unfinished work
+        lies in ``<out>-parts``.
+    model : path or str, optional
+        A model folder or the name of a model at hand. All machines of a cluster must see it.
+    windows : int
+        Of each recording so many of its surest windows, not overlapping; 1 to 5.
+    n_workers : int
+        Processes of this machine, each with a model of its own (0.4 GB).
+    cluster : str, optional
+        A Ray cluster that does it instead (`workers.shared`).
+    restart : bool
+        Throw away unfinished work on other recordings or with another model.
+    progress : Progress, optional
+        Counts recordings.
+
+    Returns
+    -------
+    Embedded
+
+    Raises
+    ------
+    ConfigError, DataSetError
+        ``root`` holds nothing to embed, none of it can be read, or ``out`` is something else.
+    LostProcessError
+        See `workers.shared`.
+    """
+    if not 1 <= windows <= MOST_WINDOWS_EACH:
+        raise ConfigError(
+            f"{windows} windows of a recording are not possible; 1 to {MOST_WINDOWS_EACH} are."
+        )
+    if n_workers < 1:
+        raise ConfigError(f"{n_workers} workers cannot embed anything. Use at least 1.")
+    check_given(recordings=[root])
+    root, out = Path(root), Path(out)
+    check_embeddings_out(out)
+    loaded = load_model(model)
+    sources, names = _sources(root, loaded)
+    pieces = [sources[i : i + ITEMS_A_PART] for i in range(0, len(sources), ITEMS_A_PART)]
+    work = out.with_name(out.name + "-parts")
+    with locked_parts(work):
+        agree_on(work, _fingerprint(loaded, names, windows), restart=restart)
+        todo = [i for i in range(len(pieces)) if not (work / _name(i)).is_file()]
+        done = n_resumed = len(sources) - sum(len(pieces[i]) for i in todo)
+        progress(done, len(sources))
+        # A name is looked up once: elsewhere it may name something else.
+        _, at, kind = os.fspath(model or "").rpartition("@")
+        place = f"{model_folder(model)[0].resolve()}{at}{kind if at else ''}"
+        jobs = (
+            (i, (place, root.resolve(), pieces[i], windows, (work / _name(i)).resolve()))
+            for i in todo
+        )
+        n_workers = min(n_workers, max(1, len(todo)))
+        for number, _ in shared(embed_part, jobs, n_workers=n_workers, cluster=cluster):
+            done += len(pieces[number])
+            progress(done, len(sources))
+        n, n_again, failures = _joined(work, len(pieces), out, loaded, root, windows)
+    shutil.rmtree(work)
+    return Embedded(n, len(sources), n_resumed, n_again, tuple(failures))
+
+
+def _sources(root: Path, model: Model) -> tuple[list[BatchItem] | range, list[str]]:
+    """What is embedded: recordings, or rows; and a line for each that tells it apart."""
+    if (root / "studies.parquet").is_file():
+        import pandas as pd
+
+        from echoing_core.datasets.prepared import check_filter_padding
+
+        check_filter_padding(root, model.checkpoint.filter_padding)
+        card = (root / CARD).read_text(encoding="utf-8")
+        ids = pd.read_parquet(root / "studies.parquet", columns=["record_id"])["record_id"]
+        return range(len(ids)), [card]
+    items, _ = folder_items(root)
+    # Archives are opened by `echoing batch`; here each file is one recording.
+    return items, [f"{item.name} {item.size}" for item in items]
+
+
+def _fingerprint(model: Model, names: Sequence[str], windows: int) -> str:
+    facts = [__version__, model.hash, model.checkpoint.sigma2, windows, ITEMS_A_PART]
+    hashed = hashlib.sha256(json.dumps(facts).encode())
+    for name in names:
+        hashed.update(name.encode() + b"\n")
+    return hashed.hexdigest()
+
+
+def _name(number: int) -> str:
+    return f"part-{number:06d}.parquet"
+
+
+# One a process: a worker makes many parts, all with the same model and of the same set.
+@lru_cache(maxsize=1)
+def _model(model: str) -> Model:
+    return load_model(model)
+
+
+@lru_cache(maxsize=1)
+def _prepared(root: Path) -> StudySet:
+    from echoing_core.datasets.prepared import load_prepared
+
+    return load_prepared(root)
+
+
+def embed_part(
+    model: str, root: Path, sources: Sequence[BatchItem] | range, windows: int, path: Path
+) -> int:
+    """Embed some recordings, or rows of a prepared set, and write them as one file.
+
+    Parameters
+    ----------
+    model : str
+        As for `load_model`.
+    root : Path
+        Of the prepared set.
+    sources : sequence of BatchItem, or range
+        Recordings, or rows of the set.
+    windows : int
+        Of each recording.
+    path : Path
+        Of the part; it appears whole.
+
+    Returns
+    -------
+    int
+        ECGs in it.
+    """
+    loaded = _model(model)
+    failures: list[tuple[str, str]] = []
+    if isinstance(sources, range):
+        rows = _rows_of_set(loaded, root, sources)
+    else:
+        rows, failures = _rows_of_recordings(loaded, sources, windows)
+    _write_part(path, rows, failures, loaded.checkpoint.encoder.config.dim)
+    return len(rows)
+
+
+Row = dict[str, Any]
+
+
+def _rows_of_recordings(
+    model: Model, items: Sequence[BatchItem], windows: int
+) -> tuple[list[Row], list[tuple[str, str]]]:
+    rows: list[Row] = []
+    failures: list[tuple[str, str]] = []
+    for item in items:
+        try:
+            recording = item.read()
+            found = items_of_recording(model, recording, windows=windows)
+        except EchoingError as error:
+            failures.append((item.name, str(error)[:_MAX_FAILURE]))
+            continue
+        content = _content_of(item)
+        rows += [
+            {
+                "record": item.name,
+                "start_s": one.start_s,
+                "content": content,
+                "percentile": one.percentile,
+                "simulated": one.simulated,
+                "origin": "".join(origin[0] for origin in one.origin),
+                "mu": one.embedding.mu[0],
+                "log_var": one.embedding.log_var[0],
+                "microvolts": one.microvolts.tobytes(),
+            }
+            for one in found
+        ]
+    return rows, failures
+
+
+def _content_of(item: BatchItem) -> str:
+    """Hash over the bytes of a recording's files; names have no part in it."""
+    told = hashlib.sha256()
+    # An archive is one file of several recordings.
+    for member in item.members:
+        told.update(member.encode() + b"\n")
+    for file in item.files:
+        # A WFDB header names its record, whose copy has another name.
+        data = bytes(file.content()[:])
+        if file.name.lower().endswith(".hea"):
+            data = data.replace(file.stem.encode(), b"")
+        told.update(hashlib.sha256(data).digest())
+    return told.hexdigest()
+
+
+def _rows_of_set(model: Model, root: Path, numbers: range) -> list[Row]:
+    from echoing_core.embed.encode import encode_batch
+    from echoing_core.retrieve.index import GAP
+
+    # Arrays are mapped, so that only these rows are read.
+    studies = _prepared(root)
+    rows = slice(numbers.start, numbers.stop)
+    signal_mv, valid = np.array(studies.signal_mv[rows]), np.array(studies.valid[rows])
+    checkpoint = model.checkpoint
+    embedding = encode_batch(checkpoint.encoder.ecg, checkpoint.scaler, signal_mv, valid)
+    percentile = model.reference.percentile(embedding.uncertainty)
+    microvolts = as_microvolts(signal_mv, valid, GAP)
+    table = studies.table.iloc[rows]
+    return [
+        {
+            "record": str(record),
+            "start_s": 0.0,
+            "content": hashlib.sha256(microvolts[i].tobytes()).hexdigest(),
+            "percentile": float(percentile[i]),
+            "simulated": bool(simulated),
+            # A set does not keep which of its leads were derived.
+            "origin": "",
+            "mu": embedding.mu[i],
+            "log_var": embedding.log_var[i],
+            "microvolts": microvolts[i].tobytes(),
+        }
+        for i, (record, simulated) in enumerate(
+            zip(table["record_id"], table["simulated"], strict=True)
+        )
+    ]
+
+
+def _write_part(
+    path: Path, rows: Sequence[Row], failures: Sequence[tuple[str, str]], dim: int
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    vector = pa.list_(pa.float32(), dim)
+    fields = {
+        "record": pa.string(), "start_s": pa.float64(), "content": pa.string(),
+        "percentile": pa.float32(), "simulated": pa.bool_(), "origin": pa.string(),
+    }  # fmt: skip
+    columns = [pa.array([row[name] for row in rows], kind) for name, kind in fields.items()]
+    for name in ("mu", "log_var"):
+        flat = np.concatenate([row[name] for row in rows]) if rows else np.empty(0)
+        columns.append(pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), dim))
+    columns.append(pa.array([row["microvolts"] for row in rows], pa.binary()))
+    schema = pa.schema(
+        [*(pa.field(name, kind) for name, kind in fields.items()),
+         pa.field("mu", vector), pa.field("log_var", vector), pa.field("microvolts", pa.binary())],
+        metadata={_FAILURES: json.dumps(list(failures)).encode()},
+    )  # fmt: skip
+    with replacing_file(path) as draft:
+        pq.write_table(pa.Table.from_arrays(columns, schema=schema), draft, compression="zstd")
+
+
+def _joined(
+    work: Path, n_parts: int, out: Path, model: Model, root: Path, windows: int
+) -> tuple[int, int, list[tuple[str, str]]]:
+    """All parts as one sealed folder; the counts of ECGs and of recordings left out, failures."""
+    import pyarrow.parquet as pq
+
+    failures: list[tuple[str, str]] = []
+    seen: dict[str, str] = {}
+    again: dict[str, list[int]] = {}
+    recordings: set[str] = set()
+    n = 0
+    for number in range(n_parts):
+        part = pq.ParquetFile(work / _name(number))
+        failures += json.loads(part.schema_arrow.metadata[_FAILURES])
+        table = part.read(columns=["record", "content"])
+        pairs = zip(table["record"].to_pylist(), table["content"].to_pylist(), strict=True)
+        n += table.num_rows
+        for row, (record, content) in enumerate(pairs):
+            # Several windows of a recording have its content all.
+            if seen.setdefault(content, record) != record:
+                again.setdefault(_name(number), []).append(row)
+                recordings.add(record)
+                n -= 1
+    if not n:
+        first = f" The first, {failures[0][0]}: {failures[0][1]}" if failures else ""
+        raise DataSetError(f"None of the recordings of {root} could be read.{first}")
+    with writing_folder(out, kind=KIND) as draft:
+        for number in range(n_parts):
+            _put(work / _name(number), draft / _name(number))
+        seal(
+            draft, kind=KIND, checkpoint_hash=model.hash, n=n,
+            dim=model.checkpoint.encoder.config.dim,
+            extra={
+                "model": model.name, "sigma2": model.checkpoint.sigma2, "of": root.name,
+                "windows": windows, "again": again, "n_failed": len(failures),
+            },
+        )  # fmt: skip
+    return n, len(recordings), failures
+
+
+def _put(source: Path, place: Path) -> None:
+    """A second name of the same file where the disk knows such; what is done is never moved."""
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copyfile(source, place)
+
+
+def counts_of(folder: Path, model: Model) -> tuple[int, int]:
+    """ECGs of a collection, and recordings that could not be read when it was made."""
+    card = _card(folder, model)
+    return int(card["n"]), int(card["n_failed"])
+
+
+def _card(folder: Path, model: Model) -> dict[str, Any]:
+    names = frozenset(path.name for path in folder.glob("part-*.parquet"))
+    return read_card(folder, kind=KIND, files=names, checkpoint_hash=model.hash)
+
+
+def embedded_parts(
+    folder: str | os.PathLike[str], model: Model, *, traces: bool = True
+) -> Iterator[EmbeddedPart]:
+    """The ECGs of a collection of embeddings, part by part; each recording once.
+
+    Parameters
+    ----------
+    folder : path
+        That `embed_collection` wrote.
+    model : Model
+        That it was made with.
+    traces : bool
+        With ``microvolts``, 24 kB an ECG, in the table.
+
+    Yields
+    ------
+    EmbeddedPart
+
+    Raises
+    ------
+    IndexMismatchError
+        It is damaged, unfinished, or another model's.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = Path(folder)
+    card = _card(folder, model)
+    kept = [*_TABLE, *(["microvolts"] if traces else [])]
+    for name in sorted(card["files"]):
+        content = read_checked(folder, name, card)
+        held = pq.read_table(pa.BufferReader(content), columns=[*kept, "mu", "log_var"])
+        vectors = [
+            held[column].combine_chunks().flatten().to_numpy().reshape(held.num_rows, card["dim"])
+            for column in ("mu", "log_var")
+        ]
+        table = held.select(kept).to_pandas()
+        rows = np.delete(np.arange(len(table)), card["again"].get(name, []))
+        yield EmbeddedPart(
+            table.iloc[rows].reset_index(drop=True),
+            GaussianEmbedding(vectors[0][rows], vectors[1][rows]),
+        )

@@ -1,0 +1,318 @@
+"""Work shared out to processes of this machine, or to a Ray cluster of many.
+
+Every piece of work is a function of a module with its arguments, and is done at least once; what it
+writes must appear whole (`artifacts.replacing_file`), so that a piece done twice leaves what one
+done once leaves. What is made in parts lies beside its place in a locked folder with a plan
+(`locked_parts`, `agree_on`), where the same command goes on after a kill. A process that dies takes
+its piece with it, and the piece is given to another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection, get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+from echoing_core.artifacts import take_lock, write_text_atomically
+from echoing_core.errors import ConfigError, LostProcessError
+
+Key = TypeVar("Key")
+Result = TypeVar("Result")
+
+RAY = "ray"
+"""A cluster of this machine alone, made for the work; an address names one that runs."""
+
+PLAN_NAME = "plan.json"
+
+_ANSWER_S = 5.0
+_MOST_DEATHS = 3
+"""So often a piece may lose the process that does it, before it is held to be the cause."""
+
+
+def shared(
+    work: Callable[..., Result],
+    pieces: Iterable[tuple[Key, tuple[Any, ...]]],
+    *,
+    n_workers: int,
+    cluster: str | None = None,
+) -> Iterator[tuple[Key, Result]]:
+    """Do every piece, and tell of each when it is done.
+
+    Parameters
+    ----------
+    work : callable
+        A function of a module, since other processes look it up by its name.
+    pieces : iterable of (key, arguments)
+        Drawn as they are needed, a few ahead, so that they may be many.
+    n_workers : int
+        Processes of this machine; with 1 this process does all of it by itself. On a cluster, how
+        many pieces are under way at once: 0 for as many as it has cores.
+    cluster : str, optional
+        Address of a Ray cluster, or `RAY`. All of its machines see the same files.
+
+    Yields
+    ------
+    key
+        Of a piece, in the order in which they end.
+    result
+        What ``work`` gave.
+
+    Raises
+    ------
+    ConfigError
+        A cluster is named and Ray is not installed, or nobody answers there.
+    LostProcessError
+        The process died `_MOST_DEATHS` times over one piece.
+    """
+    if cluster is not None:
+        yield from _on_ray(work, pieces, n_workers, cluster)
+        return
+    if n_workers == 1:
+        # Without processes mistakes can be followed in a debugger.
+        for key, arguments in pieces:
+            yield key, work(*arguments)
+        return
+    yield from _on_processes(work, pieces, n_workers)
+
+
+def in_order(
+    work: Callable[..., Result], arguments: Iterable[tuple[Any, ...]], *, n_workers: int
+) -> Iterator[Result]:
+    """`shared` on this machine, with results in the order of the pieces.
+
+    Parameters
+    ----------
+    work : callable
+    arguments : iterable of tuple
+    n_workers : int
+
+    Yields
+    ------
+    result
+    """
+    early: dict[int, Result] = {}
+    due = 0
+    for number, result in shared(work, enumerate(arguments), n_workers=n_workers):
+        early[number] = result
+        while due in early:
+            yield early.pop(due)
+            due += 1
+
+
+def _on_processes(
+    work: Callable[..., Result], pieces: Iterable[tuple[Key, tuple[Any, ...]]], n_workers: int
+) -> Iterator[tuple[Key, Result]]:
+    waiting = iter(pieces)
+    again: list[tuple[Key, tuple[Any, ...]]] = []
+    deaths: Counter[Any] = Counter()
+    while True:
+        # A forked child of a process that runs threads (torch, Streamlit) can hang on their locks.
+        pool = ProcessPoolExecutor(
+            n_workers, mp_context=get_context("spawn"), initializer=_end_with_parent
+        )
+        running: dict[Future[Result], tuple[Key, tuple[Any, ...]]] = {}
+        try:
+            while True:
+                # One more than workers, so that none waits; not all, because arguments are copied.
+                while len(running) <= n_workers:
+                    piece = again.pop() if again else next(waiting, None)
+                    if piece is None:
+                        break
+                    # It counts as given before it is: a pool that is broken refuses it.
+                    again.append(piece)
+                    job = pool.submit(work, *piece[1])
+                    running[job] = again.pop()
+                if not running:
+                    pool.shutdown()
+                    return
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for job in finished:
+                    # Its piece stays among the running ones until its result is there.
+                    result = job.result()
+                    key, _ = running.pop(job)
+                    yield key, result
+        except BrokenProcessPool:
+            # All of the pool dies with one process, so that any of these may be the cause.
+            again += running.values()
+            deaths.update(key for key, _ in running.values())
+            worst, n = deaths.most_common(1)[0]
+            if n >= _MOST_DEATHS:
+                raise LostProcessError(
+                    f"The process that worked on {worst} was ended {n} times, most often because "
+                    "memory was short. Use fewer --workers; what is done stays done."
+                ) from None
+            n_workers = max(1, n_workers - 1) if n > 1 else n_workers
+        finally:
+            # Also on Ctrl-C: what is finished stays, pieces that wait are dropped.
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when the process that started it is killed; it would wait for ever."""
+    # Each core has a worker already: threads of torch would only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        connection.wait([sentinel])
+        # Not sys.exit, which in a thread ends that thread alone.
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _on_ray(
+    work: Callable[..., Result],
+    pieces: Iterable[tuple[Key, tuple[Any, ...]]],
+    n_at_once: int,
+    cluster: str,
+) -> Iterator[tuple[Key, Result]]:
+    ray = _ray(cluster)
+    # Any worker or machine may end; Ray gives what it was doing to another.
+    remote = ray.remote(work).options(num_cpus=1, max_retries=_MOST_DEATHS)
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    most = n_at_once or cores
+    waiting = iter(pieces)
+    running: dict[Any, Key] = {}
+    try:
+        while True:
+            while len(running) <= most:
+                piece = next(waiting, None)
+                if piece is None:
+                    break
+                running[remote.remote(*piece[1])] = piece[0]
+            if not running:
+                return
+            finished, _ = ray.wait(list(running), num_returns=1)
+            for reference in finished:
+                key = running.pop(reference)
+                try:
+                    result = ray.get(reference)
+                except ray.exceptions.RayTaskError as error:
+                    # The error of the piece itself, as it would be without a cluster.
+                    raise error.as_instanceof_cause() from None
+                except ray.exceptions.RayError as error:
+                    raise LostProcessError(
+                        f"The cluster lost {key} more than {_MOST_DEATHS} times. Look at its "
+                        "machines, and start the command again; what is done stays done."
+                    ) from error
+                yield key, result
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=True)
+
+
+def _ray(cluster: str) -> Any:
+    """The package, connected."""
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError(
+            'Work on a cluster needs Ray: pip install "echoing-core[ray]". Without --cluster, this '
+            "machine's own cores do the work."
+        ) from error
+    if not ray.is_initialized():
+        # Workers get one thread each: as many pieces are under way as there are cores.
+        settings = {"env_vars": {"OMP_NUM_THREADS": "1"}}
+        try:
+            _check_reachable(cluster)
+            ray.init(
+                address=None if cluster == RAY else cluster,
+                runtime_env=settings,
+                log_to_driver=False,
+                include_dashboard=False,
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"No Ray cluster answers at {cluster}. Start one with `ray start --head`, and name "
+                "its address, such as 10.0.0.1:6379 or auto."
+            ) from error
+    return ray
+
+
+def _check_reachable(cluster: str) -> None:
+    """Fail in seconds where nobody listens; Ray itself asks for minutes."""
+    host, _, port = cluster.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+
+
+@contextlib.contextmanager
+def locked_parts(work: Path) -> Iterator[None]:
+    """Lock a folder of parts for this process; the OS frees the lock when it ends.
+
+    Parameters
+    ----------
+    work : Path
+        ``<out>-parts``; made if it is not there.
+
+    Raises
+    ------
+    ConfigError
+        Another process has it.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    handle = os.open(work, os.O_RDONLY)
+    try:
+        if not take_lock(handle):
+            raise ConfigError(
+                f"Another process is making {work.name.removesuffix('-parts')} right now. "
+                "Wait for it, or choose another folder."
+            )
+        yield
+    finally:
+        os.close(handle)
+
+
+def agree_on(work: Path, fingerprint: str, *, restart: bool) -> None:
+    """Begin, or go on with, the work that ``fingerprint`` names.
+
+    Parameters
+    ----------
+    work : Path
+        Holds ``part-...`` files and `PLAN_NAME`, nothing else.
+    fingerprint : str
+        Hash of everything that decides what stands in a part.
+    restart : bool
+        Throw away unfinished work of another fingerprint; without, it is an error.
+
+    Raises
+    ------
+    ConfigError
+        There is such work, or something that is no work of this kind.
+    """
+    # A damaged plan counts as none: then the names below decide.
+    path = work / PLAN_NAME
+    stored: object = None
+    if path.is_file():
+        with contextlib.suppress(ValueError):
+            stored = json.loads(path.read_text(encoding="utf-8")).get("fingerprint")
+    if stored == fingerprint:
+        for draft in work.glob(".part-*.draft*"):
+            draft.unlink()
+        return
+    names = [item.name for item in work.iterdir()]
+    # A plan that was not finished was no work yet.
+    if not restart and any(not name.startswith(f".{PLAN_NAME}.") for name in names):
+        raise ConfigError(
+            f"{work} holds unfinished work on other data or with other options. Add --restart to "
+            "throw it away, or choose another folder."
+        )
+    if any(not n.startswith(("part-", ".part-", PLAN_NAME, f".{PLAN_NAME}")) for n in names):
+        raise ConfigError(f"{work} holds files of something else. Choose another folder.")
+    for name in names:
+        (work / name).unlink()
+    write_text_atomically(path, json.dumps({"fingerprint": fingerprint}) + "\n")
