@@ -30,6 +30,8 @@ STANDARD_FS_HZ = 100.0
 WINDOW_S = 10.0
 """Length of the window that the model reads, in seconds."""
 
+_ROWS_AT_ONCE = 4096
+
 FilterPadding = Literal["long", "scipy"]
 
 LONG_PADDING: FilterPadding = "long"
@@ -257,7 +259,12 @@ class GaussianEmbedding:
         Chun, PCME++ (ICLR 2024), section 3.5: the uncertainty of an item is ||sigma^2||_1.
         """
         # float64: a sum of hundreds of small float32 terms would lose what separates neighbours.
-        return np.asarray(np.exp(self.log_var.astype(np.float64)).sum(axis=1))
+        # Some rows at a time: all windows of a day would take twice the memory of the embedding.
+        total = np.empty(len(self))
+        for first in range(0, len(self), _ROWS_AT_ONCE):
+            rows = slice(first, first + _ROWS_AT_ONCE)
+            total[rows] = np.exp(self.log_var[rows].astype(np.float64)).sum(axis=1)
+        return total
 
     def __getitem__(self, rows: slice | npt.NDArray[np.integer] | BoolArray) -> GaussianEmbedding:
         return GaussianEmbedding(self.mu[rows], self.log_var[rows])

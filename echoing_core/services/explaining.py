@@ -1,9 +1,9 @@
 """sigma^2 along a recording: at once, or in small steps that leave a page free to answer.
 
-A day takes most of a minute on two cores. So that nobody waits in front of an empty page, a job
-looks at it in two rounds: first every third window or so, which already gives a picture, then the
-rest. Each step takes a fraction of a second; between two of them a page may show how far it is,
-answer a click, or stop.
+A day takes most of a minute on one core. So that nobody waits in front of an empty page, a job
+looks at it in two rounds: first some hundred windows all over it, which already give a picture,
+then the rest. Each step takes a fraction of a second; between two of them a page may show how far
+it is, answer a click, or stop.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 Ints = npt.NDArray[np.int64]
 
 FIRST_LOOK_S = 30.0
-"""Distance of the windows of the first round."""
+"""Least distance of the windows of the first round."""
+
+FIRST_LOOK_WINDOWS = 600
+"""Most windows of the first round: a few seconds, and more than a picture of a day has room for."""
 
 LONG_S = 7200.0
 """Recordings longer than this are looked at in two rounds."""
@@ -398,6 +401,7 @@ def _chunks(starts: Ints, duration_s: float) -> tuple[list[Ints], int]:
     rows = np.arange(len(starts), dtype=np.int64)
     stride_n = int(starts[1] - starts[0]) if len(starts) > 1 else WINDOW_N
     every = max(round(FIRST_LOOK_S * STANDARD_FS_HZ / stride_n), 1)
+    every = max(every, -(-len(starts) // FIRST_LOOK_WINDOWS))
     if duration_s <= LONG_S or every == 1:
         rounds = [rows]
     else:

@@ -239,7 +239,7 @@ class _Filtered:
         if not channels:
             return
         phases = max(self.ratio.numerator, self.ratio.denominator)
-        # Both ends take two times `SETTLED_S` each.
+        # Both ends take `SETTLED_S` each, and as much again beside them.
         least = max(short.MAX_SAMPLES, 5 * long.SETTLED_S * self.fs_hz)
         if self.n_times > least and phases <= long.MOST_PHASES:
             self._put_long(channels, out_mv, out_valid, rows)
@@ -266,7 +266,7 @@ class _Filtered:
         up, down = self.ratio.numerator, self.ratio.denominator
         of = long.kernel(FILTER_ORDER, float(self.fs_hz), *band_hz(), self.ratio, KAISER_BETA)
         settled = -(-round(long.SETTLED_S * self.fs_hz) // of.step)
-        end_n = 2 * settled * of.n_per
+        end_n = (settled + 1) * of.n_per
         last = (self.n_out - end_n) // of.n_per * of.n_per
         stretch = max(1, _STRETCH_N // of.step)
         for begin in range(end_n // of.n_per, last // of.n_per, stretch):

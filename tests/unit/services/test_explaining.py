@@ -90,3 +90,15 @@ def test_stretches_are_told_once(model: services.Model, monkeypatch: pytest.Monk
     monkeypatch.setattr(windows, "window_reasons", lambda m, e, i: asked.extend(i) or {})
     again = services.flagged_intervals(model, explanation, most=2, known=told)
     assert asked == [] and [t.sentence for t in again] == [t.sentence for t in told]
+
+
+@pytest.mark.parametrize(("hours", "stride_n"), [(24, 1000), (24, 100), (3, 1000)])
+def test_the_first_round_is_short_and_all_over_the_recording(hours: int, stride_n: int) -> None:
+    starts = np.arange(0, hours * 360_000 - 999, stride_n, dtype=np.int64)
+    chunks, n_first = explaining._chunks(starts, hours * 3600.0)
+    first = np.concatenate(chunks[:n_first])
+    assert 300 <= len(first) <= explaining.FIRST_LOOK_WINDOWS
+    # Evenly spread, the first and last windows in the middle of what they speak for.
+    assert len(set(np.diff(first))) == 1
+    assert first[0] <= np.diff(first)[0] and len(starts) - first[-1] <= np.diff(first)[0]
+    assert np.array_equal(np.sort(np.concatenate(chunks)), np.arange(len(starts)))
