@@ -187,7 +187,7 @@ def interval_figure(view: RhythmView) -> go.Figure:
     Returns
     -------
     plotly.graph_objects.Figure
-        Of at most 3 `MOST_POINTS` points.
+        Of at most `MOST_POINTS` points and 80 bars.
 
     References
     ----------
@@ -199,7 +199,7 @@ def interval_figure(view: RhythmView) -> go.Figure:
     rr_ms = view.beats.rr_ms
     pair = np.isfinite(rr_ms[:-1]) & np.isfinite(rr_ms[1:])
     first, following = rr_ms[:-1][pair], rr_ms[1:][pair]
-    step = max(1, -(-first.size // (3 * MOST_POINTS)))
+    step = max(1, -(-first.size // MOST_POINTS))
     figure = go.Figure()
     used = np.flatnonzero(count)
     low, high = (used[0], used[-1] + 1) if used.size else (0, 1)
@@ -208,7 +208,7 @@ def interval_figure(view: RhythmView) -> go.Figure:
         width=np.diff(edges_ms)[low:high] * 0.9, marker={"color": _V},
         hovertemplate="%{x:.0f} ms: %{y}<extra></extra>",
     )  # fmt: skip
-    figure.add_scattergl(
+    figure.add_scatter(
         x=first[::step], y=following[::step], xaxis="x2", yaxis="y2", mode="markers",
         marker={"color": _V, "size": 3, "opacity": 0.5},
         hovertemplate="%{x:.0f} ms, then %{y:.0f} ms<extra></extra>",

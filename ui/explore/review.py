@@ -64,10 +64,10 @@ def show(model: Model, explanation: Explanation) -> None:
     """
     if not explanation.has_sigma2:
         return
-    n_said = len(marks())
-    # Shortcuts work while it is open, so that no stray key grades anything.
+    # Shortcuts work while it is open, so that no stray key grades anything. Its words stay as they
+    # are, since with others it would be another panel, and closed.
     panel = st.expander(
-        f"Review windows ({n_said} marked)" if n_said else "Review windows",
+        "Review windows: accept, reject, note",
         icon=":material/rate_review:",
         key="review_panel",
         on_change="rerun",
