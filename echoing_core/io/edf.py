@@ -45,7 +45,7 @@ from echoing_core.io.edf_annotations import read_lists
 from echoing_core.io.edf_gaps import with_gaps
 from echoing_core.io.lead_names import is_eeg, says_ecg, says_other
 from echoing_core.io.numbers import NUMBER
-from echoing_core.io.sources import SourceFile, shown
+from echoing_core.io.sources import SourceFile, let_go, shown
 from echoing_core.io.told import NOTHING, Told, channel_leads
 from echoing_core.records import Recording
 
@@ -442,6 +442,7 @@ def _channel(
         else:
             # All at once, as there may be a gap after every record.
             mv[at[:, None] + np.arange(signal.n)] = values.reshape(count, signal.n)
+        let_go(data)
     if not np.isfinite(mv[~np.isnan(mv)]).all():
         raise UnitsError(
             f"The range of {shown(signal.label)} in {name} is no ECG's; export it again."

@@ -153,6 +153,21 @@ class SourceFile:
         return self.path
 
 
+def let_go(content: object) -> None:
+    """What was read of a mapped file no longer counts as this process's memory.
+
+    Whoever reads on finds it again, from the system's cache.
+
+    Parameters
+    ----------
+    content : object
+        From `SourceFile.content`; nothing happens where it is no map.
+    """
+    # Windows has no such call, and there a map does not count.
+    if isinstance(content, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        content.madvise(mmap.MADV_DONTNEED)
+
+
 def _file_at(path: Path) -> SourceFile:
     """The file at ``path``; links, folders and devices are refused."""
     try:
