@@ -28,6 +28,8 @@ with right, frame.guarded():
     b = sides.side(model, "B", other, same=same)
 if a is None or b is None:
     st.stop()
+with frame.guarded():
+    beside.papers(a, b)
 left, right = st.columns(2, gap="large")
 with left, frame.guarded():
     beside.distance(a, b)
@@ -36,5 +38,3 @@ with right, frame.guarded():
 with frame.guarded():
     if not frame.tells_lack(model, "text"):
         beside.answers(model, a, b)
-with frame.guarded():
-    beside.papers(a, b)

@@ -11,6 +11,8 @@ with frame.guarded():
 model = resources.model()
 frame.training_note(model)
 with frame.guarded():
+    about.abilities(model)
+with frame.guarded():
     about.facts(model)
 with frame.guarded():
     about.reference(model, record.opened())

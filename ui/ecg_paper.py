@@ -79,7 +79,7 @@ def draw(
     *,
     key: str,
     window: str,
-    for_all: bool = False,
+    beside: bool = False,
 ) -> None:
     """The paper itself.
 
@@ -93,15 +93,16 @@ def draw(
     key : str
     window : str
         Another one than before makes the browser forget its calipers.
-    for_all : bool
-        Whether a change of settings goes for the other papers of the page, too.
+    beside : bool
+        Whether it stands beside another paper: it is then drawn small enough to be seen whole, and
+        a change of settings goes for the other one, too.
     """
     drawn = f"{key}_drawn"
 
     # A callback: it runs before the page is drawn again, so all papers have the new settings.
     def take() -> None:
         wanted = state.sent_by(drawn).get("settings")
-        if for_all:
+        if beside:
             # A new round makes the other papers of the page take the settings, too.
             restore(wanted)
         else:
@@ -115,6 +116,7 @@ def draw(
             "window": window,
             "round": state.Explore.paper_round.value,
             "settings": settings(),
+            "beside": beside,
         },
         on_settings_change=take,
     )

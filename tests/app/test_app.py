@@ -303,8 +303,15 @@ def test_the_model_page_tells_its_hash_and_card(open_app: OpenApp) -> None:
     app = open_app().switch_page("pages/model.py").run()
     model = services.load_model()
     assert app.code[0].value == model.hash
-    # Nothing of the card is lost: its headings two levels lower, its tables as tables.
-    said = words(app)
+    # It begins with what the model can and cannot do, the limits of its card among that.
+    first, second = (e.value for e in app.subheader[:2])
+    assert first.endswith("What it can do") and second.endswith("What it cannot do")
+    assert next(m.value for m in app.markdown if "Small model, small data" in m.value)
+    # Nothing of the card is lost: its headings two levels lower or those of what is folded, its
+    # tables as tables.
+    folded = [e.label for e in app.expander]
+    assert "Every training setting" in folded and "Held-out figures" in folded
+    said = words(app) + " ".join(f"## {label}" for label in folded)
     tables = " ".join(h.proto.body for h in app.get("html"))
     for line in model.card_markdown.splitlines():
         if line.startswith("|"):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import broken_uploads as broken
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
 from echoing_core.services import BatchJob
+from ui.batch import results
 
 OpenApp = Callable[[], AppTest]
 
@@ -123,6 +126,11 @@ def test_a_batch_with_a_broken_file(open_app: OpenApp) -> None:
     assert table["Recording"].tolist() == ["one", "two"]
     assert {"Surest", "Median", "Unsure %", "bpm", "Measured", "Reason"} <= set(table.columns)
     assert table["bpm"].round().tolist() == [60, 60]
+    # One column for each question, with its probability or score.
+    asked = [prompts.question for prompts in app.session_state["batch_job"].questions]
+    assert asked and not any(name.endswith(", %") for name in table.columns)
+    for question in asked:
+        assert table[question].str.fullmatch(r"(score \d+|([<>] )?\d+ %), .+").all()
     failures = [m.value for m in app.markdown if "three" in m.value]
     assert failures and "<b>" not in failures[0].replace("\\<b\\>", "")
     # A row opens on Explore, and the results are still there afterwards.
@@ -133,6 +141,15 @@ def test_a_batch_with_a_broken_file(open_app: OpenApp) -> None:
     assert len(app.dataframe[0].value) == 2
     app.button(key="batch_forget").click().run()
     assert "batch_job" not in app.session_state and not app.dataframe
+
+
+def test_the_least_sure_recording_comes_first() -> None:
+    def row(percentile: float) -> services.BatchRow:
+        return SimpleNamespace(median_percentile=percentile)  # type: ignore[return-value]
+
+    rows = (row(20.0), row(95.0), row(float("nan")), row(50.0))
+    shown = [r.median_percentile for r in results.unsure_first(rows)]
+    assert np.isnan(shown[0]) and shown[1:] == [95.0, 50.0, 20.0]
 
 
 def test_two_sessions_never_see_each_others_rows(open_app: OpenApp) -> None:

@@ -12,14 +12,13 @@ import pandas as pd
 import streamlit as st
 
 from echoing_core import services
-from echoing_core.records import LEADS
+from echoing_core.records import LEADS, Answer
 from echoing_core.services import (
     CALIBRATION_NOTE,
     BatchFailure,
     BatchItem,
     BatchJob,
     BatchRow,
-    answer_line,
 )
 from ui import frame, record, state
 from ui.batch.files import forget, megabytes
@@ -64,6 +63,9 @@ def _watched(current: BatchJob) -> None:
 
 def _shown(current: BatchJob) -> None:
     rows, failures = current.rows, current.failures
+    if current.finished:
+        # While files are read rows keep their places; then what must be looked at comes first.
+        rows = unsure_first(rows)
     with st.container(key="batch_state"):
         if current.finished:
             _summary(current, len(rows), len(failures))
@@ -138,19 +140,58 @@ def _table(current: BatchJob, rows: tuple[BatchRow, ...]) -> None:
             "Reason": text(width="large", help="Of the least sure ten seconds."),
             "bpm": number(format="%.0f", help="Heart rate in the surest ten seconds."),
             **{
-                f"{q.question}, %": number(
-                    format="%.0f",
-                    help="Calibrated probability of yes in the surest ten seconds; empty where "
-                    "nothing is calibrated.",
+                q.question: text(
+                    help="Of the surest ten seconds: the calibrated probability of yes, or a score "
+                    "where nothing is calibrated, and the answer."
                 )
                 for q in current.questions
             },
         },
     )  # fmt: skip
     st.caption(
-        "Click on a heading to sort; choose a row to open that recording. Percentiles: high is "
-        "unsure. Answers and heart rate are of the surest ten seconds."
+        "The least sure recordings come first. Choose a row at its left end to open that recording "
+        "on Explore; click on a heading to sort. Percentiles: high is unsure. Answers and heart "
+        "rate are of the surest ten seconds."
     )
+
+
+def unsure_first(rows: tuple[BatchRow, ...]) -> tuple[BatchRow, ...]:
+    """Recordings in the order in which they need a person.
+
+    Parameters
+    ----------
+    rows : tuple of BatchRow
+
+    Returns
+    -------
+    tuple of BatchRow
+        By the median percentile, highest first; those of which nothing can be told before all.
+    """
+
+    def need(row: BatchRow) -> float:
+        return -row.median_percentile if math.isfinite(row.median_percentile) else -math.inf
+
+    return tuple(sorted(rows, key=need))
+
+
+def answer_cell(answer: Answer) -> str:
+    """``"11 %, no"``: an answer in one cell of a table.
+
+    Parameters
+    ----------
+    answer : Answer
+
+    Returns
+    -------
+    str
+        ``"score 83, leans yes"`` where nothing is calibrated: a score is no probability.
+    """
+    verdict = answer.verdict.partition(" (")[0]
+    if not math.isfinite(answer.probability):
+        return verdict
+    if answer.basis == "calibrated":
+        return f"{services.percent_words(answer.probability)}, {verdict}"
+    return f"score {100 * answer.probability:.0f}, {verdict}"
 
 
 def table(rows: tuple[BatchRow, ...]) -> pd.DataFrame:
@@ -176,20 +217,14 @@ def table(rows: tuple[BatchRow, ...]) -> pd.DataFrame:
         "bpm": [r.heart_rate_bpm for r in rows],
     }
     for i, answer in enumerate(rows[0].answers if rows else ()):
-        columns[f"{answer.question}, %"] = [
-            # A score is no probability, and has no place in a column of per cents.
-            100 * r.answers[i].probability if r.answers[i].basis == "calibrated" else None
-            for r in rows
-        ]
-        columns[f"{answer.question}"] = [answer_line(r.answers[i]).answer for r in rows]
+        columns[answer.question] = [answer_cell(r.answers[i]) for r in rows]
     columns["Measured"] = [_lead_words(r.measured) for r in rows]
     columns["Derived"] = [_lead_words(r.derived) for r in rows]
     columns["Not recorded"] = [_lead_words(r.missing) for r in rows]
     columns["Reason"] = [" ".join((*r.cautions, r.reason)) for r in rows]
     columns["Format"] = [r.file_format for r in rows]
     # A column of nothing but None would be text, and could not be sorted as numbers.
-    numbers = ["bpm", *(name for name in columns if name.endswith(", %"))]
-    return pd.DataFrame(columns).astype(dict.fromkeys(numbers, "float64"))
+    return pd.DataFrame(columns).astype({"bpm": "float64"})
 
 
 def _lead_words(leads: tuple[str, ...]) -> str:
@@ -212,10 +247,11 @@ def _take_row(key: str, rows: tuple[BatchRow, ...]) -> None:
     # The selection may be of a longer table that has been drawn since.
     if row is not None and row < len(rows):
         state.Batch.row.value = row
+        _want(rows[row].item, rows[row].best_start_s)
 
 
 def _opener(rows: tuple[BatchRow, ...]) -> None:
-    """The row chosen in the table, or by keyboard here; opened on Explore."""
+    """A recording chosen by its name, which needs no table; opened on Explore."""
     # A selectbox refuses a value that its options do not hold.
     if state.Batch.row.value >= len(rows):
         state.Batch.row.value = 0

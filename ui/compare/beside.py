@@ -250,31 +250,32 @@ def _level(percentile: float) -> str:
 
 
 def papers(one: Side, other: Side) -> None:
-    """Both windows on paper of one scale, one under the other, so that times align.
+    """Both windows on paper of one scale, side by side.
 
     Parameters
     ----------
     one, other : Side
     """
     st.subheader("Both on the same paper", anchor=False)
-    for at in (one, other):
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.badge(at.letter, color=COLOURS[at.letter])
-            begin = figures.clock(at.start_s, tenths=at.track.stride_s < 1)
-            end = figures.clock(at.start_s + WINDOW_S, tenths=at.track.stride_s < 1)
-            name = frame.literal(at.explanation.recording_id)
-            st.markdown(f"**{name}**, {begin} to {end}", width="content")
-            if at.explanation.ecg.simulated:
-                frame.simulated_badge()
-        key = f"compare_paper_{at.letter}"
-        with st.container(key=f"ecg_{key}"):
-            ecg_paper.draw(
-                at.explanation,
-                at.start_s,
-                at.report,
-                key=key,
-                # By the track: two recordings have windows that start at the same second.
-                window=f"{at.letter}:{id(at.track)}:{at.start_s:.3f}",
-                for_all=True,
-            )
+    for at, column in zip((one, other), st.columns(2, gap="small"), strict=True):
+        with column:
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.badge(at.letter, color=COLOURS[at.letter])
+                begin = figures.clock(at.start_s, tenths=at.track.stride_s < 1)
+                end = figures.clock(at.start_s + WINDOW_S, tenths=at.track.stride_s < 1)
+                name = frame.literal(at.explanation.recording_id)
+                st.markdown(f"**{name}**, {begin} to {end}", width="content")
+                if at.explanation.ecg.simulated:
+                    frame.simulated_badge()
+            key = f"compare_paper_{at.letter}"
+            with st.container(key=f"ecg_{key}"):
+                ecg_paper.draw(
+                    at.explanation,
+                    at.start_s,
+                    at.report,
+                    key=key,
+                    # By the track: two recordings have windows that start at the same second.
+                    window=f"{at.letter}:{id(at.track)}:{at.start_s:.3f}",
+                    beside=True,
+                )
     st.caption("A change of layout, speed, gain or zoom goes for both.")

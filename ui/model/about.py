@@ -12,7 +12,12 @@ from echoing_core.services import span_words
 from ui import frame, record, resources, state, windows
 
 if TYPE_CHECKING:
-    from echoing_core.services import Model
+    from collections.abc import Sequence
+
+    from echoing_core.services import Model, PromptSet
+
+# Of the card's sections, those that are longer are folded.
+_FOLDED_LINES = 22
 
 
 def choice() -> None:
@@ -63,6 +68,69 @@ def _use(name: str) -> None:
     st.rerun()
 
 
+def abilities(model: Model) -> None:
+    """What the model can and cannot do, before anything else is said of it.
+
+    Parameters
+    ----------
+    model : Model
+    """
+    can, cannot = ability_lines(model, resources.prompt_sets())
+    left, right = st.columns(2, gap="medium")
+    for column, heading, icon, lines in (
+        (left, "What it can do", ":material/check_circle:", can),
+        (right, "What it cannot do", ":material/do_not_disturb_on:", cannot),
+    ):
+        with column.container(border=True, height="stretch"):
+            st.subheader(f"{icon} {heading}", anchor=False)
+            st.markdown("\n".join(f"- {frame.literal(line)}" for line in lines))
+
+
+def ability_lines(model: Model, known: Sequence[PromptSet]) -> tuple[list[str], list[str]]:
+    """What the model can and cannot do, as its folder says.
+
+    Parameters
+    ----------
+    model : Model
+    known : sequence of PromptSet
+        The questions that ship.
+
+    Returns
+    -------
+    can, cannot : list of str
+    """
+    can, cannot = [], []
+    if model.has_sigma2:
+        where = ", and which leads and moments that comes from" if model.has_attribution else ""
+        can.append(f"Say of each ten seconds how sure it is{where}. {model.sigma2_means}")
+    if model.masks_leads:
+        can.append("Read recordings of few leads: what is missing is declared, never guessed.")
+    calibration = model.calibration
+    if model.has_text:
+        measured = [p.question for p in known if calibration is not None and calibration.of(p)]
+        others = [p.question for p in known if p.question not in measured]
+        if measured and calibration is not None:
+            can.append(
+                f"Answer with a probability that held on {calibration.measured_on or 'real ECGs'}: "
+                f"{', '.join(measured)}."
+            )
+        can.append("Find ECGs and reports that are like a few words, or like a recording.")
+        if others:
+            cannot.append(
+                f"Give a probability, only a score that nobody validated: {', '.join(others)}."
+            )
+    cannot += model.lacks.values()
+    # The card says them once, and they belong to the beginning.
+    cannot += re.findall(r"^- (.*)$", _section(model.card_markdown, "Limits"), re.MULTILINE)
+    cannot.append("Make a diagnosis: research use only, not a medical device.")
+    return can, cannot
+
+
+def _section(card: str, heading: str) -> str:
+    found = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", card, re.MULTILINE | re.DOTALL)
+    return found[1] if found else ""
+
+
 def facts(model: Model) -> None:
     """Name, hash and what it was trained on.
 
@@ -80,8 +148,6 @@ def facts(model: Model) -> None:
         # Files of weights do not say; zero would be wrong.
         known = f"{real:,}" if real or not model.imported else "not known"
         st.metric("Real ECGs in training", known, width="content")
-    for sentence in dict.fromkeys([*model.lacks.values(), model.sigma2_means]):
-        st.markdown(frame.literal(sentence))
     st.caption("Fingerprint (sha256) of the files that it computes with")
     st.code(model.hash, language=None, wrap_lines=True)
 
@@ -135,7 +201,18 @@ def card(model: Model) -> None:
     """
     # The page's own subheaders are of the third level; the card starts at the first.
     text = re.sub(r"^(#+) ", r"##\1 ", model.card_markdown, flags=re.MULTILINE)
-    heading = "Model card"
+    # What runs to pages of numbers is folded away, each under its heading.
+    for part in re.split(r"(?=^#### )", text, flags=re.MULTILINE):
+        heading = (re.findall(r"^####+ (.*)$", part, flags=re.MULTILINE) or ["Model card"])[0]
+        body = part.partition("\n")[2] if part.startswith("#### ") else part
+        if part.count("\n") > _FOLDED_LINES:
+            with st.expander(heading, icon=":material/table:"):
+                _part(body, heading)
+        else:
+            _part(part, heading)
+
+
+def _part(text: str, heading: str) -> None:
     # Tables apart from text: they are drawn as HTML that can have the focus.
     for part in re.split(r"((?:^\|.*\n?)+)", text, flags=re.MULTILINE):
         # The last heading above a table is its name for a screen reader.

@@ -2,6 +2,8 @@
 
 const LEAST_PX_PER_MM = 4.2;
 const MOST_PX_PER_MM = 5;
+// Beside another paper all ten seconds are to be seen at once.
+const LEAST_BESIDE_PX_PER_MM = 2.2;
 const ZOOMS = [0.5, 0.75, 1, 1.5, 2, 3, 4];
 const LAYOUTS = { "3x4": "3 × 4 and rhythm", "12x1": "12 leads × 10 s", "6x2": "6 × 2", single: "Single lead" };
 const DEFAULTS = {
@@ -231,7 +233,8 @@ class Paper {
     if (!this.page || !this.box.clientWidth) return;
     const { width, height } = this.page;
     const middle = this.pxPerMm ? (this.box.scrollLeft + this.box.clientWidth / 2) / this.pxPerMm : 0;
-    const usual = clamp(this.box.clientWidth / width, LEAST_PX_PER_MM, MOST_PX_PER_MM);
+    const least = this.data.beside ? LEAST_BESIDE_PX_PER_MM : LEAST_PX_PER_MM;
+    const usual = clamp(this.box.clientWidth / width, least, MOST_PX_PER_MM);
     this.pxPerMm = usual * this.settings.zoom;
     this.sheet.style.width = `${width * this.pxPerMm}px`;
     this.sheet.style.height = `${height * this.pxPerMm}px`;
