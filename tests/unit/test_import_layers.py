@@ -27,6 +27,7 @@ ROOMS = (
     "io",
     "signals",
     "rhythm",
+    "measure",
     "zeroshot",
     "metrics",
     "models",

@@ -1,0 +1,32 @@
+"""Measurements of an ECG: its median beat, waves, intervals, axes, voltages, and what changed."""
+
+from echoing_core.measure.beat import LONGEST_S, MedianBeat, median_beat
+from echoing_core.measure.values import (
+    SEXES,
+    Measurement,
+    cornell_met,
+    qtc_bazett_ms,
+    qtc_framingham_ms,
+    qtc_fridericia_ms,
+    qtc_hodges_ms,
+    sokolow_lyon_met,
+)
+from echoing_core.measure.waves import MARKS
+from echoing_core.measure.whole import Measured, measure
+
+__all__ = [
+    "LONGEST_S",
+    "MARKS",
+    "SEXES",
+    "Measured",
+    "Measurement",
+    "MedianBeat",
+    "cornell_met",
+    "measure",
+    "median_beat",
+    "qtc_bazett_ms",
+    "qtc_framingham_ms",
+    "qtc_fridericia_ms",
+    "qtc_hodges_ms",
+    "sokolow_lyon_met",
+]

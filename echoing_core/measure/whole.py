@@ -1,0 +1,550 @@
+"""All measurements of a recording: intervals, axes, amplitudes, criteria, with spread and reasons.
+
+Nothing is measured that is not there to see. No P wave counts that the beats do not repeat; no
+interval whose beats disagree; no axis and no voltage where leads do not add up, as I + III must
+give II, for such leads have been scaled one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.measure import values, voltages
+from echoing_core.measure.beat import (
+    BEAT_FS_HZ,
+    FIDUCIAL,
+    LONGEST_S,
+    MedianBeat,
+    NoBeatError,
+    median_beat,
+    stretch_of,
+)
+from echoing_core.measure.values import Measurement
+from echoing_core.measure.waves import MARK, MARKS, P_SEARCH_MS, agreed, delineate, repeats
+from echoing_core.records import LEADS, Recording
+from echoing_core.rhythm.fibrillation import THRESHOLD, af_probability
+
+F64 = npt.NDArray[np.float64]
+
+MOST_SPREAD_MS = 40.0
+"""An interval that differs more from beat to beat (SD) is no one interval."""
+MOST_SPREAD_DEG = 30.0
+REPEATS = 0.5
+"""Least agreement of beats on a P wave. Of the LUDB records of even number, those without a P wave
+reach 0.35, those with one 0.59 and more."""
+
+_MS = BEAT_FS_HZ / 1000.0
+_MEDIAN_NOISE = 1.25
+_MOST_SINGLE = 24
+_NEAR_MS = 40.0
+_LEAST_SHARE = 0.25
+_FLAT_SHARE = 0.12
+_INTERVALS = (
+    ("p_ms", "P duration", "p_onset", "p_offset"),
+    ("pr_ms", "PR interval", "p_onset", "qrs_onset"),
+    ("qrs_ms", "QRS duration", "qrs_onset", "qrs_offset"),
+    ("qt_ms", "QT interval", "qrs_onset", "t_offset"),
+)
+_AXES = (
+    ("p_axis_deg", "P axis", "p_onset", "p_offset"),
+    ("qrs_axis_deg", "QRS axis", "qrs_onset", "qrs_offset"),
+    ("t_axis_deg", "T axis", "qrs_offset", "t_offset"),
+)
+_AMPLITUDE_WORDS: Mapping[str, str] = {
+    "q_mv": "Q depth",
+    "r_mv": "R height",
+    "s_mv": "S depth",
+    "st_j_mv": "ST at J",
+    "st_j60_mv": "ST at J + 60 ms",
+    "t_mv": "T height",
+}
+_WAVE = {"p": "P wave", "qrs": "QRS complex", "t": "T wave"}
+_SCALED = (
+    "I + III is not II in this recording, so its leads have been scaled one by one and their "
+    "amplitudes cannot be compared"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured of a stretch of a recording.
+
+    Attributes
+    ----------
+    record_id : str
+    start_s, duration_s : float
+        The stretch, in seconds of the recording.
+    beat : MedianBeat or None
+        None where no beat could be measured.
+    marks_ms : ndarray, shape (n_leads, 8)
+        Onsets, peaks and offsets of each lead of ``beat`` in the order of `waves.MARKS`, in
+        milliseconds from the fiducial; NaN where a lead shows no such wave.
+    together_ms : ndarray, shape (8,)
+        The same of all leads together.
+    values : tuple of Measurement
+        Of the heart as a whole.
+    by_lead : tuple of Measurement
+        Intervals, amplitudes and ST levels lead by lead.
+    sex : str or None
+        As it was told; criteria depend on it.
+    device : mapping of str to float
+        What the file itself states, by `io.annotations.MEASUREMENTS`.
+    notes : tuple of str
+        What to know of all of it.
+    simulated : bool
+    """
+
+    record_id: str
+    start_s: float
+    duration_s: float
+    beat: MedianBeat | None
+    marks_ms: F64
+    together_ms: F64
+    values: tuple[Measurement, ...]
+    by_lead: tuple[Measurement, ...] = ()
+    sex: str | None = None
+    device: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    simulated: bool = False
+
+    def get(self, name: str, lead: str = "") -> Measurement:
+        """One measurement.
+
+        Parameters
+        ----------
+        name : str
+        lead : str
+            Empty for the heart as a whole.
+
+        Raises
+        ------
+        KeyError
+            There is none of that name.
+        """
+        for one in self.by_lead if lead else self.values:
+            if one.name == name and one.lead == lead:
+                return one
+        raise KeyError(f"no measurement {name} {lead}".strip())
+
+    def mark_ms(self, name: str) -> float:
+        """An onset, peak or offset of all leads together, in ms from the fiducial; NaN for none."""
+        return float(self.together_ms[MARK[name]])
+
+
+def measure(
+    recording: Recording,
+    start_s: float = 0.0,
+    length_s: float = LONGEST_S,
+    *,
+    sex: str | None = None,
+) -> Measured:
+    """Measure the median beat of a recording, or of a stretch of it.
+
+    Parameters
+    ----------
+    recording : Recording
+        In mV at its own sampling rate, NaN in gaps.
+    start_s, length_s : float
+        The stretch in seconds; at most `LONGEST_S` of it.
+    sex : {"male", "female"}, optional
+        For the Cornell criterion.
+
+    Returns
+    -------
+    Measured
+
+    Raises
+    ------
+    MissingLeadError
+        It holds no ECG lead.
+    SamplingRateError
+        Its sampling rate is too low.
+
+    References
+    ----------
+    Kligfield et al., AHA/ACC/HRS recommendations part I, Circulation 2007;115:1306 (global
+    intervals from the median beat of all leads); Rautaharju et al., part IV, 2009;119:e241 (QT).
+    """
+    if sex is not None and sex not in values.SEXES:
+        raise ValueError(f"sex must be one of {', '.join(values.SEXES)}, not {sex!r}")
+    part = stretch_of(recording, start_s, length_s)
+    first_s = max(0.0, start_s)
+    # What the file states is of the recording as a whole.
+    notes = [n for n in recording.notes if "uncertain" in n]
+    if part is not recording:
+        notes.append(
+            f"Measured from second {first_s:g} to {first_s + part.duration_s:g} of the recording."
+        )
+    try:
+        beat = median_beat(part)
+    except NoBeatError as error:
+        return Measured(
+            record_id=recording.record_id,
+            start_s=first_s,
+            duration_s=part.duration_s,
+            beat=None,
+            marks_ms=np.full((0, len(MARKS)), np.nan),
+            together_ms=np.full(len(MARKS), np.nan),
+            values=_nothing(str(error)),
+            sex=sex,
+            device=recording.annotations.measurements,
+            notes=tuple(notes),
+            simulated=recording.simulated,
+        )
+    found = _Found.of(beat)
+    heights = found.lead_amplitudes()
+    if beat.derived:
+        notes.append(f"Computed from the limb leads recorded: {', '.join(beat.derived)}.")
+    return Measured(
+        record_id=recording.record_id,
+        start_s=first_s,
+        duration_s=part.duration_s,
+        beat=beat,
+        marks_ms=(found.marks - FIDUCIAL) / _MS,
+        together_ms=(found.together - FIDUCIAL) / _MS,
+        values=(*_rates(beat), *found.intervals(), *found.axes(), *found.criteria(heights, sex)),
+        by_lead=(*found.lead_intervals(), *heights),
+        sex=sex,
+        device=recording.annotations.measurements,
+        notes=tuple(notes),
+        simulated=recording.simulated,
+    )
+
+
+def _nothing(why: str) -> tuple[Measurement, ...]:
+    names = [
+        ("heart_rate_bpm", "Heart rate", "bpm"),
+        ("rr_ms", "Mean RR interval", "ms"),
+        *((name, words, "ms") for name, words, *_ in _INTERVALS),
+        *((f"qtc_{name}_ms", words, "ms") for name, (words, _) in values.QTC.items()),
+        *((name, words, "°") for name, words, *_ in _AXES),
+        ("sokolow_lyon_mv", "Sokolow-Lyon", "mV"),
+        ("cornell_mv", "Cornell", "mV"),
+    ]
+    return tuple(Measurement(name, words, None, unit, why=why) for name, words, unit in names)
+
+
+def _irregular(beat: MedianBeat) -> bool:
+    probability = af_probability(beat.rr_ms)
+    return probability is not None and probability >= THRESHOLD
+
+
+def _rates(beat: MedianBeat) -> tuple[Measurement, Measurement]:
+    known = beat.rr_ms[np.isfinite(beat.rr_ms)]
+    if not known.size:
+        why = "no interval between two beats was recorded without a gap"
+        return (
+            Measurement("heart_rate_bpm", "Heart rate", None, "bpm", why=why),
+            Measurement("rr_ms", "Mean RR interval", None, "ms", why=why),
+        )
+    rr, spread = float(known.mean()), float(known.std(ddof=1)) if known.size > 1 else None
+    rate = 60_000.0 / rr
+    note = "intervals are as irregular as in atrial fibrillation" if _irregular(beat) else ""
+    n = int(known.size)
+    return (
+        Measurement(
+            "heart_rate_bpm", "Heart rate", rate, "bpm",
+            None if spread is None else rate * spread / rr, n, note,
+        ),
+        Measurement("rr_ms", "Mean RR interval", rr, "ms", spread, n, note),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Marks of the median beat, and how those of single beats lie about them.
+
+    Attributes
+    ----------
+    beat : MedianBeat
+    marks : ndarray, shape (n_leads, 8)
+        Samples; those of derived leads are NaN, for they tell nothing that their sources do not.
+    together : ndarray, shape (8,)
+    shifts : ndarray, shape (n_single, 8)
+        Of single beats against the median, in samples.
+    missing : mapping of str to str
+        Wave (``"p"``, ``"qrs"``, ``"t"``) -> why it is not there.
+    """
+
+    beat: MedianBeat
+    marks: F64
+    together: F64
+    shifts: F64
+    missing: Mapping[str, str]
+
+    @classmethod
+    def of(cls, beat: MedianBeat) -> _Found:
+        rows = beat.measured
+        rr = float(np.nanmedian(beat.rr_ms)) if np.isfinite(beat.rr_ms).any() else 1000.0
+        noise = beat.noise_mv[rows] * _MEDIAN_NOISE / np.sqrt(beat.n_beats)
+        own = delineate(beat.signal_mv[rows], noise, rr)
+        missing = _missing(beat, own, rows, rr)
+        if "p" in missing:
+            own[:, : MARK["p_offset"] + 1] = np.nan
+        if "t" in missing:
+            own[:, MARK["t_onset"] :] = np.nan
+        marks = np.full((len(beat.leads), len(MARKS)), np.nan)
+        marks[rows] = own
+        together = np.array([agreed(own[:, MARK[name]], name) for name in MARKS])
+        return cls(beat, marks, together, _shifts(beat, own, rows, rr), missing)
+
+    def at(self, name: str) -> float:
+        return float(self.together[MARK[name]])
+
+    def why(self, *names: str) -> str:
+        """Why the waves of these marks are not there; empty where they are."""
+        for name in names:
+            wave = name.partition("_")[0]
+            if wave in self.missing:
+                return self.missing[wave]
+        return ""
+
+    def intervals(self) -> list[Measurement]:
+        told = []
+        for name, words, begin, end in _INTERVALS:
+            why = self.why(begin, end)
+            value = (self.at(end) - self.at(begin)) / _MS
+            if not why and not value > 0:
+                why = f"the {_WAVE[begin.partition('_')[0]]} could not be told from what follows"
+            spread, n = self._spread(begin, end)
+            if not why and spread is not None and spread > MOST_SPREAD_MS:
+                why = f"beats disagree by {spread:.0f} ms (SD)"
+            told.append(
+                Measurement(name, words, None, "ms", why=why)
+                if why
+                else Measurement(name, words, value, "ms", spread, n)
+            )
+        return told + self._corrected(told[-1])
+
+    def _spread(self, begin: str, end: str) -> tuple[float | None, int]:
+        apart = (self.shifts[:, MARK[end]] - self.shifts[:, MARK[begin]]) / _MS
+        apart = apart[np.isfinite(apart)]
+        if apart.size < 3:
+            return None, int(apart.size)
+        return float(apart.std(ddof=1)), int(apart.size)
+
+    def _corrected(self, qt: Measurement) -> list[Measurement]:
+        known = self.beat.rr_ms[np.isfinite(self.beat.rr_ms)]
+        why, note = qt.why, ""
+        if not known.size:
+            why = why or "no interval between two beats was recorded without a gap"
+        elif _irregular(self.beat):
+            if known.size < 10:
+                why = why or "intervals are irregular, and fewer than ten were recorded"
+            note = "by the mean of irregular intervals"
+        told = []
+        for name, (words, formula) in values.QTC.items():
+            full = f"qtc_{name}_ms"
+            if why or qt.value is None:
+                told.append(Measurement(full, words, None, "ms", why=why))
+                continue
+            rr = float(known.mean())
+            value = formula(qt.value, rr)
+            spread = qt.spread
+            if spread is not None:
+                # Of the QT alone: the rate of the stretch is one number.
+                spread = abs(formula(qt.value + spread, rr) - value)
+            told.append(Measurement(full, words, value, "ms", spread, qt.n_beats, note))
+        return told
+
+    def axes(self) -> list[Measurement]:
+        return [self._axis(*one) for one in _AXES]
+
+    def _axis(self, name: str, words: str, begin: str, end: str) -> Measurement:
+        def none(why: str) -> Measurement:
+            return Measurement(name, words, None, "°", why=why)
+
+        wave = name.partition("_")[0]
+        why = self.why(begin, end, f"{wave}_peak" if wave != "qrs" else begin)
+        if why:
+            return none(why)
+        leads = self.beat.leads
+        limb = [k for k in self.beat.measured if leads[k] in voltages.LIMB_DEG]
+        if len(limb) < 2:
+            return none("two limb leads are needed, and this recording has fewer")
+        if self.beat.add_up is False:
+            return none(_SCALED)
+        if not self.at(end) > self.at(begin):
+            return none(f"the {_WAVE[wave]} has no length")
+        names = tuple(leads[k] for k in limb)
+        net, whole = self._heights(self.beat.signal_mv[limb], begin, end)
+        vector = voltages.frontal_vector(names, net)
+        if vector is None or vector[0] < _FLAT_SHARE * float(np.max(whole)):
+            return none(f"the {_WAVE[wave]} points to no side of the frontal plane")
+        turns = []
+        for single in self.beat.beats_mv[:_MOST_SINGLE, limb]:
+            if np.isnan(single).any():
+                continue
+            one = voltages.frontal_vector(names, self._heights(single, begin, end)[0])
+            if one is not None:
+                # From -180 to 180 around the median beat's.
+                turns.append((one[1] - vector[1] + 180.0) % 360.0 - 180.0)
+        spread = float(np.std(turns, ddof=1)) if len(turns) > 2 else None
+        if spread is not None and spread > MOST_SPREAD_DEG:
+            return none(f"beats disagree by {spread:.0f}° (SD)")
+        return Measurement(name, words, vector[1], "°", spread, len(turns))
+
+    def _heights(self, signal_mv: F64, begin: str, end: str) -> tuple[F64, F64]:
+        first, last = self.at(begin), self.at(end)
+        if begin == "p_onset":
+            # A P wave rides on a slope: its zero is the line between its ends.
+            a, b = signal_mv[:, [round(first)]], signal_mv[:, [round(last)]]
+            share = (np.arange(signal_mv.shape[1]) - first) / max(1.0, last - first)
+            return voltages.net_deflection(signal_mv, first, last, a + (b - a) * share)
+        zero = voltages.level_mv(signal_mv, self.at("qrs_onset"))
+        return voltages.net_deflection(signal_mv, first, last, zero)
+
+    def lead_intervals(self) -> list[Measurement]:
+        told = []
+        for k, lead in enumerate(self.beat.leads):
+            for name, words, begin, end in _INTERVALS:
+                value = (self.marks[k, MARK[end]] - self.marks[k, MARK[begin]]) / _MS
+                why = self.why(begin, end)
+                if lead in self.beat.derived:
+                    why = why or "computed from other leads, which tell it"
+                elif not value > 0:
+                    waves = {begin.partition("_")[0], end.partition("_")[0]} - {"qrs"} or {"qrs"}
+                    why = why or f"no {_WAVE[waves.pop()]} stands out of this lead"
+                told.append(
+                    Measurement(name, words, None, "ms", why=why, lead=lead)
+                    if why
+                    else Measurement(name, words, float(value), "ms", lead=lead)
+                )
+        return told
+
+    def _amplitudes_why(self, lead: str) -> str:
+        why = self.missing.get("qrs", "")
+        if not why and self.beat.add_up is False and lead in LEADS:
+            return _SCALED
+        return why
+
+    def lead_amplitudes(self) -> list[Measurement]:
+        if "qrs" in self.missing:
+            return []
+        peak = self.at("t_peak")
+        t_peak = peak if np.isfinite(peak) else None
+        on, off = self.at("qrs_onset"), self.at("qrs_offset")
+        whole = voltages.amplitudes(self.beat.signal_mv, on, off, t_peak)
+        single = [
+            voltages.amplitudes(np.nan_to_num(one), on, off, t_peak)
+            for one in self.beat.beats_mv[:_MOST_SINGLE]
+        ]
+        there = ~np.isnan(self.beat.beats_mv[:_MOST_SINGLE]).any(axis=2)
+        told = []
+        for k, lead in enumerate(self.beat.leads):
+            for name, words in _AMPLITUDE_WORDS.items():
+                value = float(whole[name][k])
+                why = self._amplitudes_why(lead)
+                if not why and not np.isfinite(value):
+                    why = self.missing.get("t") or "too little was recorded behind the QRS"
+                if why:
+                    told.append(Measurement(name, words, None, "mV", why=why, lead=lead))
+                    continue
+                each = [one[name][k] for i, one in enumerate(single) if there[i, k]]
+                spread = float(np.std(each, ddof=1)) if len(each) > 2 else None
+                told.append(Measurement(name, words, value, "mV", spread, len(each), lead=lead))
+        return told
+
+    def criteria(self, heights: list[Measurement], sex: str | None) -> list[Measurement]:
+        by = {(one.name, one.lead): one for one in heights}
+
+        def parts(*wanted: tuple[str, str]) -> tuple[list[Measurement], str]:
+            lacking = [lead for _, lead in wanted if lead not in self.beat.leads]
+            if lacking:
+                return [], f"{' and '.join(lacking)} was not recorded"
+            got = [by[one] for one in wanted if one in by]
+            why = self.missing.get("qrs", "")
+            return got, next((one.why for one in got if one.value is None), why)
+
+        sides, why = parts(("s_mv", "V1"), ("r_mv", "V5"), ("r_mv", "V6"))
+        told = [
+            _sum(
+                "sokolow_lyon_mv", "Sokolow-Lyon, S in V1 + R in V5 or V6 (limit 3.5 mV)",
+                [sides[0], max(sides[1:], key=lambda one: one.value or 0.0)] if not why else [],
+                why, values.sokolow_lyon_met,
+            )
+        ]  # fmt: skip
+        pair, why = parts(("r_mv", "aVL"), ("s_mv", "V3"))
+        limit = "limit 2.8 mV in men, 2.0 mV in women"
+        told.append(
+            _sum(
+                "cornell_mv", f"Cornell, R in aVL + S in V3 ({limit})",
+                pair, why, lambda mv: values.cornell_met(mv, sex),
+            )
+        )  # fmt: skip
+        return told
+
+
+def _sum(
+    name: str,
+    words: str,
+    parts: list[Measurement],
+    why: str,
+    met: Callable[[float], bool | None],
+) -> Measurement:
+    known = [one.value for one in parts if one.value is not None]
+    if why or len(known) < 2:
+        return Measurement(name, words, None, "mV", why=why or "no QRS complex stands out")
+    value = float(sum(known))
+    spreads = [one.spread for one in parts if one.spread is not None]
+    # As of parts that vary by themselves.
+    spread = float(np.hypot(*spreads)) if len(spreads) == 2 else None
+    verdict = met(value)
+    note = "depends on the sex, which was not told" if verdict is None else ""
+    n = min(one.n_beats for one in parts)
+    return Measurement(name, words, value, "mV", spread, n, note, met=verdict)
+
+
+def _missing(beat: MedianBeat, marks: F64, rows: list[int], rr_ms: float) -> dict[str, str]:
+    """Which waves are not there, and why."""
+    n = len(rows)
+    with_qrs = int(np.isfinite(marks[:, MARK["qrs_onset"]]).sum())
+    if with_qrs < max(1, _LEAST_SHARE * n):
+        return dict.fromkeys(("p", "qrs", "t"), "too noisy: no QRS complex stands out")
+    missing = {}
+    with_t = int(np.isfinite(marks[:, MARK["t_offset"]]).sum())
+    if with_t < max(1, _LEAST_SHARE * n):
+        missing["t"] = (
+            "no T wave stands out"
+            if with_t == 0
+            else f"a T wave stands out in {with_t} of {n} leads alone"
+        )
+    with_p = int(np.isfinite(marks[:, MARK["p_onset"]]).sum())
+    irregular = ", and the intervals are as irregular as in atrial fibrillation"
+    why = ""
+    if with_p < max(1, _LEAST_SHARE * n):
+        why = "no P wave stands out" if with_p == 0 else f"P stands out in {with_p} of {n} leads"
+    else:
+        on = agreed(marks[:, MARK["qrs_onset"]], "qrs_onset")
+        end = agreed(marks[:, MARK["t_offset"]], "t_offset")
+        before = end - rr_ms * _MS if np.isfinite(end) else 0.0
+        # Where `delineate` looked for a P wave.
+        first = max(round(on - P_SEARCH_MS[0] * _MS), round(before), 0)
+        if round(on) - 8 - first > 20 and (
+            repeats(beat.beats_mv[:, rows], first, round(on) - 8) < REPEATS
+        ):
+            why = "no P wave that the beats repeat"
+    if why:
+        missing["p"] = why + (irregular if _irregular(beat) else "")
+    return missing
+
+
+def _shifts(beat: MedianBeat, own: F64, rows: list[int], rr_ms: float) -> F64:
+    """How the marks of single beats lie about those of the median, in samples."""
+    told = np.full((min(beat.n_beats, _MOST_SINGLE), len(MARKS)), np.nan)
+    for i in range(len(told)):
+        single = beat.beats_mv[i, rows]
+        whole = ~np.isnan(single).any(axis=1)
+        if not whole.any():
+            continue
+        apart = np.full_like(own, np.nan)
+        apart[whole] = delineate(single[whole], beat.noise_mv[rows][whole], rr_ms) - own[whole]
+        apart[np.abs(apart) > _NEAR_MS * _MS] = np.nan
+        # Of all leads together, so that one noisy lead says little.
+        enough = np.isfinite(apart).sum(axis=0) >= max(1, _LEAST_SHARE * len(rows))
+        told[i, enough] = np.nanmedian(apart[:, enough], axis=0)
+    return told

@@ -1,0 +1,155 @@
+"""Measurements of hearts whose intervals, axes and voltages are known, and of what has none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from echoing_core.errors import MissingLeadError
+from echoing_core.measure import Measured, measure
+from echoing_core.measure.voltages import frontal_vector
+from echoing_core.records import Recording
+from tests.unit.measure.made import Heart, made
+
+
+@pytest.fixture(scope="module")
+def usual() -> Measured:
+    return measure(made())
+
+
+def test_intervals_of_a_known_heart(usual: Measured) -> None:
+    # The waves of this heart have corners, which every filter rounds off by some milliseconds.
+    for name, true in (("pr_ms", 160.0), ("qrs_ms", 90.0), ("qt_ms", 400.0), ("p_ms", 100.0)):
+        found = usual.get(name)
+        assert found.value == pytest.approx(true, abs=18.0), name
+        assert found.spread is not None
+        assert found.spread < 3.0
+    assert usual.get("heart_rate_bpm").value == pytest.approx(75.0, abs=0.1)
+    assert usual.get("qt_ms", "V5").value == pytest.approx(400.0, abs=18.0)
+
+
+def test_a_longer_pr_and_qt_are_found_longer_by_as_much(usual: Measured) -> None:
+    other = measure(made(Heart(p_onset_ms=-240.0, p_offset_ms=-140.0, t_onset_ms=260.0, qt_ms=460)))
+    for name, longer in (("pr_ms", 80.0), ("qt_ms", 60.0), ("qrs_ms", 0.0)):
+        one, two = usual.get(name).value, other.get(name).value
+        assert one is not None
+        assert two is not None
+        assert two - one == pytest.approx(longer, abs=6.0)
+
+
+def test_axes_and_voltages(usual: Measured) -> None:
+    for name, true in (("p_axis_deg", 60.0), ("qrs_axis_deg", 50.0), ("t_axis_deg", 40.0)):
+        assert usual.get(name).value == pytest.approx(true, abs=3.0)
+    # Lead I sees 1.2 mV cos 50°, aVL sqrt(3)/2 of 1.2 mV cos 80°; V1 is a QS.
+    assert usual.get("r_mv", "I").value == pytest.approx(1.2 * np.cos(np.radians(50)), abs=0.03)
+    assert usual.get("r_mv", "aVL").value == pytest.approx(0.180, abs=0.03)
+    assert usual.get("r_mv", "V1").value == 0.0
+    assert usual.get("s_mv", "V1").value == pytest.approx(0.72, abs=0.03)
+    assert usual.get("st_j60_mv", "V5").value == pytest.approx(0.0, abs=0.02)
+    assert usual.get("sokolow_lyon_mv").value == pytest.approx(0.72 + 1.2, abs=0.05)
+    assert usual.get("sokolow_lyon_mv").met is False
+
+
+def test_large_voltages_meet_sokolow_lyon_and_the_sex_decides_cornell() -> None:
+    tall = made(Heart(r_mv=2.5, qrs_axis_deg=-30.0), factor={"V3": -1.0 / 3.0})
+    # aVL looks along the axis: sqrt(3)/2 of 2.5 mV, and S in V3 is a third of 0.3 of 2.5 mV.
+    cornell = measure(tall).get("cornell_mv")
+    assert cornell.value == pytest.approx(2.165 + 0.25, abs=0.08)
+    assert cornell.met is None
+    assert "sex" in cornell.why
+    assert measure(tall, sex="female").get("cornell_mv").met is True
+    assert measure(tall, sex="male").get("sokolow_lyon_mv").met is True
+
+
+def test_the_vector_of_limb_leads_by_hand() -> None:
+    # I 1 and aVF 0: the axis is 0. I 0 and aVF sqrt(3)/2: length 1 at 90 degrees.
+    assert frontal_vector(("I", "aVF"), np.array([1.0, 0.0])) == pytest.approx((1.0, 0.0))
+    assert frontal_vector(("I", "aVF"), np.array([0.0, 0.8660254])) == pytest.approx((1.0, 90.0))
+    # II alone tells no direction.
+    assert frontal_vector(("II", "V1"), np.array([1.0, 1.0])) is None
+
+
+def test_fibrillation_has_no_pr_and_says_why() -> None:
+    rng = np.random.default_rng(3)
+    found = measure(made(Heart(p_mv=0.0), tuple(rng.uniform(450.0, 1100.0, 14))))
+    for name in ("pr_ms", "p_ms", "p_axis_deg"):
+        assert found.get(name).value is None
+        assert "no P wave" in found.get(name).why
+        assert "fibrillation" in found.get(name).why
+    assert found.get("qrs_ms").value is not None
+    assert "irregular" in found.get("qtc_bazett_ms").why
+
+
+def test_leads_on_scales_of_their_own_have_intervals_but_no_axis_and_no_voltage() -> None:
+    found = measure(made(factor={"II": 0.5}))
+    assert found.get("qt_ms").value == pytest.approx(400.0, abs=18.0)
+    for one in (found.get("qrs_axis_deg"), found.get("sokolow_lyon_mv"), found.get("r_mv", "V5")):
+        assert one.value is None
+        assert "I + III is not II" in one.why
+
+
+def test_few_leads_say_what_is_lacking_and_derived_ones_are_named() -> None:
+    one = measure(made(leads=("I",)))
+    assert one.get("qt_ms").value == pytest.approx(400.0, abs=18.0)
+    assert "two limb leads" in one.get("qrs_axis_deg").why
+    assert "V1 and V5 and V6" in one.get("sokolow_lyon_mv").why
+    two = measure(made(leads=("I", "II")))
+    assert two.get("qrs_axis_deg").value == pytest.approx(50.0, abs=3.0)
+    assert two.beat is not None
+    assert two.beat.derived == ("III", "aVR", "aVL", "aVF")
+    assert two.get("r_mv", "aVL").value == pytest.approx(0.180, abs=0.03)
+    assert "computed from other leads" in two.get("qt_ms", "aVL").why
+
+
+def test_an_ectopic_beat_is_left_out_of_the_median() -> None:
+    rr = (800.0,) * 5 + (480.0, 1120.0) + (800.0,) * 5
+    ecg = made(rr_ms=rr)
+    signal = ecg.signal_mv.copy()
+    # The early beat: wide, tall and upside down.
+    at = round((sum(rr[:6]) - 20.0) * 0.5)
+    wide = np.sin(np.pi * np.arange(100) / 100.0)
+    signal[:, at : at + 100] = np.array([2.0, 2.5, 0.5, -2.25, 0.75, 1.5, *[-2.0] * 6])[:, None] * (
+        -wide
+    )
+    found = measure(replace(ecg, signal_mv=signal))
+    assert found.beat is not None
+    assert found.beat.n_beats < found.beat.n_found
+    assert np.abs(found.beat.time_s - sum(rr[:6]) / 1000.0).min() > 0.2
+    assert found.get("qrs_ms").value == pytest.approx(90.0, abs=18.0)
+
+
+def test_gaps_are_left_out_and_noise_alone_is_not_measurable(usual: Measured) -> None:
+    ecg = made()
+    signal = ecg.signal_mv.copy()
+    signal[:, 1500:2200] = np.nan
+    gapped = measure(replace(ecg, signal_mv=signal))
+    one, other = gapped.get("qt_ms").value, usual.get("qt_ms").value
+    assert one == pytest.approx(other, abs=6.0)
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0.0, 0.3, ecg.signal_mv.shape).astype(np.float32)
+    found = measure(replace(ecg, signal_mv=noise))
+    for one_value in found.values:
+        if one_value.name not in ("heart_rate_bpm", "rr_ms"):
+            assert one_value.value is None, one_value
+            assert one_value.why
+    flat = measure(Recording(np.zeros((1, 5000), np.float32), 500.0, ("I",), "flat"))
+    assert flat.beat is None
+    assert all(value.why for value in flat.values)
+
+
+def test_other_sampling_rates_and_stretches_give_the_same(usual: Measured) -> None:
+    coarse = measure(made(fs_hz=250.0))
+    for name in ("pr_ms", "qrs_ms", "qt_ms"):
+        assert coarse.get(name).value == pytest.approx(usual.get(name).value, abs=8.0)
+    part = measure(made(), 2.0, 6.0)
+    assert part.get("qt_ms").value == pytest.approx(usual.get("qt_ms").value, abs=6.0)
+    assert "from second 2 to 8" in part.notes[0]
+
+
+def test_what_is_no_ecg_and_a_sex_that_is_none_are_refused() -> None:
+    with pytest.raises(MissingLeadError):
+        measure(Recording(np.zeros((1, 5000), np.float32), 500.0, ("Resp",), "r"))
+    with pytest.raises(ValueError, match="sex"):
+        measure(made(), sex="other")
