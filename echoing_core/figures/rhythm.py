@@ -60,16 +60,22 @@ def rate_figure(
     )  # fmt: skip
     for words, row, colour, spans in _lanes(view):
         _add_lane(figure, words, row, colour, spans)
-    for start_s, stop_s in _merged(rejected, beats.duration_s / MOST_POINTS):
-        figure.add_vrect(
-            x0=start_s, x1=stop_s, fillcolor=GAP, opacity=0.45, line_width=0, layer="below"
-        )
+    # All at once: Plotly copies its shapes whenever one is added.
+    shapes: list[dict[str, Any]] = [
+        {
+            "type": "rect", "xref": "x", "yref": "paper", "x0": start_s, "x1": stop_s, "y0": 0,
+            "y1": 1, "fillcolor": GAP, "opacity": 0.45, "line": {"width": 0}, "layer": "below",
+        }
+        for start_s, stop_s in _merged(rejected, beats.duration_s / MOST_POINTS)
+    ]  # fmt: skip
     if selected_s is not None:
-        figure.add_vline(x=selected_s, line={"color": INK, "width": 1.5, "dash": "dot"})
+        line = {"color": INK, "width": 1.5, "dash": "dot"}
+        at = {"x0": selected_s, "x1": selected_s, "y0": 0, "y1": 1}
+        shapes.append({"type": "line", "xref": "x", "yref": "paper", "line": line, **at})
     step_s = next((s for s in _STEPS_S if beats.duration_s / s <= 8), _STEPS_S[-1])
     ticks = np.arange(0, beats.duration_s + 1e-6, step_s)
     figure.update_layout(
-        **_LAYOUT, height=300,
+        **_LAYOUT, height=300, shapes=shapes,
         xaxis={
             "range": [0, beats.duration_s], "tickvals": ticks,
             "ticktext": [clock(float(t)) for t in ticks], "fixedrange": True, "showgrid": False,
