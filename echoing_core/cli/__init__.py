@@ -17,6 +17,7 @@ from echoing_core.cli import (  # noqa: F401 - importing them adds their command
     evaluate,
     lead_references,
     making,
+    measure,
     measuring,
     plugged,
     preparing,

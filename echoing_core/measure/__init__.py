@@ -1,6 +1,12 @@
 """Measurements of an ECG: its median beat, waves, intervals, axes, voltages, and what changed."""
 
 from echoing_core.measure.beat import LONGEST_S, MedianBeat, median_beat
+from echoing_core.measure.serial import (
+    BeatsBeside,
+    Difference,
+    Serial,
+    compare_measured,
+)
 from echoing_core.measure.values import (
     SEXES,
     Measurement,
@@ -18,9 +24,13 @@ __all__ = [
     "LONGEST_S",
     "MARKS",
     "SEXES",
+    "BeatsBeside",
+    "Difference",
     "Measured",
     "Measurement",
     "MedianBeat",
+    "Serial",
+    "compare_measured",
     "cornell_met",
     "measure",
     "median_beat",

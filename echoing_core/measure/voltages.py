@@ -40,7 +40,7 @@ def level_mv(signal_mv: F64, qrs_onset: float) -> F64:
     """
     stop = round(qrs_onset)
     start = max(0, stop - round(_LEVEL_MS * _MS))
-    return np.asarray(np.median(signal_mv[..., start : stop + 1], axis=-1, keepdims=True))
+    return np.asarray(signal_mv[..., start : stop + 1].mean(axis=-1, keepdims=True))
 
 
 def frontal_vector(leads: tuple[str, ...], net: F64) -> tuple[float, float] | None:

@@ -74,21 +74,21 @@ def smooth(signal_mv: F64, sigma_ms: float, order: int = 0) -> F64:
     )
 
 
-def qrs_bounds(lead_mv: F64, noise_mv: float) -> tuple[float, float] | None:
+def qrs_bounds(slope: F64, noise_mv: float) -> tuple[float, float] | None:
     """Onset and offset of the QRS of one lead.
 
     Parameters
     ----------
-    lead_mv : ndarray, shape (N_SAMPLES,)
+    slope : ndarray, shape (N_SAMPLES,)
+        Of the lead, without its sign, from `smooth`.
     noise_mv : float
-        Of this signal, SD.
+        Of the lead, SD.
 
     Returns
     -------
     (float, float) or None
         Samples; None where no QRS stands out.
     """
-    slope = np.abs(smooth(lead_mv, _QRS_SIGMA_MS, order=1))
     reach = round(_QRS_REACH_MS * _MS)
     near = slice(FIDUCIAL - reach, FIDUCIAL + reach)
     top = float(slope[near].max())
@@ -109,11 +109,8 @@ def qrs_bounds(lead_mv: F64, noise_mv: float) -> tuple[float, float] | None:
 
 def _runs_out(slope: F64, level: float, quiet: int) -> float | None:
     """Samples until the slope stays under a level for a while."""
-    under = slope < level
-    run = scipy.ndimage.uniform_filter1d(
-        under.astype(np.float64), quiet, origin=-(quiet // 2), mode="constant"
-    )
-    found = np.flatnonzero(run > 1.0 - 0.5 / quiet)
+    over = np.concatenate([[0], np.cumsum(slope >= level)])
+    found = np.flatnonzero(over[quiet:] == over[:-quiet])
     return float(found[0]) if found.size else None
 
 
@@ -148,13 +145,19 @@ def flank_end(lead_mv: F64, peak: int, stop: int) -> float:
 
 
 def t_marks(
-    lead_mv: F64, noise_mv: float, qrs: tuple[float, float], last: int, near: float | None = None
+    lead_mv: F64,
+    y: F64,
+    noise_mv: float,
+    qrs: tuple[float, float],
+    last: int,
+    near: float | None = None,
 ) -> tuple[float, float, float] | None:
     """Onset, peak and offset of the T wave of one lead.
 
     Parameters
     ----------
-    lead_mv : ndarray, shape (N_SAMPLES,)
+    lead_mv, y : ndarray, shape (N_SAMPLES,)
+        The lead, and smoothed for T waves.
     noise_mv : float
     qrs : (float, float)
     last : int
@@ -167,7 +170,6 @@ def t_marks(
     (float, float, float) or None
         Samples.
     """
-    y = smooth(lead_mv, _T_SIGMA_MS)
     first = round(qrs[1] + _T_SEARCH_MS * _MS)
     begin, end = first, last - round(20 * _MS)
     if near is not None:
@@ -177,7 +179,7 @@ def t_marks(
         return None
     level = _level(lead_mv, qrs[0])
     # Against the line from the end of the QRS to the end of all, so that a slope is no peak.
-    ends = np.array([y[first], float(np.median(y[last - round(20 * _MS) : last + 1]))])
+    ends = np.array([y[first], y[last - round(20 * _MS) : last + 1].mean()])
     line = np.interp(np.arange(y.size), [first, last], ends)
     apart = y - 0.5 * (line + level)
     peak = begin + int(np.argmax(np.abs(apart[begin:end])))
@@ -192,13 +194,19 @@ def t_marks(
 
 
 def p_marks(
-    lead_mv: F64, noise_mv: float, qrs: tuple[float, float], first: int, near: float | None = None
+    lead_mv: F64,
+    y: F64,
+    noise_mv: float,
+    qrs: tuple[float, float],
+    first: int,
+    near: float | None = None,
 ) -> tuple[float, float, float] | None:
     """Onset, peak and offset of the P wave of one lead.
 
     Parameters
     ----------
-    lead_mv : ndarray, shape (N_SAMPLES,)
+    lead_mv, y : ndarray, shape (N_SAMPLES,)
+        The lead, and smoothed for P waves.
     noise_mv : float
     qrs : (float, float)
     first : int
@@ -211,7 +219,6 @@ def p_marks(
     (float, float, float) or None
         Samples.
     """
-    y = smooth(lead_mv, _P_SIGMA_MS)
     last = round(qrs[0])
     begin, end = first + round(20 * _MS), last - round(P_SEARCH_MS[1] * _MS)
     if near is not None:
@@ -245,15 +252,15 @@ def against_line(lead_mv: F64, first: int, last: int) -> F64:
     ndarray, shape (..., n)
     """
     width = round(14 * _MS)
-    left = np.median(lead_mv[..., first : first + width], axis=-1)[..., np.newaxis]
-    right = np.median(lead_mv[..., last - width : last], axis=-1)[..., np.newaxis]
+    left = lead_mv[..., first : first + width].mean(axis=-1, keepdims=True)
+    right = lead_mv[..., last - width : last].mean(axis=-1, keepdims=True)
     share = (np.arange(lead_mv.shape[-1]) - first) / max(1, last - first)
     return np.asarray(lead_mv - (left + (right - left) * np.clip(share, 0.0, 1.0)))
 
 
 def _level(lead_mv: F64, qrs_onset: float) -> float:
     stop = round(qrs_onset)
-    return float(np.median(lead_mv[max(0, stop - round(16 * _MS)) : stop + 1]))
+    return float(lead_mv[max(0, stop - round(16 * _MS)) : stop + 1].mean())
 
 
 def agreed(marks: F64, name: str) -> float:
@@ -305,8 +312,10 @@ def delineate(signal_mv: F64, noise_mv: F64, rr_ms: float) -> F64:
         Samples in the order of `MARKS`; NaN where there is no such wave.
     """
     marks = np.full((len(signal_mv), len(MARKS)), np.nan)
-    for k, lead_mv in enumerate(signal_mv):
-        bounds = qrs_bounds(lead_mv, float(noise_mv[k]))
+    slope = np.abs(smooth(signal_mv, _QRS_SIGMA_MS, order=1))
+    for_t, for_p = smooth(signal_mv, _T_SIGMA_MS), smooth(signal_mv, _P_SIGMA_MS)
+    for k in range(len(signal_mv)):
+        bounds = qrs_bounds(slope[k], float(noise_mv[k]))
         if bounds is not None:
             marks[k, MARK["qrs_onset"]], marks[k, MARK["qrs_offset"]] = bounds
     on, off = (agreed(marks[:, MARK[m]], m) for m in ("qrs_onset", "qrs_offset"))
@@ -316,12 +325,10 @@ def delineate(signal_mv: F64, noise_mv: F64, rr_ms: float) -> F64:
     last = max(last, min(N_SAMPLES - 1, round(off + 0.55 * rr_ms * _MS)))
     scale = np.maximum(np.ptp(signal_mv, axis=1, keepdims=True), 1e-9)
     # All leads together, each on its own scale.
-    t_near = _peak_of_all(
-        smooth(signal_mv / scale, _T_SIGMA_MS), round(off + _T_SEARCH_MS * _MS), last
-    )
+    t_near = _peak_of_all(for_t / scale, round(off + _T_SEARCH_MS * _MS), last)
     for k, lead_mv in enumerate(signal_mv):
         qrs = _own_or(marks[k], on, off)
-        found = t_marks(lead_mv, float(noise_mv[k]), qrs, last, t_near)
+        found = t_marks(lead_mv, for_t[k], float(noise_mv[k]), qrs, last, t_near)
         if found is not None:
             marks[k, MARK["t_onset"] :] = found
     t_end = agreed(marks[:, MARK["t_offset"]], "t_offset")
@@ -329,13 +336,15 @@ def delineate(signal_mv: F64, noise_mv: F64, rr_ms: float) -> F64:
     before = t_end - rr_ms * _MS if np.isfinite(t_end) else 0.0
     first = max(round(on - P_SEARCH_MS[0] * _MS), round(before), 0)
     p_near = _peak_of_all(
-        against_line(smooth(signal_mv / scale, _P_SIGMA_MS), first, round(on)),
+        against_line(for_p / scale, first, round(on)),
         first + round(20 * _MS),
         round(on - P_SEARCH_MS[1] * _MS),
         level=False,
     )
     for k, lead_mv in enumerate(signal_mv):
-        found = p_marks(lead_mv, float(noise_mv[k]), _own_or(marks[k], on, off), first, p_near)
+        found = p_marks(
+            lead_mv, for_p[k], float(noise_mv[k]), _own_or(marks[k], on, off), first, p_near
+        )
         if found is not None:
             marks[k, : MARK["p_offset"] + 1] = found
     return marks
@@ -351,7 +360,7 @@ def _peak_of_all(signal: F64, first: int, last: int, *, level: bool = True) -> f
         return None
     part = signal[:, first:last]
     if level:
-        part = part - np.median(part[:, -round(20 * _MS) :], axis=1, keepdims=True)
+        part = part - part[:, -round(20 * _MS) :].mean(axis=1, keepdims=True)
     together = np.sqrt((part**2).mean(axis=0))
     return float(first + int(np.argmax(together)))
 

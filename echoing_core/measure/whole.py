@@ -39,7 +39,7 @@ reach 0.35, those with one 0.59 and more."""
 
 _MS = BEAT_FS_HZ / 1000.0
 _MEDIAN_NOISE = 1.25
-_MOST_SINGLE = 24
+_MOST_SINGLE = 16
 _NEAR_MS = 40.0
 _LEAST_SHARE = 0.25
 _FLAT_SHARE = 0.12

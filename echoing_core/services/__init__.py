@@ -37,6 +37,17 @@ if TYPE_CHECKING:
         document_pdf,
         document_png,
     )
+    from echoing_core.export.measurements import (
+        measured_csv,
+        measured_markdown,
+        measured_rows,
+        measured_tables,
+        measured_values,
+        serial_markdown,
+        serial_rows,
+        serial_tables,
+        serial_values,
+    )
     from echoing_core.export.review import (
         MAX_MARKS,
         MAX_NOTE,
@@ -82,6 +93,7 @@ if TYPE_CHECKING:
     )
     from echoing_core.io.annotations import rhythm_words
     from echoing_core.io.many import BatchItem, folder_items, group_files
+    from echoing_core.measure import BeatsBeside, Measured, Measurement, Serial
     from echoing_core.records import Answer, Hit
     from echoing_core.retrieve.index import GalleryIndex
     from echoing_core.retrieve.search import ItemFilter
@@ -206,6 +218,7 @@ if TYPE_CHECKING:
         simulate_cohort,
         train_demo,
     )
+    from echoing_core.services.measuring import measurements, serial_comparison
     from echoing_core.services.models import (
         DEFAULT_MODEL,
         Model,

@@ -1,0 +1,64 @@
+"""Measurements of a recording, and what changed from one recording to another."""
+
+from __future__ import annotations
+
+from echoing_core.measure import LONGEST_S, Measured, Serial, compare_measured, measure
+from echoing_core.records import Recording
+
+SHORT_S = 60.0
+"""A recording of up to this long is measured whole."""
+
+
+def measurements(
+    recording: Recording,
+    start_s: float | None = None,
+    length_s: float = 10.0,
+    *,
+    sex: str | None = None,
+) -> Measured:
+    """Measure a recording, or a stretch of a long one.
+
+    Parameters
+    ----------
+    recording : Recording
+    start_s : float, optional
+        Where the stretch begins, in seconds; without it the whole of a recording of up to
+        `SHORT_S`, and the beginning of a longer one.
+    length_s : float
+        Of the stretch.
+    sex : {"male", "female"}, optional
+        For the Cornell criterion.
+
+    Returns
+    -------
+    Measured
+
+    Raises
+    ------
+    RecordError
+        It holds no ECG lead, or its sampling rate is too low.
+    """
+    if start_s is None and recording.duration_s <= SHORT_S:
+        return measure(recording, 0.0, LONGEST_S, sex=sex)
+    return measure(recording, start_s or 0.0, length_s, sex=sex)
+
+
+def serial_comparison(one: Recording, other: Recording, *, sex: str | None = None) -> Serial:
+    """Measurements of two recordings of one person, and their differences.
+
+    Parameters
+    ----------
+    one, other : Recording
+        Of a longer one than `SHORT_S` the first ten seconds are taken.
+    sex : {"male", "female"}, optional
+
+    Returns
+    -------
+    Serial
+
+    Raises
+    ------
+    RecordError
+        One of them holds no ECG lead, or its sampling rate is too low.
+    """
+    return compare_measured(measurements(one, sex=sex), measurements(other, sex=sex))
