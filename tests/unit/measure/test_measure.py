@@ -13,10 +13,12 @@ from echoing_core.measure.voltages import frontal_vector
 from echoing_core.records import Recording
 from tests.unit.measure.made import Heart, made
 
+RR = (800.0,) * 7
+
 
 @pytest.fixture(scope="module")
 def usual() -> Measured:
-    return measure(made())
+    return measure(made(rr_ms=RR))
 
 
 def test_intervals_of_a_known_heart(usual: Measured) -> None:
@@ -31,7 +33,9 @@ def test_intervals_of_a_known_heart(usual: Measured) -> None:
 
 
 def test_a_longer_pr_and_qt_are_found_longer_by_as_much(usual: Measured) -> None:
-    other = measure(made(Heart(p_onset_ms=-240.0, p_offset_ms=-140.0, t_onset_ms=260.0, qt_ms=460)))
+    other = measure(
+        made(Heart(p_onset_ms=-240.0, p_offset_ms=-140.0, t_onset_ms=260.0, qt_ms=460.0), RR)
+    )
     for name, longer in (("pr_ms", 80.0), ("qt_ms", 60.0), ("qrs_ms", 0.0)):
         one, two = usual.get(name).value, other.get(name).value
         assert one is not None
@@ -52,8 +56,9 @@ def test_axes_and_voltages(usual: Measured) -> None:
     assert usual.get("sokolow_lyon_mv").met is False
 
 
+@pytest.mark.slow
 def test_large_voltages_meet_sokolow_lyon_and_the_sex_decides_cornell() -> None:
-    tall = made(Heart(r_mv=2.5, qrs_axis_deg=-30.0), factor={"V3": -1.0 / 3.0})
+    tall = made(Heart(r_mv=2.5, qrs_axis_deg=-30.0), RR, factor={"V3": -1.0 / 3.0})
     # aVL looks along the axis: sqrt(3)/2 of 2.5 mV, and S in V3 is a third of 0.3 of 2.5 mV.
     cornell = measure(tall).get("cornell_mv")
     assert cornell.value == pytest.approx(2.165 + 0.25, abs=0.08)
@@ -83,7 +88,7 @@ def test_fibrillation_has_no_pr_and_says_why() -> None:
 
 
 def test_leads_on_scales_of_their_own_have_intervals_but_no_axis_and_no_voltage() -> None:
-    found = measure(made(factor={"II": 0.5}))
+    found = measure(made(rr_ms=RR, factor={"II": 0.5}))
     assert found.get("qt_ms").value == pytest.approx(400.0, abs=18.0)
     for one in (found.get("qrs_axis_deg"), found.get("sokolow_lyon_mv"), found.get("r_mv", "V5")):
         assert one.value is None
@@ -91,11 +96,11 @@ def test_leads_on_scales_of_their_own_have_intervals_but_no_axis_and_no_voltage(
 
 
 def test_few_leads_say_what_is_lacking_and_derived_ones_are_named() -> None:
-    one = measure(made(leads=("I",)))
+    one = measure(made(rr_ms=RR, leads=("I",)))
     assert one.get("qt_ms").value == pytest.approx(400.0, abs=18.0)
     assert "two limb leads" in one.get("qrs_axis_deg").why
     assert "V1 and V5 and V6" in one.get("sokolow_lyon_mv").why
-    two = measure(made(leads=("I", "II")))
+    two = measure(made(rr_ms=RR, leads=("I", "II")))
     assert two.get("qrs_axis_deg").value == pytest.approx(50.0, abs=3.0)
     assert two.beat is not None
     assert two.beat.derived == ("III", "aVR", "aVL", "aVF")
@@ -103,6 +108,7 @@ def test_few_leads_say_what_is_lacking_and_derived_ones_are_named() -> None:
     assert "computed from other leads" in two.get("qt_ms", "aVL").why
 
 
+@pytest.mark.slow
 def test_an_ectopic_beat_is_left_out_of_the_median() -> None:
     rr = (800.0,) * 5 + (480.0, 1120.0) + (800.0,) * 5
     ecg = made(rr_ms=rr)
@@ -120,6 +126,7 @@ def test_an_ectopic_beat_is_left_out_of_the_median() -> None:
     assert found.get("qrs_ms").value == pytest.approx(90.0, abs=18.0)
 
 
+@pytest.mark.slow
 def test_gaps_are_left_out_and_noise_alone_is_not_measurable(usual: Measured) -> None:
     ecg = made()
     signal = ecg.signal_mv.copy()
@@ -139,8 +146,9 @@ def test_gaps_are_left_out_and_noise_alone_is_not_measurable(usual: Measured) ->
     assert all(value.why for value in flat.values)
 
 
+@pytest.mark.slow
 def test_other_sampling_rates_and_stretches_give_the_same(usual: Measured) -> None:
-    coarse = measure(made(fs_hz=250.0))
+    coarse = measure(made(rr_ms=RR, fs_hz=250.0))
     for name in ("pr_ms", "qrs_ms", "qt_ms"):
         assert coarse.get(name).value == pytest.approx(usual.get(name).value, abs=8.0)
     part = measure(made(), 2.0, 6.0)
