@@ -7,6 +7,7 @@ import streamlit as st
 from ui import document_parts, frame, record, resources, summary
 from ui import questions as common
 from ui.ask import answers, questions
+from ui.explore import opening
 
 frame.title("Ask about the recording")
 current = record.required(
@@ -14,6 +15,7 @@ current = record.required(
     "Ask in words, as you would ask a colleague: “is there a left bundle branch block?” Each "
     "answer says how likely it is, how often such answers were right, and “not sure enough” where "
     "no yes or no would stand.",
+    opening.chooser,
 )
 model = resources.model()
 summary.show(current)

@@ -6,12 +6,14 @@ import streamlit as st
 
 from ui import frame, record, resources
 from ui.compare import beside, sides
+from ui.explore import opening
 
 frame.title("Compare two ECGs")
 current = record.required(
     "compare",
     "Two recordings, or two times of one, stand beside each other here: how alike they are to the "
     "model, lead by lead, and what it answers to the same questions.",
+    opening.chooser,
 )
 model = resources.model()
 other = None

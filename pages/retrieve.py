@@ -6,6 +6,7 @@ import streamlit as st
 
 from echoing_core.services import query_embedding, reference_distances, search_in_words
 from ui import document_parts, frame, record, resources, state, summary
+from ui.explore import opening
 from ui.retrieve import collection, neighbours, search
 
 frame.title("Find similar ECGs and reports")
@@ -23,6 +24,7 @@ with frame.guarded():
             "search from",
             "The window of your recording that you choose is compared with every ECG and report "
             "of the collection; the nearest come first. A search in words needs no recording.",
+            opening.chooser,
         )
     else:
         summary.show(current)

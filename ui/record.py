@@ -53,7 +53,7 @@ def opened() -> OpenRecord | None:
     return state.Opened.record.value
 
 
-def required(purpose: str, teaching: str) -> OpenRecord:
+def required(purpose: str, teaching: str, choices: Callable[[], None] | None = None) -> OpenRecord:
     """The open recording; without one, the page says what it does and ends.
 
     Parameters
@@ -62,6 +62,8 @@ def required(purpose: str, teaching: str) -> OpenRecord:
         As it follows "Open a recording to".
     teaching : str
         What the page is for, in two sentences.
+    choices : callable, optional
+        Draws what opens a recording, so that files can be dropped on this page, too.
 
     Returns
     -------
@@ -69,21 +71,28 @@ def required(purpose: str, teaching: str) -> OpenRecord:
     """
     record = opened()
     if record is None:
-        none_open(purpose, teaching)
+        none_open(purpose, teaching, choices)
         st.stop()
     return record
 
 
-def none_open(purpose: str, teaching: str) -> None:
-    """Say what would be here, that a recording is needed, and offer a sample at once.
+def none_open(purpose: str, teaching: str, choices: Callable[[], None] | None = None) -> None:
+    """Say what would be here, that a recording is needed, and offer to open one at once.
 
     Parameters
     ----------
-    purpose, teaching : str
+    purpose, teaching, choices
         As in `required`.
     """
     with st.container(border=True, key="none_open"):
         st.markdown(teaching)
+        if choices is not None:
+            st.info(
+                f"Open a recording to {purpose} first: drop its files here, or take a sample.",
+                icon=":material/folder_open:",
+            )
+            choices()
+            return
         st.info(f"Open a recording to {purpose} first.", icon=":material/folder_open:")
         st.page_link("pages/explore.py", label="Open a recording", icon=":material/ecg_heart:")
         with frame.guarded():

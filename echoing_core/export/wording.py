@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from echoing_core.figures.style import clock
+from echoing_core.measure import Measurement
 from echoing_core.records import Answer, WindowTrack
 
 CALIBRATION_NOTE = (
@@ -204,6 +205,29 @@ def percentile_words(percentile: float) -> str:
     if percentile < 90:
         return "less sure than usual"
     return "the model is unsure here: read its answers with care"
+
+
+def measured_words(measurement: Measurement) -> str:
+    """``"116 ± 2 ms"``: a measurement with its spread over beats.
+
+    Parameters
+    ----------
+    measurement : Measurement
+
+    Returns
+    -------
+    str
+        ``"not measurable"`` where there is no value.
+    """
+    value, spread, unit = measurement.value, measurement.spread, measurement.unit
+    if value is None:
+        return "not measurable"
+    # Hundredths of a millivolt, whole milliseconds, degrees and beats.
+    digits = 2 if unit == "mV" else 0
+    told = f"{value:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
+    # -0 is no axis.
+    told = "0" + told[2:] if told.startswith("-0 ") or told == "-0" else told.replace("-", "−")
+    return f"{told}{'' if unit == '°' else ' '}{unit}"
 
 
 def novelty_words(novelty: float) -> str:

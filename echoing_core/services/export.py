@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from echoing_core.errors import EchoingError
 from echoing_core.export.document import (
     AnswerSection,
     Document,
@@ -18,9 +19,9 @@ from echoing_core.export.document import (
     deidentified,
 )
 from echoing_core.export.track import Explanation
+from echoing_core.measure import Measurement, measure
 from echoing_core.services.models import Model
 from echoing_core.services.windows import extreme_windows, window_reasons
-from echoing_core.signals.heart_beats import heart_beats
 from echoing_core.signals.lead_sets import ALL_KEY
 from echoing_core.uncertainty.reasons import WindowReasons
 
@@ -118,19 +119,23 @@ def make_document(
         searches=tuple(searches),
         real_texts=real_texts,
         learnt_from=_learnt_from(model),
-        measured=_measured(explanation, numbers),
+        measured=_measured(explanation, recording, numbers),
     )
 
 
-def _measured(explanation: Explanation, numbers: Sequence[int]) -> tuple[tuple[str, str], ...]:
-    """What is measured in the first of the windows that holds anything, in words."""
+def _measured(
+    explanation: Explanation, recording: Recording | None, numbers: Sequence[int]
+) -> tuple[Measurement, ...]:
+    """What is measured in the first of the windows that holds anything."""
     track = explanation.track
     there = [i for i in numbers if track.valid_fraction[i].max() > 0]
-    if not there:
+    if recording is None or not there:
         return ()
-    beats = heart_beats(explanation.ecg, float(track.start_s[there[0]]))
-    rate = "not measurable" if beats.rate_bpm is None else f"{beats.rate_bpm:.0f} bpm"
-    return (("Heart rate", rate),)
+    try:
+        return measure(recording, float(track.start_s[there[0]]), track.window_s).values
+    except EchoingError:
+        # Of leads or a rate that the model reads and measuring does not.
+        return ()
 
 
 def track_json(

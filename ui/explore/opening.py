@@ -67,7 +67,7 @@ def _choices() -> None:
     with left:
         st.markdown("**Your own recording**")
         uploads = st.file_uploader(
-            "An ECG or Holter: the file, or all files of one recording together",
+            "An ECG or Holter: drop its file here, or all files of one recording together",
             accept_multiple_files=True,
             key=state.Opened.upload_round.key_of("uploads"),
             help="Files are read once, in memory; nothing of them stays on disk.",

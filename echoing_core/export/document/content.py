@@ -26,11 +26,13 @@ from echoing_core.export.wording import (
     ANSWER_HEADER,
     CALIBRATION_NOTE,
     answer_line,
+    measured_words,
     novelty_words,
     percentile_words,
     span_words,
 )
 from echoing_core.figures import clock
+from echoing_core.measure import Measurement
 from echoing_core.records import Answer, Hit
 from echoing_core.uncertainty.reasons import WindowReasons
 from echoing_core.uncertainty.reference import Reference
@@ -119,8 +121,8 @@ class Document:
         Versions, settings and the like, in the order in which to show them.
     learnt_from : str
         What to know of the model's training wherever its answers stand; empty if nothing.
-    measured : tuple of (str, str)
-        Names and values of what was measured in the first sheet's window: ``("PR", "160 ms")``.
+    measured : tuple of Measurement
+        What was measured in the first sheet's window, of the heart as a whole.
     """
 
     explanation: Explanation
@@ -134,7 +136,7 @@ class Document:
     searches: tuple[SearchSection, ...] = ()
     real_texts: bool = False
     learnt_from: str = ""
-    measured: tuple[tuple[str, str], ...] = ()
+    measured: tuple[Measurement, ...] = ()
 
     def __post_init__(self) -> None:
         # The layout comes from a session file or a link, too, so it may be any text.
@@ -169,6 +171,7 @@ class Document:
             Heading(self.title, 1),
             Text(self.stamp, "caution"),
             *self._front(),
+            *self._measured(),
             *self._recording(),
             *self._overview(),
             *self._windows(),
@@ -188,9 +191,24 @@ class Document:
             return []
         answers = [answer for section in self.answers for answer in section.answers]
         page = front_blocks(
-            self.explanation, sheet.index, sheet.reasons, self.measured, answers, self.file_format
+            self.explanation,
+            sheet.index,
+            sheet.reasons,
+            self.measured,
+            answers,
+            self.file_format,
+            _LETTERS[self.sheets.index(sheet)],
         )
         return [*page, NewPage(), Heading("Appendix", 1)]
+
+    def _measured(self) -> list[Block]:
+        if not self.measured:
+            return []
+        rows = tuple((m.words, measured_words(m), m.why) for m in self.measured)
+        return [
+            Heading("Measured in the window of the first page"),
+            Table(("", "Median beat, ± SD over beats", ""), rows, (4, 3, 6)),
+        ]
 
     def _recording(self) -> list[Block]:
         ecg, settings = self.explanation.ecg, self.explanation.settings

@@ -23,15 +23,26 @@ from echoing_core.export.document.elements import (
 )
 from echoing_core.export.track import Explanation
 from echoing_core.export.wording import (
+    measured_words,
     novelty_words,
     percentile_words,
     probability_words,
     span_words,
 )
 from echoing_core.figures.style import INK, MUTED
+from echoing_core.measure import Measurement
 from echoing_core.records import Answer
 from echoing_core.uncertainty.reasons import WindowReasons
 
+_READ_FIRST = (
+    ("heart_rate_bpm", "Heart rate"),
+    ("pr_ms", "PR"),
+    ("qrs_ms", "QRS"),
+    ("qt_ms", "QT"),
+    ("qtc_bazett_ms", "QTc, Bazett"),
+    ("qtc_fridericia_ms", "QTc, Fridericia"),
+    ("qrs_axis_deg", "QRS axis"),
+)
 MOST_ANSWERS = 12
 """As many as have room beside a person's signature; all of them stand in the appendix."""
 
@@ -44,18 +55,25 @@ _ROW_MM, _SIZE_MM = 4.9, 2.9
 _MOST_CHARACTERS = 84
 
 
-def measured_drawing(measured: Sequence[tuple[str, str]]) -> Drawing:
+def measured_drawing(measurements: Sequence[Measurement]) -> Drawing | None:
     """Names over values, side by side.
 
     Parameters
     ----------
-    measured : sequence of (str, str)
-        ``("PR", "160 ms")``; one or more.
+    measurements : sequence of Measurement
+        Of them those that are read first are shown.
 
     Returns
     -------
-    Drawing
+    Drawing or None
+        None where there is none of these.
     """
+    found = {m.name: m for m in measurements}
+    measured = [
+        (words, measured_words(found[name])) for name, words in _READ_FIRST if name in found
+    ]
+    if not measured:
+        return None
     each = min(WIDTH_MM / len(measured), 40.0)
     items: list[Item] = []
     for number, (name, value) in enumerate(measured):
@@ -132,9 +150,10 @@ def front_blocks(
     explanation: Explanation,
     index: int,
     reasons: WindowReasons,
-    measured: Sequence[tuple[str, str]],
+    measurements: Sequence[Measurement],
     answers: Sequence[Answer],
     file_format: str = "",
+    letter: str = "A",
 ) -> list[Block]:
     """The blocks of the first page, under the title and the disclaimer.
 
@@ -145,11 +164,13 @@ def front_blocks(
         Row of the track: the window that is printed.
     reasons : WindowReasons
         Of that window.
-    measured : sequence of (str, str)
-        Names and values; may be empty.
+    measurements : sequence of Measurement
+        Of that window; may be empty.
     answers : sequence of Answer
         Of any sections, in order.
     file_format : str
+    letter : str
+        Under which the overview of the appendix marks the window.
 
     Returns
     -------
@@ -158,10 +179,11 @@ def front_blocks(
     ecg, track = explanation.ecg, explanation.track
     start_s = float(track.start_s[index])
     blocks: list[Block] = [Text(_about(explanation, file_format))]
-    if measured:
-        blocks.append(Picture(measured_drawing(measured)))
+    if strip := measured_drawing(measurements):
+        blocks.append(Picture(strip))
     cells = reasons.cell_percentile if reasons.leads else None
-    caption = f"{span_words(track, index)}; 25 mm/s, 10 mm/mV at full size; 0.5 to 40 Hz."
+    caption = f"Window {letter}, {span_words(track, index)}; 25 mm/s, 10 mm/mV at full size; "
+    caption += "0.5 to 40 Hz."
     if cells is not None:
         caption += " Orange: there the model is unsure of that lead."
     if ecg.leads_with("derived"):

@@ -21,7 +21,6 @@ from echoing_core.export.document import AnswerSection, Document, SearchSection,
 from echoing_core.export.document.deidentify import plain_words
 from echoing_core.records import LEADS, Answer, Hit, Recording
 from echoing_core.services import Explanation, Model
-from echoing_core.signals.heart_beats import heart_beats
 
 HOSTILE = '<script>alert(1)</script><img src=http://evil.example/x> $x^2$ {"a"} \x07 心'
 NAME = "MUELLER_ANNA_19570304"
@@ -214,8 +213,8 @@ def test_the_first_page_is_all_there_is_to_sign(model: Model, explanation: Expla
     front, appendix = services.document_html(made).split('</section>\n<section class="sheet">', 1)
     words = " ".join(re.sub(r"<[^>]+>", " ", front).split())
     assert "Appendix" not in words and "Appendix" in appendix
-    rate = heart_beats(explanation.ecg, 0.0).rate_bpm
-    assert rate is not None and f"Heart rate {rate:.0f} bpm" in words
+    # A beat every 0.8 s; of a spike without P and T there is no PR and no QT.
+    assert re.search(r"Heart rate 75 (± 0 )?bpm", words) and "PR not measurable" in words
     for needed in (
         "Research use only",
         "measured: all 12 leads",
