@@ -1,6 +1,6 @@
 """Beats, ventricular beats and atrial fibrillation: how well they are told, beside plain rivals.
 
-    python benchmarks/rhythm.py DATA [--model FOLDER] [--fit] [--without ptbxl]
+    python benchmarks/rhythm.py DATA [--model FOLDER] [--fit] [--without v|af|ptbxl]
 
 DATA holds ``mitdb_more``, ``long_recordings/mitdb``, ``nstdb``, ``cinc2017_one_lead`` and
 ``ptbxl``. Beats and ventricular beats as ANSI/AAMI EC57 counts them: within 150 ms, without the
@@ -240,12 +240,13 @@ def ptbxl_table(data: Path) -> None:
                 "AFIB" in codes,
                 beats.n(VENTRICULAR),
                 int(premature(beats).sum()),
-                recording_af_probability(beats) or 0.0,
+                recording_af_probability(beats),
                 variation(beats),
                 "PACE" in codes,
             )
         )
     found = pd.DataFrame(rows, columns=["pvc", "af", "v", "early", "af p", "cv", "paced"])
+    found["af p"] = found["af p"].astype(float)
     print(
         f"\nPTB-XL without fold 8: {len(found)} ECGs, {found.pvc.sum()} PVC, {found.af.sum()} AFIB"
     )
@@ -256,21 +257,23 @@ def ptbxl_table(data: Path) -> None:
     early = found.early > 0
     print(f"  by prematurity alone: {100 * early[found.pvc].mean():.1f} %, ", end="")
     print(f"{100 * early[~found.pvc].mean():.1f} %")
-    for words, truth, names in (
-        ("PVC", found.pvc, ("v", "early")),
-        ("AF", found.af, ("af p", "cv")),
+    found["af all"] = found["af p"].fillna(0.0)
+    enough = found[found["af p"].notna()]
+    print(f"Intervals enough to tell AF: {len(enough)} ECGs, {enough.af.sum()} of them AFIB")
+    for words, table, truth, names in (
+        ("PVC", found, "pvc", ("v", "early")),
+        ("AF, none told counts as none", found, "af", ("af all", "cv")),
+        ("AF, where it is told", enough, "af", ("af p", "cv")),
     ):
         told = patient_bootstrap_all(
             lambda label, *scores, names=names: {
                 name: auroc(label, score) for name, score in zip(names, scores, strict=True)
             },
-            (truth.to_numpy(), *(found[name].to_numpy() for name in names)),
-            np.arange(len(found)),
+            (table[truth].to_numpy(), *(table[name].to_numpy() for name in names)),
+            np.arange(len(table)),
         )
-        print(
-            f"{words}: AUROC",
-            {k: f"{e.value:.3f} ({e.low:.3f}-{e.high:.3f})" for k, e in told.items()},
-        )
+        figures = {k: f"{e.value:.3f} ({e.low:.3f}-{e.high:.3f})" for k, e in told.items()}
+        print(f"{words}: AUROC", figures)
 
 
 def main() -> None:

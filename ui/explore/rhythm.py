@@ -155,7 +155,7 @@ def _measures(found: Rhythm) -> None:
             heads[: len(rows[0])],
             rows,
             label="Measures of the rhythm, of all and without unsure windows",
-            css_class="beside",
+            css_class="beside sentences",
         )
     )
 
