@@ -11,6 +11,7 @@ from ui.explore import (
     explain_job,
     export,
     listed,
+    measurements,
     opening,
     overview,
     review,
@@ -52,6 +53,7 @@ if short:
 elif unsure_told:
     with frame.guarded():
         listed.tables(model, explanation)
+measurements.show_measurements(current.recording, explanation)
 rhythm.show(current, explanation)
 review.show(model, explanation)
 summary.what_the_model_saw(current.recording, explanation.ecg)

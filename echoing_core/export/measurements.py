@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -143,6 +144,11 @@ def measured_values(measured: Measured) -> dict[str, Any]:
         },
         "device": dict(measured.device),
     }
+
+
+def measured_json(measured: Measured) -> str:
+    """The text of `measured_values`, with a line end."""
+    return json.dumps(measured_values(measured), indent=1) + "\n"
 
 
 def _value(one: Measurement) -> dict[str, Any]:

@@ -455,7 +455,7 @@ class _Found:
         def parts(*wanted: tuple[str, str]) -> tuple[list[Measurement], str]:
             lacking = [lead for _, lead in wanted if lead not in self.beat.leads]
             if lacking:
-                return [], f"{' and '.join(lacking)} was not recorded"
+                return [], f"not recorded: {', '.join(lacking)}"
             got = [by[one] for one in wanted if one in by]
             why = self.missing.get("qrs", "")
             return got, next((one.why for one in got if one.value is None), why)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from echoing_core.export.measurements import (
         measured_csv,
+        measured_json,
         measured_markdown,
         measured_rows,
         measured_tables,
@@ -218,7 +219,11 @@ if TYPE_CHECKING:
         simulate_cohort,
         train_demo,
     )
-    from echoing_core.services.measuring import measurements, serial_comparison
+    from echoing_core.services.measuring import (
+        MEASURED_WHOLE_S,
+        measurements,
+        serial_comparison,
+    )
     from echoing_core.services.models import (
         DEFAULT_MODEL,
         Model,

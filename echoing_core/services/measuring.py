@@ -5,7 +5,7 @@ from __future__ import annotations
 from echoing_core.measure import LONGEST_S, Measured, Serial, compare_measured, measure
 from echoing_core.records import Recording
 
-SHORT_S = 60.0
+MEASURED_WHOLE_S = 60.0
 """A recording of up to this long is measured whole."""
 
 
@@ -23,7 +23,7 @@ def measurements(
     recording : Recording
     start_s : float, optional
         Where the stretch begins, in seconds; without it the whole of a recording of up to
-        `SHORT_S`, and the beginning of a longer one.
+        `MEASURED_WHOLE_S`, and the beginning of a longer one.
     length_s : float
         Of the stretch.
     sex : {"male", "female"}, optional
@@ -38,7 +38,7 @@ def measurements(
     RecordError
         It holds no ECG lead, or its sampling rate is too low.
     """
-    if start_s is None and recording.duration_s <= SHORT_S:
+    if start_s is None and recording.duration_s <= MEASURED_WHOLE_S:
         return measure(recording, 0.0, LONGEST_S, sex=sex)
     return measure(recording, start_s or 0.0, length_s, sex=sex)
 
@@ -49,7 +49,7 @@ def serial_comparison(one: Recording, other: Recording, *, sex: str | None = Non
     Parameters
     ----------
     one, other : Recording
-        Of a longer one than `SHORT_S` the first ten seconds are taken.
+        Of a longer one than `MEASURED_WHOLE_S` the first ten seconds are taken.
     sex : {"male", "female"}, optional
 
     Returns

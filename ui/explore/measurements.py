@@ -1,0 +1,101 @@
+"""Intervals, axes and voltages of the open recording, or of the chosen window of a long one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import streamlit as st
+
+from echoing_core import services
+from echoing_core.records import Recording
+from echoing_core.services import Explanation, Measured
+from ui import frame, state, windows
+
+
+def show_measurements(recording: Recording, explanation: Explanation) -> None:
+    """A closed panel with what is measured of the median beat, its spread, and what is not.
+
+    Parameters
+    ----------
+    recording : Recording
+        At its own sampling rate.
+    explanation : Explanation
+        Of the same recording; its chosen window is measured where the recording is long.
+    """
+    # Measured when it is open: half a second that not every visit needs.
+    panel = st.expander(
+        "Measurements: PR, QRS, QT, axes, voltages",
+        icon=":material/straighten:",
+        key="measurements_panel",
+        on_change="rerun",
+    )
+    if panel.open:
+        with panel, frame.guarded():
+            panel(_measured(recording, explanation))
+
+
+def _measured(recording: Recording, explanation: Explanation) -> Measured:
+    track = explanation.track
+    start_s = None
+    if recording.duration_s > services.MEASURED_WHOLE_S:
+        start_s = float(track.start_s[windows.chosen(track)])
+    measured: Measured = state.remembered(
+        "measured",
+        (recording, start_s),
+        lambda: services.measurements(recording, start_s, track.window_s),
+    )
+    return measured
+
+
+def panel(found: Measured) -> None:
+    """What was measured, as tables and as files.
+
+    Parameters
+    ----------
+    found : Measured
+    """
+    rows = [tuple(row) for row in services.measured_rows(found)]
+    st.html(
+        frame.html_table(
+            ("", "Value", "SD over beats", "The device", "Remarks"),
+            rows,
+            label="Measurements of this recording",
+            css_class="beside sentences",
+        )
+    )
+    beat = found.beat
+    said = [f"Of the median of {beat.n_beats} of {beat.n_found} beats."] if beat else []
+    said += [frame.literal(note) for note in found.notes]
+    st.caption(
+        " ".join(
+            [*said, "Measured on the waveform; the model does not take part. Not for diagnosis."]
+        )
+    )
+    for table in services.measured_tables(found)[1:]:
+        with st.expander(table.title):
+            st.html(
+                frame.html_table(
+                    table.header,
+                    table.rows,
+                    label="Measurements lead by lead",
+                    css_class="beside sentences",
+                )
+            )
+            st.caption(frame.literal(table.note))
+    # The name of the file may be a person's; the one typed for the report takes its place.
+    name = services.clean_name(state.Document.name.value) or "recording"
+    taken = replace(found, record_id=name)
+    with st.container(horizontal=True, gap="small"):
+        frame.download(
+            "Measurements as CSV",
+            partial(services.measured_csv, [taken]),
+            "measurements.csv",
+            frame.CSV,
+        )
+        frame.download(
+            "Measurements as JSON",
+            partial(services.measured_json, taken),
+            "measurements.json",
+            frame.JSON,
+        )
