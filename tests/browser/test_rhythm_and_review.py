@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from echoing_core.io import read_recording, write_wfdb
+from tests.browser.test_accessibility import findings
 from tests.browser.test_journeys import WINDOW, upload, window_heading
 
 pytestmark = pytest.mark.browser
@@ -28,6 +29,7 @@ def test_an_episode_is_found_and_windows_are_graded_by_keyboard(
     table = app.get_by_role("region", name=re.compile("Measures of the rhythm"))
     expect(table).to_contain_text("Without unsure windows")
     expect(table.get_by_role("row", name=re.compile("^SDANN"))).to_contain_text("not measurable")
+    assert findings(app) == []
     camera.take(app, "rhythm")
     app.get_by_text("Rhythm over time").click()
 
@@ -42,6 +44,7 @@ def test_an_episode_is_found_and_windows_are_graded_by_keyboard(
     expect(panel).to_contain_text("1 graded")
     app.keyboard.press("x")
     expect(panel).to_contain_text("2 graded")
+    assert findings(app) == []
     camera.take(app, "review")
     with app.expect_download() as waiting:
         panel.get_by_role("button", name="Review list as CSV").click()
