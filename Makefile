@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app test test-slow test-browser fuzz lint format check docs demo-model echo-teacher lock licences setup
+.PHONY: help app test test-slow test-browser fuzz bench lint format check docs demo-model echo-teacher lock licences setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,14 @@ test-browser: $(VENV)/.dev ## run the tests that drive a real Chromium
 # happen is kept in tests/fuzz/found.
 fuzz: $(VENV)/.dev ## give changed files to every reader (MINUTES=10)
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(ENGINE),--engine $(ENGINE))
+
+# What is measured against what stands in docs/performance.md; a ratio counts, seconds are this machine's.
+# HOURS=1 makes the long recording shorter.
+bench: $(VENV)/.dev ## measure speed and memory, without data of others (HOURS=24)
+	$(BIN)/python benchmarks/long_recordings.py --hours $(or $(HOURS),24)
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/loss_gram.py
+	$(BIN)/python benchmarks/gate.py
 
 lint: $(VENV)/.dev ## check style, format and types
 	$(BIN)/ruff check $(PATHS)
