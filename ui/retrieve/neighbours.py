@@ -246,14 +246,14 @@ def scale_words(result: Search) -> str:
 
 
 def _hit(collection: Collection, result: Search, hit: Hit, marked: bool) -> None:
-    key = f"hit_marked_{hit.item_id}" if marked else f"hit_{hit.item_id}"
+    key = f"hit_marked_{hit.item_id}" if marked else f"card_{hit.item_id}"
     with st.container(border=True, key=key, gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="top", gap="small"):
             st.html(_thumbnail(collection, hit), width=156)
             # A width of its own: what is left beside the picture, or a line below it on a phone.
             with st.container(width="stretch", gap="xsmall", key=f"hit_words_{hit.item_id}"):
                 _first_line(collection, result, hit)
-                _second_line(hit)
+                _second_line(result, hit)
                 drawn = _actions(hit, marked)
         if drawn:
             _trace(collection, hit)
@@ -281,24 +281,24 @@ def _first_line(collection: Collection, result: Search, hit: Hit) -> None:
     """Rank, how near, and the report with the words that matched."""
     reasons = dict(zip((h.item_id for h in result.hits), result.reasons, strict=False))
     why = reasons.get(hit.item_id, "")
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"**{hit.rank or '–'}**", width="content")
-        # The distance says little of words that were read into findings, and all of words that
-        # stand.
-        read = bool(result.reasons) and not result.as_it_stands
-        near = "" if read or not np.isfinite(hit.distance) else result.nearness(hit.distance)
-        if near:
-            st.badge(
-                near,
-                color={"near": "green", "middling": "blue", "far": "gray"}[near],
-                help=f"This ECG is {result.distance_words(hit.distance)}.",
-            )
-        if hit.simulated and not collection.simulated:
-            frame.simulated_badge()
-        if len(collection.sources) > 1:
-            row = collection.row(hit.item_id)
-            st.badge(frame.literal(str(collection.index.items["source"].iloc[row])), color="gray")
-        st.markdown(report_words(hit.report, why), width="stretch")
+    # In one text, so that a long report goes on below its number.
+    parts = [f"**{hit.rank or '–'}**"]
+    if near := _near(result, hit):
+        colour = {"near": "green", "middling": "blue", "far": "gray"}[near]
+        parts.append(f":{colour}-badge[{near}]")
+    if hit.simulated and not collection.simulated:
+        parts.append(":violet-badge[simulated]")
+    if len(collection.sources) > 1:
+        row = collection.row(hit.item_id)
+        source = frame.literal(str(collection.index.items["source"].iloc[row]))
+        parts.append(f":gray-badge[{source}]")
+    st.markdown(" ".join([*parts, report_words(hit.report, why)]))
+
+
+def _near(result: Search, hit: Hit) -> str:
+    # The distance says little of words that were read into findings, and all of words that stand.
+    read = bool(result.reasons) and not result.as_it_stands
+    return "" if read or not np.isfinite(hit.distance) else result.nearness(hit.distance)
 
 
 def report_words(report: str, why: str) -> str:
@@ -328,12 +328,13 @@ def report_words(report: str, why: str) -> str:
     return f"{left}**{frame.literal(report[at : at + len(quoted)])}**{right}"
 
 
-def _second_line(hit: Hit) -> None:
+def _second_line(result: Search, hit: Hit) -> None:
     kind = "CSD" if hit.order == "csd" else "1 − cosine"
     parts = [frame.literal(", ".join(search.labels_of(hit)))]
     parts.append(f"uncertainty percentile {hit.percentile:.0f}")
     parts.append(f"distance {hit.distance:.3f} ({kind})")
-    st.caption(" · ".join(part for part in parts if part))
+    said = f"This ECG is {result.distance_words(hit.distance)}." if _near(result, hit) else None
+    st.caption(" · ".join(part for part in parts if part), help=said)
 
 
 def _thumbnail(collection: Collection, hit: Hit) -> str:
