@@ -591,7 +591,6 @@ def _paper_setting(name: str, choices: tuple[Any, ...]) -> Setting:
 SETTINGS: tuple[Setting, ...] = (
     Setting(Explore.hide_above.key, "number", low=0, high=100, whole=True, in_link=True),
     Setting(Explore.listed_kind.key, "choice", ("least", "most", "stretches"), in_link=True),
-    Setting(Review.n_listed.key, "number", low=10, high=100, whole=True, in_link=True),
     Setting(Rhythm.kept.key, "choice", ("all", "kept"), in_link=True),
     Setting(Explore.percentile_among.key, "choice", ("alike", "all"), in_link=True),
     *(_paper_setting(name, choices) for name, choices in PAPER_CHOICES.items()),
