@@ -154,7 +154,7 @@ def compare(
         show(markdown)
 
 
-def _answers(both: list[Recording], model: str | None) -> tuple[list[dict[str, Any]], list[str]]:
+def _answers(both: list[Recording], model: Path | None) -> tuple[list[dict[str, Any]], list[str]]:
     """The shipped questions asked of the surest window of each, as values and as lines."""
     from echoing_core import services
 

@@ -93,7 +93,7 @@ class MedianBeat:
     @property
     def time_ms(self) -> F64:
         """Milliseconds of each sample from the fiducial, shape (N_SAMPLES,)."""
-        return (np.arange(N_SAMPLES) - FIDUCIAL) * (1000.0 / BEAT_FS_HZ)
+        return np.asarray((np.arange(N_SAMPLES) - FIDUCIAL) * (1000.0 / BEAT_FS_HZ), np.float64)
 
     @property
     def measured(self) -> list[int]:
@@ -230,7 +230,7 @@ def _alike(cut: F64) -> BoolArray:
     """Beats that look like the median, and are no farther from it than the others are."""
     middle = _median(cut)
     inner = slice(FIDUCIAL - round(0.1 * BEAT_FS_HZ), FIDUCIAL + round(0.35 * BEAT_FS_HZ))
-    whole = ~np.isnan(cut[:, :, inner]).any(axis=2)
+    whole: BoolArray = np.asarray(np.isfinite(cut[:, :, inner]).all(axis=2))
     like, far = np.zeros(len(cut)), np.full(len(cut), np.inf)
     for i, beat in enumerate(cut):
         there = whole[i] & ~np.isnan(middle[:, inner]).any(axis=1)

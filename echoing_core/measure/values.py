@@ -88,7 +88,7 @@ def qtc_fridericia_ms(qt_ms: float, rr_ms: float) -> float:
     ----------
     Fridericia, Acta Med Scand 1920;53:469.
     """
-    return qt_ms / (rr_ms / 1000.0) ** (1.0 / 3.0)
+    return qt_ms / math.pow(rr_ms / 1000.0, 1.0 / 3.0)
 
 
 def qtc_framingham_ms(qt_ms: float, rr_ms: float) -> float:

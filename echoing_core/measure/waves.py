@@ -51,6 +51,7 @@ _NOISE_SLOPES = 5.0
 _QUIET_MS = 12.0
 _P_NEAR_MS = 40.0
 _T_SEARCH_MS, _T_NEAR_MS = 60.0, 80.0
+_T_USUAL_MS, _LONGEST_QTC_MS = (290.0, 140.0), 620.0
 _P_FLANK_MS, _T_FLANK_MS = (90.0, 60.0), 125.0
 _STANDS_OUT = 4.0
 _P_LEAST_SHARE, _T_LEAST_SHARE = 0.02, 0.03
@@ -323,6 +324,9 @@ def delineate(signal_mv: F64, noise_mv: F64, rr_ms: float) -> F64:
         return marks
     last = min(N_SAMPLES - 1, round(FIDUCIAL + (rr_ms - 150.0) * _MS))
     last = max(last, min(N_SAMPLES - 1, round(off + 0.55 * rr_ms * _MS)))
+    # Behind a flat T wave stand the atria, of flutter above all, and may be larger.
+    root = np.sqrt(rr_ms / 1000.0)
+    last = min(last, round(on + _LONGEST_QTC_MS * root * _MS))
     scale = np.maximum(np.ptp(signal_mv, axis=1, keepdims=True), 1e-9)
     # All leads together, each on its own scale.
     t_near = _peak_of_all(for_t / scale, round(off + _T_SEARCH_MS * _MS), last)
@@ -355,13 +359,18 @@ def _own_or(marks: F64, on: float, off: float) -> tuple[float, float]:
     return (own_on if np.isfinite(own_on) else on, own_off if np.isfinite(own_off) else off)
 
 
-def _peak_of_all(signal: F64, first: int, last: int, *, level: bool = True) -> float | None:
+def _peak_of_all(
+    signal: F64, first: int, last: int, *, level: bool = True, usual: float | None = None
+) -> float | None:
     if last - first < round(20 * _MS):
         return None
     part = signal[:, first:last]
     if level:
         part = part - part[:, -round(20 * _MS) :].mean(axis=1, keepdims=True)
     together = np.sqrt((part**2).mean(axis=0))
+    if usual is not None:
+        apart = (np.arange(first, last) - usual) / (_T_USUAL_MS[1] * _MS)
+        together = together * np.exp(-0.5 * apart**2)
     return float(first + int(np.argmax(together)))
 
 

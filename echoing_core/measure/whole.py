@@ -7,6 +7,7 @@ give II, for such leads have been scaled one by one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -25,7 +26,7 @@ from echoing_core.measure.beat import (
 )
 from echoing_core.measure.values import Measurement
 from echoing_core.measure.waves import MARK, MARKS, P_SEARCH_MS, agreed, delineate, repeats
-from echoing_core.records import LEADS, Recording
+from echoing_core.records import LEADS, BoolArray, Recording
 from echoing_core.rhythm.fibrillation import THRESHOLD, af_probability
 
 F64 = npt.NDArray[np.float64]
@@ -36,6 +37,9 @@ MOST_SPREAD_DEG = 30.0
 REPEATS = 0.5
 """Least agreement of beats on a P wave. Of the LUDB records of even number, those without a P wave
 reach 0.35, those with one 0.59 and more."""
+REPEATS_IRREGULAR = 0.75
+"""The same where intervals are irregular, for flutter repeats itself, too. Those with a P wave have
+0.88 and more."""
 
 _MS = BEAT_FS_HZ / 1000.0
 _MEDIAN_NOISE = 1.25
@@ -433,7 +437,7 @@ class _Found:
             voltages.amplitudes(np.nan_to_num(one), on, off, t_peak)
             for one in self.beat.beats_mv[:_MOST_SINGLE]
         ]
-        there = ~np.isnan(self.beat.beats_mv[:_MOST_SINGLE]).any(axis=2)
+        there: BoolArray = np.asarray(np.isfinite(self.beat.beats_mv[:_MOST_SINGLE]).all(axis=2))
         told = []
         for k, lead in enumerate(self.beat.leads):
             for name, words in _AMPLITUDE_WORDS.items():
@@ -492,7 +496,7 @@ def _sum(
     value = float(sum(known))
     spreads = [one.spread for one in parts if one.spread is not None]
     # As of parts that vary by themselves.
-    spread = float(np.hypot(*spreads)) if len(spreads) == 2 else None
+    spread = math.hypot(*spreads) if len(spreads) == 2 else None
     verdict = met(value)
     note = "depends on the sex, which was not told" if verdict is None else ""
     n = min(one.n_beats for one in parts)
@@ -525,7 +529,8 @@ def _missing(beat: MedianBeat, marks: F64, rows: list[int], rr_ms: float) -> dic
         # Where `delineate` looked for a P wave.
         first = max(round(on - P_SEARCH_MS[0] * _MS), round(before), 0)
         if round(on) - 8 - first > 20 and (
-            repeats(beat.beats_mv[:, rows], first, round(on) - 8) < REPEATS
+            repeats(beat.beats_mv[:, rows], first, round(on) - 8)
+            < (REPEATS_IRREGULAR if _irregular(beat) else REPEATS)
         ):
             why = "no P wave that the beats repeat"
     if why:
