@@ -23,7 +23,7 @@ import scipy  # its parts load when they are used
 from echoing_core.errors import RecordError
 from echoing_core.records import FRANK_LEADS, LEADS, BoolArray, Recording
 from echoing_core.rhythm.beats import Beats, find_beats_of
-from echoing_core.rhythm.shapes import NORMAL
+from echoing_core.rhythm.shapes import NORMAL, UNSURE
 from echoing_core.signals.filters import check_fs, fill_gaps, zero_phase
 from echoing_core.signals.leads import limb_lead_sources, limb_weights
 
@@ -34,6 +34,9 @@ BEFORE_S, AFTER_S = 0.48, 0.72
 LONGEST_S = 60.0
 """More than a minute is a mean over rates that have nothing to do with each other."""
 LEAST_BEATS = 3
+LEAST_SHARE = 0.45
+"""Of recordings of CinC 2017 that people called too noisy, most have fewer beats alike; of those
+they called normal, hardly any."""
 LOW_HZ, HIGH_HZ = 0.5, 100.0
 """A zero-phase filter may begin at 0.67 Hz without bending the ST segment (AHA 2007)."""
 
@@ -165,8 +168,11 @@ def median_beat(recording: Recording) -> MedianBeat:
     finite = np.stack([np.isfinite(raw[k]) for k in held])
     time_s, cut = _aligned(filtered, finite, recording.fs_hz, beats.time_s[normal])
     keep = _alike(cut)
-    if keep.sum() < LEAST_BEATS:
+    n_like, n_all = int(keep.sum()), int(np.isin(beats.kind, (NORMAL, UNSURE)).sum())
+    if n_like < LEAST_BEATS:
         raise NoBeatError("too noisy: no three beats look alike")
+    if n_like < LEAST_SHARE * n_all:
+        raise NoBeatError(f"too noisy: only {n_like} of {n_all} beats look alike")
     return _of(leads, cut[keep], time_s[keep], beats)
 
 

@@ -41,6 +41,9 @@ REPEATS_IRREGULAR = 0.75
 """The same where intervals are irregular, for flutter repeats itself, too. Those with a P wave have
 0.88 and more."""
 
+LEAST_SINGLE = 0.34
+"""An interval that a smaller share of single beats shows is one of noise."""
+
 _MS = BEAT_FS_HZ / 1000.0
 _MEDIAN_NOISE = 1.25
 _MOST_SINGLE = 16
@@ -315,6 +318,8 @@ class _Found:
             if not why and not value > 0:
                 why = f"the {_WAVE[begin.partition('_')[0]]} could not be told from what follows"
             spread, n = self._spread(begin, end)
+            if not why and n < max(2, LEAST_SINGLE * len(self.shifts)):
+                why = f"too noisy: {n} of {len(self.shifts)} single beats show it"
             if not why and spread is not None and spread > MOST_SPREAD_MS:
                 why = f"beats disagree by {spread:.0f} ms (SD)"
             told.append(
@@ -327,7 +332,7 @@ class _Found:
     def _spread(self, begin: str, end: str) -> tuple[float | None, int]:
         apart = (self.shifts[:, MARK[end]] - self.shifts[:, MARK[begin]]) / _MS
         apart = apart[np.isfinite(apart)]
-        if apart.size < 3:
+        if apart.size < 2:
             return None, int(apart.size)
         return float(apart.std(ddof=1)), int(apart.size)
 

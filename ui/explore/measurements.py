@@ -24,14 +24,14 @@ def show_measurements(recording: Recording, explanation: Explanation) -> None:
         Of the same recording; its chosen window is measured where the recording is long.
     """
     # Measured when it is open: half a second that not every visit needs.
-    panel = st.expander(
+    box = st.expander(
         "Measurements: PR, QRS, QT, axes, voltages",
         icon=":material/straighten:",
         key="measurements_panel",
         on_change="rerun",
     )
-    if panel.open:
-        with panel, frame.guarded():
+    if box.open:
+        with box, frame.guarded():
             panel(_measured(recording, explanation))
 
 
