@@ -73,7 +73,6 @@ def test_questions_along_twenty_minutes(app: Page, camera) -> None:
     go(app, "Ask")
     expect(app.get_by_role("heading", name="Along the recording")).to_be_visible()
     expect(app.locator(".st-key-answers_along .heatmaplayer image").first).to_be_attached()
-    app.get_by_text("The whole recording, its windows put together").click()
     # In the row of its question: a dot on the scale, and what the answer is worth behind "?".
     row = app.locator(".answers tr", has_text="Atrial fibrillation")
     dot, scale = row.locator(".dots b").bounding_box(), row.locator(".dots").bounding_box()
@@ -85,6 +84,7 @@ def test_questions_along_twenty_minutes(app: Page, camera) -> None:
     expect(worth).to_be_hidden()
     row.locator("summary").click()
     expect(worth).to_be_visible()
+    app.get_by_text("The whole recording, its windows put together").click()
     app.get_by_text("Scores behind the answers").click()
     expect(app.get_by_text("Had it among 100 alike").first).to_be_visible()
     camera.take(app, "ask_along")
