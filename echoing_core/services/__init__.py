@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     from echoing_core.io.annotations import rhythm_words
     from echoing_core.io.many import BatchItem, folder_items, group_files
     from echoing_core.measure import BeatsBeside, Measured, Measurement, Serial
+    from echoing_core.progress import Progress
     from echoing_core.records import Answer, Hit
     from echoing_core.retrieve.index import GalleryIndex
     from echoing_core.retrieve.search import ItemFilter

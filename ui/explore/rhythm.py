@@ -9,9 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from echoing_core import figures, services
-from echoing_core.progress import Progress
 from echoing_core.records import Recording
-from echoing_core.services import Beats, Explanation, Rhythm, RhythmView
+from echoing_core.services import Beats, Explanation, Progress, Rhythm, RhythmView
 from ui import frame, record, state, windows
 from ui.explore import overview, review
 
