@@ -7,7 +7,7 @@ from functools import partial
 
 import streamlit as st
 
-from echoing_core import services
+from echoing_core import figures, services
 from echoing_core.records import Recording
 from echoing_core.services import Explanation, Measured
 from ui import frame, state, windows
@@ -72,6 +72,18 @@ def panel(found: Measured) -> None:
             [*said, "Measured on the waveform; the model does not take part. Not for diagnosis."]
         )
     )
+    if beat is not None:
+        figure = figures.median_beat_figure(found)
+        if st.context.theme.type == "dark":
+            figure = figures.in_dark(figure)
+        st.plotly_chart(
+            figure,
+            key="median_beat",
+            theme=None,
+            config=frame.CHART_CONFIG,
+            alt="The median beat in every lead, with bands where P, QRS and T begin and end. The "
+            "table above holds their lengths.",
+        )
     for table in services.measured_tables(found)[1:]:
         with st.expander(table.title):
             st.html(

@@ -1,0 +1,32 @@
+"""The drawing of the median beat says what was measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from echoing_core.figures import median_beat_figure
+from echoing_core.measure import measure
+from echoing_core.records import Recording
+from tests.unit.measure.made import Heart, made
+
+
+def test_bands_lie_where_waves_were_measured_and_no_band_without_a_wave() -> None:
+    found = measure(made(Heart(p_mv=0.0), (800.0,) * 6, leads=("I", "II", "V1")))
+    figure = median_beat_figure(found)
+    # The leads that follow from I and II would say the same again.
+    assert [trace.name for trace in figure.data] == ["I", "II", "V1"]
+    bands = {shape.name: (shape.x0, shape.x1) for shape in figure.layout.shapes}
+    assert set(bands) == {"QRS", "T"}
+    assert bands["QRS"][0] == 0.0
+    assert bands["QRS"][1] == found.get("qrs_ms").value
+    assert bands["T"][1] == found.get("qt_ms").value
+    # The tallest point of lead II is its R, over the level before the QRS.
+    two = figure.data[1]
+    assert np.max(two.y) == pytest.approx(found.get("r_mv", "II").value, abs=0.01)
+
+
+def test_without_a_beat_there_is_nothing_to_draw() -> None:
+    flat = measure(Recording(np.zeros((1, 3000), np.float32), 500.0, ("I",), "flat"))
+    with pytest.raises(ValueError, match="no median beat"):
+        median_beat_figure(flat)
