@@ -13,8 +13,10 @@ Badilini, The ISHNE Holter standard output file format, Ann Noninvasive Electroc
 from __future__ import annotations
 
 import binascii
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from echoing_core.errors import MissingLeadError, UnitsError, UnreadableRecordError
 from echoing_core.io.annotations import Gathered
@@ -27,6 +29,7 @@ from echoing_core.io.channels import (
     recording_from,
 )
 from echoing_core.io.sources import SourceFile, shown
+from echoing_core.io.stored import StoredFrames, StoredRow
 from echoing_core.io.told import NOTHING
 from echoing_core.records import LEADS, Recording
 
@@ -149,7 +152,7 @@ def read_ishne(file: SourceFile) -> Recording:
             "The checksum of the header does not fit, so its sampling rate, leads and units may be "
             "damaged: compare them with the recorder."
         )
-    frames = np.frombuffer(data, "<i2", n_times * n_leads, start).reshape(n_times, n_leads)
+    frames = StoredFrames(file, start, n_times, n_leads)
     codes, quality, resolution = (
         np.frombuffer(head, "<i2", _MAX_LEADS, at).tolist() for at in (158, 182, 206)
     )
@@ -163,10 +166,8 @@ def read_ishne(file: SourceFile) -> Recording:
                 f"{name} does not say how many nanovolts one unit of {label} is; say it, or export "
                 "the recording again."
             )
-        raw = frames[:, i]
-        mv = raw.astype(np.float32)
-        mv *= mv_per_unit
-        mv[raw == _NOT_MEASURED] = np.nan
+        # Made into one array, row by row, at the end: a day is not in memory twice.
+        mv = StoredRow(frames, i, partial(_to_mv, mv_per_unit=mv_per_unit))
         if quality[i] in _QUALITY:
             notes.add(f"The recorder calls the quality of {{}} {_QUALITY[quality[i]]}.", label)
         channels.append(Channel(label, label, fs_hz, mv, f"{mv_per_unit * 1e6:g} nV per unit"))
@@ -174,6 +175,13 @@ def read_ishne(file: SourceFile) -> Recording:
     return recording_from(
         channels, file.name.rsplit(".", 1)[0], "ISHNE Holter", notes, annotations=said
     )
+
+
+def _to_mv(raw: npt.NDArray[np.int16], mv_per_unit: float) -> npt.NDArray[np.float32]:
+    mv = raw.astype(np.float32)
+    mv *= mv_per_unit
+    mv[raw == _NOT_MEASURED] = np.nan
+    return mv
 
 
 def _beats_of(file: SourceFile, fs_hz: float) -> Gathered:

@@ -23,7 +23,7 @@ _BLOCK_BYTES = 1 << 23
 
 @dataclass(frozen=True, eq=False)
 class StoredFrames:
-    """A file of 16-bit numbers, frame by frame.
+    """A file of numbers of 16 bits, or of 12 in pairs, frame by frame.
 
     Attributes
     ----------
@@ -32,12 +32,15 @@ class StoredFrames:
         Of the first frame.
     n_frames, n_columns : int
         A frame has a number for each column.
+    unpack : callable, optional
+        Makes so many numbers of packed bytes, for a file of pairs of 12 bits.
     """
 
     file: SourceFile
     byte_offset: int
     n_frames: int
     n_columns: int
+    unpack: Callable[[bytes, int], npt.NDArray[np.int16]] | None = None
     _taken: dict[int, npt.NDArray[np.int16]] = field(default_factory=dict)
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.int16]:
@@ -58,24 +61,33 @@ class StoredFrames:
             The file became shorter, or can no longer be read.
         """
         shape = (stop - start, self.n_columns)
-        first = self.byte_offset + start * self.n_columns * _BYTES
+        n, first = shape[0] * shape[1], start * self.n_columns
+        if self.unpack is None:
+            return self._bytes(_BYTES * first, _BYTES * n).view("<i2").reshape(shape)
+        # Pairs of samples share three bytes, so an odd one begins within its pair.
+        odd = first % 2
+        packed = self._bytes((first - odd) // 2 * 3, -(-(n + odd) // 2) * 3)
+        return self.unpack(packed.tobytes(), n + odd)[odd:].reshape(shape)
+
+    def _bytes(self, first: int, n: int) -> npt.NDArray[np.uint8]:
+        first += self.byte_offset
         if self.file.data is not None:
-            n = shape[0] * shape[1]
-            values = np.frombuffer(self.file.data, dtype="<i2", count=n, offset=first)
-            return values.reshape(shape)
-        # Read and not mapped: pages of a map count as this process's memory.
-        values = np.empty(shape, dtype="<i2")
+            n = min(n, max(0, len(self.file.data) - first))
+            return np.frombuffer(self.file.data, dtype=np.uint8, count=n, offset=first)
+        # Read and not mapped: pages of a map count as this process's memory. The last pair of an
+        # odd number of samples may be cut.
+        values = np.empty(n, dtype=np.uint8)
         try:
             with self.file.open() as stream:
                 stream.seek(first)
-                n_read = stream.readinto(values.data.cast("B")) if values.size else 0  # type: ignore[attr-defined]
+                n_read = stream.readinto(values.data) if n else 0  # type: ignore[attr-defined]
         except OSError:
             n_read = -1
-        if n_read != values.nbytes:
+        if n_read < n - int(self.unpack is not None):
             raise UnreadableRecordError(
                 f"{shown(self.file.name)} changed or went away while it was read; open it again."
             )
-        return values
+        return values[:n_read]
 
     def blocks(self) -> Iterator[npt.NDArray[np.int16]]:
         """All frames in the order of time, some megabytes at a time."""

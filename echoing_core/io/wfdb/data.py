@@ -178,7 +178,7 @@ class Layout:
         only = self.data_files[0]
         if (
             len(self.data_files) > 1
-            or only.fmt != "16"
+            or only.fmt not in ("16", "212")
             or self.longer_than_declared_from is not None
             or self.n_frames * only.samples_per_frame < STORED_FROM
             or any(
@@ -187,7 +187,10 @@ class Layout:
             )
         ):
             return None
-        return StoredFrames(only.file, only.byte_offset, self.n_frames, only.samples_per_frame)
+        unpack = _unpacked_212 if only.fmt == "212" else None
+        return StoredFrames(
+            only.file, only.byte_offset, self.n_frames, only.samples_per_frame, unpack
+        )
 
     def _interleaved(self, data_file: DataFile) -> Iterator[npt.NDArray[np.integer]]:
         """Samples of one signal after the other of a file that holds them frame by frame."""
