@@ -8,6 +8,7 @@ import pytest
 from echoing_core import services
 from echoing_core.records import GaussianEmbedding, WindowTrack
 from ui import frame
+from ui.retrieve.neighbours import report_words
 
 
 def make_track(uncertainty: list[float], stride_s: float, valid: list[float]) -> WindowTrack:
@@ -66,3 +67,13 @@ def test_no_probability_is_told_as_certain() -> None:
     assert services.interval_words(0.041, 0.044) == "4.1–4.4 %"
     assert services.interval_words(0.001, 0.002) == "< 1 %"
     assert services.interval_words(0.995, 0.999) == "> 99 %"
+
+
+def test_what_matched_in_a_report_is_bold_and_nothing_of_it_is_markup() -> None:
+    report = "Sinus rhythm. Atrial fibrillation *ended* <b>then</b>."
+    shown = report_words(report, "report “atrial fibrillation”")
+    assert "**Atrial fibrillation**" in shown and shown.startswith("Sinus rhythm\\. **")
+    assert "\\*ended\\*" in shown and "<b>" not in shown.replace("\\<b\\>", "")
+    # Quoted from elsewhere, it is told after the report; without a reason there is the report.
+    assert ":blue[Why:]" in report_words(report, "label “AF”")
+    assert report_words("", "") == "_no report_"

@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from echoing_core.io import read_recording, write_wfdb
 from echoing_core.io.wfdb.annotations import annotation_bytes
-from echoing_core.records import Annotations, RhythmSpan
+from echoing_core.records import LEADS, Annotations, RhythmSpan
 
 pytestmark = pytest.mark.browser
 
@@ -293,3 +293,35 @@ def test_the_file_s_own_beats_stand_over_the_paper(
     expect(paper.get_by_text("The file: atrial fibrillation")).to_be_visible()
     app.get_by_text("Beats, measurements and statements in the file").click()
     expect(app.get_by_text("398 ms")).to_be_visible()
+
+
+def heights_mm(paper: Locator, lead: str) -> F64:
+    """Where a trace is on the page, in mm from its top, point by point."""
+    path = paper.locator(f".trace[data-lead={lead}][data-rhythm=false]").get_attribute("d") or ""
+    return np.array([float(y) for y in re.findall(r"[ML][\d.-]+ ([\d.-]+)", path)])
+
+
+def test_a_noisy_lead_is_cut_with_a_mark_and_absent_leads_take_no_room(
+    app: Page, tmp_path: Path
+) -> None:
+    time_s = np.arange(5000) / 500
+    beat = 0.9 * np.exp(-((((time_s + 0.4) % 0.8) - 0.4) ** 2) / 0.0004)
+    signal = np.tile(beat, (12, 1))
+    # V2 stands between V1 and V3 and is without contact for its part of the page.
+    signal[7] += 9.0 * np.sin(2 * np.pi * 3.0 * time_s) * ((time_s > 5) & (time_s < 7.5))
+    paper = open_files(app, write_wfdb(tmp_path, "loose", signal, 500.0, list(LEADS)))
+    cuts = paper.locator(".cut")
+    expect(cuts.first).to_be_attached()
+    assert set(cuts.evaluate_all("all => all.map(e => e.dataset.lead)")) == {"V2"}
+    noisy, above, below = (heights_mm(paper, lead) for lead in ("V2", "V1", "V3"))
+    # Nowhere beyond the zero lines of its neighbours, of which all is there to be seen.
+    assert noisy.min() > np.median(above) and noisy.max() < np.median(below)
+    assert 5.0 < np.ptp(above) < 12.0
+    # Two leads: two rows of ten seconds, and the others named instead of drawn empty.
+    app.get_by_text("Open another recording").click()
+    files = write_wfdb(tmp_path, "two", signal[[1, 6]], 500.0, ["II", "V1"])
+    app.locator("input[type=file][multiple]").first.set_input_files([str(f) for f in files])
+    expect(paper.locator(".scale")).to_contain_text("not recorded: I, III, aVR")
+    scale = paper.evaluate(_SCALE)
+    assert (scale["leads"], scale["rhythm"]) == (["II", "V1"], [])
+    assert paper.locator(".name").count() == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from echoing_core.figures import (
     map_data,
     paper_figure,
     reference_figure,
+    thumbnail_svg,
 )
 from echoing_core.records import LEADS, GaussianEmbedding, StandardEcg, WindowTrack
 from echoing_core.uncertainty.reference import Reference
@@ -268,6 +270,23 @@ def test_a_figure_in_the_dark_shows_the_same_in_other_colours():
     assert dark.layout.paper_bgcolor == "rgba(0,0,0,0)"
     assert dark.layout.font.color != figure.layout.font.color
     assert figure.layout.paper_bgcolor == "white"
+
+
+def test_a_thumbnail_shows_beats_at_one_scale_and_leaves_gaps_open():
+    ecg = make_ecg(10.0)
+    row = LEADS.index("II")
+    ecg.signal_mv[row] = 0.0
+    ecg.signal_mv[row, 200:203] = 1.5
+    ecg.valid[row, 500:600] = False
+    paths = re.findall(r'd="(M[^"]*)" fill="none" stroke="#16181d"', thumbnail_svg(ecg))
+    points = np.array(
+        [[float(v) for v in p.split()] for p in re.findall(r"[ML]([^ML]+)", paths[0])]
+    )
+    # The spike at 2 s of 10, as high as the picture; nothing in the gap from 5 to 6 s.
+    top = points[points[:, 1].argmin()]
+    assert top[0] == pytest.approx(0.2 * 156, abs=1.0) and top[1] == 0.0
+    assert not ((points[:, 0] > 0.51 * 156) & (points[:, 0] < 0.59 * 156)).any()
+    assert paths[0].count("M") == 2
 
 
 def test_colours_and_clock():

@@ -52,20 +52,22 @@ def test_far_is_beyond_95_of_100_pairs_that_belong_together(scale: ReferenceDist
 
 
 @pytest.mark.parametrize(
-    ("distance", "words"),
+    ("distance", "words", "near"),
     [
-        (0.5, "nearer than an ECG and its own report usually are"),
-        (0.7, "as near as an ECG and its own report usually are"),
-        (0.83, "farther than an ECG and its own report usually are, nearer than more than 99 %"),
-        (1.0, "farther than an ECG and its own report nearly ever are, nearer than"),
-        (1.6, "no nearer than ECGs and reports of others often are"),
+        (0.5, "nearer than an ECG and its own report usually are", "near"),
+        (0.7, "as near as an ECG and its own report usually are", "near"),
+        (0.83, "farther than an ECG and its own report usually are, nearer than", "middling"),
+        (1.0, "farther than an ECG and its own report nearly ever are, nearer than", "far"),
+        (1.6, "no nearer than ECGs and reports of others often are", "far"),
     ],
 )
 def test_words_say_where_a_distance_lies(
-    scale: ReferenceDistances, distance: float, words: str
+    scale: ReferenceDistances, distance: float, words: str, near: str
 ) -> None:
     assert scale.words("csd", distance, with_report=True).startswith(words)
     assert scale.words("cosine", distance, with_report=True) == ""
+    assert scale.nearness("csd", distance, with_report=True) == near
+    assert scale.nearness("cosine", distance, with_report=True) == ""
 
 
 def test_a_finding_is_held_against_ecgs_with_and_without_it() -> None:
