@@ -14,7 +14,7 @@ LONGEST_BESIDE_S = 60.0
 """Of a longer recording no one heart rate of ours stands beside the device's."""
 
 _N_SHOWN = 8
-_NOT_HERE = "not measured here"
+_NOT_HERE = "see the measurements"
 
 
 def annotation_values(annotations: Annotations) -> dict[str, Any]:
