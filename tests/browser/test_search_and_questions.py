@@ -80,10 +80,11 @@ def test_questions_along_twenty_minutes(app: Page, camera) -> None:
     assert dot is not None and scale is not None and told is not None
     at = 100 * (dot["x"] + dot["width"] / 2 - scale["x"]) / scale["width"]
     assert abs(at - float(told[1])) < 1.5
-    worth = row.get_by_text(re.compile(r"AUROC [\d.]+"))
+    worth = row.locator(".worth")
     expect(worth).to_be_hidden()
     row.locator("summary").click()
     expect(worth).to_be_visible()
+    expect(worth).to_contain_text(re.compile(r"AUROC [\d.]+"))
     app.get_by_text("The whole recording, its windows put together").click()
     app.get_by_text("Scores behind the answers").click()
     expect(app.get_by_text("Had it among 100 alike").first).to_be_visible()

@@ -79,5 +79,5 @@ def _why(question: str, answer: Answer, worth: str) -> str:
     told.append(f"{worth[:1].upper()}{worth[1:]}.")
     return (
         f'<details><summary aria-label="What this answer is worth: {html.escape(question)}">?'
-        f"</summary>{html.escape(' '.join(told))}</details>"
+        f'</summary><span class="worth">{html.escape(" ".join(told))}</span></details>'
     )
