@@ -361,7 +361,7 @@ def test_a_mistake_in_the_program_still_surfaces(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("echoing_core.services.explain", broken)
+    monkeypatch.setattr("echoing_core.services.ExplainJob", broken)
     assert isinstance(run("explain", place / "twelve.hea").exception, ZeroDivisionError)
 
 
