@@ -48,6 +48,7 @@ _MS = BEAT_FS_HZ / 1000.0
 _MEDIAN_NOISE = 1.25
 _MOST_SINGLE = 16
 _NEAR_MS = 40.0
+_T_TAIL_MS = 40.0
 _LEAST_SHARE = 0.25
 _FLAT_SHARE = 0.12
 _INTERVALS = (
@@ -531,8 +532,8 @@ def _missing(beat: MedianBeat, marks: F64, rows: list[int], rr_ms: float) -> dic
         on = agreed(marks[:, MARK["qrs_onset"]], "qrs_onset")
         end = agreed(marks[:, MARK["t_offset"]], "t_offset")
         before = end - rr_ms * _MS if np.isfinite(end) else 0.0
-        # Where `delineate` looked for a P wave.
-        first = max(round(on - P_SEARCH_MS[0] * _MS), round(before), 0)
+        # Where `delineate` looked for a P wave, but for the last of the T wave, which repeats, too.
+        first = max(round(on - P_SEARCH_MS[0] * _MS), round(before + _T_TAIL_MS * _MS), 0)
         if round(on) - 8 - first > 20 and (
             repeats(beat.beats_mv[:, rows], first, round(on) - 8)
             < (REPEATS_IRREGULAR if _irregular(beat) else REPEATS)
