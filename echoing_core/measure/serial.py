@@ -30,8 +30,8 @@ REPEAT: Mapping[str, float] = MappingProxyType(
 )  # fmt: skip
 """SD of one measurement repeated on the same heart, beside the spread over beats. Set on the two
 halves (5 s each) of the LUDB records of even number; on those of odd number, 89 to 100 % of the
-differences between halves lie within the interval; axes and voltages on a few alone, for LUDB scales leads
-one by one."""
+differences between halves lie within the interval; axes and voltages on a few alone, for LUDB
+scales leads one by one."""
 
 COMPARED = (
     "heart_rate_bpm", "p_ms", "pr_ms", "qrs_ms", "qt_ms", "qtc_bazett_ms", "qtc_fridericia_ms",
