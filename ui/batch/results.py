@@ -149,7 +149,8 @@ def _table(current: BatchJob, rows: tuple[BatchRow, ...]) -> None:
         },
     )  # fmt: skip
     st.caption(
-        "The least sure recordings come first. Choose a row at its left end to open that recording "
+        ("The least sure recordings come first. " if current.finished else "")
+        + "Choose a row at its left end to open that recording "
         "on Explore; click on a heading to sort. Percentiles: high is unsure. Answers and heart "
         "rate are of the surest ten seconds."
     )
