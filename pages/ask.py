@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import document_parts, frame, record, resources, summary
+from ui import document_parts, frame, opening, record, resources, summary
 from ui import questions as common
 from ui.ask import answers, questions
-from ui.explore import opening
 
 frame.title("Ask about the recording")
 current = record.required(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import frame, record, resources
+from ui import frame, opening, record, resources
 from ui.compare import beside, sides
-from ui.explore import opening
 
 frame.title("Compare two ECGs")
 current = record.required(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import frame, guide, record, resources, summary
+from ui import frame, guide, opening, record, resources, summary
 from ui.explore import (
     detail,
     device,
@@ -12,7 +12,6 @@ from ui.explore import (
     export,
     listed,
     measurements,
-    opening,
     overview,
     review,
     rhythm,

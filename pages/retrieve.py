@@ -5,8 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from echoing_core.services import query_embedding, reference_distances, search_in_words
-from ui import document_parts, frame, record, resources, state, summary
-from ui.explore import opening
+from ui import document_parts, frame, opening, record, resources, state, summary
 from ui.retrieve import collection, neighbours, search
 
 frame.title("Find similar ECGs and reports")
