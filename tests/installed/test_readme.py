@@ -69,7 +69,7 @@ SMALLER: dict[str, str] = {
         "echoing explain SIM_MUSIC --csv runs/seen.csv --stride 10"
     ),
     "echoing simulate runs/cohort --patients 4000 --seed 7 --echo": (
-        "echoing simulate runs/cohort --patients 2 --seed 7 --echo"
+        "echoing simulate runs/cohort --patients 40 --seed 7 --echo"
     ),
     "echoing prepare simulated runs/data --patients 4000 --seed 7": (
         "echoing prepare simulated runs/data --patients 40 --seed 7"
@@ -98,7 +98,7 @@ SMALLER: dict[str, str] = {
     ),
     "echoing train echo2ecg --data runs/data --echo runs/clips --out runs/echo2ecg": (
         "echoing train echo2ecg --data runs/data --echo runs/clips --out runs/echo2ecg "
-        "--set steps=2 --set batch_size=2"
+        "--set steps=2 --set batch_size=8 --set model.frozen.layers=1"
     ),
     "echoing train from medbind --data runs/data --echo runs/clips --text-model BIOBERT "
     "--out runs/medbind": (
