@@ -155,12 +155,16 @@ def facts(model: Model) -> None:
 def reference(model: Model, current: record.OpenRecord | None) -> None:
     """The reference cohort's sigma^2, and where the chosen window of the recording lies.
 
+    Nothing where the model has no sigma^2: `abilities` says so.
+
     Parameters
     ----------
     model : Model
     current : OpenRecord or None
         Its chosen window is marked.
     """
+    if not model.has_sigma2:
+        return
     cohort = model.reference
     st.subheader("What uncertainty is measured against", anchor=False)
     if cohort.simulated:
