@@ -50,9 +50,7 @@ NOT_RUN: dict[str, str] = {
         "BioBERT is not in this repository"
     ),
     "echoing train ulip --data runs/data --echo runs/clips --texts runs/texts.npz "
-    "--out runs/ulip": (
-        "text vectors of a teacher of echo and text are not in this repository"
-    ),
+    "--out runs/ulip": ("text vectors of a teacher of echo and text are not in this repository"),
     "torchrun --nproc-per-node 2 -m echoing_core.cli train from demo --data runs/data "
     "--out runs/two": "torchrun is started in tests/unit/training",
 }

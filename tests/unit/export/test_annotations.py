@@ -42,7 +42,10 @@ def ecg(annotations: Annotations = SAID, seconds: int = 10) -> StandardEcg:
 
 def test_the_device_and_this_program_stand_side_by_side() -> None:
     rows = measurement_rows(ecg())
-    assert rows == [("Heart rate", "90 bpm", "75 bpm"), ("QRS axis", "-30°", "see the measurements")]
+    assert rows == [
+        ("Heart rate", "90 bpm", "75 bpm"),
+        ("QRS axis", "-30°", "see the measurements"),
+    ]
     # Of hours there is no one heart rate of ours.
     assert measurement_rows(ecg(seconds=61))[0][2] == "see the measurements"
     assert measurement_rows(ecg(Annotations())) == []

@@ -84,5 +84,5 @@ def test_a_session_file_brings_the_marks_back() -> None:
 def test_marks_that_cannot_be_are_refused(marks: object) -> None:
     values = json.loads(services.session_text(Session(), ()))
     values["marks"] = marks
-    with pytest.raises(ConfigError, match="marks|start_s"):
+    with pytest.raises(ConfigError, match=r"marks|start_s"):
         services.read_session(json.dumps(values).encode(), ())
