@@ -108,7 +108,8 @@ SMALLER: dict[str, str] = {
         "--set model.architecture=compact --set steps=2 --set batch_size=8"
     ),
     "echoing compare-models demo runs/model theirs --data runs/data --html runs/compared.html": (
-        "echoing compare-models demo runs/model --data runs/data --html runs/compared.html"
+        "echoing compare-models demo runs/model --data runs/data --html runs/compared.html "
+        "--labels NORM --seeds 1 --resamples 10"
     ),
     "echoing evaluate zero-shot --model runs/model --data runs/data": (
         "echoing evaluate zero-shot --model runs/model --data runs/data --resamples 10"
