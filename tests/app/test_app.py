@@ -251,7 +251,8 @@ def test_questions_are_answered_reworded_and_added(open_app: OpenApp) -> None:
     press(app, "Add question")
     assert is_sound(app)
     assert app.table[0].value.iloc[-1].iloc[0] == "zebrafish arrhythmia"
-    assert any("zebrafish" in w.value for w in app.warning)
+    # Said beside its row, in the table of answers.
+    assert any("zebrafish" in e.proto.body and "⚠" in e.proto.body for e in app.get("html"))
 
 
 @pytest.mark.slow
@@ -273,7 +274,8 @@ def test_words_find_ecgs_and_filters_hold(open_app: OpenApp) -> None:
     index = services.load_index(model=model)
     text = app.text_input(key="find_text").value
     hits = services.search(index, model, text, 10)
-    shown = words(app).replace("\\", "")
+    # What matched is in bold.
+    shown = words(app).replace("\\", "").replace("**", "")
     assert all(" ".join(hit.report.split()) in shown for hit in hits)
     app.slider(key="find_k").set_value(3).run()
     assert sum(t.label.startswith("Show ECG") for t in app.toggle) == 3

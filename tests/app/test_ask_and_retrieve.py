@@ -94,7 +94,8 @@ def test_from_hit_to_hit_and_back(open_app: OpenApp) -> None:
     assert is_sound(app) and app.session_state["find_trail"] == [item]
     second = [b.key for b in app.button if b.key and b.key.startswith("from_")]
     assert first[1] not in second, "the item searched from is not found"
-    assert "two ECGs of one patient" in words(app) and "How near is near" in words(app)
+    assert "-badge[near]" in words(app) and "How near is near" in words(app)
+    assert any("two ECGs of one patient" in caption.proto.help for caption in app.caption)
     press(app, second[0])
     assert len(app.session_state["find_trail"]) == 2
     press(app, "find_crumb_1")

@@ -21,7 +21,9 @@ SAYS = {
 
 
 def words(app: AppTest) -> str:
-    return "\n".join(str(e.value) for e in [*app.markdown, *app.subheader, *app.caption])
+    # What is behind a question mark counts, too.
+    elements = [*app.markdown, *app.subheader, *app.caption]
+    return "\n".join(f"{e.value} {getattr(e.proto, 'help', '')}" for e in elements)
 
 
 @pytest.mark.parametrize("name", shipped_models())
