@@ -143,9 +143,8 @@ def test_a_day_in_edf_from_overview_to_a_window(app: Page, camera, tmp_path: Pat
     expect(app.get_by_text("24:00:00").first).to_be_visible()
     app.mouse.click(*point(app.locator(".st-key-overview canvas.whole"), 0.5, 15))
     expect(detail).to_have_attribute("data-view", "5100.00,5700.00")
-    expect(
-        app.get_by_role("heading", name=re.compile("^Window 1:29:|^Window 1:30:"))
-    ).to_be_visible()
+    # The nearest of those that the first picture of a day holds, 150 s apart.
+    expect(app.get_by_role("heading", name=re.compile(r"^Window 1:(28|29|30|31):"))).to_be_visible()
     # Ten seconds apart all day (8,640), and one second in these ten minutes.
     expect(detail).to_have_attribute("data-windows", re.compile(r"^9[12]\d\d$"), timeout=400_000)
     logger.info("all windows after %.0f s", time.monotonic() - started)
