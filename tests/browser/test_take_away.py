@@ -94,7 +94,8 @@ def assert_opens_alone(context: BrowserContext, file: Path, questions: list[str]
     # The shape without the breadth of its line, in pixels.
     size = "e => [e.getBBox().width * e.getScreenCTM().a, e.getBBox().height * e.getScreenCTM().d]"
     pulse_width, per_mv = page.locator("path.calibration").first.evaluate(size)
-    width, _ = page.locator("path.lead-V1").first.evaluate(size)
+    # The rhythm strip holds all of it, a lead of 3x4 a quarter.
+    width = max(strip.evaluate(size)[0] for strip in page.locator("path.lead-II").all())
     per_s = width / 9.99
     assert per_s / per_mv == pytest.approx(2.5, rel=0.01)
     # A pixel is 1/96 inch: the paper has its true size, and so has the pulse with its two feet.
