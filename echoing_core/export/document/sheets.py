@@ -199,14 +199,15 @@ class _Sheet:
 
     def words(
         self, x: float, y: float, text: str, size_mm: float, colour: str = _INK,
-        anchor: str = "start", bold: bool = False,
+        anchor: str = "start", bold: bool = False, order: int = 3,
     ) -> None:  # fmt: skip
+        # Within a drawing in its turn: on ECG paper the grid would lie over the names of leads.
         self.axes.text(
             x, y, text, fontsize=size_mm * _PT_PER_MM, color=colour, va="baseline",
             ha={"start": "left", "middle": "center", "end": "right"}[anchor],
             fontweight="bold" if bold else "normal", fontfamily="DejaVu Sans",
             # A dollar sign is a dollar sign, not the start of a formula.
-            parse_math=False,
+            parse_math=False, zorder=order,
         )  # fmt: skip
 
     def rule(self, y: float, colour: str = _RULE) -> None:
@@ -254,7 +255,7 @@ class _Sheet:
                 case Words():
                     self.words(
                         left + item.x, top + item.y, item.text, item.size_mm, item.colour,
-                        item.anchor, item.bold,
+                        item.anchor, item.bold, order,
                     )  # fmt: skip
         self._boxes(run, left, top, len(drawing.items) + 2)
 
