@@ -184,6 +184,18 @@ class ReferenceDistances:
         nearer = self.nearer_than_pct(order, kind, distance)
         return nearer is not None and nearer < 100.0 - _FAR_PCT
 
+    def _nearer_than_own_and_others(
+        self, order: str, distance: float, with_report: bool
+    ) -> tuple[float | None, float | None]:
+        """`nearer_than_pct` of pairs that belong together, and of those that do not."""
+        own, other = (
+            ("own_report", "other_report") if with_report else ("same_patient", "other_patient")
+        )
+        return (
+            self.nearer_than_pct(order, own, distance),
+            self.nearer_than_pct(order, other, distance),
+        )
+
     def words(self, order: str, distance: float, *, with_report: bool) -> str:
         """What a distance means, in words that follow "this ECG is".
 
@@ -199,8 +211,7 @@ class ReferenceDistances:
         str
             Empty where there is nothing to compare with.
         """
-        kinds = ("own_report", "other_report") if with_report else ("same_patient", "other_patient")
-        own, other = (self.nearer_than_pct(order, kind, distance) for kind in kinds)
+        own, other = self._nearer_than_own_and_others(order, distance, with_report)
         if own is None or other is None:
             return ""
         together = "an ECG and its own report" if with_report else "two ECGs of one patient"
@@ -236,8 +247,7 @@ class ReferenceDistances:
             of them, or no nearer than strangers often are. Empty where there is nothing to compare
             with.
         """
-        kinds = ("own_report", "other_report") if with_report else ("same_patient", "other_patient")
-        own, other = (self.nearer_than_pct(order, kind, distance) for kind in kinds)
+        own, other = self._nearer_than_own_and_others(order, distance, with_report)
         if own is None or other is None:
             return ""
         if other < 75.0 or own < 100.0 - _FAR_PCT:
