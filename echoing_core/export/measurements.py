@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from echoing_core.export.by_hand import Caliper, caliper_values
 from echoing_core.io.annotations import MEASUREMENTS
 from echoing_core.measure import MARKS, Difference, Measured, Measurement, Serial
 from echoing_core.metrics.results import Table
@@ -98,12 +99,14 @@ def measured_rows(measured: Measured) -> list[list[str]]:
     return rows
 
 
-def measured_values(measured: Measured) -> dict[str, Any]:
+def measured_values(measured: Measured, calipers: Sequence[Caliper] = ()) -> dict[str, Any]:
     """Plain values for JSON.
 
     Parameters
     ----------
     measured : Measured
+    calipers : sequence of Caliper, optional
+        That a person drew.
 
     Returns
     -------
@@ -142,13 +145,15 @@ def measured_values(measured: Measured) -> dict[str, Any]:
                 }
             ),
         },
+        "marks_by_hand_ms": {name: round(at, 1) for name, at in measured.by_hand.items()},
+        "calipers": caliper_values(calipers),
         "device": dict(measured.device),
     }
 
 
-def measured_json(measured: Measured) -> str:
+def measured_json(measured: Measured, calipers: Sequence[Caliper] = ()) -> str:
     """The text of `measured_values`, with a line end."""
-    return json.dumps(measured_values(measured), indent=1) + "\n"
+    return json.dumps(measured_values(measured, calipers), indent=1) + "\n"
 
 
 def _value(one: Measurement) -> dict[str, Any]:
@@ -161,6 +166,8 @@ def _value(one: Measurement) -> dict[str, Any]:
     }
     if one.met is not None:
         told["met"] = one.met
+    if one.by_hand:
+        told["by_hand"] = True
     return told
 
 
@@ -178,12 +185,14 @@ def _marks(row: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float | None
     }
 
 
-def measured_csv(several: Sequence[Measured]) -> str:
+def measured_csv(several: Sequence[Measured], calipers: Sequence[Caliper] = ()) -> str:
     """One row a measurement of each recording, those of single leads too.
 
     Parameters
     ----------
     several : sequence of Measured
+    calipers : sequence of Caliper, optional
+        That a person drew on the last of them: two rows each, behind all others.
 
     Returns
     -------
@@ -206,6 +215,12 @@ def measured_csv(several: Sequence[Measured]) -> str:
                     "" if one.met is None else int(one.met), one.why,
                 ]
             )  # fmt: skip
+    for number, caliper in enumerate(calipers, start=1):
+        note = f"drawn by hand, from {caliper.start_s:.3f} s to {caliper.end_s:.3f} s"
+        for unit, value in (("ms", caliper.ms), ("mV", caliper.mv)):
+            name = f"caliper_{number}_{unit.lower()}"
+            row = [several[-1].record_id, caliper.lead, name, f"{value:.3f}", unit]
+            writer.writerow([*row, "", "", "", "", note])
     return out.getvalue()
 
 

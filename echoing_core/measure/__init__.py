@@ -18,9 +18,10 @@ from echoing_core.measure.values import (
     sokolow_lyon_met,
 )
 from echoing_core.measure.waves import MARKS
-from echoing_core.measure.whole import Measured, measure
+from echoing_core.measure.whole import HAND_MARKS, Measured, measure
 
 __all__ = [
+    "HAND_MARKS",
     "LONGEST_S",
     "MARKS",
     "SEXES",

@@ -157,6 +157,9 @@ def difference(one: Measurement, other: Measurement) -> Difference:
     errors = [each.standard_error for each in (one, other)]
     known = [error for error in errors if error is not None]
     if len(known) < 2:
+        if one.by_hand or other.by_hand:
+            why = "set by hand on a wave that the single beats do not show"
+            return Difference(one, other, None, None, f"no interval can be told: {why}")
         why = "the beats are too few or too noisy to tell how far the values can be relied on"
         return Difference(one, other, None, None, f"too noisy to compare: {why}")
     reach = _Z * float(np.sqrt(sum(e**2 for e in known) + 2.0 * REPEAT[one.name] ** 2))

@@ -36,6 +36,8 @@ class Measurement:
     met : bool or None
         Of a criterion, whether it is met; None of other measurements, and where it depends on what
         is not known.
+    by_hand : bool
+        Whether it follows from a mark that a person set; ``why`` says which.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Measurement:
     why: str = ""
     lead: str = ""
     met: bool | None = None
+    by_hand: bool = False
 
     def __post_init__(self) -> None:
         if self.value is None and not self.why:

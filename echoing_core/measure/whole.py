@@ -7,16 +7,21 @@ give II, for such leads have been scaled one by one.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
+from echoing_core.errors import ConfigError
 from echoing_core.measure import values, voltages
 from echoing_core.measure.beat import (
+    AFTER_S,
     BEAT_FS_HZ,
+    BEFORE_S,
     FIDUCIAL,
     LONGEST_S,
     MedianBeat,
@@ -43,6 +48,17 @@ REPEATS_IRREGULAR = 0.75
 
 LEAST_SINGLE = 0.34
 """An interval that a smaller share of single beats shows is one of noise."""
+
+HAND_MARKS: Mapping[str, str] = MappingProxyType(
+    {
+        "p_onset": "P onset",
+        "p_offset": "P end",
+        "qrs_onset": "QRS onset",
+        "qrs_offset": "QRS end",
+        "t_offset": "T end",
+    }
+)
+"""Marks that a person may set, in the order of time, and their words: those that intervals need."""
 
 _MS = BEAT_FS_HZ / 1000.0
 _MEDIAN_NOISE = 1.25
@@ -104,6 +120,9 @@ class Measured:
     notes : tuple of str
         What to know of all of it.
     simulated : bool
+    by_hand : mapping of str to float
+        Those of `HAND_MARKS` that a person set, in ms from the fiducial. They stand in
+        ``together_ms``, and the values that follow from them say so.
     """
 
     record_id: str
@@ -118,6 +137,7 @@ class Measured:
     device: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     simulated: bool = False
+    by_hand: Mapping[str, float] = field(default_factory=dict)
 
     def get(self, name: str, lead: str = "") -> Measurement:
         """One measurement.
@@ -149,6 +169,7 @@ def measure(
     length_s: float = LONGEST_S,
     *,
     sex: str | None = None,
+    by_hand: Mapping[str, float] | None = None,
 ) -> Measured:
     """Measure the median beat of a recording, or of a stretch of it.
 
@@ -160,6 +181,9 @@ def measure(
         The stretch in seconds; at most `LONGEST_S` of it.
     sex : {"male", "female"}, optional
         For the Cornell criterion.
+    by_hand : mapping of str to float, optional
+        Marks of all leads together that a person set, by `HAND_MARKS`, in ms from the fiducial:
+        they take the place of those found.
 
     Returns
     -------
@@ -167,6 +191,8 @@ def measure(
 
     Raises
     ------
+    ConfigError
+        Marks set by hand are no such marks, or not in the order of P, QRS and T.
     MissingLeadError
         It holds no ECG lead.
     SamplingRateError
@@ -203,7 +229,7 @@ def measure(
             notes=tuple(notes),
             simulated=recording.simulated,
         )
-    found = _Found.of(beat)
+    found = _Found.of(beat).with_marks(by_hand or {})
     heights = found.lead_amplitudes()
     if beat.derived:
         notes.append(f"Computed from the limb leads recorded: {', '.join(beat.derived)}.")
@@ -220,6 +246,7 @@ def measure(
         device=recording.annotations.measurements,
         notes=tuple(notes),
         simulated=recording.simulated,
+        by_hand=dict(by_hand or {}),
     )
 
 
@@ -276,6 +303,10 @@ class _Found:
         Of single beats against the median, in samples.
     missing : mapping of str to str
         Wave (``"p"``, ``"qrs"``, ``"t"``) -> why it is not there.
+    before : ndarray, shape (8,)
+        ``together`` before a person set any.
+    by_hand : frozenset of str
+        Marks that a person set.
     """
 
     beat: MedianBeat
@@ -283,6 +314,8 @@ class _Found:
     together: F64
     shifts: F64
     missing: Mapping[str, str]
+    before: F64
+    by_hand: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, beat: MedianBeat) -> _Found:
@@ -298,7 +331,50 @@ class _Found:
         marks = np.full((len(beat.leads), len(MARKS)), np.nan)
         marks[rows] = own
         together = np.array([agreed(own[:, MARK[name]], name) for name in MARKS])
-        return cls(beat, marks, together, _shifts(beat, own, rows, rr), missing)
+        return cls(beat, marks, together, _shifts(beat, own, rows, rr), missing, together)
+
+    def with_marks(self, by_hand: Mapping[str, float]) -> _Found:
+        """The same with marks that a person set, in ms from the fiducial."""
+        if not by_hand:
+            return self
+        together = self.together.copy()
+        for name, at_ms in by_hand.items():
+            if name not in HAND_MARKS:
+                raise ConfigError(f"{name} cannot be set by hand; {', '.join(HAND_MARKS)} can.")
+            if not -1000.0 * BEFORE_S <= at_ms < 1000.0 * AFTER_S:
+                raise ConfigError(
+                    f"{HAND_MARKS[name]} was set to {at_ms:g} ms from the R peak, which is outside "
+                    "of the beat. Set it again, or take it back."
+                )
+            together[MARK[name]] = FIDUCIAL + at_ms * _MS
+        there = [name for name in HAND_MARKS if np.isfinite(together[MARK[name]])]
+        for name, following in itertools.pairwise(there):
+            if not {name, following} & set(by_hand):
+                continue
+            # P may run into the QRS; every wave has a length.
+            apart = together[MARK[following]] - together[MARK[name]]
+            if apart < 0 or (apart == 0 and name != "p_offset"):
+                raise ConfigError(
+                    f"{HAND_MARKS[following]} lies before {HAND_MARKS[name]}, since marks were set "
+                    "by hand. Set them in order, or take them back."
+                )
+        # Of a wave that was not found, both ends have to be told.
+        missing = {
+            wave: why
+            for wave, why in self.missing.items()
+            if not all(
+                np.isfinite(together[MARK[name]]) for name in HAND_MARKS if name.startswith(wave)
+            )
+        }
+        return replace(self, together=together, missing=missing, by_hand=frozenset(by_hand))
+
+    def _told(self, one: Measurement, *marks: str) -> Measurement:
+        """A measurement that says so where a person set one of its marks."""
+        moved = [HAND_MARKS[name] for name in marks if name in self.by_hand]
+        if not moved or one.value is None:
+            return one
+        note = f"{' and '.join(moved)} set by hand"
+        return replace(one, by_hand=True, why=", ".join(part for part in (note, one.why) if part))
 
     def at(self, name: str) -> float:
         return float(self.together[MARK[name]])
@@ -319,6 +395,13 @@ class _Found:
             if not why and not value > 0:
                 why = f"the {_WAVE[begin.partition('_')[0]]} could not be told from what follows"
             spread, n = self._spread(begin, end)
+            if not why and {begin, end} & self.by_hand:
+                # Whoever set it has seen it, however the single beats look.
+                found = (self.before[MARK[end]] - self.before[MARK[begin]]) / _MS
+                note = f"measured: {found:.0f} ms" if np.isfinite(found) else ""
+                by_hand = Measurement(name, words, value, "ms", spread, n, note)
+                told.append(self._told(by_hand, begin, end))
+                continue
             if not why and n < max(2, LEAST_SINGLE * len(self.shifts)):
                 why = f"too noisy: {n} of {len(self.shifts)} single beats show it"
             if not why and spread is not None and spread > MOST_SPREAD_MS:
@@ -339,7 +422,7 @@ class _Found:
 
     def _corrected(self, qt: Measurement) -> list[Measurement]:
         known = self.beat.rr_ms[np.isfinite(self.beat.rr_ms)]
-        why, note = qt.why, ""
+        why, note = (qt.why if qt.value is None else ""), ""
         if not known.size:
             why = why or "no interval between two beats was recorded without a gap"
         elif _irregular(self.beat):
@@ -358,7 +441,8 @@ class _Found:
             if spread is not None:
                 # Of the QT alone: the rate of the stretch is one number.
                 spread = abs(formula(qt.value + spread, rr) - value)
-            told.append(Measurement(full, words, value, "ms", spread, qt.n_beats, note))
+            corrected = Measurement(full, words, value, "ms", spread, qt.n_beats, note)
+            told.append(self._told(corrected, "qrs_onset", "t_offset"))
         return told
 
     def axes(self) -> list[Measurement]:
@@ -396,7 +480,7 @@ class _Found:
         spread = float(np.std(turns, ddof=1)) if len(turns) > 2 else None
         if spread is not None and spread > MOST_SPREAD_DEG:
             return none(f"beats disagree by {spread:.0f}° (SD)")
-        return Measurement(name, words, vector[1], "°", spread, len(turns))
+        return self._told(Measurement(name, words, vector[1], "°", spread, len(turns)), begin, end)
 
     def _heights(self, signal_mv: F64, begin: str, end: str) -> tuple[F64, F64]:
         first, last = self.at(begin), self.at(end)
@@ -450,13 +534,17 @@ class _Found:
                 value = float(whole[name][k])
                 why = self._amplitudes_why(lead)
                 if not why and not np.isfinite(value):
-                    why = self.missing.get("t") or "too little was recorded behind the QRS"
+                    why = self.missing.get("t", "")
+                    if not why and name == "t_mv" and t_peak is None:
+                        why = "no peak of the T wave stands out"
+                    why = why or "too little was recorded behind the QRS"
                 if why:
                     told.append(Measurement(name, words, None, "mV", why=why, lead=lead))
                     continue
                 each = [one[name][k] for i, one in enumerate(single) if there[i, k]]
                 spread = float(np.std(each, ddof=1)) if len(each) > 2 else None
-                told.append(Measurement(name, words, value, "mV", spread, len(each), lead=lead))
+                height = Measurement(name, words, value, "mV", spread, len(each), lead=lead)
+                told.append(self._told(height, "qrs_onset", "qrs_offset"))
         return told
 
     def criteria(self, heights: list[Measurement], sex: str | None) -> list[Measurement]:
@@ -506,7 +594,10 @@ def _sum(
     verdict = met(value)
     note = "depends on the sex, which was not told" if verdict is None else ""
     n = min(one.n_beats for one in parts)
-    return Measurement(name, words, value, "mV", spread, n, note, met=verdict)
+    by_hand = any(one.by_hand for one in parts)
+    if by_hand:
+        note = ", ".join(part for part in (note, "ends of the QRS set by hand") if part)
+    return Measurement(name, words, value, "mV", spread, n, note, met=verdict, by_hand=by_hand)
 
 
 def _missing(beat: MedianBeat, marks: F64, rows: list[int], rr_ms: float) -> dict[str, str]:

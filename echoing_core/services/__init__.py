@@ -27,6 +27,15 @@ if TYPE_CHECKING:
         batch_csv,
         batch_parquet,
     )
+    from echoing_core.export.by_hand import (
+        MAX_CALIPERS,
+        MAX_STRETCHES,
+        Caliper,
+        WaveMarks,
+        caliper_lines,
+        calipers_as_text,
+        wave_marks_as_text,
+    )
     from echoing_core.export.document import (
         AnswerSection,
         Document,
@@ -94,7 +103,14 @@ if TYPE_CHECKING:
     )
     from echoing_core.io.annotations import rhythm_words
     from echoing_core.io.many import BatchItem, folder_items, group_files
-    from echoing_core.measure import BeatsBeside, Measured, Measurement, Serial
+    from echoing_core.measure import (
+        HAND_MARKS,
+        BeatsBeside,
+        Measured,
+        Measurement,
+        Serial,
+        compare_measured,
+    )
     from echoing_core.progress import Progress
     from echoing_core.records import Answer, Hit
     from echoing_core.retrieve.index import GalleryIndex

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from echoing_core.measure import LONGEST_S, Measured, Serial, compare_measured, measure
 from echoing_core.records import Recording
 
@@ -15,6 +17,7 @@ def measurements(
     length_s: float = 10.0,
     *,
     sex: str | None = None,
+    by_hand: Mapping[str, float] | None = None,
 ) -> Measured:
     """Measure a recording, or a stretch of a long one.
 
@@ -28,6 +31,8 @@ def measurements(
         Of the stretch.
     sex : {"male", "female"}, optional
         For the Cornell criterion.
+    by_hand : mapping of str to float, optional
+        Marks that a person set, as in `measure`.
 
     Returns
     -------
@@ -35,12 +40,14 @@ def measurements(
 
     Raises
     ------
+    ConfigError
+        Marks set by hand that cannot be.
     RecordError
         It holds no ECG lead, or its sampling rate is too low.
     """
     if start_s is None and recording.duration_s <= MEASURED_WHOLE_S:
-        return measure(recording, 0.0, LONGEST_S, sex=sex)
-    return measure(recording, start_s or 0.0, length_s, sex=sex)
+        return measure(recording, 0.0, LONGEST_S, sex=sex, by_hand=by_hand)
+    return measure(recording, start_s or 0.0, length_s, sex=sex, by_hand=by_hand)
 
 
 def serial_comparison(one: Recording, other: Recording, *, sex: str | None = None) -> Serial:

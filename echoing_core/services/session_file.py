@@ -19,6 +19,7 @@ import numpy as np
 
 from echoing_core.documents import DocumentError, parse_json
 from echoing_core.errors import ConfigError
+from echoing_core.export.by_hand import MAX_CALIPERS, MAX_STRETCHES, Caliper, WaveMarks
 from echoing_core.export.review import GRADES, MAX_MARKS, MAX_NOTE, WindowMark
 from echoing_core.records import Recording
 from echoing_core.services.export import versions
@@ -32,9 +33,10 @@ MAX_BYTES = 512 * 1024
 KEY_BYTES = 16
 _FIELDS = (
     "format", "version", "made_with", "recording", "window_start_s", "stride_s", "vcg_method",
-    "settings", "own_questions", "marks",
+    "settings", "own_questions", "marks", "calipers", "wave_marks",
 )  # fmt: skip
 _MAX_ITEMS = 200
+_CALIPER = ("lead", "start_s", "end_s", "start_mv", "end_mv", "march")
 
 Value = str | float | int | bool | list[str] | list[float] | None
 Kind = Literal["choice", "choices", "number", "range", "flag", "text"]
@@ -134,8 +136,7 @@ class Setting:
         return not self.options or value in self.options
 
     def _is_number(self, value: object) -> bool:
-        # In Python a bool is an int, too.
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not _is_number(value):
             return False
         return self.low <= value <= self.high and (not self.whole or float(value).is_integer())
 
@@ -155,6 +156,10 @@ class Session:
         Hexadecimal; empty where no recording was open.
     marks : tuple of WindowMark
         What was said of windows of that recording.
+    calipers : tuple of Caliper
+        Drawn on its paper.
+    wave_marks : tuple of WaveMarks
+        Onsets and ends of waves that were set by hand.
     """
 
     settings: Mapping[str, Value] = field(default_factory=dict)
@@ -165,6 +170,8 @@ class Session:
     key: str = ""
     fingerprint: str = ""
     marks: tuple[WindowMark, ...] = ()
+    calipers: tuple[Caliper, ...] = ()
+    wave_marks: tuple[WaveMarks, ...] = ()
 
     @property
     def bound(self) -> bool:
@@ -262,6 +269,14 @@ def session_text(session: Session, table: Sequence[Setting]) -> str:
             {"start_s": m.start_s, "end_s": m.end_s, "grade": m.grade, "note": m.note}
             for m in session.marks
         ]
+    if session.calipers:
+        values["calipers"] = [
+            {name: getattr(c, name) for name in _CALIPER} for c in session.calipers
+        ]
+    if session.wave_marks:
+        values["wave_marks"] = [
+            {"start_s": w.start_s, "marks_ms": dict(w.marks_ms)} for w in session.wave_marks
+        ]
     text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
     if len(text.encode()) > MAX_BYTES:
         raise ConfigError(
@@ -314,6 +329,8 @@ def read_session(content: bytes, table: Sequence[Setting]) -> Session:
         stride_s=_seconds(values, "stride_s", 0.01, 1e5),
         vcg_method=_vcg_method(values.get("vcg_method")),
         marks=_marks(values.get("marks", [])),
+        calipers=_calipers(values.get("calipers", [])),
+        wave_marks=_wave_marks(values.get("wave_marks", [])),
         key=key,
         fingerprint=bound_to,
     )
@@ -413,11 +430,53 @@ def _marks(value: object) -> tuple[WindowMark, ...]:
     return tuple(marks)
 
 
+def _calipers(value: object) -> tuple[Caliper, ...]:
+    if not isinstance(value, list) or len(value) > MAX_CALIPERS:
+        raise _wrong("calipers")
+    calipers = []
+    for item in value:
+        if not isinstance(item, dict) or set(item) != set(_CALIPER):
+            raise _wrong("calipers")
+        ends = [item[name] for name in _CALIPER[1:5]]
+        if not isinstance(item["march"], bool) or not all(_is_number(end) for end in ends):
+            raise _wrong("calipers")
+        try:
+            calipers.append(Caliper(item["lead"], *map(float, ends), march=item["march"]))
+        except ValueError as error:
+            raise _wrong("calipers") from error
+    return tuple(calipers)
+
+
+def _wave_marks(value: object) -> tuple[WaveMarks, ...]:
+    if not isinstance(value, list) or len(value) > MAX_STRETCHES:
+        raise _wrong("wave_marks")
+    stretches = []
+    for item in value:
+        if not isinstance(item, dict) or set(item) != {"start_s", "marks_ms"}:
+            raise _wrong("wave_marks")
+        marks = item["marks_ms"]
+        if not isinstance(marks, dict) or not _is_number(item["start_s"]):
+            raise _wrong("wave_marks")
+        if not all(_is_number(at_ms) for at_ms in marks.values()):
+            raise _wrong("wave_marks")
+        try:
+            told = {name: float(at_ms) for name, at_ms in marks.items()}
+            stretches.append(WaveMarks(float(item["start_s"]), told))
+        except ValueError as error:
+            raise _wrong("wave_marks") from error
+    return tuple(stretches)
+
+
+def _is_number(value: object) -> bool:
+    # In Python a bool is an int, too.
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _seconds(values: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
     value = values.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+    if not _is_number(value) or not low <= value <= high:
         raise _wrong(name)
     return float(value)
 

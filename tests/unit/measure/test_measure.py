@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from echoing_core.errors import MissingLeadError
+from echoing_core.errors import ConfigError, MissingLeadError
 from echoing_core.measure import Measured, measure
 from echoing_core.measure.voltages import frontal_vector
 from echoing_core.records import Recording
@@ -161,3 +161,30 @@ def test_what_is_no_ecg_and_a_sex_that_is_none_are_refused() -> None:
         measure(Recording(np.zeros((1, 5000), np.float32), 500.0, ("Resp",), "r"))
     with pytest.raises(ValueError, match="sex"):
         measure(made(), sex="other")
+
+
+def test_a_mark_set_by_hand_moves_what_follows_from_it_and_says_so(usual: Measured) -> None:
+    end = usual.mark_ms("t_offset") + 30.0
+    moved = measure(made(rr_ms=RR), by_hand={"t_offset": end})
+    qt, before = moved.get("qt_ms"), usual.get("qt_ms")
+    assert qt.value == pytest.approx(before.value + 30.0, abs=0.1)
+    assert qt.by_hand
+    assert qt.why == f"T end set by hand, measured: {before.value:.0f} ms"
+    assert moved.get("qtc_hodges_ms").by_hand
+    assert moved.mark_ms("t_offset") == pytest.approx(end)
+    for name in ("pr_ms", "qrs_ms", "qrs_axis_deg"):
+        assert moved.get(name) == usual.get(name)
+
+
+def test_a_p_wave_that_was_not_found_can_be_set_and_disorder_is_refused() -> None:
+    ecg = made(Heart(p_mv=0.0), RR)
+    onset = measure(ecg).mark_ms("qrs_onset")
+    told = measure(ecg, by_hand={"p_onset": onset - 150.0, "p_offset": onset - 60.0})
+    assert told.get("pr_ms").value == pytest.approx(150.0, abs=0.1)
+    assert told.get("pr_ms").by_hand
+    with pytest.raises(ConfigError, match="QRS onset lies before P end"):
+        measure(ecg, by_hand={"p_onset": onset - 150.0, "p_offset": onset + 10.0})
+    with pytest.raises(ConfigError, match="outside of the beat"):
+        measure(ecg, by_hand={"t_offset": 5000.0})
+    with pytest.raises(ConfigError, match="t_peak cannot be set"):
+        measure(ecg, by_hand={"t_peak": 200.0})

@@ -11,7 +11,7 @@ import pytest
 from echoing_core import services
 from echoing_core.errors import ConfigError
 from echoing_core.records import Recording
-from echoing_core.services import PromptSet, Session, Setting
+from echoing_core.services import Caliper, PromptSet, Session, Setting, WaveMarks
 from echoing_core.services.session_file import MAX_BYTES, VERSION
 
 TABLE = (
@@ -63,6 +63,29 @@ def test_an_empty_session_comes_back() -> None:
     text = services.session_text(Session(), TABLE)
     assert services.read_session(text.encode(), TABLE) == Session()
     assert not Session().bound
+
+
+def test_what_was_done_by_hand_comes_back_and_nothing_else_is_taken() -> None:
+    caliper = Caliper("II", 1.2, 2.012, 0.1, -0.24, march=True)
+    kept = replace(
+        session(),
+        calipers=(caliper,),
+        wave_marks=(WaveMarks(0.0, {"p_onset": -172.0, "t_offset": 310.0}),),
+    )
+    text = services.session_text(kept, TABLE)
+    assert services.read_session(text.encode(), TABLE) == kept
+    drawn = json.loads(text)["calipers"][0]
+    for field, wrong in (
+        ("calipers", [drawn | {"lead": "<b>"}]),
+        ("calipers", [drawn | {"start_mv": 1e9}]),
+        ("calipers", [drawn | {"start_s": True}]),
+        ("calipers", [drawn] * 201),
+        ("wave_marks", [{"start_s": 0.0, "marks_ms": {"u_wave": 1.0}}]),
+        ("wave_marks", [{"start_s": 0.0, "marks_ms": {"p_onset": "soon"}}]),
+        ("wave_marks", [{"start_s": -1.0, "marks_ms": {}}]),
+    ):
+        with pytest.raises(ConfigError, match=field):
+            services.read_session(changed(**{field: wrong}), TABLE)
 
 
 def test_it_knows_its_recording_by_the_samples_alone() -> None:
