@@ -1,11 +1,9 @@
-"""Index folders and exact nearest neighbours; the only module that knows faiss.
+"""Index folders, and which of their items are nearest.
 
-One flat file holds a whole Gaussian per row, as [mu, sqrt(sum sigma^2)]. A query [mu_q, 0]
-then has the squared L2 distance ||mu_q - mu||^2 + sum sigma^2, which is the CSD less the
-query's own sum sigma_q^2, a constant. So `IndexFlatL2` ranks exactly by CSD. The cosine order
-needs no second file: inner products of [mu_q, 0] with [mu / ||mu||, 0] are cosines, and that
-index is made in memory from the same vectors. Both searches are exhaustive, none is
-approximate.
+One flat faiss file for each side holds a whole Gaussian per row, as [mu, sqrt(sum sigma^2)], which
+ranks by CSD and by cosine alike (`retrieve.vectors`). Searches are exhaustive and exact. An index
+of very many items also holds cells (`retrieve.cells`), with which those by CSD are faster and miss
+up to one in a hundred; its card says how many.
 """
 
 from __future__ import annotations
@@ -36,14 +34,16 @@ from echoing_core.artifacts import (
 )
 from echoing_core.errors import IndexMismatchError
 from echoing_core.records import GaussianEmbedding
+from echoing_core.retrieve.vectors import Order, Vectors, as_vectors
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from echoing_core.retrieve.cells import FastSearch
+
 logger = logging.getLogger(__name__)
 
 Target = Literal["ecg", "report"]
-Order = Literal["csd", "cosine"]
 
 KIND = "index"
 COLUMNS: Mapping[str, str] = {
@@ -59,15 +59,31 @@ COLUMNS: Mapping[str, str] = {
 }
 """Columns of ``items.parquet`` and the kind of their dtype; ``label_*`` columns come on top."""
 
+ORIGINAL, TRANSLATED = "report_original", "report_translated"
+"""Columns that a collection may have: the report as it was written, in whatever language, and its
+English translation by whoever published it; empty where there is none. Nothing is searched by
+them."""
+
 _VECTOR_FILES: Mapping[Target, str] = {"ecg": "vectors.faiss", "report": "reports.faiss"}
+_UNCERTAINTY: Mapping[Target, str] = {"ecg": "uncertainty", "report": "text_uncertainty"}
 _FILES = frozenset({*_VECTOR_FILES.values(), "items.parquet"})
 REPORTS_EMBEDDED = "reports_embedded"
 """Entry of the card: False where the model reads ECGs alone, so that no report can be found."""
 TRACES = "traces.npy"
 """Optional: ten seconds of each item, int16 microvolts, shape (n, 12, 1000)."""
 
+CELLS = "cells.safetensors"
+"""Optional: where a fast search looks."""
+
+FAST_SEARCH = "fast_search"
+"""Entry of the card: by side, what the fast search is and how much it finds; None where it finds
+too little."""
+
 GAP = np.iinfo(np.int16).min
 """In `TRACES`: nothing was recorded here."""
+
+FEWEST_FOR_CELLS = 1_000_000
+"""Items from which on an index gets a fast search. Below, the exact one takes less than 0.1 s."""
 
 MAX_TABLE_BYTES = 512 * 1024**2
 """What the table of an index may take in memory. A few kB of Parquet can hold the same text a
@@ -75,6 +91,8 @@ billion times."""
 
 _TRACE_SHAPE = (12, 1000)
 _MAX_COLUMNS = 300
+_MOST_FAST = 100
+_ASKED_FROM: Mapping[Target, Target] = {"ecg": "report", "report": "ecg"}
 # The deserialisation limit is a setting of the process, so only one thread may move it.
 _FAISS_LIMIT_LOCK = threading.Lock()
 
@@ -97,8 +115,8 @@ class GalleryIndex:
     folder: Path
     items: pd.DataFrame
     card: Mapping[str, Any]
-    _by_csd: Mapping[Target, Any]
-    _by_cosine: Mapping[Target, Any]
+    _vectors: Mapping[Target, Vectors]
+    _fast: Mapping[Target, FastSearch]
     traces: npt.NDArray[np.int16] | None = None
 
     def __len__(self) -> int:
@@ -137,15 +155,7 @@ class GalleryIndex:
         -------
         GaussianEmbedding, one row for each item
         """
-        vectors = self._by_csd[target].reconstruct_n(0, len(self))
-        if rows is not None:
-            vectors = vectors[rows]
-        # Last column: sqrt(sum sigma^2). Not below 1e-30, of which the logarithm is still finite.
-        share = np.maximum(vectors[:, -1:].astype(np.float64) ** 2 / self.dim, 1e-30)
-        log_var = np.broadcast_to(np.log(share), (len(vectors), self.dim))
-        return GaussianEmbedding(
-            np.ascontiguousarray(vectors[:, :-1]), np.ascontiguousarray(log_var, dtype=np.float32)
-        )
+        return self._vectors[target].gaussians(rows)
 
     def nearest(
         self,
@@ -155,8 +165,9 @@ class GalleryIndex:
         order: Order = "csd",
         target: Target = "ecg",
         rows: npt.NDArray[np.int64] | None = None,
+        exact: bool = False,
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """The k nearest items among ``rows``, exactly.
+        """The k nearest items among ``rows``.
 
         Parameters
         ----------
@@ -168,6 +179,9 @@ class GalleryIndex:
             Which side of the items to compare with.
         rows : ndarray of int or None
             The items that may be found; None for all.
+        exact : bool
+            Not by the fast search, where the index has one. That one is only for up to 100 of all
+            items by CSD; everything else is exact anyway.
 
         Returns
         -------
@@ -192,35 +206,30 @@ class GalleryIndex:
             )
         if target not in _VECTOR_FILES:
             raise ValueError(f"target must be 'ecg' or 'report', not {target!r}")
-        k = min(k, len(self) if rows is None else len(rows))
-        if k == 0:
-            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float64)
-        mu = query.mu.astype(np.float32)
-        if order == "csd":
-            index = self._by_csd[target]
-        elif order == "cosine":
-            index = self._by_cosine[target]
-            mu = _unit(mu)
-        else:
+        if order not in ("csd", "cosine"):
             raise ValueError(f"order must be 'csd' or 'cosine', not {order!r}")
-        vector = np.ascontiguousarray(np.hstack([mu, np.zeros((1, 1), dtype=np.float32)]))
-        if rows is None:
-            score, places = index.search(vector, k)
-        else:
-            allowed = np.ascontiguousarray(rows, dtype=np.int64)
-            # The parameters hold a bare pointer: the selector needs a name to stay alive.
-            selector = faiss.IDSelectorBatch(allowed)
-            parameters = faiss.SearchParameters()
-            parameters.sel = selector
-            score, places = index.search(vector, k, params=parameters)
-        nearest_rows = np.asarray(places[0], dtype=np.int64)
-        raw = np.asarray(score[0], dtype=np.float64)
-        # faiss gives the squared L2 distance, to which the query's own sum of sigma^2 is added; or
-        # the cosine.
-        distance = raw + query.uncertainty[0] if order == "csd" else 1.0 - raw
-        # faiss leaves the order of equal distances open; here it is that of the rows.
-        nearest_first = np.lexsort((nearest_rows, distance))
-        return nearest_rows[nearest_first], distance[nearest_first]
+        fast = self._fast.get(target)
+        if fast is not None and order == "csd" and rows is None and not exact and k <= _MOST_FAST:
+            return fast.nearest(query, k)
+        return self._vectors[target].nearest(query, k, order, rows)
+
+    def distances(
+        self, query: GaussianEmbedding, *, order: Order = "csd", target: Target = "ecg"
+    ) -> npt.NDArray[np.float64]:
+        """Distances to all items, up to the rounding of float32.
+
+        Parameters
+        ----------
+        query : GaussianEmbedding, one row
+        order, target
+            As in `nearest`.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            CSD, or 1 - cosine.
+        """
+        return self._vectors[target].distances(query, order)
 
 
 def build_index(
@@ -232,6 +241,7 @@ def build_index(
     checkpoint_hash: str,
     card: Mapping[str, Any] | None = None,
     traces: npt.NDArray[np.int16] | None = None,
+    fast: bool | None = None,
 ) -> dict[str, Any]:
     """Write an index folder, all or nothing.
 
@@ -249,13 +259,15 @@ def build_index(
         Further entries for ``card.json`` (what the gallery is, seed...).
     traces : ndarray of int16, shape (n, 12, 1000), optional
         The ECGs themselves in microvolts, `GAP` where nothing was recorded.
+    fast : bool, optional
+        Make a fast search, too; by default from a million items on (`FEWEST_FOR_CELLS`).
 
     Returns
     -------
     dict
         The card as written.
     """
-    files, facts = _contents(ecg, text, items, card, traces)
+    files, facts = _contents(ecg, text, items, card, traces, fast)
     with writing_folder(Path(folder), kind=KIND) as temporary:
         for name, content in files.items():
             (temporary / name).write_bytes(content)
@@ -283,7 +295,7 @@ def index_files(
     dict of str to bytes
         By the name of the file, the card included.
     """
-    files, facts = _contents(ecg, text, items, card, traces)
+    files, facts = _contents(ecg, text, items, card, traces, None)
     hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
     sealed = make_card(hashes, kind=KIND, checkpoint_hash=checkpoint_hash, **facts)
     return {CARD: card_bytes(sealed), **files}
@@ -295,6 +307,7 @@ def _contents(
     items: pd.DataFrame,
     card: Mapping[str, Any] | None,
     traces: npt.NDArray[np.int16] | None,
+    fast: bool | None,
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The files of an index but its card, and what the card says besides their hashes."""
     n, dim = ecg.mu.shape
@@ -303,8 +316,11 @@ def _contents(
     problem = _problem_with_items(items)
     if problem is not None:
         raise ValueError(problem)
-    vectors = {"ecg": _vectors(ecg), "report": _vectors(text)}
-    for target, column in (("ecg", "uncertainty"), ("report", "text_uncertainty")):
+    vectors: dict[Target, npt.NDArray[np.float32]] = {
+        "ecg": as_vectors(ecg),
+        "report": as_vectors(text),
+    }
+    for target, column in _UNCERTAINTY.items():
         # Catches a table sorted in another way than the vectors, which nothing else would show.
         if not _fits(vectors[target], items[column].to_numpy()):
             raise ValueError(f"column {column!r} is not the uncertainty of the embeddings")
@@ -323,7 +339,12 @@ def _contents(
         # Without pickles a file of arrays cannot carry code.
         np.save(array, traces, allow_pickle=False)
         files[TRACES] = array.getvalue()
+    fast_facts: dict[str, Any] = {}
+    if fast or (fast is None and n >= FEWEST_FOR_CELLS):
+        with_report = np.flatnonzero((items["report"].str.strip() != "").to_numpy())
+        files[CELLS], fast_facts = _cells(vectors, {"ecg": ecg, "report": text}, with_report)
     extra = {
+        **fast_facts,
         "faiss_version": faiss.__version__,
         "simulated": bool(items["simulated"].all()),
         # Both: a collection may be simulated in parts, and whoever opens it must know.
@@ -331,6 +352,31 @@ def _contents(
         **(card or {}),
     }
     return files, {"n": n, "dim": dim, "extra": extra}
+
+
+def _cells(
+    vectors: Mapping[Target, npt.NDArray[np.float32]],
+    embeddings: Mapping[Target, GaussianEmbedding],
+    with_report: npt.NDArray[np.integer],
+) -> tuple[bytes, dict[str, Any]]:
+    """The file of a fast search, and what the card says of it."""
+    from safetensors.numpy import save
+
+    from echoing_core.retrieve.cells import sort_into_cells
+
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    facts: dict[str, Any] = {}
+    for target, other in _ASKED_FROM.items():
+        # Searches among reports leave out items without one, and are exact then.
+        if target == "report" and len(with_report) < len(vectors[target]):
+            continue
+        others = embeddings[other]
+        queries = others[with_report] if other == "report" else others
+        cells = sort_into_cells(Vectors(vectors[target]), queries)
+        facts[target] = None if cells is None else cells.facts()
+        if cells is not None:
+            arrays |= {f"{target}.centroids": cells.centroids, f"{target}.cell_of": cells.cell_of}
+    return save(arrays), {FAST_SEARCH: facts}
 
 
 def open_index(folder: Path, *, checkpoint_hash: str | None) -> GalleryIndex:
@@ -361,7 +407,7 @@ def open_index(folder: Path, *, checkpoint_hash: str | None) -> GalleryIndex:
         kind=KIND,
         files=_FILES,
         checkpoint_hash=checkpoint_hash,
-        optional=frozenset({TRACES}),
+        optional=frozenset({TRACES, CELLS}),
     )
     content = {name: read_checked(folder, name, card) for name in sorted(card["files"])}
     return _opened(folder, card, content)
@@ -399,7 +445,7 @@ def open_index_files(
         kind=KIND,
         files=_FILES,
         checkpoint_hash=checkpoint_hash,
-        optional=frozenset({TRACES}),
+        optional=frozenset({TRACES, CELLS}),
     )
     missing = sorted(set(card["files"]) - set(files))
     if missing:
@@ -413,30 +459,61 @@ def open_index_files(
     return _opened(folder, card, content)
 
 
-def _opened(folder: Path, card: dict[str, Any], content: Mapping[str, bytes]) -> GalleryIndex:
-    # The vectors first: once they are as many as the card says, so may the rows be.
-    parsed = {
-        target: _parse(content[name], folder / name, n=card["n"], dim=card["dim"] + 1)
+def _opened(folder: Path, card: dict[str, Any], content: dict[str, bytes]) -> GalleryIndex:
+    # The vectors first: once they are as many as the card says, so may the rows be. What is parsed
+    # is let go: of a large index each file is as large as what is made of it.
+    vectors = {
+        target: _parse(content.pop(name), folder / name, n=card["n"], dim=card["dim"] + 1)
         for target, name in _VECTOR_FILES.items()
     }
-    items = _items(content["items.parquet"], folder, n=card["n"])
-    by_csd: dict[Target, Any] = {}
-    by_cosine: dict[Target, Any] = {}
-    for target, index in parsed.items():
-        vectors = index.reconstruct_n(0, card["n"])
-        column = "uncertainty" if target == "ecg" else "text_uncertainty"
-        if not np.isfinite(vectors).all() or not _fits(vectors, items[column].to_numpy()):
+    items = _items(content.pop("items.parquet"), folder, n=card["n"])
+    for target, of_side in vectors.items():
+        if not of_side.finite or not _fits(of_side.rows, items[_UNCERTAINTY[target]].to_numpy()):
             raise IndexMismatchError(
                 f"{_VECTOR_FILES[target]} in {folder} does not belong to the rows of its "
                 "items.parquet. Build the index again."
             )
-        by_csd[target] = index
-        by_cosine[target] = faiss.IndexFlatIP(card["dim"] + 1)
-        # A column of zeros keeps both indexes at dim + 1, so one query vector serves both.
-        by_cosine[target].add(np.hstack([_unit(vectors[:, :-1]), np.zeros_like(vectors[:, -1:])]))
-    traces = _traces(content[TRACES], folder, n=card["n"]) if TRACES in content else None
+    files = card["files"]
+    traces = _traces(content.pop(TRACES), folder, n=card["n"]) if TRACES in files else None
+    fast = _fast(content.pop(CELLS), folder, card, vectors) if CELLS in files else {}
     logger.info("opened index of %d items with dimension %d", card["n"], card["dim"])
-    return GalleryIndex(folder, items, card, by_csd, by_cosine, traces)
+    return GalleryIndex(folder, items, card, vectors, fast, traces)
+
+
+def _fast(
+    content: bytes, folder: Path, card: Mapping[str, Any], vectors: Mapping[Target, Vectors]
+) -> dict[Target, FastSearch]:
+    """The fast searches whose cells fit the vectors and the card."""
+    from safetensors.numpy import load
+
+    from echoing_core.retrieve.cells import FastSearch
+
+    try:
+        arrays = load(content)
+        found: dict[Target, FastSearch] = {}
+        for target, facts in dict(card[FAST_SEARCH]).items():
+            if facts is None:
+                continue
+            centroids, cell_of = arrays[f"{target}.centroids"], arrays[f"{target}.cell_of"]
+            of_side = vectors[target]
+            n_probed = facts["n_probed"]
+            if (
+                centroids.shape != (len(centroids), card["dim"] + 1)
+                or centroids.dtype != np.float32
+                or not np.isfinite(centroids).all()
+                or cell_of.shape != (len(of_side),)
+                or cell_of.dtype != np.int32
+                or not (cell_of.min() >= 0 and cell_of.max() < len(centroids))
+                or type(n_probed) is not int
+                or not 1 <= n_probed <= len(centroids)
+            ):
+                raise ValueError(f"cells of {target}")
+            found[target] = FastSearch(of_side, centroids, cell_of, n_probed)
+    except Exception as error:
+        raise IndexMismatchError(
+            f"{CELLS} in {folder} does not fit the vectors of its index. Build the index again."
+        ) from error
+    return found
 
 
 def _items(content: bytes, folder: Path, *, n: int) -> pd.DataFrame:
@@ -507,23 +584,10 @@ def _traces(content: bytes, folder: Path, *, n: int) -> npt.NDArray[np.int16]:
         ) from error
 
 
-def _vectors(embedding: GaussianEmbedding) -> npt.NDArray[np.float32]:
-    """[mu, sqrt(sum sigma^2)], shape (n, dim + 1)."""
-    if not (np.isfinite(embedding.mu).all() and np.isfinite(embedding.log_var).all()):
-        raise ValueError("embeddings must be finite")
-    spread = np.sqrt(embedding.uncertainty)[:, None]
-    return np.ascontiguousarray(np.hstack([embedding.mu, spread]), dtype=np.float32)
-
-
 def _fits(vectors: npt.NDArray[np.float32], uncertainty: npt.NDArray[np.floating]) -> bool:
     # float32 of a square root and its square: equal to about 1e-7, and 1e-4 leaves room.
     stored = vectors[:, -1].astype(np.float64) ** 2
     return bool(np.allclose(stored, uncertainty, rtol=1e-4, atol=1e-9))
-
-
-def _unit(mu: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    norm = np.linalg.norm(mu, axis=1, keepdims=True)
-    return np.asarray(mu / np.maximum(norm, 1e-12), dtype=np.float32)
 
 
 def _problem_with_items(items: pd.DataFrame) -> str | None:
@@ -531,10 +595,11 @@ def _problem_with_items(items: pd.DataFrame) -> str | None:
     missing = [name for name in COLUMNS if name not in items.columns]
     if missing:
         return f"the columns {missing} are missing"
-    extra = [c for c in items.columns if c not in COLUMNS and not str(c).startswith("label_")]
+    known = {**COLUMNS, **dict.fromkeys({ORIGINAL, TRANSLATED} & set(items.columns), "O")}
+    extra = [c for c in items.columns if c not in known and not str(c).startswith("label_")]
     if extra:
         return f"the columns {extra} are neither standard nor labels"
-    for name, kind in COLUMNS.items():
+    for name, kind in known.items():
         if items[name].dtype.kind != kind:
             return f"the column {name!r} has type {items[name].dtype}"
         if items[name].isna().any():
@@ -544,8 +609,8 @@ def _problem_with_items(items: pd.DataFrame) -> str | None:
     return None
 
 
-def _parse(content: bytes, path: Path, *, n: int, dim: int) -> Any:
-    """A flat L2 index of exactly this size, or an IndexMismatchError."""
+def _parse(content: bytes, path: Path, *, n: int, dim: int) -> Vectors:
+    """What a flat L2 index of exactly this size holds, or an IndexMismatchError."""
     with _FAISS_LIMIT_LOCK:
         limit = faiss.get_deserialization_vector_byte_limit()
         # No vector of an honest file is longer than the file itself.
@@ -564,4 +629,6 @@ def _parse(content: bytes, path: Path, *, n: int, dim: int) -> Any:
             f"{path.name} in {path.parent} is not a flat index of {n} vectors with {dim} "
             "numbers each. Build the index again."
         )
-    return index
+    # Where they lie: a copy of a large index would be as large.
+    rows = faiss.rev_swig_ptr(index.get_xb(), n * dim).reshape(n, dim)
+    return Vectors(rows, owner=index)

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+_BLOCK = 65_536
+
 
 @dataclass(frozen=True, eq=False)
 class Projection:
@@ -49,10 +51,14 @@ def project(mu: npt.NDArray[np.floating]) -> Projection:
     -------
     Projection
     """
-    values = np.asarray(mu, dtype=np.float64)
-    centre = values.mean(axis=0)
-    apart = values - centre
-    variance, directions = np.linalg.eigh(apart.T @ apart)
+    # Block by block: a large collection in float64 is twice as large as it is itself.
+    blocks = [mu[i : i + _BLOCK] for i in range(0, len(mu), _BLOCK)]
+    centre = sum(block.sum(axis=0, dtype=np.float64) for block in blocks) / len(mu)
+    products = np.zeros((mu.shape[1], mu.shape[1]))
+    for block in blocks:
+        apart = block - centre
+        products += apart.T @ apart
+    variance, directions = np.linalg.eigh(products)
     axes = directions[:, ::-1][:, :2].T
     largest = np.abs(axes).argmax(axis=1)
     axes = axes * np.where(axes[np.arange(2), largest] < 0, -1.0, 1.0)[:, None]
@@ -60,4 +66,5 @@ def project(mu: npt.NDArray[np.floating]) -> Projection:
     # Of one item, or of equal ones, there is nothing to explain.
     share = variance[::-1][:2] / total if total > 1e-12 else np.zeros(2)
     first, second = (float(np.clip(s, 0.0, 1.0)) for s in share)
-    return Projection(centre, np.ascontiguousarray(axes), apart @ axes.T, (first, second))
+    xy = np.concatenate([(block - centre) @ axes.T for block in blocks])
+    return Projection(centre, np.ascontiguousarray(axes), xy, (first, second))

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from echoing_core.errors import ConfigError
 from echoing_core.export.track import Explanation
-from echoing_core.metrics import distances
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, GaussianEmbedding, Hit, Recording, StandardEcg
 from echoing_core.services.models import (
@@ -417,7 +416,8 @@ class Collection:
         ndarray, shape (n,)
         """
         side: Literal["ecg", "report"] = "report" if target == "report" else "ecg"
-        apart: Floats = _distances(query, self.index.gaussians(side), order)[0]
+        by: Literal["csd", "cosine"] = "cosine" if order == "cosine" else "csd"
+        apart = self.index.distances(query, order=by, target=side)
         # Where there is no report stands a place holder, whose distance says nothing.
         apart[~self.comparable(target)] = np.nan
         return apart
@@ -634,15 +634,6 @@ def _row_of(index: GalleryIndex, item_id: str) -> int:
     if not rows.size:
         raise ConfigError(f"The collection has no item {item_id}. Search again.")
     return int(rows[0])
-
-
-def _distances(queries: GaussianEmbedding, items: GaussianEmbedding, order: str) -> Floats:
-    """CSD, or 1 - cosine, of each query to each item, shape (n_queries, n_items)."""
-    if order == "cosine":
-        # A distance, so that smaller is nearer in both orders.
-        return 1.0 - distances.cosine(queries.mu, items.mu).astype(np.float64)
-    apart = distances.csd(queries.mu, queries.log_var, items.mu, items.log_var)
-    return apart.astype(np.float64)
 
 
 def draw_item(index: GalleryIndex, item_id: str) -> StandardEcg:

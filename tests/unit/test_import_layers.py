@@ -58,7 +58,7 @@ ONLY_IN = {
     "open_clip": ("echo",),
     "pydicom": ("io",),
     "av": ("io",),
-    "faiss": ("retrieve/index.py",),
+    "faiss": ("retrieve/index.py", "retrieve/cells.py"),
     "wfdb": ("io",),
     "streamlit": (),
     "ui": (),

@@ -1,0 +1,201 @@
+"""Gaussians as vectors, and the nearest of them exactly, by one pass over memory.
+
+A row is [mu, sqrt(sum sigma^2)]. A query [mu_q, 0] then has the squared distance
+||mu_q - mu||^2 + sum sigma^2, which is the CSD less the query's own sum sigma_q^2, a constant;
+and the inner product of the two, divided by both means' lengths, is their cosine. So one array
+serves both orders. What is nearest is found by a product of the array and the query in float32, on
+all cores, which costs what reading the array costs; whoever is within its rounding of the k-th is
+then compared in float64.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from echoing_core.records import GaussianEmbedding
+
+Order = Literal["csd", "cosine"]
+Floats = npt.NDArray[np.float64]
+Float32s = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+_BLOCK = 16_384
+"""Rows worked on together where float64 is needed: 34 MB of 256 dimensions."""
+
+# Below this share of the rows, copying them is cheaper than comparing all and leaving most out.
+_FEW = 0.2
+
+
+class Vectors:
+    """n Gaussians among which the nearest are found; safe to use from several threads.
+
+    Parameters
+    ----------
+    rows : ndarray of float32, shape (n, dim + 1), C order
+        [mu, sqrt(sum sigma^2)]; kept, never changed.
+    owner : object, optional
+        Whose memory that is, to be kept with it.
+    """
+
+    def __init__(self, rows: Float32s, owner: object = None) -> None:
+        self.rows = rows
+        self._owner = owner
+        self._squares = np.empty(len(rows), dtype=np.float32)
+        self._lengths = np.empty(len(rows), dtype=np.float32)
+        for some in _blocks(len(rows)):
+            exact = rows[some].astype(np.float64)
+            means = np.einsum("ij,ij->i", exact[:, :-1], exact[:, :-1])
+            # Too large for float32 is not finite there, which `finite` tells.
+            with np.errstate(over="ignore"):
+                self._squares[some] = means + exact[:, -1] ** 2
+            self._lengths[some] = np.sqrt(means)
+        # Of the product of float32 numbers and of what it is added to (Higham 2002, section 3.1).
+        self._rounding = (rows.shape[1] + 4) * 2.0**-24
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def finite(self) -> bool:
+        """Whether all numbers are, and small enough to be squared."""
+        return bool(np.isfinite(self._squares).all())
+
+    @property
+    def sums(self) -> Floats:
+        """Sums of sigma^2, shape (n,)."""
+        spread = self.rows[:, -1].astype(np.float64)
+        squared: Floats = spread * spread
+        return squared
+
+    def gaussians(self, rows: npt.NDArray[np.integer] | None = None) -> GaussianEmbedding:
+        """Means, and the sums of sigma^2 spread evenly over the dimensions, which is all that a
+        CSD needs.
+
+        Parameters
+        ----------
+        rows : ndarray of int or None
+            Which; None for all.
+
+        Returns
+        -------
+        GaussianEmbedding, one row for each
+        """
+        vectors = self.rows if rows is None else self.rows[rows]
+        dim = vectors.shape[1] - 1
+        # Not below 1e-30, of which the logarithm is still finite.
+        share = np.maximum(vectors[:, -1:].astype(np.float64) ** 2 / dim, 1e-30)
+        log_var = np.broadcast_to(np.log(share).astype(np.float32), (len(vectors), dim))
+        return GaussianEmbedding(
+            np.ascontiguousarray(vectors[:, :-1]), np.ascontiguousarray(log_var)
+        )
+
+    def nearest(
+        self, query: GaussianEmbedding, k: int, order: Order, rows: Rows | None = None
+    ) -> tuple[Rows, Floats]:
+        """The k nearest, exactly.
+
+        Parameters
+        ----------
+        query : GaussianEmbedding, one row
+        k : int
+            At least 1.
+        order : {"csd", "cosine"}
+        rows : ndarray of int, ascending, or None
+            Those that may be found; None for all.
+
+        Returns
+        -------
+        rows : ndarray, shape (<= k,)
+            Nearest first; of equal distances the earlier row.
+        distances : ndarray, shape (<= k,)
+            CSD, or 1 - cosine.
+        """
+        score, slack = self._scores(query, order, rows)
+        k = min(k, len(score))
+        if k == 0:
+            return np.empty(0, dtype=np.int64), np.empty(0)
+        limit = np.partition(score, k - 1)[k - 1] + slack
+        close = np.flatnonzero(score <= limit)
+        return self.in_order(query, close if rows is None else rows[close], k, order)
+
+    def in_order(
+        self, query: GaussianEmbedding, rows: Rows, k: int, order: Order
+    ) -> tuple[Rows, Floats]:
+        """The k nearest of a few rows by distances in float64; else as `nearest`."""
+        rows = rows.astype(np.int64)
+        exact = [self._exact(query, rows[some], order) for some in _blocks(len(rows))]
+        distances = np.concatenate(exact) if exact else np.empty(0)
+        first = np.lexsort((rows, distances))[:k]
+        return rows[first], distances[first]
+
+    def distances(self, query: GaussianEmbedding, order: Order) -> Floats:
+        """To every row, up to the rounding of float32; shape (n,)."""
+        score, _ = self._scores(query, order, None)
+        if order == "cosine":
+            apart: Floats = 1.0 + score.astype(np.float64)
+            return apart
+        own = float((query.mu[0].astype(np.float64) ** 2).sum() + query.uncertainty[0])
+        csd: Floats = score.astype(np.float64) + own
+        # Not nearer than the same place.
+        return np.maximum(csd, self.sums + float(query.uncertainty[0]))
+
+    def _scores(
+        self, query: GaussianEmbedding, order: Order, rows: Rows | None
+    ) -> tuple[Float32s, float]:
+        """What grows with the distance, and how far the score of two equal rows may differ."""
+        mu = query.mu[0].astype(np.float32)
+        length = float(np.linalg.norm(mu.astype(np.float64)))
+        if order == "cosine":
+            mu = mu / np.float32(max(length, 1e-12))
+            length = 1.0
+        vector = np.append(mu, np.float32(0.0))
+        if rows is None:
+            dots, squares, lengths = self.rows @ vector, self._squares, self._lengths
+        else:
+            few = len(rows) < _FEW * len(self)
+            dots = self.rows[rows] @ vector if few else (self.rows @ vector)[rows]
+            squares, lengths = self._squares[rows], self._lengths[rows]
+        if order == "cosine":
+            return -dots / np.maximum(lengths, np.float32(1e-12)), 4.0 * self._rounding
+        largest = float(squares.max(initial=0.0))
+        return squares - 2.0 * dots, 4.0 * self._rounding * (largest + length * largest**0.5)
+
+    def _exact(self, query: GaussianEmbedding, rows: Rows, order: Order) -> Floats:
+        theirs = self.rows[rows].astype(np.float64)
+        means, own = theirs[:, :-1], query.mu[0].astype(np.float64)
+        if order == "cosine":
+            lengths = np.maximum(np.linalg.norm(means, axis=1), 1e-12)
+            cosine: Floats = 1.0 - means @ own / (lengths * max(float(np.linalg.norm(own)), 1e-12))
+            return cosine
+        apart = ((means - own) ** 2).sum(axis=1) + theirs[:, -1] ** 2
+        csd: Floats = apart + float(query.uncertainty[0])
+        return csd
+
+
+def as_vectors(embedding: GaussianEmbedding) -> Float32s:
+    """[mu, sqrt(sum sigma^2)].
+
+    Parameters
+    ----------
+    embedding : GaussianEmbedding, n rows
+
+    Returns
+    -------
+    ndarray of float32, shape (n, dim + 1)
+
+    Raises
+    ------
+    ValueError
+        Not all numbers are finite.
+    """
+    if not (np.isfinite(embedding.mu).all() and np.isfinite(embedding.log_var).all()):
+        raise ValueError("embeddings must be finite")
+    spread = np.sqrt(embedding.uncertainty)[:, None]
+    return np.ascontiguousarray(np.hstack([embedding.mu, spread]), dtype=np.float32)
+
+
+def _blocks(n: int) -> list[slice]:
+    return [slice(i, i + _BLOCK) for i in range(0, n, _BLOCK)]
