@@ -5,13 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from ui import frame, opening, record, resources
-from ui.compare import beside, sides
+from ui.compare import beside, changes, papers, sides
 
 frame.title("Compare two ECGs")
 current = record.required(
     "compare",
-    "Two recordings, or two times of one, stand beside each other here: how alike they are to the "
-    "model, lead by lead, and what it answers to the same questions.",
+    "Two recordings, or two times of one, stand beside each other here: both papers, what changed "
+    "in the beats and their measurements, how alike they are to the model, and what it answers.",
     opening.chooser,
 )
 model = resources.model()
@@ -20,20 +20,24 @@ with frame.guarded():
     other = sides.second(model, current)
 if other is None:
     st.stop()
-same = other is current.explanation
+same = other is current
 a = b = None
 left, right = st.columns(2, gap="large", border=True)
 with left, frame.guarded():
-    a = sides.side(model, "A", current.explanation, same=same)
+    a = sides.side(model, "A", current, same=same)
 with right, frame.guarded():
     b = sides.side(model, "B", other, same=same)
 if a is None or b is None:
     st.stop()
 with frame.guarded():
-    beside.papers(a, b)
+    papers.show(a, b)
+changed = None
+with frame.guarded():
+    changed = changes.measured(a, b)
+    changes.show(changed)
 left, right = st.columns(2, gap="large")
 with left, frame.guarded():
-    beside.distance(a, b)
+    beside.distance(a, b, changed)
 with right, frame.guarded():
     beside.leads(a, b)
 with frame.guarded():

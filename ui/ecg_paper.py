@@ -7,25 +7,26 @@ Python, so that the next window, page or session file has it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import streamlit as st
 
 from echoing_core import figures
-from echoing_core.records import LEADS, WINDOW_S, Annotations, StandardEcg
-from echoing_core.services import HeartBeats, beat_words, heart_beats, rhythm_words
-from ui import frame, state
+from echoing_core.records import LEADS, WINDOW_S, Annotations, Recording, StandardEcg
+from echoing_core.services import HAND_MARKS, HeartBeats, beat_words, heart_beats, rhythm_words
+from ui import by_hand, frame, record, state
 
 if TYPE_CHECKING:
-    from echoing_core.services import Explanation, WindowReasons
+    from echoing_core.services import Explanation, LaidUnder, Measured, WindowReasons
 
 # int16 microvolts reach 32.767 mV; the lowest value marks a gap, so signals are clipped below it.
 _GAP = np.iinfo(np.int16).min
 _MOST_MV = 32.0
 
 _component = frame.component(
-    "ecg_paper", "paper.css", "layout.js", "draw.js", "calipers.js", "paper.js"
+    "ecg_paper", "paper.css", "layout.js", "draw.js", "calipers.js", "waves.js", "paper.js"
 )
 
 
@@ -47,7 +48,7 @@ def restore(wanted: object) -> None:
 
 
 def show(explanation: Explanation, start_s: float, report: WindowReasons, key: str) -> None:
-    """Ten seconds on paper, in a box that scrolls by itself.
+    """Ten seconds of the open recording on paper, in a box that scrolls by itself.
 
     Parameters
     ----------
@@ -66,10 +67,15 @@ def show(explanation: Explanation, start_s: float, report: WindowReasons, key: s
 
 @st.fragment
 def _fragment(explanation: Explanation, start_s: float, report: WindowReasons, key: str) -> None:
+    # Whatever is measured stands elsewhere on the page, too.
+    if state.Explore.marks_moved.take():
+        st.rerun()
     with frame.guarded():
+        current = record.opened()
+        recording = None if current is None else current.recording
         # Round and second: the same second of another recording is another window.
         window = f"{state.Opened.round.value}:{round(start_s, 3)}"
-        draw(explanation, start_s, report, key=key, window=window)
+        draw(explanation, start_s, report, key=key, window=window, recording=recording)
 
 
 def draw(
@@ -79,7 +85,9 @@ def draw(
     *,
     key: str,
     window: str,
-    beside: bool = False,
+    beside: Literal["", "first", "second"] = "",
+    recording: Recording | None = None,
+    under: LaidUnder | None = None,
 ) -> None:
     """The paper itself.
 
@@ -93,20 +101,46 @@ def draw(
     key : str
     window : str
         Another one than before makes the browser forget its calipers.
-    beside : bool
-        Whether it stands beside another paper: it is then drawn small enough to be seen whole, and
-        a change of settings goes for the other one, too.
+    beside : {"", "first", "second"}
+        Which of two papers beside each other it is: it is then drawn small enough to be seen whole,
+        and a change of settings goes for the other one, too.
+    recording : Recording, optional
+        The open one, as it was read: its waves can be shown and moved, and calipers are kept.
+    under : LaidUnder, optional
+        Another ECG, drawn under this one.
     """
     drawn = f"{key}_drawn"
 
     # A callback: it runs before the page is drawn again, so all papers have the new settings.
     def take() -> None:
         wanted = state.sent_by(drawn).get("settings")
-        if beside:
+        if beside or under is not None:
             # A new round makes the other papers of the page take the settings, too.
             restore(wanted)
         else:
             state.Explore.paper_settings.value = _known(wanted)
+
+    stretch = None
+    if recording is not None:
+        stretch = by_hand.stretch(recording, start_s, explanation.track.window_s)
+
+    def take_marks() -> None:
+        wanted = state.sent_by(drawn).get("marks")
+        number = wanted.get("n") if isinstance(wanted, dict) else None
+        if recording is None or not isinstance(number, int):
+            return
+        state.Explore.marks_seen.value = number
+        by_hand.take_marks(recording, stretch, wanted)
+        state.Explore.marks_moved.value = True
+
+    def take_calipers() -> None:
+        wanted = state.sent_by(drawn).get("calipers")
+        # Of a recording that is not open any more they are of no use.
+        round_now = f"{state.Opened.round.value}:"
+        if isinstance(wanted, dict) and str(wanted.get("window")).startswith(round_now):
+            at = wanted.get("start")
+            if isinstance(at, int | float):
+                by_hand.take_calipers(float(at), wanted.get("list"))
 
     beats = heart_beats(explanation.ecg, start_s)
     _component(
@@ -114,12 +148,102 @@ def draw(
         data={
             **window_data(explanation.ecg, start_s, beats, report),
             "window": window,
+            "start": start_s,
             "round": state.Explore.paper_round.value,
             "settings": settings(),
             "beside": beside,
+            "under": None if under is None else _under_data(under),
+            "waves": None if recording is None else _waves(recording, start_s, stretch),
+            "calipers": None if recording is None else _kept_calipers(start_s),
         },
         on_settings_change=take,
+        on_marks_change=take_marks,
+        on_calipers_change=take_calipers,
     )
+
+
+def _waves(
+    recording: Recording, start_s: float, stretch: tuple[float, float] | None
+) -> dict[str, Any]:
+    """Where P, QRS and T begin and end, for the browser; measured only where that is asked for."""
+    told: dict[str, Any] = {"ack": state.Explore.marks_seen.value}
+    if not settings().get("waves", False):
+        return told
+    found = by_hand.measured(recording, stretch, "measured")
+    return told | waves_data(found, start_s, by_hand.steps_back(recording, (stretch or (0.0,))[0]))
+
+
+def waves_data(found: Measured, start_s: float, steps: int = 0) -> dict[str, Any]:
+    """Marks of all leads together, and the beats that they were found on.
+
+    Parameters
+    ----------
+    found : Measured
+    start_s : float
+        Of the window that is shown.
+    steps : int
+        How many changes can be taken back.
+
+    Returns
+    -------
+    dict
+        JSON values: ``beats`` in seconds of the window, ``marks`` in ms from them, null where there
+        is none; or ``why`` alone.
+    """
+    if found.beat is None:
+        return {"why": f"Not measurable: {found.get('qrs_ms').why}."}
+    at = found.beat.time_s + found.start_s - start_s
+    marks = {name: found.mark_ms(name) for name in (*HAND_MARKS, "t_onset")}
+    # A T wave set by hand has an end alone: its band begins where the QRS ends.
+    if (
+        np.isnan(marks["t_onset"])
+        or not marks["qrs_offset"] <= marks["t_onset"] < marks["t_offset"]
+    ):
+        marks["t_onset"] = marks["qrs_offset"]
+    missing = {
+        name: f"no {words}: {found.get(name).why}"
+        for name, words in (("pr_ms", "PR"), ("qt_ms", "QT"))
+        if found.get(name).value is None
+    }
+    return {
+        "beats": [round(float(t), 4) for t in at if 0.0 <= t <= WINDOW_S],
+        "marks": {n: round(ms, 1) if np.isfinite(ms) else None for n, ms in marks.items()},
+        "hand": [name for name in HAND_MARKS if name in found.by_hand],
+        "missing": missing,
+        "steps": steps,
+    }
+
+
+def _kept_calipers(start_s: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "lead": one.lead,
+            "t": [round(one.start_s - start_s, 4), round(one.end_s - start_s, 4)],
+            "mv": [one.start_mv, one.end_mv],
+            "march": one.march,
+        }
+        for one in by_hand.calipers(start_s)
+    ]
+
+
+def _under_data(under: LaidUnder) -> dict[str, Any]:
+    there = np.array(under.recorded)
+    return {
+        "leads": [
+            {"name": lead, "origin": "measured" if recorded else "missing"}
+            for lead, recorded in zip(LEADS, under.recorded, strict=True)
+        ],
+        "samples": _packed(under.signal_mv[there], np.isfinite(under.signal_mv[there])),
+    }
+
+
+def _packed(signal_mv: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> str:
+    """int16 microvolts in Base64, lead after lead; a gap is the lowest int16."""
+    millivolts = np.where(valid, signal_mv, 0.0).clip(-_MOST_MV, _MOST_MV)
+    # Little-endian, as JavaScript reads it on every machine in use.
+    microvolts = np.round(1000.0 * millivolts).astype("<i2")
+    microvolts[~valid] = _GAP
+    return figures.packed(microvolts, "<i2")
 
 
 def _known(wanted: object) -> dict[str, Any]:
@@ -162,10 +286,6 @@ def window_data(
     # A window never reaches beyond the recording.
     end = min(begin + round(WINDOW_S * ecg.fs_hz), ecg.n_times)
     there = np.array([origin != "missing" for origin in ecg.lead_origin])
-    millivolts = ecg.signal_mv[there, begin:end].clip(-_MOST_MV, _MOST_MV)
-    # Little-endian, as JavaScript reads it on every machine in use.
-    microvolts = np.round(1000.0 * millivolts).astype("<i2")
-    microvolts[~ecg.valid[there, begin:end]] = _GAP
     # Nothing is coloured where no lead is to blame.
     cells = report.cell_percentile if report.leads else None
     return {
@@ -175,7 +295,7 @@ def window_data(
             {"name": lead, "origin": origin}
             for lead, origin in zip(LEADS, ecg.lead_origin, strict=True)
         ],
-        "samples": figures.packed(microvolts, "<i2"),
+        "samples": _packed(ecg.signal_mv[there, begin:end], ecg.valid[there, begin:end]),
         "cells": None if cells is None else [_whole(row) for row in cells],
         "beats": {
             "t": [round(float(t), 4) for t in beats.time_s],

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from echoing_core.services import (
         BatchItem,
         BatchJob,
+        Caliper,
         Collection,
         EchoReading,
         EncodedQuestion,
         ExplainJob,
-        Explanation,
         FlaggedInterval,
         OpenedEcho,
         PromptSet,
@@ -294,6 +294,27 @@ class MapView:
     ack: int = 0
 
 
+@dataclass
+class ByHand:
+    """What was done by hand on the paper of one recording.
+
+    Attributes
+    ----------
+    recording : weak reference to Recording
+        Weak, so that no recording stays in memory for it.
+    marks : dict
+        Start of a stretch in seconds -> onsets and ends of waves in ms from its fiducial.
+    calipers : tuple of Caliper
+    before : list of (float, dict)
+        Marks of a stretch as they were before each change, the last one last.
+    """
+
+    recording: ref[Recording]
+    marks: dict[float, dict[str, float]] = field(default_factory=dict)
+    calipers: tuple[Caliper, ...] = ()
+    before: list[tuple[float, dict[str, float]]] = field(default_factory=list)
+
+
 @dataclass(frozen=True, eq=False)
 class ReadEcho:
     """An echocardiogram of this session, and what the teacher reads off it.
@@ -383,6 +404,11 @@ class Explore:
     """What percentiles compare with: ``"alike"``, ECGs with the same leads, or ``"all"``."""
     paper_settings: Entry[dict[str, Any]] = Entry("paper_settings", {})
     paper_round = Round("paper_round")
+    by_hand: Entry[ByHand | None] = Entry("by_hand", None)
+    marks_seen: Entry[int] = Entry("wave_marks_seen", 0)
+    """Number of the last change of marks that was taken from the browser."""
+    marks_moved = Entry("wave_marks_moved", False)
+    """Marks were moved on the paper, and the rest of the page does not know it yet."""
 
 
 class Review:
@@ -506,7 +532,9 @@ class Compare:
     """The second recording, and the two windows."""
 
     kind = Entry("compare_kind", "recordings")
-    second: Entry[Explanation | None] = Entry("compare_second", None)
+    second: Entry[OpenRecord | None] = Entry("compare_second", None)
+    papers = Entry("compare_papers", "beside")
+    """How the two papers stand: ``"beside"`` each other, or ``"over"`` each other."""
     round = Round("compare_round")
     uploads_seen: Entry[tuple[str, ...]] = Entry("compare_seen", ())
     waits = Entry("compare_waits", False)
@@ -548,6 +576,8 @@ class Batch:
     to_open: Entry[tuple[BatchItem, float] | None] = Entry("batch_open", None)
     """The recording that shall be opened on Explore, and the second to go to."""
     questions: Entry[list[str]] = Entry("batch_questions", [])
+    measured = Entry("batch_measured", False)
+    """Whether intervals and axes are measured, too."""
 
 
 class Guide:
@@ -570,6 +600,7 @@ PAPER_CHOICES: dict[str, tuple[Any, ...]] = {
     "fit": (False, True),
     "beats": (False, True),
     "cells": (False, True),
+    "waves": (False, True),
     "zoom": (0.5, 0.75, 1, 1.5, 2, 3, 4),
 }
 """What can be set on ECG paper: mm/s, mm/mV, and so on. They are no entries of their own."""
@@ -609,8 +640,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(Find.colour.key, "choice", max_chars=80),
     Setting(Find.percentile.key, "number", low=0, high=100, whole=True, in_link=True),
     Setting(Compare.kind.key, "choice", max_chars=80),
+    Setting(Compare.papers.key, "choice", ("beside", "over")),
     Setting(Compare.questions.key, "choices", max_chars=80),
     Setting(Batch.questions.key, "choices", max_chars=80),
+    Setting(Batch.measured.key, "flag"),
 )
 """What a session file keeps, and a link where ``in_link`` says so: never the name, the samples or
 any other text of a recording. A choice whose options are not listed here depends on the questions

@@ -307,15 +307,31 @@ def serial_rows(serial: Serial) -> list[list[str]]:
     list of list of str
         What, the first, the second, the difference with its 95 % interval, and whether it changed.
     """
+    return [_difference_row(d) for d in serial.differences]
+
+
+def serial_lead_rows(serial: Serial) -> list[list[str]]:
+    """Heights of single leads of two recordings beside each other, for people.
+
+    Parameters
+    ----------
+    serial : Serial
+
+    Returns
+    -------
+    list of list of str
+        As `serial_rows`, with the lead before each.
+    """
+    return [[d.one.lead, *_difference_row(d)] for d in serial.by_lead]
+
+
+def _difference_row(d: Difference) -> list[str]:
     return [
-        [
-            d.one.words,
-            value_words(d.one.value, d.one.unit),
-            value_words(d.other.value, d.other.unit),
-            difference_words(d),
-            "changed" if d.changed else "" if d.value is None else "within what repeats differ by",
-        ]
-        for d in serial.differences
+        d.one.words,
+        value_words(d.one.value, d.one.unit),
+        value_words(d.other.value, d.other.unit),
+        difference_words(d),
+        "changed" if d.changed else "" if d.value is None else "within what repeats differ by",
     ]
 
 
@@ -336,23 +352,32 @@ def serial_values(serial: Serial) -> dict[str, Any]:
         "disclaimer": DISCLAIMER,
         "first": serial.one.record_id,
         "second": serial.other.record_id,
-        "differences": {
-            d.one.name: {
-                "first": None if d.one.value is None else round(d.one.value, 3),
-                "second": None if d.other.value is None else round(d.other.value, 3),
-                "unit": d.one.unit,
-                "difference": None if d.value is None else round(d.value, 3),
-                "interval": None if d.interval is None else [round(end, 3) for end in d.interval],
-                "changed": d.changed if d.value is not None else None,
-                "why_not": d.why,
-            }
-            for d in serial.differences
-        },
+        "differences": {d.one.name: _difference_value(d) for d in serial.differences},
+        "by_lead": _differences_by_lead(serial),
         "likeness": None
         if beats is None
         else dict(zip(beats.leads, np.round(beats.likeness, 4).tolist(), strict=True)),
         "why_no_beats": serial.why,
     }
+
+
+def _difference_value(d: Difference) -> dict[str, Any]:
+    return {
+        "first": None if d.one.value is None else round(d.one.value, 3),
+        "second": None if d.other.value is None else round(d.other.value, 3),
+        "unit": d.one.unit,
+        "difference": None if d.value is None else round(d.value, 3),
+        "interval": None if d.interval is None else [round(end, 3) for end in d.interval],
+        "changed": d.changed if d.value is not None else None,
+        "why_not": d.why,
+    }
+
+
+def _differences_by_lead(serial: Serial) -> dict[str, dict[str, Any]]:
+    told: dict[str, dict[str, Any]] = {}
+    for d in serial.by_lead:
+        told.setdefault(d.one.lead, {})[d.one.name] = _difference_value(d)
+    return told
 
 
 def serial_tables(serial: Serial) -> list[Table]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from echoing_core.figures.answers import reference_figure as reference_figure
     from echoing_core.figures.echo import echo_distance_figure as echo_distance_figure
     from echoing_core.figures.echo import echo_frames_figure as echo_frames_figure
+    from echoing_core.figures.median_beat import FIRST_COLOUR as FIRST_COLOUR
+    from echoing_core.figures.median_beat import SECOND_COLOUR as SECOND_COLOUR
+    from echoing_core.figures.median_beat import beats_beside_svgs as beats_beside_svgs
     from echoing_core.figures.median_beat import median_beat_figure as median_beat_figure
     from echoing_core.figures.paper import GRID_3X4 as GRID_3X4
     from echoing_core.figures.paper import paper_figure as paper_figure

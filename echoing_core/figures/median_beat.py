@@ -1,16 +1,17 @@
-"""The median beat with what was measured on it: where P, QRS and T begin and end."""
+"""The median beat with what was measured on it, and the median beats of two recordings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import plotly.graph_objects as go
 
 from echoing_core.figures.style import FONT, INK, MUTED
 
 if TYPE_CHECKING:
-    from echoing_core.measure import Measured
+    from echoing_core.measure import BeatsBeside, Measured
 
 _WAVES = (
     ("P", "p_onset", "p_offset", "#0072b2"),
@@ -20,6 +21,12 @@ _WAVES = (
 _GRID = "#e8ebef"
 _BOLD = ("II", "V5", "I")
 _REACH_MS = (-360.0, 620.0)
+
+FIRST_COLOUR, SECOND_COLOUR = "#0b4f9e", "#b34700"
+# Millimetres of ECG paper: 25 mm/s and 10 mm/mV.
+_MM_PER_MS, _MM_PER_MV = 0.025, 10.0
+_LEAST_MV, _MOST_MV = (-0.5, 1.0), (-2.5, 3.0)
+_SHEET, _FINE, _BOLD_LINE = "#fffafa", "#f9dcdc", "#eeb0b0"
 
 
 def median_beat_figure(measured: Measured) -> go.Figure:
@@ -95,3 +102,64 @@ def median_beat_figure(measured: Measured) -> go.Figure:
         },
     )  # fmt: skip
     return figure
+
+
+def beats_beside_svgs(beats: BeatsBeside) -> dict[str, str]:
+    """The median beats of two recordings over each other on ECG paper, lead by lead.
+
+    Parameters
+    ----------
+    beats : BeatsBeside
+
+    Returns
+    -------
+    dict of str to str
+        Lead -> one ``<svg>`` element whose units are millimetres of paper at 25 mm/s and 10 mm/mV.
+        All leads have one scale; the first is blue, the second orange and broken.
+    """
+    both = np.stack([beats.one_mv, beats.other_mv])
+    low = float(np.clip(np.nanmin(both, initial=_LEAST_MV[0]), _MOST_MV[0], _LEAST_MV[0]))
+    high = float(np.clip(np.nanmax(both, initial=_LEAST_MV[1]), _LEAST_MV[1], _MOST_MV[1]))
+    # Whole large boxes, so that zero lies on a line.
+    up, down = (5.0 * np.ceil(_MM_PER_MV * mv / 5.0) for mv in (high, -low))
+    x = _MM_PER_MS * (beats.time_ms - beats.time_ms[0])
+    width, height = float(np.ceil(x[-1])), up + down
+    onset = -_MM_PER_MS * float(beats.time_ms[0])
+    grid = "".join(
+        f'<path d="{_lines(width, height, onset % step, step)}" fill="none" stroke="{colour}" '
+        f'stroke-width="{thick}"/>'
+        for step, colour, thick in ((1.0, _FINE, 0.08), (5.0, _BOLD_LINE, 0.12))
+    )
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}">'
+        f'<rect width="{width:g}" height="{height:g}" fill="{_SHEET}"/>{grid}'
+    )
+    drawn = {}
+    for k, lead in enumerate(beats.leads):
+        paths = "".join(
+            f'<path d="{_pen(x, up - _MM_PER_MV * np.clip(signal[k], -down / 10, up / 10))}" '
+            f'fill="none" stroke="{colour}" stroke-width="0.35" stroke-linejoin="round"{dash}/>'
+            for signal, colour, dash in (
+                (beats.one_mv, FIRST_COLOUR, ""),
+                (beats.other_mv, SECOND_COLOUR, ' stroke-dasharray="1.1 0.5"'),
+            )
+        )
+        drawn[lead] = f"{head}{paths}</svg>"
+    return drawn
+
+
+def _lines(width: float, height: float, first: float, step: float) -> str:
+    across = "".join(f"M{x:.2f} 0V{height:g}" for x in np.arange(first, width + 1e-6, step))
+    return across + "".join(f"M0 {y:g}H{width:g}" for y in np.arange(0.0, height + 1e-6, step))
+
+
+def _pen(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> str:
+    """A path of every second point, 4 ms apart; NaN lifts the pen."""
+    parts, move = [], "M"
+    for px, py in zip(x[::2], y[::2], strict=True):
+        if not np.isfinite(py):
+            move = "M"
+            continue
+        parts.append(f"{move}{px:.2f} {py:.2f}")
+        move = "L"
+    return "".join(parts)

@@ -177,9 +177,11 @@ def median_beat(recording: Recording) -> MedianBeat:
 
 
 def _too_few(beats: Beats, n: int) -> str:
-    unsure = int((beats.kind != NORMAL).sum())
-    if unsure > n:
-        return f"only {n} of {len(beats)} beats could be told to be normal ones"
+    others = int((beats.kind != NORMAL).sum())
+    if others > n:
+        # A beat that resembles no other is one of noise; ectopic ones resemble each other.
+        noisy = "too noisy: " if 2 * int((beats.kind == UNSURE).sum()) > others else ""
+        return f"{noisy}only {n} of {len(beats)} beats could be told to be normal ones"
     return f"only {n} beats were found; {LEAST_BEATS} are needed"
 
 

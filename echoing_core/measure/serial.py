@@ -26,6 +26,7 @@ REPEAT: Mapping[str, float] = MappingProxyType(
         **{f"qtc_{name}_ms": 13.0 for name in QTC},
         "p_axis_deg": 5.0, "qrs_axis_deg": 3.0, "t_axis_deg": 5.0,
         "sokolow_lyon_mv": 0.05, "cornell_mv": 0.05,
+        "r_mv": 0.03, "s_mv": 0.03, "st_j_mv": 0.02, "st_j60_mv": 0.02, "t_mv": 0.03,
     }
 )  # fmt: skip
 """SD of one measurement repeated on the same heart, beside the spread over beats. Set on the two
@@ -38,6 +39,8 @@ COMPARED = (
     "qtc_framingham_ms", "qtc_hodges_ms", "p_axis_deg", "qrs_axis_deg", "t_axis_deg",
     "sokolow_lyon_mv", "cornell_mv",
 )  # fmt: skip
+
+COMPARED_BY_LEAD = ("r_mv", "s_mv", "st_j_mv", "st_j60_mv", "t_mv")
 
 _Z = 1.96
 
@@ -106,6 +109,8 @@ class Serial:
         None where one of the two has no median beat or no lead is common to both.
     why : str
         Where there are no beats, the reason.
+    by_lead : tuple of Difference
+        Of the leads that both have, each in the order of `COMPARED_BY_LEAD`.
     """
 
     one: Measured
@@ -113,6 +118,7 @@ class Serial:
     differences: tuple[Difference, ...]
     beats: BeatsBeside | None
     why: str = ""
+    by_lead: tuple[Difference, ...] = ()
 
 
 def compare_measured(one: Measured, other: Measured) -> Serial:
@@ -129,7 +135,15 @@ def compare_measured(one: Measured, other: Measured) -> Serial:
     """
     differences = tuple(difference(one.get(name), other.get(name)) for name in COMPARED)
     beats, why = _beats(one, other)
-    return Serial(one, other, differences, beats, why)
+    return Serial(one, other, differences, beats, why, _by_lead(one, other))
+
+
+def _by_lead(one: Measured, other: Measured) -> tuple[Difference, ...]:
+    first, second = (
+        {(m.lead, m.name): m for m in each.by_lead if m.name in COMPARED_BY_LEAD}
+        for each in (one, other)
+    )
+    return tuple(difference(first[at], second[at]) for at in first if at in second)
 
 
 def difference(one: Measurement, other: Measurement) -> Difference:
@@ -166,13 +180,17 @@ def difference(one: Measurement, other: Measurement) -> Difference:
     return Difference(one, other, value, (value - reach, value + reach))
 
 
+def _has_beat(measured: Measured) -> bool:
+    return measured.beat is not None and bool(np.isfinite(measured.mark_ms("qrs_onset")))
+
+
 def _beats(one: Measured, other: Measured) -> tuple[BeatsBeside | None, str]:
     a, b = one.beat, other.beat
-    no = "too noisy to compare: the {} has no beat that could be measured"
-    if a is None or not np.isfinite(one.mark_ms("qrs_onset")):
-        return None, no.format("first")
-    if b is None or not np.isfinite(other.mark_ms("qrs_onset")):
-        return None, no.format("second")
+    if a is None or b is None or not (_has_beat(one) and _has_beat(other)):
+        which, each = ("second", other) if _has_beat(one) else ("first", one)
+        why = each.get("qrs_ms").why
+        noisy = "too noisy to compare" if why.startswith("too noisy") else "not to be compared"
+        return None, f"{noisy}: the {which} has no beat that could be measured ({why})"
     leads = tuple(lead for lead in a.leads if lead in b.leads)
     if not leads:
         return None, "the two have no lead in common"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         rhythm_lines,
     )
     from echoing_core.export.batch_table import (
+        BATCH_MEASURED,
         BatchFailure,
         BatchRow,
         batch_csv,
@@ -47,12 +48,14 @@ if TYPE_CHECKING:
         document_png,
     )
     from echoing_core.export.measurements import (
+        difference_words,
         measured_csv,
         measured_json,
         measured_markdown,
         measured_rows,
         measured_tables,
         measured_values,
+        serial_lead_rows,
         serial_markdown,
         serial_rows,
         serial_tables,
@@ -139,15 +142,20 @@ if TYPE_CHECKING:
     )
     from echoing_core.services.batching import BatchJob, batch
     from echoing_core.services.comparing import (
+        ALIKE_SHARE,
         LEAD_DIFFERENCE,
         AnswerPair,
         Apart,
+        LaidUnder,
         LeadPair,
         answers_beside,
         distances_between_people,
         distances_within,
+        laid_under,
         leads_beside,
         share_nearer,
+        too_noisy,
+        too_unsure,
         windows_apart,
     )
     from echoing_core.services.comparing_models import (
@@ -207,7 +215,7 @@ if TYPE_CHECKING:
         fitting_stride_s,
         refine,
     )
-    from echoing_core.services.export import make_document, track_json
+    from echoing_core.services.export import RHYTHM_FROM_S, make_document, track_json
     from echoing_core.services.foreign_encoders import import_encoder
     from echoing_core.services.given import (
         check_calibration_data,

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.export.track import Explanation
+from echoing_core.measure import Serial
 from echoing_core.metrics import distances
-from echoing_core.records import LEADS, Answer, WindowTrack
+from echoing_core.records import LEADS, WINDOW_S, Answer, StandardEcg, WindowTrack
 from echoing_core.services.asking import EncodedQuestion, asked_window
+from echoing_core.signals.heart_beats import heart_beats
 
 if TYPE_CHECKING:
     from echoing_core.retrieve.index import GalleryIndex
@@ -21,6 +23,9 @@ Floats = npt.NDArray[np.float64]
 
 LEAD_DIFFERENCE = 20.0
 """Points of percentile from which on two leads are said to differ."""
+
+ALIKE_SHARE = 25.0
+"""Nearer than this per cent of the distances between two people is called alike."""
 
 FEWEST_PAIRS = 10
 """Fewer pairs make no scale."""
@@ -129,6 +134,111 @@ def windows_apart(one: WindowTrack, i: int, other: WindowTrack, j: int) -> Apart
     # 0.
     spread = float(a.uncertainty[0] + b.uncertainty[0])
     return Apart(csd=csd, means=max(csd - spread, 0.0), spread=spread)
+
+
+def too_unsure(
+    one: WindowTrack, i: int, other: WindowTrack, j: int, between_people: Floats
+) -> tuple[bool, bool]:
+    """Which of two windows is too unsure for their distance to say anything of the hearts.
+
+    sigma^2 of both is a part of their distance. Where it alone makes them as far apart as two
+    people, the means could be the same and the distance would still not be called alike: then those
+    are too unsure of which this holds beside a window that is as unsure as they are.
+
+    Parameters
+    ----------
+    one, other : WindowTrack
+    i, j : int
+        Windows of each.
+    between_people : ndarray
+        Ascending, from `distances_between_people`; may be empty.
+
+    Returns
+    -------
+    (bool, bool)
+    """
+    a, b = (float(t.uncertainty[k]) for t, k in ((one, i), (other, j)))
+    if not between_people.size or share_nearer(a + b, between_people) < ALIKE_SHARE:
+        return False, False
+    each = (share_nearer(2.0 * spread, between_people) >= ALIKE_SHARE for spread in (a, b))
+    first, second = each
+    return first, second
+
+
+def too_noisy(serial: Serial) -> dict[int, str]:
+    """Which of two measured recordings is too noisy to be measured.
+
+    Parameters
+    ----------
+    serial : Serial
+
+    Returns
+    -------
+    dict of int to str
+        0 for the first and 1 for the second -> why. A recording without beats, or with too few, is
+        not noisy for that.
+    """
+    return {
+        number: why
+        for number, each in enumerate((serial.one, serial.other))
+        if each.beat is None and (why := each.get("qrs_ms").why).startswith("too noisy")
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class LaidUnder:
+    """A window of one ECG on the clock of a window of another.
+
+    Attributes
+    ----------
+    signal_mv : ndarray, shape (12, n_times)
+        NaN where there is no signal.
+    recorded : tuple of bool
+        Of each of `LEADS`, whether this ECG has it.
+    shift_s : float
+        How much later it stands than it was recorded.
+    """
+
+    signal_mv: npt.NDArray[np.float32]
+    recorded: tuple[bool, ...]
+    shift_s: float
+
+
+def laid_under(one: StandardEcg, start_s: float, other: StandardEcg, other_s: float) -> LaidUnder:
+    """A window of one ECG moved so that its first beat meets that of a window of another.
+
+    Parameters
+    ----------
+    one : StandardEcg
+        Stays where it is.
+    start_s : float
+        Its window, in seconds from the start of the recording.
+    other : StandardEcg
+        Is laid under it.
+    other_s : float
+        Its window.
+
+    Returns
+    -------
+    LaidUnder
+        As long as the window of ``one``. Unmoved where no beat was found in one of the two.
+    """
+    n = min(round(WINDOW_S * one.fs_hz), one.n_times - round(start_s * one.fs_hz))
+    found = [heart_beats(ecg, at).time_s for ecg, at in ((one, start_s), (other, other_s))]
+    shift = 0
+    if all(times.size for times in found):
+        shift = round((float(found[0][0]) - float(found[1][0])) * one.fs_hz)
+    begin = round(other_s * other.fs_hz)
+    stop = min(begin + round(WINDOW_S * other.fs_hz), other.n_times)
+    window = np.where(
+        other.valid[:, begin:stop], other.signal_mv[:, begin:stop], np.float32(np.nan)
+    )
+    signal = np.full((len(LEADS), n), np.nan, np.float32)
+    first, last = max(shift, 0), min(n, shift + window.shape[1])
+    if last > first:
+        signal[:, first:last] = window[:, first - shift : last - shift]
+    recorded = tuple(origin != "missing" for origin in other.lead_origin)
+    return LaidUnder(signal, recorded, shift / one.fs_hz)
 
 
 def answers_beside(

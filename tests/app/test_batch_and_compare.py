@@ -71,7 +71,7 @@ def test_two_recordings_beside_each_other(normal: AppTest) -> None:
     # The second recording stays when another page was looked at; Explore keeps the first.
     app.switch_page("pages/explore.py").run()
     app.switch_page("pages/compare.py").run()
-    assert app.session_state["compare_second"].recording_id == "SIM_LBBB"
+    assert app.session_state["compare_second"].explanation.recording_id == "SIM_LBBB"
     assert app.session_state["record"].explanation.recording_id == "SIM_NORMAL"
 
 
@@ -84,7 +84,7 @@ def test_of_a_second_recording_too_it_is_asked_which_lead_a_channel_is(normal: A
     assert any("What are the channels" in m.value for m in app.markdown)
     app.button(key="read_table").click().run()
     assert not app.exception and not app.error
-    second = app.session_state["compare_second"]
+    second = app.session_state["compare_second"].explanation
     assert second.ecg.leads_with("measured") == ("II", "V5")
     assert not any("What are the channels" in m.value for m in app.markdown)
 

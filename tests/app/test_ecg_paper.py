@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from streamlit.testing.v1 import AppTest
 from echoing_core import services
 from echoing_core.records import LEADS, StandardEcg
 from echoing_core.services import WindowReasons, heart_beats
-from ui import ecg_paper
+from tests.unit.measure.made import Heart, made
+from ui import by_hand, ecg_paper
 
 CALM = WindowReasons(None, None, (), (), "Nothing stands out.", None)
 
@@ -113,3 +115,69 @@ def test_settings_are_restored(open_app: Callable[[], AppTest]) -> None:
     next(b for b in app.button if b.label == short).click().run()
     data = paper_of(app)
     assert (data["settings"], data["round"]) == ({"layout": "3x4", "lead": "V1"}, 4)
+
+
+def test_waves_go_along_in_seconds_of_the_window_with_what_is_not_there() -> None:
+    found = services.measurements(made(Heart(p_mv=0.0), (800.0,) * 12), by_hand={"t_offset": 390.0})
+    assert found.beat is not None
+    data = ecg_paper.waves_data(found, 1.0, steps=2)
+    assert data["marks"]["p_onset"] is None and data["marks"]["t_offset"] == 390.0
+    assert (data["hand"], data["steps"]) == (["t_offset"], 2)
+    assert list(data["missing"]) == ["pr_ms"] and "no P wave" in data["missing"]["pr_ms"]
+    first = found.beat.time_s[found.beat.time_s >= 1.0][0] - 1.0
+    assert data["beats"][0] == pytest.approx(first, abs=1e-4) and data["beats"][-1] <= 10.0
+    flat = made(Heart(r_mv=0.0, p_mv=0.0, t_mv=0.0), (800.0,) * 3)
+    assert list(ecg_paper.waves_data(services.measurements(flat), 0.0)) == ["why"]
+
+
+class TestByHand:
+    """What the browser says of marks and calipers, and what of it is kept."""
+
+    @pytest.fixture(autouse=True)
+    def _session(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("streamlit.session_state", {})
+
+    def test_marks_are_set_undone_and_taken_back(self) -> None:
+        ecg = made(rr_ms=(800.0,) * 6, leads=("I", "II", "V2"))
+        before = by_hand.measured(ecg, None, "m")
+        end = round(before.mark_ms("t_offset"))
+        by_hand.take_marks(ecg, None, {"set": {"t_offset": end + 20}})
+        by_hand.take_marks(ecg, None, {"set": {"t_offset": end + 40, "qrs_onset": -50}})
+        assert by_hand.measured(ecg, None, "m").by_hand == {"t_offset": end + 40, "qrs_onset": -50}
+        # Out of order, of no such mark, and no number: nothing of it is kept.
+        for wrong in ({"qrs_offset": -200}, {"u": 3}, {"t_offset": True}, {"t_offset": "x"}, 5):
+            by_hand.take_marks(ecg, None, {"set": wrong})
+        by_hand.take_marks(ecg, None, "set")
+        assert by_hand.steps_back(ecg, 0.0) == 2
+        by_hand.take_marks(ecg, None, {"undo": True})
+        assert by_hand.marks_of(ecg, 0.0) == {"t_offset": end + 20}
+        by_hand.take_marks(ecg, None, {"reset": True})
+        assert by_hand.measured(ecg, None, "m").by_hand == {}
+        by_hand.take_marks(ecg, None, {"undo": True})
+        calipers, marks = by_hand.for_session(ecg)
+        assert (calipers, marks[0].marks_ms) == ((), {"t_offset": end + 20})
+        # Of another recording there are none, and those of a session file take their place.
+        other = dataclasses.replace(ecg)
+        assert by_hand.marks_of(other, 0.0) == {}
+        by_hand.from_session(other, calipers, marks)
+        assert by_hand.marks_of(other, 0.0) == {"t_offset": end + 20}
+        assert by_hand.steps_back(other, 0.0) == 0
+
+    def test_calipers_are_kept_by_seconds_of_the_recording(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ecg = made(rr_ms=(800.0,) * 6, leads=("I", "II", "V2"))
+        current = SimpleNamespace(recording=ecg)
+        monkeypatch.setattr("ui.record.opened", lambda: current)
+        one = {"lead": "II", "t": [1.0, 1.8], "mv": [0.1, 0.2], "march": False}
+        by_hand.take_calipers(20.0, [one, {**one, "lead": "X"}, {**one, "t": [1]}, "caliper"])
+        assert [c.start_s for c in by_hand.calipers()] == [21.0]
+        by_hand.take_calipers(0.0, [one])
+        assert len(by_hand.calipers()) == 2 and len(by_hand.calipers(20.0)) == 1
+        by_hand.take_calipers(20.0, [])
+        assert [c.start_s for c in by_hand.calipers()] == [1.0]
+        # Infinite numbers are no place on the paper.
+        by_hand.take_calipers(
+            0.0, [{**one, "mv": [float("inf"), 0.0]}, {**one, "t": [float("nan")] * 2}]
+        )
+        assert by_hand.calipers() == ()

@@ -1,4 +1,4 @@
-"""Two windows beside each other: distance, answers, leads, ECG paper."""
+"""Two windows beside each other as the model sees them: distance, answers, leads."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from echoing_core import figures, services
-from echoing_core.records import WINDOW_S
+from echoing_core import services
 from echoing_core.services import CALIBRATION_NOTE, answer_line
-from ui import ecg_paper, frame, questions, resources, state
-from ui.compare.sides import COLOURS, Side
+from ui import frame, questions, resources, state
+from ui.compare.sides import Side
 
 if TYPE_CHECKING:
     from echoing_core.records import Answer
-    from echoing_core.services import AnswerPair, EncodedQuestion, LeadPair, Model, PromptSet
+    from echoing_core.services import (
+        AnswerPair,
+        Apart,
+        EncodedQuestion,
+        LeadPair,
+        Model,
+        PromptSet,
+        Serial,
+    )
 
 
 # Nothing of an upload: distances within the collection that every session searches.
@@ -31,12 +38,14 @@ def _between_people(name: str) -> npt.NDArray[np.float64]:
     return services.distances_between_people(resources.index())
 
 
-def distance(one: Side, other: Side) -> None:
-    """How far the windows are apart, on scales that mean something.
+def distance(one: Side, other: Side, changed: Serial | None) -> None:
+    """How far the windows are apart, on scales that mean something, or why that cannot be told.
 
     Parameters
     ----------
     one, other : Side
+    changed : Serial or None
+        What was measured of both; None where it could not be.
     """
     apart = services.windows_apart(one.track, one.window, other.track, other.window)
     st.subheader("How alike are they to the model?", anchor=False)
@@ -44,7 +53,13 @@ def distance(one: Side, other: Side) -> None:
         st.info("Both are the same window. Choose another time for one of them.")
         return
     # Distances between people of the collection are the scale: CSD alone says nothing to a reader.
-    people = services.share_nearer(apart.csd, _between_people(state.App.model.value))
+    between = _between_people(state.App.model.value)
+    people = services.share_nearer(apart.csd, between)
+    too_unsure = services.too_unsure(one.track, one.window, other.track, other.window, between)
+    if any(too_unsure) or (changed is not None and services.too_noisy(changed)):
+        _no_distance(one, other, too_unsure, changed)
+        st.caption(_parts(apart))
+        return
     lines = []
     if math.isfinite(people):
         st.markdown(f"**{alike_words(people)}**")
@@ -78,11 +93,37 @@ def distance(one: Side, other: Side) -> None:
             "windows of one recording lie from each other."
         )
     st.markdown("\n".join(f"- {line}" for line in lines))
-    st.caption(
+    st.caption(f"{_parts(apart)} Where a window is unsure, it lies far from everything.")
+
+
+def _parts(apart: Apart) -> str:
+    return (
         f"Distance (CSD) {apart.csd:.3f}: {apart.means:.3f} between the means and "
-        f"{apart.spread:.3f} from the uncertainty of both. Where a window is unsure, it lies far "
-        "from everything."
+        f"{apart.spread:.3f} from the uncertainty of both."
     )
+
+
+def _no_distance(
+    one: Side, other: Side, too_unsure: tuple[bool, bool], changed: Serial | None
+) -> None:
+    """Which of the two is too noisy to compare, and by what that is seen."""
+    noisy = services.too_noisy(changed) if changed is not None else {}
+    lines = []
+    for number, side in enumerate((one, other)):
+        reasons = []
+        if too_unsure[number]:
+            reasons.append(
+                f"its uncertainty (percentile {side.percentile:.0f}) alone would put it as far "
+                "from the very same ECG as the ECGs of many two people are from each other"
+            )
+        if number in noisy:
+            reasons.append(f"no beat of it could be measured ({noisy[number]})")
+        if reasons:
+            said = "; ".join(reasons)
+            lines.append(f"**{side.letter} is too noisy to compare**: {frame.literal(said)}.")
+    st.warning("\n\n".join(lines), icon=":material/blur_on:")
+    if len(one.track) > 1 or len(other.track) > 1:
+        st.markdown("Choose a surer window above, or another recording.")
 
 
 def alike_words(people: float) -> str:
@@ -99,7 +140,7 @@ def alike_words(people: float) -> str:
     """
     if people < 5:
         return "Much alike: nearer than nearly all ECGs of two people."
-    if people < 25:
+    if people < services.ALIKE_SHARE:
         return "Alike: nearer than most ECGs of two people."
     if people < 75:
         return "As different as the ECGs of two people usually are."
@@ -247,35 +288,3 @@ def lead_words(differing: list[LeadPair]) -> list[str]:
 
 def _level(percentile: float) -> str:
     return "not recorded" if math.isnan(percentile) else f"{percentile:.0f}"
-
-
-def papers(one: Side, other: Side) -> None:
-    """Both windows on paper of one scale, side by side.
-
-    Parameters
-    ----------
-    one, other : Side
-    """
-    st.subheader("Both on the same paper", anchor=False)
-    for at, column in zip((one, other), st.columns(2, gap="small"), strict=True):
-        with column:
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                st.badge(at.letter, color=COLOURS[at.letter])
-                begin = figures.clock(at.start_s, tenths=at.track.stride_s < 1)
-                end = figures.clock(at.start_s + WINDOW_S, tenths=at.track.stride_s < 1)
-                name = frame.literal(at.explanation.recording_id)
-                st.markdown(f"**{name}**, {begin} to {end}", width="content")
-                if at.explanation.ecg.simulated:
-                    frame.simulated_badge()
-            key = f"compare_paper_{at.letter}"
-            with st.container(key=f"ecg_{key}"):
-                ecg_paper.draw(
-                    at.explanation,
-                    at.start_s,
-                    at.report,
-                    key=key,
-                    # By the track: two recordings have windows that start at the same second.
-                    window=f"{at.letter}:{id(at.track)}:{at.start_s:.3f}",
-                    beside=True,
-                )
-    st.caption("A change of layout, speed, gain or zoom goes for both.")

@@ -26,11 +26,11 @@ from echoing_core.services.reading import preview
 from echoing_core.services.uploads import look
 from ui import ecg_paper, frame, resources, state, telling, windows
 from ui.openings import gated
+from ui.record import OpenRecord
 
 if TYPE_CHECKING:
     from echoing_core.records import WindowTrack
     from echoing_core.services import Model, WindowReasons
-    from ui.record import OpenRecord
 
 TWO, TIMES = "recordings", "times"
 _KINDS = {TWO: "Two recordings", TIMES: "Two times of this recording"}
@@ -46,7 +46,7 @@ class Side:
     Attributes
     ----------
     letter : {"A", "B"}
-    explanation : Explanation
+    record : OpenRecord
     window : int
         Number of the window in its track.
     report : WindowReasons
@@ -54,9 +54,18 @@ class Side:
     """
 
     letter: Letter
-    explanation: Explanation
+    record: OpenRecord
     window: int
     report: WindowReasons
+
+    @property
+    def explanation(self) -> Explanation:
+        return self.record.explanation
+
+    @property
+    def percentile(self) -> float:
+        """Uncertainty percentile of the window; NaN where nothing was recorded."""
+        return float(figures.shown_percentile(self.track)[self.window])
 
     @property
     def start_s(self) -> float:
@@ -67,7 +76,7 @@ class Side:
         return self.explanation.track
 
 
-def second(model: Model, current: OpenRecord) -> Explanation | None:
+def second(model: Model, current: OpenRecord) -> OpenRecord | None:
     """What the open recording is compared with; None while that is not chosen.
 
     Parameters
@@ -78,8 +87,8 @@ def second(model: Model, current: OpenRecord) -> Explanation | None:
 
     Returns
     -------
-    Explanation or None
-        That of ``current`` itself where two of its times are compared.
+    OpenRecord or None
+        ``current`` itself where two of its times are compared.
     """
     kind = st.segmented_control(
         "Compare",
@@ -98,7 +107,7 @@ def second(model: Model, current: OpenRecord) -> Explanation | None:
                 icon=":material/info:",
             )
             return None
-        return current.explanation
+        return current
     other = state.Compare.second.value
     if other is None:
         _choices(model, current)
@@ -123,7 +132,7 @@ def _choices(model: Model, current: OpenRecord) -> None:
             "Keep the open recording as B, and open another as A on Explore",
             key="compare_keep",
             on_click=_keep,
-            args=(current.explanation,),
+            args=(current,),
         )
     with right:
         st.markdown("**Or a sample**")
@@ -186,8 +195,8 @@ def _ask(model: Model, files: list[tuple[str, bytes]], identity: str) -> None:
     )
 
 
-def _keep(explanation: Explanation) -> None:
-    state.Compare.second.value = explanation
+def _keep(other: OpenRecord) -> None:
+    state.Compare.second.value = other
     state.Compare.error.clear()
 
 
@@ -213,20 +222,21 @@ def _take(model: Model, read: Callable[[], Recording]) -> None:
     # A cancel ends the script by an exception; the bar must not stay behind.
     finally:
         place.empty()
-    _keep(job.explanation())
+    stride_s = services.fitting_stride_s(recording.duration_s)
+    _keep(OpenRecord(recording, job.explanation(), stride_s, "dower"))
     state.Compare.round.begin_anew()
     state.Compare.uploads_seen.clear()
     st.rerun()
 
 
-def side(model: Model, letter: Letter, explanation: Explanation, *, same: bool) -> Side:
+def side(model: Model, letter: Letter, record: OpenRecord, *, same: bool) -> Side:
     """Choose a window of one recording, and say how sure the model is there.
 
     Parameters
     ----------
     model : Model
     letter : {"A", "B"}
-    explanation : Explanation
+    record : OpenRecord
     same : bool
         Both sides are one recording, so B begins at its least sure window.
 
@@ -234,6 +244,7 @@ def side(model: Model, letter: Letter, explanation: Explanation, *, same: bool) 
     -------
     Side
     """
+    explanation = record.explanation
     track = explanation.track
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(letter, color=COLOURS[letter])
@@ -253,12 +264,12 @@ def side(model: Model, letter: Letter, explanation: Explanation, *, same: bool) 
     )
     if not math.isfinite(percentile):
         st.warning("Nothing was recorded in this window.", icon=":material/signal_disconnected:")
-        return Side(letter, explanation, window, report)
+        return Side(letter, record, window, report)
     st.markdown(f"**Uncertainty percentile {percentile:.0f}**: {percentile_words(percentile)}.")
     st.markdown(frame.literal(report.sentence))
     beats = heart_beats(explanation.ecg, float(track.start_s[window]))
     st.caption(ecg_paper.rate_words(beats) or "Heart rate cannot be told here.")
-    return Side(letter, explanation, window, report)
+    return Side(letter, record, window, report)
 
 
 def _whole_words(explanation: Explanation) -> str:

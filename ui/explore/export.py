@@ -11,8 +11,8 @@ import streamlit as st
 
 from echoing_core import services
 from echoing_core.services import Document, Explanation, span_words
-from ui import document_parts, ecg_paper, frame, record, state, windows
-from ui.explore import review, session
+from ui import by_hand, document_parts, ecg_paper, frame, record, state, windows
+from ui.explore import measurements, review, session
 
 if TYPE_CHECKING:
     from echoing_core.services import Model
@@ -38,7 +38,7 @@ def section(model: Model, current: record.OpenRecord, explanation: Explanation) 
         with track, frame.guarded():
             _track(model, current, explanation)
         with signal, frame.guarded():
-            _recording(current)
+            _recording(current, explanation)
         with saved, frame.guarded():
             session.section(current, explanation)
 
@@ -70,6 +70,16 @@ def _report(model: Model, current: record.OpenRecord, explanation: Explanation) 
     parts = document_parts.of(current.recording)
     with right:
         _listed_parts(parts)
+        with_rhythm = True
+        if current.recording.duration_s >= services.RHYTHM_FROM_S:
+            with_rhythm = st.checkbox(
+                "Rhythm over time",
+                value=True,
+                key="report_rhythm",
+                persist_state="session",
+                help="Heart rate, kinds of beats, pauses and episodes like atrial fibrillation. "
+                "The beats of a day take half a minute to find.",
+            )
         real_texts = False
         if any(not hit.simulated for found in parts.found for hit in found.hits):
             real_texts = st.checkbox(
@@ -91,6 +101,8 @@ def _report(model: Model, current: record.OpenRecord, explanation: Explanation) 
         searches=tuple(parts.found),
         real_texts=real_texts,
         settings=_settings_words(),
+        by_hand=by_hand.for_session(current.recording)[1],
+        with_rhythm=with_rhythm,
     )
     stem = _stem(name)
     with st.container(horizontal=True, gap="small"):
@@ -145,7 +157,7 @@ def _windows_to_print(explanation: Explanation) -> list[int]:
 def _settings_words() -> dict[str, str]:
     hidden = windows.hide_above()
     told = {} if hidden >= 100 else {"Hidden on screen": f"windows above percentile {hidden:.0f}"}
-    return told | review.mark_words()
+    return told | review.mark_words() | services.caliper_lines(by_hand.calipers())
 
 
 def _listed_parts(parts: DocumentParts) -> None:
@@ -201,12 +213,17 @@ def _track(model: Model, current: record.OpenRecord, explanation: Explanation) -
         )
 
 
-def _recording(current: record.OpenRecord) -> None:
+def _recording(current: record.OpenRecord, explanation: Explanation) -> None:
     st.caption(
         "The recording as it was measured, in another format. Gaps stay gaps, a remark says what "
         "the file was made of, and names and dates of your files are never in it."
     )
     stem = _stem(services.clean_name(state.Document.name.value))
+    marks = services.marks_as_text(review.marks()) + services.calipers_as_text(by_hand.calipers())
+    moved = measurements.moved(current.recording, explanation)
+    if moved is not None:
+        marks += services.wave_marks_as_text(moved)
+    marks = tuple(sorted(marks, key=lambda mark: mark.at_s))
     with st.container(horizontal=True, gap="small"):
         for name, words in services.written_formats().items():
             frame.download(
@@ -216,7 +233,7 @@ def _recording(current: record.OpenRecord) -> None:
                     current.recording,
                     name,
                     stem,
-                    services.marks_as_text(review.marks()),
+                    marks,
                 ),
                 services.download_name(name, stem),
                 "application/octet-stream",

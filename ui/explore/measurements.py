@@ -10,7 +10,7 @@ import streamlit as st
 from echoing_core import figures, services
 from echoing_core.records import Recording
 from echoing_core.services import Explanation, Measured
-from ui import frame, state, windows
+from ui import by_hand, frame, state, windows
 
 
 def show_measurements(recording: Recording, explanation: Explanation) -> None:
@@ -36,16 +36,25 @@ def show_measurements(recording: Recording, explanation: Explanation) -> None:
 
 
 def _measured(recording: Recording, explanation: Explanation) -> Measured:
+    return by_hand.measured(recording, stretch_of(recording, explanation), "measured")
+
+
+def moved(recording: Recording, explanation: Explanation) -> Measured | None:
+    """What is measured with marks that were set by hand; None where none were."""
+    stretch = stretch_of(recording, explanation)
+    if not by_hand.marks_of(recording, 0.0 if stretch is None else stretch[0]):
+        return None
+    return by_hand.measured(recording, stretch, "measured")
+
+
+def stretch_of(recording: Recording, explanation: Explanation) -> tuple[float, float] | None:
+    """What is measured of the open recording now, as `by_hand.measured` takes it."""
     track = explanation.track
-    start_s = None
-    if recording.duration_s > services.MEASURED_WHOLE_S:
-        start_s = float(track.start_s[windows.chosen(track)])
-    measured: Measured = state.remembered(
-        "measured",
-        (recording, start_s),
-        lambda: services.measurements(recording, start_s, track.window_s),
-    )
-    return measured
+    # Of a short recording all is measured, whatever is chosen.
+    if recording.duration_s <= services.MEASURED_WHOLE_S:
+        return None
+    start_s = float(track.start_s[windows.chosen(track)])
+    return by_hand.stretch(recording, start_s, track.window_s)
 
 
 def panel(found: Measured) -> None:
@@ -101,13 +110,13 @@ def panel(found: Measured) -> None:
     with st.container(horizontal=True, gap="small"):
         frame.download(
             "Measurements as CSV",
-            partial(services.measured_csv, [taken]),
+            partial(services.measured_csv, [taken], by_hand.calipers()),
             "measurements.csv",
             frame.CSV,
         )
         frame.download(
             "Measurements as JSON",
-            partial(services.measured_json, taken),
+            partial(services.measured_json, taken, by_hand.calipers()),
             "measurements.json",
             frame.JSON,
         )

@@ -14,7 +14,7 @@ from echoing_core import services
 from echoing_core.errors import EchoingError
 from echoing_core.records import Recording
 from echoing_core.services import Explanation, Session
-from ui import frame, record, settings, state, windows
+from ui import by_hand, frame, record, settings, state, windows
 from ui.explore import review
 from ui.openings import gated
 
@@ -39,10 +39,11 @@ def section(current: record.OpenRecord, explanation: Explanation) -> None:
         st.markdown("**Session file**")
         st.caption(
             "Keeps the window, the stride, your questions with their wording, filters, layout, "
-            "search words, grades and notes as you typed them. Of the recording it keeps no "
-            "sample and no name, only a code by which the same samples are known again."
+            "search words, grades, notes, calipers and marks that you moved. Of the recording it "
+            "keeps no sample and no name, only a code by which the same samples are known again."
         )
         track = explanation.track
+        calipers, wave_marks = by_hand.for_session(current.recording)
         session = Session(
             # Only what is in `state.SETTINGS`: nothing of the recording.
             settings=settings.collect(),
@@ -51,6 +52,8 @@ def section(current: record.OpenRecord, explanation: Explanation) -> None:
             stride_s=current.stride_s,
             vcg_method=current.vcg_method,
             marks=review.marks(),
+            calipers=calipers,
+            wave_marks=wave_marks,
         )
         saved = partial(_session_bytes, session, current.recording)
         frame.download("Save session", saved, "session.json", frame.JSON)
@@ -195,6 +198,7 @@ def restore_waiting(current: record.OpenRecord, explanation: Explanation) -> Non
     if session.bound:
         state.SavedSession.note.value = "The session is back as it was saved."
         review.take_marks(session.marks)
+        by_hand.from_session(current.recording, session.calipers, session.wave_marks)
     stride_s = session.stride_s
     # From a file or a link, so it may ask for more windows than this recording allows.
     if stride_s not in record.strides(current):

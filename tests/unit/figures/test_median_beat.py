@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 
-from echoing_core.figures import median_beat_figure
-from echoing_core.measure import measure
+from echoing_core.figures import beats_beside_svgs, median_beat_figure
+from echoing_core.measure import compare_measured, measure
 from echoing_core.records import Recording
 from tests.unit.measure.made import Heart, made
 
@@ -30,3 +32,21 @@ def test_without_a_beat_there_is_nothing_to_draw() -> None:
     flat = measure(Recording(np.zeros((1, 3000), np.float32), 500.0, ("I",), "flat"))
     with pytest.raises(ValueError, match="no median beat"):
         median_beat_figure(flat)
+
+
+def test_two_median_beats_lie_over_each_other_in_millimetres() -> None:
+    ecg = made(rr_ms=(800.0,) * 6, leads=("I", "II", "V1"))
+    found = measure(ecg)
+    beats = compare_measured(found, found).beats
+    assert beats is not None
+    drawn = beats_beside_svgs(beats)
+    assert list(drawn) == list(beats.leads)
+    svg = ElementTree.fromstring(drawn["II"])
+    first, second = (p.get("d", "") for p in svg[-2:])
+    assert first == second and svg[-1].get("stroke-dasharray")
+    points = np.array([[float(v) for v in p.split()] for p in first[1:].split("L")])
+    # 25 mm/s from 300 ms before the QRS on, and 10 mm/mV.
+    top = points[points[:, 1].argmin()]
+    assert 300 * 0.025 < top[0] < 400 * 0.025
+    tall = np.max(beats.one_mv[beats.leads.index("II")])
+    assert np.ptp(points[:, 1]) >= 10 * tall - 0.1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,10 @@ from echoing_core import services
 from echoing_core.export.track import Explanation
 from echoing_core.records import Answer
 from echoing_core.services import AnswerPair, LeadPair, Model
+from echoing_core.signals.standard import standardise
 from tests.broken_uploads import sound_upload
 from tests.tiny_model import write_tiny_model
+from tests.unit.measure.made import made as beating
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +91,36 @@ def test_leads_differ_by_much_or_by_being_there(model: Model, seen: Explanation)
 def test_people_in_the_shipped_collection_lie_apart() -> None:
     scale = services.distances_between_people(services.load_index())
     assert len(scale) > 10_000 and (np.diff(scale) >= 0).all() and scale[0] > 0
+
+
+def test_a_window_is_too_unsure_where_its_sigma2_alone_makes_two_people(seen: Explanation) -> None:
+    track = seen.track
+    a, b = (float(track.uncertainty[k]) for k in (0, 20))
+    assert services.too_unsure(track, 0, track, 20, np.empty(0)) == (False, False)
+    # A quarter of the distances between people lie below the sum of both, or not.
+    below = np.array([0.9, 1.1, 1.2, 1.3]) * (a + b)
+    above = np.array([1.1, 1.2, 1.3, 1.4]) * (a + b)
+    told = services.too_unsure(track, 0, track, 20, below)
+    assert told[int(b > a)]
+    assert services.too_unsure(track, 0, track, 20, above) == (False, False)
+
+
+def test_a_recording_of_noise_is_too_noisy_and_one_without_beats_is_not() -> None:
+    ecg = beating(rr_ms=(800.0,) * 6, leads=("I", "II", "V2"))
+    noise = np.random.default_rng(0).normal(0.0, 0.6, ecg.signal_mv.shape).astype(np.float32)
+    good = services.measurements(ecg)
+    for signal_mv, noisy in ((ecg.signal_mv + noise, True), (0.0 * ecg.signal_mv, False)):
+        found = services.measurements(replace(ecg, signal_mv=signal_mv))
+        told = services.too_noisy(services.compare_measured(good, found))
+        assert set(told) == ({1} if noisy else set())
+
+
+def test_a_window_is_laid_under_another_by_the_first_beats() -> None:
+    one, other = (standardise(beating(rr_ms=rr)) for rr in ((900.0,) * 13, (700.0,) * 17))
+    under = services.laid_under(one, 0.0, other, 0.0)
+    assert under.shift_s == pytest.approx(0.2, abs=0.03)
+    shift = round(under.shift_s * 100)
+    assert np.isnan(under.signal_mv[:, :shift]).all()
+    np.testing.assert_array_equal(
+        under.signal_mv[:, shift:], other.signal_mv[:, : under.signal_mv.shape[1] - shift]
+    )

@@ -22,7 +22,7 @@ class Calipers {
     this.layer = layer;
     this.list = list;
     this.live = live;
-    this.host = host; // {page(), leads(), fs(), snap(), point(event), focusAdd()}
+    this.host = host; // {page(), leads(), fs(), snap(), point(event), focusAdd(), changed()}
     this.all = [];
     this.count = 0;
     this.timer = null;
@@ -31,12 +31,13 @@ class Calipers {
   clear() {
     this.all.forEach((caliper) => this.remove(caliper, false));
     this.say("All calipers cleared.");
+    this.host.changed();
   }
 
-  add(panel, first, second) {
+  add(panel, first, second, march = this.host.march()) {
     this.count += 1;
     const caliper = {
-      number: this.count, lead: panel.name, rhythm: panel.rhythm, march: this.host.march(),
+      number: this.count, lead: panel.name, rhythm: panel.rhythm, march,
       ends: [{ ...first }, { ...second }],
     };
     this.build(caliper);
@@ -49,7 +50,9 @@ class Calipers {
     caliper.group.remove();
     caliper.item.remove();
     this.all = this.all.filter((other) => other !== caliper);
-    if (tell) this.say(`Caliper ${caliper.number} removed.`);
+    if (!tell) return;
+    this.say(`Caliper ${caliper.number} removed.`);
+    this.host.changed();
   }
 
   // The panel of this layout that shows the caliper, if one does.
@@ -100,6 +103,7 @@ class Calipers {
     caliper.march = !caliper.march;
     caliper.marchButton.setAttribute("aria-pressed", String(caliper.march));
     this.place(caliper);
+    this.host.changed();
   }
 
   place(caliper) {
@@ -148,6 +152,7 @@ class Calipers {
   }
 
   tell(caliper) {
+    this.host.changed();
     this.say(`Caliper ${caliper.number}, lead ${caliper.lead}: ${reading(caliper).words}`);
   }
 

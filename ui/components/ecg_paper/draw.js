@@ -193,7 +193,7 @@ function drawDevice(layer, page, device) {
   if (device.t.length) layer.append(svg("text", { class: "device", x: 1, y: 3.6 }, "File"));
 }
 
-function drawPage(layers, page, data, leads, settings) {
+function drawPage(layers, page, data, leads, settings, under) {
   drawGrid(layers.grid, page);
   for (const name of ["cells", "traces", "words", "names"]) layers[name].replaceChildren();
   for (const panel of page.panels) {
@@ -203,6 +203,11 @@ function drawPage(layers, page, data, leads, settings) {
     if (settings.cells && data.cells && lead.mv) drawCells(layers.cells, page, panel, data.cells[LEADS.indexOf(panel.name)]);
     if (lead.mv) {
       drawGaps(layers.cells, page, panel, lead, data.fs);
+      const other = under && under.get(panel.name);
+      if (other && other.mv) {
+        const { d } = tracePath(page, panel, other, data.fs);
+        layers.traces.append(svg("path", { class: "trace under", "data-lead": panel.name, d }));
+      }
       const { d, cuts } = tracePath(page, panel, lead, data.fs);
       layers.traces.append(svg("path", {
         class: `trace ${lead.origin}`, "data-lead": panel.name, "data-rhythm": panel.rhythm, d,

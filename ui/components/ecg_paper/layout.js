@@ -83,12 +83,12 @@ function rowsOf(settings, leads) {
 }
 
 // How far the traces of a row reach up and down in each quarter of its length, in mm.
-function reachOf(row, leads, gainOf, n, fs) {
+function reachOf(row, all, gainOf, n, fs) {
   return [0, 1, 2, 3].map((q) => {
     const name = row.leads[Math.floor((q * row.leads.length) / 4)];
     const most = row.leads.length > 1 ? usualExtremes : extremes;
-    const [up, down] = most(leads.get(name).mv, Math.floor((q * n) / 4), Math.floor(((q + 1) * n) / 4), fs);
-    return [up * gainOf(name), down * gainOf(name)];
+    const each = all.map((leads) => most(leads.get(name).mv, Math.floor((q * n) / 4), Math.floor(((q + 1) * n) / 4), fs));
+    return [0, 1].map((side) => Math.max(...each.map((reach) => reach[side])) * gainOf(name));
   });
 }
 
@@ -126,7 +126,8 @@ function limitsOf(rows, leads, gainOf, bases, { n, fs, top, bottom }) {
   });
 }
 
-function layOut(data, leads, settings) {
+// With another ECG under this one, rows are as far apart as both need.
+function layOut(data, leads, settings, under = null) {
   const { speed, gain } = settings;
   const seconds = data.n / data.fs;
   const gains = new Map(LEADS.map((name) => [name, settings.fit ? fittingGain(leads.get(name).mv) : gain]));
@@ -136,7 +137,8 @@ function layOut(data, leads, settings) {
   const pulseMm = PULSE_S * speed;
   const left = up5((named ? NAME_MM : 1) + pulseMm + 3);
   const width = up5(left + seconds * speed + 3);
-  const reach = rows.map((row) => reachOf(row, leads, gainOf, data.n, data.fs));
+  const all = under ? [leads, under] : [leads];
+  const reach = rows.map((row) => reachOf(row, all, gainOf, data.n, data.fs));
   const usual = settings.fit ? 10 : gain;
   const empty = (row) => row.leads.every((name) => leads.get(name).origin === "missing");
   // Rows are as far apart as their complexes need, on whole large boxes, within limits: a loose

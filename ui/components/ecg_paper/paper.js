@@ -7,9 +7,10 @@ const LEAST_BESIDE_PX_PER_MM = 2.2;
 const ZOOMS = [0.5, 0.75, 1, 1.5, 2, 3, 4];
 const LAYOUTS = { "3x4": "3 × 4 and rhythm", "12x1": "12 leads × 10 s", "6x2": "6 × 2", single: "Single lead" };
 const DEFAULTS = {
-  layout: "3x4", speed: 25, gain: 10, lead: "II", fit: false, beats: true, cells: true, zoom: 1,
+  layout: "3x4", speed: 25, gain: 10, lead: "II", fit: false, beats: true, cells: true, waves: false, zoom: 1,
 };
 const SEND_AFTER_MS = 250;
+const CALIPERS_AFTER_MS = 600;
 const STEADY_MS = 4000;
 
 class Paper {
@@ -32,22 +33,34 @@ class Paper {
     this.box = html("div", { class: "box", tabindex: "0", role: "region", "aria-label": "ECG paper, scrolls with the arrow keys, plus and minus zoom" });
     this.sheet = svg("svg", { role: "group", class: "sheet-box" });
     this.layers = {};
-    for (const name of ["grid", "cells", "traces", "words", "names"]) {
+    for (const name of ["grid", "cells", "bands", "traces", "words", "names"]) {
       this.layers[name] = svg("g", { class: name, "aria-hidden": "true" });
       this.sheet.append(this.layers[name]);
     }
+    const marks = svg("g", { class: "marks" });
     const layer = svg("g", { class: "calipers" });
-    this.sheet.append(layer);
+    this.sheet.append(marks, layer);
     this.box.append(this.sheet);
     const list = html("ul", { class: "readings", "aria-label": "Calipers" });
     const live = html("div", { class: "hidden", role: "status", "aria-live": "polite" });
     this.help = html("p", { class: "help" }, "Calipers by keyboard: arrows move an end, Shift further, Tab other end, Page up and down other lead, Enter nearest peak, M march out, Delete removes.");
-    this.root.append(this.bar, this.tools, this.hidden, this.box, list, this.help, live);
+    const waves = html("div", { class: "waves", role: "group", "aria-label": "Waves" });
+    this.root.append(this.bar, this.tools, this.hidden, waves, this.box, list, this.help, live);
     parent.append(this.root);
     this.calipers = new Calipers(layer, list, live, {
       page: () => this.page, leads: () => this.leads, fs: () => this.data.fs,
       snap: () => this.snap.checked, march: () => this.march.checked,
       point: (event) => this.point(event), focusAdd: () => this.addButton.focus(),
+      changed: () => this.tellCalipers(),
+    });
+    this.waves = new Waves(this.layers.bands, marks, waves, {
+      page: () => this.page, point: (event) => this.point(event),
+      middle: () => this.page.t((this.box.scrollLeft + this.box.clientWidth / 2) / this.pxPerMm),
+      send: (what) => {
+        this.steady();
+        this.send("marks", what);
+      },
+      say: (words) => this.calipers.say(words), focusBack: () => this.checks.waves.focus(),
     });
     this.buildControls();
     this.listen();
@@ -96,6 +109,7 @@ class Paper {
     this.checks = {
       fit: check(this.bar, "Fit each lead", "fit", "Each lead gets a gain of its own, written beside its name. Heights of different leads can then not be compared."),
       beats: check(this.bar, "Beats", "beats", "Mark the beats found and the intervals between them in ms"),
+      waves: check(this.bar, "Waves", "waves", "Show where P, QRS and T begin and end as measured, with handles that the pointer or the arrow keys move: Shift further, Page up and down other beat, Z undoes"),
       cells: check(this.bar, "Uncertainty", "cells", "Colour the paper where the model is unsure of a lead"),
     };
     const zoom = html("span", { class: "zoom", role: "group", "aria-label": "Zoom" });
@@ -254,17 +268,53 @@ class Paper {
       this.settings = { ...DEFAULTS, ...data.settings };
     }
     // An answer to settings brings nothing new, and what is drawn stays as it is.
-    const content = JSON.stringify([data.leads, data.samples, data.cells, data.beats, data.device]);
+    const content = JSON.stringify([data.leads, data.samples, data.cells, data.beats, data.device, data.under, data.waves]);
     if (!fresh && !restored && this.content === content) return;
     this.content = content;
     this.data = data;
     this.leads = decodeLeads(data);
-    if (fresh) this.calipers.all.slice().forEach((caliper) => this.calipers.remove(caliper, false));
+    this.under = data.under ? decodeLeads({ ...data, ...data.under }) : null;
+    this.waves.take(data.waves);
+    this.root.classList.toggle("beside", Boolean(data.beside));
+    this.root.classList.toggle("follows", data.beside === "second");
+    if (fresh || restored) {
+      this.flushCalipers();
+      this.calipers.all.slice().forEach((caliper) => this.calipers.remove(caliper, false));
+    }
     this.window = data.window;
     const present = data.leads.filter((lead) => lead.origin !== "missing").map((lead) => lead.name);
     for (const option of this.controls.lead.menu.options) option.disabled = !present.includes(option.value);
     this.present = present;
     this.draw();
+    if (fresh || restored) this.keepCalipers(data.calipers || []);
+  }
+
+  // Those that were drawn on this window before.
+  keepCalipers(kept) {
+    for (const { lead, t, mv, march } of kept) {
+      const ends = t.map((at, i) => ({ t: at, mv: mv[i] }));
+      const panels = this.page.panels.filter((p) => p.name === lead);
+      this.calipers.add(panels.find((p) => p.rhythm) || panels[0] || { name: lead, rhythm: false }, ...ends, march);
+    }
+  }
+
+  // Python keeps the calipers of a window for whoever comes back to it, and for what is taken away.
+  tellCalipers() {
+    if (!this.data.calipers) return;
+    clearTimeout(this.caliperTimer);
+    this.calipersOf = { window: this.data.window, start: this.data.start };
+    this.caliperTimer = setTimeout(() => this.flushCalipers(), CALIPERS_AFTER_MS);
+  }
+
+  flushCalipers() {
+    if (!this.calipersOf) return;
+    clearTimeout(this.caliperTimer);
+    const list = this.calipers.all.map(({ lead, ends, march }) => (
+      { lead, march, t: ends.map((end) => end.t), mv: ends.map((end) => end.mv) }));
+    const where = this.calipersOf;
+    this.calipersOf = null;
+    this.steady();
+    this.send("calipers", { ...where, list });
   }
 
   draw() {
@@ -272,11 +322,12 @@ class Paper {
     if (!this.present.includes(shown.lead) && this.present.length) {
       shown.lead = this.present.includes("II") ? "II" : this.present[0];
     }
-    this.page = layOut(this.data, this.leads, shown);
+    this.page = layOut(this.data, this.leads, shown, this.under);
     this.sheet.setAttribute("viewBox", `0 0 ${this.page.width} ${this.page.height}`);
-    drawPage(this.layers, this.page, this.data, this.leads, shown);
+    drawPage(this.layers, this.page, this.data, this.leads, shown, this.under);
     this.scale();
     this.calipers.placeAll();
+    this.waves.draw(shown.waves && this.data.waves !== null);
     for (const [name, { menu }] of Object.entries(this.controls)) menu.value = String(shown[name]);
     for (const [name, box] of Object.entries(this.checks)) box.checked = shown[name];
     // Of few leads each has all of the paper, so that none is a rhythm strip.
@@ -285,6 +336,7 @@ class Paper {
     this.controls.lead.words.textContent = shown.layout === "single" ? "Lead" : "Rhythm lead";
     this.controls.gain.menu.disabled = shown.fit;
     this.checks.cells.parentElement.hidden = !this.data.cells;
+    this.checks.waves.parentElement.hidden = this.data.waves === null;
     this.sheet.setAttribute("aria-label", `${LAYOUTS[shown.layout]}, ${shown.speed} mm/s, ${shown.fit ? "gain by lead" : `${shown.gain} mm/mV`}`);
     this.tellRate(shown);
   }
@@ -321,6 +373,8 @@ class Paper {
     this.resized.disconnect();
     clearTimeout(this.timer);
     clearTimeout(this.steadyTimer);
+    clearTimeout(this.caliperTimer);
+    this.waves.close();
     this.root.remove();
   }
 }
