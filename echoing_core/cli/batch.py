@@ -58,6 +58,14 @@ def batch(
         bool,
         typer.Option("--names/--no-names", help="Names of files in the CSV, or numbers instead."),
     ] = True,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="Measure PR, QRS, QT, QTc (Fridericia) and axes, too; a reason where one cannot "
+            "be.",
+        ),
+    ] = False,
     prevalence: PrevalenceOption = None,
     vcg_method: VcgOption = "dower",
     lead: LeadOption = None,
@@ -97,6 +105,7 @@ def batch(
             vcg_method=vcg_method,
             prevalence=shares,
             told=said,
+            measured=measure,
             progress=progress,
         )
     if csv_out is not None:
@@ -104,6 +113,13 @@ def batch(
     # With the CSV on stdout, a summary there would be read as one more row.
     if csv_out != "-":
         typer.echo(_summary(results, others))
+
+
+def _measured(row: BatchRow) -> tuple[str, ...]:
+    from echoing_core import services
+
+    values = [row.measured_value(name) for name, _ in services.BATCH_MEASURED]
+    return tuple("–" if value is None else f"{value:.0f}" for value in values)
 
 
 def _summary(results: Sequence[BatchRow | BatchFailure], others: Sequence[str]) -> str:
@@ -127,6 +143,10 @@ def _summary(results: Sequence[BatchRow | BatchFailure], others: Sequence[str]) 
             for r in rows
         ]
         header = ("recording", "s", "best", "median", "unsure", "bpm", "least sure window")
+        if any(r.measurements for r in rows):
+            # Before the sentence, which is long.
+            cells = [(*c[:-1], *_measured(r), c[-1]) for c, r in zip(cells, rows, strict=True)]
+            header = (*header[:-1], *(words for _, words in services.BATCH_MEASURED), header[-1])
         lines.append(table(header, cells))
     lines += [f"failed: {f.name}: {f.reason}" for f in failures]
     lines.append(f"{len(rows)} read, {len(failures)} failed. {DISCLAIMER}")

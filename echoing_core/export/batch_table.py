@@ -11,8 +11,15 @@ from typing import Any, Protocol
 
 from echoing_core.export.wording import answer_line
 from echoing_core.io.many import BatchItem
+from echoing_core.measure import Measurement
 from echoing_core.records import Answer
 from echoing_core.version import DISCLAIMER
+
+BATCH_MEASURED = (
+    ("pr_ms", "PR"), ("qrs_ms", "QRS"), ("qt_ms", "QT"), ("qtc_fridericia_ms", "QTcF"),
+    ("p_axis_deg", "P axis"), ("qrs_axis_deg", "QRS axis"), ("t_axis_deg", "T axis"),
+)  # fmt: skip
+"""Measurements that have a column, by name, with their words there."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -56,6 +63,9 @@ class BatchRow:
         Why the model should not be believed on this recording as a whole.
     seconds : float
         That it took.
+    measurements : tuple of Measurement
+        Of the heart as a whole: of a recording of a minute at most, or of the surest window. Empty
+        where nobody asked for them.
     """
 
     name: str
@@ -77,6 +87,21 @@ class BatchRow:
     answers: tuple[Answer, ...]
     cautions: tuple[str, ...]
     seconds: float
+    measurements: tuple[Measurement, ...] = ()
+
+    def measured_value(self, name: str) -> float | None:
+        """One of `BATCH_MEASURED`; None where it is not measurable, or nobody asked."""
+        return next((m.value for m in self.measurements if m.name == name), None)
+
+    @property
+    def not_measurable(self) -> str:
+        """Which of `BATCH_MEASURED` have no value, and why."""
+        found = {m.name: m for m in self.measurements}
+        reasons: dict[str, list[str]] = {}
+        for name, words in BATCH_MEASURED:
+            if name in found and found[name].value is None:
+                reasons.setdefault(found[name].why, []).append(words)
+        return "; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +182,11 @@ def batch_columns(
     add("reason", (r and r.reason for r in rows))
     rates = [None if r is None else r.heart_rate_bpm for r in rows]
     add("heart_rate_bpm", (None if rate is None else round(rate, 1) for rate in rates))
+    if any(r is not None and r.measurements for r in rows):
+        for name, _ in BATCH_MEASURED:
+            values = [None if r is None else r.measured_value(name) for r in rows]
+            add(name, (None if v is None else round(v, 1) for v in values))
+        add("not_measurable", (r and r.not_measurable for r in rows))
     questions = next((r.answers for r in rows if r is not None), ())
     stems: set[str] = set()
     for i, first in enumerate(questions):

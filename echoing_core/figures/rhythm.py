@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
+from echoing_core.figures.rate_columns import merged_spans, rate_columns
 from echoing_core.figures.style import FONT, GAP, INK, MUTED, clock
 
 if TYPE_CHECKING:
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 MOST_POINTS = 1500
+
 _AF, _V, _PAUSE, _S = "#b34700", "#0b4f9e", "#7e03a8", "#0072b2"
 _STEPS_S = (5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 14400, 28800)
 _GRID = "#e8ebef"
-_RATE_BPM = (20.0, 250.0)
 _EVENTS = ("like atrial fibrillation", "pause", "ventricular", "supraventricular")
 
 
@@ -46,7 +47,7 @@ def rate_figure(
     """
     beats = view.beats
     figure = go.Figure()
-    x, low, middle, high = _rate_columns(beats.time_s, beats.rr_ms, beats.duration_s)
+    x, low, middle, high = rate_columns(beats.time_s, beats.rr_ms, beats.duration_s, MOST_POINTS)
     if (high > low).any():
         figure.add_scatter(
             x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]),
@@ -66,7 +67,7 @@ def rate_figure(
             "type": "rect", "xref": "x", "yref": "paper", "x0": start_s, "x1": stop_s, "y0": 0,
             "y1": 1, "fillcolor": GAP, "opacity": 0.45, "line": {"width": 0}, "layer": "below",
         }
-        for start_s, stop_s in _merged(rejected, beats.duration_s / MOST_POINTS)
+        for start_s, stop_s in merged_spans(rejected, beats.duration_s / MOST_POINTS)
     ]  # fmt: skip
     if selected_s is not None:
         line = {"color": INK, "width": 1.5, "dash": "dot"}
@@ -141,46 +142,6 @@ def _add_lane(
             "line": {"color": colour, "width": 1.5},
         },
     )  # fmt: skip
-
-
-def _rate_columns(time_s: Floats, rr_ms: Floats, duration_s: float) -> tuple[Floats, ...]:
-    """Middle, slowest, usual and fastest rate of each column of time; NaN where there is none."""
-    known = np.isfinite(rr_ms) & (rr_ms > 0)
-    rate = np.clip(60_000.0 / rr_ms[known], *_RATE_BPM)
-    at = time_s[known]
-    n = int(min(max(at.size, 1), MOST_POINTS))
-    column = np.minimum((at / max(duration_s, 1e-9) * n).astype(np.intp), n - 1)
-    x = (np.arange(n) + 0.5) * duration_s / n
-    low, middle, high = (np.full(n, np.nan) for _ in range(3))
-    firsts = np.flatnonzero(np.diff(column, prepend=-1))
-    for first, stop in zip(firsts, np.append(firsts[1:], column.size), strict=True):
-        here = rate[first:stop]
-        k = column[first]
-        low[k], middle[k], high[k] = here.min(), np.median(here), here.max()
-    # With about one beat a column some are empty for no reason; a gap of seconds stays one.
-    if at.size:
-        nearest = np.abs(at[np.clip(np.searchsorted(at, x), 0, at.size - 1)] - x)
-        before = np.abs(at[np.clip(np.searchsorted(at, x) - 1, 0, at.size - 1)] - x)
-        empty = np.isnan(middle) & (np.minimum(nearest, before) < 2.5)
-        filled = np.flatnonzero(~np.isnan(middle))
-        for values in (low, middle, high):
-            values[empty] = np.interp(x[empty], x[filled], values[filled])
-    shown = np.isfinite(middle)
-    # The band is a closed shape, which has no holes: it is left out where a rate is not known.
-    return x, np.where(shown, low, np.nan), middle, np.where(shown, high, np.nan)
-
-
-def _merged(
-    spans: tuple[tuple[float, float], ...], closer_than_s: float
-) -> list[tuple[float, float]]:
-    """Spans as they are seen: those less than a pixel apart are one."""
-    merged: list[tuple[float, float]] = []
-    for start, stop in sorted(spans):
-        if merged and start - merged[-1][1] <= closer_than_s:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], stop))
-        else:
-            merged.append((start, stop))
-    return merged
 
 
 def interval_figure(view: RhythmView) -> go.Figure:

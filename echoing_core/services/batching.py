@@ -33,6 +33,7 @@ from echoing_core.services.asking import (
 )
 from echoing_core.services.explaining import ExplainJob
 from echoing_core.services.heads import beside, head_answers, head_prevalences, heads_of
+from echoing_core.services.measuring import MEASURED_WHOLE_S, measurements
 from echoing_core.services.models import Model
 from echoing_core.services.uploads import Through, at_once
 from echoing_core.services.windows import extreme_windows, most_sure_window, window_reasons
@@ -42,7 +43,9 @@ from echoing_core.uncertainty.intervals import UNSURE_PERCENTILE
 from echoing_core.zeroshot.prompts import PromptSet
 
 if TYPE_CHECKING:
+    from echoing_core.measure import Measurement
     from echoing_core.models.heads import Head
+    from echoing_core.records import Recording
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +71,7 @@ def batch(
     vcg_method: str = DEFAULT_VCG_METHOD,
     prevalence: Prevalence = None,
     told: Told = NOTHING,
+    measured: bool = False,
     turn: Turn = contextlib.nullcontext,
     through: Through = at_once,
     stop: Callable[[], bool] = lambda: False,
@@ -89,6 +93,8 @@ def batch(
         As in `ask`.
     told : Told, optional
         What a person says of all of them; a channel holds for the files that have it.
+    measured : bool
+        Measure intervals and axes, too, which takes about as long as the rest of a 10-s ECG.
     turn : callable
         Gives a context that is held while the model works, for fractions of a second each time.
     through : callable
@@ -116,8 +122,9 @@ def batch(
     heads = heads_of(model, None if questions is None else asked)
     said = told if told == NOTHING else replace(told, where_there=True)
     run = _Run(
-        model, encoded, heads, vcg_method, shares, said, turn, through, stop, lambda share: None
-    )
+        model, encoded, heads, vcg_method, shares, said, measured, turn, through, stop,
+        lambda share: None,
+    )  # fmt: skip
     for done, item in enumerate(items):
         run.step = _steps(progress, done, len(items))
         run.step(0.0)
@@ -140,6 +147,7 @@ class _Run:
     vcg_method: str
     shares: Sequence[float | None]
     told: Told
+    measured: bool
     turn: Turn
     through: Through
     stop: Callable[[], bool]
@@ -240,6 +248,7 @@ def _row(run: _Run, item: BatchItem, files: Sequence[SourceFile] | None) -> Batc
         )
         answers = tuple(beside(prompts, answers, run.heads, of_heads))
         rate_bpm = heart_beats(ecg, start_s).rate_bpm
+    measured = _measured(recording, start_s) if run.measured else ()
     # Windows without signal would count as very unsure and move both median and share.
     percentile = track.percentile[_holds_signal(track)]
     return BatchRow(
@@ -262,7 +271,17 @@ def _row(run: _Run, item: BatchItem, files: Sequence[SourceFile] | None) -> Batc
         answers=answers,
         cautions=explanation.cautions,
         seconds=time.perf_counter() - begun,
+        measurements=measured,
     )
+
+
+def _measured(recording: Recording, start_s: float) -> tuple[Measurement, ...]:
+    long = recording.duration_s > MEASURED_WHOLE_S
+    try:
+        return measurements(recording, start_s if long else None).values
+    except EchoingError:
+        # Of leads or a rate that the model reads and measuring does not.
+        return ()
 
 
 def _holds_signal(track: WindowTrack) -> BoolArray:
@@ -293,7 +312,7 @@ class BatchJob:
 
     Parameters
     ----------
-    model, questions, vcg_method, prevalence, turn, through
+    model, questions, vcg_method, prevalence, measured, turn, through
         As in `batch`.
     items : sequence of BatchItem
     """
@@ -306,6 +325,7 @@ class BatchJob:
         *,
         vcg_method: str = DEFAULT_VCG_METHOD,
         prevalence: Prevalence = None,
+        measured: bool = False,
         turn: Turn = contextlib.nullcontext,
         through: Through = at_once,
     ) -> None:
@@ -317,7 +337,16 @@ class BatchJob:
         self._thread = threading.Thread(
             # A function and not a method, which would hold the job alive.
             target=_run,
-            args=(self._work, model, self.questions, vcg_method, prevalence, turn, through),
+            args=(
+                self._work,
+                model,
+                self.questions,
+                vcg_method,
+                prevalence,
+                measured,
+                turn,
+                through,
+            ),
             name="batch",
             # A batch must not keep the process from ending.
             daemon=True,
@@ -408,6 +437,7 @@ def _run(
     questions: tuple[PromptSet, ...],
     vcg_method: str,
     prevalence: Prevalence,
+    measured: bool,
     turn: Turn,
     through: Through,
 ) -> None:
@@ -418,6 +448,7 @@ def _run(
             questions,
             vcg_method=vcg_method,
             prevalence=prevalence,
+            measured=measured,
             turn=turn,
             through=through,
             stop=work.stop.is_set,

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,21 @@ from echoing_core.export.document import (
     clean_name,
     deidentified,
 )
+from echoing_core.export.document.rhythm import LEAST_S as RHYTHM_FROM_S
 from echoing_core.export.track import Explanation
-from echoing_core.measure import Measurement, measure
+from echoing_core.measure import Measurement
+from echoing_core.services.measuring import MEASURED_WHOLE_S, measurements
 from echoing_core.services.models import Model
+from echoing_core.services.rhythm import rhythm_over_time
 from echoing_core.services.windows import extreme_windows, window_reasons
 from echoing_core.signals.lead_sets import ALL_KEY
 from echoing_core.uncertainty.reasons import WindowReasons
 
 if TYPE_CHECKING:
+    from echoing_core.export.by_hand import WaveMarks
     from echoing_core.export.document.ecg_paper import Layout
     from echoing_core.records import Recording
+    from echoing_core.rhythm import Rhythm
 
 # Reasons take a pass through the model each; a table of a day needs those at its ends.
 _N_LISTED = 4
@@ -64,6 +70,8 @@ def make_document(
     searches: Sequence[SearchSection] = (),
     real_texts: bool = False,
     settings: Mapping[str, str] | None = None,
+    by_hand: Sequence[WaveMarks] = (),
+    with_rhythm: bool = True,
     made_on: str | None = None,
 ) -> Document:
     """Make a document about one recording, without the name or any other text of its file.
@@ -87,6 +95,11 @@ def make_document(
         Print the report texts of real people among the hits, which may hold names.
     settings : mapping, optional
         Further settings to list, in words.
+    by_hand : sequence of WaveMarks
+        Onsets and ends of waves that a person set in stretches of the recording.
+    with_rhythm : bool
+        Whether beats are found and told over time, where the recording lasts a minute or more; of a
+        day that takes half a minute.
     made_on : str, optional
         Date of making; today's, UTC, by default.
 
@@ -119,23 +132,52 @@ def make_document(
         searches=tuple(searches),
         real_texts=real_texts,
         learnt_from=_learnt_from(model),
-        measured=_measured(explanation, recording, numbers),
+        measured=_measured(explanation, recording, numbers, by_hand),
+        measured_in=_measured_in(explanation, recording),
+        rhythm=_rhythm(explanation, recording, called) if with_rhythm else None,
     )
 
 
 def _measured(
-    explanation: Explanation, recording: Recording | None, numbers: Sequence[int]
+    explanation: Explanation,
+    recording: Recording | None,
+    numbers: Sequence[int],
+    by_hand: Sequence[WaveMarks],
 ) -> tuple[Measurement, ...]:
-    """What is measured in the first of the windows that holds anything."""
+    """What is measured of a short recording, or in the first window that holds anything."""
     track = explanation.track
     there = [i for i in numbers if track.valid_fraction[i].max() > 0]
     if recording is None or not there:
         return ()
+    start_s = None
+    if recording.duration_s > MEASURED_WHOLE_S:
+        start_s = float(track.start_s[there[0]])
+    marks = {round(one.start_s, 3): one.marks_ms for one in by_hand}
+    moved = marks.get(round(start_s or 0.0, 3))
     try:
-        return measure(recording, float(track.start_s[there[0]]), track.window_s).values
+        return measurements(recording, start_s, track.window_s, by_hand=moved).values
     except EchoingError:
         # Of leads or a rate that the model reads and measuring does not.
         return ()
+
+
+def _measured_in(explanation: Explanation, recording: Recording | None) -> str:
+    if recording is None or recording.duration_s > MEASURED_WHOLE_S:
+        return ""
+    return "" if len(explanation.track) < 2 else "the whole recording"
+
+
+def _rhythm(explanation: Explanation, recording: Recording | None, name: str) -> Rhythm | None:
+    if recording is None or recording.duration_s < RHYTHM_FROM_S:
+        return None
+    try:
+        # Rejected by ECGs with the same leads, in either reading: else missing leads would reject
+        # all.
+        found = rhythm_over_time(recording, explanation.read_among(all_leads=False))
+    except EchoingError:
+        # Of leads or a rate that the model reads and beats are not found in.
+        return None
+    return replace(found, record_id=name)
 
 
 def track_json(

@@ -82,6 +82,12 @@ def _choices(model: Model) -> None:
         return
     n = len(grouped)
     st.caption(f"{n} recordings in {len(uploads)} files, {megabytes(size)}.")
+    measured = st.checkbox(
+        "Measure PR, QRS, QT and axes, too",
+        key=state.Batch.measured.key,
+        persist_state="session",
+        help="Of the median beat. It adds some tenths of a second for each recording.",
+    )
     if st.button(f"Look at {n} recordings", type="primary", key="batch_start", disabled=not n):
         # Taken here: the thread of the job runs without a session.
         lock = resources.turn()
@@ -89,7 +95,13 @@ def _choices(model: Model) -> None:
         shares = {name: share for name, share in given.items() if share is not None}
         items = planned(grouped, ((file.name, file.getvalue()) for file in uploads))
         job = BatchJob(
-            model, items, chosen, prevalence=shares or None, turn=lambda: lock, through=through()
+            model,
+            items,
+            chosen,
+            prevalence=shares or None,
+            measured=measured,
+            turn=lambda: lock,
+            through=through(),
         )
         begin(job)
         st.rerun()

@@ -140,6 +140,16 @@ def _table(current: BatchJob, rows: tuple[BatchRow, ...]) -> None:
             "Reason": text(width="large", help="Of the least sure ten seconds."),
             "bpm": number(format="%.0f", help="Heart rate in the surest ten seconds."),
             **{
+                words: number(
+                    format="%.0f°" if name.endswith("_deg") else "%.0f",
+                    help=("In degrees" if name.endswith("_deg") else "In ms")
+                    + ", of the median beat; empty where it is not measurable, with the reason at "
+                    "the right.",
+                )
+                for name, words in services.BATCH_MEASURED
+            },
+            "Not measurable": text(width="large"),
+            **{
                 q.question: text(
                     help="Of the surest ten seconds: the calibrated probability of yes, or a score "
                     "where nothing is calibrated, and the answer."
@@ -217,15 +227,25 @@ def table(rows: tuple[BatchRow, ...]) -> pd.DataFrame:
         "Unsure %": [100 * r.unsure_share for r in rows],
         "bpm": [r.heart_rate_bpm for r in rows],
     }
+    if any(r.measurements for r in rows):
+        for name, words in services.BATCH_MEASURED:
+            columns[words] = [r.measured_value(name) for r in rows]
     for i, answer in enumerate(rows[0].answers if rows else ()):
         columns[answer.question] = [answer_cell(r.answers[i]) for r in rows]
     columns["Measured"] = [_lead_words(r.measured) for r in rows]
     columns["Derived"] = [_lead_words(r.derived) for r in rows]
     columns["Not recorded"] = [_lead_words(r.missing) for r in rows]
     columns["Reason"] = [" ".join((*r.cautions, r.reason)) for r in rows]
+    if any(r.measurements for r in rows):
+        columns["Not measurable"] = [r.not_measurable for r in rows]
     columns["Format"] = [r.file_format for r in rows]
     # A column of nothing but None would be text, and could not be sorted as numbers.
-    return pd.DataFrame(columns).astype({"bpm": "float64"})
+    numbers = [name for name in ("bpm", *_measured_words()) if name in columns]
+    return pd.DataFrame(columns).astype(dict.fromkeys(numbers, "float64"))
+
+
+def _measured_words() -> list[str]:
+    return [words for _, words in services.BATCH_MEASURED]
 
 
 def _lead_words(leads: tuple[str, ...]) -> str:

@@ -80,7 +80,7 @@ def overview_drawing(
         x, width = _LEFT + start * scale, max(track.window_s * scale, 0.6)
         items.append(Box(x, 5.0, width, bottom - 5.0, None, INK, 0.35))
         items.append(Words(x + width / 2, 3.8, letter, 3.4, INK, "middle", bold=True))
-    for x, words in _ticks(ecg.duration_s):
+    for x, words in time_ticks(ecg.duration_s):
         at = _LEFT + x * scale
         items.append(Line(np.array([(at, bottom), (at, bottom + 1.2)]), MUTED, 0.25))
         items.append(Words(at, bottom + 4.6, words, 2.6, MUTED, "middle"))
@@ -120,7 +120,7 @@ def strip_drawing(ecg: StandardEcg, track: WindowTrack, index: int) -> Drawing:
     start = float(track.start_s[index])
     width = max(track.window_s * scale, 0.6)
     items.append(Box(_LEFT + start * scale, 1.0, width, 7.0, None, INK, 0.4))
-    for x, words in _ticks(ecg.duration_s):
+    for x, words in time_ticks(ecg.duration_s):
         items.append(Words(_LEFT + x * scale, 11.0, words, 2.4, MUTED, "middle"))
     return Drawing(
         WIDTH_MM,
@@ -213,7 +213,17 @@ def _lead_rows(
     return items
 
 
-def _ticks(duration_s: float) -> list[tuple[float, str]]:
+def time_ticks(duration_s: float) -> list[tuple[float, str]]:
+    """Seconds and their words below a picture of a recording.
+
+    Parameters
+    ----------
+    duration_s : float
+
+    Returns
+    -------
+    list of (float, str)
+    """
     steps = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 43_200, 86_400)
     # Up to a dozen marks, so that their words do not touch.
     step = next((s for s in steps if duration_s / s <= 12), steps[-1])

@@ -21,6 +21,7 @@ from echoing_core.export.document.elements import (
     Text,
 )
 from echoing_core.export.document.front import front_blocks
+from echoing_core.export.document.rhythm import rhythm_blocks
 from echoing_core.export.track import Explanation
 from echoing_core.export.wording import (
     ANSWER_HEADER,
@@ -34,6 +35,7 @@ from echoing_core.export.wording import (
 from echoing_core.figures import clock
 from echoing_core.measure import Measurement
 from echoing_core.records import Answer, Hit
+from echoing_core.rhythm import Rhythm
 from echoing_core.uncertainty.reasons import WindowReasons
 from echoing_core.uncertainty.reference import Reference
 from echoing_core.version import DISCLAIMER
@@ -123,6 +125,10 @@ class Document:
         What to know of the model's training wherever its answers stand; empty if nothing.
     measured : tuple of Measurement
         What was measured in the first sheet's window, of the heart as a whole.
+    measured_in : str
+        Of what that was measured, where it is not that window.
+    rhythm : Rhythm or None
+        Of a recording of a minute and more.
     """
 
     explanation: Explanation
@@ -137,6 +143,8 @@ class Document:
     real_texts: bool = False
     learnt_from: str = ""
     measured: tuple[Measurement, ...] = ()
+    measured_in: str = ""
+    rhythm: Rhythm | None = None
 
     def __post_init__(self) -> None:
         # The layout comes from a session file or a link, too, so it may be any text.
@@ -174,6 +182,7 @@ class Document:
             *self._measured(),
             *self._recording(),
             *self._overview(),
+            *(() if self.rhythm is None else rhythm_blocks(self.rhythm)),
             *self._windows(),
             *self._answers(),
             *self._hits(),
@@ -206,7 +215,7 @@ class Document:
             return []
         rows = tuple((m.words, measured_words(m), m.why) for m in self.measured)
         return [
-            Heading("Measured in the window of the first page"),
+            Heading(f"Measured in {self.measured_in or 'the window of the first page'}"),
             Table(("", "Median beat, ± SD over beats", ""), rows, (4, 3, 6)),
         ]
 

@@ -70,7 +70,9 @@ def measured_drawing(measurements: Sequence[Measurement]) -> Drawing | None:
     """
     found = {m.name: m for m in measurements}
     measured = [
-        (words, measured_words(found[name])) for name, words in _READ_FIRST if name in found
+        (words + (", by hand" if found[name].by_hand else ""), measured_words(found[name]))
+        for name, words in _READ_FIRST
+        if name in found
     ]
     if not measured:
         return None

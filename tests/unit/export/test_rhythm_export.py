@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from echoing_core import services
+from echoing_core.export.document.elements import Box, NewPage, Picture, Table
+from echoing_core.export.document.rhythm import rhythm_blocks
 from echoing_core.io import read_recording
 from echoing_core.records import Recording
 from echoing_core.rhythm import Rhythm
@@ -73,3 +75,21 @@ def test_beats_come_back_from_the_file_that_they_were_written_into(
     assert [mark.text for mark in again.annotations.texts] == ["pause of 3.6 s"]
     # Whoever opens it is told that no person marked them.
     assert "computed from the waveforms" in (tmp_path / "drawn.hea").read_text()
+
+
+def test_the_report_has_its_trend_its_intervals_and_its_numbers(rhythm: Rhythm) -> None:
+    blocks = rhythm_blocks(rhythm)
+    assert isinstance(blocks[0], NewPage)
+    trend, bars = (b.drawing for b in blocks if isinstance(b, Picture))
+    # 75 beats a minute in a picture of 40 to 100: a level line, and the pause of 3.6 s below it.
+    (pause,) = (i for i in trend.items if isinstance(i, Box) and i.fill == "#7e03a8")
+    scale = (267.0 - 38.0 - 4.0) / 60.0
+    assert pause.left == pytest.approx(38.0 + 19.4 * scale, abs=2.0)
+    assert pause.width == pytest.approx(3.6 * scale, abs=0.2)
+    shaded = [i for i in trend.items if isinstance(i, Box) and i.opacity < 1]
+    assert [round(b.width / scale) for b in shaded] == [10]
+    assert sum(isinstance(i, Box) for i in bars.items) >= 2
+    measures, pauses = (b for b in blocks if isinstance(b, Table))
+    assert measures.head == ("Measure", "All of it", "Without unsure windows")
+    assert {"Beats", "Time in them", "Pauses over 2 s"} <= {row[0] for row in measures.rows}
+    assert len(pauses.rows) == 1

@@ -283,3 +283,24 @@ def test_time_left_follows_the_size_of_files(model: Model) -> None:
     job.cancel()
     gate.open.set()
     job.wait(20)
+
+
+def test_measurements_have_columns_where_they_are_asked_for(model: Model) -> None:
+    items = services.group_files(named(sound("a"), {"page.xml": b"<html>no</html>"}))
+    plain = list(services.batch(model, items, ()))
+    measured = list(services.batch(model, items, (), measured=True))
+    assert "qrs_ms" not in csv_rows(model, plain)[0]
+    row, failed = csv_rows(model, measured)
+    found = services.measurements(items[0].read())
+    lacking = {
+        n for part in row["not_measurable"].split("; ") for n in part.split(": ")[0].split(", ")
+    }
+    for name, words in services.BATCH_MEASURED:
+        value = found.get(name).value
+        assert row[name] == ("" if value is None else str(round(value, 1)))
+        assert (words in lacking) == (value is None)
+        assert failed[name] == ""
+
+
+def csv_rows(model: Model, results: list[BatchRow | BatchFailure]) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(services.batch_csv(model, results))))
