@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from echoing_core import services
-from echoing_core.services import Collection, folder_collection, index_folders
+from echoing_core.services import (
+    Collection,
+    collections_at_hand,
+    first_collection,
+    folder_collection,
+    index_folders,
+)
 from ui import frame, state
 from ui.turns import Turns
 
 if TYPE_CHECKING:
-    from echoing_core.services import EchoReader, GalleryIndex, Model, PromptSet, Sample
+    from pathlib import Path
+
+    from echoing_core.services import (
+        EchoReader,
+        GalleryIndex,
+        IndexAtHand,
+        Model,
+        PromptSet,
+        Sample,
+    )
 
 
 # One for all sessions, and never changed: nothing of a person may get into it.
@@ -58,6 +74,56 @@ def collections() -> dict[str, Collection]:
         with frame.guarded():
             searchable[f"folder_{number}"] = _folder(str(path), name)
     return searchable
+
+
+# Cards alone; whoever starts the server may add an index while it runs.
+@st.cache_data(ttl=20, show_spinner=False)
+def _at_hand() -> tuple[IndexAtHand, ...]:
+    return collections_at_hand()
+
+
+def offered_collections() -> tuple[dict[str, IndexAtHand], int, str | None]:
+    """What lies in the folders of collections; nothing is opened before it is chosen.
+
+    Returns
+    -------
+    fitting : dict of str to IndexAtHand
+        By a key without a path; those that were built with the model in use.
+    n_others : int
+        Those of other models.
+    first : str or None
+        Key of the one that the app was started for.
+    """
+    model_hash = _model(state.App.model.value).hash
+    found = [one for one in _at_hand() if not one.problem]
+    fitting = {_key(one.folder): one for one in found if one.model_hash == model_hash}
+    first = first_collection()
+    begin = None if first is None else _key(first)
+    return fitting, len(found) - len(fitting), begin if begin in fitting else None
+
+
+def _key(folder: Path) -> str:
+    # A number would change where one is added, and a path names a machine.
+    return f"kept_{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}"
+
+
+def open_collection(one: IndexAtHand) -> Collection:
+    """Open what `offered_collections` has.
+
+    Parameters
+    ----------
+    one : IndexAtHand
+
+    Returns
+    -------
+    Collection
+
+    Raises
+    ------
+    IndexMismatchError
+        It is damaged.
+    """
+    return _folder(str(one.folder), state.App.model.value)
 
 
 @st.cache_resource(show_spinner="Opening the echo teacher (some seconds, once)")

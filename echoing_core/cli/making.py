@@ -373,6 +373,22 @@ def run_app(
             "repeated.",
         ),
     ] = None,
+    collection: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--collection",
+            help="Folder of a collection that the app begins with: PTB-XL as published, a prepared "
+            "set, an index, recordings, or a folder with several of these. Indexes are made once "
+            "and kept; may be repeated.",
+        ),
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            "--keep",
+            help="With --collection: where its indexes are kept; without, runs/collections.",
+        ),
+    ] = None,
 ) -> None:
     """Open the app in the browser; without a display, only serve it."""
     from echoing_core import services
@@ -391,12 +407,16 @@ def run_app(
             raise ConfigError(
                 f"{folder} has the name of a model that ships. Rename the folder to open it."
             )
+    if keep is not None and not collection:
+        raise ConfigError("--keep says where the indexes of a --collection go. Name one.")
+    sources = services.collection_sources(collection or [])
     root = services.shipped_folder()
     if not (root / "app.py").is_file():
         raise ConfigError(
             f"The app is not in {root}, so this is a part of the package only. Install it from a "
             "wheel or a checkout: pip install FOLDER_OF_THE_CHECKOUT"
         )
+    collections = _ready(sources, models, keep)
     display = sys.platform in ("darwin", "win32") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )
@@ -407,7 +427,11 @@ def run_app(
     sys.stdout.flush()
     # By the environment: Streamlit takes no arguments of ours, and imports the app by itself.
     # Absolute, since the working folder changes below.
-    for variable, given in (("ECHOING_INDEX", index), ("ECHOING_MODEL", models)):
+    for variable, given in (
+        ("ECHOING_INDEX", index),
+        ("ECHOING_MODEL", models),
+        (services.COLLECTIONS_VARIABLE, collections),
+    ):
         # What was set before stays for who names nothing; a relative path would lose its way.
         before = [Path(p) for p in os.environ.get(variable, "").split(os.pathsep) if p.strip()]
         if given or before:
@@ -420,3 +444,27 @@ def run_app(
     os.chdir(root)
     # Replaced, not started: Ctrl+C and exit code then are those of Streamlit itself.
     os.execv(sys.executable, arguments)
+
+
+def _ready(sources: list[Path], models: list[Path], keep: Path | None) -> list[Path]:
+    """Indexes of collections, made where they are not kept, and the folder of the others."""
+    from echoing_core import services
+
+    place = keep if keep is not None else services.KEPT
+    if not sources:
+        # The server works in another folder, from which a relative one is not seen.
+        named = os.environ.get(services.COLLECTIONS_VARIABLE, "").strip()
+        return [place] if place.is_dir() and not named else []
+    # That the app begins with.
+    model = services.load_model(models[0] if models else services.offered_models()[0])
+    ready = []
+    for source in sources:
+        with stage_bars() as progress:
+            one = services.ready_collection(source, model, keep=place, progress=progress)
+        left = f", {one.failures:,} could not be used" if one.failures else ""
+        typer.echo(
+            f"{source}: {one.n:,} ECGs{left}, for model {model.name}, "
+            f"{'made and kept' if one.made else 'as kept'} in {one.folder}"
+        )
+        ready.append(one.folder)
+    return [*ready, *([place] if place.is_dir() else [])]

@@ -6,11 +6,13 @@ Sci Data 7:154, Table 2 and ``scp_statements.csv``) say the same in 71 codes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
 from echoing_core.reports.composing import compose_report
+from echoing_core.reports.vocabulary import SUPERCLASS_WORDS, WORDING
 
 SCP_FINDINGS: dict[str, str] = {
     "NDT": "nondiagnostic_t",
@@ -166,6 +168,45 @@ _DENIABLE: dict[str, frozenset[str]] = {
 }
 # Stated likelihoods are 15, 35, 50, 80 and 100.
 _DOUBTFUL_BELOW_PCT = 50.0
+
+
+_GROUPS = ("sub", "form", "rhythm")
+# Reports are lower case throughout; a list for people is not.
+_ABBREVIATIONS = re.compile(r"\b(av|ecg|pr|q|qrs|qt|st|t)\b")
+# Of the subclasses of the PTB-XL benchmark that are no statement themselves.
+_SUBCLASS_WORDS = {
+    "AMI": "anterior or septal myocardial infarction",
+    "IMI": "inferior myocardial infarction",
+    "LMI": "lateral myocardial infarction",
+    "ISCA": "anterior ischemia",
+    "ISCI": "inferior ischemia",
+    "LAFB/LPFB": "left fascicular block",
+    "_AVB": "AV block",
+    "STTC": "nondiagnostic ST-T changes",
+}
+
+
+def label_words(name: str) -> str | None:
+    """What a label of PTB-XL (`datasets.ptbxl.LABEL_GROUPS`) says, in words.
+
+    Parameters
+    ----------
+    name : str
+        Without ``label_``: a superclass (``MI``) or ``sub_IMI``, ``form_PVC``, ``rhythm_AFIB``.
+
+    Returns
+    -------
+    str or None
+        Beginning with a capital; None for a label that is none of these.
+    """
+    group, _, code = name.partition("_")
+    words = SUPERCLASS_WORDS.get(name, ("",))[0]
+    if group in _GROUPS and code:
+        finding = SCP_FINDINGS.get(code)
+        stated = "" if finding is None else WORDING[finding].machine
+        words = _SUBCLASS_WORDS.get(code, stated) if group == "sub" else stated
+    words = _ABBREVIATIONS.sub(lambda found: found[0].upper(), words)
+    return f"{words[0].upper()}{words[1:]}" if words else None
 
 
 def superclasses_of_codes(codes: Mapping[str, float]) -> tuple[str, ...]:

@@ -116,6 +116,7 @@ if TYPE_CHECKING:
     )
     from echoing_core.progress import Progress
     from echoing_core.records import Answer, Hit
+    from echoing_core.reports.scp_text import label_words as scp_label_words
     from echoing_core.retrieve.index import GalleryIndex
     from echoing_core.retrieve.search import ItemFilter
     from echoing_core.rhythm import Beats, Rhythm, RhythmView
@@ -281,6 +282,16 @@ if TYPE_CHECKING:
         has_leads,
         table_preview,
         what_the_model_saw,
+    )
+    from echoing_core.services.ready_collections import (
+        COLLECTIONS_VARIABLE,
+        KEPT,
+        ReadyCollection,
+        collection_sources,
+        collections_at_hand,
+        first_collection,
+        ready_collection,
+        source_of,
     )
     from echoing_core.services.rhythm import (
         SHOWN_FROM_S,

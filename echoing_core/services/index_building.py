@@ -27,6 +27,9 @@ from echoing_core.services.own_index import (
     parts_of_many,
 )
 
+MADE_OF = "made_of"
+"""Entry of an index's card: hash of what it was made of, by which it is known again."""
+
 _N_NAMED = 5
 
 
@@ -59,6 +62,7 @@ def build_prepared_index(
     *,
     name: str | None = None,
     traces: bool = True,
+    made_of: str = "",
     progress: Progress = SILENT,
 ) -> BuiltIndex:
     """Embed every ECG and report of a prepared set and write an index folder.
@@ -75,6 +79,8 @@ def build_prepared_index(
         As a person reads it; without, the folder's.
     traces : bool
         Keep the ECGs themselves, 24 kB each: they are drawn where they are found.
+    made_of : str
+        Goes into the card (`MADE_OF`).
     progress : Progress, optional
         Counts ECGs.
 
@@ -118,6 +124,7 @@ def build_prepared_index(
             "description": f"The prepared set {folder.name}.",
             "model": model.name,
             **({} if model.has_text else {REPORTS_EMBEDDED: False}),
+            **({MADE_OF: made_of} if made_of else {}),
         },
         traces=as_microvolts(studies.signal_mv, studies.valid, GAP) if traces else None,
     )
@@ -132,6 +139,7 @@ def build_folder_index(
     *,
     name: str | None = None,
     windows: int = 1,
+    made_of: str = "",
     progress: Progress = SILENT,
 ) -> BuiltIndex:
     """Embed the recordings of a folder with their reports and write an index folder.
@@ -152,6 +160,8 @@ def build_folder_index(
         As a person reads it; without, the folder's.
     windows : int
         Of each recording so many of its surest windows, not overlapping; 1 to 5.
+    made_of : str
+        As in `build_prepared_index`.
     progress : Progress, optional
         Counts recordings.
 
@@ -202,10 +212,10 @@ def build_folder_index(
     if not items:
         first = f" The first, {failures[0][0]}: {failures[0][1]}" if failures else ""
         raise DataSetError(f"None of the recordings of {root} could be read.{first}")
-    build_index(
-        Path(out),
-        **index_parts(model, items, of_each, name or root.name, f"Recordings of {root.name}."),
-    )
+    parts = index_parts(model, items, of_each, name or root.name, f"Recordings of {root.name}.")
+    if made_of:
+        parts["card"][MADE_OF] = made_of
+    build_index(Path(out), **parts)
     n_reports = sum(bool(one.report.strip()) for one in of_each)
     return BuiltIndex(len(items), n_reports, tuple(failures), notes)
 

@@ -239,6 +239,32 @@ class Collection:
         """
         return _row_of(self.index, item_id)
 
+    def own_report(self, item_id: str) -> tuple[str, str]:
+        """The report of an item as it was written, and its English translation.
+
+        Parameters
+        ----------
+        item_id : str
+
+        Returns
+        -------
+        original, translated : str
+            Empty where the collection does not have them.
+
+        Raises
+        ------
+        ConfigError
+            There is no such item.
+        """
+        from echoing_core.retrieve.index import ORIGINAL, TRANSLATED
+
+        items, row = self.index.items, self.row(item_id)
+        original, translated = (
+            str(items[column].iloc[row]).strip() if column in items.columns else ""
+            for column in (ORIGINAL, TRANSLATED)
+        )
+        return original, translated
+
     def gaussian(self, item_id: str) -> GaussianEmbedding:
         """The ECG of an item as something to search with.
 

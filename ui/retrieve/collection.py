@@ -45,30 +45,41 @@ def chosen(model: Model) -> Collection:
     -------
     Collection
     """
-    known = {**resources.collections(), **state.Own.collections.value}
-    if not known:
+    known: dict[str, Collection] = {**resources.collections(), **state.Own.collections.value}
+    kept, n_others, first = resources.offered_collections()
+    if not known and not kept:
         st.info(
             "No collection was built with this model. Build one from your files below, or with: "
             f"echoing index build OUT --folder FILES --model {frame.literal(model.name)}",
             icon=":material/database_off:",
         )
+        _of_other_models(n_others)
         with frame.guarded():
             _build(model)
         st.stop()
+    named = {key: _name(one) for key, one in known.items()}
+    named |= {key: _words(one.title or one.name, one.n) for key, one in kept.items()}
     key = state.Find.collection.value
-    if key is None or key not in known:
+    if key is None or key not in named:
         # The one chosen before may be gone: emptied, or of a folder that cannot be read any more.
-        key = state.Find.collection.value = next(iter(known))
+        key = state.Find.collection.value = first or next(iter(named))
+    if len(named) > 1:
+        st.radio(
+            "Which collection to search",
+            list(named),
+            format_func=named.__getitem__,
+            key=state.Find.collection.key,
+            persist_state="session",
+            horizontal=True,
+        )
+    _of_other_models(n_others)
+    if key in kept:
+        with frame.guarded():
+            known[key] = resources.open_collection(kept[key])
+        if key not in known:
+            st.stop()
     picked = known[key]
     with st.expander(_title(picked), icon=":material/database:", key="collection_box"):
-        if len(known) > 1:
-            st.radio(
-                "Which collection to search",
-                list(known),
-                format_func=lambda key: _name(known[key]),
-                key=state.Find.collection.key,
-                persist_state="session",
-            )
         build, take, from_zip = st.tabs(["Build from your files", "Save it", "Open a saved one"])
         with build, frame.guarded():
             _build(model)
@@ -79,8 +90,20 @@ def chosen(model: Model) -> Collection:
     return picked
 
 
+def _of_other_models(n: int) -> None:
+    if n:
+        st.caption(
+            f"{n} more {'was' if n == 1 else 'were'} made with another model; choose that model on "
+            "the page Model, or start the app with it and `--collection`."
+        )
+
+
 def _name(collection: Collection) -> str:
-    return f"{frame.literal(collection.name)}, {len(collection):,} ECGs"
+    return _words(collection.name, len(collection))
+
+
+def _words(name: str, n: int) -> str:
+    return f"{frame.literal(name)}, {n:,} ECGs"
 
 
 def _title(collection: Collection) -> str:

@@ -126,7 +126,7 @@ def show_map(collection: Collection, result: Search, where: ItemFilter, query_wo
     plane = collection.map
     options = {
         "uncertainty": "uncertainty",
-        **{n: search.label_words(n) for n in collection.flags},
+        **{n: search.label_words(n) for n in search.flags_of(collection)},
     }
     if len(collection.sources) > 1:
         options["source"] = "source"
@@ -253,6 +253,7 @@ def _hit(collection: Collection, result: Search, hit: Hit, marked: bool) -> None
             # A width of its own: what is left beside the picture, or a line below it on a phone.
             with st.container(width="stretch", gap="xsmall", key=f"hit_words_{hit.item_id}"):
                 _first_line(collection, result, hit)
+                _own_report(collection, hit)
                 _second_line(result, hit)
                 drawn = _actions(hit, marked)
         if drawn:
@@ -293,6 +294,22 @@ def _first_line(collection: Collection, result: Search, hit: Hit) -> None:
         source = frame.literal(str(collection.index.items["source"].iloc[row]))
         parts.append(f":gray-badge[{source}]")
     st.markdown(" ".join([*parts, report_words(hit.report, why)]))
+
+
+def _own_report(collection: Collection, hit: Hit) -> None:
+    """The report as it was written, where the English above is another text."""
+    original, translated = collection.own_report(hit.item_id)
+    parts = []
+    if original and original != hit.report:
+        parts.append(f"As written: _{frame.literal(original)}_")
+    if translated and translated != hit.report:
+        parts.append(f"Translated: _{frame.literal(translated)}_")
+    if parts:
+        said = (
+            "The first line is in English and what is searched in; of PTB-XL it is worded from the "
+            "ECG's SCP statements."
+        )
+        st.caption(" · ".join(parts), help=said)
 
 
 def _near(result: Search, hit: Hit) -> str:

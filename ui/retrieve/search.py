@@ -222,7 +222,28 @@ def label_words(name: str) -> str:
     for prompts in resources.prompt_sets():
         if prompts.label == name:
             return prompts.question
-    return _LABEL_WORDS.get(name, name.replace("_", " "))
+    return _LABEL_WORDS.get(name) or services.scp_label_words(name) or name.replace("_", " ")
+
+
+def flags_of(collection: Collection) -> list[str]:
+    """The labels of a collection to choose among.
+
+    Parameters
+    ----------
+    collection : Collection
+
+    Returns
+    -------
+    list of str
+        Without those of which no item has it, and with one of several that say the same: PTB-XL's
+        rhythm statements are labels of their own, too.
+    """
+    items = collection.index.items
+    by_words: dict[str, str] = {}
+    for name in collection.flags:
+        if (items[f"label_{name}"] == 1).any():
+            by_words.setdefault(label_words(name).lower(), name)
+    return list(by_words.values())
 
 
 def labels_of(hit: Hit) -> list[str]:
@@ -237,7 +258,8 @@ def labels_of(hit: Hit) -> list[str]:
     list of str
         Only findings that are there; those that are not would fill the list.
     """
-    known = [label_words(name) for name, value in hit.labels.items() if value is True or value == 1]
+    words = [label_words(name) for name, value in hit.labels.items() if value is True or value == 1]
+    known = list({one.lower(): one for one in reversed(words)}.values())[::-1]
     lvef = hit.labels.get("lvef_pct")
     # As a number it says more than the question about it.
     if isinstance(lvef, float):
@@ -269,7 +291,7 @@ def options(collection: Collection) -> Options:
                 persist_state="session",
             )
         with middle:
-            flags, known = list(collection.flags), list(collection.sources)
+            flags, known = flags_of(collection), list(collection.sources)
             wanted = _chosen_of(state.Find.labels, flags, "Only ECGs with", "any finding")
             without = _chosen_of(state.Find.without, flags, "Only ECGs without", "nothing left out")
             sources = _chosen_of(

@@ -13,7 +13,7 @@ from echoing_core.embed.encode import encode_batch, encode_reports
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LONG_PADDING
-from echoing_core.retrieve.index import REPORTS_EMBEDDED, build_index
+from echoing_core.retrieve.index import ORIGINAL, REPORTS_EMBEDDED, TRANSLATED, build_index
 from echoing_core.uncertainty.reference import Reference
 
 GALLERY_SEED = 20_001
@@ -143,6 +143,10 @@ def items_of(
             "source": table["source"].astype(str).to_numpy(),
         }
     )
+    # As PTB-XL's adapter calls what was written, and what its publishers translated of it.
+    for column, given in ((ORIGINAL, "report_original"), (TRANSLATED, "report_en")):
+        if given in table.columns:
+            items[column] = table[given].fillna("").astype(str).to_numpy()
     # The truth of simulated hearts goes along, so that a search can be judged.
     labels = [column for column in table.columns if column.startswith("label_")]
     return pd.concat([items, table[labels].reset_index(drop=True)], axis=1)

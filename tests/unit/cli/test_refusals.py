@@ -81,6 +81,8 @@ CASES: tuple[tuple[str, str], ...] = (
     ("search lbbb --model none", MODEL),
     ("search --recording none", "no file or recording called none"),
     ("app --index other", f"other.*({INDEX})"),
+    ("app --collection none", "There is no folder none.*PTB-XL"),
+    ("app --keep other", "Name one"),
     ("index build out --model none", MODEL),
     ("index build other", "other already holds.*would be replaced"),
     ("embed none out", "no folder none"),
