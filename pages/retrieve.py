@@ -6,7 +6,7 @@ import streamlit as st
 
 from echoing_core.services import query_embedding, reference_distances, search_in_words
 from ui import document_parts, frame, opening, record, resources, state, summary
-from ui.retrieve import collection, neighbours, search
+from ui.retrieve import collection, neighbours, search, selection
 
 frame.title("Find similar ECGs and reports")
 model = resources.model()
@@ -36,7 +36,8 @@ with frame.guarded():
     trail = neighbours.trail((state.Find.collection.value, mode, begun.identity))
     neighbours.crumbs(searched, begun.words)
     # The item that was searched from would find itself first.
-    where = search.leaving_out(options.where, trail[-1:])
+    among = selection.within(searched, options.where)
+    where = search.leaving_out(among, trail[-1:])
     if mode == search.FROM_WORDS and not trail:
         text = str(begun.query[0])
         result = search_in_words(searched, model, text, options.k, order=options.order, where=where)
@@ -56,6 +57,7 @@ with frame.guarded():
     left, right = st.columns([5, 7], gap="large")
     with left, st.container(key="map_side"), frame.guarded():
         neighbours.show_map(searched, result, where, words)
+        selection.show(searched, among)
     with right, frame.guarded():
         neighbours.show_list(searched, result)
         document_parts.add_hits(current, searched.index, result, words)

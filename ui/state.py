@@ -514,6 +514,8 @@ class Find:
     """Items that were searched from, in order."""
     marked: Entry[str | None] = Entry("find_marked", None)
     """The item that was chosen in the list or on the map."""
+    area: Entry[tuple[str, tuple[tuple[float, float], ...]] | None] = Entry("find_area", None)
+    """The map, and the corners of the area on it among whose items is searched."""
     thumbnails: Made[dict[str, str]] = Made("find_thumbnails", dict)
     """Small pictures of items as SVG, by collection and item."""
 

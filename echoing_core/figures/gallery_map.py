@@ -114,6 +114,7 @@ def gallery_map_data(
     hits: Sequence[int] = (),
     query: Floats | None = None,
     chosen: int | None = None,
+    area: Sequence[tuple[float, float]] = (),
 ) -> dict[str, Any]:
     """What the browser needs to draw the map, small enough to be sent with each search.
 
@@ -131,6 +132,8 @@ def gallery_map_data(
     query : ndarray, shape (2,), optional
     chosen : int, optional
         Row number.
+    area : sequence of (float, float)
+        Corners of the area that was chosen on the map.
     colouring : Colouring
         What the dots are coloured by.
 
@@ -174,4 +177,5 @@ def gallery_map_data(
         "hits": [int(row) for row in hits],
         "query": None if query is None else [float(v) for v in query],
         "chosen": -1 if chosen is None else int(chosen),
+        "area": [[float(x), float(y)] for x, y in area],
     }

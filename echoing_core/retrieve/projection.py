@@ -37,6 +37,31 @@ class Projection:
         return np.asarray((mu.astype(np.float64) - self.centre) @ self.axes.T)
 
 
+def inside(polygon: npt.ArrayLike, xy: Floats) -> npt.NDArray[np.int64]:
+    """Which points of a map lie in a polygon, by the even-odd rule.
+
+    Parameters
+    ----------
+    polygon : array-like, shape (m, 2)
+        Its corners in order; the last is joined to the first.
+    xy : ndarray, shape (n, 2)
+
+    Returns
+    -------
+    ndarray of int
+        Row numbers, ascending.
+    """
+    corners = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+    x, y = xy[:, 0], xy[:, 1]
+    odd = np.zeros(len(xy), dtype=bool)
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        crossed = (y0 > y) != (y1 > y)
+        # Where an edge is level it is crossed by no row, and nothing is divided by zero.
+        at = x0 + (y[crossed] - y0) * (x1 - x0) / (y1 - y0 if y1 != y0 else 1.0)
+        odd[crossed] ^= x[crossed] < at
+    return np.flatnonzero(odd).astype(np.int64)
+
+
 def project(mu: npt.NDArray[np.floating]) -> Projection:
     """Principal component analysis of means; the same means always give the same map.
 

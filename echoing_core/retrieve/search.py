@@ -43,6 +43,8 @@ class ItemFilter:
         Only simulated items, or only measured ones.
     exclude_patient_ids, exclude_item_ids : tuple of str
         Left out, as for the query's own patient.
+    among : tuple of int or None
+        Row numbers of the only items that may be found, such as `Projection.inside` gives.
     """
 
     labels: Mapping[str, LabelFilter] = field(default_factory=dict)
@@ -52,6 +54,7 @@ class ItemFilter:
     simulated: bool | None = None
     exclude_patient_ids: tuple[str, ...] = ()
     exclude_item_ids: tuple[str, ...] = ()
+    among: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.min_percentile <= self.max_percentile <= 100.0:
@@ -91,6 +94,10 @@ class ItemFilter:
             keep = keep & ~items["patient_id"].isin(self.exclude_patient_ids).to_numpy()
         if self.exclude_item_ids:
             keep = keep & ~items["item_id"].isin(self.exclude_item_ids).to_numpy()
+        if self.among is not None:
+            chosen = np.zeros(len(items), dtype=bool)
+            chosen[list(self.among)] = True
+            keep = keep & chosen
         return np.flatnonzero(keep).astype(np.int64)
 
 

@@ -312,6 +312,7 @@ if TYPE_CHECKING:
         shipped_collection,
         shipped_index_fits,
     )
+    from echoing_core.services.selecting import FindingShare, in_common, selection_csv
     from echoing_core.services.session_file import (
         Session,
         Setting,

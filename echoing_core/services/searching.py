@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -220,6 +221,22 @@ class Collection:
         from echoing_core.retrieve.projection import project
 
         return project(self.index.gaussians("ecg").mu)
+
+    def rows_inside(self, polygon: Sequence[tuple[float, float]]) -> tuple[int, ...]:
+        """Rows of the items that lie in an area of the map.
+
+        Parameters
+        ----------
+        polygon : sequence of (float, float)
+            Its corners, in the units of `map`.
+
+        Returns
+        -------
+        tuple of int
+        """
+        from echoing_core.retrieve.projection import inside
+
+        return tuple(int(row) for row in inside(polygon, self.map.xy))
 
     def row(self, item_id: str) -> int:
         """Number of the row of an item.

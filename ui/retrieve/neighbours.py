@@ -21,7 +21,7 @@ from echoing_core.figures.gallery_map import (
 from echoing_core.records import Hit
 from echoing_core.services import Collection, ItemFilter, Search
 from ui import frame, state
-from ui.retrieve import search
+from ui.retrieve import search, selection
 
 _MOST_THUMBNAILS = 100
 
@@ -152,13 +152,15 @@ def show_map(collection: Collection, result: Search, where: ItemFilter, query_wo
         hits=[collection.row(hit.item_id) for hit in result.hits],
         query=plane.place(result.query.mu)[0],
         chosen=None if marked is None else collection.row(marked),
+        area=selection.area(collection),
     )
     # Dots are named by row, so a late click on the map of another collection must not count.
-    identity = f"{state.Find.collection.value}:{len(index)}"
+    identity = selection.map_identity(collection)
     _map(
         key="find_map",
         data={**data, "identity": identity},
         on_chosen_change=partial(_take, collection, identity),
+        on_area_change=partial(selection.take_area, collection),
     )
     share = 100 * sum(plane.explained)
     st.caption(

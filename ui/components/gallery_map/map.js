@@ -1,5 +1,6 @@
 // A map of the collection on a canvas: thousands of dots, the hits with their ranks, the query.
-// A click, or Enter after the arrow keys, chooses an item; the choice is made by the server.
+// A click, or Enter after the arrow keys, chooses an item, and a drag with the lasso or the box an
+// area; the choice is made by the server.
 
 const LIGHT = { ink: "#1b2430", ground: "#ffffff", axis: "#4a5462" };
 const DARK = { ink: "#f2f4f8", ground: "#14171d", axis: "#aeb6c2" };
@@ -8,6 +9,9 @@ const THEME_MS = 400;
 const FAINT = 0.13;
 const REACH_PX = 16;
 const MARGIN = 26;
+// What an area needs to follow a hand, and no more than a message may hold.
+const STEP_PX = 4;
+const MOST_CORNERS = 300;
 
 const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
@@ -37,15 +41,26 @@ class GalleryMap {
       const made = element("button", { type: "button", "aria-label": label }, words);
       made.addEventListener("click", act);
       bar.append(made);
+      return made;
     };
     button("+", "Zoom in", () => this.zoom(1.6));
     button("−", "Zoom out", () => this.zoom(1 / 1.6));
     button("Whole map", "Show the whole map", () => this.whole());
+    this.tools = {};
+    for (const [tool, words, label] of [
+      ["lasso", "Lasso", "Choose an area: draw around it"],
+      ["rectangle", "Box", "Choose an area: draw a box around it"],
+    ]) {
+      this.tools[tool] = button(words, `${label}. By keyboard, use the filters of the page`,
+        () => this.use(this.tool === tool ? null : tool));
+    }
     this.box.append(bar, this.plane, this.legend);
     root.append(this.box);
     this.scale = 1;
     this.at = [0, 0];
     this.cursor = -1;
+    this.path = [];
+    this.use(null);
     this.listen();
     new ResizeObserver(() => this.draw()).observe(this.plane);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
@@ -109,6 +124,44 @@ class GalleryMap {
     return ((this.side - 2 * MARGIN) / this.extent) * this.scale;
   }
 
+  use(tool) {
+    this.tool = tool;
+    for (const [name, button] of Object.entries(this.tools)) button.setAttribute("aria-pressed", String(name === tool));
+    // A finger that draws must not scroll the page.
+    this.canvas.style.touchAction = tool ? "none" : "pan-y";
+  }
+
+  unpixel(px, py) {
+    return [
+      (px - this.width / 2) / this.unit + this.middle[0] + this.at[0],
+      (this.height / 2 - py) / this.unit + this.middle[1] + this.at[1],
+    ];
+  }
+
+  extend(point) {
+    const [first] = this.path;
+    if (this.tool === "rectangle") {
+      this.path = [first, [point[0], first[1]], point, [first[0], point[1]]];
+    } else {
+      const last = this.path[this.path.length - 1];
+      if (Math.hypot(point[0] - last[0], point[1] - last[1]) >= STEP_PX) this.path.push(point);
+    }
+    this.tip.hidden = true;
+    this.draw();
+  }
+
+  enclose() {
+    const every = Math.ceil(this.path.length / MOST_CORNERS);
+    const points = this.path.filter((_, i) => i % every === 0).map(([x, y]) => this.unpixel(x, y));
+    this.path = [];
+    if (points.length > 2) {
+      this.use(null);
+      this.live.textContent = "The ECGs in the area were chosen";
+      this.send("area", { points, identity: this.identity });
+    }
+    this.draw();
+  }
+
   pixel(x, y) {
     return [
       this.width / 2 + (x - this.middle[0] - this.at[0]) * this.unit,
@@ -143,12 +196,23 @@ class GalleryMap {
     };
     this.canvas.addEventListener("pointerdown", (event) => {
       drag = { from: position(event), at: [...this.at], moved: false };
+      if (!this.tool) return;
+      this.path = [drag.from];
+      // An area that is drawn over the edge goes on outside.
+      this.canvas.setPointerCapture(event.pointerId);
     });
+    const ended = () => { if (this.path.length) this.enclose(); };
+    this.canvas.addEventListener("pointerup", ended);
+    this.canvas.addEventListener("pointercancel", () => { this.path = []; this.draw(); });
     this.canvas.addEventListener("pointermove", (event) => {
       const [px, py] = position(event);
       if (drag && event.buttons) {
         const [dx, dy] = [px - drag.from[0], py - drag.from[1]];
         if (Math.hypot(dx, dy) > 4) drag.moved = true;
+        if (this.path.length) {
+          this.extend([px, py]);
+          return;
+        }
         if (drag.moved && this.scale > 1) {
           this.at = [drag.at[0] - dx / this.unit, drag.at[1] + dy / this.unit];
           this.draw();
@@ -218,6 +282,7 @@ class GalleryMap {
       }
     }
     g.globalAlpha = 1;
+    this.drawArea(g, this.path.length ? this.path : this.data.area.map(([x, y]) => this.pixel(x, y)));
     this.drawHits(g);
     this.drawQuery(g);
     g.fillStyle = this.look.axis;
@@ -229,6 +294,22 @@ class GalleryMap {
     g.rotate(-Math.PI / 2);
     g.fillText(this.data.axes[1], 0, 0);
     g.restore();
+  }
+
+  drawArea(g, corners) {
+    if (corners.length < 2) return;
+    g.beginPath();
+    for (const [x, y] of corners) g.lineTo(x, y);
+    g.closePath();
+    g.globalAlpha = 0.08;
+    g.fillStyle = this.look.ink;
+    g.fill();
+    g.globalAlpha = 1;
+    g.strokeStyle = this.look.ink;
+    g.lineWidth = 1.5;
+    g.setLineDash([6, 4]);
+    g.stroke();
+    g.setLineDash([]);
   }
 
   drawHits(g) {

@@ -1,0 +1,168 @@
+"""The ECGs of a collection that a person is looking at: an area of the map, filters, or both."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from echoing_core import services
+from echoing_core.services import Collection, FindingShare, ItemFilter
+from ui import frame, state
+from ui.retrieve import search
+
+_MOST_CORNERS = 400
+_MOST_FINDINGS = 8
+
+
+def map_identity(collection: Collection) -> str:
+    """By what the map of a collection is told from that of another.
+
+    Parameters
+    ----------
+    collection : Collection
+
+    Returns
+    -------
+    str
+    """
+    return f"{state.Find.collection.value}:{len(collection)}"
+
+
+def area(collection: Collection) -> tuple[tuple[float, float], ...]:
+    """Corners of the area that was chosen on the map of this collection; empty without one.
+
+    Parameters
+    ----------
+    collection : Collection
+
+    Returns
+    -------
+    tuple of (float, float)
+    """
+    chosen = state.Find.area.value
+    return chosen[1] if chosen is not None and chosen[0] == map_identity(collection) else ()
+
+
+def take_area(collection: Collection) -> None:
+    """Take the area that the browser sends; a callback.
+
+    Parameters
+    ----------
+    collection : Collection
+        That was drawn.
+    """
+    sent = state.sent_by("find_map").get("area")
+    identity = map_identity(collection)
+    if not isinstance(sent, dict) or sent.get("identity") != identity:
+        return
+    corners = _corners(sent.get("points"))
+    if corners is not None:
+        state.Find.area.value = (identity, corners)
+
+
+def _corners(sent: Any) -> tuple[tuple[float, float], ...] | None:
+    """Corners as numbers; None for what is no area. The browser may send anything."""
+    if not isinstance(sent, list) or not 3 <= len(sent) <= _MOST_CORNERS:
+        return None
+    corners = []
+    for point in sent:
+        if not isinstance(point, list) or len(point) != 2:
+            return None
+        if not all(isinstance(v, int | float) and math.isfinite(v) for v in point):
+            return None
+        corners.append((float(point[0]), float(point[1])))
+    return tuple(corners)
+
+
+def within(collection: Collection, where: ItemFilter) -> ItemFilter:
+    """The same filter, within the area of the map.
+
+    Parameters
+    ----------
+    collection : Collection
+    where : ItemFilter
+
+    Returns
+    -------
+    ItemFilter
+    """
+    corners = area(collection)
+    return replace(where, among=collection.rows_inside(corners)) if corners else where
+
+
+def _clear() -> None:
+    state.Find.area.clear()
+
+
+def show(collection: Collection, where: ItemFilter) -> None:
+    """How many ECGs are chosen, what they have in common, and their table to take away.
+
+    Parameters
+    ----------
+    collection : Collection
+    where : ItemFilter
+        With the area, see `within`.
+    """
+    rows = where.rows(collection.index.items)
+    corners = area(collection)
+    if len(rows) == len(collection) and not corners:
+        st.caption(
+            "“Lasso” and “Box” choose an area of the map, and “Order and filters” ECGs by finding: "
+            "the search then goes on among these, what they have in common is told here, and they "
+            "can be saved as a table."
+        )
+        return
+    with st.container(border=True, key="find_selection", gap="small"):
+        by = "in the area, after the filters" if corners else "pass the filters"
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f"**{len(rows):,} of {len(collection):,} ECGs** {by}", width="content")
+            if corners:
+                st.button(
+                    "Whole collection again", key="find_area_clear", icon=":material/close:",
+                    type="tertiary", on_click=_clear,
+                )  # fmt: skip
+        if not len(rows):
+            return
+        names = search.flags_of(collection)
+        shares = services.in_common(collection, rows, names)
+        if shares:
+            # As a table that is read out, and not as colours alone.
+            st.html(
+                frame.html_table(
+                    ("What they have in common", "Among these", "In all"),
+                    [_row(one) for one in shares[:_MOST_FINDINGS]],
+                    label="Findings of the chosen ECGs",
+                    css_class="table",
+                )
+            )
+            st.caption(
+                "What stands out most first. “Perhaps chance”: as many ECGs drawn at random would "
+                f"have one of these {len(names)} findings as often in more than 1 of 20 draws."
+            )
+        elif names:
+            st.caption("None of them has a finding of this collection.")
+        percentile = collection.index.items["percentile"].to_numpy()
+        here, everywhere = np.median(percentile[rows]), np.median(percentile)
+        st.caption(
+            f"Uncertainty percentile: median {here:.0f}, and {everywhere:.0f} in the collection."
+        )
+        frame.download(
+            f"Save these {len(rows):,} as a table (CSV)",
+            lambda: services.selection_csv(collection, rows),
+            "selection.csv",
+            frame.CSV,
+            key="find_selection_csv",
+        )
+
+
+def _row(one: FindingShare) -> tuple[str, str, str]:
+    share = f"{100 * one.share:.0f} % ({one.n:,} of {one.n_known:,})"
+    return (
+        search.label_words(one.name),
+        f"{share}, perhaps chance" if one.chance else share,
+        f"{100 * one.base:.0f} %" if one.base >= 0.01 else f"{100 * one.base:.1f} %",
+    )
