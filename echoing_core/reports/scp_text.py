@@ -192,7 +192,8 @@ def label_words(name: str) -> str | None:
     Parameters
     ----------
     name : str
-        Without ``label_``: a superclass (``MI``) or ``sub_IMI``, ``form_PVC``, ``rhythm_AFIB``.
+        Without ``label_``: a superclass (``MI``), ``sub_IMI``, ``form_PVC``, ``rhythm_AFIB``, or a
+        finding of the vocabulary.
 
     Returns
     -------
@@ -201,6 +202,8 @@ def label_words(name: str) -> str | None:
     """
     group, _, code = name.partition("_")
     words = SUPERCLASS_WORDS.get(name, ("",))[0]
+    if name in WORDING:
+        words = WORDING[name].machine
     if group in _GROUPS and code:
         finding = SCP_FINDINGS.get(code)
         stated = "" if finding is None else WORDING[finding].machine

@@ -240,9 +240,15 @@ def flags_of(collection: Collection) -> list[str]:
     """
     items = collection.index.items
     by_words: dict[str, str] = {}
+    plain: set[bytes] = set()
     for name in collection.flags:
-        if (items[f"label_{name}"] == 1).any():
-            by_words.setdefault(label_words(name).lower(), name)
+        there = (items[f"label_{name}"] == 1).to_numpy()
+        of_group = name.startswith(("sub_", "form_", "rhythm_"))
+        if not there.any() or (of_group and there.tobytes() in plain):
+            continue
+        if not of_group:
+            plain.add(there.tobytes())
+        by_words.setdefault(label_words(name).lower(), name)
     return list(by_words.values())
 
 

@@ -117,7 +117,7 @@ def show(collection: Collection, where: ItemFilter) -> None:
         )
         return
     with st.container(border=True, key="find_selection", gap="small"):
-        by = "in the area, after the filters" if corners else "pass the filters"
+        by = "in the area" if corners else "pass the filters"
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f"**{len(rows):,} of {len(collection):,} ECGs** {by}", width="content")
             if corners:
@@ -160,9 +160,10 @@ def show(collection: Collection, where: ItemFilter) -> None:
 
 
 def _row(one: FindingShare) -> tuple[str, str, str]:
-    share = f"{100 * one.share:.0f} % ({one.n:,} of {one.n_known:,})"
+    # Numbers and their sign are never parted in a narrow cell.
+    share = f"{100 * one.share:.0f}\u00a0% ({one.n:,} of {one.n_known:,})"
     return (
         search.label_words(one.name),
         f"{share}, perhaps chance" if one.chance else share,
-        f"{100 * one.base:.0f} %" if one.base >= 0.01 else f"{100 * one.base:.1f} %",
+        f"{100 * one.base:.0f}\u00a0%" if one.base >= 0.01 else f"{100 * one.base:.1f}\u00a0%",
     )
