@@ -66,4 +66,4 @@ else:
 
     # Streamlit looks for this assignment in the file that it is told to run, and then imports the
     # file and serves `app`. So the guard is there however the app is started.
-    app = st.App(__file__, middleware=serving.middleware(), lifespan=serving.opens_browser)
+    app = st.App(__file__, middleware=serving.middleware(), lifespan=serving.running)

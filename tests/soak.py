@@ -205,7 +205,8 @@ def soak(people: int, minutes: float, seed: int) -> dict[str, object]:
                 one.context.close()
             browser.close()
             after = []
-            for _ in range(8):
+            # Two minutes in which a session may come back, and half a one until it is let go.
+            for _ in range(10):
                 time.sleep(20)
                 after.append(memory_mb(process.pid))
         finally:
@@ -219,7 +220,7 @@ def soak(people: int, minutes: float, seed: int) -> dict[str, object]:
     return {
         "people": people, "minutes": minutes, "done": dict(told), "errors": errors,
         "marks on disk or in the log": kept, "core files": cores,
-        "tracebacks in the log": log.count("Traceback"),
+        "tracebacks in the log": [part[:2000] for part in log.split("Traceback")[1:]],
         "memory, MB (server, workers)": {
             "fresh": fresh, "after one session": warm, "most": most, "afterwards": after,
         },

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import ctypes
+import gc
 import hashlib
 import hmac
 import logging
@@ -25,6 +28,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
+from streamlit import runtime
 
 from echoing_core.errors import ConfigError
 from echoing_core.services import uploads
@@ -43,6 +47,8 @@ _METRICS = "/_stcore/metrics"
 _CLOSED = ("/_stcore/agent",)
 # What came from a patient's file leaves through these: no copy in the browser's cache on disk.
 _NEVER_STORED = ("/media", "/_stcore/upload_file")
+
+_SWEPT_EVERY_S = 30.0
 
 # A name, an IPv4 or a bracketed IPv6 address, and perhaps a port; anything else is no host.
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,252}))(?::\d{1,5})?")
@@ -97,10 +103,11 @@ def keep_uploads_in_memory() -> None:
 
 
 @asynccontextmanager
-async def opens_browser(app: object) -> AsyncIterator[None]:
-    """As long as the server runs; at its start the browser is opened, where there is a display.
+async def running(app: object) -> AsyncIterator[None]:
+    """As long as the server runs: what sessions held is let go soon after they were closed.
 
-    `st.App` leaves that to the app. The server listens right after this start, hence the second.
+    At the start the browser is opened, where there is a display. `st.App` leaves that to the app.
+    The server listens right after this start, hence the second.
 
     Parameters
     ----------
@@ -111,7 +118,43 @@ async def opens_browser(app: object) -> AsyncIterator[None]:
         address = f"http://127.0.0.1:{st.get_option('server.port')}"
         loop = asyncio.get_running_loop()
         loop.call_later(1.0, lambda: loop.run_in_executor(None, webbrowser.open, address))
+    sweeping = asyncio.create_task(_sweep_sessions())
     yield
+    sweeping.cancel()
+
+
+async def _sweep_sessions() -> None:
+    while True:
+        await asyncio.sleep(_SWEPT_EVERY_S)
+        try:
+            let_go_of_closed_sessions()
+        except Exception:
+            # Whatever Streamlit changes inside, the server goes on, and its log tells.
+            logger.exception("closed sessions could not be let go")
+
+
+def let_go_of_closed_sessions() -> int:
+    """Forget sessions whose browser has been away longer than it may come back.
+
+    Streamlit keeps a session for two minutes after its connection is lost. It then forgets it when
+    the next one is lost, which on a quiet server is tomorrow; so long a recording would stay.
+
+    Returns
+    -------
+    int
+        So many were forgotten.
+    """
+    if not runtime.exists():
+        return 0
+    # A thin wrapper around a cache of `cachetools`; Streamlit gives no other way to it.
+    storage: Any = runtime.get_instance()._session_mgr._session_storage  # type: ignore[attr-defined]
+    gone = len(list(storage._cache.expire()))
+    if gone:
+        gc.collect()
+        # Freed memory goes back to the system, where the C library can do that.
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return gone
 
 
 class Guard:

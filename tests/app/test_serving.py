@@ -7,13 +7,20 @@ import base64
 import hashlib
 import resource
 import tempfile
+import weakref
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartParser
+from streamlit.runtime import Runtime, RuntimeConfig
+from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
+from streamlit.runtime.memory_session_storage import MemorySessionStorage
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.session_manager import SessionInfo
 
 from ui import serving
 
@@ -213,3 +220,36 @@ def test_an_upload_is_kept_in_memory_even_where_nothing_can_be_written(
 
     assert asyncio.run(parsed()) == signal
     assert resource.getrlimit(resource.RLIMIT_CORE)[0] == 0
+
+
+def test_a_closed_session_is_let_go_without_waiting_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage = MemorySessionStorage(ttl_seconds=60)
+    config = RuntimeConfig(
+        "app.py", MemoryMediaFileStorage("/media"), MemoryUploadedFileManager("")
+    )
+    monkeypatch.setattr(Runtime, "_instance", None)
+    Runtime(replace(config, session_storage=storage))
+
+    class Session:
+        id = "mine"
+
+    session: Any = Session()
+    there = weakref.ref(session)
+    now = [0.0]
+    monkeypatch.setattr(storage._cache, "_timer", lambda: now[0])
+    storage.save(SessionInfo(client=None, session=session))
+    del session
+    # It may come back for a while.
+    now[0] = 59.0
+    assert serving.let_go_of_closed_sessions() == 0
+    assert there() is not None
+    now[0] = 61.0
+    assert serving.let_go_of_closed_sessions() == 1
+    assert there() is None
+
+
+def test_without_a_server_there_is_nothing_to_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Runtime, "_instance", None)
+    assert serving.let_go_of_closed_sessions() == 0
