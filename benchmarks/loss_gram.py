@@ -1,11 +1,12 @@
 """Time and memory of the matching loss: distances by a Gram matrix against broadcasting.
 
-    python benchmarks/loss_gram.py [--loss pcmepp] [--dim 256] [--batch 128 256 512]
+    python benchmarks/loss_gram.py [--loss pcmepp] [--dim 256] [--batch 128 256 512] [--alone 8192]
 
 Both forms compute the same closed-form sampled distance, and the benchmark stops if the losses
 differ. Broadcasting holds an (n, n, dim) tensor, the Gram form an (n, n) one. Each measurement
 has a process of its own; memory is the growth of its high-water mark over one forward and
-backward pass (Linux: /proc/self/status). What counts are the ratios of one run.
+backward pass (Linux: /proc/self/status). What counts are the ratios of one run. Batches too large
+to be broadcast are measured with the Gram form alone.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ def main() -> None:
     parser.add_argument("--loss", default="pcmepp", choices=["pcmepp", "csd_infonce"])
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--batch", type=int, nargs="+", default=[128, 256, 512])
+    parser.add_argument("--alone", type=int, nargs="*", default=[8192])
     chosen = parser.parse_args()
     print(f"{chosen.loss}, dim {chosen.dim}, one thread, median of {N_TIMED} passes")
     print("batch   gram ms  broadcast ms  time ratio   gram MB  broadcast MB  memory ratio")
@@ -103,6 +105,9 @@ def main() -> None:
                 f"{n:5d}  {1e3 * fast:8.1f}  {1e3 * slow:12.1f}  {slow / fast:10.1f}"
                 f"  {small:8.1f}  {large:12.1f}  {large / max(small, 0.1):12.1f}"
             )
+        for n in chosen.alone:
+            ((fast, small, _),) = pool.map(measure, [("gram", chosen.loss, n, chosen.dim)])
+            print(f"{n:5d}  {1e3 * fast:8.1f}  {'':24s}  {small:8.1f}")
 
 
 if __name__ == "__main__":
