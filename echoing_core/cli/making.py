@@ -356,6 +356,41 @@ def samples_list() -> None:
     typer.echo(table(("name", "what (simulated)", "folder"), rows))
 
 
+@samples_app.command("cases")
+def samples_cases(
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export", help="Write their recordings (WFDB) and solutions to this folder."
+        ),
+    ] = None,
+    write: Annotated[
+        bool,
+        typer.Option("--write", help="Draw them anew, keeping those that the model shows."),
+    ] = False,
+    model: ModelOption = None,
+) -> None:
+    """The teaching cases of the app (all simulated), and how many of each kind a model shows."""
+    from echoing_core import services
+
+    if write and export is not None:
+        raise ConfigError("Give --write or --export: what is drawn anew is exported afterwards.")
+    if export is not None:
+        with bar("simulate") as progress:
+            n = services.export_cases(export, progress=progress)
+        typer.echo(f"{n} simulated teaching cases in {export}")
+        return
+    if write:
+        with stage_bars() as progress:
+            services.draw_teaching_cases(services.load_model(model), progress=progress)
+    rows = [
+        (services.STORIES[one.kind], str(one.n_shown), f"{one.n_shown} of {one.n_drawn} drawn")
+        for one in services.drawn_cases()
+    ]
+    header = ("story (simulated)", "cases", "shown by the model")
+    typer.echo(table(header, rows) if rows else "No teaching case: echoing samples cases --write")
+
+
 @app.command("app")
 def run_app(
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8501,

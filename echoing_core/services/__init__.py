@@ -47,7 +47,9 @@ if TYPE_CHECKING:
         document_pdf,
         document_png,
     )
+    from echoing_core.export.document.rhythm import RHYTHM_FROM_S
     from echoing_core.export.measurements import (
+        VISIT_NOTE,
         difference_words,
         measured_csv,
         measured_json,
@@ -216,7 +218,7 @@ if TYPE_CHECKING:
         fitting_stride_s,
         refine,
     )
-    from echoing_core.services.export import RHYTHM_FROM_S, make_document, track_json
+    from echoing_core.services.export import make_document, track_json
     from echoing_core.services.foreign_encoders import import_encoder
     from echoing_core.services.given import (
         check_calibration_data,
@@ -323,6 +325,16 @@ if TYPE_CHECKING:
         settings_from_link,
     )
     from echoing_core.services.statements import evaluate_statements
+    from echoing_core.services.teaching import (
+        DrawnCases,
+        Shown,
+        case_ids,
+        draw_teaching_cases,
+        drawn_cases,
+        export_cases,
+        shown_by,
+        teaching_case,
+    )
     from echoing_core.services.weights import ImportedWeights, import_weights
     from echoing_core.services.windows import (
         FlaggedInterval,
@@ -335,6 +347,7 @@ if TYPE_CHECKING:
     from echoing_core.services.word_search import search, search_collection, search_in_words
     from echoing_core.signals.heart_beats import HeartBeats, heart_beats
     from echoing_core.signals.lead_sets import measured_words
+    from echoing_core.simulate.teaching import STORIES, TeachingCase
     from echoing_core.uncertainty.intervals import (
         UNSURE_PERCENTILE,
         SpanSummary,
