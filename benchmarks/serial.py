@@ -1,12 +1,12 @@
 """What two ECGs of one heart differ by: halves of a recording, and two visits of healthy people.
 
-    python benchmarks/serial.py PTBXL [--records 150]
+    python benchmarks/serial.py PTBXL [--records 150] [--table ptbxl_database.csv]
 
-PTBXL is a folder with ``ptbxl_database.csv`` and records. The constants of heights in
-`echoing_core.measure.serial` come from here: `REPEAT` is the smallest SD with which 95 % of the
-differences between halves of records of even number lie within their interval, beside what that
-covers of those of odd number; `VISIT_SD` is the SD of the difference between the first two ECGs of
-people whose ECGs were both called normal.
+PTBXL is a folder with ``ptbxl_database.csv`` and records; another table may name more of its
+people. The constants of heights in `echoing_core.measure.serial` come from here: `REPEAT` is the
+smallest SD with which 95 % of the differences between halves of records of even number lie within
+their interval, beside what that covers of those of odd number; `VISIT_SD` is the SD of the
+difference between the first two ECGs of people whose ECGs were both called normal.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def halves_table(files: list[Path]) -> Table:
     return Table("Two halves of ten seconds", head, rows)
 
 
-def visits_table(folder: Path, paths: dict[int, Path]) -> Table:
-    told = pd.read_csv(folder / "ptbxl_database.csv")
+def visits_table(table: Path, paths: dict[int, Path]) -> Table:
+    told = pd.read_csv(table)
     normal = told[told.ecg_id.isin(paths) & told.scp_codes.str.contains("'NORM'")]
     serials, days = [], []
     for _, visits in normal.sort_values("recording_date").groupby("patient_id"):
@@ -98,6 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--records", type=int, default=150, help="Of each half, for the halves.")
+    parser.add_argument("--table", type=Path, help="By default that of the folder.")
     given = parser.parse_args()
     paths = {int(f.name[:5]): f for f in sorted(given.folder.rglob("*_lr.hea"))}
     files = list(paths.values())
@@ -105,7 +106,10 @@ def main() -> None:
     even, odd = ([f for f in files if int(f.name[:5]) % 2 == rest] for rest in (0, 1))
     half = [*even[: given.records], *odd[: given.records]]
     paths |= {int(f.name[:5]): f for f in given.folder.rglob("*_hr.hea")}
-    for table in (halves_table(half), visits_table(given.folder, paths)):
+    for table in (
+        halves_table(half),
+        visits_table(given.table or given.folder / "ptbxl_database.csv", paths),
+    ):
         print(f"## {table.title}\n\n{table.to_markdown()}")
 
 

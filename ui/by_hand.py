@@ -74,8 +74,21 @@ def _of(recording: Recording) -> state.ByHand | None:
     return kept if kept is not None and kept.recording() is recording else None
 
 
-def _mine(recording: Recording) -> state.ByHand:
-    """That of a recording, which takes the place of that of another."""
+def kept_of(recording: Recording) -> state.ByHand:
+    """What is kept of a recording; it takes the place of what is kept of another.
+
+    Calipers are drawn without a run of the page, so whatever is made later, when a button is
+    pressed, holds this and reads it then.
+
+    Parameters
+    ----------
+    recording : Recording
+
+    Returns
+    -------
+    ByHand
+        Changed in place.
+    """
     kept = _of(recording)
     if kept is None:
         kept = state.Explore.by_hand.value = state.ByHand(ref(recording))
@@ -119,7 +132,7 @@ def take_marks(recording: Recording, window_s: tuple[float, float] | None, wante
     """
     if not isinstance(wanted, dict):
         return
-    kept = _mine(recording)
+    kept = kept_of(recording)
     at = round(0.0 if window_s is None else window_s[0], 3)
     now = dict(kept.marks.get(at, {}))
     if wanted.get("undo") is True:
@@ -195,7 +208,7 @@ def take_calipers(start_s: float, wanted: object) -> None:
     current = record.opened()
     if current is None or not isinstance(wanted, list):
         return
-    kept = _mine(current.recording)
+    kept = kept_of(current.recording)
     others = [c for c in kept.calipers if not _within(c, start_s)]
     drawn = [c for item in wanted if (c := _caliper(item, start_s)) is not None]
     kept.calipers = (*others, *drawn)[:MAX_CALIPERS]
@@ -214,25 +227,6 @@ def _caliper(item: Any, start_s: float) -> Caliper | None:
         )
     except (TypeError, ValueError, KeyError):
         return None
-
-
-def for_session(recording: Recording) -> tuple[tuple[Caliper, ...], tuple[WaveMarks, ...]]:
-    """What a session file keeps of it.
-
-    Parameters
-    ----------
-    recording : Recording
-
-    Returns
-    -------
-    calipers : tuple of Caliper
-    wave_marks : tuple of WaveMarks
-    """
-    kept = _of(recording)
-    if kept is None:
-        return (), ()
-    marks = tuple(WaveMarks(at, said) for at, said in sorted(kept.marks.items()) if said)
-    return kept.calipers, marks
 
 
 def from_session(

@@ -19,7 +19,7 @@ from weakref import ref
 import streamlit as st
 
 from echoing_core.records import LEADS
-from echoing_core.services import DEFAULT_MODEL, Setting, offered_models
+from echoing_core.services import DEFAULT_MODEL, Setting, WaveMarks, offered_models
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -313,6 +313,11 @@ class ByHand:
     marks: dict[float, dict[str, float]] = field(default_factory=dict)
     calipers: tuple[Caliper, ...] = ()
     before: list[tuple[float, dict[str, float]]] = field(default_factory=list)
+
+    @property
+    def wave_marks(self) -> tuple[WaveMarks, ...]:
+        """Marks by stretch, in the order of time."""
+        return tuple(WaveMarks(at, said) for at, said in sorted(self.marks.items()) if said)
 
 
 @dataclass(frozen=True, eq=False)

@@ -129,7 +129,7 @@ def _summary(results: Sequence[BatchRow | BatchFailure], others: Sequence[str]) 
     failures = [r for r in results if isinstance(r, services.BatchFailure)]
     lines = []
     if rows:
-        cells = [
+        cells: list[tuple[str, ...]] = [
             (
                 r.name + (" (simulated)" if r.simulated else ""),
                 f"{r.duration_s:.0f}",
@@ -142,7 +142,15 @@ def _summary(results: Sequence[BatchRow | BatchFailure], others: Sequence[str]) 
             )
             for r in rows
         ]
-        header = ("recording", "s", "best", "median", "unsure", "bpm", "least sure window")
+        header: tuple[str, ...] = (
+            "recording",
+            "s",
+            "best",
+            "median",
+            "unsure",
+            "bpm",
+            "least sure window",
+        )
         if any(r.measurements for r in rows):
             # Before the sentence, which is long.
             cells = [(*c[:-1], *_measured(r), c[-1]) for c, r in zip(cells, rows, strict=True)]

@@ -2,6 +2,7 @@
 
 from echoing_core.measure.beat import LONGEST_S, MedianBeat, median_beat
 from echoing_core.measure.serial import (
+    VISIT_SD,
     BeatsBeside,
     Difference,
     Serial,
@@ -25,6 +26,7 @@ __all__ = [
     "LONGEST_S",
     "MARKS",
     "SEXES",
+    "VISIT_SD",
     "BeatsBeside",
     "Difference",
     "Measured",

@@ -26,13 +26,27 @@ REPEAT: Mapping[str, float] = MappingProxyType(
         **{f"qtc_{name}_ms": 13.0 for name in QTC},
         "p_axis_deg": 5.0, "qrs_axis_deg": 3.0, "t_axis_deg": 5.0,
         "sokolow_lyon_mv": 0.05, "cornell_mv": 0.05,
-        "r_mv": 0.03, "s_mv": 0.03, "st_j_mv": 0.02, "st_j60_mv": 0.02, "t_mv": 0.03,
+        "r_mv": 0.01, "s_mv": 0.0075, "st_j_mv": 0.0075, "st_j60_mv": 0.005, "t_mv": 0.0075,
     }
 )  # fmt: skip
 """SD of one measurement repeated on the same heart, beside the spread over beats. Set on the two
 halves (5 s each) of the LUDB records of even number; on those of odd number, 89 to 100 % of the
 differences between halves lie within the interval; axes and voltages on a few alone, for LUDB
-scales leads one by one."""
+scales leads one by one. Heights of single leads: set on halves of 150 PTB-XL records of even
+number, 95 to 97 % of those of odd number (``benchmarks/serial.py``)."""
+
+VISIT_SD: Mapping[str, float] = MappingProxyType(
+    {
+        "heart_rate_bpm": 10.0, "p_ms": 12.0, "pr_ms": 18.0, "qrs_ms": 9.0, "qt_ms": 17.0,
+        "qtc_bazett_ms": 26.0, "qtc_fridericia_ms": 18.0, "qtc_framingham_ms": 18.0,
+        "qtc_hodges_ms": 16.0, "p_axis_deg": 15.0, "qrs_axis_deg": 8.5, "t_axis_deg": 9.5,
+        "sokolow_lyon_mv": 0.4, "cornell_mv": 0.4,
+        "r_mv": 0.19, "s_mv": 0.235, "st_j_mv": 0.027, "st_j60_mv": 0.031, "t_mv": 0.10,
+    }
+)  # fmt: skip
+"""SD of the difference between two visits of a healthy person, with other rates and electrodes put
+anew: 27 people of PTB-XL whose two ECGs were called normal, 68 days apart in the median
+(``benchmarks/serial.py``)."""
 
 COMPARED = (
     "heart_rate_bpm", "p_ms", "pr_ms", "qrs_ms", "qt_ms", "qtc_bazett_ms", "qtc_fridericia_ms",
@@ -71,6 +85,13 @@ class Difference:
     def changed(self) -> bool:
         """Whether the interval leaves no room for no change."""
         return self.interval is not None and not self.interval[0] <= 0.0 <= self.interval[1]
+
+    @property
+    def beyond_visits(self) -> bool:
+        """Whether it changed by more than in 95 of 100 healthy people from visit to visit."""
+        if self.value is None or not self.changed:
+            return False
+        return abs(self.value) > _Z * VISIT_SD[self.one.name]
 
 
 @dataclass(frozen=True, eq=False)

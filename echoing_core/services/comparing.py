@@ -15,6 +15,7 @@ from echoing_core.metrics import distances
 from echoing_core.records import LEADS, WINDOW_S, Answer, StandardEcg, WindowTrack
 from echoing_core.services.asking import EncodedQuestion, asked_window
 from echoing_core.signals.heart_beats import heart_beats
+from echoing_core.uncertainty.intervals import UNSURE_PERCENTILE
 
 if TYPE_CHECKING:
     from echoing_core.retrieve.index import GalleryIndex
@@ -136,33 +137,26 @@ def windows_apart(one: WindowTrack, i: int, other: WindowTrack, j: int) -> Apart
     return Apart(csd=csd, means=max(csd - spread, 0.0), spread=spread)
 
 
-def too_unsure(
-    one: WindowTrack, i: int, other: WindowTrack, j: int, between_people: Floats
-) -> tuple[bool, bool]:
+def too_unsure(one: float, other: float, people: float) -> tuple[bool, bool]:
     """Which of two windows is too unsure for their distance to say anything of the hearts.
 
-    sigma^2 of both is a part of their distance. Where it alone makes them as far apart as two
-    people, the means could be the same and the distance would still not be called alike: then those
-    are too unsure of which this holds beside a window that is as unsure as they are.
+    Noise moves an ECG away from itself and never towards another: windows that lie near each other
+    are alike however noisy they are, but of those that do not, one of them may be to blame.
 
     Parameters
     ----------
-    one, other : WindowTrack
-    i, j : int
-        Windows of each.
-    between_people : ndarray
-        Ascending, from `distances_between_people`; may be empty.
+    one, other : float
+        Uncertainty percentile of each.
+    people : float
+        Their distance among those of two people, from `share_nearer`.
 
     Returns
     -------
     (bool, bool)
     """
-    a, b = (float(t.uncertainty[k]) for t, k in ((one, i), (other, j)))
-    if not between_people.size or share_nearer(a + b, between_people) < ALIKE_SHARE:
+    if not people >= ALIKE_SHARE:
         return False, False
-    each = (share_nearer(2.0 * spread, between_people) >= ALIKE_SHARE for spread in (a, b))
-    first, second = each
-    return first, second
+    return one >= UNSURE_PERCENTILE, other >= UNSURE_PERCENTILE
 
 
 def too_noisy(serial: Serial) -> dict[int, str]:

@@ -19,7 +19,7 @@ from echoing_core.export.document import (
     clean_name,
     deidentified,
 )
-from echoing_core.export.document.rhythm import LEAST_S as RHYTHM_FROM_S
+from echoing_core.export.document.rhythm import RHYTHM_FROM_S
 from echoing_core.export.track import Explanation
 from echoing_core.measure import Measurement
 from echoing_core.services.measuring import MEASURED_WHOLE_S, measurements

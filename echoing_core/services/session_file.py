@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 
@@ -437,11 +437,12 @@ def _calipers(value: object) -> tuple[Caliper, ...]:
     for item in value:
         if not isinstance(item, dict) or set(item) != set(_CALIPER):
             raise _wrong("calipers")
-        ends = [item[name] for name in _CALIPER[1:5]]
-        if not isinstance(item["march"], bool) or not all(_is_number(end) for end in ends):
+        if not isinstance(item["march"], bool):
+            raise _wrong("calipers")
+        if not all(_is_number(item[name]) for name in _CALIPER[1:5]):
             raise _wrong("calipers")
         try:
-            calipers.append(Caliper(item["lead"], *map(float, ends), march=item["march"]))
+            calipers.append(Caliper(**item))
         except ValueError as error:
             raise _wrong("calipers") from error
     return tuple(calipers)
@@ -467,7 +468,7 @@ def _wave_marks(value: object) -> tuple[WaveMarks, ...]:
     return tuple(stretches)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     # In Python a bool is an int, too.
     return isinstance(value, int | float) and not isinstance(value, bool)
 

@@ -154,7 +154,8 @@ class TestByHand:
         by_hand.take_marks(ecg, None, {"reset": True})
         assert by_hand.measured(ecg, None, "m").by_hand == {}
         by_hand.take_marks(ecg, None, {"undo": True})
-        calipers, marks = by_hand.for_session(ecg)
+        kept = by_hand.kept_of(ecg)
+        calipers, marks = kept.calipers, kept.wave_marks
         assert (calipers, marks[0].marks_ms) == ((), {"t_offset": end + 20})
         # Of another recording there are none, and those of a session file take their place.
         other = dataclasses.replace(ecg)

@@ -53,9 +53,8 @@ def distance(one: Side, other: Side, changed: Serial | None) -> None:
         st.info("Both are the same window. Choose another time for one of them.")
         return
     # Distances between people of the collection are the scale: CSD alone says nothing to a reader.
-    between = _between_people(state.App.model.value)
-    people = services.share_nearer(apart.csd, between)
-    too_unsure = services.too_unsure(one.track, one.window, other.track, other.window, between)
+    people = services.share_nearer(apart.csd, _between_people(state.App.model.value))
+    too_unsure = services.too_unsure(one.percentile, other.percentile, people)
     if any(too_unsure) or (changed is not None and services.too_noisy(changed)):
         _no_distance(one, other, too_unsure, changed)
         st.caption(_parts(apart))
@@ -113,8 +112,8 @@ def _no_distance(
         reasons = []
         if too_unsure[number]:
             reasons.append(
-                f"its uncertainty (percentile {side.percentile:.0f}) alone would put it as far "
-                "from the very same ECG as the ECGs of many two people are from each other"
+                f"with uncertainty at percentile {side.percentile:.0f} it would lie far from the "
+                "very same heart, too"
             )
         if number in noisy:
             reasons.append(f"no beat of it could be measured ({noisy[number]})")

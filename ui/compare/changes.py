@@ -82,24 +82,30 @@ def show(serial: Serial) -> None:
     st.caption(
         "Measured on the median beats; the model does not take part. An interval holds how beats "
         "vary and what two measurements of one heart differ by, not where electrodes were put. "
-        "Not for diagnosis."
+        f"{services.VISIT_NOTE} Not for diagnosis."
     )
 
 
 def _summary(serial: Serial) -> str:
     """What changed, in one line."""
-    told = [
+    changed = [d for d in serial.differences if d.changed and d.one.name not in _SAID_BY_OTHERS]
+    much = [
         f"{frame.literal(d.one.words)} {frame.literal(services.difference_words(d))}"
-        for d in serial.differences
-        if d.changed and d.one.name not in _SAID_BY_OTHERS
+        for d in changed
+        if d.beyond_visits
     ]
+    little = [frame.literal(d.one.words) for d in changed if not d.beyond_visits]
     n_not = sum(d.value is None for d in serial.differences)
     lacking = f" {n_not} of {len(serial.differences)} cannot be compared." if n_not else ""
-    if not told:
-        if n_not == len(serial.differences):
-            return "**Nothing can be compared**; the table says why."
+    if n_not == len(serial.differences):
+        return "**Nothing can be compared**; the table says why."
+    if much:
+        said = f"**Changed by more than from visit to visit**: {'; '.join(much)}."
+    elif little:
+        said = "**No measurement changed** by more than from visit to visit."
+    else:
         return f"**No measurement changed** by more than repeats differ by.{lacking}"
-    return f"**Changed**: {'; '.join(told)}.{lacking}"
+    return said + (f" Changed by less than that: {', '.join(little)}." if little else "") + lacking
 
 
 # One formula is enough of a sentence; the table has all four.
@@ -130,7 +136,7 @@ def _beats(serial: Serial) -> None:
         )
     # Letters of leads and numbers of ours alone.
     st.html(
-        '<div class="beats_key"><span class="a">A</span><span class="b">B</span> median beats, one '
-        "over the other from the onset of the QRS; the number is how alike they are (1 is the "
-        f'same shape)</div><div class="beats">{"".join(pictures)}</div>'
+        '<div class="beats_key"><span class="a">A</span><span class="b">B</span><span>Median beats '
+        "over each other from the onset of the QRS, 25 mm/s and 10 mm/mV; the number is how alike "
+        f'they are, 1 the same shape.</span></div><div class="beats">{"".join(pictures)}</div>'
     )

@@ -15,6 +15,7 @@ from ui import by_hand, document_parts, ecg_paper, frame, record, state, windows
 from ui.explore import measurements, review, session
 
 if TYPE_CHECKING:
+    from echoing_core.records import Recording, TextMark
     from echoing_core.services import Model
     from ui.document_parts import DocumentParts
 
@@ -100,10 +101,9 @@ def _report(model: Model, current: record.OpenRecord, explanation: Explanation) 
         answers=tuple(parts.asked),
         searches=tuple(parts.found),
         real_texts=real_texts,
-        settings=_settings_words(),
-        by_hand=by_hand.for_session(current.recording)[1],
         with_rhythm=with_rhythm,
     )
+    made = partial(_document, made, _settings_words(), by_hand.kept_of(current.recording))
     stem = _stem(name)
     with st.container(horizontal=True, gap="small"):
         frame.download("Report as HTML", partial(_as_html, made), f"{stem}.html", "text/html")
@@ -111,6 +111,11 @@ def _report(model: Model, current: record.OpenRecord, explanation: Explanation) 
             "Report as PDF", partial(_as_pdf, made, sheet), f"{stem}.pdf", "application/pdf"
         )
         frame.download("Report as PNG", partial(_as_png, made), f"{stem}.png", "image/png")
+
+
+def _document(made: partial[Document], settings: dict[str, str], kept: state.ByHand) -> Document:
+    lines = services.caliper_lines(kept.calipers)
+    return made(settings=settings | lines, by_hand=kept.wave_marks)
 
 
 def _as_html(made: partial[Document]) -> bytes:
@@ -157,7 +162,7 @@ def _windows_to_print(explanation: Explanation) -> list[int]:
 def _settings_words() -> dict[str, str]:
     hidden = windows.hide_above()
     told = {} if hidden >= 100 else {"Hidden on screen": f"windows above percentile {hidden:.0f}"}
-    return told | review.mark_words() | services.caliper_lines(by_hand.calipers())
+    return told | review.mark_words()
 
 
 def _listed_parts(parts: DocumentParts) -> None:
@@ -213,28 +218,29 @@ def _track(model: Model, current: record.OpenRecord, explanation: Explanation) -
         )
 
 
+def _converted(
+    recording: Recording, name: str, stem: str, marks: tuple[TextMark, ...], kept: state.ByHand
+) -> bytes:
+    told = sorted((*marks, *services.calipers_as_text(kept.calipers)), key=lambda mark: mark.at_s)
+    return services.converted_download(recording, name, stem, told)
+
+
 def _recording(current: record.OpenRecord, explanation: Explanation) -> None:
     st.caption(
         "The recording as it was measured, in another format. Gaps stay gaps, a remark says what "
         "the file was made of, and names and dates of your files are never in it."
     )
     stem = _stem(services.clean_name(state.Document.name.value))
-    marks = services.marks_as_text(review.marks()) + services.calipers_as_text(by_hand.calipers())
+    marks = services.marks_as_text(review.marks())
     moved = measurements.moved(current.recording, explanation)
     if moved is not None:
         marks += services.wave_marks_as_text(moved)
-    marks = tuple(sorted(marks, key=lambda mark: mark.at_s))
+    kept = by_hand.kept_of(current.recording)
     with st.container(horizontal=True, gap="small"):
         for name, words in services.written_formats().items():
             frame.download(
                 f"Recording as {words}",
-                partial(
-                    services.converted_download,
-                    current.recording,
-                    name,
-                    stem,
-                    marks,
-                ),
+                partial(_converted, current.recording, name, stem, marks, kept),
                 services.download_name(name, stem),
                 "application/octet-stream",
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import streamlit as st
 
@@ -32,7 +31,7 @@ def show_measurements(recording: Recording, explanation: Explanation) -> None:
     )
     if box.open:
         with box, frame.guarded():
-            panel(_measured(recording, explanation))
+            panel(_measured(recording, explanation), by_hand.kept_of(recording))
 
 
 def _measured(recording: Recording, explanation: Explanation) -> Measured:
@@ -57,12 +56,14 @@ def stretch_of(recording: Recording, explanation: Explanation) -> tuple[float, f
     return by_hand.stretch(recording, start_s, track.window_s)
 
 
-def panel(found: Measured) -> None:
+def panel(found: Measured, kept: state.ByHand) -> None:
     """What was measured, as tables and as files.
 
     Parameters
     ----------
     found : Measured
+    kept : ByHand
+        Whose calipers go into the files.
     """
     rows = [tuple(row) for row in services.measured_rows(found)]
     st.html(
@@ -110,13 +111,13 @@ def panel(found: Measured) -> None:
     with st.container(horizontal=True, gap="small"):
         frame.download(
             "Measurements as CSV",
-            partial(services.measured_csv, [taken], by_hand.calipers()),
+            lambda: services.measured_csv([taken], kept.calipers),
             "measurements.csv",
             frame.CSV,
         )
         frame.download(
             "Measurements as JSON",
-            partial(services.measured_json, taken, by_hand.calipers()),
+            lambda: services.measured_json(taken, kept.calipers),
             "measurements.json",
             frame.JSON,
         )

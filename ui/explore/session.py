@@ -43,7 +43,6 @@ def section(current: record.OpenRecord, explanation: Explanation) -> None:
             "keeps no sample and no name, only a code by which the same samples are known again."
         )
         track = explanation.track
-        calipers, wave_marks = by_hand.for_session(current.recording)
         session = Session(
             # Only what is in `state.SETTINGS`: nothing of the recording.
             settings=settings.collect(),
@@ -52,10 +51,9 @@ def section(current: record.OpenRecord, explanation: Explanation) -> None:
             stride_s=current.stride_s,
             vcg_method=current.vcg_method,
             marks=review.marks(),
-            calipers=calipers,
-            wave_marks=wave_marks,
         )
-        saved = partial(_session_bytes, session, current.recording)
+        kept = by_hand.kept_of(current.recording)
+        saved = partial(_session_bytes, session, current.recording, kept)
         frame.download("Save session", saved, "session.json", frame.JSON)
         opener()
     with right:
@@ -68,11 +66,15 @@ def section(current: record.OpenRecord, explanation: Explanation) -> None:
         st.code(address(page, current, explanation), language=None, wrap_lines=True)
 
 
-def _session_bytes(session: Session, recording: Recording) -> bytes:
+def _session_bytes(session: Session, recording: Recording, kept: state.ByHand) -> bytes:
     # A fresh key each time: two files of one recording cannot be matched by their hashes.
     key = secrets.token_bytes(16)
     bound = dataclasses.replace(
-        session, key=key.hex(), fingerprint=services.fingerprint(recording, key)
+        session,
+        key=key.hex(),
+        fingerprint=services.fingerprint(recording, key),
+        calipers=kept.calipers,
+        wave_marks=kept.wave_marks,
     )
     return services.session_text(bound, state.SETTINGS).encode()
 

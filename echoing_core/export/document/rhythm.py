@@ -28,7 +28,7 @@ from echoing_core.rhythm.measures import rr_histogram
 
 Floats = npt.NDArray[np.float64]
 
-LEAST_S = 60.0
+RHYTHM_FROM_S = 60.0
 """Of a shorter recording the paper shows every beat, and its figures say little."""
 
 _LEFT, _RIGHT = 38.0, 4.0

@@ -93,16 +93,13 @@ def test_people_in_the_shipped_collection_lie_apart() -> None:
     assert len(scale) > 10_000 and (np.diff(scale) >= 0).all() and scale[0] > 0
 
 
-def test_a_window_is_too_unsure_where_its_sigma2_alone_makes_two_people(seen: Explanation) -> None:
-    track = seen.track
-    a, b = (float(track.uncertainty[k]) for k in (0, 20))
-    assert services.too_unsure(track, 0, track, 20, np.empty(0)) == (False, False)
-    # A quarter of the distances between people lie below the sum of both, or not.
-    below = np.array([0.9, 1.1, 1.2, 1.3]) * (a + b)
-    above = np.array([1.1, 1.2, 1.3, 1.4]) * (a + b)
-    told = services.too_unsure(track, 0, track, 20, below)
-    assert told[int(b > a)]
-    assert services.too_unsure(track, 0, track, 20, above) == (False, False)
+def test_a_distance_between_unsure_windows_says_nothing_unless_they_are_alike() -> None:
+    assert services.too_unsure(97.0, 40.0, people=60.0) == (True, False)
+    assert services.too_unsure(95.0, 90.0, people=25.0) == (True, True)
+    # What is near is alike for all its noise; without a scale nothing is called far.
+    assert services.too_unsure(97.0, 99.0, people=10.0) == (False, False)
+    assert services.too_unsure(97.0, 99.0, people=float("nan")) == (False, False)
+    assert services.too_unsure(40.0, float("nan"), people=60.0) == (False, False)
 
 
 def test_a_recording_of_noise_is_too_noisy_and_one_without_beats_is_not() -> None:

@@ -43,9 +43,10 @@ class Paper {
     this.box.append(this.sheet);
     const list = html("ul", { class: "readings", "aria-label": "Calipers" });
     const live = html("div", { class: "hidden", role: "status", "aria-live": "polite" });
+    this.waveHelp = html("p", { class: "help" }, "Waves by keyboard: arrows move the mark that has the focus by 2 ms, Shift by 10, Page up and down other beat, Z undoes.");
     this.help = html("p", { class: "help" }, "Calipers by keyboard: arrows move an end, Shift further, Tab other end, Page up and down other lead, Enter nearest peak, M march out, Delete removes.");
     const waves = html("div", { class: "waves", role: "group", "aria-label": "Waves" });
-    this.root.append(this.bar, this.tools, this.hidden, waves, this.box, list, this.help, live);
+    this.root.append(this.bar, this.tools, this.hidden, waves, this.box, list, this.waveHelp, this.help, live);
     parent.append(this.root);
     this.calipers = new Calipers(layer, list, live, {
       page: () => this.page, leads: () => this.leads, fs: () => this.data.fs,
@@ -328,6 +329,7 @@ class Paper {
     this.scale();
     this.calipers.placeAll();
     this.waves.draw(shown.waves && this.data.waves !== null);
+    this.waveHelp.hidden = !(shown.waves && this.data.waves !== null);
     for (const [name, { menu }] of Object.entries(this.controls)) menu.value = String(shown[name]);
     for (const [name, box] of Object.entries(this.checks)) box.checked = shown[name];
     // Of few leads each has all of the paper, so that none is a rhythm strip.

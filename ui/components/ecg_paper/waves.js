@@ -25,6 +25,8 @@ class Waves {
     this.host = host; // {page(), point(event), middle(), send(what), say(words), focusBack()}
     this.told = null;
     this.number = 0;
+    this.pending = null;
+    this.dragging = false;
     this.beat = null;
     this.handles = {};
     this.words = html("span", { class: "words" });
@@ -40,7 +42,8 @@ class Waves {
     // An answer to an earlier move would take back the later one.
     if (told && told.ack < this.number) return;
     this.told = told;
-    this.marks = told && told.marks ? { ...told.marks } : null;
+    // What was moved since is still to be told.
+    this.marks = told && told.marks ? { ...told.marks, ...this.pending } : null;
     if (told) this.number = told.ack;
   }
 
@@ -49,6 +52,7 @@ class Waves {
   }
 
   draw(wanted) {
+    if (this.dragging) return;
     this.line.hidden = !wanted;
     const held = Object.keys(this.handles).find((name) => this.handles[name] === this.focused());
     this.bands.replaceChildren();
@@ -136,15 +140,16 @@ class Waves {
   place() {
     const page = this.host.page();
     for (const [name, handle] of Object.entries(this.handles)) {
-      const onset = this.marks.qrs_onset;
-      const away = Math.round(this.marks[name] - onset);
+      // The onset of the QRS itself is told from the R peak, or it would never move.
+      const zero = name === "qrs_onset" ? 0 : this.marks.qrs_onset || 0;
+      const away = Math.round(this.marks[name] - zero);
       handle.setAttribute("transform", `translate(${mm(page.x(this.at(this.beat, name)))} 0)`);
       const [low, high] = this.limits(name);
-      handle.setAttribute("aria-valuemin", Math.round(low - onset));
-      handle.setAttribute("aria-valuemax", Math.round(high - onset));
+      handle.setAttribute("aria-valuemin", Math.round(low - zero));
+      handle.setAttribute("aria-valuemax", Math.round(high - zero));
       handle.setAttribute("aria-valuenow", away);
-      const side = away === 0 ? "at the onset of the QRS" : `${Math.abs(away)} ms ${away < 0 ? "before" : "after"} the onset of the QRS`;
-      handle.setAttribute("aria-valuetext", `${name === "qrs_onset" ? `${Math.round(onset)} ms from the R peak` : side}; ${this.reading()}`);
+      const from = name === "qrs_onset" ? "R peak" : "onset of the QRS";
+      handle.setAttribute("aria-valuetext", `${Math.abs(away)} ms ${away < 0 ? "before" : "after"} the ${from}; ${this.reading()}`);
     }
     for (const text of this.layer.querySelectorAll(".wave-name")) {
       const { from, to } = WAVES.find(({ name }) => name === text.dataset.wave);
@@ -183,18 +188,26 @@ class Waves {
     for (const t of this.told.beats) this.drawBands(t);
     this.place();
     this.host.say(`${MARKS[name]}: ${this.reading()}`);
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.flush(), TELL_AFTER_MS);
+    this.later();
   }
 
-  flush() {
+  // The answer draws the handles anew, which must not happen under a finger.
+  later() {
     clearTimeout(this.timer);
-    if (this.pending) this.tell({ set: this.pending });
+    this.timer = setTimeout(() => {
+      if (this.pending && !this.dragging) this.tell({ set: this.pending });
+    }, TELL_AFTER_MS);
   }
 
   tell(what) {
-    if (!what.set) this.flush();
+    const unsaid = this.pending;
+    clearTimeout(this.timer);
     this.pending = null;
+    if (what.undo && unsaid) {
+      this.marks = { ...this.told.marks };
+      this.draw(true);
+      return;
+    }
     this.number += 1;
     this.host.send({ n: this.number, ...what });
   }
@@ -205,6 +218,7 @@ class Waves {
       event.stopPropagation();
       handle.setPointerCapture(event.pointerId);
       handle.focus({ preventScroll: true });
+      this.dragging = true;
       const start = this.host.point(event).x;
       const before = this.marks[name];
       const follow = (moved) => {
@@ -214,6 +228,9 @@ class Waves {
         handle.removeEventListener("pointermove", follow);
         handle.removeEventListener("pointerup", stop);
         handle.removeEventListener("pointercancel", stop);
+        this.dragging = false;
+        this.draw(true);
+        this.later();
       };
       handle.addEventListener("pointermove", follow);
       handle.addEventListener("pointerup", stop);
