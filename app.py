@@ -24,7 +24,7 @@ def show() -> None:
     """One run of the page that a session is on."""
     # After the environment is set.
     from echoing_core.services import uploads
-    from ui import frame, guide, settings, sign_in, turns
+    from ui import frame, guide, settings, sign_in, teaching, turns
 
     # A ":material/...:" icon here would be fetched from Google; an image of ours is not.
     st.set_page_config(page_title="EchoingECG", page_icon=str(UI / "favicon.svg"), layout="wide")
@@ -51,6 +51,8 @@ def show() -> None:
         settings.from_link()
     with frame.guarded():
         guide.panel(page.title)
+    with frame.guarded():
+        teaching.panel(page.title)
     try:
         with frame.guarded():
             page.run()

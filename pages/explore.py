@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import frame, guide, opening, record, resources, summary
+from ui import frame, guide, opening, record, resources, summary, teaching
 from ui.explore import (
     detail,
     device,
@@ -22,6 +22,7 @@ from ui.explore import (
 frame.title("Explore a recording")
 guide.offer()
 guide.open_sample()
+teaching.open_case()
 opening.chooser()
 current = record.opened()
 if current is None:

@@ -12,7 +12,7 @@ from echoing_core.records import FRANK_LEADS, Recording
 from echoing_core.services import TableLayout, TablePreview, Told
 from echoing_core.services.reading import preview
 from echoing_core.services.uploads import Looked, look
-from ui import frame, record, resources, state, telling, windows
+from ui import frame, record, resources, state, teaching, telling, windows
 from ui.openings import gated
 from ui.telling import SamplesIn
 
@@ -88,6 +88,8 @@ def _choices() -> None:
             with frame.guarded():
                 for sample in resources.samples():
                     record.sample_row(sample)
+            with frame.guarded():
+                teaching.offer()
     with problem:
         frame.error(state.Opened.error.value)
 

@@ -597,6 +597,18 @@ class Guide:
     """The recording is still to be opened."""
 
 
+class Teaching:
+    """The teaching cases."""
+
+    place: Entry[int | None] = Entry("teach_place", None)
+    """Number of the case among those of the story."""
+    story = Entry("teach_story", "all")
+    to_open: Entry[int | None] = Entry("teach_to_open", None)
+    """Which recording of the case is still to be opened."""
+    given: Entry[dict[str, bool]] = Entry("teach_given", {})
+    """Cases that were answered, and whether the first answer was right."""
+
+
 # One table for what the browser sends, the session file and the link, so that all three take the
 # same values.
 PAPER_CHOICES: dict[str, tuple[Any, ...]] = {

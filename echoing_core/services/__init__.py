@@ -345,8 +345,10 @@ if TYPE_CHECKING:
         window_reasons,
     )
     from echoing_core.services.word_search import search, search_collection, search_in_words
+    from echoing_core.signals import standardise
     from echoing_core.signals.heart_beats import HeartBeats, heart_beats
     from echoing_core.signals.lead_sets import measured_words
+    from echoing_core.simulate.teaching import REPORT as WHICH_REPORT
     from echoing_core.simulate.teaching import STORIES, TeachingCase
     from echoing_core.uncertainty.intervals import (
         UNSURE_PERCENTILE,

@@ -83,6 +83,8 @@ CASES: tuple[tuple[str, str], ...] = (
     ("app --index other", f"other.*({INDEX})"),
     ("app --collection none", "There is no folder none.*PTB-XL"),
     ("app --keep other", "Name one"),
+    ("samples cases --write --export none", "Give --write or --export"),
+    ("samples cases --export other", "is not empty"),
     ("index build out --model none", MODEL),
     ("index build other", "other already holds.*would be replaced"),
     ("embed none out", "no folder none"),
