@@ -29,9 +29,7 @@ PAGES = ("explore", "ask", "retrieve", "echo", "model")
 
 def words(app: AppTest) -> str:
     """All Markdown, headings, captions and badges of the page."""
-    return "\n".join(
-        str(e.value) for e in [*app.title, *app.markdown, *app.subheader, *app.caption]
-    )
+    return "\n".join(str(e.value) for e in [*app.title, *app.header, *app.markdown, *app.caption])
 
 
 def paper_of(app: AppTest) -> dict[str, Any]:
@@ -306,7 +304,7 @@ def test_the_model_page_tells_its_hash_and_card(open_app: OpenApp) -> None:
     model = services.load_model()
     assert app.code[0].value == model.hash
     # It begins with what the model can and cannot do, the limits of its card among that.
-    first, second = (e.value for e in app.subheader[:2])
+    first, second = (e.value for e in app.header[:2])
     assert first.endswith("What it can do") and second.endswith("What it cannot do")
     assert next(m.value for m in app.markdown if "Small model, small data" in m.value)
     # Nothing of the card is lost: its headings two levels lower or those of what is folded, its

@@ -41,7 +41,7 @@ def upload(app: AppTest, name: str, data: bytes) -> AppTest:
 
 
 def words(app: AppTest) -> str:
-    shown = [*app.markdown, *app.caption, *app.info, *app.warning, *app.subheader]
+    shown = [*app.markdown, *app.caption, *app.info, *app.warning, *app.header]
     tables = [h.proto.body for h in app.get("html")]
     # As a person reads it: without what keeps Markdown from being read into names.
     return "\n".join([*(str(e.value) for e in shown), *tables]).replace("\\", "")

@@ -39,9 +39,7 @@ def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def words(app: AppTest) -> str:
-    return "\n".join(
-        str(e.value) for e in [*app.title, *app.markdown, *app.subheader, *app.caption]
-    )
+    return "\n".join(str(e.value) for e in [*app.title, *app.header, *app.markdown, *app.caption])
 
 
 def open_sample(app: AppTest, part: str) -> AppTest:

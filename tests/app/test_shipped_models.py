@@ -22,7 +22,7 @@ SAYS = {
 
 def words(app: AppTest) -> str:
     # What is behind a question mark counts, too.
-    elements = [*app.markdown, *app.subheader, *app.caption]
+    elements = [*app.markdown, *app.header, *app.caption]
     return "\n".join(f"{e.value} {getattr(e.proto, 'help', '')}" for e in elements)
 
 

@@ -42,7 +42,15 @@ def is_sound(app: AppTest) -> bool:
 
 
 def words(app: AppTest) -> str:
-    shown = [*app.title, *app.markdown, *app.subheader, *app.caption, *app.info, *app.error]
+    shown = [
+        *app.title,
+        *app.header,
+        *app.markdown,
+        *app.subheader,
+        *app.caption,
+        *app.info,
+        *app.error,
+    ]
     return "\n".join(str(e.value) for e in shown).replace("\\", "")
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 
 PAGES = ("Ask", "Retrieve", "Compare", "Echo", "Batch", "Model")
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-BAD = ("serious", "critical")
+BAD = ("moderate", "serious", "critical")
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 WINDOW = re.compile(r"^Window (\S+) to (\S+)$")
 
@@ -26,12 +26,14 @@ STREAMLITS_OWN = {
     # A table wider than a phone scrolls in a box of st.table that has no tabindex, and no option
     # gives it one. Chromium and Firefox let the keyboard reach such a box by themselves.
     "scrollable-region-focusable": "[data-testid=stTable]",
+    # Where Streamlit hangs what opens over the page, outside of all of its landmarks.
+    "region": "#stFloatingOverlayPortal",
 }
 """Rule of axe, and in which of Streamlit's own elements it is let through; nothing else is."""
 
 
 def findings(page: Page) -> list[str]:
-    """Serious and critical findings of axe, one line for each element."""
+    """Findings of axe but the minor ones, one line for each element."""
     page.evaluate(AXE)
     result: dict[str, Any] = page.evaluate(
         "tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", TAGS
@@ -70,7 +72,7 @@ def go(page: Page, name: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_has_a_serious_finding(
+def test_no_page_has_more_than_a_minor_finding(
     visitor: Callable[..., AbstractContextManager[Page]], scheme: str
 ) -> None:
     found: dict[str, list[str]] = {}

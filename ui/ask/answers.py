@@ -256,7 +256,7 @@ def show_along(
         for question in asked
     ]
     names = [question.prompts.question for question in asked]
-    st.subheader("Along the recording", anchor=False)
+    st.header("Along the recording", anchor=False)
     marks = [
         (kind, float(track.start_s[i] + track.window_s / 2))
         for kind, i in _windows(current).items()

@@ -34,7 +34,7 @@ def show(model: Model, current: OpenRecord | None, read: ReadEcho) -> None:
         Without one, the page says what it is needed for.
     read : ReadEcho
     """
-    st.subheader("Do the ECG and the echocardiogram agree?", anchor=False)
+    st.header("Do the ECG and the echocardiogram agree?", anchor=False)
     if current is None:
         st.info(
             "Open a recording to hold it against this echocardiogram.",

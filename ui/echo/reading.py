@@ -40,7 +40,7 @@ def show(read: ReadEcho) -> None:
     read : ReadEcho
     """
     reading = read.reading
-    st.subheader("What the teacher reads off the echocardiogram", anchor=False)
+    st.header("What the teacher reads off the echocardiogram", anchor=False)
     n = len(reading.clips)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(
@@ -106,7 +106,7 @@ def frames(read: ReadEcho) -> None:
     read : ReadEcho
     """
     reading = read.reading
-    st.subheader("The frames: their mean and variance", anchor=False)
+    st.header("The frames: their mean and variance", anchor=False)
     st.markdown(
         f"Each frame is a direction of length 1 in the teacher’s {reading.embedding.mu.shape[1]} "
         f"dimensions. Around their mean they vary by **{reading.spread:.4f}**"

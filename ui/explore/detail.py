@@ -35,7 +35,7 @@ def show(model: Model, explanation: Explanation) -> None:
     there = bool(np.isfinite(percentile))
     report = services.window_reasons(model, explanation, [index])[index] if there else None
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="window_line"):
-        st.subheader(f"Window {span_words(track, index)}", anchor=False, width="content")
+        st.header(f"Window {span_words(track, index)}", anchor=False, width="content")
         if report is not None and model.has_sigma2:
             _uncertainty(explanation, index, percentile, report)
     if report is None:

@@ -82,7 +82,7 @@ def abilities(model: Model) -> None:
         (right, "What it cannot do", ":material/do_not_disturb_on:", cannot),
     ):
         with column.container(border=True, height="stretch"):
-            st.subheader(f"{icon} {heading}", anchor=False)
+            st.header(f"{icon} {heading}", anchor=False)
             st.markdown("\n".join(f"- {frame.literal(line)}" for line in lines))
 
 
@@ -166,7 +166,7 @@ def reference(model: Model, current: record.OpenRecord | None) -> None:
     if not model.has_sigma2:
         return
     cohort = model.reference
-    st.subheader("What uncertainty is measured against", anchor=False)
+    st.header("What uncertainty is measured against", anchor=False)
     if cohort.simulated:
         frame.simulated_badge("simulated reference cohort")
     st.markdown(
