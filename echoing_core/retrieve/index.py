@@ -231,6 +231,10 @@ class GalleryIndex:
         """
         return self._vectors[target].distances(query, order)
 
+    def vectors(self, target: Target = "ecg") -> Vectors:
+        """One side of the items as vectors."""
+        return self._vectors[target]
+
 
 def build_index(
     folder: Path,

@@ -133,14 +133,29 @@ class Vectors:
 
     def distances(self, query: GaussianEmbedding, order: Order) -> Floats:
         """To every row, up to the rounding of float32; shape (n,)."""
-        score, _ = self._scores(query, order, None)
         if order == "cosine":
+            score, _ = self._scores(query, order, None)
             apart: Floats = 1.0 + score.astype(np.float64)
             return apart
-        own = float((query.mu[0].astype(np.float64) ** 2).sum() + query.uncertainty[0])
-        csd: Floats = score.astype(np.float64) + own
-        # Not nearer than the same place.
-        return np.maximum(csd, self.sums + float(query.uncertainty[0]))
+        return self.apart(query.mu[0]) + self.sums + float(query.uncertainty[0])
+
+    def products(self, direction: npt.NDArray[np.floating]) -> Floats:
+        """Inner products of the means with a vector, shape (n,), up to the rounding of float32.
+
+        Parameters
+        ----------
+        direction : ndarray, shape (dim,)
+        """
+        found: Floats = (self.rows @ np.append(direction, 0.0).astype(np.float32)).astype(
+            np.float64
+        )
+        return found
+
+    def apart(self, place: npt.NDArray[np.floating]) -> Floats:
+        """Squared distances of the means from a place, as `products`."""
+        own = float((np.asarray(place, dtype=np.float64) ** 2).sum())
+        squares = self._lengths.astype(np.float64) ** 2
+        return np.maximum(squares - 2.0 * self.products(place) + own, 0.0)
 
     def _scores(
         self, query: GaussianEmbedding, order: Order, rows: Rows | None

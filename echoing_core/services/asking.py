@@ -532,7 +532,7 @@ def check_answer(
     if known.size < _FEWEST_LABELLED:
         return None
     direction = closed_form.question_direction(question.positive, question.negative)
-    margins = collection.index.gaussians("ecg").mu[known].astype(np.float64) @ direction
+    margins = collection.index.vectors("ecg").products(direction)[known]
     alike = np.argsort(np.abs(margins - answer.margin), kind="stable")[:N_SIMILAR]
     return AnswerCheck(
         n_similar=int(alike.size),

@@ -334,8 +334,7 @@ def _judged(
 ) -> list[_Part]:
     """Each finding, judged for every item."""
     side: Literal["ecg", "report"] = "report" if target == "report" else "ecg"
-    items = collection.index.gaussians(side)
-    mu = items.mu.astype(np.float64)
+    vectors = collection.index.vectors(side)
     with_text = (collection.index.items["report"].str.strip() != "").to_numpy()
     parts = []
     for asked, question in zip(findings, questions, strict=True):
@@ -344,15 +343,15 @@ def _judged(
         if not asked.negated:
             yes = closed_form.prototype(question.positive)
             # Of two equally similar ECGs the cleaner one comes first, unless by similarity alone.
-            spread = items.uncertainty if order == "csd" else 0.0
-            apart = 0.5 * (((mu - yes) ** 2).sum(axis=1) + spread)
+            spread = vectors.sums if order == "csd" else 0.0
+            apart = 0.5 * (vectors.apart(yes) + spread)
         said, words = collection.answers(asked)
         name = question.prompts.name.removeprefix("no_") if asked.negated else question.prompts.name
         parts.append(
             _Part(
                 question.prompts.question,
                 asked,
-                mu @ direction,
+                vectors.products(direction),
                 apart,
                 said,
                 words,
