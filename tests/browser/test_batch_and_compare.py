@@ -1,4 +1,4 @@
-"""Fifty files with five broken ones, two people at once, and two recordings on one paper."""
+"""Fifty files with five broken ones, two people at once, and what changed between two ECGs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ import ecg_files as made
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from echoing_core import services
+from tests.browser.test_accessibility import findings
+from tests.browser.test_journeys import upload
+from tests.browser.test_measure_by_hand import ecg_files
+from tests.unit.measure.made import Heart
 
 pytestmark = pytest.mark.browser
 
@@ -100,12 +103,15 @@ def test_cancel_keeps_what_was_found(app: Page) -> None:
     expect(app.get_by_role("button", name="Download CSV")).to_be_visible()
 
 
-def test_two_recordings_on_one_paper(app: Page, camera) -> None:
-    titles = {sample.sample_id: sample.title for sample in services.samples()}
-    app.get_by_role("button", name=titles["SIM_LBBB"]).click()
-    expect(app.get_by_role("heading", name=re.compile("^Window "))).to_be_visible()
+def test_two_ecgs_of_one_heart_and_what_changed(app: Page, camera, tmp_path: Path) -> None:
+    upload(app, *ecg_files(tmp_path, "first", Heart()))
     go(app, "Compare")
-    app.get_by_role("button", name=titles["SIM_NORMAL"]).click()
+    expect(app.get_by_text("The second recording (B)")).to_be_visible()
+    later = Heart(t_onset_ms=260.0, qt_ms=460.0)
+    second = ecg_files(tmp_path, "second", later, seed=1)
+    app.locator(".stMain input[type=file][multiple]").first.set_input_files(
+        [str(f) for f in second]
+    )
     expect(app.get_by_text("Both on the same paper")).to_be_visible(timeout=SLOW_MS)
     papers = app.locator("[class*=st-key-ecg_compare_paper] section.paper")
     expect(papers).to_have_count(2)
@@ -116,4 +122,27 @@ def test_two_recordings_on_one_paper(app: Page, camera) -> None:
     expect(gains.nth(1)).to_have_value("20")
     scales = papers.evaluate_all("all => all.map(p => p.dataset.pxPerMm)")
     assert scales[0] == scales[1]
+    # Both are seen at once, and never a screen apart.
+    boxes = [papers.nth(i).locator(".sheet-box").bounding_box() for i in (0, 1)]
+    assert all(boxes) and abs(boxes[0]["y"] - boxes[1]["y"]) < 60  # type: ignore[index]
+    # The beats lie over each other, and the table tells the 60 ms by which QT became longer.
+    expect(app.locator(".beats img")).to_have_count(12)
+    table = app.get_by_role("region", name=re.compile("^Measurements of A and B"))
+    row = table.get_by_role("row", name=re.compile("^QT interval"))
+    expect(row).to_contain_text("changed")
+    told = re.search(r"\+(\d+) \(", row.inner_text())
+    assert told is not None and abs(int(told[1]) - 60) <= 8
+    expect(table.get_by_role("row", name=re.compile("^PR interval"))).not_to_contain_text("changed")
+    assert findings(app) == []
     camera.take(app, "compare")
+    app.set_viewport_size({"width": 390, "height": 844})
+    app.wait_for_timeout(400)
+    phone = [papers.nth(i).locator(".sheet-box").bounding_box() for i in (0, 1)]
+    assert phone[0] is not None and phone[1] is not None
+    assert phone[1]["y"] - (phone[0]["y"] + phone[0]["height"]) < 300
+    app.set_viewport_size({"width": 1440, "height": 900})
+    app.get_by_text("Over each other", exact=True).click()
+    expect(papers).to_have_count(1)
+    expect(papers.locator(".trace.under")).to_have_count(13)
+    expect(app.get_by_text("Orange: B")).to_be_visible()
+    camera.take(app, "compare_over")

@@ -48,7 +48,7 @@ def distance(one: Side, other: Side, changed: Serial | None) -> None:
         What was measured of both; None where it could not be.
     """
     apart = services.windows_apart(one.track, one.window, other.track, other.window)
-    st.subheader("How alike are they to the model?", anchor=False)
+    st.header("How alike are they to the model?", anchor=False)
     if one.explanation is other.explanation and one.window == other.window:
         st.info("Both are the same window. Choose another time for one of them.")
         return
@@ -154,7 +154,7 @@ def answers(model: Model, one: Side, other: Side) -> None:
     model : Model
     one, other : Side
     """
-    st.subheader("Answers to the same questions", anchor=False)
+    st.header("Answers to the same questions", anchor=False)
     chosen = questions.choose(state.Compare.questions, "Questions to ask of both")
     if not chosen:
         st.caption("Choose at least one question.")
@@ -220,7 +220,7 @@ def leads(one: Side, other: Side) -> None:
     ----------
     one, other : Side
     """
-    st.subheader("Where do they differ in uncertainty?", anchor=False)
+    st.header("Where do they differ in uncertainty?", anchor=False)
     pairs = services.leads_beside(one.explanation, one.window, other.explanation, other.window)
     if not pairs:
         st.caption("This model does not tell which leads its uncertainty comes from.")

@@ -51,7 +51,7 @@ def show(serial: Serial) -> None:
     ----------
     serial : Serial
     """
-    st.subheader("What changed in the beats?", anchor=False)
+    st.header("What changed in the beats?", anchor=False)
     st.markdown(_summary(serial))
     if serial.beats is None:
         st.info(frame.literal(_lettered(serial.why)), icon=":material/info:")

@@ -24,7 +24,7 @@ def show(one: Side, other: Side) -> None:
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center",
         gap="small",
     ):  # fmt: skip
-        st.subheader("Both on the same paper", anchor=False, width="content")
+        st.header("Both on the same paper", anchor=False, width="content")
         kind = st.segmented_control(
             "Papers",
             list(_KINDS),
@@ -42,7 +42,7 @@ def show(one: Side, other: Side) -> None:
 
 
 def _heading(side: Side) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):
         st.badge(side.letter, color=COLOURS[side.letter])
         begin = figures.clock(side.start_s, tenths=side.track.stride_s < 1)
         end = figures.clock(side.start_s + WINDOW_S, tenths=side.track.stride_s < 1)
@@ -71,8 +71,9 @@ def _beside(one: Side, other: Side) -> None:
 
 
 def _over(one: Side, other: Side) -> None:
-    for at in (one, other):
-        _heading(at)
+    with st.container(horizontal=True, gap="medium"):
+        for at in (one, other):
+            _heading(at)
     under = services.laid_under(one.explanation.ecg, one.start_s, other.explanation.ecg,
                                 other.start_s)  # fmt: skip
     key = "compare_paper_over"

@@ -19,7 +19,7 @@ from echoing_core.export.document.elements import (
     Text,
     Words,
 )
-from echoing_core.export.rhythm import rhythm_tables
+from echoing_core.export.rhythm import NOT_MEASURABLE, measure_words, rhythm_tables
 from echoing_core.figures import clock
 from echoing_core.figures.rate_columns import merged_spans, rate_columns
 from echoing_core.figures.style import GAP, INK, MUTED
@@ -32,7 +32,7 @@ RHYTHM_FROM_S = 60.0
 """Of a shorter recording the paper shows every beat, and its figures say little."""
 
 _LEFT, _RIGHT = 38.0, 4.0
-_RATE_MM, _LANE_MM, _BARS_MM = 34.0, 5.0, 26.0
+_RATE_MM, _LANE_MM, _BARS_MM = 34.0, 4.6, 18.0
 _AF, _V, _PAUSE, _S = "#b34700", "#0b4f9e", "#7e03a8", "#0072b2"
 # Fine enough for print, and few enough for a file of some kilobytes.
 _MOST_LINES = 900
@@ -86,7 +86,7 @@ def rate_drawing(view: RhythmView, rejected: tuple[tuple[float, float], ...] = (
         at = float(y(bpm))
         items.append(Line(np.array([(_LEFT, at), (WIDTH_MM - _RIGHT, at)]), GAP, 0.15))
         items.append(Words(_LEFT - 2, at + 0.9, f"{bpm:.0f}", 2.4, MUTED, "end"))
-    items.append(Words(_LEFT - 2, top + 2.2, "bpm", 2.4, MUTED, "end"))
+    items.append(Words(_LEFT - 11, top + _RATE_MM / 2 + 0.9, "heart rate, bpm", 2.5, INK, "end"))
     # Slowest to fastest of each column as upright strokes: a closed band has no gaps.
     spread = np.isfinite(low) & (high > low)
     at_x = _LEFT + x[spread] * scale
@@ -147,14 +147,14 @@ def intervals_drawing(view: RhythmView) -> Drawing:
     """
     edges_ms, count = rr_histogram(view.beats)
     used = np.flatnonzero(count)
-    items: list[Item] = [Words(_LEFT - 2, 4.0, "beats", 2.4, MUTED, "end")]
+    items: list[Item] = [Words(_LEFT - 2, 4.0, "intervals between beats", 2.5, INK, "end")]
     bottom = 2.0 + _BARS_MM
     if used.size:
         first, last = used[0], used[-1] + 1
         low, high = float(edges_ms[first]), float(edges_ms[last])
         scale = (WIDTH_MM - _LEFT - _RIGHT) / max(high - low, 500.0)
         tallest = float(count.max())
-        items.append(Words(_LEFT - 2, 7.6, f"{tallest:,.0f} at most", 2.4, MUTED, "end"))
+        items.append(Words(_LEFT - 2, 7.6, f"{tallest:,.0f} in one bar", 2.4, MUTED, "end"))
         for k in range(first, last):
             if not count[k]:
                 continue
@@ -171,6 +171,25 @@ def intervals_drawing(view: RhythmView) -> Drawing:
     return Drawing(
         WIDTH_MM, bottom + 5.0, tuple(items), "Histogram of the intervals between beats."
     )
+
+
+def _measures(rhythm: Rhythm) -> list[Block]:
+    """The figures in two columns, and under them why some are not measurable."""
+    views = [rhythm.all] if rhythm.kept is None else [rhythm.all, rhythm.kept]
+    rows: list[tuple[str, ...]] = []
+    reasons: dict[str, list[str]] = {}
+    for name in _MEASURES:
+        found = [view.measure(name) for view in views]
+        cells = [NOT_MEASURABLE if one.value is None else measure_words(one) for one in found]
+        rows.append((found[0].words, *cells))
+        for why in dict.fromkeys(one.why for one in found if one.value is None):
+            reasons.setdefault(why, []).append(found[0].words)
+    half = -(-len(rows) // 2)
+    head = ("Measure", "All of it", "Without unsure windows")[: len(views) + 1]
+    both = tuple((*a, *b) for a, b in zip(rows[:half], rows[half:], strict=True))
+    blocks: list[Block] = [Table((*head, *head), both, (5.0, *(3.0,) * len(views)) * 2)]
+    blocks += [Text(f"{', '.join(words)}: {why}.", "note") for why, words in reasons.items()]
+    return blocks
 
 
 def rhythm_blocks(rhythm: Rhythm) -> list[Block]:
@@ -197,14 +216,12 @@ def rhythm_blocks(rhythm: Rhythm) -> list[Block]:
         "Beats are told by shape, width and timing, atrial fibrillation by intervals alone; no P "
         "wave is read. Checked by nobody."
     )
-    measures, *others = rhythm_tables(rhythm)
-    shown = [m.words for m in view.measures if m.name in _MEASURES]
-    rows = tuple(tuple(row) for row in measures.rows if row[0] in shown)
     blocks += [
         Picture(rate_drawing(view, rhythm.rejected), caption),
-        Picture(intervals_drawing(view), "Intervals between beats."),
-        Table(tuple(measures.header), rows, (3, 4, 4)[: len(measures.header)]),
+        Picture(intervals_drawing(view)),
+        *_measures(rhythm),
     ]
+    _, *others = rhythm_tables(rhythm)
     for table in others:
         short = tuple(tuple(row) for row in table.rows[:_MOST_ROWS])
         weights = (2.0,) * len(table.header)

@@ -47,6 +47,8 @@ _PNG_DPI = 110
 _INK, _MUTED, _RULE = "#1b2430", "#4b5563", "#dcdfe5"
 _SIZES = {"h1": 6.0, "h2": 4.4, "plain": 3.3, "caution": 3.3, "note": 2.9}
 _FACT_MM = 52.0
+_FACT_WIDTHS = (_FACT_MM, _TEXT_MM - _FACT_MM)
+_ROW_MM, _LAST_ROWS = 3.1, 3
 # Characters that are drawn of a text and of a word; a report has at most 4,000.
 _MOST_TEXT, _MOST_WORD = 6000, 120
 # Matplotlib's settings belong to the whole process; two documents at once would take turns.
@@ -301,21 +303,32 @@ class _Sheets:
             case Heading():
                 size = _SIZES[f"h{block.level}"]
                 # A heading at the foot of a sheet and its picture on the next help nobody.
-                after = self._picture_mm(following) if isinstance(following, Picture) else 20.0
-                self._need(size * _LEADING + 2.5 + after)
+                self._need(size * _LEADING + 2.5 + self._least_mm(following))
                 self.y += 1.5 if self.y > _TOP_MM else 0.0
                 self._lines(self.font.lines(block.text, size * 1.12, _TEXT_MM), size, bold=True)
                 self.y += 1.0
             case Text():
                 self._text(block)
             case Facts():
-                for name, value in block.rows:
-                    self._row((name, value), (_FACT_MM, _TEXT_MM - _FACT_MM), bold_first=True)
+                # All of them on one sheet, where they fit.
+                self._need(self._least_mm(block))
+                self._rows(block.rows, _FACT_WIDTHS, bold_first=True)
                 self.y += 2.0
             case Table():
                 self._table(block)
             case Picture():
                 self._picture(block)
+
+    def _least_mm(self, block: Block | None) -> float:
+        """Room that a block needs at once, so that a heading and it are not parted."""
+        match block:
+            case Picture():
+                return self._picture_mm(block)
+            case Facts():
+                rows = sum(self._row_mm(row, _FACT_WIDTHS, bold_first=True) for row in block.rows)
+                # What fills a sheet by itself cannot be kept together.
+                return min(rows, 0.8 * (self.bottom - _TOP_MM))
+        return 20.0
 
     def _new_sheet(self) -> None:
         self.all.append(_Sheet(self.size_mm))
@@ -348,17 +361,41 @@ class _Sheets:
             self.all[-1].box(0.0, top, 1.2, self.y - top, "#b45309")
         self.y += 1.3
 
+    def _rows(
+        self, rows: Sequence[Sequence[str]], widths: Sequence[float], *, bold_first: bool = False
+    ) -> None:
+        """Rows under each other, of which a new sheet never begins with the last one or two."""
+        for i, row in enumerate(rows):
+            if len(rows) - i == _LAST_ROWS:
+                rest = (self._row_mm(one, widths, bold_first=bold_first) for one in rows[i:])
+                self._need(min(sum(rest), 0.5 * (self.bottom - _TOP_MM)))
+            self._row(row, widths, bold_first=bold_first)
+
+    def _row_mm(
+        self, cells: Sequence[str], widths: Sequence[float], *, bold_first: bool = False
+    ) -> float:
+        lines, _ = self._set(cells, widths, bold_first=bold_first)
+        return _ROW_MM * _LEADING * max(len(cell) for cell in lines) + 1.4
+
+    def _set(
+        self, cells: Sequence[str], widths: Sequence[float], *, bold_first: bool = False,
+        bold: bool = False,
+    ) -> tuple[list[list[str]], list[bool]]:  # fmt: skip
+        """The lines of each cell, and which cells are bold."""
+        bolds = [bold or (bold_first and i == 0) for i in range(len(cells))]
+        lines = [
+            # Bold letters are about an eighth wider than the plain ones that are measured.
+            self.font.lines(cell, _ROW_MM * (1.13 if heavy else 1.0), width - 3.0)
+            for cell, width, heavy in zip(cells, widths, bolds, strict=True)
+        ]
+        return lines, bolds
+
     def _row(
         self, cells: Sequence[str], widths: Sequence[float], *, bold_first: bool = False,
         bold: bool = False,
     ) -> None:  # fmt: skip
-        size = 3.1
-        bolds = [bold or (bold_first and i == 0) for i in range(len(cells))]
-        set_cells = [
-            # Bold letters are about an eighth wider than the plain ones that are measured.
-            self.font.lines(cell, size * (1.13 if heavy else 1.0), width - 3.0)
-            for cell, width, heavy in zip(cells, widths, bolds, strict=True)
-        ]
+        size = _ROW_MM
+        set_cells, bolds = self._set(cells, widths, bold_first=bold_first, bold=bold)
         for piece in _pieces(set_cells, int((self.bottom - _TOP_MM) / (size * _LEADING)) - 4):
             height = size * _LEADING * max(len(lines) for lines in piece)
             self._need(height + 1.4)
@@ -378,8 +415,7 @@ class _Sheets:
         # The head and a row or two.
         self._need(24.0)
         self._row(block.head, widths, bold=True)
-        for row in block.rows:
-            self._row(row, widths)
+        self._rows(block.rows, widths)
         self.y += 2.0
 
     def _picture_mm(self, block: Picture) -> float:
