@@ -211,7 +211,8 @@ def _beats(one: Measured, other: Measured) -> tuple[BeatsBeside | None, str]:
         which, each = ("second", other) if _has_beat(one) else ("first", one)
         why = each.get("qrs_ms").why
         noisy = "too noisy to compare" if why.startswith("too noisy") else "not to be compared"
-        return None, f"{noisy}: the {which} has no beat that could be measured ({why})"
+        reason = why.removeprefix("too noisy: ")
+        return None, f"{noisy}: the {which} has no beat that could be measured ({reason})"
     leads = tuple(lead for lead in a.leads if lead in b.leads)
     if not leads:
         return None, "the two have no lead in common"

@@ -118,6 +118,7 @@ def test_a_batch_with_a_broken_file(open_app: OpenApp) -> None:
     app.switch_page("pages/batch.py").run()
     files = [*sound("one", "two"), ("<b>three</b>.edf", b"0")]
     app.file_uploader[0].set_value([(n, d, "application/octet-stream") for n, d in files]).run()
+    app.checkbox(key="batch_measured").check().run()
     app.button(key="batch_start").click().run()
     app.session_state["batch_job"].wait(120)
     app.run()
@@ -126,6 +127,9 @@ def test_a_batch_with_a_broken_file(open_app: OpenApp) -> None:
     assert table["Recording"].tolist() == ["one", "two"]
     assert {"Surest", "Median", "Unsure %", "bpm", "Measured", "Reason"} <= set(table.columns)
     assert table["bpm"].round().tolist() == [60, 60]
+    # What is not measurable is empty, and says why at the end of the row.
+    assert (table["QRS"] > 0).all() and table["PR"].isna().all()
+    assert table["Not measurable"].str.contains("PR").all()
     # One column for each question, with its probability or score.
     asked = [prompts.question for prompts in app.session_state["batch_job"].questions]
     assert asked and not any(name.endswith(", %") for name in table.columns)

@@ -86,7 +86,7 @@ def _choices(model: Model) -> None:
         "Measure PR, QRS, QT and axes, too",
         key=state.Batch.measured.key,
         persist_state="session",
-        help="Of the median beat. It adds some tenths of a second for each recording.",
+        help="Of the median beat. It adds a tenth of a second or two for each recording.",
     )
     if st.button(f"Look at {n} recordings", type="primary", key="batch_start", disabled=not n):
         # Taken here: the thread of the job runs without a session.

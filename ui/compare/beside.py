@@ -116,7 +116,8 @@ def _no_distance(
                 "very same heart, too"
             )
         if number in noisy:
-            reasons.append(f"no beat of it could be measured ({noisy[number]})")
+            why = noisy[number].removeprefix("too noisy: ")
+            reasons.append(f"no beat of it could be measured ({why})")
         if reasons:
             said = "; ".join(reasons)
             lines.append(f"**{side.letter} is too noisy to compare**: {frame.literal(said)}.")

@@ -52,10 +52,14 @@ def show(serial: Serial) -> None:
     serial : Serial
     """
     st.header("What changed in the beats?", anchor=False)
-    st.markdown(_summary(serial))
     if serial.beats is None:
-        st.info(frame.literal(_lettered(serial.why)), icon=":material/info:")
-    else:
+        words = _lettered(serial.why)
+        st.info(frame.literal(words[:1].upper() + words[1:]), icon=":material/info:")
+        if all(d.value is None for d in serial.differences):
+            # A table of fourteen times the same reason says no more.
+            return
+    st.markdown(_summary(serial))
+    if serial.beats is not None:
         _beats(serial)
     rows = [[_lettered(cell) for cell in row] for row in services.serial_rows(serial)]
     st.html(
@@ -97,8 +101,6 @@ def _summary(serial: Serial) -> str:
     little = [frame.literal(d.one.words) for d in changed if not d.beyond_visits]
     n_not = sum(d.value is None for d in serial.differences)
     lacking = f" {n_not} of {len(serial.differences)} cannot be compared." if n_not else ""
-    if n_not == len(serial.differences):
-        return "**Nothing can be compared**; the table says why."
     if much:
         said = f"**Changed by more than from visit to visit**: {'; '.join(much)}."
     elif little:

@@ -133,7 +133,7 @@ class Waves {
     });
     WAVES.forEach(({ name, from, to }) => {
       if (this.marks[from] === null || this.marks[to] === null) return;
-      this.layer.append(svg("text", { class: `wave-name wave-${name}`, "data-wave": name, y: mm(this.panel.top + 2.6), "text-anchor": "middle" }, name));
+      this.layer.append(svg("text", { class: `wave-name wave-${name}`, "data-wave": name, y: mm(this.panel.top + 2.6), "text-anchor": name === "P" ? "start" : "middle" }, name));
     });
   }
 
@@ -153,7 +153,9 @@ class Waves {
     }
     for (const text of this.layer.querySelectorAll(".wave-name")) {
       const { from, to } = WAVES.find(({ name }) => name === text.dataset.wave);
-      text.setAttribute("x", mm(page.x((this.at(this.beat, from) + this.at(this.beat, to)) / 2)));
+      // P at its onset: in its middle it would often stand under the letters of the QRS.
+      const t = this.at(this.beat, from);
+      text.setAttribute("x", mm(page.x(text.dataset.wave === "P" ? t : (t + this.at(this.beat, to)) / 2)));
     }
     const hand = this.told.hand.map((name) => MARKS[name]);
     const missing = Object.values(this.told.missing);
