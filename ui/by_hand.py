@@ -11,7 +11,7 @@ from typing import Any
 from weakref import ref
 
 from echoing_core import services
-from echoing_core.errors import EchoingError
+from echoing_core.errors import ConfigError, EchoingError
 from echoing_core.records import WINDOW_S, Recording
 from echoing_core.services import (
     HAND_MARKS,
@@ -44,10 +44,17 @@ def measured(recording: Recording, window_s: tuple[float, float] | None, name: s
     """
     start_s, length_s = (None, 10.0) if window_s is None else window_s
     moved = dict(marks_of(recording, start_s or 0.0))
+
+    def measure() -> Measured:
+        try:
+            return services.measurements(recording, start_s, length_s, by_hand=moved)
+        except ConfigError:
+            # Of a session file of another version, whose own marks lay elsewhere.
+            kept_of(recording).marks.pop(round(start_s or 0.0, 3), None)
+            return services.measurements(recording, start_s, length_s)
+
     found: Measured = state.remembered(
-        name,
-        (recording, window_s, tuple(sorted(moved.items()))),
-        lambda: services.measurements(recording, start_s, length_s, by_hand=moved),
+        name, (recording, window_s, tuple(sorted(moved.items()))), measure
     )
     return found
 

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
 from echoing_core.records import LEADS, StandardEcg
-from echoing_core.services import WindowReasons, heart_beats
+from echoing_core.services import WaveMarks, WindowReasons, heart_beats
 from tests.unit.measure.made import Heart, made
 from ui import by_hand, ecg_paper
 
@@ -163,6 +163,10 @@ class TestByHand:
         by_hand.from_session(other, calipers, marks)
         assert by_hand.marks_of(other, 0.0) == {"t_offset": end + 20}
         assert by_hand.steps_back(other, 0.0) == 0
+        # Marks that cannot be, as of a changed file, are let go, and the paper is drawn.
+        by_hand.from_session(other, (), (WaveMarks(0.0, {"p_offset": 300.0}),))
+        assert by_hand.measured(other, None, "m").by_hand == {}
+        assert by_hand.marks_of(other, 0.0) == {}
 
     def test_calipers_are_kept_by_seconds_of_the_recording(
         self, monkeypatch: pytest.MonkeyPatch

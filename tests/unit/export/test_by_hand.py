@@ -9,6 +9,8 @@ import pytest
 
 from echoing_core import services
 from echoing_core.export.by_hand import caliper_values
+from echoing_core.export.document.elements import Words
+from echoing_core.export.document.front import measured_drawing
 from echoing_core.measure import Measured, measure
 from echoing_core.services import Caliper, WaveMarks
 from tests.unit.measure.made import Heart, made
@@ -59,3 +61,11 @@ def test_rows_values_and_annotations(moved: Measured) -> None:
     assert moved.beat is not None
     assert mark.at_s == pytest.approx(moved.beat.time_s.min() + 0.380)
     assert mark.text == "T end, set by hand"
+
+
+def test_the_first_page_says_what_was_set_by_hand(moved: Measured) -> None:
+    drawing = measured_drawing(moved.values)
+    assert drawing is not None
+    words = [item.text for item in drawing.items if isinstance(item, Words)]
+    assert "QT, by hand" in words and "QTc, Bazett, by hand" in words
+    assert "PR" in words and "QRS axis" in words

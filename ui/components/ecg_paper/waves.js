@@ -14,6 +14,8 @@ const MARK_STEP_MS = 2;
 const LARGE_MARK_STEP_MS = 10;
 // P may run into the QRS; every wave has a length.
 const LEAST_WAVE_MS = 10;
+// Where a wave that was not found is put until somebody moves it, from the QRS.
+const USUAL_MS = { P: { p_onset: -160, p_offset: -60 }, T: { t_offset: 290 } };
 const REACH_MS = [-480, 718];
 const TELL_AFTER_MS = 400;
 
@@ -34,7 +36,12 @@ class Waves {
     this.undo.addEventListener("click", () => this.tell({ undo: true }));
     this.reset = html("button", { type: "button" }, "As measured");
     this.reset.addEventListener("click", () => this.tell({ reset: true }));
-    this.line.append(this.words, this.undo, this.reset);
+    this.placing = ["P", "T"].map((wave) => {
+      const button = html("button", { type: "button", "data-place": wave }, `Place ${wave}`);
+      button.addEventListener("click", () => this.placeWave(wave));
+      return button;
+    });
+    this.line.append(this.words, ...this.placing, this.undo, this.reset);
   }
 
   // What Python says: nothing, why there is nothing, or marks in ms from the fiducials of beats.
@@ -62,14 +69,16 @@ class Waves {
     if (!this.shown) {
       const none = this.marks ? "No measured beat lies in these ten seconds." : "Measuring the beats…";
       this.words.textContent = (this.told && this.told.why) || none;
-      this.undo.hidden = this.reset.hidden = true;
+      for (const button of [...this.placing, this.undo, this.reset]) button.hidden = true;
       return;
     }
     this.choose();
     for (const t of this.told.beats) this.drawBands(t);
     if (this.panel) this.build();
     this.place();
-    if (held && this.handles[held]) this.handles[held].focus({ preventScroll: true });
+    const focus = this.handles[held] || this.handles[this.placed];
+    if (focus) focus.focus({ preventScroll: true });
+    if (this.handles[this.placed]) this.placed = null;
   }
 
   focused() {
@@ -160,8 +169,20 @@ class Waves {
     const hand = this.told.hand.map((name) => MARKS[name]);
     const missing = Object.values(this.told.missing);
     this.words.textContent = [this.reading(), hand.length ? `set by hand: ${hand.join(", ")}` : "", ...missing].filter(Boolean).join(" · ");
+    for (const button of this.placing) {
+      const { to } = WAVES.find(({ name }) => name === button.dataset.place);
+      button.hidden = this.marks[to] !== null || this.marks.qrs_offset === null;
+    }
     this.undo.hidden = !this.told.steps;
     this.reset.hidden = !hand.length;
+  }
+
+  // A wave that was not found and that a person sees all the same.
+  placeWave(wave) {
+    const { qrs_onset: onset, qrs_offset: end } = this.marks;
+    const set = Object.entries(USUAL_MS[wave]).map(([name, away]) => [name, Math.round((wave === "P" ? onset : end) + away)]);
+    this.placed = set[0][0];
+    this.tell({ set: { ...this.pending, ...Object.fromEntries(set) } });
   }
 
   reading() {
