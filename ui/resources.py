@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -49,7 +50,8 @@ def _shipped(name: str) -> Collection:
 
 
 @st.cache_resource(show_spinner="Opening a collection of this machine")
-def _folder(path: str, name: str) -> Collection:
+def _folder(path: str, name: str, made_ns: int = 0) -> Collection:
+    # The time of its card tells one that was made anew from the one that is open.
     return folder_collection(path, _model(name))
 
 
@@ -77,8 +79,8 @@ def collections() -> dict[str, Collection]:
 
 
 # Cards alone; whoever starts the server may add an index while it runs.
-@st.cache_data(ttl=20, show_spinner=False)
-def _at_hand() -> tuple[IndexAtHand, ...]:
+@st.cache_data(ttl=5, show_spinner=False)
+def _at_hand(named: str) -> tuple[IndexAtHand, ...]:
     return collections_at_hand()
 
 
@@ -95,7 +97,11 @@ def offered_collections() -> tuple[dict[str, IndexAtHand], int, str | None]:
         Key of the one that the app was started for.
     """
     model_hash = _model(state.App.model.value).hash
-    found = [one for one in _at_hand() if not one.problem]
+    found = [
+        one
+        for one in _at_hand(os.environ.get(services.COLLECTIONS_VARIABLE, ""))
+        if not one.problem
+    ]
     fitting = {_key(one.folder): one for one in found if one.model_hash == model_hash}
     first = first_collection()
     begin = None if first is None else _key(first)
@@ -123,7 +129,9 @@ def open_collection(one: IndexAtHand) -> Collection:
     IndexMismatchError
         It is damaged.
     """
-    return _folder(str(one.folder), state.App.model.value)
+    card = one.folder / "card.json"
+    made_ns = card.stat().st_mtime_ns if card.is_file() else 0
+    return _folder(str(one.folder), state.App.model.value, made_ns)
 
 
 @st.cache_resource(show_spinner="Opening the echo teacher (some seconds, once)")

@@ -77,7 +77,12 @@ def server(chromium: str, repo_root: Path, server_folder: Path) -> Iterator[str]
             cwd=repo_root,
             stdout=log,
             stderr=log,
-            env={**os.environ, "TMPDIR": str(server_folder / "tmp")},
+            env={
+                **os.environ,
+                "TMPDIR": str(server_folder / "tmp"),
+                # Empty until a test makes a collection in it.
+                "ECHOING_COLLECTIONS": str(server_folder / "collections"),
+            },
         )
         try:
             _wait_until_up(f"http://127.0.0.1:{port}/_stcore/health", process, log_path)

@@ -111,7 +111,7 @@ def show(collection: Collection, where: ItemFilter) -> None:
     corners = area(collection)
     if len(rows) == len(collection) and not corners:
         st.caption(
-            "“Lasso” and “Box” choose an area of the map, and “Order and filters” ECGs by finding: "
+            "“Lasso” and “Box” choose an area of the map, and the filters above ECGs by finding: "
             "the search then goes on among these, what they have in common is told here, and they "
             "can be saved as a table."
         )
@@ -128,12 +128,15 @@ def show(collection: Collection, where: ItemFilter) -> None:
         if not len(rows):
             return
         names = search.flags_of(collection)
-        shares = services.in_common(collection, rows, names)
+        # What is rarer than everywhere is nothing that they have in common.
+        shares = [
+            one for one in services.in_common(collection, rows, names) if one.share > one.base
+        ]
         if shares:
             # As a table that is read out, and not as colours alone.
             st.html(
                 frame.html_table(
-                    ("What they have in common", "Among these", "In all"),
+                    ("What they have in common", "Of these", "Of all"),
                     [_row(one) for one in shares[:_MOST_FINDINGS]],
                     label="Findings of the chosen ECGs",
                     css_class="table",
@@ -144,7 +147,7 @@ def show(collection: Collection, where: ItemFilter) -> None:
                 f"have one of these {len(names)} findings as often in more than 1 of 20 draws."
             )
         elif names:
-            st.caption("None of them has a finding of this collection.")
+            st.caption("No finding is more frequent among these than in the whole collection.")
         percentile = collection.index.items["percentile"].to_numpy()
         here, everywhere = np.median(percentile[rows]), np.median(percentile)
         st.caption(
