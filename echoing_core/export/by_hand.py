@@ -15,6 +15,7 @@ from echoing_core.records import LEADS, TextMark
 MAX_CALIPERS = 200
 MAX_STRETCHES = 200
 _MOST_MV = 100.0
+_MINUS = "\N{MINUS SIGN}"
 _LONGEST_BEAT_MS = 2000.0
 # Shorter than this is no interval between beats.
 _LEAST_RATE_MS = 100.0
@@ -65,7 +66,7 @@ class Caliper:
     def words(self) -> str:
         """``"lead II, 812 ms (74 bpm), +0.34 mV"``."""
         rate = f" ({60_000.0 / self.ms:.0f} bpm)" if self.ms >= _LEAST_RATE_MS else ""
-        return f"lead {self.lead}, {self.ms:.0f} ms{rate}, {self.mv:+.2f} mV".replace("-", "−")
+        return f"lead {self.lead}, {self.ms:.0f} ms{rate}, {self.mv:+.2f} mV".replace("-", _MINUS)
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,11 @@ def calipers_as_text(calipers: Sequence[Caliper]) -> tuple[TextMark, ...]:
     tuple of TextMark
         In the order of time.
     """
-    marks = [TextMark(min(one.start_s, one.end_s), f"caliper: {one.words}") for one in calipers]
+    marks = [
+        # Readers of annotations may know ASCII alone.
+        TextMark(min(one.start_s, one.end_s), f"caliper: {one.words.replace(_MINUS, '-')}")
+        for one in calipers
+    ]
     return tuple(sorted(marks, key=lambda mark: mark.at_s))
 
 

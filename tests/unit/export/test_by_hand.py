@@ -11,6 +11,8 @@ from echoing_core import services
 from echoing_core.export.by_hand import caliper_values
 from echoing_core.export.document.elements import Words
 from echoing_core.export.document.front import measured_drawing
+from echoing_core.export.recording import recording_files
+from echoing_core.io import read_recording
 from echoing_core.measure import Measured, measure
 from echoing_core.services import Caliper, WaveMarks
 from tests.unit.measure.made import Heart, made
@@ -56,11 +58,16 @@ def test_rows_values_and_annotations(moved: Measured) -> None:
     assert "by_hand" not in values["values"]["pr_ms"]
     assert values["calipers"][0]["lead"] == "V2"
     (drawn,) = services.calipers_as_text([CALIPER])
-    assert (drawn.at_s, drawn.text) == (2.2, f"caliper: {CALIPER.words}")
+    assert (drawn.at_s, drawn.text) == (2.2, "caliper: lead V2, 812 ms (74 bpm), -0.34 mV")
     (mark,) = services.wave_marks_as_text(moved)
     assert moved.beat is not None
     assert mark.at_s == pytest.approx(moved.beat.time_s.min() + 0.380)
     assert mark.text == "T end, set by hand"
+    # They come back out of a written recording, beside its beats.
+    ecg = made(Heart(), (800.0,) * 6, leads=("I", "II", "V2"))
+    files = recording_files(ecg, "wfdb", "rec", (drawn, mark))
+    again = read_recording(list(files.items()))
+    assert sorted(one.text for one in again.annotations.texts) == sorted([drawn.text, mark.text])
 
 
 def test_the_first_page_says_what_was_set_by_hand(moved: Measured) -> None:
