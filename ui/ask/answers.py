@@ -180,11 +180,13 @@ def show_answers(
     )
     with st.container(key="answers_table"):
         st.html(table.answers_table(model, beside))
-    st.caption(
-        "A dot is the probability, the bar its 90 % interval; filled: yes, hollow: no, grey: not "
-        "sure enough or a score alone. “?” says what such answers were worth. Nothing here is a "
-        "diagnosis."
-    )
+    # A phone shows the numbers without the dots.
+    with st.container(key="answers_dots"):
+        st.caption(
+            "A dot is the probability, the bar its 90 % interval; filled: yes, hollow: no, grey: "
+            "not sure enough or a score alone."
+        )
+    st.caption("“?” says what such answers were worth. Nothing here is a diagnosis.")
     return _details(asked, answers, spreads)
 
 
