@@ -110,8 +110,9 @@ def search_gallery(
     target: str = "ecg",
     where: ItemFilter | None = None,
     unique_reports: bool = False,
+    exact: bool = False,
 ) -> list[Hit]:
-    """The k nearest items of a gallery, exactly.
+    """The k nearest items of a gallery.
 
     Parameters
     ----------
@@ -128,6 +129,8 @@ def search_gallery(
         Applied before the top k, so k hits come back if k items pass.
     unique_reports : bool
         Of items with the same report text only the nearest one counts.
+    exact : bool
+        Also where the index has a fast search (`GalleryIndex.nearest`).
 
     Returns
     -------
@@ -160,7 +163,7 @@ def search_gallery(
     n_fetched = k
     while True:
         nearest, distances = index.nearest(
-            query, n_fetched, order=chosen_order, target=chosen_target, rows=rows
+            query, n_fetched, order=chosen_order, target=chosen_target, rows=rows, exact=exact
         )
         keep = np.arange(len(nearest))
         if unique_reports:

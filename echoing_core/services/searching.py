@@ -393,6 +393,8 @@ class Collection:
             target=target,
             where=where,
             unique_reports=unique_reports,
+            # Ranks in the whole collection are told, which a fast search does not know.
+            exact=True,
         )
         apart = self.distances(query, order, target)
         # Distances are to all items, since ranks are in the whole collection; the filter is for
