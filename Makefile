@@ -45,6 +45,7 @@ bench: $(VENV)/.dev ## measure speed and memory, without data of others (HOURS=2
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/loss_gram.py
 	$(BIN)/python benchmarks/gate.py
+	$(BIN)/python benchmarks/neighbours.py
 
 lint: $(VENV)/.dev ## check style, format and types
 	$(BIN)/ruff check $(PATHS)
