@@ -170,7 +170,9 @@ _DENIABLE: dict[str, frozenset[str]] = {
 _DOUBTFUL_BELOW_PCT = 50.0
 
 
-_GROUPS = ("sub", "form", "rhythm")
+LABEL_GROUPS = ("sub_", "form_", "rhythm_")
+"""How labels of these groups begin; those of the superclasses are plain names."""
+
 # Reports are lower case throughout; a list for people is not.
 _ABBREVIATIONS = re.compile(r"\b(av|ecg|pr|q|qrs|qt|st|t)\b")
 # Of the subclasses of the PTB-XL benchmark that are no statement themselves.
@@ -204,7 +206,7 @@ def label_words(name: str) -> str | None:
     words = SUPERCLASS_WORDS.get(name, ("",))[0]
     if name in WORDING:
         words = WORDING[name].machine
-    if group in _GROUPS and code:
+    if f"{group}_" in LABEL_GROUPS and code:
         finding = SCP_FINDINGS.get(code)
         stated = "" if finding is None else WORDING[finding].machine
         words = _SUBCLASS_WORDS.get(code, stated) if group == "sub" else stated

@@ -15,6 +15,7 @@ from functools import cache, lru_cache
 
 from echoing_core.errors import ConfigError
 from echoing_core.reports.echo_text.reading import echo_findings
+from echoing_core.reports.scp_text import LABEL_GROUPS, label_words
 from echoing_core.reports.understanding import AskedFinding, mentioned, understand
 from echoing_core.reports.vocabulary import WORDING
 
@@ -272,7 +273,8 @@ def read_labels(labels: Mapping[str, object]) -> Stated:
         finding = finding_of_label(name) if value in (0, 1) else None
         if finding is not None:
             side = present if value else denied
-            side.setdefault(finding, f"label {name}: {'yes' if value else 'no'}")
+            words = label_words(name) if name.startswith(LABEL_GROUPS) else name
+            side.setdefault(finding, f"label {words or name}: {'yes' if value else 'no'}")
     return Stated(present, denied, lvef_pct)
 
 

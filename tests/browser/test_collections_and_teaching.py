@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from echoing_core import services
+from tests.browser.test_accessibility import findings, still
 
 pytestmark = pytest.mark.browser
 
@@ -69,6 +70,8 @@ def test_a_collection_is_opened_drawn_around_searched_and_saved(
     ).first).to_be_visible()  # fmt: skip
     expect(app.get_by_text(f"({n} pass the filters)")).to_be_visible()
     camera.take(app, "retrieve_area")
+    still(app)
+    assert not findings(app)
     with app.expect_download() as saved:
         panel.get_by_role("button", name=f"Save these {n} as a table").click()
     rows = list(csv.DictReader(Path(saved.value.path()).read_text(encoding="utf-8").splitlines()))
@@ -106,6 +109,8 @@ def test_a_teaching_case_is_solved(app: Page, camera) -> None:
     expect(panel.get_by_text(re.compile(f"Uncertainty percentile.*{first.truth}"))).to_be_visible()
     expect(panel.get_by_text("1 right of 1 answered")).to_be_visible()
     camera.take(app, "teaching_solved")
+    still(app)
+    assert not findings(app)
     panel.get_by_role("button", name="Next case").click()
     expect(panel.get_by_text("Teaching case 2 of 200")).to_be_visible()
     expect(app.get_by_text(second.case_id, exact=True).first).to_be_visible()
