@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from echoing_core.measure import Measurement, Serial, compare_measured, measure
+from echoing_core.export.measurements import change_words
+from echoing_core.measure import VISIT_SD, Measurement, Serial, compare_measured, measure
 from echoing_core.measure.serial import REPEAT, difference
 from tests.unit.measure.made import Heart, made
 
@@ -64,3 +65,16 @@ def test_the_interval_by_hand_and_the_shorter_way_round() -> None:
     few = difference(one, replace(other, spread=None))
     assert few.value is None
     assert "too noisy to compare" in few.why
+
+
+def test_a_change_is_held_against_visits_of_healthy_people() -> None:
+    one = Measurement("qt_ms", "QT interval", 400.0, "ms", spread=1.0, n_beats=100)
+    told = {}
+    for value in (410.0, 432.0, 440.0):
+        found = difference(one, Measurement("qt_ms", "QT interval", value, "ms", 1.0, 100))
+        told[value] = (found.changed, found.beyond_visits, change_words(found))
+    # Repeats reach 1.96 sqrt(2) 10 = 28 ms, visits 1.96 times 17 = 33 ms.
+    assert told[410.0] == (False, False, "within what repeats differ by")
+    assert told[432.0] == (True, False, "changed as from visit to visit")
+    assert told[440.0] == (True, True, "changed by more than from visit to visit")
+    assert set(VISIT_SD) == set(REPEAT)
