@@ -107,9 +107,9 @@ def _candidates(case: TeachingCase) -> None:
         return [figures.thumbnail_svg(services.standardise(one)) for one in case.recordings]
 
     strips = state.remembered("teaching_strips", (case.case_id,), drawn)
-    with st.container(horizontal=True, gap="medium", key="teach_strips"):
+    with st.container(horizontal=True, gap="xsmall", key="teach_strips"):
         for i, (letter, svg) in enumerate(zip(_LETTERS, strips, strict=False)):
-            with st.container(width=160, gap="xsmall"):
+            with st.container(width=156, gap="xsmall"):
                 data = base64.b64encode(svg.encode()).decode()
                 st.html(
                     f'<img class="thumb" alt="ECG {letter}: ten seconds of lead II" '

@@ -91,7 +91,15 @@ def within(collection: Collection, where: ItemFilter) -> ItemFilter:
     ItemFilter
     """
     corners = area(collection)
-    return replace(where, among=collection.rows_inside(corners)) if corners else where
+    if not corners:
+        return where
+    # Of a million dots it takes seconds, and the page is drawn anew with every click.
+    rows = state.remembered(
+        "find_area_rows",
+        (map_identity(collection), corners),
+        lambda: collection.rows_inside(corners),
+    )
+    return replace(where, among=rows)
 
 
 def _clear() -> None:
