@@ -20,6 +20,7 @@ import pandas as pd
 from echoing_core.errors import EchoingError
 from echoing_core.io import read_recording
 from echoing_core.measure import Difference, Serial, compare_measured, measure
+from echoing_core.measure.serial import REPEAT
 from echoing_core.metrics.results import Table
 
 _Z = 1.96
@@ -67,9 +68,17 @@ def halves_table(files: list[Path]) -> Table:
         value, error = spread(differences)
         steps = np.linspace(0.0, max(float(np.abs(value).max()), 1e-9), 2000)
         repeat = next((s for s in steps if covered(value, error, float(s)) >= 0.95), steps[-1])
-        held = covered(*spread(odd[name]), float(repeat)) if name in odd else float("nan")
-        rows.append([name, str(len(differences)), f"{repeat:.4f}", f"{100 * held:.1f} %"])
-    head = ["Measurement", "Pairs", "SD of one, beside the beats", "Odd records within"]
+        rows.append([name, str(len(differences)), f"{repeat:.4f}"])
+        for sd in (float(repeat), REPEAT[name]):
+            held = covered(*spread(odd[name]), sd) if name in odd else float("nan")
+            rows[-1].append(f"{100 * held:.1f} %")
+    head = [
+        "Measurement",
+        "Pairs",
+        "SD of one, beside the beats",
+        "Odd within",
+        "Odd within REPEAT",
+    ]
     return Table("Two halves of ten seconds", head, rows)
 
 

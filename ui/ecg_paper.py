@@ -86,6 +86,7 @@ def draw(
     key: str,
     window: str,
     beside: Literal["", "first", "second"] = "",
+    label: str = "",
     recording: Recording | None = None,
     under: LaidUnder | None = None,
 ) -> None:
@@ -104,6 +105,8 @@ def draw(
     beside : {"", "first", "second"}
         Which of two papers beside each other it is: it is then drawn small enough to be seen whole,
         and a change of settings goes for the other one, too.
+    label : str
+        Which one it is, for screen readers, where there are two.
     recording : Recording, optional
         The open one, as it was read: its waves can be shown and moved, and calipers are kept.
     under : LaidUnder, optional
@@ -152,6 +155,7 @@ def draw(
             "round": state.Explore.paper_round.value,
             "settings": settings(),
             "beside": beside,
+            "label": label,
             "under": None if under is None else _under_data(under),
             "waves": None if recording is None else _waves(recording, start_s, stretch),
             "calipers": None if recording is None else _kept_calipers(start_s),

@@ -66,6 +66,7 @@ def _beside(one: Side, other: Side) -> None:
                     # By the track: two recordings have windows that start at the same second.
                     window=f"{at.letter}:{id(at.track)}:{at.start_s:.3f}",
                     beside="first" if at is one else "second",
+                    label=at.letter,
                 )
     st.caption("A change of layout, speed, gain or zoom goes for both.")
 

@@ -74,12 +74,11 @@ def _report(model: Model, current: record.OpenRecord, explanation: Explanation) 
         with_rhythm = True
         if current.recording.duration_s >= services.RHYTHM_FROM_S:
             with_rhythm = st.checkbox(
-                "Rhythm over time",
+                "Rhythm: rate, kinds of beats, pauses, episodes",
                 value=True,
                 key="report_rhythm",
                 persist_state="session",
-                help="Heart rate, kinds of beats, pauses and episodes like atrial fibrillation. "
-                "The beats of a day take half a minute to find.",
+                help="As under “Rhythm over time”. The beats of a day take half a minute to find.",
             )
         real_texts = False
         if any(not hit.simulated for found in parts.found for hit in found.hits):

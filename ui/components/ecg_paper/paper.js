@@ -25,12 +25,12 @@ class Paper {
   }
 
   build(parent) {
-    this.root = html("section", { class: "paper", "aria-label": "ECG paper" });
+    this.root = html("section", { class: "paper" });
     this.bar = html("div", { class: "bar-row", role: "group", "aria-label": "Paper" });
     this.tools = html("div", { class: "bar-row", role: "group", "aria-label": "Calipers" });
     this.rate = html("div", { class: "rate" });
     this.hidden = html("p", { class: "hidden" });
-    this.box = html("div", { class: "box", tabindex: "0", role: "region", "aria-label": "ECG paper, scrolls with the arrow keys, plus and minus zoom" });
+    this.box = html("div", { class: "box", tabindex: "0", role: "region" });
     this.sheet = svg("svg", { role: "group", class: "sheet-box" });
     this.layers = {};
     for (const name of ["grid", "cells", "bands", "traces", "words", "names"]) {
@@ -276,6 +276,9 @@ class Paper {
     this.leads = decodeLeads(data);
     this.under = data.under ? decodeLeads({ ...data, ...data.under }) : null;
     this.waves.take(data.waves);
+    const name = ["ECG paper", data.label].filter(Boolean).join(" ");
+    this.root.setAttribute("aria-label", name);
+    this.box.setAttribute("aria-label", `${name}, scrolls with the arrow keys, plus and minus zoom`);
     this.root.classList.toggle("beside", Boolean(data.beside));
     this.root.classList.toggle("follows", data.beside === "second");
     if (fresh || restored) {
