@@ -96,7 +96,7 @@ def within(collection: Collection, where: ItemFilter) -> ItemFilter:
     # Of a million dots it takes seconds, and the page is drawn anew with every click.
     rows = state.remembered(
         "find_area_rows",
-        (map_identity(collection), corners),
+        (collection, corners),
         lambda: collection.rows_inside(corners),
     )
     return replace(where, among=rows)
