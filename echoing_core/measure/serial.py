@@ -31,9 +31,9 @@ REPEAT: Mapping[str, float] = MappingProxyType(
 )  # fmt: skip
 """SD of one measurement repeated on the same heart, beside the spread over beats: the larger of
 what the two halves (5 s each) of the LUDB records of even number at 500 Hz and of 150 PTB-XL
-records of even number at 100 Hz ask for. On those of odd number 89 to 100 % of the differences between halves
-lie within the interval (``benchmarks/serial.py``); axes and voltages of LUDB on a few alone, for it
-scales leads one by one."""
+records of even number at 100 Hz ask for. On those of odd number 89 to 100 % of the differences
+between halves lie within the interval (``benchmarks/serial.py``); axes and voltages of LUDB on a
+few alone, for it scales leads one by one."""
 
 VISIT_SD: Mapping[str, float] = MappingProxyType(
     {
