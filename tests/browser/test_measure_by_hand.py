@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from echoing_core.io import write_wfdb
-from tests.browser.test_accessibility import findings
+from tests.browser.test_accessibility import findings, still
 from tests.browser.test_journeys import upload
 from tests.browser.test_take_away import take_away
 from tests.unit.measure.made import Heart, made
@@ -82,6 +82,8 @@ def test_a_mark_is_moved_signed_and_comes_back(app: Page, camera, tmp_path: Path
     camera.take(app, "measured_by_hand")
     take_away(app, "Report")
     report = tmp_path / "report.html"
+    # A run of the page gives the buttons new files.
+    still(app)
     with app.expect_download() as waiting:
         app.get_by_role("button", name="Report as HTML").click()
     waiting.value.save_as(report)
@@ -89,6 +91,7 @@ def test_a_mark_is_moved_signed_and_comes_back(app: Page, camera, tmp_path: Path
     assert "QT, by hand" in front and "PR, by hand" not in front and "Read by" in front
     take_away(app, "Session and link")
     session = tmp_path / "session.json"
+    still(app)
     with app.expect_download() as waiting:
         app.get_by_role("button", name="Save session").click()
     waiting.value.save_as(session)
