@@ -65,7 +65,8 @@ def session(browser: Browser) -> Page:
     page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
     page.set_default_timeout(120_000)
     page.goto(f"http://127.0.0.1:{PORT}")
-    expect(page.locator("input[type=file][multiple]").first).to_be_attached()
+    # Not `expect`, which looks again only after up to a second.
+    page.locator("input[type=file][multiple]").first.wait_for(state="attached")
     return page
 
 
@@ -94,8 +95,8 @@ def upload(page: Page, files: list[Path], name: str) -> float:
     return seconds(
         lambda: chosen.set_input_files([str(path) for path in files]),
         lambda: (
-            expect(page.get_by_text(name).first).to_be_visible(),
-            expect(page.locator(".st-key-ecg_paper .trace").first).to_be_attached(),
+            page.get_by_text(name).first.wait_for(),
+            page.locator(".st-key-ecg_paper .trace").first.wait_for(state="attached"),
         ),
     )
 
@@ -114,16 +115,16 @@ def a_round(browser: Browser, folder: Path, number: int) -> dict[str, float]:
     told["next 10-s ECG"] = upload(page, files[names[1]], names[1])
     still(page)
     told["Ask, first visit"] = seconds(
-        lambda: go(page, "Ask"), lambda: expect(page.locator(".answers tr").nth(3)).to_be_visible()
+        lambda: go(page, "Ask"), lambda: page.locator(".answers tr").nth(3).wait_for()
     )
     still(page)
     told["Retrieve, first visit, with pictures of ten ECGs"] = seconds(
-        lambda: go(page, "Retrieve"), lambda: expect(page.locator("img.thumb")).to_have_count(10)
+        lambda: go(page, "Retrieve"), lambda: page.locator("img.thumb").nth(9).wait_for()
     )
     still(page)
     told["ECG of a hit"] = seconds(
         lambda: page.get_by_text("Show ECG 1", exact=True).first.click(),
-        lambda: expect(page.locator(".trace:visible").first).to_be_attached(),
+        lambda: page.locator(".hit_paper").first.wait_for(),
     )
     still(page)
     go(page, "Explore")

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from echoing_core.figures.median_beat import SECOND_COLOUR as SECOND_COLOUR
     from echoing_core.figures.median_beat import beats_beside_svgs as beats_beside_svgs
     from echoing_core.figures.median_beat import median_beat_figure as median_beat_figure
-    from echoing_core.figures.paper import GRID_3X4 as GRID_3X4
-    from echoing_core.figures.paper import paper_figure as paper_figure
     from echoing_core.figures.rhythm import interval_figure as interval_figure
     from echoing_core.figures.rhythm import rate_figure as rate_figure
     from echoing_core.figures.style import SCALE as SCALE

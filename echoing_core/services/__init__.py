@@ -218,7 +218,7 @@ if TYPE_CHECKING:
         fitting_stride_s,
         refine,
     )
-    from echoing_core.services.export import make_document, track_json
+    from echoing_core.services.export import ecg_paper_svg, make_document, track_json
     from echoing_core.services.foreign_encoders import import_encoder
     from echoing_core.services.given import (
         check_calibration_data,

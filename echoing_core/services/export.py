@@ -32,7 +32,7 @@ from echoing_core.uncertainty.reasons import WindowReasons
 if TYPE_CHECKING:
     from echoing_core.export.by_hand import WaveMarks
     from echoing_core.export.document.ecg_paper import Layout
-    from echoing_core.records import Recording
+    from echoing_core.records import Recording, StandardEcg
     from echoing_core.rhythm import Rhythm
 
 # Reasons take a pass through the model each; a table of a day needs those at its ends.
@@ -136,6 +136,26 @@ def make_document(
         measured_in=_measured_in(explanation, recording),
         rhythm=_rhythm(explanation, recording, called) if with_rhythm else None,
     )
+
+
+def ecg_paper_svg(ecg: StandardEcg, start_s: float = 0.0) -> str:
+    """Ten seconds on ECG paper as one ``<svg>`` element, as a report prints them.
+
+    Parameters
+    ----------
+    ecg : StandardEcg
+    start_s : float
+        Of the ten seconds, from the start of the recording.
+
+    Returns
+    -------
+    str
+        25 mm to the second and 10 mm to the millivolt; all text is escaped.
+    """
+    from echoing_core.export.document.ecg_paper import ecg_paper_drawing
+    from echoing_core.export.document.elements import svg_text
+
+    return svg_text(ecg_paper_drawing(ecg, start_s, "3x4"))
 
 
 def _measured(

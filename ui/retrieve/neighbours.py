@@ -379,16 +379,12 @@ def _thumbnail(collection: Collection, hit: Hit) -> str:
 
 def _trace(collection: Collection, hit: Hit) -> None:
     st.caption(frame.literal(hit.record_id))
-    with st.spinner("Drawing the trace"):
-        ecg = services.draw_item(collection.index, hit.item_id)
+    ecg = services.draw_item(collection.index, hit.item_id)
     with st.container(key=f"paper_hit_{hit.item_id}"):
-        st.plotly_chart(
-            figures.paper_figure(ecg, 0.0, width_px=840),
-            key=f"hit_{hit.item_id}",
-            theme=None,
-            config={"displayModeBar": False},
-            alt=f"Leads of item {hit.rank} on ECG paper, 10 seconds.",
-        )
+        # As a picture, which a page shows at once; it needs no library to be drawn.
+        picture = base64.b64encode(services.ecg_paper_svg(ecg).encode()).decode()
+        alt = f"Leads of item {hit.rank} on ECG paper, 10 seconds."
+        st.html(f'<img class="hit_paper" src="data:image/svg+xml;base64,{picture}" alt="{alt}">')
     if ecg.leads_with("derived"):
         st.caption("Leads in blue are derived, not measured.")
     if ecg.leads_with("missing"):

@@ -8,12 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.export.document.elements import Box, Drawing, Item, Line, Words
-from echoing_core.figures import GRID_3X4
 from echoing_core.figures.style import GAP, INK, MUTED
 from echoing_core.records import LEADS, WINDOW_S, StandardEcg
 
 Layout = Literal["3x4", "12x1"]
 LAYOUTS: tuple[Layout, ...] = ("12x1", "3x4")
+
+GRID_3X4: tuple[tuple[str, ...], ...] = (
+    ("I", "aVR", "V1", "V4"),
+    ("II", "aVL", "V2", "V5"),
+    ("III", "aVF", "V3", "V6"),
+)
+"""Rows of the printed page; each column is a quarter of the ten seconds."""
 
 SPEED_MM_S, GAIN_MM_MV = 25.0, 10.0
 # Below it a lead is about as sure as usual, and shading would cover the whole paper.

@@ -18,7 +18,6 @@ from echoing_core.figures import (
     in_dark,
     lead_percentile,
     map_data,
-    paper_figure,
     reference_figure,
     thumbnail_svg,
 )
@@ -148,94 +147,6 @@ def test_a_detail_shows_every_sample():
     times = np.frombuffer(base64.b64decode(data["traceTime"]), dtype="<f4")
     assert len(np.unique(times)) == 1000
     assert (data["begin"], data["end"]) == (300.0, 310.0)
-
-
-def test_the_paper_keeps_25_mm_per_s_to_10_mm_per_mv():
-    layout = paper_figure(make_ecg(10.0), 0.0).layout
-    assert layout.yaxis.scaleanchor == "x"
-    # px per mV = scaleratio * px per s, so px per s : px per mV = 2.5.
-    assert 1 / layout.yaxis.scaleratio == pytest.approx(2.5)
-    assert (layout.xaxis.dtick, layout.yaxis.dtick) == (0.2, 0.5)
-    assert (layout.xaxis.minor.dtick, layout.yaxis.minor.dtick) == (0.04, 0.1)
-
-
-def test_every_lead_is_on_the_paper_exactly_once_with_its_own_samples():
-    ecg = make_ecg(30.0)
-    figure = paper_figure(ecg, 12.0)
-    leads = [t for t in figure.data if t.meta and t.meta["kind"] == "lead"]
-    assert sorted(t.meta["lead"] for t in leads) == sorted(LEADS)
-    for trace in leads:
-        x = np.asarray(trace.x)
-        rows = np.round((12.0 + x) * 100).astype(int)
-        expected = ecg.signal_mv[LEADS.index(trace.meta["lead"]), rows]
-        np.testing.assert_allclose(np.asarray(trace.y) - trace.meta["base_mv"], expected, atol=1e-6)
-        assert np.ptp(x) == pytest.approx(2.5, abs=0.02)
-    (rhythm,) = [t for t in figure.data if t.meta and t.meta["kind"] == "rhythm"]
-    assert rhythm.meta["lead"] == "II" and np.ptp(rhythm.x) == pytest.approx(9.99)
-
-
-def test_the_calibration_pulse_is_one_millivolt_for_a_fifth_of_a_second():
-    pulses = [t for t in paper_figure(make_ecg(10.0), 0.0).data if t.meta["kind"] == "calibration"]
-    assert len(pulses) == 4
-    for pulse in pulses:
-        y, x = np.asarray(pulse.y), np.asarray(pulse.x)
-        assert np.ptp(y) == pytest.approx(1.0)
-        assert np.ptp(x[y == y.max()]) == pytest.approx(0.2)
-
-
-def test_tall_complexes_stay_on_the_paper_and_apart():
-    ecg = make_ecg(10.0)
-    ecg.signal_mv[:] = 0.0
-    ecg.signal_mv[LEADS.index("V4"), 800] = 2.3  # top row, last quarter
-    ecg.signal_mv[LEADS.index("V1"), 600] = -2.0  # above V2
-    ecg.signal_mv[LEADS.index("V2"), 600] = 1.5
-    figure = paper_figure(ecg, 0.0)
-    by_lead = {t.meta["lead"]: t for t in figure.data if t.meta["kind"] == "lead"}
-    _, top = figure.layout.yaxis.range
-    assert top > np.max(by_lead["V4"].y)
-    assert np.min(by_lead["V1"].y) > np.max(by_lead["V2"].y)
-    # An electrode that came off does not make the page endless.
-    ecg.signal_mv[:] = 40.0
-    low, high = paper_figure(ecg, 0.0).layout.yaxis.range
-    assert high - low < 21
-
-
-def test_the_name_of_a_lead_steps_aside_for_a_tall_beat():
-    ecg = make_ecg(10.0)
-    ecg.signal_mv[:] = 0.0
-    ecg.signal_mv[LEADS.index("II"), 8:16] = 2.0
-    places = {a.name: (a.x, a.y) for a in paper_figure(ecg, 0.0).layout.annotations[:12]}
-    assert places["lead I"][0] == pytest.approx(0.04)
-    assert places["lead II"][0] > 0.15
-    rows = {round(y - 1.1, 6) for _, y in places.values()}
-    assert len(rows) == 3  # names stay on the line of their row
-
-
-def test_the_paper_names_missing_and_derived_leads():
-    origin = ("measured", "missing", "derived", *("derived",) * 3, *("missing",) * 6)
-    figure = paper_figure(make_ecg(10.0, origin), 0.0)
-    named = {a.name: a.text for a in figure.layout.annotations}
-    assert {n for n in named if n.startswith("missing")} == {
-        f"missing {lead}" for lead in ("II", "V1", "V2", "V3", "V4", "V5", "V6")
-    }
-    assert named["missing V1"] == "not recorded"
-    assert "derived" in named["lead aVR"] and "derived" not in named["lead I"]
-    drawn = {t.meta["lead"] for t in figure.data if t.meta["kind"] == "lead"}
-    assert drawn == {"I", "III", "aVR", "aVL", "aVF"}
-    # II is missing, so the rhythm strip shows the first lead there is.
-    (rhythm,) = [t for t in figure.data if t.meta["kind"] == "rhythm"]
-    assert rhythm.meta["lead"] == "I"
-
-
-def test_a_gap_is_left_open_and_shaded_on_the_paper():
-    ecg = make_ecg(10.0)
-    ecg.valid[LEADS.index("I"), 100:150] = False
-    figure = paper_figure(ecg, 0.0)
-    lead_one = next(t for t in figure.data if t.name == "I")
-    assert np.isnan(np.asarray(lead_one.y)[100:150]).all()
-    assert np.isfinite(np.asarray(lead_one.y)[:100]).all()
-    (gap,) = [s for s in figure.layout.shapes if s.name == "gap"]
-    assert (gap.x0, gap.x1) == (1.0, 1.49)
 
 
 def test_the_reference_histogram_holds_the_whole_cohort():
