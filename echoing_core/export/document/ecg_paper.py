@@ -123,7 +123,8 @@ def _base_lines(
     down = np.array([max(_reach(ecg, lead, begin, end)[1] for lead in row) for row in rows])
     # Twelve rows leave 10 mm each; four have room for what clinics are used to.
     least, most = (10.0, 25.0) if len(rows) > len(GRID_3X4) + 1 else (22.0, 40.0)
-    above = float(np.clip(up[0] + 2, 12.0, most))
+    # The names of the first row stand 11 mm above its zero line, and are 3 mm high.
+    above = float(np.clip(up[0] + 2, 15.0, most))
     below = float(np.clip(down[-1] + 2, 6.0, most)) + _FOOT_MM
     gaps = np.clip(down[:-1] + up[1:] + 1.0, least, most)
     # On a low sheet the outermost complexes leave room for the rows between them.

@@ -71,6 +71,15 @@ def test_tall_complexes_stay_on_the_paper():
     assert ecg_paper_drawing(ecg, 0.0, "3x4").height_mm <= 142.0
 
 
+def test_names_lie_on_the_paper():
+    ecg = make_ecg()
+    ecg.signal_mv[:] = 0.0
+    for layout in ("3x4", "12x1"):
+        for item in ecg_paper_drawing(ecg, 0.0, layout).items:
+            if isinstance(item, Words):
+                assert item.y >= item.size_mm, item.text
+
+
 def test_the_paper_names_missing_and_derived_leads():
     origin = ("measured", "missing", "derived", *("derived",) * 3, "measured", *("missing",) * 4)
     drawing = ecg_paper_drawing(make_ecg(10.0, (*origin, "measured")), 0.0, "3x4")
