@@ -27,18 +27,9 @@ from echoing_core import load_model
 from echoing_core.datasets.prepared import load_prepared, save_prepared
 from echoing_core.services import embedded_parts
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-def tree(pid: int) -> list[int]:
-    """A process and all that came of it."""
-    found = [pid]
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found += tree(int(path.parent.name))
-    return found
+from tests.processes import tree  # noqa: E402
 
 
 def shared_mb(pid: int) -> float:

@@ -29,6 +29,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from broken_uploads import sound_upload  # noqa: E402
 
 from tests.browser.test_several_people import PAGES, left_behind  # noqa: E402
+from tests.processes import tree  # noqa: E402
 
 _PATIENCE_MS = 120_000
 expect.set_options(timeout=_PATIENCE_MS)
@@ -87,19 +88,6 @@ class Person:
                 continue
             return Path(download.value.path()).read_text(encoding="utf-8")
         raise SystemExit(f"{self.name} could not take the table away")
-
-
-def tree(pid: int) -> list[int]:
-    """A process and all that came of it."""
-    found = [pid]
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) in found:
-            found += tree(int(path.parent.name))
-    return sorted(set(found))
 
 
 def memory_mb(pid: int) -> tuple[float, float]:
