@@ -29,7 +29,7 @@ from echoing_core.services import embedded_parts
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.processes import tree  # noqa: E402
+from tests.processes import tree
 
 
 def shared_mb(pid: int) -> float:
