@@ -20,12 +20,12 @@ HOLTER = Path(__file__).resolve().parents[2] / "assets" / "recordings" / "SIM_HO
 
 
 def test_fibrillation_is_found_in_hours_of_two_leads(app: Page, camera, tmp_path: Path) -> None:
-    # Four hours, in fibrillation from 2:10 to 2:35.
-    begin_s, stop_s = 7800.0, 9300.0
+    # An hour and a half, in fibrillation from 1:02 to 1:15.
+    begin_s, stop_s = 3720.0, 4500.0
     made = simulate_long(
         30_777,
         5,
-        duration_s=14_400.0,
+        duration_s=5400.0,
         fs_hz=100.0,
         leads="12",
         schedule=(
@@ -58,9 +58,9 @@ def test_fibrillation_is_found_in_hours_of_two_leads(app: Page, camera, tmp_path
 def test_rhythm_is_told_and_ten_windows_are_graded_by_keyboard(
     app: Page, camera, tmp_path: Path
 ) -> None:
-    # Two minutes of it, so that nobody waits for the rest.
+    # Three minutes of it, so that nobody waits for the rest.
     whole = read_recording(HOLTER)
-    signal_mv = whole.signal_mv[:, : round(120 * whole.fs_hz)]
+    signal_mv = whole.signal_mv[:, : round(180 * whole.fs_hz)]
     upload(app, *write_wfdb(tmp_path, "cut", signal_mv, whole.fs_hz, whole.lead_names))
     app.get_by_text("Rhythm over time").click()
     table = app.get_by_role("region", name=re.compile("Measures of the rhythm"))
