@@ -5,7 +5,6 @@ As the guide, it stands above all pages; the answers that were given stay in the
 
 from __future__ import annotations
 
-import base64
 import html
 
 import streamlit as st
@@ -110,11 +109,7 @@ def _candidates(case: TeachingCase) -> None:
     with st.container(horizontal=True, gap="xsmall", key="teach_strips"):
         for i, (letter, svg) in enumerate(zip(_LETTERS, strips, strict=False)):
             with st.container(width=156, gap="xsmall"):
-                data = base64.b64encode(svg.encode()).decode()
-                st.html(
-                    f'<img class="thumb" alt="ECG {letter}: ten seconds of lead II" '
-                    f'src="data:image/svg+xml;base64,{data}">'
-                )
+                st.html(frame.picture(svg, f"ECG {letter}: ten seconds of lead II", "thumb"))
                 st.button(
                     f"Open ECG {letter}", key=f"teach_open_{letter}", on_click=_open, args=(i,),
                     type="tertiary", icon=":material/folder_open:",

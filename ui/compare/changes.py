@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-
 import numpy as np
 import streamlit as st
 
@@ -130,11 +128,11 @@ def _beats(serial: Serial) -> None:
     likeness = dict(zip(beats.leads, np.round(beats.likeness, 2).tolist(), strict=True))
     pictures = []
     for lead, svg in figures.beats_beside_svgs(beats).items():
-        data = base64.b64encode(svg.encode()).decode()
+        said = f"{likeness[lead]:.2f}"
+        alt = f"Lead {lead}: median beats of A and B over each other, likeness {said}"
         pictures.append(
-            f'<figure><img alt="Lead {lead}: median beats of A and B over each other, likeness '
-            f'{likeness[lead]:.2f}" src="data:image/svg+xml;base64,{data}">'
-            f"<figcaption><b>{lead}</b> {likeness[lead]:.2f}</figcaption></figure>"
+            f"<figure>{frame.picture(svg, alt)}"
+            f"<figcaption><b>{lead}</b> {said}</figcaption></figure>"
         )
     # Letters of leads and numbers of ours alone.
     st.html(

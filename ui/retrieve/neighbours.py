@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from functools import partial
 from typing import Any
 
@@ -370,21 +369,15 @@ def _thumbnail(collection: Collection, hit: Hit) -> str:
             kept[name] = ""
     if not kept[name]:
         return '<span class="thumb none">no trace kept</span>'
-    data = base64.b64encode(kept[name].encode()).decode()
-    return (
-        f'<img class="thumb" alt="Item {hit.rank}: ten seconds of one lead" '
-        f'src="data:image/svg+xml;base64,{data}">'
-    )
+    return frame.picture(kept[name], f"Item {hit.rank}: ten seconds of one lead", "thumb")
 
 
 def _trace(collection: Collection, hit: Hit) -> None:
     st.caption(frame.literal(hit.record_id))
     ecg = services.draw_item(collection.index, hit.item_id)
     with st.container(key=f"paper_hit_{hit.item_id}"):
-        # As a picture, which a page shows at once; it needs no library to be drawn.
-        picture = base64.b64encode(services.ecg_paper_svg(ecg).encode()).decode()
         alt = f"Leads of item {hit.rank} on ECG paper, 10 seconds."
-        st.html(f'<img class="hit_paper" src="data:image/svg+xml;base64,{picture}" alt="{alt}">')
+        st.html(frame.picture(services.ecg_paper_svg(ecg), alt, "hit_paper"))
     if ecg.leads_with("derived"):
         st.caption("Leads in blue are derived, not measured.")
     if ecg.leads_with("missing"):
