@@ -98,9 +98,6 @@ def teacher_measure(
     split: Annotated[
         str, typer.Option("--split", help="Of EchoNet-Dynamic: train, valid or test.")
     ] = "test",
-    device: Annotated[
-        str, typer.Option("--device", help="cpu or cuda, for EchoNet-Dynamic.")
-    ] = "cpu",
     write: Annotated[
         bool,
         typer.Option(
@@ -123,7 +120,7 @@ def teacher_measure(
             raise ConfigError("--write keeps simulated readings. Leave out --echonet or --write.")
         with bar("read videos") as progress:
             experiment = services.measure_echo_teacher_on_echonet(
-                echonet, teacher=teacher, split=split, device=device, progress=progress
+                echonet, teacher=teacher, split=split, progress=progress
             )
     else:
         with stage_bars() as progress:
@@ -165,7 +162,6 @@ def teacher_embed(
             "presets paper and release need.",
         ),
     ] = "echo-clip",
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Turn echo studies into Gaussians; a run that was stopped goes on where it was."""
     from echoing_core import services
@@ -178,7 +174,6 @@ def teacher_embed(
             by_clip=by_clip,
             frames=frames,
             paired_with=paired_with,
-            device=device,
             progress=progress,
         )
     embeddings = run.embeddings

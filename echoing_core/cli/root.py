@@ -148,7 +148,20 @@ SeedOption = Annotated[int | None, typer.Option("--seed", min=0)]
 @app.callback()
 def _configure(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            help="Where networks compute: cpu, cuda, cuda:1, or auto (a GPU where there is one and "
+            "the work repays its start). Stands before the command.",
+            envvar="ECHOING_DEVICE",
+            show_default="auto",
+        ),
+    ] = None,
 ) -> None:
+    if device is not None:
+        # For the processes that a command starts, too.
+        os.environ["ECHOING_DEVICE"] = device
     # Only here and in the app are handlers set; basicConfig writes to stderr.
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,

@@ -33,7 +33,8 @@ from echoing_core.artifacts import (
     write_text_atomically,
 )
 from echoing_core.documents import json_text, parse_json
-from echoing_core.errors import CheckpointError, ConfigError, RecordError
+from echoing_core.errors import CheckpointError, RecordError
+from echoing_core.models.devices import chosen_device, compute_in_full
 from echoing_core.models.hugging_face import declare_missing_operators
 from echoing_core.progress import SILENT, Progress
 
@@ -300,7 +301,7 @@ def load_teacher(
     source: str | os.PathLike[str],
     *,
     architecture: str = ECHO_CLIP_ARCHITECTURE,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> EchoTeacher:
     """Open an echo teacher.
 
@@ -311,26 +312,26 @@ def load_teacher(
         open_clip knows by name; or ``hf-hub:mkaichristensen/echo-clip``, which needs the network.
     architecture : str
         open_clip's name of the model, for a weight file alone; ECHO-CLIP's by default.
-    device : str
-        Where it computes: ``"cpu"``, ``"cuda"``.
+    device : str, optional
+        Where it computes, as `models.devices.chosen_device` takes it.
 
     Raises
     ------
     CheckpointError
         If there is no teacher, or one that cannot be used.
     ConfigError
-        If ``device`` is a GPU and there is none.
+        If ``device`` is a GPU that is not here.
     """
     # Said at once; torch would say it only after the weights are read.
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError("There is no CUDA device here. Choose the device cpu.")
+    place = chosen_device(device)
+    compute_in_full(place)
     if str(source).startswith(_HUB):
-        return _from_folder(_downloaded(str(source)), device, name=str(source))
+        return _from_folder(_downloaded(str(source)), place, name=str(source))
     path = Path(source)
     if path.is_dir():
-        return _from_folder(path, device)
+        return _from_folder(path, place)
     if path.is_file():
-        return _from_file(path, architecture, device)
+        return _from_file(path, architecture, place)
     raise CheckpointError(
         f"There is no echo teacher at {path}. Give a folder with {CONFIG_FILE} and weights, a "
         f"weight file, or {ECHO_CLIP}."
@@ -475,7 +476,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     return _read(path) if path.is_file() else {}
 
 
-def _from_folder(folder: Path, device: str, name: str | None = None) -> EchoTeacher:
+def _from_folder(folder: Path, device: torch.device, name: str | None = None) -> EchoTeacher:
     if not (settled(folder) / CONFIG_FILE).is_file():
         raise CheckpointError(
             f"{folder} holds no {CONFIG_FILE}, so it is not an open_clip model. Give the folder "
@@ -502,7 +503,7 @@ def _from_folder(folder: Path, device: str, name: str | None = None) -> EchoTeac
     )
 
 
-def _from_file(path: Path, architecture: str, device: str) -> EchoTeacher:
+def _from_file(path: Path, architecture: str, device: torch.device) -> EchoTeacher:
     open_clip = _open_clip()
     if path.suffix not in _FILE_WEIGHTS:
         raise CheckpointError(

@@ -2,6 +2,9 @@
 
 Only the compact encoder can share a pass between windows, and only its sigma^2 is a sum of terms.
 The published encoder sees a window whole, so for it every way leads through batches of windows.
+
+All is computed where the encoder lies, and many windows on a GPU where there is one
+(`models.devices`); what comes back is in this machine's own memory.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from torch import Tensor
 from echoing_core.errors import SignalQualityError
 from echoing_core.models.checkpoint import Checkpoint
 from echoing_core.models.config import DISPLACEMENT
+from echoing_core.models.devices import device_for, device_of, placed
 from echoing_core.models.ecg_encoder import N_CHUNKS, WINDOW_N, CompactEcgEncoder
 from echoing_core.models.encoders import EcgEncoder
 from echoing_core.models.variance_head import FLOOR, HOP
@@ -26,16 +30,38 @@ from echoing_core.records import LEADS, BoolArray, GaussianEmbedding, StandardEc
 from echoing_core.signals.scaling import LeadScaler
 from echoing_core.signals.windows import cut_windows
 
-# One pass is cut into stretches of about five minutes so that the early maps of a 24-hour
-# Holter never have to be in memory together. Stretches overlap by what a window needs.
-_STRETCH_HOPS = 1500
 _WINDOW_HOPS = WINDOW_N // HOP
-_WINDOWS_PER_BATCH = 64
-_WINDOWS_APART_PER_BATCH = 48
 
-# At its full width the published encoder takes half a second for a window on one core, so small
-# batches are as fast as large ones and let a person see that something moves.
-_RELEASED_BATCH = 16
+
+@dataclass(frozen=True)
+class _Portions:
+    """How much is worked on at once on a kind of device.
+
+    Attributes
+    ----------
+    stretch_hops : int
+        One pass is cut into stretches so that the early maps of a 24-hour Holter never have to be
+        in memory together. They overlap by what a window needs.
+    windows, windows_apart : int
+        By the compact encoder, that share a pass or do not.
+    released : int
+        By the published one. At its full width it takes half a second for a window on one core,
+        so small batches are as fast there and let a person see that something moves.
+    """
+
+    stretch_hops: int
+    windows: int
+    windows_apart: int
+    released: int
+
+
+_PORTIONS = {
+    "cpu": _Portions(stretch_hops=1500, windows=64, windows_apart=48, released=16),
+    "cuda": _Portions(stretch_hops=12_000, windows=1024, windows_apart=512, released=128),
+}
+
+# What repays the second or two that a GPU takes to begin. An encoder that is on it anyway stays.
+_ENOUGH, _ENOUGH_RELEASED = 4096, 64
 
 Float32s = npt.NDArray[np.float32]
 Batch = tuple[Float32s, BoolArray]
@@ -92,18 +118,18 @@ class _Filled:
 
     def put(self, rows: slice | npt.NDArray[np.intp], values: WindowValues) -> None:
         """Rows from what the encoder says of their windows."""
-        self.mu[rows] = values.mu.numpy()
-        self.log_var[rows] = values.log_var.numpy()
-        self.novelty[rows] = values.novelty.numpy()
+        self.mu[rows] = values.mu.cpu().numpy()
+        self.log_var[rows] = values.log_var.cpu().numpy()
+        self.novelty[rows] = values.novelty.cpu().numpy()
         if values.other is not None:
-            self.other[rows] = values.other.numpy()
+            self.other[rows] = values.other.cpu().numpy()
         if values.cells is not None and self.has_terms:
-            self.by_lead[rows] = values.cells.sum(2).numpy()
+            self.by_lead[rows] = values.cells.sum(2).cpu().numpy()
             self.rest[rows] = self.mu.shape[1] * FLOOR
             if self.cells is not None:
-                self.cells[rows] = values.cells.numpy()
+                self.cells[rows] = values.cells.cpu().numpy()
             if self.lost is not None and values.lost is not None:
-                self.lost[rows] = values.lost.numpy()
+                self.lost[rows] = values.lost.cpu().numpy()
 
     def windows(self) -> EncodedWindows:
         return EncodedWindows(
@@ -123,7 +149,7 @@ def encode_batch(
     signal_mv: Float32s,
     valid: BoolArray,
     *,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     progress: Progress = SILENT,
 ) -> GaussianEmbedding:
     """Embed windows one by one.
@@ -138,8 +164,9 @@ def encode_batch(
         Filtered, 100 Hz, millivolts, order of `LEADS`.
     valid : ndarray of bool, same shape
         False where nothing was measured.
-    batch_size : int
-        Windows in memory at once; the published encoder takes its own, smaller number.
+    batch_size : int, optional
+        Windows in memory at once, by default what the device likes; the published encoder takes
+        its own, smaller number.
     progress : Progress, optional
         Counts windows.
 
@@ -159,7 +186,7 @@ def encode_batch_terms(
     valid: BoolArray,
     *,
     keep_cells: bool = False,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     progress: Progress = SILENT,
 ) -> EncodedWindows:
     """`encode_batch`, and where the variance of each window comes from.
@@ -169,8 +196,11 @@ def encode_batch_terms(
     keep_cells : bool
         Keep the terms by lead and chunk, 2.4 kB a window.
     """
+    encoder, portions = _at_work(encoder, len(signal_mv))
     if not isinstance(encoder, CompactEcgEncoder):
-        batch_size = _RELEASED_BATCH
+        batch_size = portions.released
+    elif batch_size is None:
+        batch_size = max(128, portions.windows_apart)
     batches = (
         (signal_mv[first : first + batch_size], valid[first : first + batch_size])
         for first in range(0, len(signal_mv), batch_size)
@@ -230,27 +260,72 @@ def encode_dense_terms(
             f"A window reaches beyond the recording, which lasts {ecg.duration_s:.1f} s."
         )
     filled = _Filled(encoder, len(starts))
+    encoder, portions = _at_work(encoder, len(starts))
     if not isinstance(encoder, CompactEcgEncoder):
-        batches = _cut_in_batches(ecg, starts, _RELEASED_BATCH)
+        batches = _cut_in_batches(ecg, starts, portions.released)
         return _encode_batches(encoder, scaler, batches, filled, progress)
     if len(starts) and np.diff(starts, append=starts[-1] + WINDOW_N).min() >= WINDOW_N:
         # Windows that share nothing gain nothing from one pass, which also reads between them.
-        batches = _cut_in_batches(ecg, starts, _WINDOWS_APART_PER_BATCH)
+        batches = _cut_in_batches(ecg, starts, portions.windows_apart)
         return _encode_batches(encoder, scaler, batches, filled, progress)
     done = 0
     with torch.inference_mode():
-        shared = WindowPass(encoder)
-        for rows, begin, end in _stretches(starts, ecg.n_times):
+        shared, device = WindowPass(encoder), device_of(encoder)
+        for rows, begin, end in _stretches(starts, ecg.n_times, portions.stretch_hops):
             scaled, mask = to_tensors(
-                scaler, ecg.signal_mv[None, :, begin:end], ecg.valid[None, :, begin:end]
+                scaler, ecg.signal_mv[None, :, begin:end], ecg.valid[None, :, begin:end], device
             )
             frames = shared.frames(scaled, mask)
             local = torch.from_numpy((starts[rows] - begin) // HOP)
-            for some in torch.split(torch.arange(len(rows)), _WINDOWS_PER_BATCH):
+            for some in torch.split(torch.arange(len(rows)), portions.windows):
                 filled.put(rows[some.numpy()], shared.windows(frames, local[some]))
             done += len(rows)
             progress(done, len(starts))
     return filled.windows()
+
+
+def device_for_windows(encoder: EcgEncoder, n: int) -> torch.device:
+    """Where so many windows are best encoded.
+
+    Parameters
+    ----------
+    encoder : EcgEncoder
+    n : int
+
+    Returns
+    -------
+    torch.device
+        Where the encoder lies, if that is not the processor; else as `models.devices` says.
+
+    Raises
+    ------
+    ConfigError
+        A device is named that is not here.
+    """
+    device = device_of(encoder)
+    if device.type == "cpu":
+        enough = _ENOUGH if isinstance(encoder, CompactEcgEncoder) else _ENOUGH_RELEASED
+        device = device_for(n, enough=enough)
+    return device
+
+
+def move_ecg_encoder(checkpoint: Checkpoint, device: str) -> None:
+    """Let all ECGs of a checkpoint be encoded on a device from now on, however few at a time.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Changed in place.
+    device : str
+        As `torch.device` takes it.
+    """
+    checkpoint.encoder.ecg = placed(checkpoint.encoder.ecg, torch.device(device))
+
+
+def _at_work(encoder: EcgEncoder, n: int) -> tuple[EcgEncoder, _Portions]:
+    """The encoder where n windows are best encoded, and in what portions."""
+    device = device_for_windows(encoder, n)
+    return placed(encoder, device), _PORTIONS[device.type]
 
 
 def _cut_in_batches(
@@ -269,15 +344,15 @@ def _encode_batches(
     progress: Progress,
 ) -> EncodedWindows:
     """Windows one after another; the published encoder gives Gaussians without terms."""
-    done, n = 0, len(filled.mu)
+    done, n, device = 0, len(filled.mu), device_of(encoder)
     with torch.inference_mode():
         shared = WindowPass(encoder) if isinstance(encoder, CompactEcgEncoder) else None
         for signal_mv, valid in batches:
             rows = slice(done, done + len(signal_mv))
-            scaled, mask = to_tensors(scaler, signal_mv, valid)
+            scaled, mask = to_tensors(scaler, signal_mv, valid, device)
             if shared is None:
                 mu, log_var = encoder(scaled, mask)
-                filled.mu[rows], filled.log_var[rows] = mu.numpy(), log_var.numpy()
+                filled.mu[rows], filled.log_var[rows] = mu.cpu().numpy(), log_var.cpu().numpy()
             else:
                 values = shared.windows(
                     shared.frames(scaled, mask), None, keep_cells=filled.lost is not None
@@ -289,16 +364,16 @@ def _encode_batches(
 
 
 def _stretches(
-    starts: npt.NDArray[np.integer], n_times: int
+    starts: npt.NDArray[np.integer], n_times: int, n_hops: int
 ) -> Iterator[tuple[npt.NDArray[np.intp], int, int]]:
     """Windows that share a pass: their row numbers, and the samples that the pass needs."""
     for phase in np.unique(starts % HOP):
         chosen = np.flatnonzero(starts % HOP == phase)
         hops = (starts[chosen] - phase) // HOP
-        for stretch in np.unique(hops // _STRETCH_HOPS):
-            begin = int(phase) + int(stretch) * _STRETCH_HOPS * HOP
-            end = min(begin + (_STRETCH_HOPS + _WINDOW_HOPS) * HOP, n_times)
-            yield chosen[hops // _STRETCH_HOPS == stretch], begin, end
+        for stretch in np.unique(hops // n_hops):
+            begin = int(phase) + int(stretch) * n_hops * HOP
+            end = min(begin + (n_hops + _WINDOW_HOPS) * HOP, n_times)
+            yield chosen[hops // n_hops == stretch], begin, end
 
 
 def encode_texts(
@@ -325,13 +400,17 @@ def encode_texts(
     """
     checkpoint.require_text()
     unique = list(dict.fromkeys(texts))
-    mus, log_vars = [], []
+    text, mus, log_vars = checkpoint.encoder.text, [], []
+    device = device_of(text)
+    if device.type == "cpu":
+        device = device_for(len(unique), enough=_ENOUGH)
+    text = placed(text, device)
     with torch.inference_mode():
         for first in range(0, len(unique), batch_size):
             ids, mask = checkpoint.tokenizer.encode(unique[first : first + batch_size])
-            mu, log_var = checkpoint.encoder.text(torch.from_numpy(ids), torch.from_numpy(mask))
-            mus.append(mu.numpy())
-            log_vars.append(log_var.numpy())
+            mu, log_var = text(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+            mus.append(mu.cpu().numpy())
+            log_vars.append(log_var.cpu().numpy())
     if not mus:
         empty = np.zeros((0, checkpoint.encoder.config.dim), dtype=np.float32)
         return GaussianEmbedding(empty, empty)
@@ -367,7 +446,10 @@ def encode_reports(checkpoint: Checkpoint, reports: Sequence[str]) -> GaussianEm
 
 
 def to_tensors(
-    scaler: LeadScaler, signal_mv: npt.NDArray[np.float32], valid: BoolArray
+    scaler: LeadScaler,
+    signal_mv: npt.NDArray[np.float32],
+    valid: BoolArray,
+    device: torch.device | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Scale per lead and put zeros, together with their mask, where nothing was measured.
 
@@ -376,10 +458,13 @@ def to_tensors(
     signal_mv : ndarray, shape (..., 12, n_times)
         Millivolts.
     valid : ndarray of bool, same shape
+    device : torch.device, optional
+        Where they go; the processor's memory without it.
 
     Returns
     -------
     scaled, mask : Tensor of float32, same shape
     """
     scaled = np.where(valid, scaler.apply(signal_mv), 0.0).astype(np.float32)
-    return torch.from_numpy(scaled), torch.from_numpy(valid.astype(np.float32))
+    pair = torch.from_numpy(scaled), torch.from_numpy(valid.astype(np.float32))
+    return pair if device is None else (pair[0].to(device), pair[1].to(device))

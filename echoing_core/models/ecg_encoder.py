@@ -85,7 +85,7 @@ class FrameMaps:
 
         def gather(frame_map: Tensor, n_frames: int) -> Tensor:
             # (n_windows, n_frames): the frames of each window in the stretch's own raster.
-            columns = firsts[:, None] + torch.arange(n_frames)[None, :]
+            columns = firsts[:, None] + torch.arange(n_frames, device=firsts.device)[None, :]
             return frame_map[0][:, columns].transpose(0, 1)
 
         return FrameMaps(

@@ -28,8 +28,9 @@ from echoing_core.models.variance_head import (
     lead_statistics,
 )
 
-_LOOKED_AT_ONCE = 32
-"""Windows whose leads and chunks are worked on together: 2 MB for each step of it."""
+_LOOKED_AT_ONCE = {"cpu": 32, "cuda": 1024}
+"""Windows whose leads and chunks are worked on together: on a processor 2 MB for each step of it,
+which stay in its cache."""
 
 _LOOK_REACH = 2
 """Neighbours on either side that a look sees."""
@@ -243,7 +244,8 @@ class WindowPass:
         ----------
         frames : Frames
         firsts : Tensor of int64, shape (n_windows,), or None
-            First hops of windows in a single stretch; None where each of a batch is a window.
+            First hops of windows in a single stretch, on the processor wherever the frames are;
+            None where each of a batch is a window.
         keep_cells : bool
             Whether ``lost`` is wanted.
 
@@ -267,7 +269,7 @@ class WindowPass:
         matching = None if encoder.matching_head is None else encoder.matching_head(trunk)
         cells = lost = log_var = None
         if encoder.variance_head is not None:
-            n = len(trunk)
+            n, at_once = len(trunk), _LOOKED_AT_ONCE[trunk.device.type]
             parts = [
                 self._variance(
                     frames,
@@ -276,7 +278,7 @@ class WindowPass:
                     n_lead_frames,
                     trunk[some],
                 )
-                for some in (slice(i, i + _LOOKED_AT_ONCE) for i in range(0, n, _LOOKED_AT_ONCE))
+                for some in (slice(i, i + at_once) for i in range(0, n, at_once))
             ]
             log_var, cells, lost = (torch.cat(part) for part in zip(*parts, strict=True))
         other: Tensor | None = None
@@ -320,7 +322,7 @@ class WindowPass:
         highest = torch.maximum(normed.amax(1), last_normed)
         of_window = self._of_window(first, total, highest)
         inside = slice(_LOOK_REACH, _LOOK_REACH + n_frames)
-        x = torch.empty(n, n_chunks + 2 * _LOOK_REACH, x0.shape[2])
+        x = x0.new_empty(n, n_chunks + 2 * _LOOK_REACH, x0.shape[2])
         torch.add(cut(frames.mixed), of_window[:, None], out=x[:, inside])
         torch.add(behind(frames.last_mixed), of_window, out=x[:, inside.stop])
         torch.ops.aten.gelu_(x[:, _LOOK_REACH:-_LOOK_REACH])

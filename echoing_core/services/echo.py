@@ -123,7 +123,6 @@ def measure_echo_teacher_on_echonet(
     *,
     teacher: str | os.PathLike[str],
     split: str = "test",
-    device: str = "cpu",
     progress: Progress = SILENT,
 ) -> Experiment:
     """Zero-shot ejection fractions of EchoNet-Dynamic's videos by a teacher, against the truth.
@@ -136,8 +135,6 @@ def measure_echo_teacher_on_echonet(
         As `echo.teacher.load_teacher` takes it.
     split : str
         ``"train"``, ``"valid"`` or ``"test"``.
-    device : str
-        ``"cpu"`` or ``"cuda"``.
     progress : Progress, optional
         Counts videos.
 
@@ -161,7 +158,7 @@ def measure_echo_teacher_on_echonet(
 
     choice = FrameChoice()
     listed = read_echonet(Path(root), split=split)
-    loaded = load_teacher(teacher, device=device)
+    loaded = load_teacher(teacher)
     studies = [
         KnownStudy(
             study_id=video.study_id,
@@ -189,7 +186,6 @@ def embed_echo_folder(
     by_clip: bool = False,
     frames: str = "echo-clip",
     paired_with: str | os.PathLike[str] | None = None,
-    device: str = "cpu",
     progress: Progress = SILENT,
 ) -> EchoRun:
     """Embed every echocardiogram below a folder and write them as a store.
@@ -215,8 +211,6 @@ def embed_echo_folder(
     paired_with : path, optional
         A prepared data set: only studies that its column ``echo_study_id`` names. All of
         MIMIC-IV-ECHO takes days, the part that has an ECG in the same stay much less.
-    device : str
-        ``"cpu"`` or ``"cuda"``.
     progress : Progress, optional
         Counts studies.
 
@@ -242,7 +236,7 @@ def embed_echo_folder(
     from echoing_core.echo.teacher import load_teacher
 
     choice = named_frames(frames)
-    loaded = load_teacher(teacher, device=device)
+    loaded = load_teacher(teacher)
     sources = [_source(path, name, loaded.image_size, choice) for name, path in paths.items()]
     out = Path(out)
     run = embed_studies(

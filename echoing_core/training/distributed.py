@@ -32,6 +32,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from echoing_core.errors import ConfigError, LostProcessError
+from echoing_core.models.devices import chosen_device, compute_in_full
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,9 @@ class World:
 def joined() -> Iterator[World]:
     """The world that ``torchrun`` made, or this process alone; on GPUs where there are any.
 
+    ``ECHOING_DEVICE`` names another device (`models.devices`); of several processes each takes the
+    GPU of its own number.
+
     All processes leave together: whoever comes to the end of the block waits for the others.
 
     Yields
@@ -86,15 +90,19 @@ def joined() -> Iterator[World]:
 
     Raises
     ------
+    ConfigError
+        The device that is named is not here.
     LostProcessError
         Another process ended within the block, or the launcher told this one to stop.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    with_gpu = torch.cuda.is_available()
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cuda", local) if with_gpu else torch.device("cpu")
+    device = chosen_device()
+    with_gpu = device.type == "cuda"
     if with_gpu:
+        if size > 1 or device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
+        compute_in_full(device)
     if size == 1:
         yield World(device=device)
         return

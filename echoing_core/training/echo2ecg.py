@@ -34,6 +34,7 @@ from echoing_core.echo.study_views import StudyViews
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.metrics.scores import recall_at_k, relevant_ranks
 from echoing_core.models.config import BAND_LIMITED
+from echoing_core.models.devices import device_of
 from echoing_core.models.encoders import Encoder, build_encoder
 from echoing_core.models.frozen import FrozenEncoder
 from echoing_core.models.otis import OtisEncoder, StudySide, TeacherSide
@@ -130,19 +131,20 @@ def embed_ecgs_and_studies(encoder: Encoder, pairs: StudyPairs) -> tuple[F32, F3
             f"This model reads {width} numbers a clip and is given {pairs.vectors.shape[1]}. Embed "
             "the clips with the teacher that it was trained with."
         )
-    ecgs, studies = [], []
+    # In training the encoder may lie on a GPU.
+    device, ecgs, studies = device_of(whole), [], []
     for first in range(0, len(pairs), _ROWS):
         rows = slice(first, first + _ROWS)
         features = whole.ecg.features(
             # Copied, since a prepared set is mapped and cannot be written to.
-            torch.from_numpy(np.array(pairs.signal_mv[rows])),
-            torch.from_numpy(np.array(pairs.valid[rows])),
+            torch.from_numpy(np.array(pairs.signal_mv[rows])).to(device),
+            torch.from_numpy(np.array(pairs.valid[rows])).to(device),
         )
-        ecgs.append(functional.normalize(side.of_ecg(features), dim=-1).numpy())
+        ecgs.append(functional.normalize(side.of_ecg(features), dim=-1).cpu().numpy())
     for first in range(0, len(pairs.rows), _ROWS):
         own = range(first, min(first + _ROWS, len(pairs.rows)))
-        views, missing = (torch.from_numpy(x) for x in pairs.views(own))
-        studies.append(functional.normalize(side.study(views, missing), dim=-1).numpy())
+        views, missing = (torch.from_numpy(x).to(device) for x in pairs.views(own))
+        studies.append(functional.normalize(side.study(views, missing), dim=-1).cpu().numpy())
     return np.concatenate(ecgs), np.concatenate(studies)
 
 

@@ -52,6 +52,7 @@ ONLY_IN = {
         "models",
         "training",
         "embed/encode.py",
+        "retrieve/gpu.py",
         "echo",
         "evaluate",
     ),
