@@ -20,20 +20,20 @@ import numpy as np
 import torch
 
 from echoing_core.models.encoders import build_encoder
-from echoing_core.training.batches import EchoBatch, StepBatch, TextBatch
+from echoing_core.training.batches import Batches, EchoBatch, StepBatch, TextBatch
 from echoing_core.training.distributed import World
 from echoing_core.training.settings import RunConfig, load_preset
 from echoing_core.training.trainer import Trainer
 
 
-class MadeUp:
-    """Stands where `Batches` does: numbers of the right shape."""
+class MadeUp(Batches):
+    """Numbers of the right shape instead of data."""
 
     per_epoch = 1
-    echo = "some"
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
+        self.echo = True  # type: ignore[assignment]
 
     def at(self, number: int) -> StepBatch:
         """Random ECGs, tokens and teacher Gaussians."""
@@ -50,6 +50,9 @@ class MadeUp:
             ids,
             torch.ones_like(ids),
             eye,
+            torch.arange(n),
+            torch.full((n,), -1),
+            number,
         )
         echo = EchoBatch(
             torch.randn(window, generator=rng),
