@@ -13,6 +13,7 @@ import ctypes
 import errno
 import hashlib
 import json
+import mmap
 import os
 import secrets
 import shutil
@@ -29,6 +30,9 @@ fcntl: Any = None
 # Not on Windows, where leftovers of killed writers stay.
 with contextlib.suppress(ImportError):
     import fcntl
+
+Content = bytes | memoryview
+"""Of a file: read, or mapped."""
 
 CARD = "card.json"
 FORMAT_VERSION = 1
@@ -148,6 +152,27 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         elif not _exchanged(draft, folder):
             _replace_in_two_steps(draft, folder)
         _to_disk(folder.parent)
+
+
+def linked_or_copied(
+    source: str | os.PathLike[str], place: str | os.PathLike[str]
+) -> str | os.PathLike[str]:
+    """Give a file a second name, where the disk knows such; what is finished is never moved.
+
+    Parameters
+    ----------
+    source, place : path
+
+    Returns
+    -------
+    path
+        The place, as `shutil.copytree` wants it.
+    """
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copyfile(source, place)
+    return place
 
 
 def settled(folder: Path) -> Path:
@@ -495,7 +520,9 @@ def parse_card(
     return card
 
 
-def read_checked(folder: Path, name: str, card: Mapping[str, Any]) -> bytes:
+def read_checked(
+    folder: Path, name: str, card: Mapping[str, Any], *, mapped: bool = False
+) -> Content:
     """Bytes of a file of a sealed folder, after comparing their hash with the card's.
 
     Parameters
@@ -505,10 +532,12 @@ def read_checked(folder: Path, name: str, card: Mapping[str, Any]) -> bytes:
         One of the card's files.
     card : mapping
         As `read_card` gives it.
+    mapped : bool
+        Leave them in the file, for one that is large beside the memory.
 
     Returns
     -------
-    bytes
+    bytes, or memoryview where they are mapped
 
     Raises
     ------
@@ -519,12 +548,21 @@ def read_checked(folder: Path, name: str, card: Mapping[str, Any]) -> bytes:
     if not path.is_file():
         raise _damaged(path, "is missing")
     # Read once: the bytes that are hashed are those that the caller parses.
-    content = path.read_bytes()
+    content = _mapped(path) if mapped else path.read_bytes()
     check_bytes(content, path, card)
     return content
 
 
-def check_bytes(content: bytes, path: Path, card: Mapping[str, Any]) -> None:
+def _mapped(path: Path) -> Content:
+    with path.open("rb") as stream:
+        try:
+            return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        except ValueError:
+            # An empty file cannot be mapped.
+            return b""
+
+
+def check_bytes(content: Content, path: Path, card: Mapping[str, Any]) -> None:
     """Compare the hash of a file's bytes with the card's.
 
     Parameters

@@ -13,12 +13,15 @@ import contextlib
 import json
 import multiprocessing
 import os
+import shutil
 import socket
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +38,9 @@ RAY = "ray"
 PLAN_NAME = "plan.json"
 
 _ANSWER_S = 5.0
+# A large part of an archive is read from a network file system in that time.
+_HELD_ANSWER_S = 600.0
+_AGAIN_S = 0.5
 _MOST_DEATHS = 3
 """So often a piece may lose the process that does it, before it is held to be the cause."""
 
@@ -215,6 +221,118 @@ def _on_ray(
             ray.cancel(reference, force=True)
 
 
+@dataclass(frozen=True)
+class Holding:
+    """What one process of a cluster holds.
+
+    Attributes
+    ----------
+    name : str
+        Who asks for the same name finds it where it is held already.
+    arguments : tuple
+        It is made of these.
+    n_bytes : int
+        Memory that its machine must have.
+    """
+
+    name: str
+    arguments: tuple[Any, ...]
+    n_bytes: int
+
+
+class Held:
+    """Objects that processes of a Ray cluster hold, one each, and that are asked together.
+
+    Where a process or its machine is lost, the object is made again elsewhere. They last as long as
+    the process that first asked for them.
+
+    Parameters
+    ----------
+    make : callable
+        A class of a module. It takes long in its methods and not when it is made, so that what
+        goes wrong can be told.
+    holdings : sequence of Holding
+    cluster : str
+        As in `shared`.
+
+    Raises
+    ------
+    ConfigError
+        As in `shared`.
+    """
+
+    def __init__(self, make: Callable[..., Any], holdings: Sequence[Holding], cluster: str) -> None:
+        ray = _ray(cluster)
+        self._ray = ray
+        self._actors = {
+            one.name: ray.remote(make)
+            .options(
+                name=one.name,
+                namespace="echoing",
+                get_if_exists=True,
+                # Memory is what they need; each is idle most of the time.
+                num_cpus=0,
+                memory=one.n_bytes,
+                scheduling_strategy="SPREAD",
+                max_restarts=_MOST_DEATHS,
+            )
+            .remote(*one.arguments)
+            for one in holdings
+        }
+
+    def ask(self, method: str, *arguments: Any) -> list[Any]:
+        """What a method of all objects gives, in their order.
+
+        Parameters
+        ----------
+        method : str
+        *arguments
+            The same for all.
+
+        Returns
+        -------
+        list
+
+        Raises
+        ------
+        LostProcessError
+            One was lost and could not be made again.
+        """
+        asked = {
+            name: getattr(actor, method).remote(*arguments) for name, actor in self._actors.items()
+        }
+        until = time.monotonic() + _HELD_ANSWER_S
+        return [
+            self._answer(name, reference, until, method, arguments)
+            for name, reference in asked.items()
+        ]
+
+    def _answer(
+        self, name: str, reference: Any, until: float, method: str, arguments: tuple[Any, ...]
+    ) -> Any:
+        ray = self._ray
+        while True:
+            try:
+                return ray.get(reference, timeout=max(0.1, until - time.monotonic()))
+            except ray.exceptions.RayTaskError as error:
+                raise error.as_instanceof_cause() from None
+            except ray.exceptions.RayError as error:
+                # While it is being made again. Ray's own retries would be used up before it has
+                # noticed that a machine is lost.
+                again = isinstance(error, ray.exceptions.ActorUnavailableError)
+                if not again or time.monotonic() > until:
+                    raise LostProcessError(
+                        f"The cluster does not answer for {name}: its process or machine was lost, "
+                        "or no machine has memory for it. Look at `ray status`, and start again."
+                    ) from error
+            time.sleep(_AGAIN_S)
+            reference = getattr(self._actors[name], method).remote(*arguments)
+
+    def close(self) -> None:
+        """Let go of the objects; those that another process holds stay."""
+        self._actors.clear()
+
+
 def _ray(cluster: str) -> Any:
     """The package, connected."""
     try:
@@ -283,7 +401,7 @@ def agree_on(work: Path, fingerprint: str, *, restart: bool) -> None:
     Parameters
     ----------
     work : Path
-        Holds ``part-...`` files and `PLAN_NAME`, nothing else.
+        Holds ``part-...`` files or folders and `PLAN_NAME`, nothing else.
     fingerprint : str
         Hash of everything that decides what stands in a part.
     restart : bool
@@ -302,7 +420,7 @@ def agree_on(work: Path, fingerprint: str, *, restart: bool) -> None:
             stored = json.loads(path.read_text(encoding="utf-8")).get("fingerprint")
     if stored == fingerprint:
         for draft in work.glob(".part-*.draft*"):
-            draft.unlink()
+            _remove(draft)
         return
     names = [item.name for item in work.iterdir()]
     # A plan that was not finished was no work yet.
@@ -314,5 +432,12 @@ def agree_on(work: Path, fingerprint: str, *, restart: bool) -> None:
     if any(not n.startswith(("part-", ".part-", PLAN_NAME, f".{PLAN_NAME}")) for n in names):
         raise ConfigError(f"{work} holds files of something else. Choose another folder.")
     for name in names:
-        (work / name).unlink()
+        _remove(work / name)
     write_text_atomically(path, json.dumps({"fingerprint": fingerprint}) + "\n")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -222,6 +224,22 @@ def index_build(
         int | None, typer.Option("--items", min=1, help="Simulated ECGs; without it, 1000.")
     ] = None,
     seed: SeedOption = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            "--shards",
+            min=1,
+            help="With --embedded: an index in so many shards, of which no two need be in one "
+            "memory. Resumable by the same command.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="With --shards: processes that build them.")
+    ] = 1,
+    cluster: ClusterOption = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="With --shards: throw away unfinished ones.")
+    ] = False,
     model: ModelOption = None,
 ) -> None:
     """Embed ECGs and reports and write an index: one's own, or simulated ones without --data.
@@ -246,6 +264,12 @@ def index_build(
         raise ConfigError(
             "--reports goes with --folder or --embedded; a prepared set has its own reports."
         )
+    if shards is None and (workers > 1 or cluster is not None or restart):
+        raise ConfigError("--workers, --cluster and --restart go with --shards.")
+    if shards is not None and embedded is None:
+        raise ConfigError(
+            "--shards goes with --embedded: embed the ECGs first with `echoing embed FOLDER OUT`."
+        )
     services.check_given(data=data, recordings=[folder], files=[reports], embedded=embedded)
     services.check_index_out(out)
     loaded = services.load_model(model)
@@ -265,7 +289,17 @@ def index_build(
             )
         elif embedded is not None:
             built = services.build_embedded_index(
-                out, loaded, embedded, reports, name=name, traces=traces, progress=progress
+                out,
+                loaded,
+                embedded,
+                reports,
+                name=name,
+                traces=traces,
+                n_shards=shards,
+                n_workers=workers,
+                cluster=cluster,
+                restart=restart,
+                progress=progress,
             )
         else:
             built = services.build_folder_index(
@@ -275,10 +309,45 @@ def index_build(
         typer.echo(f"failed: {failed}: {reason}", err=True)
     for note in built.notes:
         typer.echo(note, err=True)
-    typer.echo(
-        f"{built.n} ECGs, {built.n_reports} with a report, in {out}, for model {loaded.name} "
-        f"{loaded.hash[:16]}. Search with --index {out}, or open it with: echoing app --index {out}"
-    )
+    told = f"{built.n} ECGs, {built.n_reports} with a report, in {out}, for model {loaded.name} "
+    told += f"{loaded.hash[:16]}. Search with --index {out}, or "
+    if shards is None:
+        typer.echo(f"{told}open it with: echoing app --index {out}")
+    else:
+        typer.echo(f"{told}keep it open with: echoing index serve {out} --cluster ADDRESS")
+
+
+@index_app.command("serve")
+def index_serve(
+    index: Annotated[
+        Path, typer.Argument(help="Index in shards, or its name.", show_default=False)
+    ],
+    cluster: ClusterOption = None,
+) -> None:
+    """Keep the shards of an index open on a Ray cluster, for `echoing search --cluster`.
+
+    A process for each shard; one that is lost with its machine is opened on another. Until Ctrl+C.
+    """
+    from echoing_core import services
+    from echoing_core.workers import RAY
+
+    if cluster is None:
+        raise ConfigError(
+            "Name the cluster that holds the shards: --cluster ADDRESS, or --cluster ray for this "
+            "machine alone, where searches then say --cluster auto."
+        )
+    folder = services.index_folder(index)
+    services.check_given(index=folder)
+    with services.open_shards(folder, cluster=cluster) as shards:
+        shards.open()
+        address = "auto" if cluster == RAY else cluster
+        typer.echo(
+            f"{len(shards):,} ECGs in {shards.n_shards} shards are open (stop with Ctrl+C). Search "
+            f"with: echoing search TEXT --index {index} --cluster {address}"
+        )
+        sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 @app.command("embed")

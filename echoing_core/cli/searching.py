@@ -11,7 +11,7 @@ import typer
 
 from echoing_core.cli.output import deliver, json_text, table
 from echoing_core.cli.recordings import finite
-from echoing_core.cli.root import JsonOption, ModelOption, VcgOption, app
+from echoing_core.cli.root import ClusterOption, JsonOption, ModelOption, VcgOption, app
 from echoing_core.cli.telling import FsOption, LeadOption, UnitOption, told
 from echoing_core.errors import ConfigError
 from echoing_core.version import DISCLAIMER
@@ -66,6 +66,15 @@ def search(
     unique_reports: Annotated[
         bool, typer.Option("--unique-reports", help="Show each report text once.")
     ] = False,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast",
+            help="With --recording: by the fast search, where the index has one. It misses up to "
+            "one in a hundred.",
+        ),
+    ] = False,
+    cluster: ClusterOption = None,
     json_out: JsonOption = None,
     vcg_method: VcgOption = "dower",
     lead: LeadOption = None,
@@ -79,6 +88,8 @@ def search(
 
     if (text is None) == (recording is None):
         raise ConfigError("Give either a text or --recording to search with.")
+    if fast and recording is None:
+        raise ConfigError("--fast is for --recording: a search in words looks at every report.")
     chosen = ItemFilter(
         labels=dict(_condition(item) for item in where or []), max_percentile=max_percentile
     )
@@ -93,7 +104,7 @@ def search(
         )
     loaded = services.load_model(model)
     found = services.search_collection(
-        services.Collection("", services.load_index(index, loaded), "folder"),
+        services.open_collection(index, loaded, cluster=cluster),
         loaded,
         query,
         k,
@@ -103,6 +114,7 @@ def search(
         start_s=finite(at),
         vcg_method=vcg_method,
         unique_reports=unique_reports,
+        exact=not fast,
     )
     if not isinstance(query, str):
         for caution in services.cautions(loaded, query, vcg_method=vcg_method):

@@ -132,7 +132,11 @@ class FastSearch:
 
 
 def sort_into_cells(
-    vectors: Vectors, others: GaussianEmbedding, *, n_cells: int | None = None
+    vectors: Vectors,
+    others: Vectors | None = None,
+    askers: Rows | None = None,
+    *,
+    n_cells: int | None = None,
 ) -> Cells | None:
     """Find cells, and into how many a search must look.
 
@@ -140,9 +144,10 @@ def sort_into_cells(
     ----------
     vectors : Vectors
         Two hundred of them, spread evenly, are asked for their nearest but themselves.
-    others : GaussianEmbedding
-        Further queries, such as the items' reports where these are their ECGs; up to two hundred
-        are asked.
+    others : Vectors, optional
+        Where further queries are, such as the items' reports where these are their ECGs.
+    askers : ndarray of int, optional
+        Which of them; up to two hundred, spread evenly, are asked.
     n_cells : int, optional
         By default four times the square root of the number of vectors, as a power of two.
 
@@ -166,7 +171,9 @@ def sort_into_cells(
     asked = [
         _Asked(vectors, vectors.gaussians(np.array([row])), row) for row in _spread(n, _QUERIES)
     ]
-    asked += [_Asked(vectors, others[np.array([row])]) for row in _spread(len(others), _QUERIES)]
+    if others is not None and askers is not None:
+        chosen = askers[_spread(len(askers), _QUERIES)]
+        asked += [_Asked(vectors, others.gaussians(np.array([row]))) for row in chosen]
     n_probed, most = 1, max(1, int(_MOST_SHARE * n_cells))
     while n_probed <= most:
         recall = float(np.mean([one.recall(fast, n_probed) for one in asked]))

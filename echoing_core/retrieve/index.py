@@ -12,10 +12,11 @@ import hashlib
 import io
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import faiss
 import numpy as np
@@ -23,6 +24,7 @@ import numpy.typing as npt
 
 from echoing_core.artifacts import (
     CARD,
+    Content,
     card_bytes,
     check_bytes,
     make_card,
@@ -34,7 +36,7 @@ from echoing_core.artifacts import (
 )
 from echoing_core.errors import IndexMismatchError
 from echoing_core.records import GaussianEmbedding
-from echoing_core.retrieve.vectors import Order, Vectors, as_vectors
+from echoing_core.retrieve.vectors import Float32s, Order, Vectors, as_vectors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +91,12 @@ MAX_TABLE_BYTES = 512 * 1024**2
 """What the table of an index may take in memory. A few kB of Parquet can hold the same text a
 billion times."""
 
+SHARDS = "shards"
+"""Entry of the card of an index whose items lie in several (`retrieve.shards`)."""
+
 _TRACE_SHAPE = (12, 1000)
+# A header of NumPy's first version is no longer.
+_MAX_HEADER = 70_000
 _MAX_COLUMNS = 300
 _MOST_FAST = 100
 _ASKED_FROM: Mapping[Target, Target] = {"ecg": "report", "report": "ecg"}
@@ -239,8 +246,8 @@ class GalleryIndex:
 def build_index(
     folder: Path,
     *,
-    ecg: GaussianEmbedding,
-    text: GaussianEmbedding,
+    ecg: GaussianEmbedding | Float32s,
+    text: GaussianEmbedding | Float32s,
     items: pd.DataFrame,
     checkpoint_hash: str,
     card: Mapping[str, Any] | None = None,
@@ -254,7 +261,8 @@ def build_index(
     folder : Path
         New, empty, or an older index, which is then replaced.
     ecg, text : GaussianEmbedding, n rows each
-        The ECG and the report of each item.
+        The ECG and the report of each item; of very many, their rows as `as_vectors` gives them,
+        which take half of the memory.
     items : DataFrame, n rows
         The columns `COLUMNS` and any ``label_*``. ``uncertainty`` and ``text_uncertainty`` must
         be those of the embeddings: that is what shows a table in another order.
@@ -273,15 +281,16 @@ def build_index(
     """
     files, facts = _contents(ecg, text, items, card, traces, fast)
     with writing_folder(Path(folder), kind=KIND) as temporary:
-        for name, content in files.items():
-            (temporary / name).write_bytes(content)
+        for name, write in files.items():
+            with (temporary / name).open("wb") as stream:
+                write(stream)
         return seal(temporary, kind=KIND, checkpoint_hash=checkpoint_hash, **facts)
 
 
 def index_files(
     *,
-    ecg: GaussianEmbedding,
-    text: GaussianEmbedding,
+    ecg: GaussianEmbedding | Float32s,
+    text: GaussianEmbedding | Float32s,
     items: pd.DataFrame,
     checkpoint_hash: str,
     card: Mapping[str, Any] | None = None,
@@ -299,54 +308,62 @@ def index_files(
     dict of str to bytes
         By the name of the file, the card included.
     """
-    files, facts = _contents(ecg, text, items, card, traces, None)
+    writers, facts = _contents(ecg, text, items, card, traces, None)
+    files = {}
+    for name, write in writers.items():
+        stream = io.BytesIO()
+        write(stream)
+        files[name] = stream.getvalue()
     hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
     sealed = make_card(hashes, kind=KIND, checkpoint_hash=checkpoint_hash, **facts)
     return {CARD: card_bytes(sealed), **files}
 
 
+Write = Callable[[BinaryIO], object]
+
+
 def _contents(
-    ecg: GaussianEmbedding,
-    text: GaussianEmbedding,
+    ecg: GaussianEmbedding | Float32s,
+    text: GaussianEmbedding | Float32s,
     items: pd.DataFrame,
     card: Mapping[str, Any] | None,
     traces: npt.NDArray[np.int16] | None,
     fast: bool | None,
-) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """The files of an index but its card, and what the card says besides their hashes."""
-    n, dim = ecg.mu.shape
-    if text.mu.shape != (n, dim) or len(items) != n or n == 0:
-        raise ValueError(f"{ecg.mu.shape} ECGs, {text.mu.shape} reports, {len(items)} items differ")
+) -> tuple[dict[str, Write], dict[str, Any]]:
+    """What writes each file of an index but its card, and what the card says besides hashes."""
+    sides: dict[Target, Float32s] = {
+        "ecg": as_vectors(ecg) if isinstance(ecg, GaussianEmbedding) else ecg,
+        "report": as_vectors(text) if isinstance(text, GaussianEmbedding) else text,
+    }
+    n, width = sides["ecg"].shape
+    if sides["report"].shape != (n, width) or len(items) != n or n == 0:
+        raise ValueError(
+            f"{n} ECGs, {len(sides['report'])} reports, {len(items)} items, or their widths differ"
+        )
     problem = _problem_with_items(items)
     if problem is not None:
         raise ValueError(problem)
-    vectors: dict[Target, npt.NDArray[np.float32]] = {
-        "ecg": as_vectors(ecg),
-        "report": as_vectors(text),
-    }
     for target, column in _UNCERTAINTY.items():
         # Catches a table sorted in another way than the vectors, which nothing else would show.
-        if not _fits(vectors[target], items[column].to_numpy()):
+        if not _fits(sides[target], items[column].to_numpy()):
             raise ValueError(f"column {column!r} is not the uncertainty of the embeddings")
     if traces is not None and (traces.shape != (n, *_TRACE_SHAPE) or traces.dtype != np.int16):
         raise ValueError(f"traces are {traces.shape} {traces.dtype}, not ({n}, 12, 1000) int16")
-    files = {}
-    for target, name in _VECTOR_FILES.items():
-        index = faiss.IndexFlatL2(dim + 1)
-        index.add(vectors[target])
-        files[name] = faiss.serialize_index(index).tobytes()
-    table = io.BytesIO()
-    items.reset_index(drop=True).to_parquet(table, engine="pyarrow")
-    files["items.parquet"] = table.getvalue()
+    files: dict[str, Write] = {
+        name: partial(_write_vectors, sides[target]) for target, name in _VECTOR_FILES.items()
+    }
+    files["items.parquet"] = partial(items.reset_index(drop=True).to_parquet, engine="pyarrow")
     if traces is not None:
-        array = io.BytesIO()
         # Without pickles a file of arrays cannot carry code.
-        np.save(array, traces, allow_pickle=False)
-        files[TRACES] = array.getvalue()
+        files[TRACES] = partial(np.save, arr=traces, allow_pickle=False)
     fast_facts: dict[str, Any] = {}
     if fast or (fast is None and n >= FEWEST_FOR_CELLS):
         with_report = np.flatnonzero((items["report"].str.strip() != "").to_numpy())
-        files[CELLS], fast_facts = _cells(vectors, {"ecg": ecg, "report": text}, with_report)
+        with_report = with_report.astype(np.int64)
+        cells, fast_facts = _cells(
+            {target: Vectors(rows) for target, rows in sides.items()}, with_report
+        )
+        files[CELLS] = lambda stream: stream.write(cells)
     extra = {
         **fast_facts,
         "faiss_version": faiss.__version__,
@@ -355,13 +372,19 @@ def _contents(
         "n_simulated": int(items["simulated"].sum()),
         **(card or {}),
     }
-    return files, {"n": n, "dim": dim, "extra": extra}
+    return files, {"n": n, "dim": width - 1, "extra": extra}
+
+
+def _write_vectors(rows: Float32s, stream: BinaryIO) -> None:
+    index = faiss.IndexFlatL2(rows.shape[1])
+    index.add(rows)
+    # In pieces: as bytes it would be in memory once more.
+    writer = faiss.PyCallbackIOWriter(stream.write)  # type: ignore[attr-defined]
+    faiss.write_index(index, writer)
 
 
 def _cells(
-    vectors: Mapping[Target, npt.NDArray[np.float32]],
-    embeddings: Mapping[Target, GaussianEmbedding],
-    with_report: npt.NDArray[np.integer],
+    sides: Mapping[Target, Vectors], with_report: npt.NDArray[np.int64]
 ) -> tuple[bytes, dict[str, Any]]:
     """The file of a fast search, and what the card says of it."""
     from safetensors.numpy import save
@@ -372,18 +395,17 @@ def _cells(
     facts: dict[str, Any] = {}
     for target, other in _ASKED_FROM.items():
         # Searches among reports leave out items without one, and are exact then.
-        if target == "report" and len(with_report) < len(vectors[target]):
+        if target == "report" and len(with_report) < len(sides[target]):
             continue
-        others = embeddings[other]
-        queries = others[with_report] if other == "report" else others
-        cells = sort_into_cells(Vectors(vectors[target]), queries)
+        askers = with_report if other == "report" else np.arange(len(sides[other]), dtype=np.int64)
+        cells = sort_into_cells(sides[target], sides[other], askers)
         facts[target] = None if cells is None else cells.facts()
         if cells is not None:
             arrays |= {f"{target}.centroids": cells.centroids, f"{target}.cell_of": cells.cell_of}
     return save(arrays), {FAST_SEARCH: facts}
 
 
-def open_index(folder: Path, *, checkpoint_hash: str | None) -> GalleryIndex:
+def open_index(folder: Path, *, checkpoint_hash: str | None, mapped: bool = False) -> GalleryIndex:
     """Open a folder that `build_index` wrote.
 
     Every file's hash is compared before its bytes are parsed; then the shape, the number of
@@ -395,6 +417,9 @@ def open_index(folder: Path, *, checkpoint_hash: str | None) -> GalleryIndex:
     checkpoint_hash : str or None
         Hash of the checkpoint in use; None to open an index of whatever checkpoint, which is
         for looking at its card and not for searching.
+    mapped : bool
+        Leave traces in their file, and read a side when it is first searched: for an index that
+        is large beside the memory. Nobody may write into its files, as nobody here does.
 
     Returns
     -------
@@ -403,9 +428,14 @@ def open_index(folder: Path, *, checkpoint_hash: str | None) -> GalleryIndex:
     Raises
     ------
     IndexMismatchError
-        If the folder is damaged, is no index, or belongs to another checkpoint.
+        If the folder is damaged, is no index, belongs to another checkpoint, or holds shards.
     """
     folder = Path(folder)
+    if is_sharded(folder):
+        raise IndexMismatchError(
+            f"The index {folder} lies in shards, which are not opened as one. Search it with "
+            f"`echoing search --index {folder}`, or from Python with services.open_shards."
+        )
     card = read_card(
         folder,
         kind=KIND,
@@ -413,8 +443,20 @@ def open_index(folder: Path, *, checkpoint_hash: str | None) -> GalleryIndex:
         checkpoint_hash=checkpoint_hash,
         optional=frozenset({TRACES, CELLS}),
     )
-    content = {name: read_checked(folder, name, card) for name in sorted(card["files"])}
-    return _opened(folder, card, content)
+    content = {
+        name: read_checked(folder, name, card, mapped=mapped) for name in sorted(card["files"])
+    }
+    return _opened(folder, card, content, lazily=mapped)
+
+
+def shard_name(number: int) -> str:
+    """Folder of a shard in that of its index."""
+    return f"shard-{number:04d}"
+
+
+def is_sharded(folder: Path) -> bool:
+    """Whether the items of an index lie in shards."""
+    return (folder / shard_name(0) / CARD).is_file()
 
 
 def open_index_files(
@@ -456,27 +498,63 @@ def open_index_files(
         raise IndexMismatchError(
             f"{missing[0]} in {name} is missing. Take an undamaged copy of the index."
         )
-    content = {file: files[file] for file in card["files"]}
+    content: dict[str, Content] = {file: files[file] for file in card["files"]}
     # Hashes before any of the bytes are parsed.
     for file, data in content.items():
         check_bytes(data, folder / file, card)
     return _opened(folder, card, content)
 
 
-def _opened(folder: Path, card: dict[str, Any], content: dict[str, bytes]) -> GalleryIndex:
+class _Sides(Mapping[Target, Vectors]):
+    """The sides of an index, each parsed when it is first looked at."""
+
+    def __init__(self, parse: Mapping[Target, Callable[[], Vectors]]) -> None:
+        self._parse = parse
+        self._parsed: dict[Target, Vectors] = {}
+
+    def __getitem__(self, target: Target) -> Vectors:
+        if target not in self._parsed:
+            self._parsed[target] = self._parse[target]()
+        return self._parsed[target]
+
+    def __iter__(self) -> Iterator[Target]:
+        return iter(self._parse)
+
+    def __len__(self) -> int:
+        return len(self._parse)
+
+
+def _done(vectors: Vectors) -> Callable[[], Vectors]:
+    return lambda: vectors
+
+
+def _fitting(
+    target: Target, parse: Callable[[], Vectors], folder: Path, items: pd.DataFrame
+) -> Vectors:
+    found = parse()
+    if not found.finite or not _fits(found.rows, items[_UNCERTAINTY[target]].to_numpy()):
+        raise IndexMismatchError(
+            f"{_VECTOR_FILES[target]} in {folder} does not belong to the rows of its "
+            "items.parquet. Build the index again."
+        )
+    return found
+
+
+def _opened(
+    folder: Path, card: dict[str, Any], content: dict[str, Content], *, lazily: bool = False
+) -> GalleryIndex:
+    parse: dict[Target, Callable[[], Vectors]] = {}
     # The vectors first: once they are as many as the card says, so may the rows be. What is parsed
     # is let go: of a large index each file is as large as what is made of it.
-    vectors = {
-        target: _parse(content.pop(name), folder / name, n=card["n"], dim=card["dim"] + 1)
-        for target, name in _VECTOR_FILES.items()
-    }
+    for target, name in _VECTOR_FILES.items():
+        later = partial(_parse, content.pop(name), folder / name, n=card["n"], dim=card["dim"] + 1)
+        parse[target] = later if lazily else _done(later())
     items = _items(content.pop("items.parquet"), folder, n=card["n"])
-    for target, of_side in vectors.items():
-        if not of_side.finite or not _fits(of_side.rows, items[_UNCERTAINTY[target]].to_numpy()):
-            raise IndexMismatchError(
-                f"{_VECTOR_FILES[target]} in {folder} does not belong to the rows of its "
-                "items.parquet. Build the index again."
-            )
+    vectors: Mapping[Target, Vectors] = _Sides(
+        {t: partial(_fitting, t, parse[t], folder, items) for t in parse}
+    )
+    if not lazily:
+        vectors = dict(vectors)
     files = card["files"]
     traces = _traces(content.pop(TRACES), folder, n=card["n"]) if TRACES in files else None
     fast = _fast(content.pop(CELLS), folder, card, vectors) if CELLS in files else {}
@@ -485,7 +563,7 @@ def _opened(folder: Path, card: dict[str, Any], content: dict[str, bytes]) -> Ga
 
 
 def _fast(
-    content: bytes, folder: Path, card: Mapping[str, Any], vectors: Mapping[Target, Vectors]
+    content: Content, folder: Path, card: Mapping[str, Any], vectors: Mapping[Target, Vectors]
 ) -> dict[Target, FastSearch]:
     """The fast searches whose cells fit the vectors and the card."""
     from safetensors.numpy import load
@@ -493,7 +571,7 @@ def _fast(
     from echoing_core.retrieve.cells import FastSearch
 
     try:
-        arrays = load(content)
+        arrays = load(bytes(content))
         found: dict[Target, FastSearch] = {}
         for target, facts in dict(card[FAST_SEARCH]).items():
             if facts is None:
@@ -520,7 +598,7 @@ def _fast(
     return found
 
 
-def _items(content: bytes, folder: Path, *, n: int) -> pd.DataFrame:
+def _items(content: Content, folder: Path, *, n: int) -> pd.DataFrame:
     """The table, once it is known to fit into memory and to be what `build_index` writes."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -569,11 +647,11 @@ def _unusable(folder: Path, problem: str) -> IndexMismatchError:
     )
 
 
-def _traces(content: bytes, folder: Path, *, n: int) -> npt.NDArray[np.int16]:
+def _traces(content: Content, folder: Path, *, n: int) -> npt.NDArray[np.int16]:
     wanted = (n, *_TRACE_SHAPE)
     try:
         # Mapped over the bytes at hand: what a header claims takes no memory.
-        stream = io.BytesIO(content)
+        stream = io.BytesIO(content[:_MAX_HEADER])
         version = np.lib.format.read_magic(stream)
         shape, fortran, dtype = (
             np.lib.format.read_array_header_1_0(stream) if version == (1, 0) else ((), True, None)
@@ -613,7 +691,7 @@ def _problem_with_items(items: pd.DataFrame) -> str | None:
     return None
 
 
-def _parse(content: bytes, path: Path, *, n: int, dim: int) -> Vectors:
+def _parse(content: Content, path: Path, *, n: int, dim: int) -> Vectors:
     """What a flat L2 index of exactly this size holds, or an IndexMismatchError."""
     with _FAISS_LIMIT_LOCK:
         limit = faiss.get_deserialization_vector_byte_limit()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -81,12 +81,7 @@ class ItemFilter:
         for name, wanted in self.labels.items():
             keep = keep & _matches(_label_column(items, name), name, wanted)
         if self.sources is not None:
-            known = set(items["source"])
-            unknown = [source for source in self.sources if source not in known]
-            if unknown:
-                raise ConfigError(
-                    f"The gallery has no source {unknown[0]!r}. It has: {_listing(known)}."
-                )
+            self.check_sources(set(items["source"]))
             keep = keep & items["source"].isin(self.sources).to_numpy()
         if self.simulated is not None:
             keep = keep & (items["simulated"].to_numpy() == self.simulated)
@@ -99,6 +94,46 @@ class ItemFilter:
             chosen[list(self.among)] = True
             keep = keep & chosen
         return np.flatnonzero(keep).astype(np.int64)
+
+    def check_sources(self, known: set[str]) -> None:
+        """Refuse a source that a gallery does not have.
+
+        Parameters
+        ----------
+        known : set of str
+            Its sources.
+
+        Raises
+        ------
+        ConfigError
+        """
+        for source in self.sources or ():
+            if source not in known:
+                raise ConfigError(
+                    f"The gallery has no source {source!r}. It has: {_listing(known)}."
+                )
+
+    def of_shard(self, first: int, items: pd.DataFrame) -> ItemFilter:
+        """The same for some of a gallery's items.
+
+        Parameters
+        ----------
+        first : int
+            Row of the first of them in the gallery.
+        items : DataFrame
+            Of these.
+
+        Returns
+        -------
+        ItemFilter
+        """
+        sources, among = self.sources, self.among
+        if sources is not None:
+            here = set(items["source"])
+            sources = tuple(source for source in sources if source in here)
+        if among is not None:
+            among = tuple(row - first for row in among if 0 <= row - first < len(items))
+        return replace(self, sources=sources, among=among)
 
 
 def search_gallery(

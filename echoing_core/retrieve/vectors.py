@@ -134,9 +134,10 @@ class Vectors:
     def distances(self, query: GaussianEmbedding, order: Order) -> Floats:
         """To every row, up to the rounding of float32; shape (n,)."""
         if order == "cosine":
-            score, _ = self._scores(query, order, None)
-            apart: Floats = 1.0 + score.astype(np.float64)
-            return apart
+            own = float(np.linalg.norm(query.mu[0].astype(np.float64)))
+            lengths = np.maximum(self._lengths.astype(np.float64), 1e-12)
+            cosine: Floats = 1.0 - self.products(query.mu[0]) / (lengths * max(own, 1e-12))
+            return cosine
         return self.apart(query.mu[0]) + self.sums + float(query.uncertainty[0])
 
     def products(self, direction: npt.NDArray[np.floating]) -> Floats:
@@ -146,9 +147,10 @@ class Vectors:
         ----------
         direction : ndarray, shape (dim,)
         """
-        found: Floats = (self.rows @ np.append(direction, 0.0).astype(np.float32)).astype(
-            np.float64
-        )
+        vector = np.append(direction, 0.0).astype(np.float32)
+        # Not by BLAS, whose rounding of a row depends on where it lies: what is ranked by these
+        # would be ranked otherwise in another array.
+        found: Floats = np.einsum("ij,j->i", self.rows, vector).astype(np.float64)
         return found
 
     def apart(self, place: npt.NDArray[np.floating]) -> Floats:
@@ -183,7 +185,9 @@ class Vectors:
         means, own = theirs[:, :-1], query.mu[0].astype(np.float64)
         if order == "cosine":
             lengths = np.maximum(np.linalg.norm(means, axis=1), 1e-12)
-            cosine: Floats = 1.0 - means @ own / (lengths * max(float(np.linalg.norm(own)), 1e-12))
+            # As in `products`: the same in every array.
+            dots = np.einsum("ij,j->i", means, own)
+            cosine: Floats = 1.0 - dots / (lengths * max(float(np.linalg.norm(own)), 1e-12))
             return cosine
         apart = ((means - own) ** 2).sum(axis=1) + theirs[:, -1] ** 2
         csd: Floats = apart + float(query.uncertainty[0])

@@ -303,6 +303,7 @@ if TYPE_CHECKING:
     from echoing_core.services.runs import evaluate_ablation, train_language_model, train_preset
     from echoing_core.services.searching import (
         Collection,
+        Found,
         Search,
         draw_item,
         folder_collection,
@@ -324,6 +325,7 @@ if TYPE_CHECKING:
         session_text,
         settings_from_link,
     )
+    from echoing_core.services.sharded import Shards, open_collection, open_shards
     from echoing_core.services.statements import evaluate_statements
     from echoing_core.services.teaching import (
         DrawnCases,

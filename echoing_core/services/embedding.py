@@ -21,6 +21,7 @@ import numpy as np
 
 from echoing_core.artifacts import (
     CARD,
+    linked_or_copied,
     read_card,
     read_checked,
     replacing_file,
@@ -377,7 +378,7 @@ def _joined(
         raise DataSetError(f"None of the recordings of {root} could be read.{first}")
     with writing_folder(out, kind=KIND) as draft:
         for number in range(n_parts):
-            _put(work / _name(number), draft / _name(number))
+            linked_or_copied(work / _name(number), draft / _name(number))
         seal(
             draft, kind=KIND, checkpoint_hash=model.hash, n=n,
             dim=model.checkpoint.encoder.config.dim,
@@ -387,14 +388,6 @@ def _joined(
             },
         )  # fmt: skip
     return n, len(recordings), failures
-
-
-def _put(source: Path, place: Path) -> None:
-    """A second name of the same file where the disk knows such; what is done is never moved."""
-    try:
-        os.link(source, place)
-    except OSError:
-        shutil.copyfile(source, place)
 
 
 def counts_of(folder: Path, model: Model) -> tuple[int, int]:
@@ -408,8 +401,37 @@ def _card(folder: Path, model: Model) -> dict[str, Any]:
     return read_card(folder, kind=KIND, files=names, checkpoint_hash=model.hash)
 
 
+def part_sizes(folder: str | os.PathLike[str], model: Model) -> dict[str, int]:
+    """ECGs of each part of a collection, by its name, in order; see `embedded_parts`."""
+    import pyarrow.parquet as pq
+
+    folder = Path(folder)
+    card = _card(folder, model)
+    return {
+        name: pq.read_metadata(folder / name).num_rows - len(card["again"].get(name, []))
+        for name in sorted(card["files"])
+    }
+
+
+def part_records(folder: str | os.PathLike[str], model: Model) -> dict[str, list[str]]:
+    """The recording of each ECG of each part of a collection, as `part_sizes`."""
+    import pyarrow.parquet as pq
+
+    folder = Path(folder)
+    card = _card(folder, model)
+    records = {}
+    for name in sorted(card["files"]):
+        column = pq.read_table(folder / name, columns=["record"])["record"].to_numpy()
+        records[name] = list(np.delete(column, card["again"].get(name, [])))
+    return records
+
+
 def embedded_parts(
-    folder: str | os.PathLike[str], model: Model, *, traces: bool = True
+    folder: str | os.PathLike[str],
+    model: Model,
+    *,
+    traces: bool = True,
+    names: Sequence[str] | None = None,
 ) -> Iterator[EmbeddedPart]:
     """The ECGs of a collection of embeddings, part by part; each recording once.
 
@@ -421,6 +443,8 @@ def embedded_parts(
         That it was made with.
     traces : bool
         With ``microvolts``, 24 kB an ECG, in the table.
+    names : sequence of str, optional
+        Of the only parts that are wanted.
 
     Yields
     ------
@@ -437,7 +461,7 @@ def embedded_parts(
     folder = Path(folder)
     card = _card(folder, model)
     kept = [*_TABLE, *(["microvolts"] if traces else [])]
-    for name in sorted(card["files"]):
+    for name in sorted(card["files"]) if names is None else names:
         content = read_checked(folder, name, card)
         held = pq.read_table(pa.BufferReader(content), columns=[*kept, "mu", "log_var"])
         vectors = [

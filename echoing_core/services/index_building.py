@@ -5,20 +5,27 @@ What the app builds in memory from uploads (`services.own_index`) is made of the
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from echoing_core.artifacts import CARD, linked_or_copied, writing_folder
 from echoing_core.errors import ConfigError, DataSetError, EchoingError
 from echoing_core.io.many import folder_items, recording_endings
 from echoing_core.progress import SILENT, Progress
-from echoing_core.records import GaussianEmbedding
-from echoing_core.services.models import Model
+from echoing_core.services.models import Model, load_model
 from echoing_core.services.own_index import (
     MOST_WINDOWS_EACH,
+    SOURCE,
     Metadata,
     OwnItem,
     as_microvolts,
@@ -26,10 +33,16 @@ from echoing_core.services.own_index import (
     items_of_recording,
     parts_of_many,
 )
+from echoing_core.version import __version__
+from echoing_core.workers import agree_on, locked_parts, shared
 
 MADE_OF = "made_of"
 """Entry of an index's card: hash of what it was made of, by which it is known again."""
 
+N_REPORTS = "n_reports"
+"""Entry of the card of a shard, and of an index of shards."""
+
+_MOST_TRACES = 200_000
 _N_NAMED = 5
 
 
@@ -228,6 +241,10 @@ def build_embedded_index(
     *,
     name: str | None = None,
     traces: bool = True,
+    n_shards: int | None = None,
+    n_workers: int = 1,
+    cluster: str | None = None,
+    restart: bool = False,
     progress: Progress = SILENT,
 ) -> BuiltIndex:
     """Write an index folder of what `embedding.embed_collection` embedded.
@@ -235,7 +252,7 @@ def build_embedded_index(
     Parameters
     ----------
     out : path
-        Folder to write.
+        Folder to write. Shards that are finished wait in ``<out>-parts`` for the others.
     model : Model
         That the embeddings were made with.
     embedded : path
@@ -243,6 +260,12 @@ def build_embedded_index(
         As in `build_folder_index`.
     traces : bool
         Keep the ECGs themselves, 24 kB each: they are drawn where they are found.
+    n_shards : int, optional
+        An index in so many shards (`retrieve.shards`); memory is taken for one at a time.
+    n_workers, cluster
+        Who builds shards, as in `workers.shared`.
+    restart : bool
+        Throw away unfinished shards of other embeddings or reports.
     progress : Progress, optional
         Counts ECGs.
 
@@ -256,48 +279,234 @@ def build_embedded_index(
         The embeddings are damaged, unfinished, or another model's.
     DataSetError
         The table cannot be used.
+    ConfigError
+        So many shards cannot be, or there are unfinished ones of other work.
+    LostProcessError
+        See `workers.shared`.
     """
+    from echoing_core.retrieve.index import build_index
+    from echoing_core.services.embedding import counts_of, part_records, part_sizes
+
+    out, folder = Path(out), Path(embedded)
+    rows = {} if reports is None else read_reports(Path(reports))
+    total, n_failed = counts_of(folder, model)
+    sizes = {part: n for part, n in part_sizes(folder, model).items() if n}
+    shards = _cut(list(sizes), n_shards or 1)
+    largest = max(sum(sizes[part] for part in shard) for shard in shards)
+    if traces and largest > _MOST_TRACES:
+        raise ConfigError(
+            f"{largest:,} ECGs do not go into one folder with their traces of 24 kB; at most "
+            f"{_MOST_TRACES:,} do. Leave them out with --no-traces, or make more --shards."
+        )
+    records: dict[str, list[str]] = {}
+    by_record: dict[str, Metadata] = {}
+    notes: tuple[str, ...] = ()
+    if reports is not None:
+        records = part_records(folder, model)
+        names = list(dict.fromkeys(record for some in records.values() for record in some))
+        by_record, notes = _matched(names, rows, Path(reports).name)
+    title = name or folder.name
+    if n_shards is None:
+        parts, n_reports = _of_parts(
+            model, folder, shards[0], total, by_record, title, traces, progress=progress
+        )
+        build_index(out, **parts)
+    else:
+        # Each is given the rows of its own recordings, which are copied to who builds it.
+        pieces, first = [], 0
+        for shard in shards:
+            own = [r for part in shard for r in records.get(part, ()) if r in by_record]
+            n = sum(sizes[part] for part in shard)
+            pieces.append(_Piece(tuple(shard), first, n, {r: by_record[r] for r in own}))
+            first += n
+        n_reports = _build_shards(
+            out, model, folder, pieces, title, traces, n_workers, cluster, restart, progress
+        )
+    if n_failed:
+        notes += (f"{n_failed:,} recordings could not be read when they were embedded.",)
+    return BuiltIndex(total, n_reports, notes=notes)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A shard to be built: of which parts of embeddings, after how many items of other shards."""
+
+    parts: tuple[str, ...]
+    first: int
+    n: int
+    by_record: Mapping[str, Metadata]
+
+
+def _of_parts(
+    model: Model,
+    folder: Path,
+    names: Sequence[str],
+    n: int,
+    by_record: Mapping[str, Metadata],
+    title: str,
+    traces: bool,
+    *,
+    first: int = 0,
+    progress: Progress = SILENT,
+) -> tuple[dict[str, Any], int]:
+    """What `build_index` takes, of some parts of embeddings with n ECGs; and how many reports."""
     import pandas as pd
 
-    from echoing_core.retrieve.index import build_index
-    from echoing_core.services.embedding import counts_of, embedded_parts
+    from echoing_core.retrieve.vectors import as_vectors
+    from echoing_core.services.embedding import embedded_parts
 
-    folder = Path(embedded)
-    rows = {} if reports is None else read_reports(Path(reports))
-    mu, log_var, tables, microvolts = [], [], [], []
-    n, (total, n_failed) = 0, counts_of(folder, model)
-    for part in embedded_parts(folder, model, traces=traces):
-        if traces:
+    # In their place at once: pieces that are put together in the end are there twice.
+    rows = np.empty((n, model.checkpoint.encoder.config.dim + 1), dtype=np.float32)
+    uncertainty = np.empty(n)
+    microvolts = np.empty((n, 12, 1000), dtype=np.int16) if traces else None
+    tables, done = [], 0
+    for part in embedded_parts(folder, model, traces=traces, names=names):
+        here = slice(done, done + len(part.table))
+        if microvolts is not None:
             raw = b"".join(part.table.pop("microvolts"))
-            microvolts.append(np.frombuffer(raw, np.int16).reshape(-1, 12, 1000))
-        tables.append(part.table)
-        mu.append(part.embedding.mu)
-        log_var.append(part.embedding.log_var)
-        n += len(part.table)
-        progress(n, total)
+            microvolts[here] = np.frombuffer(raw, np.int16).reshape(-1, 12, 1000)
+        rows[here] = as_vectors(part.embedding)
+        uncertainty[here] = part.embedding.uncertainty
+        tables.append(part.table.drop(columns="content"))
+        done = here.stop
+        progress(done, n)
     table = pd.concat(tables, ignore_index=True)
-    names = list(dict.fromkeys(table["record"]))
-    by_record, notes = _matched(names, rows, "" if reports is None else Path(reports).name)
-    of_each = [by_record.get(record, Metadata()) for record in table["record"]]
+    nothing = Metadata()
+    of_each = [by_record.get(record, nothing) for record in table["record"]]
     parts = parts_of_many(
         model,
-        GaussianEmbedding(np.concatenate(mu), np.concatenate(log_var)),
+        rows,
+        uncertainty=uncertainty,
         records=list(table["record"]),
         start_s=list(table["start_s"]),
         percentile=list(table["percentile"]),
         simulated=list(table["simulated"]),
         of_each=of_each,
-        name=name or folder.name,
+        name=title,
         description=f"The embeddings {folder.name}.",
-        traces=np.concatenate(microvolts) if traces else None,
+        traces=microvolts,
+        first=first,
     )
     if traces and all(table["origin"]):
         parts["card"]["lead_origins"] = list(table["origin"])
-    build_index(Path(out), **parts)
-    n_reports = sum(bool(one.report.strip()) for one in of_each)
-    if n_failed:
-        notes += (f"{n_failed:,} recordings could not be read when they were embedded.",)
-    return BuiltIndex(len(table), n_reports, notes=notes)
+    return parts, sum(bool(one.report.strip()) for one in of_each)
+
+
+def _cut(parts: Sequence[str], n_shards: int) -> list[list[str]]:
+    """Parts of embeddings, which are of about one size, in shards of about one size."""
+    if not 1 <= n_shards <= len(parts):
+        raise ConfigError(
+            f"{n_shards} shards are not possible: these embeddings lie in {len(parts)} parts, each "
+            f"of which goes into one shard. Choose 1 to {len(parts)}."
+        )
+    cuts = [len(parts) * i // n_shards for i in range(n_shards + 1)]
+    return [list(parts[begin:end]) for begin, end in pairwise(cuts)]
+
+
+def _build_shards(
+    out: Path,
+    model: Model,
+    folder: Path,
+    pieces: Sequence[_Piece],
+    title: str,
+    traces: bool,
+    n_workers: int,
+    cluster: str | None,
+    restart: bool,
+    progress: Progress,
+) -> int:
+    """Write an index in shards; how many of its items have a report."""
+    from echoing_core.retrieve.index import FEWEST_FOR_CELLS, KIND, REPORTS_EMBEDDED, shard_name
+    from echoing_core.retrieve.shards import seal_shards
+
+    total = sum(piece.n for piece in pieces)
+    told = hashlib.sha256((folder / CARD).read_bytes())
+    facts = [__version__, model.hash, title, traces, [asdict(piece) for piece in pieces]]
+    told.update(json.dumps(facts).encode())
+    place: Model | str = model
+    if n_workers > 1 or cluster is not None:
+        # Others open the model themselves.
+        kind = f"@{model.sigma2}" if model.other_reference is not None else ""
+        place = f"{(model.folder or Path(model.name)).resolve()}{kind}"
+    work = out.with_name(out.name + "-parts")
+    with locked_parts(work):
+        agree_on(work, told.hexdigest(), restart=restart)
+        todo = [i for i in range(len(pieces)) if not (work / _part(i)).is_dir()]
+        done = total - sum(pieces[i].n for i in todo)
+        progress(done, total)
+        jobs = (
+            (i, (place, folder.resolve(), pieces[i], title, traces,
+                 total >= FEWEST_FOR_CELLS, (work / _part(i)).resolve()))
+            for i in todo
+        )  # fmt: skip
+        n_workers = min(n_workers, max(1, len(todo)))
+        for number, _ in shared(build_shard, jobs, n_workers=n_workers, cluster=cluster):
+            done += pieces[number].n
+            progress(done, total)
+        with writing_folder(out, kind=KIND) as draft:
+            for number in range(len(pieces)):
+                shutil.copytree(
+                    work / _part(number), draft / shard_name(number), copy_function=linked_or_copied
+                )
+            card = seal_shards(
+                draft,
+                checkpoint_hash=model.hash,
+                extra={
+                    "name": title[:80],
+                    "description": f"The embeddings {folder.name}.",
+                    "model": model.name,
+                    "sources": [SOURCE],
+                    **({} if model.has_text else {REPORTS_EMBEDDED: False}),
+                },
+            )
+    shutil.rmtree(work)
+    return int(card[N_REPORTS])
+
+
+def _part(number: int) -> str:
+    return f"part-{number:04d}"
+
+
+# One a process: a worker builds several.
+@lru_cache(maxsize=1)
+def _loaded(model: str) -> Model:
+    return load_model(model)
+
+
+def build_shard(
+    model: Model | str,
+    folder: Path,
+    piece: _Piece,
+    title: str,
+    traces: bool,
+    fast: bool,
+    out: Path,
+) -> None:
+    """Write a shard of an index; it appears whole.
+
+    Parameters
+    ----------
+    model : Model or str
+        Or what `load_model` opens.
+    folder : Path
+        Of the embeddings.
+    piece : _Piece
+    title : str
+        Of the index.
+    traces : bool
+    fast : bool
+        With a fast search, unless the shard is so small that it is of no use.
+    out : Path
+    """
+    from echoing_core.retrieve.index import build_index
+    from echoing_core.retrieve.shards import FEWEST_IN_SHARD_FOR_CELLS
+
+    loaded = _loaded(model) if isinstance(model, str) else model
+    parts, n_reports = _of_parts(
+        loaded, folder, piece.parts, piece.n, piece.by_record, title, traces, first=piece.first
+    )
+    parts["card"][N_REPORTS] = n_reports
+    build_index(out, **parts, fast=fast and piece.n >= FEWEST_IN_SHARD_FOR_CELLS)
 
 
 def read_reports(path: Path) -> dict[str, Metadata]:

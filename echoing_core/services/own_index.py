@@ -25,7 +25,7 @@ from echoing_core.services.windows import extreme_windows
 from echoing_core.signals.windows import WINDOW_N
 
 if TYPE_CHECKING:
-    pass
+    from echoing_core.retrieve.vectors import Float32s
 
 Files = Sequence[tuple[str, bytes]]
 
@@ -36,6 +36,7 @@ MOST_WINDOWS_EACH = 5
 MAX_ZIP_BYTES = 256 * 1024**2
 _MOST_ROWS = 20_000
 _MAX_REPORT = 4000
+_TEXTS_AT_ONCE = 10_000
 _YES, _NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 
 
@@ -342,13 +343,16 @@ def index_parts(
     -------
     dict
     """
+    from echoing_core.retrieve.vectors import as_vectors
+
     ecg = GaussianEmbedding(
         np.concatenate([i.embedding.mu for i in items]),
         np.concatenate([i.embedding.log_var for i in items]),
     )
     parts = parts_of_many(
         model,
-        ecg,
+        as_vectors(ecg),
+        uncertainty=ecg.uncertainty,
         records=[i.record for i in items],
         start_s=[i.start_s for i in items],
         percentile=[i.percentile for i in items],
@@ -364,8 +368,9 @@ def index_parts(
 
 def parts_of_many(
     model: Model,
-    ecg: GaussianEmbedding,
+    ecg: Float32s,
     *,
+    uncertainty: npt.NDArray[np.float64],
     records: Sequence[str],
     start_s: Sequence[float],
     percentile: Sequence[float],
@@ -374,16 +379,22 @@ def parts_of_many(
     name: str,
     description: str,
     traces: npt.NDArray[np.int16] | None,
+    first: int = 0,
 ) -> dict[str, Any]:
     """`index_parts` of items whose facts stand in columns.
 
     Parameters
     ----------
     model : Model
-    ecg : GaussianEmbedding, n rows
+    ecg : ndarray of float32, n rows
+        As `as_vectors` gives them.
+    uncertainty : ndarray, shape (n,)
+        Of the ECGs.
     records, start_s, percentile, simulated, of_each : sequence, n entries
     name, description : str
     traces : ndarray of int16, shape (n, 12, 1000), optional
+    first : int
+        Items that stand before these, in another shard.
 
     Returns
     -------
@@ -391,21 +402,20 @@ def parts_of_many(
     """
     import pandas as pd
 
-    from echoing_core.embed.encode import encode_reports
     from echoing_core.retrieve.index import REPORTS_EMBEDDED
 
-    text = encode_reports(model.checkpoint, [m.report for m in of_each])
+    text, text_uncertainty = _report_rows(model, [m.report for m in of_each])
     table = pd.DataFrame(
         {
-            "item_id": [f"own-{number:04d}" for number in range(1, len(records) + 1)],
+            "item_id": [f"own-{first + number:04d}" for number in range(1, len(records) + 1)],
             # Without a name, each recording is a patient of its own, so that no two count as one
             # person.
             "patient_id": [m.patient or record for m, record in zip(of_each, records, strict=True)],
             "record_id": [f"{r} at {at:.0f} s" for r, at in zip(records, start_s, strict=True)],
             "report": [m.report for m in of_each],
-            "uncertainty": ecg.uncertainty,
+            "uncertainty": uncertainty,
             "percentile": np.asarray(percentile, dtype=np.float64),
-            "text_uncertainty": text.uncertainty,
+            "text_uncertainty": text_uncertainty,
             "simulated": np.asarray(simulated, dtype=np.bool_),
             "source": SOURCE,
         }
@@ -428,6 +438,24 @@ def parts_of_many(
         },
         "traces": traces,
     }
+
+
+def _report_rows(model: Model, reports: Sequence[str]) -> tuple[Float32s, npt.NDArray[np.float64]]:
+    """The reports as `as_vectors` gives them, and their uncertainty; each text embedded once."""
+    from echoing_core.embed.encode import encode_reports
+    from echoing_core.retrieve.vectors import as_vectors
+
+    number = {text: i for i, text in enumerate(dict.fromkeys(reports))}
+    texts = list(number)
+    rows: list[Float32s] = []
+    uncertainty = []
+    # Whole embeddings of all would be twice as large as what is kept.
+    for at in range(0, len(texts), _TEXTS_AT_ONCE):
+        some = encode_reports(model.checkpoint, texts[at : at + _TEXTS_AT_ONCE])
+        rows.append(as_vectors(some))
+        uncertainty.append(some.uncertainty)
+    of_each = [number[text] for text in reports]
+    return np.concatenate(rows)[of_each], np.concatenate(uncertainty)[of_each]
 
 
 def own_collection(model: Model, files: Mapping[str, bytes]) -> Collection:

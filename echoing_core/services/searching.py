@@ -358,7 +358,7 @@ class Collection:
         from_text: bool = False,
         scale: ReferenceDistances | None = None,
     ) -> Search:
-        """The items nearest to a Gaussian, and what their distances mean.
+        """The items nearest to a Gaussian, what their distances mean, and those of all items.
 
         Parameters
         ----------
@@ -381,45 +381,80 @@ class Collection:
         ConfigError
             A setting is impossible, or reports are wanted of a collection that has none.
         """
+        found = self.nearest(
+            query,
+            k,
+            order=order,
+            target=target,
+            where=where,
+            unique_reports=unique_reports,
+            from_text=from_text,
+            scale=scale,
+        )
+        # To all items, since ranks are in the whole collection; the filter is for hits.
+        apart = self.distances(query, order, target)
+        return Search(**vars(found), distances=apart, places=apart)
+
+    def nearest(
+        self,
+        query: GaussianEmbedding,
+        k: int = 10,
+        *,
+        order: str = "csd",
+        target: str = "ecg",
+        where: ItemFilter | None = None,
+        unique_reports: bool = False,
+        from_text: bool = False,
+        scale: ReferenceDistances | None = None,
+        exact: bool = True,
+    ) -> Found:
+        """As `search`, of the hits alone.
+
+        Parameters
+        ----------
+        query, k, order, target, where, unique_reports, from_text, scale
+            As in `search`.
+        exact : bool
+            Not by a fast search (`GalleryIndex.nearest`), which knows no ranks in the whole.
+
+        Returns
+        -------
+        Found
+
+        Raises
+        ------
+        ConfigError
+            As `search`.
+        """
         from echoing_core.retrieve.search import search_gallery
 
-        index = self.index
         comparable = self.comparable(target)
         hits = search_gallery(
-            index,
+            self.index,
             query,
             k=k,
             order=order,
             target=target,
             where=where,
             unique_reports=unique_reports,
-            # Ranks in the whole collection are told, which a fast search does not know.
-            exact=True,
+            exact=exact,
         )
-        apart = self.distances(query, order, target)
-        # Distances are to all items, since ranks are in the whole collection; the filter is for
-        # hits.
-        passing = comparable.copy()
+        passing = comparable
         if where is not None:
-            passing &= np.isin(np.arange(len(index)), where.rows(index.items))
+            passing = comparable & np.isin(np.arange(len(self)), where.rows(self.index.items))
         with_report = from_text or target == "report"
-        close = None
-        if scale is not None and hits:
-            nearest = min(hit.distance for hit in hits)
-            close = not scale.is_far(order, nearest, with_report=with_report)
-        return Search(
+        close, far = closeness(scale, order, hits, with_report=with_report)
+        return Found(
             hits=tuple(hits),
             query=query,
             order=order,
             target=target,
             n_passing=int(passing.sum()),
             n_compared=int(comparable.sum()),
-            distances=apart,
-            places=apart,
             scale=scale,
             with_report=with_report,
             close=close,
-            far="" if close is not False else _far(with_report),
+            far=far,
         )
 
     def comparable(self, target: str) -> npt.NDArray[np.bool_]:
@@ -441,10 +476,7 @@ class Collection:
         if target != "report":
             return np.ones(len(self), dtype=bool)
         if not self.has_reports:
-            raise ConfigError(
-                "This collection has no reports to search in. Search for ECGs, or choose another "
-                "collection."
-            )
+            raise no_reports()
         return np.asarray((self.index.items["report"].str.strip() != "").to_numpy(), dtype=bool)
 
     def distances(self, query: GaussianEmbedding, order: str, target: str) -> Floats:
@@ -493,9 +525,9 @@ class Collection:
         return hit_of(self.index.items, row, distance, search.rank(row) or 0, search.order)
 
 
-@dataclass(frozen=True, eq=False)
-class Search:
-    """Hits of a search, and what its distances mean.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Found:
+    """Hits of a search, and what their distances mean.
 
     Attributes
     ----------
@@ -506,11 +538,6 @@ class Search:
         Items that passed the filter.
     n_compared : int
         Items that could have been found without it.
-    distances : ndarray, shape (n,)
-        To every item of the collection; NaN where there is nothing to compare with.
-    places : ndarray, shape (n,)
-        By what the items are ranked, the smallest first: the distances, or what takes reports
-        and questions into account too.
     scale : ReferenceDistances or None
         Of the model.
     with_report : bool
@@ -533,8 +560,6 @@ class Search:
     target: str
     n_passing: int
     n_compared: int
-    distances: Floats
-    places: Floats
     scale: ReferenceDistances | None = None
     with_report: bool = False
     note: str = ""
@@ -574,6 +599,23 @@ class Search:
             return ""
         return self.scale.nearness(self.order, distance, with_report=self.with_report)
 
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Search(Found):
+    """`Found`, with where every item of the collection is.
+
+    Attributes
+    ----------
+    distances : ndarray, shape (n,)
+        To every item of the collection; NaN where there is nothing to compare with.
+    places : ndarray, shape (n,)
+        By what the items are ranked, the smallest first: the distances, or what takes reports
+        and questions into account too.
+    """
+
+    distances: Floats
+    places: Floats
+
     def rank(self, row: int) -> int | None:
         """Which place an item takes in the whole collection; None where it has none.
 
@@ -591,6 +633,42 @@ class Search:
         if not np.isfinite(own):
             return None
         return 1 + int((self.places < own).sum())
+
+
+def closeness(
+    scale: ReferenceDistances | None, order: str, hits: Sequence[Hit], *, with_report: bool
+) -> tuple[bool | None, str]:
+    """Whether the nearest of the hits is near, and the sentence that it is not.
+
+    Parameters
+    ----------
+    scale : ReferenceDistances or None
+        Of the model; without it nothing can be said.
+    order : {"csd", "cosine"}
+    hits : sequence of Hit
+    with_report : bool
+        As in `Found`.
+
+    Returns
+    -------
+    close : bool or None
+    far : str
+        Empty unless ``close`` is False.
+    """
+    if scale is None or not hits:
+        return None, ""
+    nearest = min(hit.distance for hit in hits)
+    if not scale.is_far(order, nearest, with_report=with_report):
+        return True, ""
+    return False, _far(with_report)
+
+
+def no_reports() -> ConfigError:
+    """What is told where reports are wanted of a collection without any."""
+    return ConfigError(
+        "This collection has no reports to search in. Search for ECGs, or choose another "
+        "collection."
+    )
 
 
 def _far(with_report: bool) -> str:

@@ -6,12 +6,15 @@ nothing. Its ECG has, for each finding, the margin of the question and the close
 distance to the texts that say yes; of several findings the worst counts, since all must hold. Both
 add up to one score, in which what a report says weighs more than what an ECG looks like
 (docs/experiments.md has the figures, and those of other ways to join them).
+
+A search is a `Request`, which holds no model; a collection judges its items by it, and so does each
+shard of one (`services.sharded`); what they found is joined.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,7 +30,10 @@ from echoing_core.services.asking import EncodedQuestion, encode_question, read_
 from echoing_core.services.models import Model
 from echoing_core.services.searching import (
     Collection,
+    Found,
     Search,
+    closeness,
+    no_reports,
     plain_words,
     query_embedding,
     reference_distances,
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
     from echoing_core.retrieve.index import GalleryIndex
     from echoing_core.retrieve.scale import FindingScale, ReferenceDistances
     from echoing_core.retrieve.search import ItemFilter
+    from echoing_core.services.sharded import Shards
 
 Floats = npt.NDArray[np.float64]
 
@@ -108,7 +115,7 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Options:
+class Options:
     """How to search; see `search`."""
 
     k: int
@@ -116,6 +123,85 @@ class _Options:
     target: str
     where: ItemFilter | None
     unique_reports: bool
+    exact: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A search, read and embedded.
+
+    Attributes
+    ----------
+    query : GaussianEmbedding, one row
+    options : Options
+    scale : ReferenceDistances or None
+        Of the model.
+    findings : tuple of AskedFinding
+        That are searched for; empty where it is by distance.
+    questions : tuple of EncodedQuestion
+        One for each of them.
+    words : str
+        That are searched for as they stand, as `plain_words`; empty otherwise.
+    from_text : bool
+    note : str
+        How the text was read.
+    """
+
+    query: GaussianEmbedding
+    options: Options
+    scale: ReferenceDistances | None
+    findings: tuple[AskedFinding, ...] = ()
+    questions: tuple[EncodedQuestion, ...] = ()
+    words: str = ""
+    from_text: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What a collection, or a shard of one, has for a request; counts of shards add up.
+
+    Attributes
+    ----------
+    hits : tuple of Hit
+    places : tuple of float
+        By what they are ranked, the smallest first.
+    reasons : tuple of str
+    n_passing, n_compared : int
+        As in `Found`.
+    n_fitting : int
+        Items that pass the filter and have all that was searched for.
+    n_said : int
+        Of these, by what a report or label says.
+    n_untold : int
+        Items that pass and of which no report could have told.
+    has_reports : bool
+    all_silent : bool
+        Every item has a report that does not mention it.
+    lacking : str
+        What the first of the hits lacks.
+    all_distances, all_places : ndarray, shape (n,)
+        As in `Search`; empty where it is by distance.
+    """
+
+    hits: tuple[Hit, ...] = ()
+    places: tuple[float, ...] = ()
+    reasons: tuple[str, ...] = ()
+    n_passing: int = 0
+    n_compared: int = 0
+    n_fitting: int = 0
+    n_said: int = 0
+    n_untold: int = 0
+    has_reports: bool = False
+    all_silent: bool = False
+    lacking: str = ""
+    all_distances: Floats = field(default_factory=lambda: np.empty(0))
+    all_places: Floats = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def alone(self) -> Judged:
+        """Without what is of all items, to be sent elsewhere."""
+        return replace(self, all_distances=np.empty(0), all_places=np.empty(0))
 
 
 def search(
@@ -182,7 +268,7 @@ def search(
 
 
 def search_collection(
-    collection: Collection,
+    collection: Collection | Shards,
     model: Model,
     query: str | Recording | StandardEcg | Explanation,
     k: int = 10,
@@ -193,44 +279,36 @@ def search_collection(
     start_s: float | None = None,
     vcg_method: str = DEFAULT_VCG_METHOD,
     unique_reports: bool = False,
-) -> Search:
+    exact: bool = True,
+) -> Found:
     """As `search`, with how the text was read, why each hit is there, and whether any fits.
 
     Parameters
     ----------
-    collection : Collection
+    collection : Collection or Shards
     model, query, k, order, target, where, start_s, vcg_method, unique_reports
         As in `search`.
+    exact : bool
+        False for the ECGs nearest to an ECG by the fast search, where the index has one.
 
     Returns
     -------
-    Search
+    Found
 
     Raises
     ------
     ConfigError, SignalQualityError
         As in `search`.
     """
+    options = Options(k, order, target, where, unique_reports, exact)
     if isinstance(query, str):
-        return search_in_words(
-            collection,
-            model,
-            query,
-            k,
-            order=order,
-            target=target,
-            where=where,
-            unique_reports=unique_reports,
-        )
-    return collection.search(
-        query_embedding(model, query, start_s, vcg_method),
-        k,
-        order=order,
-        target=target,
-        where=where,
-        unique_reports=unique_reports,
-        scale=reference_distances(model),
-    )
+        request = _read(model, query, options)
+    else:
+        place = query_embedding(model, query, start_s, vcg_method)
+        request = Request(place, options, reference_distances(model))
+    if isinstance(collection, Collection):
+        return joined(request, [judge(collection, request)])
+    return joined(request, collection.judge(request))
 
 
 def search_in_words(
@@ -268,85 +346,260 @@ def search_in_words(
     ConfigError
         The text is empty or names nothing that an ECG can be asked, or a setting is impossible.
     """
-    from echoing_core.retrieve.search import ranked_hits
+    request = _read(model, text, Options(k, order, target, where, unique_reports))
+    one = judge(collection, request)
+    found = joined(request, [one])
+    return Search(**vars(found), distances=one.all_distances, places=one.all_places)
 
+
+def _read(model: Model, text: str, options: Options) -> Request:
     plain = " ".join(text.split())
     if not plain:
         raise ConfigError("The search text is empty. Type what to look for.")
     scale = reference_distances(model)
-    options = _Options(k, order, target, where, unique_reports)
+    words, note = "", ""
     if len(plain) > MAX_TEXT:
+        words = plain
         note = f"Longer than {MAX_TEXT} characters, so it is searched as it stands."
-        return _as_it_stands(collection, model, plain, note, scale, options)
-    reading = read_question(plain)
-    if not reading.findings:
-        note = f"Searched as it stands: {plain[1:-1]}."
-        return _as_it_stands(collection, model, plain[1:-1], note, scale, options)
-    comparable = collection.comparable(target)
-    questions = [encode_question(model, question) for question in reading.questions]
-    parts = _judged(collection, reading.findings, questions, scale, order, target)
+    else:
+        reading = read_question(plain)
+        if not reading.findings:
+            words = plain[1:-1]
+            note = f"Searched as it stands: {words}."
+    if words:
+        query = query_embedding(model, words)
+        return Request(query, options, scale, words=plain_words(words), from_text=True, note=note)
+    questions = tuple(encode_question(model, question) for question in reading.questions)
+    return Request(
+        _between(questions),
+        options,
+        scale,
+        reading.findings,
+        questions,
+        from_text=True,
+        note=reading.note,
+    )
+
+
+def judge(collection: Collection, request: Request) -> Judged:
+    """The items of a collection, or of a shard of one, for a request.
+
+    Parameters
+    ----------
+    collection : Collection
+    request : Request
+
+    Returns
+    -------
+    Judged
+
+    Raises
+    ------
+    ConfigError
+        A setting is impossible, or reports are wanted and there are none.
+    """
+    if request.findings:
+        return _judge_words(collection, request)
+    if request.words:
+        return _judge_as_it_stands(collection, request)
+    options = request.options
+    found = collection.nearest(
+        request.query,
+        options.k,
+        order=options.order,
+        target=options.target,
+        where=options.where,
+        unique_reports=options.unique_reports,
+        exact=options.exact,
+    )
+    return Judged(
+        found.hits,
+        tuple(hit.distance for hit in found.hits),
+        n_passing=found.n_passing,
+        n_compared=found.n_compared,
+    )
+
+
+def _judge_words(collection: Collection, request: Request) -> Judged:
+    from echoing_core.retrieve.search import ranked_hits
+
+    options = request.options
+    comparable = collection.comparable(options.target)
+    parts = _judged(collection, request)
     score = _score(parts)
     score[~comparable] = -np.inf
-    query = _between(questions)
-    apart = collection.distances(query, order, target)
+    apart = collection.distances(request.query, options.order, options.target)
     hits, passing = ranked_hits(
         collection.index,
         score,
         apart,
-        k=k,
-        order=order,
-        where=where,
-        unique_reports=unique_reports,
+        k=options.k,
+        order=options.order,
+        where=options.where,
+        unique_reports=options.unique_reports,
     )
     passing &= comparable
     rows = [collection.row(hit.item_id) for hit in hits]
     fitting = np.all([part.fits() for part in parts], axis=0) & passing
-    close: bool | None = None
-    if passing.any() and (fitting.any() or all(part.scale is not None for part in parts)):
-        close = bool(fitting.any())
-    return Search(
-        hits=tuple(hits),
-        query=query,
-        order=order,
-        target=target,
-        n_passing=int(passing.sum()),
-        n_compared=int(comparable.sum()),
-        distances=apart,
-        places=np.where(comparable, -score, np.nan),
-        scale=scale,
-        with_report=True,
-        note=" ".join(n for n in (reading.note, _by_chance(parts, fitting, passing)) if n),
-        reasons=tuple(
+    sought = [part for part in parts if not part.asked.negated]
+    none = np.zeros(len(collection), dtype=bool)
+    said = np.any([part.said > 0 for part in sought], axis=0) if sought else ~none
+    silent = np.any([part.silent for part in sought], axis=0) if sought else none
+    return Judged(
+        tuple(hits),
+        tuple(-float(score[row]) for row in rows),
+        tuple(
             "; ".join(dict.fromkeys(r for part in parts if (r := part.reason(row)))) for row in rows
         ),
-        close=close,
-        far="" if close is not False else _nothing_close(parts, rows[0], collection),
+        n_passing=int(passing.sum()),
+        n_compared=int(comparable.sum()),
+        n_fitting=int(fitting.sum()),
+        n_said=int((fitting & said).sum()),
+        n_untold=int((passing & ~silent).sum()),
+        has_reports=collection.has_reports,
+        all_silent=bool(np.any([part.silent for part in parts], axis=0).all()),
+        lacking=_lacking(parts, rows[0]) if rows else "",
+        all_distances=apart,
+        all_places=np.where(comparable, -score, np.nan),
     )
 
 
-def _judged(
-    collection: Collection,
-    findings: Sequence[AskedFinding],
-    questions: Sequence[EncodedQuestion],
-    scale: ReferenceDistances | None,
-    order: str,
-    target: str,
-) -> list[_Part]:
+def _judge_as_it_stands(collection: Collection, request: Request) -> Judged:
+    """Items whose report holds these very words first, then by distance to the embedded text."""
+    from echoing_core.retrieve.search import ranked_hits
+
+    options = request.options
+    comparable = collection.comparable(options.target)
+    apart = collection.distances(request.query, options.order, options.target)
+    holds = np.array([request.words in words for words in collection.report_words])
+    # No distance is as large as 100: the words themselves go before what is only near.
+    score = np.where(comparable, 100.0 * holds - np.nan_to_num(apart), -np.inf)
+    hits, passing = ranked_hits(
+        collection.index,
+        score,
+        apart,
+        k=options.k,
+        order=options.order,
+        where=options.where,
+        unique_reports=options.unique_reports,
+    )
+    rows = [collection.row(hit.item_id) for hit in hits]
+    return Judged(
+        tuple(hits),
+        tuple(-float(score[row]) for row in rows),
+        tuple("these words stand in its report" if holds[row] else "" for row in rows),
+        n_passing=int((passing & comparable).sum()),
+        n_compared=int(comparable.sum()),
+        n_fitting=int((holds & passing).sum()),
+        all_distances=apart,
+        all_places=np.where(comparable, -score, np.nan),
+    )
+
+
+def joined(request: Request, parts: Sequence[Judged]) -> Found:
+    """What a collection found, or all of its shards.
+
+    Parameters
+    ----------
+    request : Request
+    parts : sequence of Judged
+        In the order of their items in the collection.
+
+    Returns
+    -------
+    Found
+        The first hits of all, of equal ones in the order of the collection.
+
+    Raises
+    ------
+    ConfigError
+        Reports are wanted, and there are none.
+    """
+    options = request.options
+    n_passing, n_compared, n_fitting, n_said, n_untold = (
+        sum(getattr(part, name) for part in parts)
+        for name in ("n_passing", "n_compared", "n_fitting", "n_said", "n_untold")
+    )
+    if options.target == "report" and not n_compared:
+        raise no_reports()
+    # Sorting is stable, and each part is sorted already.
+    order = sorted(
+        ((part, i) for part in parts for i in range(len(part.hits))),
+        key=lambda one: one[0].places[one[1]],
+    )
+    reports: set[str] = set()
+    chosen: list[tuple[Judged, int]] = []
+    for part, i in order:
+        report = part.hits[i].report
+        if not (options.unique_reports and report in reports):
+            chosen.append((part, i))
+        reports.add(report)
+    del chosen[options.k :]
+    hits = tuple(replace(part.hits[i], rank=rank) for rank, (part, i) in enumerate(chosen, start=1))
+    with_report = request.from_text or options.target == "report"
+    close: bool | None
+    note = request.note
+    if request.findings:
+        close = None
+        if n_passing and (n_fitting or _all_scaled(request)):
+            close = n_fitting > 0
+        far = ""
+        if close is False:
+            far = _nothing_close(parts, chosen[0][0].lacking)
+        chance = _by_chance(request.findings, n_fitting, n_said, n_untold)
+        note = " ".join(n for n in (note, chance) if n)
+    elif request.words and n_fitting:
+        close, far = True, ""
+    else:
+        close, far = closeness(request.scale, options.order, hits, with_report=with_report)
+    return Found(
+        hits=hits,
+        query=request.query,
+        order=options.order,
+        target=options.target,
+        n_passing=n_passing,
+        n_compared=n_compared,
+        scale=request.scale,
+        with_report=with_report,
+        note=note,
+        as_it_stands=bool(request.words),
+        reasons=tuple(part.reasons[i] for part, i in chosen) if request.from_text else (),
+        close=close,
+        far=far,
+    )
+
+
+def _scale_of(
+    request: Request, asked: AskedFinding, question: EncodedQuestion
+) -> FindingScale | None:
+    # Reference margins are those of ECGs.
+    if request.scale is None or request.options.target == "report":
+        return None
+    name = question.prompts.name
+    return request.scale.findings.get(name.removeprefix("no_") if asked.negated else name)
+
+
+def _all_scaled(request: Request) -> bool:
+    asked = zip(request.findings, request.questions, strict=True)
+    return all(_scale_of(request, *one) is not None for one in asked)
+
+
+def _judged(collection: Collection, request: Request) -> list[_Part]:
     """Each finding, judged for every item."""
-    side: Literal["ecg", "report"] = "report" if target == "report" else "ecg"
+    options = request.options
+    side: Literal["ecg", "report"] = "report" if options.target == "report" else "ecg"
     vectors = collection.index.vectors(side)
     with_text = (collection.index.items["report"].str.strip() != "").to_numpy()
     parts = []
-    for asked, question in zip(findings, questions, strict=True):
+    for asked, question in zip(request.findings, request.questions, strict=True):
         direction = closed_form.question_direction(question.positive, question.negative)
         apart = None
         if not asked.negated:
             yes = closed_form.prototype(question.positive)
             # Of two equally similar ECGs the cleaner one comes first, unless by similarity alone.
-            spread = vectors.sums if order == "csd" else 0.0
+            spread = vectors.sums if options.order == "csd" else 0.0
             apart = 0.5 * (vectors.apart(yes) + spread)
         said, words = collection.answers(asked)
-        name = question.prompts.name.removeprefix("no_") if asked.negated else question.prompts.name
         parts.append(
             _Part(
                 question.prompts.question,
@@ -356,8 +609,7 @@ def _judged(
                 said,
                 words,
                 (said == 0) & with_text & (not asked.finding.startswith(OF_ECHO)),
-                # Reference margins are those of ECGs.
-                scale.findings.get(name) if scale is not None and side == "ecg" else None,
+                _scale_of(request, asked, question),
             )
         )
     return parts
@@ -392,89 +644,35 @@ def _between(questions: Sequence[EncodedQuestion]) -> GaussianEmbedding:
     )
 
 
-def _as_it_stands(
-    collection: Collection,
-    model: Model,
-    text: str,
-    note: str,
-    scale: ReferenceDistances | None,
-    options: _Options,
-) -> Search:
-    """Items whose report holds these very words first, then by distance to the embedded text."""
-    from echoing_core.retrieve.search import ranked_hits
-
-    query = query_embedding(model, text)
-    found = collection.search(
-        query,
-        options.k,
-        order=options.order,
-        target=options.target,
-        where=options.where,
-        from_text=True,
-        scale=scale,
-    )
-    apart = found.distances
-    comparable = np.isfinite(apart)
-    wanted = plain_words(text)
-    holds = np.array([wanted in words for words in collection.report_words])
-    # No distance is as large as 100: the words themselves go before what is only near.
-    score = np.where(comparable, 100.0 * holds - np.nan_to_num(apart), -np.inf)
-    hits, passing = ranked_hits(
-        collection.index,
-        score,
-        apart,
-        k=options.k,
-        order=options.order,
-        where=options.where,
-        unique_reports=options.unique_reports,
-    )
-    rows = [collection.row(hit.item_id) for hit in hits]
-    there = bool((holds & passing).any())
-    return replace(
-        found,
-        hits=tuple(hits),
-        places=np.where(comparable, -score, np.nan),
-        note=note,
-        as_it_stands=True,
-        reasons=tuple("these words stand in its report" if holds[row] else "" for row in rows),
-        close=True if there else found.close,
-        far="" if there else found.far,
-    )
-
-
-def _by_chance(
-    parts: Sequence[_Part],
-    fitting: npt.NDArray[np.bool_],
-    passing: npt.NDArray[np.bool_],
-) -> str:
+def _by_chance(findings: Sequence[AskedFinding], n_fitting: int, n_said: int, n_untold: int) -> str:
     """How many ECGs look like it where no report says so, and how many would by chance."""
-    sought = [part for part in parts if not part.asked.negated]
-    said = np.any([part.said > 0 for part in sought], axis=0) if sought else True
-    if not fitting.any() or np.any(fitting & said):
+    if not n_fitting or n_said:
         return ""
-    n = int((passing & ~np.any([part.silent for part in sought], axis=0)).sum())
-    expected = n * CHANCE_PCT / 100.0
+    expected = n_untold * CHANCE_PCT / 100.0
     # Of two findings that must both hold, chance gives fewer: this is then the most it gives.
     words = f"about {expected:.0f}" if expected >= 1.0 else "less than one"
-    words = words if len(sought) == 1 else f"at most {words}"
+    words = words if sum(not asked.negated for asked in findings) == 1 else f"at most {words}"
     return (
-        f"By their ECG alone {int(fitting.sum())} of {n:,} look like it; among so many {words} "
+        f"By their ECG alone {n_fitting} of {n_untold:,} look like it; among so many {words} "
         "would by chance."
     )
 
 
-def _nothing_close(parts: Sequence[_Part], best: int, collection: Collection) -> str:
+def _nothing_close(judged: Sequence[Judged], lacking: str) -> str:
     """The sentence that no item fits, with how far the best one is from it."""
-    silent = np.any([part.silent for part in parts], axis=0)
-    if not collection.has_reports:
+    if not any(one.has_reports for one in judged):
         sentence = "Nothing close: no ECG looks like it."
-    elif silent.all():
+    elif all(one.all_silent for one in judged):
         sentence = "Nothing close: no report says so."
     else:
         sentence = "Nothing close: no report says so, and no ECG without a report looks like it."
+    return f"{sentence} {lacking}".rstrip()
+
+
+def _lacking(parts: Sequence[_Part], best: int) -> str:
     said = next((part.words[best] for part in parts if part.said[best] < 0), "")
     if said:
-        return f"{sentence} Against the nearest speaks: {quoted(said)}."
+        return f"Against the nearest speaks: {quoted(said)}."
     for part in parts:
         if part.scale is None or part.asked.negated or part.fits()[best]:
             continue
@@ -482,11 +680,11 @@ def _nothing_close(parts: Sequence[_Part], best: int, collection: Collection) ->
         less = 100.0 - float(part.scale.above_having_pct(margin))
         more = 100.0 - float(part.scale.above_lacking_pct(margin))
         return (
-            f"{sentence} The nearest looks less like {_lower(part.title)} than {_share(less)} of "
+            f"The nearest looks less like {_lower(part.title)} than {_share(less)} of "
             f"ECGs that have it; {_share(more)} of ECGs without it look more like it."
         )
     # Each finding may be there, but never all of them in one ECG.
-    return sentence
+    return ""
 
 
 def quoted(words: str) -> str:
