@@ -24,7 +24,7 @@ def show() -> None:
     """One run of the page that a session is on."""
     # After the environment is set.
     from echoing_core.services import uploads
-    from ui import frame, guide, settings, sign_in, teaching, turns
+    from ui import frame, guide, settings, sign_in, teaching, turns, warming
 
     # A ":material/...:" icon here would be fetched from Google; an image of ours is not.
     st.set_page_config(page_title="EchoingECG", page_icon=str(UI / "favicon.svg"), layout="wide")
@@ -59,6 +59,7 @@ def show() -> None:
     finally:
         # After the page, which waits for nothing: the first upload finds a process to be read in.
         uploads.warm()
+        warming.page_shown()
 
 
 if __name__ == "__main__":

@@ -157,6 +157,13 @@ def model() -> Model:
     return loaded
 
 
+# Cached itself, though `_model` is: a thread without a page has no place for its spinner.
+@st.cache_resource(show_spinner=False)
+def first_model() -> Model:
+    """The model that every session begins with, for whoever has no session."""
+    return _model(state.App.model.first)
+
+
 def index() -> GalleryIndex:
     """The collection that is searched; see `model`."""
     loaded = None

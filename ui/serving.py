@@ -11,7 +11,6 @@ import asyncio
 import base64
 import contextlib
 import ctypes
-import gc
 import hashlib
 import hmac
 import logging
@@ -33,7 +32,7 @@ from streamlit import runtime
 from echoing_core.errors import ConfigError
 from echoing_core.services import uploads
 from echoing_core.services.audit import check_audit
-from ui import sign_in
+from ui import sign_in, warming
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -130,6 +129,7 @@ async def running(app: object) -> AsyncIterator[None]:
         address = f"http://127.0.0.1:{st.get_option('server.port')}"
         loop = asyncio.get_running_loop()
         loop.call_later(1.0, lambda: loop.run_in_executor(None, webbrowser.open, address))
+    warming.begin()
     sweeping = asyncio.create_task(_sweep_sessions())
     yield
     sweeping.cancel()
@@ -162,7 +162,7 @@ def let_go_of_closed_sessions() -> int:
     storage: Any = runtime.get_instance()._session_mgr._session_storage  # type: ignore[attr-defined]
     gone = len(list(storage._cache.expire()))
     if gone:
-        gc.collect()
+        warming.set_aside()
         # Freed memory goes back to the system, where the C library can do that.
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL("libc.so.6").malloc_trim(0)

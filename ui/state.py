@@ -64,6 +64,11 @@ class Entry(Generic[T]):
         self._first = first
 
     @property
+    def first(self) -> T:
+        """What it is until somebody sets it; also where there is no session."""
+        return self._first
+
+    @property
     def value(self) -> T:
         """What it is now."""
         return cast("T", st.session_state.get(self.key, self._first))

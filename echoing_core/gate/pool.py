@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
 from echoing_core.errors import EchoingError, StoppedReadingError
-from echoing_core.gate.limits import Limits, in_a_process
+from echoing_core.gate.limits import Limits, in_a_process, put_after_others
 from echoing_core.gate.wire import BrokenAnswerError, TooMuchError, receive
 from echoing_core.gate.worker import MEMORY, OUTPUT, TOLD, UNEXPECTED, VALUE, answer
 
@@ -30,6 +30,15 @@ IN_PROCESS = "ECHOING_READ_IN_PROCESS"
 
 _GRACE_S = 5.0
 _PATIENCE_S = 60.0
+# One at work and one to spare is what a server usually needs.
+_READY = 2
+# A process takes a second of processor time to start, and whoever gave the upload waits for its
+# page meanwhile.
+_LATER_S = 3.0
+# Steps behind others: while it starts ahead of need, in a call, and in a call that takes long.
+_STARTING, _AT_WORK, _LONG = 19, 5, 15
+# Of a call by the clock; a worker that was started for it imports that long.
+_LONG_S, _STARTED_S = 0.4, 3.0
 _GB = 1024**3
 
 
@@ -52,6 +61,7 @@ class _Worker:
             # A Ctrl-C for the server is none for its workers: they end with it.
             start_new_session=True,
         )
+        self._since, self._steps = time.monotonic(), 0
         self.out_of_time = False
         self.is_done = False
 
@@ -63,17 +73,31 @@ class _Worker:
         """One answer; OSError or EOFError where the worker ends before it."""
         calls, answers = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
         # Also while it is written to: a worker may have stopped reading.
-        timer = threading.Timer(limits.wall_s + _GRACE_S, self._over)
-        timer.daemon = True
-        timer.start()
+        long_s = max(_LONG_S, _STARTED_S - (time.monotonic() - self._since))
+        timers = (
+            threading.Timer(limits.wall_s + _GRACE_S, self._over),
+            threading.Timer(long_s, self.put_after_others, [_LONG]),
+        )
+        self.put_after_others(_AT_WORK)
+        for timer in timers:
+            timer.daemon = True
+            timer.start()
         try:
             pickle.dump((call, limits), calls, protocol=5)
             calls.flush()
             # The answer has a few bytes around what was measured.
             kind, value, self.is_done = receive(answers, limits.output_bytes + 4096)
         finally:
-            timer.cancel()
+            for timer in timers:
+                timer.cancel()
         return str(kind), value
+
+    def put_after_others(self, steps: int) -> None:
+        """Give it the cores that others leave; 0 as everybody, 19 the last."""
+        # The system takes few changes a second, and a batch has many calls.
+        if steps != self._steps:
+            self._steps = steps
+            put_after_others(self._process.pid, steps)
 
     def _over(self) -> None:
         self.out_of_time = True
@@ -109,17 +133,21 @@ class Gate:
         self._changed = threading.Condition()
         self._idle: list[_Worker] = []
         self._busy: set[_Worker] = set()
-        self._waiting = 0
+        self._later: threading.Timer | None = None
 
     def warm(self) -> None:
-        """Have a worker ready; costs the caller a few milliseconds."""
-        with self._changed, contextlib.suppress(StoppedReadingError):
-            if not self._idle and len(self._busy) < self._most:
-                self._idle.append(self._new())
+        """Have a worker ready, and another a little later; costs a few milliseconds."""
+        with self._changed:
+            if not self._idle:
+                self._prepare()
+            self._prepare_later()
 
     def close(self) -> None:
         """End the workers that are not at work."""
         with self._changed:
+            if self._later is not None:
+                self._later.cancel()
+                self._later = None
             idle, self._idle = self._idle, []
         for worker in idle:
             worker.end()
@@ -183,10 +211,31 @@ class Gate:
                 break
             self._busy.add(worker)
             # The next person waits for no process to start.
-            if not self._idle and len(self._busy) < self._most:
-                with contextlib.suppress(StoppedReadingError):
-                    self._idle.append(self._new())
+            self._prepare_later()
             return worker
+
+    def _prepare(self) -> None:
+        """Start a worker that is not needed yet; the lock is held."""
+        if len(self._idle) < _READY and len(self._idle) + len(self._busy) < self._most:
+            with contextlib.suppress(StoppedReadingError):
+                worker = self._new()
+                worker.put_after_others(_STARTING)
+                self._idle.append(worker)
+
+    def _prepare_later(self) -> None:
+        """The same in some seconds, once for all who ask meanwhile; the lock is held."""
+        if self._later is None and len(self._idle) < _READY:
+            self._later = threading.Timer(_LATER_S, self._prepare_now)
+            self._later.daemon = True
+            self._later.start()
+
+    def _prepare_now(self) -> None:
+        with self._changed:
+            # Closed meanwhile.
+            if self._later is None:
+                return
+            self._later = None
+            self._prepare()
 
     def _new(self) -> _Worker:
         try:
@@ -202,8 +251,7 @@ class Gate:
     def _give_back(self, worker: _Worker) -> None:
         with self._changed:
             self._busy.discard(worker)
-            # One at work and one to spare is what a server usually needs.
-            keep = len(self._idle) < 2 and not worker.is_done
+            keep = len(self._idle) < _READY and not worker.is_done
             if keep:
                 self._idle.append(worker)
             self._changed.notify()

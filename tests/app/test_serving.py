@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import hashlib
 import resource
 import tempfile
@@ -248,6 +249,7 @@ def test_a_closed_session_is_let_go_without_waiting_for_another(
     now[0] = 61.0
     assert serving.let_go_of_closed_sessions() == 1
     assert there() is None
+    gc.unfreeze()
 
 
 def test_without_a_server_there_is_nothing_to_let_go(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,3 +185,46 @@ def test_where_no_process_can_be_started_nothing_is_read(monkeypatch: pytest.Mon
     gate.warm()
     with pytest.raises(StoppedReadingError, match="no memory or processes left"):
         gate.run(SMALL, operator.add, 1, 2)
+
+
+@pytest.fixture
+def fresh() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.close()
+
+
+def steps_behind(gate: Gate) -> list[int]:
+    """Of the workers that are idle, as Linux has it."""
+    paths = [Path(f"/proc/{worker._process.pid}/autogroup") for worker in gate._idle]
+    if not all(path.exists() for path in paths):
+        pytest.skip("this system shares its cores out by processes alone")
+    return [int(path.read_text(encoding="ascii").split()[-1]) for path in paths]
+
+
+def test_who_waits_comes_before_workers_that_start_and_calls_that_take_long(
+    fresh: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh.warm()
+    assert steps_behind(fresh) == [19]
+    assert fresh.run(SMALL, operator.add, 1, 2) == 3
+    assert steps_behind(fresh) == [5]
+    with monkeypatch.context() as soon:
+        soon.setattr("echoing_core.gate.pool._LONG_S", 0.05)
+        soon.setattr("echoing_core.gate.pool._STARTED_S", 0.0)
+        fresh.run(SMALL, time.sleep, 0.4)
+    assert steps_behind(fresh) == [15]
+    assert fresh.run(SMALL, operator.add, 1, 2) == 3
+    assert steps_behind(fresh) == [5]
+
+
+def test_another_worker_is_started_when_the_page_is_there(
+    fresh: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echoing_core.gate.pool._LATER_S", 0.05)
+    fresh.warm()
+    assert len(fresh._idle) == 1
+    until = time.monotonic() + 10
+    while len(fresh._idle) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert len(fresh._idle) == 2
