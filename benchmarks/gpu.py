@@ -148,7 +148,6 @@ def collection(n: int) -> None:
         save_prepared(folder / "set", studies)
         cores = os.cpu_count() or 1
         for device, workers in (
-            ("cpu", 1),
             ("cuda", 1),
             ("cpu", cores),
             ("cuda", 4),

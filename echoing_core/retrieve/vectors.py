@@ -5,17 +5,22 @@ A row is [mu, sqrt(sum sigma^2)]. A query [mu_q, 0] then has the squared distanc
 and the inner product of the two, divided by both means' lengths, is their cosine. So one array
 serves both orders. What is nearest is found by a product of the array and the query in float32, on
 all cores, which costs what reading the array costs; whoever is within its rounding of the k-th is
-then compared in float64.
+then compared in float64. Many rows are multiplied on a GPU, where there is one.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from echoing_core.records import GaussianEmbedding
+
+if TYPE_CHECKING:
+    from echoing_core.retrieve.gpu import GpuRows
 
 Order = Literal["csd", "cosine"]
 Floats = npt.NDArray[np.float64]
@@ -24,6 +29,9 @@ Rows = npt.NDArray[np.int64]
 
 _BLOCK = 16_384
 """Rows worked on together where float64 is needed: 34 MB of 256 dimensions."""
+
+_ENOUGH_FOR_GPU = 100_000
+"""Rows that a processor compares in 10 ms."""
 
 # Below this share of the rows, copying them is cheaper than comparing all and leaving most out.
 _FEW = 0.2
@@ -51,7 +59,8 @@ class Vectors:
             # Too large for float32 is not finite there, which `finite` tells.
             with np.errstate(over="ignore"):
                 self._squares[some] = means + exact[:, -1] ** 2
-            self._lengths[some] = np.sqrt(means)
+            # Above 0, so that it may be divided by.
+            self._lengths[some] = np.maximum(np.sqrt(means), 1e-12)
         # Of the product of float32 numbers and of what it is added to (Higham 2002, section 3.1).
         self._rounding = (rows.shape[1] + 4) * 2.0**-24
 
@@ -113,12 +122,15 @@ class Vectors:
         distances : ndarray, shape (<= k,)
             CSD, or 1 - cosine.
         """
-        score, slack = self._scores(query, order, rows)
-        k = min(k, len(score))
+        k = min(k, len(self) if rows is None else len(rows))
         if k == 0:
             return np.empty(0, dtype=np.int64), np.empty(0)
-        limit = np.partition(score, k - 1)[k - 1] + slack
-        close = np.flatnonzero(score <= limit)
+        vector, slack = self._asked(query, order)
+        if self._on_gpu is not None:
+            close = self._on_gpu.close(vector, k, cosine=order == "cosine", slack=slack, rows=rows)
+        else:
+            score = self._scores(vector, order, rows)
+            close = np.flatnonzero(score <= np.partition(score, k - 1)[k - 1] + slack)
         return self.in_order(query, close if rows is None else rows[close], k, order)
 
     def in_order(
@@ -159,26 +171,41 @@ class Vectors:
         squares = self._lengths.astype(np.float64) ** 2
         return np.maximum(squares - 2.0 * self.products(place) + own, 0.0)
 
-    def _scores(
-        self, query: GaussianEmbedding, order: Order, rows: Rows | None
-    ) -> tuple[Float32s, float]:
-        """What grows with the distance, and how far the score of two equal rows may differ."""
+    @cached_property
+    def _on_gpu(self) -> GpuRows | None:
+        # Few rows, and nobody who names a device: torch need not be there.
+        if len(self) < _ENOUGH_FOR_GPU and not os.environ.get("ECHOING_DEVICE"):
+            return None
+        from echoing_core.retrieve.gpu import on_gpu
+
+        return on_gpu(self.rows, self._squares, self._lengths, enough=_ENOUGH_FOR_GPU)
+
+    def _dots(self, vector: Float32s) -> Float32s:
+        found: Float32s = self.rows @ vector if self._on_gpu is None else self._on_gpu.dots(vector)
+        return found
+
+    def _asked(self, query: GaussianEmbedding, order: Order) -> tuple[Float32s, float]:
+        """What rows are multiplied with, and how far the scores of two equal rows may differ."""
         mu = query.mu[0].astype(np.float32)
         length = float(np.linalg.norm(mu.astype(np.float64)))
         if order == "cosine":
             mu = mu / np.float32(max(length, 1e-12))
-            length = 1.0
-        vector = np.append(mu, np.float32(0.0))
+            return np.append(mu, np.float32(0.0)), 4.0 * self._rounding
+        largest = float(self._squares.max(initial=0.0))
+        slack = 4.0 * self._rounding * (largest + length * largest**0.5)
+        return np.append(mu, np.float32(0.0)), slack
+
+    def _scores(self, vector: Float32s, order: Order, rows: Rows | None) -> Float32s:
+        """What grows with the distance."""
+        squares, lengths = self._squares, self._lengths
         if rows is None:
-            dots, squares, lengths = self.rows @ vector, self._squares, self._lengths
+            dots = self._dots(vector)
         else:
             few = len(rows) < _FEW * len(self)
-            dots = self.rows[rows] @ vector if few else (self.rows @ vector)[rows]
-            squares, lengths = self._squares[rows], self._lengths[rows]
-        if order == "cosine":
-            return -dots / np.maximum(lengths, np.float32(1e-12)), 4.0 * self._rounding
-        largest = float(squares.max(initial=0.0))
-        return squares - 2.0 * dots, 4.0 * self._rounding * (largest + length * largest**0.5)
+            dots = self.rows[rows] @ vector if few else self._dots(vector)[rows]
+            squares, lengths = squares[rows], lengths[rows]
+        score: Float32s = -dots / lengths if order == "cosine" else squares - 2.0 * dots
+        return score
 
     def _exact(self, query: GaussianEmbedding, rows: Rows, order: Order) -> Floats:
         theirs = self.rows[rows].astype(np.float64)

@@ -148,10 +148,12 @@ def embed_collection(
     check_embeddings_out(out)
     loaded = load_model(model)
     sources, names = _sources(root, loaded)
+    # Machines of a cluster may differ: there all compute on processors, which give equal numbers.
+    device = "cpu" if cluster else _device(loaded, len(sources))
     pieces = [sources[i : i + ITEMS_A_PART] for i in range(0, len(sources), ITEMS_A_PART)]
     work = out.with_name(out.name + "-parts")
     with locked_parts(work):
-        agree_on(work, _fingerprint(loaded, names, windows), restart=restart)
+        agree_on(work, _fingerprint(loaded, names, windows, device), restart=restart)
         todo = [i for i in range(len(pieces)) if not (work / _name(i)).is_file()]
         done = n_resumed = len(sources) - sum(len(pieces[i]) for i in todo)
         progress(done, len(sources))
@@ -159,14 +161,14 @@ def embed_collection(
         _, at, kind = os.fspath(model or "").rpartition("@")
         place = f"{model_folder(model)[0].resolve()}{at}{kind if at else ''}"
         jobs = (
-            (i, (place, root.resolve(), pieces[i], windows, (work / _name(i)).resolve()))
+            (i, (place, root.resolve(), pieces[i], windows, (work / _name(i)).resolve(), device))
             for i in todo
         )
         n_workers = min(n_workers, max(1, len(todo)))
         for number, _ in shared(embed_part, jobs, n_workers=n_workers, cluster=cluster):
             done += len(pieces[number])
             progress(done, len(sources))
-        n, n_again, failures = _joined(work, len(pieces), out, loaded, root, windows)
+        n, n_again, failures = _joined(work, len(pieces), out, loaded, root, windows, device)
     shutil.rmtree(work)
     return Embedded(n, len(sources), n_resumed, n_again, tuple(failures))
 
@@ -187,8 +189,18 @@ def _sources(root: Path, model: Model) -> tuple[list[BatchItem] | range, list[st
     return items, [f"{item.name} {item.size}" for item in items]
 
 
-def _fingerprint(model: Model, names: Sequence[str], windows: int) -> str:
+def _device(model: Model, n: int) -> str:
+    """Where so many ECGs are embedded, as `torch.device` takes it."""
+    from echoing_core.embed.encode import device_for_windows
+
+    return str(device_for_windows(model.checkpoint.encoder.ecg, n))
+
+
+def _fingerprint(model: Model, names: Sequence[str], windows: int, device: str) -> str:
     facts = [__version__, model.hash, model.checkpoint.sigma2, windows, ITEMS_A_PART]
+    # A GPU's numbers differ in the last digits, and a collection is of one kind.
+    if device != "cpu":
+        facts.append(device.partition(":")[0])
     hashed = hashlib.sha256(json.dumps(facts).encode())
     for name in names:
         hashed.update(name.encode() + b"\n")
@@ -201,8 +213,13 @@ def _name(number: int) -> str:
 
 # One a process: a worker makes many parts, all with the same model and of the same set.
 @lru_cache(maxsize=1)
-def _model(model: str) -> Model:
-    return load_model(model)
+def _model(model: str, device: str) -> Model:
+    loaded = load_model(model)
+    if device != "cpu":
+        from echoing_core.embed.encode import move_ecg_encoder
+
+        move_ecg_encoder(loaded.checkpoint, device)
+    return loaded
 
 
 @lru_cache(maxsize=1)
@@ -213,7 +230,12 @@ def _prepared(root: Path) -> StudySet:
 
 
 def embed_part(
-    model: str, root: Path, sources: Sequence[BatchItem] | range, windows: int, path: Path
+    model: str,
+    root: Path,
+    sources: Sequence[BatchItem] | range,
+    windows: int,
+    path: Path,
+    device: str = "cpu",
 ) -> int:
     """Embed some recordings, or rows of a prepared set, and write them as one file.
 
@@ -229,13 +251,15 @@ def embed_part(
         Of each recording.
     path : Path
         Of the part; it appears whole.
+    device : str
+        As `torch.device` takes it.
 
     Returns
     -------
     int
         ECGs in it.
     """
-    loaded = _model(model)
+    loaded = _model(model, device)
     failures: list[tuple[str, str]] = []
     if isinstance(sources, range):
         rows = _rows_of_set(loaded, root, sources)
@@ -351,7 +375,13 @@ def _write_part(
 
 
 def _joined(
-    work: Path, n_parts: int, out: Path, model: Model, root: Path, windows: int
+    work: Path,
+    n_parts: int,
+    out: Path,
+    model: Model,
+    root: Path,
+    windows: int,
+    device: str,
 ) -> tuple[int, int, list[tuple[str, str]]]:
     """All parts as one sealed folder; the counts of ECGs and of recordings left out, failures."""
     import pyarrow.parquet as pq
@@ -385,6 +415,7 @@ def _joined(
             extra={
                 "model": model.name, "sigma2": model.checkpoint.sigma2, "of": root.name,
                 "windows": windows, "again": again, "n_failed": len(failures),
+                "device": device.partition(":")[0],
             },
         )  # fmt: skip
     return n, len(recordings), failures
