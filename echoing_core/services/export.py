@@ -53,7 +53,7 @@ def versions() -> dict[str, str]:
         try:
             numbers[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            # Another build of the same library, such as faiss-gpu.
+            # Another build of the same library under another name.
             continue
     return numbers
 
