@@ -23,6 +23,7 @@ from echoing_core.models.config import DISPLACEMENT
 from echoing_core.models.devices import device_for, device_of, placed
 from echoing_core.models.ecg_encoder import N_CHUNKS, WINDOW_N, CompactEcgEncoder
 from echoing_core.models.encoders import EcgEncoder
+from echoing_core.models.side_by_side import side_by_side
 from echoing_core.models.variance_head import FLOOR, HOP
 from echoing_core.models.window_pass import WindowPass, WindowValues
 from echoing_core.progress import SILENT, Progress
@@ -47,17 +48,22 @@ class _Portions:
     released : int
         By the published one. At its full width it takes half a second for a window on one core,
         so small batches are as fast there and let a person see that something moves.
+    at_once : int or None
+        Portions under way; None for one a core. A GPU computes one while the next is made ready.
     """
 
     stretch_hops: int
     windows: int
     windows_apart: int
     released: int
+    at_once: int | None = None
 
 
 _PORTIONS = {
     "cpu": _Portions(stretch_hops=1500, windows=64, windows_apart=48, released=16),
-    "cuda": _Portions(stretch_hops=12_000, windows=1024, windows_apart=512, released=128),
+    "cuda": _Portions(
+        stretch_hops=12_000, windows=1024, windows_apart=512, released=128, at_once=2
+    ),
 }
 
 # What repays the second or two that a GPU takes to begin. An encoder that is on it anyway stays.
@@ -268,19 +274,26 @@ def encode_dense_terms(
         # Windows that share nothing gain nothing from one pass, which also reads between them.
         batches = _cut_in_batches(ecg, starts, portions.windows_apart)
         return _encode_batches(encoder, scaler, batches, filled, progress)
-    done = 0
     with torch.inference_mode():
         shared, device = WindowPass(encoder), device_of(encoder)
-        for rows, begin, end in _stretches(starts, ecg.n_times, portions.stretch_hops):
-            scaled, mask = to_tensors(
-                scaler, ecg.signal_mv[None, :, begin:end], ecg.valid[None, :, begin:end], device
-            )
-            frames = shared.frames(scaled, mask)
-            local = torch.from_numpy((starts[rows] - begin) // HOP)
-            for some in torch.split(torch.arange(len(rows)), portions.windows):
-                filled.put(rows[some.numpy()], shared.windows(frames, local[some]))
-            done += len(rows)
-            progress(done, len(starts))
+
+    @torch.inference_mode()
+    def encoded(stretch: tuple[npt.NDArray[np.intp], int, int]) -> int:
+        rows, begin, end = stretch
+        scaled, mask = to_tensors(
+            scaler, ecg.signal_mv[None, :, begin:end], ecg.valid[None, :, begin:end], device
+        )
+        frames = shared.frames(scaled, mask)
+        local = torch.from_numpy((starts[rows] - begin) // HOP)
+        for some in torch.split(torch.arange(len(rows)), portions.windows):
+            filled.put(rows[some.numpy()], shared.windows(frames, local[some]))
+        return len(rows)
+
+    done = 0
+    stretches = _stretches(starts, ecg.n_times, portions.stretch_hops)
+    for n in side_by_side(encoded, stretches, at_once=portions.at_once):
+        done += n
+        progress(done, len(starts))
     return filled.windows()
 
 
@@ -344,23 +357,35 @@ def _encode_batches(
     progress: Progress,
 ) -> EncodedWindows:
     """Windows one after another; the published encoder gives Gaussians without terms."""
-    done, n, device = 0, len(filled.mu), device_of(encoder)
+    device = device_of(encoder)
+    at_once = _PORTIONS[device.type].at_once
     with torch.inference_mode():
         shared = WindowPass(encoder) if isinstance(encoder, CompactEcgEncoder) else None
-        for signal_mv, valid in batches:
-            rows = slice(done, done + len(signal_mv))
-            scaled, mask = to_tensors(scaler, signal_mv, valid, device)
-            if shared is None:
-                mu, log_var = encoder(scaled, mask)
-                filled.mu[rows], filled.log_var[rows] = mu.cpu().numpy(), log_var.cpu().numpy()
-            else:
-                values = shared.windows(
-                    shared.frames(scaled, mask), None, keep_cells=filled.lost is not None
-                )
-                filled.put(rows, values)
-            done += len(signal_mv)
-            progress(done, n)
+
+    @torch.inference_mode()
+    def encoded(batch: tuple[slice, Batch]) -> int:
+        rows, (signal_mv, valid) = batch
+        scaled, mask = to_tensors(scaler, signal_mv, valid, device)
+        if shared is None:
+            mu, log_var = encoder(scaled, mask)
+            filled.mu[rows], filled.log_var[rows] = mu.cpu().numpy(), log_var.cpu().numpy()
+        else:
+            frames = shared.frames(scaled, mask)
+            filled.put(rows, shared.windows(frames, None, keep_cells=filled.lost is not None))
+        return len(signal_mv)
+
+    done = 0
+    for n in side_by_side(encoded, _with_rows(batches), at_once=at_once):
+        done += n
+        progress(done, len(filled.mu))
     return filled.windows()
+
+
+def _with_rows(batches: Iterable[Batch]) -> Iterator[tuple[slice, Batch]]:
+    first = 0
+    for batch in batches:
+        yield slice(first, first + len(batch[0])), batch
+        first += len(batch[0])
 
 
 def _stretches(
