@@ -6,8 +6,10 @@ A server and a real Chromium on this machine; seconds from the click until what 
 seen, as the person sees it (the browser's own work is in them). The first session opens a recording
 and goes through the pages once, which is what loads things; the rounds are sessions after it, each
 a new one. Beside the upload of a 10-second ECG stands the same upload while a hostile file of
-another session is being read. The least and
-the median of the rounds are printed. Chromium comes from Debian's package of that name.
+another session is being read. Of both the server's own share is printed, from the last byte of the
+upload until the ECG on paper has reached the browser's end of the connection: what a person's own
+computer does not do. The least and the median of the rounds are printed. Chromium comes from
+Debian's package of that name.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -61,9 +63,44 @@ def served(folder: Path) -> Iterator[float]:
             process.wait(timeout=30)
 
 
+class Share:
+    """The server's part in an upload: from the last byte of a file to the message with the paper.
+
+    Parameters
+    ----------
+    page : Page
+        Before it is opened.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.uploaded = self.drawn = 0.0
+        page.on("requestfinished", self._finished)
+        page.on("websocket", lambda socket: socket.on("framereceived", self._received))
+
+    def begin(self) -> None:
+        self.uploaded = self.drawn = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.drawn - self.uploaded
+
+    def _finished(self, request: Request) -> None:
+        if request.method == "PUT":
+            self.uploaded = time.perf_counter()
+
+    def _received(self, message: str | bytes) -> None:
+        # The samples of the window are in this one.
+        if isinstance(message, bytes) and b"paper_drawn" in message and b"samples" in message:
+            self.drawn = time.perf_counter()
+
+
+shares: dict[Page, Share] = {}
+
+
 def session(browser: Browser) -> Page:
     page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
     page.set_default_timeout(120_000)
+    shares[page] = Share(page)
     page.goto(f"http://127.0.0.1:{PORT}")
     # Not `expect`, which looks again only after up to a second.
     page.locator("input[type=file][multiple]").first.wait_for(state="attached")
@@ -92,6 +129,7 @@ def upload(page: Page, files: list[Path], name: str) -> float:
     chosen = page.locator("input[type=file][multiple]").first
     if not chosen.count():
         page.get_by_text("Open another recording").first.click()
+    shares[page].begin()
     return seconds(
         lambda: chosen.set_input_files([str(path) for path in files]),
         lambda: (
@@ -113,6 +151,7 @@ def a_round(browser: Browser, folder: Path, number: int) -> dict[str, float]:
     told["first 10-s ECG of a session"] = upload(page, files[names[0]], names[0])
     still(page)
     told["next 10-s ECG"] = upload(page, files[names[1]], names[1])
+    told["of which the server's share"] = shares[page].seconds
     still(page)
     told["Ask, first visit"] = seconds(
         lambda: go(page, "Ask"), lambda: page.locator(".answers tr").nth(3).wait_for()
@@ -139,6 +178,7 @@ def a_round(browser: Browser, folder: Path, number: int) -> dict[str, float]:
     )
     expect(attacker.get_by_text("Reading the recording")).to_be_visible()
     told["10-s ECG beside a hostile file"] = upload(page, files[names[2]], names[2])
+    told["of which the server's share, beside a hostile file"] = shares[page].seconds
     if not attacker.get_by_text("Reading the recording").is_visible():
         told["10-s ECG beside a hostile file"] = float("nan")
     attacker.context.close()

@@ -48,8 +48,10 @@ with frame.guarded():
 if short:
     # Ten seconds are one window: their map says no more than the line above the paper and its
     # colours, so it comes after them.
-    with frame.guarded(), st.expander("Uncertainty by lead and moment", icon=":material/gradient:"):
-        overview.show(model, explanation)
+    box = frame.panel("Uncertainty by lead and moment", ":material/gradient:", "map_panel")
+    if box is not None:
+        with box, frame.guarded():
+            overview.show(model, explanation)
 elif unsure_told:
     with frame.guarded():
         listed.tables(model, explanation)
@@ -58,7 +60,6 @@ rhythm.show(current, explanation)
 review.show(model, explanation)
 summary.what_the_model_saw(current.recording, explanation.ecg)
 device.show(explanation.ecg)
-with st.expander("Settings", icon=":material/tune:"):
-    opening.settings(current)
+opening.settings(current)
 export.section(model, current, explanation)
 explain_job.go_on(explanation, place)

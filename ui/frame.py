@@ -20,6 +20,7 @@ from ui import state
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+    from streamlit.delta_generator import DeltaGenerator
     from streamlit.navigation.page import Page as StreamlitPage
 
     from echoing_core.services import Model
@@ -181,6 +182,25 @@ def picture(svg: str, alt: str, css_class: str = "") -> str:
     data = base64.b64encode(svg.encode()).decode()
     named = f'class="{css_class}" ' if css_class else ""
     return f'<img {named}alt="{html.escape(alt)}" src="data:image/svg+xml;base64,{data}">'
+
+
+def panel(words: str, icon: str, key: str) -> DeltaGenerator | None:
+    """A panel to unfold, whose content is made and sent when it is open.
+
+    Parameters
+    ----------
+    words : str
+        On it. With others it would be another panel, and closed.
+    icon : str
+    key : str
+
+    Returns
+    -------
+    DeltaGenerator or None
+        The panel, to be filled; None while it is closed.
+    """
+    box = st.expander(words, icon=icon, key=key, on_change="rerun")
+    return box if box.open else None
 
 
 def download(

@@ -200,12 +200,19 @@ def _files(uploads: list[Upload]) -> list[tuple[str, bytes]]:
 
 
 def settings(current: record.OpenRecord) -> None:
-    """Stride and VCG method; a change looks at the recording again.
+    """A closed panel with stride and VCG method; a change looks at the recording again.
 
     Parameters
     ----------
     current : OpenRecord
     """
+    box = frame.panel("Settings", ":material/tune:", "settings_panel")
+    if box is not None:
+        with box:
+            _settings(current)
+
+
+def _settings(current: record.OpenRecord) -> None:
     stride_s = st.selectbox(
         "Seconds between window starts",
         record.strides(current),

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -14,6 +15,9 @@ from echoing_core.errors import EchoingError
 from echoing_core.records import FRANK_LEADS, Recording
 from echoing_core.services import ExplainJob, Explanation, Model, Sample
 from ui import frame, resources, state, windows
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
 
 logger = logging.getLogger(__name__)
 
@@ -192,10 +196,22 @@ def first_look(model: Model, recording: Recording, stride_s: float, vcg_method: 
     state.Opened.job.clear()
     # In one placeholder, which takes what is left of the page before with it.
     place = st.empty()
-    with place.container(horizontal=True, vertical_alignment="center", key="first_look"):
-        bar = st.progress(0.0, text="Filtering the recording", width="stretch")
-        st.button("Cancel", key="cancel_look", on_click=_cancelled)
+    bar: DeltaGenerator | None = None
+
+    def tell(share: float, words: str) -> None:
+        nonlocal bar
+        if bar is None:
+            with place.container(horizontal=True, vertical_alignment="center", key="first_look"):
+                bar = st.progress(share, text=words, width="stretch")
+                st.button("Cancel", key="cancel_look", on_click=_cancelled)
+            return
+        bar.progress(share, text=words)
+
+    # Ten seconds are done before a bar would be there.
+    takes_time = recording.duration_s > services.SHOWN_FROM_S
     try:
+        if takes_time:
+            tell(0.0, "Filtering the recording")
         with resources.turn():
             looking = services.ExplainJob(model, recording, stride_s, vcg_method=vcg_method)
         while not looking.has_overview:
@@ -203,9 +219,9 @@ def first_look(model: Model, recording: Recording, stride_s: float, vcg_method: 
                 looking.step()
             if looking.measuring_leads:
                 words = "Measuring what is usual with these leads (once)"
-                bar.progress(looking.measured_share, text=words)
-                continue
-            bar.progress(looking.done / looking.total, text=progress_words(looking))
+                tell(looking.measured_share, words)
+            elif takes_time:
+                tell(looking.done / looking.total, progress_words(looking))
     finally:
         place.empty()
     # The page shows what there is, and goes on with the rest below it.

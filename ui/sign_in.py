@@ -14,7 +14,6 @@ from typing import Any
 import streamlit as st
 
 from echoing_core.errors import ConfigError
-from ui import frame
 
 TITLE = "Sign in to EchoingECG"
 
@@ -135,6 +134,9 @@ def guarded() -> bool:
     -------
     bool
     """
+    # The server checks its secrets before it has what pages need.
+    from ui import frame
+
     with frame.guarded():
         return admitted()
     return False

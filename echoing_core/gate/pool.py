@@ -36,7 +36,7 @@ _READY = 2
 # page meanwhile.
 _LATER_S = 3.0
 # Steps behind others: while it starts ahead of need, in a call, and in a call that takes long.
-_STARTING, _AT_WORK, _LONG = 19, 5, 15
+_STARTING, _AT_WORK, _LONG = 10, 0, 15
 # Of a call by the clock; a worker that was started for it imports that long.
 _LONG_S, _STARTED_S = 0.4, 3.0
 _GB = 1024**3

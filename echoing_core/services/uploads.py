@@ -15,13 +15,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from echoing_core.gate import IN_PROCESS, Gate, direct, limits_for, no_core_file
-from echoing_core.io.kinds import HEAD_BYTES
-from echoing_core.io.looking import Looked, look
-from echoing_core.io.many import BatchItem, grouped_heads
-from echoing_core.io.sources import SourceFile, base_name
+from echoing_core.lazy import lazily
+
+# A server listens before it has the readers.
+if TYPE_CHECKING:
+    from echoing_core.io.looking import Looked, look
+    from echoing_core.io.many import BatchItem
+else:
+    __getattr__ = lazily(__name__, __file__)
 
 __all__ = [
     "Looked",
@@ -173,6 +177,9 @@ def plan(files: Iterable[tuple[str, bytes]]) -> Plan:
     list
         For `planned`; nothing of the files but their names is in it.
     """
+    from echoing_core.io.kinds import HEAD_BYTES
+    from echoing_core.io.many import grouped_heads
+
     return gated(grouped_heads, [(name, len(data), data[:HEAD_BYTES]) for name, data in files])
 
 
@@ -189,6 +196,9 @@ def planned(plan: Plan, files: Iterable[tuple[str, bytes]]) -> list[BatchItem]:
     -------
     list of BatchItem
     """
+    from echoing_core.io.many import BatchItem
+    from echoing_core.io.sources import SourceFile, base_name
+
     sources = [SourceFile(base_name(name), len(data), data=data) for name, data in files]
     return [
         BatchItem(name, tuple(sources[place] for place in places), (), refusal)
@@ -208,6 +218,9 @@ def n_bytes(value: Any) -> int:
     -------
     int
     """
+    from echoing_core.io.many import BatchItem
+    from echoing_core.io.sources import SourceFile
+
     counted: set[int] = set()
 
     def size(part: Any) -> int:

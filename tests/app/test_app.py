@@ -324,6 +324,7 @@ def test_the_model_page_tells_its_hash_and_card(open_app: OpenApp) -> None:
 
 def test_another_stride_looks_again_and_keeps_the_place(open_app: OpenApp) -> None:
     app = upload(open_app(), sound_upload(seconds=40.0))
+    app.session_state["settings_panel"] = True
     app.slider(key="window_start").set_value(datetime(2000, 1, 1, 0, 0, 30)).run()
     next(s for s in app.selectbox if "window starts" in s.label).set_value(5.0).run()
     assert is_sound(app)

@@ -54,6 +54,8 @@ def is_sound(app: AppTest) -> bool:
 @pytest.mark.slow
 def test_a_journey_with_the_published_architecture(at_home: None, open_app: OpenApp) -> None:
     app = open_sample(open_app(), "10 s")
+    app.session_state["map_panel"] = True
+    app.run()
     assert is_sound(app)
     assert "does not tell which leads and moments" in words(app)
     assert "unlike training" not in words(app)

@@ -58,8 +58,14 @@ def press(app: AppTest, label: str) -> AppTest:
     return next(b for b in app.button if b.label == label).click().run()
 
 
+def unfold(app: AppTest) -> None:
+    """What is in the panel is made when it is open."""
+    app.session_state["take_away"] = True
+
+
 def upload(app: AppTest, files: Mapping[str, bytes]) -> AppTest:
     chosen = [(name, data, "application/octet-stream") for name, data in files.items()]
+    unfold(app)
     return app.file_uploader[0].set_value(chosen).run()
 
 
@@ -69,6 +75,7 @@ def open_session(app: AppTest, content: bytes) -> AppTest:
 
 
 def go(app: AppTest, page: str) -> AppTest:
+    unfold(app)
     return app.switch_page(f"pages/{page}.py").run()
 
 
@@ -189,6 +196,7 @@ def saved_session(app: AppTest, downloads: dict[str, SimpleNamespace]) -> bytes:
     app.text_input(key="find_text").set_value("paced rhythm").run()
     app.slider(key="find_k").set_value(3).run()
     app.radio(key="find_order").set_value("cosine").run()
+    app.session_state["settings_panel"] = True
     go(app, "explore")
     next(s for s in app.selectbox if "window starts" in s.label).set_value(5.0).run()
     app.slider(key="window_start").set_value(datetime(2000, 1, 1, 0, 0, 20)).run()

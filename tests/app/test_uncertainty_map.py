@@ -63,6 +63,7 @@ def test_uncertain_stretches_one_after_another(opened: AppTest) -> None:
 
 @pytest.mark.slow
 def test_what_is_hidden_is_told_and_left_out_of_what_is_kept(opened: AppTest) -> None:
+    opened.session_state["listed_panel"] = True
     opened.button(key="unsure_0").click().run()
     opened.slider(key="hide_above").set_value(80).run()
     assert not opened.exception and map_of(opened)["hideAbove"] == 80
@@ -75,6 +76,8 @@ def test_what_is_hidden_is_told_and_left_out_of_what_is_kept(opened: AppTest) ->
 
 @pytest.mark.slow
 def test_the_table_is_of_windows_and_of_stretches(opened: AppTest) -> None:
+    opened.session_state["listed_panel"] = True
+    opened.run()
     table = opened.dataframe[0].value
     assert list(table.columns) == ["Time", "Percentile", "Reason"]
     assert table["Percentile"].tolist() == sorted(table["Percentile"], reverse=True)

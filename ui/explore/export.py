@@ -30,7 +30,10 @@ def section(model: Model, current: record.OpenRecord, explanation: Explanation) 
     explanation : Explanation
     """
     session.restore_waiting(current, explanation)
-    with st.expander("Take it away", icon=":material/download:", key="take_away"):
+    box = frame.panel("Take it away", ":material/download:", "take_away")
+    if box is None:
+        return
+    with box:
         report, track, signal, saved = st.tabs(
             ["Report", "Table of windows", "Recording", "Session and link"]
         )

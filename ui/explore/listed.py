@@ -5,15 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import streamlit as st
 
 from echoing_core import figures, services
 from echoing_core.services import UNSURE_PERCENTILE, Explanation
-from ui import state, windows
+from ui import frame, state, windows
 from ui.explore import overview
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from echoing_core.services import FlaggedInterval, Model, WindowReasons
 
 _N_ROWS = 10
@@ -35,7 +36,10 @@ def tables(model: Model, explanation: Explanation) -> None:
         "most": "Surest windows",
         "stretches": f"Uncertain stretches ({len(intervals)})",
     }
-    with st.expander("Windows and stretches as a table", icon=":material/table_rows:"):
+    box = frame.panel("Windows and stretches as a table", ":material/table_rows:", "listed_panel")
+    if box is None:
+        return
+    with box:
         kind = st.segmented_control(
             "Table of",
             list(names),
@@ -91,6 +95,8 @@ def _with_reasons(
 def _window_table(
     model: Model, explanation: Explanation, *, surest: bool
 ) -> tuple[pd.DataFrame, list[int]]:
+    import pandas as pd
+
     track = explanation.track
     # Reasons cost some milliseconds each, and the page runs at every click.
     known = state.remembered(
@@ -114,6 +120,8 @@ def _window_table(
 
 
 def _stretch_table(intervals: tuple[FlaggedInterval, ...]) -> tuple[pd.DataFrame, list[int]]:
+    import pandas as pd
+
     return pd.DataFrame(
         {
             "From": [figures.clock(t.interval.start_s) for t in intervals],

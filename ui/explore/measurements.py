@@ -23,13 +23,9 @@ def show_measurements(recording: Recording, explanation: Explanation) -> None:
         Of the same recording; its chosen window is measured where the recording is long.
     """
     # Measured when it is open: half a second that not every visit needs.
-    box = st.expander(
-        "Measurements: PR, QRS, QT, axes, voltages",
-        icon=":material/straighten:",
-        key="measurements_panel",
-        on_change="rerun",
-    )
-    if box.open:
+    words = "Measurements: PR, QRS, QT, axes, voltages"
+    box = frame.panel(words, ":material/straighten:", "measurements_panel")
+    if box is not None:
         with box, frame.guarded():
             panel(_measured(recording, explanation), by_hand.kept_of(recording))
 

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 from weakref import ref
 
-import pandas as pd
 import streamlit as st
 
 from echoing_core import figures, services
@@ -64,16 +63,11 @@ def show(model: Model, explanation: Explanation) -> None:
     """
     if not explanation.has_sigma2:
         return
-    # Shortcuts work while it is open, so that no stray key grades anything. Its words stay as they
-    # are, since with others it would be another panel, and closed.
-    panel = st.expander(
-        "Review windows: accept, reject, note",
-        icon=":material/rate_review:",
-        key="review_panel",
-        on_change="rerun",
-    )
-    if panel.open:
-        with panel, frame.guarded():
+    # Shortcuts work while it is open, so that no stray key grades anything.
+    words = "Review windows: accept, reject, note"
+    box = frame.panel(words, ":material/rate_review:", "review_panel")
+    if box is not None:
+        with box, frame.guarded():
             _panel(model, explanation)
 
 
@@ -147,6 +141,8 @@ def _note(track: WindowTrack, window: int, mark: WindowMark) -> None:
 
 
 def _list(explanation: Explanation, worst: list[int], reasons: dict[int, WindowReasons]) -> None:
+    import pandas as pd
+
     track = explanation.track
     st.segmented_control(
         "Windows in the list",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import streamlit as st
 
 from echoing_core import figures, services
@@ -31,14 +30,9 @@ def show(current: record.OpenRecord, explanation: Explanation) -> None:
     if current.recording.duration_s <= services.SHOWN_FROM_S:
         return
     # Its content is made when it is open: the beats of a day take half a minute to find.
-    panel = st.expander(
-        "Rhythm over time",
-        icon=":material/monitor_heart:",
-        key="rhythm_panel",
-        on_change="rerun",
-    )
-    if panel.open:
-        with panel, frame.guarded():
+    box = frame.panel("Rhythm over time", ":material/monitor_heart:", "rhythm_panel")
+    if box is not None:
+        with box, frame.guarded():
             _panel(current, _rhythm(current.recording, explanation), explanation)
 
 
@@ -161,6 +155,8 @@ def _measures(found: Rhythm) -> None:
 
 def _events(view: RhythmView) -> None:
     """Episodes and pauses as a table; a row chosen is a window chosen."""
+    import pandas as pd
+
     rows = [
         (
             "like atrial fibrillation",
@@ -207,6 +203,8 @@ def _take_row(key: str, starts_s: list[float]) -> None:
 
 
 def _intervals(view: RhythmView) -> None:
+    import pandas as pd
+
     frame.chart(
         figures.interval_figure(view),
         state.Opened.round.key_of("rhythm_intervals"),
