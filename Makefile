@@ -104,6 +104,6 @@ $(VENV)/.runtime-locked: $(BIN)/pip requirements.lock pyproject.toml
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.runtime
 
-$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt requirements-research.txt requirements-serve.txt requirements-ray.txt
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt requirements-research.txt requirements-serve.txt requirements-ray.txt requirements-s3.txt
 	$(PIP) -r requirements-dev.txt
 	@touch $@

@@ -17,6 +17,7 @@ import mmap
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from typing import Any
 
 from echoing_core.documents import DocumentError, parse_json
 from echoing_core.errors import ConfigError, IndexMismatchError
+from echoing_core.stores import Place, StorePath, place_of
 
 fcntl: Any = None
 # Not on Windows, where leftovers of killed writers stay.
@@ -307,15 +309,16 @@ def _to_disk(path: Path) -> None:
 
 
 @contextmanager
-def writing_folder(folder: Path, *, kind: str) -> Iterator[Path]:
+def writing_folder(folder: Place, *, kind: str) -> Iterator[Path]:
     """Give a temporary folder to write into, and put it at ``folder`` on success.
 
     A sealed folder of the same kind that is already there is replaced; anything else is left
-    alone. On an error nothing of the new folder stays behind.
+    alone. On an error nothing of the new folder stays behind, but in an object store whatever had
+    been copied by then, which without its card counts as nothing.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or StorePath
     kind : str
         As the card names it.
 
@@ -329,12 +332,17 @@ def writing_folder(folder: Path, *, kind: str) -> Iterator[Path]:
     ConfigError
         If ``folder`` exists and is something else.
     """
-    folder = Path(folder)
+    folder = place_of(folder)
     if folder.exists() and not _may_replace(folder, kind):
         raise ConfigError(
             f"{folder} already holds something that is not {_a(kind)}. "
             "Choose another folder or empty this one."
         )
+    if isinstance(folder, StorePath):
+        with tempfile.TemporaryDirectory(prefix="echoing-") as draft:
+            yield Path(draft)
+            folder.put(Path(draft), last=CARD)
+        return
     with replacing_folder(folder) as temporary:
         yield temporary
 
@@ -413,7 +421,7 @@ def card_bytes(card: Mapping[str, Any]) -> bytes:
 
 
 def read_card(
-    folder: Path,
+    folder: Place,
     *,
     kind: str,
     files: frozenset[str],
@@ -424,7 +432,7 @@ def read_card(
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or StorePath
     kind : str
         The kind of folder that is wanted.
     files : frozenset of str
@@ -439,7 +447,8 @@ def read_card(
     IndexMismatchError
         Naming what is missing, damaged or does not belong.
     """
-    path = settled(Path(folder)) / CARD
+    folder = place_of(folder)
+    path = (settled(folder) if isinstance(folder, Path) else folder) / CARD
     if not path.is_file():
         raise IndexMismatchError(
             f"{folder} holds no {CARD}, so it is not {_a(kind)}. Build it first or choose another."
@@ -459,7 +468,7 @@ def read_card(
 
 def parse_card(
     content: bytes,
-    folder: Path,
+    folder: Place,
     *,
     kind: str,
     files: frozenset[str],
@@ -482,7 +491,7 @@ def parse_card(
     IndexMismatchError
         Naming what is damaged or does not belong.
     """
-    path = Path(folder) / CARD
+    path = place_of(folder) / CARD
     if len(content) > MAX_CARD_BYTES:
         raise _damaged(path, f"is {len(content)} bytes long, too much for a card")
     try:
@@ -521,19 +530,20 @@ def parse_card(
 
 
 def read_checked(
-    folder: Path, name: str, card: Mapping[str, Any], *, mapped: bool = False
+    folder: Place, name: str, card: Mapping[str, Any], *, mapped: bool = False
 ) -> Content:
     """Bytes of a file of a sealed folder, after comparing their hash with the card's.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or StorePath
     name : str
         One of the card's files.
     card : mapping
         As `read_card` gives it.
     mapped : bool
-        Leave them in the file, for one that is large beside the memory.
+        Leave them in the file, where it is one of this machine, for one that is large beside the
+        memory.
 
     Returns
     -------
@@ -544,11 +554,11 @@ def read_checked(
     IndexMismatchError
         If the file is missing or is not the one that was written.
     """
-    path = Path(folder) / name
+    path = place_of(folder) / name
     if not path.is_file():
         raise _damaged(path, "is missing")
     # Read once: the bytes that are hashed are those that the caller parses.
-    content = _mapped(path) if mapped else path.read_bytes()
+    content = _mapped(path) if mapped and isinstance(path, Path) else path.read_bytes()
     check_bytes(content, path, card)
     return content
 
@@ -562,7 +572,7 @@ def _mapped(path: Path) -> Content:
             return b""
 
 
-def check_bytes(content: Content, path: Path, card: Mapping[str, Any]) -> None:
+def check_bytes(content: Content, path: Place, card: Mapping[str, Any]) -> None:
     """Compare the hash of a file's bytes with the card's.
 
     Parameters
@@ -582,7 +592,7 @@ def check_bytes(content: Content, path: Path, card: Mapping[str, Any]) -> None:
         raise _damaged(path, f"({len(content)} bytes) is not the file that its card describes")
 
 
-def _may_replace(folder: Path, kind: str) -> bool:
+def _may_replace(folder: Place, kind: str) -> bool:
     """True for an empty folder and for a sealed folder of this kind."""
     if not folder.is_dir():
         return False
@@ -599,7 +609,7 @@ def _may_replace(folder: Path, kind: str) -> bool:
     return isinstance(content, dict) and content.get("kind") == kind
 
 
-def _damaged(path: Path, what: str) -> IndexMismatchError:
+def _damaged(path: Place, what: str) -> IndexMismatchError:
     return IndexMismatchError(
         f"{path.name} in {path.parent} {what}. Build the folder again or take an undamaged copy."
     )

@@ -26,8 +26,9 @@ from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from echoing_core.artifacts import take_lock, write_text_atomically
+from echoing_core.artifacts import CARD, take_lock, write_text_atomically
 from echoing_core.errors import ConfigError, LostProcessError
+from echoing_core.stores import Place, StorePath
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
@@ -395,6 +396,41 @@ def locked_parts(work: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def parts_of(out: Place, fingerprint: str, *, restart: bool) -> Iterator[Place]:
+    """Where to make the parts of ``out``; whoever began the same work goes on with it.
+
+    On disk ``<out>-parts``, locked for this process and removed in the end: what is finished is
+    put in its place by `artifacts.writing_folder`. In an object store, where nothing can be renamed
+    and nothing is locked, ``out`` itself: it counts from when its card is there.
+
+    Parameters
+    ----------
+    out : Path or StorePath
+    fingerprint, restart
+        As in `agree_on`.
+
+    Yields
+    ------
+    Path or StorePath
+
+    Raises
+    ------
+    ConfigError
+        As `locked_parts` and `agree_on`.
+    """
+    if isinstance(out, StorePath):
+        _agree_in_store(out, fingerprint, restart=restart)
+        yield out
+        (out / PLAN_NAME).unlink(missing_ok=True)
+        return
+    work = out.with_name(out.name + "-parts")
+    with locked_parts(work):
+        agree_on(work, fingerprint, restart=restart)
+        yield work
+    shutil.rmtree(work)
+
+
 def agree_on(work: Path, fingerprint: str, *, restart: bool) -> None:
     """Begin, or go on with, the work that ``fingerprint`` names.
 
@@ -434,6 +470,30 @@ def agree_on(work: Path, fingerprint: str, *, restart: bool) -> None:
     for name in names:
         _remove(work / name)
     write_text_atomically(path, json.dumps({"fingerprint": fingerprint}) + "\n")
+
+
+def _agree_in_store(out: StorePath, fingerprint: str, *, restart: bool) -> None:
+    there = out.sizes()
+    plan = out / PLAN_NAME
+    stored: object = None
+    if PLAN_NAME in there:
+        with contextlib.suppress(ValueError):
+            stored = json.loads(plan.read_text()).get("fingerprint")
+    # Killed after its card was written and before its plan was removed, it is finished all the
+    # same; its parts are there.
+    if stored == fingerprint:
+        return
+    if there and PLAN_NAME not in there and CARD not in there:
+        raise ConfigError(f"{out} holds objects of something else. Choose another place.")
+    if there and not restart:
+        what = "unfinished work on other data or with other options"
+        raise ConfigError(
+            f"{out} holds {what if PLAN_NAME in there else 'finished work'}. Add --restart to "
+            "throw it away, or choose another place."
+        )
+    # The card first: from then on nothing of it counts.
+    out.remove(sorted(there, key=lambda name: (name != CARD, name == PLAN_NAME)))
+    plan.write_bytes((json.dumps({"fingerprint": fingerprint}) + "\n").encode())
 
 
 def _remove(path: Path) -> None:

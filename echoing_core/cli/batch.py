@@ -39,8 +39,11 @@ _N_NAMED = 8
 @app.command()
 def batch(
     folder: Annotated[
-        Path,
-        typer.Argument(help="Folder with recordings, and folders in it.", show_default=False),
+        str,
+        typer.Argument(
+            help="Folder with recordings, and folders in it; or a place in an object store.",
+            show_default=False,
+        ),
     ],
     csv_out: Annotated[
         str | None,

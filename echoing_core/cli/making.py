@@ -182,10 +182,10 @@ def train_demo(
 @index_app.command("build")
 def index_build(
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
-            help="Index folder to write; without it and without --data or --folder, the shipped "
-            "one of the model.",
+            help="Index folder to write, with --embedded also in an object store; without it and "
+            "without --data or --folder, the shipped one of the model.",
             metavar="OUT",
         ),
     ] = None,
@@ -197,8 +197,11 @@ def index_build(
         typer.Option("--folder", help="Of the recordings in this folder, of any format."),
     ] = None,
     embedded: Annotated[
-        Path | None,
-        typer.Option("--embedded", help="Of what echoing embed made, for very many ECGs."),
+        str | None,
+        typer.Option(
+            "--embedded",
+            help="Of what echoing embed made, in a folder or an object store (s3://BUCKET/...).",
+        ),
     ] = None,
     reports: Annotated[
         Path | None,
@@ -272,10 +275,12 @@ def index_build(
         )
     services.check_given(data=data, recordings=[folder], files=[reports], embedded=embedded)
     services.check_index_out(out)
+    if embedded is None and out is not None:
+        services.refuse_store(out)
     loaded = services.load_model(model)
     if out is None or not own:
         # Without a folder the shipped index is replaced: this command is how it is made.
-        target = out if out is not None else services.indexes_folder() / loaded.name
+        target = Path(out) if out is not None else services.indexes_folder() / loaded.name
         with bar("simulate the gallery") as progress:
             n_items = services.build_demo_index(
                 target, loaded, n_items=items or 1000, seed=seed, progress=progress
@@ -319,9 +324,7 @@ def index_build(
 
 @index_app.command("serve")
 def index_serve(
-    index: Annotated[
-        Path, typer.Argument(help="Index in shards, or its name.", show_default=False)
-    ],
+    index: Annotated[str, typer.Argument(help="Index in shards, or its name.", show_default=False)],
     cluster: ClusterOption = None,
 ) -> None:
     """Keep the shards of an index open on a Ray cluster, for `echoing search --cluster`.
@@ -336,7 +339,7 @@ def index_serve(
             "Name the cluster that holds the shards: --cluster ADDRESS, or --cluster ray for this "
             "machine alone, where searches then say --cluster auto."
         )
-    folder = services.index_folder(index)
+    folder = services.index_place(index)
     services.check_given(index=folder)
     with services.open_shards(folder, cluster=cluster) as shards:
         shards.open()
@@ -353,12 +356,17 @@ def index_serve(
 @app.command("embed")
 def embed(
     root: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="Folder with recordings, or one that echoing prepare made.", show_default=False
+            help="Folder with recordings, or one that echoing prepare made; or recordings in an "
+            "object store (s3://BUCKET/...).",
+            show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="Folder to make.", show_default=False)],
+    out: Annotated[
+        str,
+        typer.Argument(help="Folder to make, or place in an object store.", show_default=False),
+    ],
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Processes that embed, 0.4 GB each.")
     ] = 1,

@@ -50,9 +50,11 @@ def search(
         ),
     ] = None,
     index: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "--index", help="Index folder, or its name (echoing indexes); without, the shipped one."
+            "--index",
+            help="Index folder, its name (echoing indexes), or its place in an object store; "
+            "without, the shipped one.",
         ),
     ] = None,
     where: Annotated[
@@ -94,9 +96,8 @@ def search(
         labels=dict(_condition(item) for item in where or []), max_percentile=max_percentile
     )
     # A wrong path is told before a model is loaded.
-    if index is not None:
-        index = services.index_folder(index)
-    services.check_given(index=index)
+    place = None if index is None else services.index_place(index)
+    services.check_given(index=place)
     query: str | Recording = text or ""
     if recording is not None:
         query = services.read_recording(
@@ -104,7 +105,7 @@ def search(
         )
     loaded = services.load_model(model)
     found = services.search_collection(
-        services.open_collection(index, loaded, cluster=cluster),
+        services.open_collection(place, loaded, cluster=cluster),
         loaded,
         query,
         k,

@@ -6,18 +6,20 @@ the person who gave them; no path is ever made of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from echoing_core.errors import ConfigError, UnreadableRecordError
 from echoing_core.io.grouping import group_records
-from echoing_core.io.kinds import WFDB_ENDINGS, kind_of, kinds
+from echoing_core.io.kinds import HEAD_BYTES, WFDB_ENDINGS, kind_of, kinds
 from echoing_core.io.reading import read_recording
 from echoing_core.io.sources import SourceFile, base_name, file_at, shown
 from echoing_core.io.told import NOTHING, Told
 from echoing_core.io.zipped import unzip
 from echoing_core.records import Recording
+from echoing_core.stores import StorePath, place_of
 
 RECORDING_ENDINGS = (
     *WFDB_ENDINGS, ".edf", ".bdf", ".dcm", ".ecg", ".scp", ".atc", ".mwf", ".mfer", ".xml", ".csv",
@@ -86,6 +88,10 @@ class BatchItem:
             for item in _grouped([("", file) for file in unpacked])
         ]
 
+    def at_hand(self) -> BatchItem:
+        """With the bytes of its files, where they lie in an object store."""
+        return replace(self, files=tuple(file.at_hand() for file in self.files))
+
     def read(self, unpacked: Sequence[SourceFile] | None = None, told: Told = NOTHING) -> Recording:
         """Read the recording, as `read_recording` does.
 
@@ -111,7 +117,8 @@ class BatchItem:
         paths = [file.path for file in files if file.path is not None]
         if paths:
             return read_recording(paths, told=told)
-        return read_recording([(file.name, file.data or b"") for file in files], told=told)
+        pairs = [(file.name, file.at_hand().data or b"") for file in files]
+        return read_recording(pairs, told=told)
 
 
 def group_files(files: Iterable[tuple[str, bytes]]) -> list[BatchItem]:
@@ -159,7 +166,7 @@ def grouped_heads(
     ]
 
 
-def folder_items(folder: str | Path) -> tuple[list[BatchItem], tuple[str, ...]]:
+def folder_items(folder: str | Path | StorePath) -> tuple[list[BatchItem], tuple[str, ...]]:
     """The recordings of a folder and the folders in it, and which other files there are.
 
     Links and hidden files are left alone. A text, a picture or a list is no recording and is
@@ -168,6 +175,7 @@ def folder_items(folder: str | Path) -> tuple[list[BatchItem], tuple[str, ...]]:
     Parameters
     ----------
     folder : path
+        Or an address in an object store, of which the headers are read here, many at a time.
 
     Returns
     -------
@@ -181,10 +189,28 @@ def folder_items(folder: str | Path) -> tuple[list[BatchItem], tuple[str, ...]]:
     ConfigError
         There is no such folder, or no recording in it.
     """
-    root = Path(folder)
+    root = place_of(folder)
     if not root.is_dir():
         raise ConfigError(f"{root} is no folder. Give the folder that holds the recordings.")
-    placed = []
+    placed = list(_stored(root) if isinstance(root, StorePath) else _on_disk(root))
+    items = _grouped(placed)
+    taken = [item for item in items if any(_looks_like_one(file) for file in item.files)]
+    if not taken:
+        raise ConfigError(f"{root} holds no recording. Give the folder that holds the recordings.")
+    # Annotations beside a header belong to it, and are in no item.
+    of_recordings = {id(item) for item in taken}
+    others = tuple(
+        shown(file.name) for item in items if id(item) not in of_recordings for file in item.files
+    )
+    return [replace(item, files=tuple(map(_unread, item.files))) for item in taken], others
+
+
+def _unread(file: SourceFile) -> SourceFile:
+    # What is known of an object so far is its beginning.
+    return file if file.remote is None else replace(file, data=None)
+
+
+def _on_disk(root: Path) -> Iterator[tuple[str, SourceFile]]:
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root)
         if any(part.startswith(".") for part in relative.parts):
@@ -194,16 +220,32 @@ def folder_items(folder: str | Path) -> tuple[list[BatchItem], tuple[str, ...]]:
         file = file_at(path)
         if file is not None:
             place = relative.parent.as_posix()
-            placed.append(("" if place == "." else place, file))
-    items = _grouped(placed)
-    taken = [item for item in items if any(_looks_like_one(file) for file in item.files)]
-    if not taken:
-        raise ConfigError(f"{root} holds no recording. Give the folder that holds the recordings.")
-    # Annotations beside a header belong to it, and are in no item.
-    of_recordings = {id(item) for item in taken}
-    return taken, tuple(
-        shown(file.name) for item in items if id(item) not in of_recordings for file in item.files
-    )
+            yield "" if place == "." else place, file
+
+
+def _stored(root: StorePath) -> Iterator[tuple[str, SourceFile]]:
+    """The objects below an address, each with as much of its beginning as tells what it is."""
+    sizes = {
+        name: size
+        for name, size in root.sizes().items()
+        if not any(part.startswith(".") for part in name.split("/"))
+    }
+    stems = Counter(name.rpartition(".")[0].lower() for name in sizes)
+    known = tuple(recording_endings())
+    wanted = {}
+    for name, size in sizes.items():
+        low = name.lower()
+        # Of most the name is enough. A header names others, and what shares its name with another
+        # may belong to it.
+        alone = low.endswith(WFDB_ENDINGS) or stems[low.rpartition(".")[0]] == 1
+        if size and (low.endswith(".hea") or not (alone and low.endswith(known))):
+            wanted[name] = min(size, HEAD_BYTES)
+    heads = root.heads(wanted)
+    for name, size in sizes.items():
+        yield (
+            _folder(name),
+            SourceFile(base_name(name), size, data=heads.get(name, b""), remote=root / name),
+        )
 
 
 def _looks_like_one(file: SourceFile) -> bool:

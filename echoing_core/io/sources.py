@@ -6,7 +6,7 @@ import io
 import mmap
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -14,6 +14,7 @@ from echoing_core.errors import UnreadableRecordError
 
 if TYPE_CHECKING:
     from echoing_core.io.told import Told
+    from echoing_core.stores import StorePath
 
 Source = str | Path | Sequence[str | Path] | Mapping[str, bytes] | Sequence[tuple[str, bytes]]
 
@@ -66,6 +67,8 @@ class SourceFile:
         What the person who gave the file says of it, for its reader.
     beside : SourceFile, optional
         Annotations that came with it, where its format keeps them in a file of their own.
+    remote : StorePath, optional
+        Where it lies in an object store; it is read once it is `at_hand`.
     """
 
     name: str
@@ -74,6 +77,13 @@ class SourceFile:
     data: bytes | None = None
     told: Told | None = None
     beside: SourceFile | None = None
+    remote: StorePath | None = None
+
+    def at_hand(self) -> SourceFile:
+        """With its bytes, of a file in an object store."""
+        if self.remote is None or self.data is not None:
+            return self
+        return replace(self, data=self.remote.read_bytes())
 
     @property
     def stem(self) -> str:
@@ -95,6 +105,8 @@ class SourceFile:
         """
         if self.data is not None:
             return self.data[:n_bytes]
+        if self.remote is not None:
+            return self.at_hand().head(n_bytes)
         try:
             with self._path().open("rb") as stream:
                 return stream.read(n_bytes)
@@ -115,6 +127,8 @@ class SourceFile:
         """
         if self.data is not None:
             return self.data
+        if self.remote is not None:
+            return self.remote.read_bytes()
         if self.size == 0:
             return b""
         try:
@@ -135,7 +149,8 @@ class SourceFile:
         OSError
             The file cannot be opened.
         """
-        return io.BytesIO(self.data) if self.data is not None else self._path().open("rb")
+        data = self.at_hand().data
+        return io.BytesIO(data) if data is not None else self._path().open("rb")
 
     def says_simulated(self) -> bool:
         """Whether its ends, of 64 KB each, hold the mark of a simulated recording.

@@ -37,6 +37,7 @@ from echoing_core.artifacts import (
 from echoing_core.errors import IndexMismatchError
 from echoing_core.records import GaussianEmbedding
 from echoing_core.retrieve.vectors import Float32s, Order, Vectors, as_vectors
+from echoing_core.stores import Place, place_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +111,7 @@ class GalleryIndex:
 
     Attributes
     ----------
-    folder : Path
+    folder : Path or StorePath
     items : DataFrame, n rows
         Row i describes vector i. Never changed in place.
     card : mapping
@@ -119,7 +120,7 @@ class GalleryIndex:
         The ECGs in microvolts, `GAP` where nothing was recorded, if the folder holds them.
     """
 
-    folder: Path
+    folder: Place
     items: pd.DataFrame
     card: Mapping[str, Any]
     _vectors: Mapping[Target, Vectors]
@@ -244,7 +245,7 @@ class GalleryIndex:
 
 
 def build_index(
-    folder: Path,
+    folder: Place,
     *,
     ecg: GaussianEmbedding | Float32s,
     text: GaussianEmbedding | Float32s,
@@ -258,7 +259,7 @@ def build_index(
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or StorePath
         New, empty, or an older index, which is then replaced.
     ecg, text : GaussianEmbedding, n rows each
         The ECG and the report of each item; of very many, their rows as `as_vectors` gives them,
@@ -280,7 +281,7 @@ def build_index(
         The card as written.
     """
     files, facts = _contents(ecg, text, items, card, traces, fast)
-    with writing_folder(Path(folder), kind=KIND) as temporary:
+    with writing_folder(folder, kind=KIND) as temporary:
         for name, write in files.items():
             with (temporary / name).open("wb") as stream:
                 write(stream)
@@ -405,7 +406,7 @@ def _cells(
     return save(arrays), {FAST_SEARCH: facts}
 
 
-def open_index(folder: Path, *, checkpoint_hash: str | None, mapped: bool = False) -> GalleryIndex:
+def open_index(folder: Place, *, checkpoint_hash: str | None, mapped: bool = False) -> GalleryIndex:
     """Open a folder that `build_index` wrote.
 
     Every file's hash is compared before its bytes are parsed; then the shape, the number of
@@ -430,7 +431,7 @@ def open_index(folder: Path, *, checkpoint_hash: str | None, mapped: bool = Fals
     IndexMismatchError
         If the folder is damaged, is no index, belongs to another checkpoint, or holds shards.
     """
-    folder = Path(folder)
+    folder = place_of(folder)
     if is_sharded(folder):
         raise IndexMismatchError(
             f"The index {folder} lies in shards, which are not opened as one. Search it with "
@@ -454,7 +455,7 @@ def shard_name(number: int) -> str:
     return f"shard-{number:04d}"
 
 
-def is_sharded(folder: Path) -> bool:
+def is_sharded(folder: Place) -> bool:
     """Whether the items of an index lie in shards."""
     return (folder / shard_name(0) / CARD).is_file()
 
@@ -529,7 +530,7 @@ def _done(vectors: Vectors) -> Callable[[], Vectors]:
 
 
 def _fitting(
-    target: Target, parse: Callable[[], Vectors], folder: Path, items: pd.DataFrame
+    target: Target, parse: Callable[[], Vectors], folder: Place, items: pd.DataFrame
 ) -> Vectors:
     found = parse()
     if not found.finite or not _fits(found.rows, items[_UNCERTAINTY[target]].to_numpy()):
@@ -541,7 +542,7 @@ def _fitting(
 
 
 def _opened(
-    folder: Path, card: dict[str, Any], content: dict[str, Content], *, lazily: bool = False
+    folder: Place, card: dict[str, Any], content: dict[str, Content], *, lazily: bool = False
 ) -> GalleryIndex:
     parse: dict[Target, Callable[[], Vectors]] = {}
     # The vectors first: once they are as many as the card says, so may the rows be. What is parsed
@@ -563,7 +564,7 @@ def _opened(
 
 
 def _fast(
-    content: Content, folder: Path, card: Mapping[str, Any], vectors: Mapping[Target, Vectors]
+    content: Content, folder: Place, card: Mapping[str, Any], vectors: Mapping[Target, Vectors]
 ) -> dict[Target, FastSearch]:
     """The fast searches whose cells fit the vectors and the card."""
     from safetensors.numpy import load
@@ -598,7 +599,7 @@ def _fast(
     return found
 
 
-def _items(content: Content, folder: Path, *, n: int) -> pd.DataFrame:
+def _items(content: Content, folder: Place, *, n: int) -> pd.DataFrame:
     """The table, once it is known to fit into memory and to be what `build_index` writes."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -641,13 +642,13 @@ def _items(content: Content, folder: Path, *, n: int) -> pd.DataFrame:
     return items
 
 
-def _unusable(folder: Path, problem: str) -> IndexMismatchError:
+def _unusable(folder: Place, problem: str) -> IndexMismatchError:
     return IndexMismatchError(
         f"items.parquet in {folder} cannot be used: {problem}. Build the index again."
     )
 
 
-def _traces(content: Content, folder: Path, *, n: int) -> npt.NDArray[np.int16]:
+def _traces(content: Content, folder: Place, *, n: int) -> npt.NDArray[np.int16]:
     wanted = (n, *_TRACE_SHAPE)
     try:
         # Mapped over the bytes at hand: what a header claims takes no memory.
@@ -691,7 +692,7 @@ def _problem_with_items(items: pd.DataFrame) -> str | None:
     return None
 
 
-def _parse(content: Content, path: Path, *, n: int, dim: int) -> Vectors:
+def _parse(content: Content, path: Place, *, n: int, dim: int) -> Vectors:
     """What a flat L2 index of exactly this size holds, or an IndexMismatchError."""
     with _FAISS_LIMIT_LOCK:
         limit = faiss.get_deserialization_vector_byte_limit()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from echoing_core.artifacts import CARD, card_bytes, make_card, read_card
@@ -24,6 +23,7 @@ from echoing_core.retrieve.index import (
     open_index,
     shard_name,
 )
+from echoing_core.stores import Place
 
 FEWEST_IN_SHARD_FOR_CELLS = 100_000
 """Items of a shard from which on its fast search is faster than its exact one."""
@@ -35,7 +35,7 @@ class Shard:
 
     Attributes
     ----------
-    folder : Path
+    folder : Path or StorePath
     first : int
         Row of its first item in the whole.
     n : int
@@ -45,21 +45,23 @@ class Shard:
     card_sha256 : str
     """
 
-    folder: Path
+    folder: Place
     first: int
     n: int
     n_bytes: int
     card_sha256: str
 
 
-def seal_shards(folder: Path, *, checkpoint_hash: str, extra: Mapping[str, Any]) -> dict[str, Any]:
+def seal_shards(
+    folder: Place, *, n_shards: int, checkpoint_hash: str, extra: Mapping[str, Any]
+) -> dict[str, Any]:
     """Write the card of an index whose shards stand in a folder.
 
     Parameters
     ----------
-    folder : Path
-        Holds the shards, as `build_index` wrote them with ``n_reports`` in their card, and nothing
-        else.
+    folder : Path or StorePath
+        Holds the shards, as `build_index` wrote them with ``n_reports`` in their card.
+    n_shards : int
     checkpoint_hash : str
     extra : mapping
         Further entries of the card, ``sources`` (of all items) among them.
@@ -70,7 +72,7 @@ def seal_shards(folder: Path, *, checkpoint_hash: str, extra: Mapping[str, Any])
         The card as written.
     """
     entries, dims, n_simulated, n_reports = [], set(), 0, 0
-    for number in range(len(list(folder.iterdir()))):
+    for number in range(n_shards):
         shard = folder / shard_name(number)
         content = (shard / CARD).read_bytes()
         card: Any = parse_json(content)
@@ -104,13 +106,13 @@ def seal_shards(folder: Path, *, checkpoint_hash: str, extra: Mapping[str, Any])
 
 
 def read_shards(
-    folder: Path, *, checkpoint_hash: str | None
+    folder: Place, *, checkpoint_hash: str | None
 ) -> tuple[dict[str, Any], tuple[Shard, ...]]:
     """The card of an index in shards; no shard is touched.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or StorePath
     checkpoint_hash : str or None
         As in `open_index`.
 

@@ -259,6 +259,7 @@ if TYPE_CHECKING:
         assets_folder,
         index_folder,
         index_folders_by_name,
+        index_place,
         indexes_folder,
         load_index,
         load_model,
@@ -352,6 +353,7 @@ if TYPE_CHECKING:
     from echoing_core.signals.lead_sets import measured_words
     from echoing_core.simulate.teaching import REPORT as WHICH_REPORT
     from echoing_core.simulate.teaching import STORIES, TeachingCase
+    from echoing_core.stores import refuse_store
     from echoing_core.uncertainty.intervals import (
         UNSURE_PERCENTILE,
         SpanSummary,

@@ -172,6 +172,11 @@ def _at(path: Path) -> BatchItem:
 
 def _results(run: _Run, item: BatchItem) -> Iterator[BatchResult | None]:
     """One result, or those of an archive; None as soon as the batch is to stop."""
+    try:
+        item = item.at_hand()
+    except EchoingError as error:
+        yield _failure(item, error)
+        return
     # An archive becomes the recordings in it; any other item stays itself, with its own files.
     opened: list[tuple[BatchItem, tuple[SourceFile, ...] | None]] = [(item, None)]
     if item.files and is_zip(item.files[0].head(4)):

@@ -8,9 +8,9 @@ same vectors come out whoever does the work.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,11 +21,12 @@ import numpy as np
 
 from echoing_core.artifacts import (
     CARD,
+    card_bytes,
     linked_or_copied,
+    make_card,
     read_card,
     read_checked,
     replacing_file,
-    seal,
     writing_folder,
 )
 from echoing_core.errors import ConfigError, DataSetError, EchoingError
@@ -35,8 +36,9 @@ from echoing_core.records import GaussianEmbedding
 from echoing_core.services.given import check_embeddings_out, check_given
 from echoing_core.services.models import Model, load_model, model_folder
 from echoing_core.services.own_index import MOST_WINDOWS_EACH, as_microvolts, items_of_recording
+from echoing_core.stores import Place, StorePath, opened, place_of, refuse_store
 from echoing_core.version import __version__
-from echoing_core.workers import agree_on, locked_parts, shared
+from echoing_core.workers import parts_of, shared
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,8 +96,8 @@ class EmbeddedPart:
 
 
 def embed_collection(
-    root: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    root: str | os.PathLike[str] | StorePath,
+    out: str | os.PathLike[str] | StorePath,
     *,
     model: str | os.PathLike[str] | None = None,
     windows: int = 1,
@@ -109,10 +111,11 @@ def embed_collection(
     Parameters
     ----------
     root : path
-        A folder of recordings, or one that ``echoing prepare`` made.
+        A folder of recordings, or one that ``echoing prepare`` made; or an address in an object
+        store (`stores`) with recordings.
     out : path
         New, empty, or an older collection of embeddings, which is then replaced. Unfinished work
-        lies in ``<out>-parts``.
+        lies in ``<out>-parts``. Of an address in an object store see `workers.parts_of`.
     model : path or str, optional
         A model folder or the name of a model at hand. All machines of a cluster must see it.
     windows : int
@@ -143,18 +146,20 @@ def embed_collection(
         )
     if n_workers < 1:
         raise ConfigError(f"{n_workers} workers cannot embed anything. Use at least 1.")
-    check_given(recordings=[root])
-    root, out = Path(root), Path(out)
+    check_given(recordings=[root], stores=True)
     check_embeddings_out(out)
+    root, out = place_of(root), place_of(out)
+    if (root / "studies.parquet").is_file():
+        # Its arrays are mapped.
+        refuse_store(root)
     loaded = load_model(model)
     sources, names = _sources(root, loaded)
     # Machines of a cluster may differ: there all compute on processors, which give equal numbers.
     device = "cpu" if cluster else _device(loaded, len(sources))
     pieces = [sources[i : i + ITEMS_A_PART] for i in range(0, len(sources), ITEMS_A_PART)]
-    work = out.with_name(out.name + "-parts")
-    with locked_parts(work):
-        agree_on(work, _fingerprint(loaded, names, windows, device), restart=restart)
-        todo = [i for i in range(len(pieces)) if not (work / _name(i)).is_file()]
+    with parts_of(out, _fingerprint(loaded, names, windows, device), restart=restart) as work:
+        there = {path.name for path in work.glob("part-*")}
+        todo = [i for i in range(len(pieces)) if _name(i) not in there]
         done = n_resumed = len(sources) - sum(len(pieces[i]) for i in todo)
         progress(done, len(sources))
         # A name is looked up once: elsewhere it may name something else.
@@ -169,20 +174,19 @@ def embed_collection(
             done += len(pieces[number])
             progress(done, len(sources))
         n, n_again, failures = _joined(work, len(pieces), out, loaded, root, windows, device)
-    shutil.rmtree(work)
     return Embedded(n, len(sources), n_resumed, n_again, tuple(failures))
 
 
-def _sources(root: Path, model: Model) -> tuple[list[BatchItem] | range, list[str]]:
+def _sources(root: Place, model: Model) -> tuple[list[BatchItem] | range, list[str]]:
     """What is embedded: recordings, or rows; and a line for each that tells it apart."""
     if (root / "studies.parquet").is_file():
         import pandas as pd
 
         from echoing_core.datasets.prepared import check_filter_padding
 
-        check_filter_padding(root, model.checkpoint.filter_padding)
+        check_filter_padding(Path(str(root)), model.checkpoint.filter_padding)
         card = (root / CARD).read_text(encoding="utf-8")
-        ids = pd.read_parquet(root / "studies.parquet", columns=["record_id"])["record_id"]
+        ids = pd.read_parquet(str(root / "studies.parquet"), columns=["record_id"])["record_id"]
         return range(len(ids)), [card]
     items, _ = folder_items(root)
     # Archives are opened by `echoing batch`; here each file is one recording.
@@ -231,10 +235,10 @@ def _prepared(root: Path) -> StudySet:
 
 def embed_part(
     model: str,
-    root: Path,
+    root: Place,
     sources: Sequence[BatchItem] | range,
     windows: int,
-    path: Path,
+    path: Place,
     device: str = "cpu",
 ) -> int:
     """Embed some recordings, or rows of a prepared set, and write them as one file.
@@ -249,7 +253,7 @@ def embed_part(
         Recordings, or rows of the set.
     windows : int
         Of each recording.
-    path : Path
+    path : Path or StorePath
         Of the part; it appears whole.
     device : str
         As `torch.device` takes it.
@@ -262,7 +266,7 @@ def embed_part(
     loaded = _model(model, device)
     failures: list[tuple[str, str]] = []
     if isinstance(sources, range):
-        rows = _rows_of_set(loaded, root, sources)
+        rows = _rows_of_set(loaded, Path(str(root)), sources)
     else:
         rows, failures = _rows_of_recordings(loaded, sources, windows)
     _write_part(path, rows, failures, loaded.checkpoint.encoder.config.dim)
@@ -278,6 +282,7 @@ def _rows_of_recordings(
     rows: list[Row] = []
     failures: list[tuple[str, str]] = []
     for item in items:
+        item = item.at_hand()
         try:
             recording = item.read()
             found = items_of_recording(model, recording, windows=windows)
@@ -350,7 +355,7 @@ def _rows_of_set(model: Model, root: Path, numbers: range) -> list[Row]:
 
 
 def _write_part(
-    path: Path, rows: Sequence[Row], failures: Sequence[tuple[str, str]], dim: int
+    path: Place, rows: Sequence[Row], failures: Sequence[tuple[str, str]], dim: int
 ) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -370,29 +375,39 @@ def _write_part(
          pa.field("mu", vector), pa.field("log_var", vector), pa.field("microvolts", pa.binary())],
         metadata={_FAILURES: json.dumps(list(failures)).encode()},
     )  # fmt: skip
+    table = pa.Table.from_arrays(columns, schema=schema)
+    if isinstance(path, StorePath):
+        content = io.BytesIO()
+        pq.write_table(table, content, compression="zstd")
+        path.write_bytes(content.getbuffer())
+        return
     with replacing_file(path) as draft:
-        pq.write_table(pa.Table.from_arrays(columns, schema=schema), draft, compression="zstd")
+        pq.write_table(table, draft, compression="zstd")
 
 
 def _joined(
-    work: Path,
+    work: Place,
     n_parts: int,
-    out: Path,
+    out: Place,
     model: Model,
-    root: Path,
+    root: Place,
     windows: int,
     device: str,
 ) -> tuple[int, int, list[tuple[str, str]]]:
     """All parts as one sealed folder; the counts of ECGs and of recordings left out, failures."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     failures: list[tuple[str, str]] = []
     seen: dict[str, str] = {}
     again: dict[str, list[int]] = {}
     recordings: set[str] = set()
+    hashes: dict[str, str] = {}
     n = 0
     for number in range(n_parts):
-        part = pq.ParquetFile(work / _name(number))
+        content = (work / _name(number)).read_bytes()
+        hashes[_name(number)] = hashlib.sha256(content).hexdigest()
+        part = pq.ParquetFile(pa.BufferReader(content))
         failures += json.loads(part.schema_arrow.metadata[_FAILURES])
         table = part.read(columns=["record", "content"])
         pairs = zip(table["record"].to_pylist(), table["content"].to_pylist(), strict=True)
@@ -406,59 +421,68 @@ def _joined(
     if not n:
         first = f" The first, {failures[0][0]}: {failures[0][1]}" if failures else ""
         raise DataSetError(f"None of the recordings of {root} could be read.{first}")
+    card = make_card(
+        hashes,
+        kind=KIND,
+        checkpoint_hash=model.hash,
+        n=n,
+        dim=model.checkpoint.encoder.config.dim,
+        extra={
+            "model": model.name, "sigma2": model.checkpoint.sigma2, "of": root.name,
+            "windows": windows, "again": again, "n_failed": len(failures),
+            "device": device.partition(":")[0],
+        },
+    )  # fmt: skip
+    if isinstance(out, StorePath):
+        (out / CARD).write_bytes(card_bytes(card))
+        return n, len(recordings), failures
     with writing_folder(out, kind=KIND) as draft:
-        for number in range(n_parts):
-            linked_or_copied(work / _name(number), draft / _name(number))
-        seal(
-            draft, kind=KIND, checkpoint_hash=model.hash, n=n,
-            dim=model.checkpoint.encoder.config.dim,
-            extra={
-                "model": model.name, "sigma2": model.checkpoint.sigma2, "of": root.name,
-                "windows": windows, "again": again, "n_failed": len(failures),
-                "device": device.partition(":")[0],
-            },
-        )  # fmt: skip
+        for name in hashes:
+            linked_or_copied(Path(str(work)) / name, draft / name)
+        (draft / CARD).write_bytes(card_bytes(card))
     return n, len(recordings), failures
 
 
-def counts_of(folder: Path, model: Model) -> tuple[int, int]:
+def counts_of(folder: Place, model: Model) -> tuple[int, int]:
     """ECGs of a collection, and recordings that could not be read when it was made."""
     card = _card(folder, model)
     return int(card["n"]), int(card["n_failed"])
 
 
-def _card(folder: Path, model: Model) -> dict[str, Any]:
+def _card(folder: Place, model: Model) -> dict[str, Any]:
     names = frozenset(path.name for path in folder.glob("part-*.parquet"))
     return read_card(folder, kind=KIND, files=names, checkpoint_hash=model.hash)
 
 
-def part_sizes(folder: str | os.PathLike[str], model: Model) -> dict[str, int]:
+def part_sizes(folder: str | os.PathLike[str] | StorePath, model: Model) -> dict[str, int]:
     """ECGs of each part of a collection, by its name, in order; see `embedded_parts`."""
     import pyarrow.parquet as pq
 
-    folder = Path(folder)
-    card = _card(folder, model)
-    return {
-        name: pq.read_metadata(folder / name).num_rows - len(card["again"].get(name, []))
-        for name in sorted(card["files"])
-    }
+    place = place_of(folder)
+    card = _card(place, model)
+    sizes = {}
+    for name in sorted(card["files"]):
+        with opened(place / name) as part:
+            sizes[name] = pq.read_metadata(part).num_rows - len(card["again"].get(name, []))
+    return sizes
 
 
-def part_records(folder: str | os.PathLike[str], model: Model) -> dict[str, list[str]]:
+def part_records(folder: str | os.PathLike[str] | StorePath, model: Model) -> dict[str, list[str]]:
     """The recording of each ECG of each part of a collection, as `part_sizes`."""
     import pyarrow.parquet as pq
 
-    folder = Path(folder)
-    card = _card(folder, model)
+    place = place_of(folder)
+    card = _card(place, model)
     records = {}
     for name in sorted(card["files"]):
-        column = pq.read_table(folder / name, columns=["record"])["record"].to_numpy()
+        with opened(place / name) as part:
+            column = pq.read_table(part, columns=["record"])["record"].to_numpy()
         records[name] = list(np.delete(column, card["again"].get(name, [])))
     return records
 
 
 def embedded_parts(
-    folder: str | os.PathLike[str],
+    folder: str | os.PathLike[str] | StorePath,
     model: Model,
     *,
     traces: bool = True,
@@ -489,11 +513,11 @@ def embedded_parts(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    folder = Path(folder)
-    card = _card(folder, model)
+    place = place_of(folder)
+    card = _card(place, model)
     kept = [*_TABLE, *(["microvolts"] if traces else [])]
     for name in sorted(card["files"]) if names is None else names:
-        content = read_checked(folder, name, card)
+        content = read_checked(place, name, card)
         held = pq.read_table(pa.BufferReader(content), columns=[*kept, "mu", "log_var"])
         vectors = [
             held[column].combine_chunks().flatten().to_numpy().reshape(held.num_rows, card["dim"])

@@ -24,12 +24,14 @@ from echoing_core.errors import (
     UnreadableRecordError,
 )
 from echoing_core.evaluate.protocols.settings import NEEDED_SPLITS, WINDOWS, EvaluationPreset
+from echoing_core.stores import Place, StorePath, place_of, refuse_store
 
 # `datasets.music.TABLE`, whose module brings pandas along.
 MUSIC_TABLE = "subject-info.csv"
 _N_NAMED = 5
 
 Given = str | os.PathLike[str] | None
+GivenPlace = Given | StorePath
 
 
 @dataclass(frozen=True)
@@ -117,10 +119,10 @@ ECHONET = _Kind("EchoNet-Dynamic", ("FileList.csv",), _AS_PUBLISHED, DataSetErro
 def check_given(
     *,
     model: Given = None,
-    index: Given = None,
+    index: GivenPlace = None,
     data: Given = None,
     echo: Given = None,
-    embedded: Given = None,
+    embedded: GivenPlace = None,
     teacher: Given = None,
     ptbxl: Given = None,
     zscored: Given = None,
@@ -128,8 +130,9 @@ def check_given(
     nstdb: Given = None,
     echonet: Given = None,
     language_model: Given = None,
-    recordings: Iterable[Given] = (),
+    recordings: Iterable[GivenPlace] = (),
     files: Iterable[Given] = (),
+    stores: bool = False,
 ) -> None:
     """Refuse a path that is not what its option asks for; None was not given.
 
@@ -148,6 +151,8 @@ def check_given(
         As transformers writes one.
     recordings : iterable of path
         Folders with recordings.
+    stores : bool
+        Recordings may lie in an object store.
     files : iterable of path
         Files, of whatever kind.
 
@@ -172,20 +177,27 @@ def check_given(
     )
     for kind, given in kinds:
         if given is not None:
-            _check(kind, Path(given))
+            # Of these alone an object store can hold one.
+            if kind not in (INDEX, EMBEDDINGS):
+                refuse_store(given)
+            _check(kind, place_of(given))
     # Weights alone are a file, whose kind only open_clip can tell.
     is_weights = teacher is not None and Path(teacher).is_file()
     if teacher is not None and not is_weights and not str(teacher).startswith("hf-hub:"):
         _check(TEACHER, Path(teacher))
     for given in recordings:
-        if given is not None and not Path(given).is_dir():
+        if given is None:
+            continue
+        if not stores:
+            refuse_store(given)
+        if not place_of(given).is_dir():
             raise DataSetError(f"There is no folder {given}. Name one that holds the recordings.")
     for given in files:
         if given is not None and not Path(given).is_file():
             raise DataSetError(f"There is no file {given}. Check its name, or leave it out.")
 
 
-def _check(kind: _Kind, path: Path) -> None:
+def _check(kind: _Kind, path: Place) -> None:
     if not path.exists():
         raise kind.error(f"There is no folder {path}; needed is {kind.words}. {kind.mend}")
     if not path.is_dir():
@@ -202,7 +214,7 @@ def _check(kind: _Kind, path: Path) -> None:
         )
 
 
-def _written(card: Path) -> str:
+def _written(card: Place) -> str:
     """What a card says that its folder is; empty where it cannot be read."""
     try:
         content = json.loads(card.read_text(encoding="utf-8"))
@@ -265,7 +277,7 @@ def check_text_model_out(out: Given) -> None:
     _check_out(out, "card.json", "text model", "text model")
 
 
-def check_embeddings_out(out: Given) -> None:
+def check_embeddings_out(out: GivenPlace) -> None:
     """Refuse to write embeddings where something else lies, as `check_model_out` does.
 
     Parameters
@@ -277,7 +289,7 @@ def check_embeddings_out(out: Given) -> None:
     ConfigError
         It is a file, or holds something else.
     """
-    _check_out(out, "card.json", "collection of embeddings", "embeddings")
+    _check_out(out, "card.json", "collection of embeddings", "embeddings", stores=True)
 
 
 def run_folder_of(out: str | os.PathLike[str], run: str | os.PathLike[str] | None) -> Path:
@@ -302,9 +314,9 @@ def check_teacher_out(out: Given) -> None:
     _check_out(out, "teacher.json", "echo teacher")
 
 
-def check_index_out(out: Given) -> None:
+def check_index_out(out: GivenPlace) -> None:
     """As `check_model_out`, of an index."""
-    _check_out(out, "card.json", "index", INDEX.written)
+    _check_out(out, "card.json", "index", INDEX.written, stores=True)
 
 
 def check_echo_store_out(out: Given) -> None:
@@ -312,10 +324,17 @@ def check_echo_store_out(out: Given) -> None:
     _check_out(out, "card.json", "store of echo embeddings", ECHO_STORE.written)
 
 
-def _check_out(out: Given, marker: str, words: str, written: str = "") -> None:
+def _check_out(
+    out: GivenPlace, marker: str, words: str, written: str = "", *, stores: bool = False
+) -> None:
     if out is None:
         return
-    path = Path(out)
+    path = place_of(out)
+    if not stores:
+        refuse_store(path)
+    # In a store the parts of unfinished work lie in their place.
+    if isinstance(path, StorePath) and (path / "plan.json").is_file():
+        return
     if path.is_file():
         raise ConfigError(f"{path} is a file, and the {words} will be a folder. Name another.")
     is_ours = (path / marker).is_file() and written in ("", _written(path / marker))

@@ -33,8 +33,9 @@ from echoing_core.services.own_index import (
     items_of_recording,
     parts_of_many,
 )
+from echoing_core.stores import Place, StorePath, place_of
 from echoing_core.version import __version__
-from echoing_core.workers import agree_on, locked_parts, shared
+from echoing_core.workers import parts_of, shared
 
 MADE_OF = "made_of"
 """Entry of an index's card: hash of what it was made of, by which it is known again."""
@@ -234,9 +235,9 @@ def build_folder_index(
 
 
 def build_embedded_index(
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | StorePath,
     model: Model,
-    embedded: str | os.PathLike[str],
+    embedded: str | os.PathLike[str] | StorePath,
     reports: str | os.PathLike[str] | None = None,
     *,
     name: str | None = None,
@@ -252,7 +253,8 @@ def build_embedded_index(
     Parameters
     ----------
     out : path
-        Folder to write. Shards that are finished wait in ``<out>-parts`` for the others.
+        Folder to write, or address in an object store. Shards that are finished wait for the
+        others (`workers.parts_of`).
     model : Model
         That the embeddings were made with.
     embedded : path
@@ -287,7 +289,7 @@ def build_embedded_index(
     from echoing_core.retrieve.index import build_index
     from echoing_core.services.embedding import counts_of, part_records, part_sizes
 
-    out, folder = Path(out), Path(embedded)
+    out, folder = place_of(out), place_of(embedded)
     rows = {} if reports is None else read_reports(Path(reports))
     total, n_failed = counts_of(folder, model)
     sizes = {part: n for part, n in part_sizes(folder, model).items() if n}
@@ -339,7 +341,7 @@ class _Piece:
 
 def _of_parts(
     model: Model,
-    folder: Path,
+    folder: Place,
     names: Sequence[str],
     n: int,
     by_record: Mapping[str, Metadata],
@@ -404,9 +406,9 @@ def _cut(parts: Sequence[str], n_shards: int) -> list[list[str]]:
 
 
 def _build_shards(
-    out: Path,
+    out: Place,
     model: Model,
-    folder: Path,
+    folder: Place,
     pieces: Sequence[_Piece],
     title: str,
     traces: bool,
@@ -428,38 +430,37 @@ def _build_shards(
         # Others open the model themselves.
         kind = f"@{model.sigma2}" if model.other_reference is not None else ""
         place = f"{(model.folder or Path(model.name)).resolve()}{kind}"
-    work = out.with_name(out.name + "-parts")
-    with locked_parts(work):
-        agree_on(work, told.hexdigest(), restart=restart)
-        todo = [i for i in range(len(pieces)) if not (work / _part(i)).is_dir()]
+    extra = {
+        "name": title[:80],
+        "description": f"The embeddings {folder.name}.",
+        "model": model.name,
+        "sources": [SOURCE],
+        **({} if model.has_text else {REPORTS_EMBEDDED: False}),
+    }
+    with parts_of(out, told.hexdigest(), restart=restart) as work:
+        # In a store they stand in their place at once.
+        named = shard_name if isinstance(work, StorePath) else _part
+        todo = [i for i in range(len(pieces)) if not (work / named(i) / CARD).is_file()]
         done = total - sum(pieces[i].n for i in todo)
         progress(done, total)
         jobs = (
             (i, (place, folder.resolve(), pieces[i], title, traces,
-                 total >= FEWEST_FOR_CELLS, (work / _part(i)).resolve()))
+                 total >= FEWEST_FOR_CELLS, (work / named(i)).resolve()))
             for i in todo
         )  # fmt: skip
         n_workers = min(n_workers, max(1, len(todo)))
         for number, _ in shared(build_shard, jobs, n_workers=n_workers, cluster=cluster):
             done += pieces[number].n
             progress(done, total)
+        if isinstance(work, StorePath):
+            card = seal_shards(work, n_shards=len(pieces), checkpoint_hash=model.hash, extra=extra)
+            return int(card[N_REPORTS])
         with writing_folder(out, kind=KIND) as draft:
-            for number in range(len(pieces)):
+            for i in range(len(pieces)):
                 shutil.copytree(
-                    work / _part(number), draft / shard_name(number), copy_function=linked_or_copied
+                    work / named(i), draft / shard_name(i), copy_function=linked_or_copied
                 )
-            card = seal_shards(
-                draft,
-                checkpoint_hash=model.hash,
-                extra={
-                    "name": title[:80],
-                    "description": f"The embeddings {folder.name}.",
-                    "model": model.name,
-                    "sources": [SOURCE],
-                    **({} if model.has_text else {REPORTS_EMBEDDED: False}),
-                },
-            )
-    shutil.rmtree(work)
+            card = seal_shards(draft, n_shards=len(pieces), checkpoint_hash=model.hash, extra=extra)
     return int(card[N_REPORTS])
 
 
@@ -475,12 +476,12 @@ def _loaded(model: str) -> Model:
 
 def build_shard(
     model: Model | str,
-    folder: Path,
+    folder: Place,
     piece: _Piece,
     title: str,
     traces: bool,
     fast: bool,
-    out: Path,
+    out: Place,
 ) -> None:
     """Write a shard of an index; it appears whole.
 
@@ -496,7 +497,7 @@ def build_shard(
     traces : bool
     fast : bool
         With a fast search, unless the shard is so small that it is of no use.
-    out : Path
+    out : Path or StorePath
     """
     from echoing_core.retrieve.index import build_index
     from echoing_core.retrieve.shards import FEWEST_IN_SHARD_FOR_CELLS

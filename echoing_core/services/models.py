@@ -14,6 +14,7 @@ from echoing_core.documents import parse_yaml
 from echoing_core.errors import CheckpointError, IndexMismatchError
 from echoing_core.models.config import NO_SIGMA2, NO_TEXT, SIGMA2_SETTINGS, ModelConfig
 from echoing_core.services.given import check_given
+from echoing_core.stores import Place, StorePath, place_of
 from echoing_core.uncertainty.meaning import MEANINGS
 from echoing_core.uncertainty.reference import LeadReference, Reference, read_references
 from echoing_core.zeroshot.calibration import Calibration
@@ -320,6 +321,27 @@ def index_folder(index: str | os.PathLike[str]) -> Path:
     return folder
 
 
+def index_place(index: str | os.PathLike[str] | StorePath) -> Place:
+    """As `index_folder`, or the address of an index in an object store.
+
+    Parameters
+    ----------
+    index : path or str
+
+    Returns
+    -------
+    Path or StorePath
+
+    Raises
+    ------
+    IndexMismatchError
+        As `index_folder`.
+    """
+    if isinstance(index, StorePath) or "://" in os.fspath(index):
+        return place_of(index)
+    return index_folder(index)
+
+
 def _by_name(text: str, known: Mapping[str, Path]) -> Path | None:
     # A folder of the working folder before a shipped one of its name.
     if Path(text).is_dir():
@@ -387,15 +409,15 @@ def load_model(model: str | os.PathLike[str] | None = None) -> Model:
 
 
 def load_index(
-    folder: str | os.PathLike[str] | None = None, model: Model | None = None
+    folder: str | os.PathLike[str] | StorePath | None = None, model: Model | None = None
 ) -> GalleryIndex:
     """Open an index.
 
     Parameters
     ----------
     folder : path or str, optional
-        An index folder, or the name of one (`index_folders_by_name`). Without it, the index that
-        ships with ``model``, or else with the demo model.
+        An index folder, the name of one (`index_folders_by_name`), or an address in an object
+        store. Without it, the index that ships with ``model``, or else with the demo model.
     model : Model, optional
         With it, an index of another model is refused.
 
@@ -410,7 +432,7 @@ def load_index(
     """
     own = indexes_folder() / (model.name if model is not None else DEFAULT_MODEL)
     shipped = own if own.is_dir() else indexes_folder() / DEFAULT_MODEL
-    path = index_folder(folder) if folder is not None else shipped
+    path = index_place(folder) if folder is not None else shipped
     check_given(index=path)
     from echoing_core.retrieve.index import open_index
 

@@ -11,16 +11,16 @@ import hashlib
 import os
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from echoing_core.artifacts import CARD
 from echoing_core.errors import ConfigError
 from echoing_core.services.given import check_given
-from echoing_core.services.models import Model, index_folder, load_index
+from echoing_core.services.models import Model, index_place, load_index
 from echoing_core.services.searching import Collection
 from echoing_core.services.word_search import Judged, Request, judge
+from echoing_core.stores import Place, StorePath
 from echoing_core.workers import Held, Holding
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Shards:
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or StorePath
     checkpoint_hash : str, optional
         Of the model that searches it; another one's index is refused.
     cluster : str, optional
@@ -69,7 +69,7 @@ class Shards:
     """
 
     def __init__(
-        self, folder: Path, checkpoint_hash: str | None = None, cluster: str | None = None
+        self, folder: Place, checkpoint_hash: str | None = None, cluster: str | None = None
     ) -> None:
         from echoing_core.retrieve.shards import read_shards
 
@@ -150,7 +150,10 @@ class Shards:
 
 
 def open_shards(
-    folder: str | os.PathLike[str], model: Model | None = None, *, cluster: str | None = None
+    folder: str | os.PathLike[str] | StorePath,
+    model: Model | None = None,
+    *,
+    cluster: str | None = None,
 ) -> Shards:
     """Open an index in shards.
 
@@ -174,13 +177,13 @@ def open_shards(
     ConfigError
         A cluster is named and Ray is not installed, or nobody answers there.
     """
-    path = index_folder(folder)
+    path = index_place(folder)
     check_given(index=path)
     return Shards(path, model.hash if model is not None else None, cluster)
 
 
 def open_collection(
-    folder: str | os.PathLike[str] | None, model: Model, *, cluster: str | None = None
+    folder: str | os.PathLike[str] | StorePath | None, model: Model, *, cluster: str | None = None
 ) -> Collection | Shards:
     """Open an index for `search_collection`, whole or in shards.
 
@@ -206,7 +209,7 @@ def open_collection(
     """
     from echoing_core.retrieve.index import is_sharded
 
-    if folder is not None and is_sharded(index_folder(folder)):
+    if folder is not None and is_sharded(index_place(folder)):
         return open_shards(folder, model, cluster=cluster)
     if cluster is not None:
         raise ConfigError(

@@ -24,6 +24,7 @@ SOURCES = (
     "requirements-research.txt",
     "requirements-serve.txt",
     "requirements-ray.txt",
+    "requirements-s3.txt",
     "app.py",
     ".streamlit",
     "assets",

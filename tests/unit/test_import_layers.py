@@ -19,6 +19,7 @@ ROOMS = (
     "records",
     "documents",
     "config",
+    "stores",
     "artifacts",
     "progress",
     "workers",
