@@ -23,7 +23,6 @@ UI = Path(__file__).parent / "ui"
 def show() -> None:
     """One run of the page that a session is on."""
     # After the environment is set.
-    from echoing_core.services import uploads
     from ui import frame, guide, settings, sign_in, teaching, turns, warming
 
     # A ":material/...:" icon here would be fetched from Google; an image of ours is not.
@@ -57,8 +56,6 @@ def show() -> None:
         with frame.guarded():
             page.run()
     finally:
-        # After the page, which waits for nothing: the first upload finds a process to be read in.
-        uploads.warm()
         warming.page_shown()
 
 

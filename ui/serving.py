@@ -53,6 +53,9 @@ _M_ARENA_MAX = -8
 
 # A name, an IPv4 or a bracketed IPv6 address, and perhaps a port; anything else is no host.
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,252}))(?::\d{1,5})?")
+# Parts of Streamlit that the first page draws with, and then an ECG: it fetches each when it first
+# meets one.
+_PARTS = ("PageLink", "Button", "FileUploader", "Html", "WidgetLabelHelpIcon", "BidiComponent")
 _POWERS = (
     "accelerometer", "autoplay", "camera", "display-capture", "geolocation",
     "gyroscope", "hid", "magnetometer", "microphone", "midi", "payment", "serial", "usb",
@@ -91,7 +94,7 @@ def middleware() -> list[Middleware]:
     keep_uploads_in_memory()
     _few_arenas()
     uploads.sweep()
-    return [Middleware(Guard, scripts=_inline_scripts())]
+    return [Middleware(Guard, scripts=_inline_scripts(), ahead=_parts())]
 
 
 def keep_uploads_in_memory() -> None:
@@ -178,11 +181,16 @@ class Guard:
     scripts : sequence of str
         Sources that may run although they stand in the page itself, as Content-Security-Policy
         writes them.
+    ahead : sequence of str
+        Scripts that the browser is told to fetch beside those that the page names.
     """
 
-    def __init__(self, app: ASGIApp, scripts: Sequence[str] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, scripts: Sequence[str] = (), ahead: Sequence[str] = ()
+    ) -> None:
         self.app = app
         self.scripts = tuple(scripts)
+        self.ahead = ", ".join(f"<./{path}>; rel=modulepreload; crossorigin" for path in ahead)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, as ASGI says."""
@@ -257,6 +265,8 @@ class Guard:
         }
         if path.startswith(_NEVER_STORED):
             words["Cache-Control"] = "no-store"
+        if self.ahead and "/" not in path[1:] and "." not in path:
+            words["Link"] = self.ahead
         return [(k.lower().encode(), v.encode("latin-1")) for k, v in words.items()]
 
 
@@ -351,6 +361,24 @@ def _inline_scripts() -> list[str]:
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
         for text in re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
     ]
+
+
+def _parts() -> list[str]:
+    """The scripts of `_PARTS` and those that they need, without those that the page names."""
+    static = Path(st.__file__).parent / "static"
+    page = (static / "index.html").read_text(encoding="utf-8")
+    found: dict[str, None] = {}
+    names = [
+        path.name for part in _PARTS for path in (static / "static" / "js").glob(f"{part}.*.js")
+    ]
+    while names:
+        name = names.pop(0)
+        if name in found or f"static/js/{name}" in page:
+            continue
+        found[name] = None
+        text = (static / "static" / "js" / name).read_text(encoding="utf-8")
+        names += re.findall(r'(?:from|import)"\./([\w.-]+\.js)"', text)
+    return [f"static/js/{name}" for name in found]
 
 
 async def _refuse(scope: Scope, send: Any, status: int, sentence: str) -> None:

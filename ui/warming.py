@@ -11,16 +11,18 @@ import importlib
 import logging
 import pkgutil
 import threading
+import time
 
 import ui
 from echoing_core.errors import EchoingError
+from echoing_core.services import uploads
 
 logger = logging.getLogger(__name__)
 
-# What a page needs beside `ui` itself, in the order in which it is needed.
-_FIRST = ("ui.frame", "ui.opening")
-# A server that nobody visits yet is warm after this.
-_PATIENCE_S = 5.0
+# What the first page needs, whichever it is; a person waits for it.
+_FIRST = ("ui.opening", "ui.settings", "ui.guide", "ui.teaching", "ui.turns", "ui.explore.session")
+# A server that nobody visits is warm after this; a browser takes so long to start and draw.
+_PATIENCE_S, _DRAWN_S = 10.0, 0.7
 
 _shown = threading.Event()
 
@@ -54,10 +56,16 @@ def set_aside() -> None:
 
 def _warm() -> None:
     try:
-        for name in (*_FIRST, *(found.name for found in pkgutil.walk_packages(ui.__path__, "ui."))):
+        for name in _FIRST:
             importlib.import_module(name)
         set_aside()
-        _shown.wait(_PATIENCE_S)
+        if _shown.wait(_PATIENCE_S):
+            # Often a browser on this machine draws it now.
+            time.sleep(_DRAWN_S)
+        # So that the first upload finds a process to be read in.
+        uploads.warm()
+        for found in pkgutil.walk_packages(ui.__path__, "ui."):
+            importlib.import_module(found.name)
         _first_look()
         set_aside()
     except EchoingError as error:

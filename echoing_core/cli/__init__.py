@@ -9,6 +9,8 @@ runs: help answers at once.
 
 from __future__ import annotations
 
+import gc
+
 from echoing_core.cli import (  # noqa: F401 - importing them adds their commands
     at_hand,
     batch,
@@ -32,6 +34,9 @@ from echoing_core.cli.root import app
 
 def main() -> None:
     """Entry point of the console script ``echoing``."""
+    # Python would look through all that torch brings along again and again while it is loaded: a
+    # fifteenth of the time of a short command.
+    gc.set_threshold(10_000, 20, 20)
     app()
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartParser
 from streamlit.runtime import Runtime, RuntimeConfig
@@ -105,7 +106,7 @@ def _ask(
         raise AssertionError("nobody reads the body")
 
     scope = {"type": kind, "path": path, "method": "GET", "headers": headers}
-    asyncio.run(serving.Guard(_answers, ["'sha256-x'"])(scope, nothing, send))
+    asyncio.run(serving.Guard(_answers, ["'sha256-x'"], ["static/js/a.js"])(scope, nothing, send))
     first = sent[0]
     names = [name for name, _ in first.get("headers", ())]
     assert len(names) == len(set(names))
@@ -171,6 +172,13 @@ class TestGuard:
         assert _ask("/media/abc.csv")[1][b"cache-control"] == b"no-store"
         assert b"cache-control" not in _ask("/static/js/index.js")[1]
 
+    def test_a_page_is_told_of_its_scripts_ahead(self) -> None:
+        for path in ("/", "/ask"):
+            link = _ask(path)[1][b"link"]
+            assert link == b"<./static/js/a.js>; rel=modulepreload; crossorigin"
+        for path in ("/static/js/index.js", "/_stcore/health", "/favicon.png"):
+            assert b"link" not in _ask(path)[1]
+
     def test_a_bug_is_answered_with_headers_and_surfaces(self) -> None:
         sent: list[Any] = []
 
@@ -192,6 +200,16 @@ def test_the_page_of_streamlit_may_run_its_own_script_and_no_other() -> None:
     text = "\n      window.prerenderReady = false\n    "
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     assert source == f"'sha256-{digest}'"
+
+
+def test_scripts_that_a_first_page_needs_are_those_of_this_streamlit() -> None:
+    (guard,) = serving.middleware()
+    ahead = guard.kwargs["ahead"]
+    static = Path(st.__file__).parent / "static"
+    assert len(ahead) == len(set(ahead)) and all((static / path).is_file() for path in ahead)
+    # Each part under its name, or Streamlit has renamed one.
+    found = {Path(path).name.split(".")[0] for path in ahead}
+    assert set(serving._PARTS) <= found
 
 
 def test_an_upload_is_kept_in_memory_even_where_nothing_can_be_written(
