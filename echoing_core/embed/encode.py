@@ -58,6 +58,10 @@ class _Portions:
     released: int
     at_once: int | None = None
 
+    def released_of(self, n: int) -> int:
+        """Of n windows by the published encoder, with a batch for every thread."""
+        return max(1, min(self.released, -(-n // (self.at_once or torch.get_num_threads()))))
+
 
 _PORTIONS = {
     "cpu": _Portions(stretch_hops=1500, windows=64, windows_apart=48, released=16),
@@ -204,7 +208,7 @@ def encode_batch_terms(
     """
     encoder, portions = _at_work(encoder, len(signal_mv))
     if not isinstance(encoder, CompactEcgEncoder):
-        batch_size = portions.released
+        batch_size = portions.released_of(len(signal_mv))
     elif batch_size is None:
         batch_size = max(128, portions.windows_apart)
     batches = (
@@ -268,7 +272,7 @@ def encode_dense_terms(
     filled = _Filled(encoder, len(starts))
     encoder, portions = _at_work(encoder, len(starts))
     if not isinstance(encoder, CompactEcgEncoder):
-        batches = _cut_in_batches(ecg, starts, portions.released)
+        batches = _cut_in_batches(ecg, starts, portions.released_of(len(starts)))
         return _encode_batches(encoder, scaler, batches, filled, progress)
     if len(starts) and np.diff(starts, append=starts[-1] + WINDOW_N).min() >= WINDOW_N:
         # Windows that share nothing gain nothing from one pass, which also reads between them.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 
@@ -272,7 +275,8 @@ class _Filtered:
         end_n = (settled + 1) * of.n_per
         last = (self.n_out - end_n) // of.n_per * of.n_per
         stretch = max(1, _STRETCH_N // of.step)
-        for begin in range(end_n // of.n_per, last // of.n_per, stretch):
+
+        def filter_from(begin: int) -> None:
             n_blocks = min(stretch, last // of.n_per - begin)
             first = (begin - settled) * of.step - of.lead_in
             stop = first + (n_blocks + 2 * settled) * of.step
@@ -284,6 +288,15 @@ class _Filtered:
                 some = long.filtered_blocks(filled[k : k + _ROWS_AT_ONCE], of)[:, part]
                 for row, row_mv in zip(rows[k : k + _ROWS_AT_ONCE], some, strict=True):
                     out_mv[row, here] = row_mv
+
+        # Of long recordings alone: it looks through all libraries that are loaded.
+        from threadpoolctl import threadpool_limits
+
+        begins = range(end_n // of.n_per, last // of.n_per, stretch)
+        # A thread for each core, and not each product on all cores: most of the work is no product.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores()) as pool:
+            # Asked for, so that a mistake is not lost.
+            list(pool.map(filter_from, begins))
 
         # Both ends by the filter of short recordings, which mirrors them. Beyond them stands the
         # median of the whole lead, which is known at the new rate once all of it is there.
@@ -316,6 +329,7 @@ class _Bridged:
         self.signal_mv, self.fs_hz, self.n_times = of.signal_mv, of.fs_hz, of.n_times
         self.channels = list(channels)
         self.bridges: list[Bridges] = []
+        self._lock = threading.Lock()
 
     def stretch(self, first: int, stop: int) -> npt.NDArray[np.float64]:
         """Samples from one up to another, shape (n_channels, stop - first)."""
@@ -325,10 +339,11 @@ class _Bridged:
         # The sum is finite only if every value is.
         if np.isfinite(filled.sum()):
             return filled
-        if not self.bridges:
-            for channel, (starts, stops) in zip(self.channels, self._gaps(), strict=True):
-                read = functools.partial(self._read, channel)
-                self.bridges.append(bridges_of(read, starts, stops, self.n_times, self.fs_hz))
+        with self._lock:
+            if not self.bridges:
+                for channel, (starts, stops) in zip(self.channels, self._gaps(), strict=True):
+                    read = functools.partial(self._read, channel)
+                    self.bridges.append(bridges_of(read, starts, stops, self.n_times, self.fs_hz))
         for row, bridge in zip(filled, self.bridges, strict=True):
             put_bridges(row, first, bridge)
         return filled
@@ -358,6 +373,20 @@ class _Bridged:
             seam = np.flatnonzero(begin[1:] == end[:-1])
             found.append((np.delete(begin, seam + 1), np.delete(end, seam)))
         return found
+
+
+def cores() -> int:
+    """Threads that work on one recording: the cores of this process, or ``OMP_NUM_THREADS``.
+
+    Returns
+    -------
+    int
+        1 in processes that work beside others.
+    """
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_leads(recording: Recording) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 
 import numpy as np
@@ -70,6 +71,10 @@ def test_a_long_recording_is_filtered_as_a_whole_one(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(short, "MAX_SAMPLES", 1000)
     monkeypatch.setattr(module, "_STRETCH_N", 10_000)
     pieces = standardise(recording)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    by_threads = standardise(recording)
+    np.testing.assert_array_equal(by_threads.signal_mv, pieces.signal_mv)
+    np.testing.assert_array_equal(by_threads.valid, pieces.valid)
     np.testing.assert_array_equal(pieces.valid, whole.valid)
     assert not whole.valid[LEADS.index("II"), 8000:11600].any()
     # What lies beyond both ends is a median at 100 Hz, not at 250: it is felt for 0.1 s.
@@ -78,3 +83,9 @@ def test_a_long_recording_is_filtered_as_a_whole_one(monkeypatch: pytest.MonkeyP
     np.testing.assert_allclose(
         pieces.signal_mv[:, inside], whole.signal_mv[:, inside], atol=1e-6, rtol=0
     )
+
+
+@pytest.mark.parametrize(("told", "n"), [("3", 3), ("0", None), ("many", None), ("", None)])
+def test_threads(told: str, n: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert module.cores() == (n or len(os.sched_getaffinity(0)))
