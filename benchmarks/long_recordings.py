@@ -12,7 +12,9 @@
 3. 20 minutes of X, Y, Z at 1000 Hz as bytes, until the data of the map are there, in a process
    that has done it once.
 4. A record of so many hours of 12 leads at 500 Hz, made for it: read, filtered and embedded in a
-   process of its own, seconds and the largest memory of each (Linux).
+   process of its own, seconds and the largest memory of each (Linux). Then a seventieth, a
+   twentieth and a quarter of these hours, too, for the slope of seconds against windows in
+   logarithms.
 """
 
 from __future__ import annotations
@@ -234,12 +236,12 @@ def write_record(folder: Path, hours: float) -> Path:
     return folder / "long.hea"
 
 
-def _explained(job: tuple[str, float, bool, int]) -> list[str]:
-    """Reads, filters and embeds a record; what each took."""
+def _explained(job: tuple[str, float, bool, int]) -> tuple[list[str], float]:
+    """Reads, filters and embeds a record; what each took, and seconds of all."""
     path, stride_s, stay_stored, threads = job
     torch.set_num_threads(threads)
     model = load_model()
-    told = []
+    told, seconds = [], []
 
     def step(what: str, work: Callable[[], object]) -> object:
         Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts here
@@ -247,8 +249,9 @@ def _explained(job: tuple[str, float, bool, int]) -> list[str]:
         result = work()
         status = Path("/proc/self/status").read_text().splitlines()
         peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+        seconds.append(time.perf_counter() - begun)
         told.append(
-            f"{what} {time.perf_counter() - begun:.1f} s ({time.process_time() - cpu:.1f} s of "
+            f"{what} {seconds[-1]:.1f} s ({time.process_time() - cpu:.1f} s of "
             f"processor time), peak {peak / 1e6:.2f} GB"
         )
         return result
@@ -257,7 +260,7 @@ def _explained(job: tuple[str, float, bool, int]) -> list[str]:
     # Popped, so that nothing keeps the recording while its windows are embedded.
     held.append(step("filter", lambda: standardise(held.pop())))
     step("embed", lambda: ExplainJob(model, held[0], stride_s).run())
-    return told
+    return told, sum(seconds)
 
 
 def explain_day(hours: float, threads: int) -> None:
@@ -267,9 +270,24 @@ def explain_day(hours: float, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
         for stride_s, stay_stored in ((10.0, True), (1.0, True), (10.0, False)):
             with context.Pool(1) as pool:
-                told = pool.apply(_explained, ((str(path), stride_s, stay_stored, threads),))
+                told, _ = pool.apply(_explained, ((str(path), stride_s, stay_stored, threads),))
             where = "signal left in its file" if stay_stored else "signal in memory"
             print(f"{hours:g} h, a window every {stride_s:g} s, {where}: {'; '.join(told)}")
+
+
+def slope(hours: float, threads: int) -> None:
+    """Part 4, its second half."""
+    context = multiprocessing.get_context("spawn")
+    windows, took = [], []
+    for part in (70, 20, 4, 1):
+        with tempfile.TemporaryDirectory() as folder, context.Pool(1) as pool:
+            path = write_record(Path(folder), hours / part)
+            told, seconds = pool.apply(_explained, ((str(path), 1.0, True, threads),))
+        windows.append(3600 * hours / part - 9)
+        took.append(seconds)
+        print(f"{windows[-1]:,.0f} windows, one a second: {seconds:.1f} s; {'; '.join(told)}")
+    exponent = np.polyfit(np.log(windows), np.log(took), 1)[0]
+    print(f"  time grows with the number of windows to the power {exponent:.2f}")
 
 
 def main() -> None:
@@ -285,6 +303,7 @@ def main() -> None:
     bytes_to_map(args.rounds)
     if args.hours:
         explain_day(args.hours, args.threads)
+        slope(args.hours, args.threads)
 
 
 if __name__ == "__main__":
