@@ -55,7 +55,15 @@ _M_ARENA_MAX = -8
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,252}))(?::\d{1,5})?")
 # Parts of Streamlit that the first page draws with, and then an ECG: it fetches each when it first
 # meets one.
-_PARTS = ("PageLink", "Button", "FileUploader", "Html", "WidgetLabelHelpIcon", "BidiComponent")
+_PARTS = (
+    "PageLink",
+    "Button",
+    "FileUploader",
+    "Html",
+    "WidgetLabelHelpIcon",
+    "axios",
+    "BidiComponent",
+)
 _POWERS = (
     "accelerometer", "autoplay", "camera", "display-capture", "geolocation",
     "gyroscope", "hid", "magnetometer", "microphone", "midi", "payment", "serial", "usb",
