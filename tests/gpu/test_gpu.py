@@ -232,3 +232,23 @@ def test_a_whole_training_with_validation(tmp_path: Path, gpu: torch.device) -> 
     assert device_of(load_checkpoint(tmp_path / "m").encoder).type == "cpu"
     rows = (tmp_path / "m-run" / "metrics.jsonl").read_text().splitlines()
     assert sum("valid/sigma2 AUROC noise" in json.loads(row) for row in rows) == 2
+
+
+def test_fine_tuning(demo: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    from echoing_core.evaluate.protocols.fine_tune import Labelled, tune
+    from echoing_core.evaluate.protocols.settings import FineTuneSettings
+
+    studies = build_simulated(60, 3)
+    yes = np.asarray(studies.signal_mv[:, 1].max(1) > np.median(studies.signal_mv[:, 1].max(1)))
+    ecgs, settings = Labelled(studies, yes), FineTuneSettings(epochs=2)
+    for module in demo.encoder.ecg.modules():
+        if isinstance(module, nn.Dropout):
+            monkeypatch.setattr(module, "p", 0.0)
+    found = {}
+    for device in ("cpu", "cuda"):
+        monkeypatch.setenv("ECHOING_DEVICE", device)
+        tuned = tune(demo.encoder.ecg, demo.scaler, ecgs, ecgs, settings, seed=1)
+        assert device_of(tuned.encoder).type == device_of(tuned.head).type == "cpu"
+        assert device_of(demo.encoder.ecg).type == "cpu"
+        found[device] = tuned.logits(demo.scaler, studies)
+    np.testing.assert_allclose(found["cuda"], found["cpu"], atol=0.02 * np.ptp(found["cpu"]))

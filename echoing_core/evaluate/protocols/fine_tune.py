@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoing_core.datasets.study_set import StudySet
-from echoing_core.embed.encode import to_tensors
+from echoing_core.embed.encode import device_for_windows, to_tensors
 from echoing_core.evaluate.protocols.answers import FINE_TUNED, FROZEN_PROBE, Scored
 from echoing_core.evaluate.protocols.data import (
     EvaluationData,
@@ -29,6 +29,7 @@ from echoing_core.evaluate.protocols.settings import FineTuneSettings
 from echoing_core.metrics.probe import LinearProbe
 from echoing_core.metrics.scores import auroc
 from echoing_core.models.checkpoint import Checkpoint
+from echoing_core.models.devices import compute_in_full, device_of
 from echoing_core.models.encoders import EcgEncoder
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import BoolArray, GaussianEmbedding
@@ -138,12 +139,13 @@ class Tuned:
         -------
         ndarray, shape (n, dim)
         """
-        means = []
+        means, device = [], device_of(self.encoder)
         with torch.inference_mode():
             for first in range(0, len(signal_mv), batch_size):
                 rows = slice(first, first + batch_size)
-                means.append(self.encoder.mean(*to_tensors(scaler, signal_mv[rows], valid[rows])))
-        return torch.cat(means).numpy()
+                pair = to_tensors(scaler, signal_mv[rows], valid[rows], device)
+                means.append(self.encoder.mean(*pair))
+        return torch.cat(means).cpu().numpy()
 
     def of_means(self, mu: npt.NDArray[np.float32]) -> Floats:
         """Logit of yes for each mean.
@@ -157,7 +159,8 @@ class Tuned:
         ndarray, shape (n,)
         """
         with torch.inference_mode():
-            return np.asarray(self.head(torch.from_numpy(mu))[:, 0].numpy(), dtype=np.float64)
+            logits = self.head(torch.from_numpy(mu).to(device_of(self.head)))[:, 0]
+            return np.asarray(logits.cpu().numpy(), dtype=np.float64)
 
 
 def tune(
@@ -203,11 +206,13 @@ def tune(
     rng = np.random.default_rng([seed, 1])
     frozen = embed_ecgs(encoder, scaler, train.studies)
     probe = LinearProbe.fit(frozen.mu, train.yes)
-    tuned = copy.deepcopy(encoder)
+    device = device_for_windows(encoder, settings.epochs * len(train.yes))
+    compute_in_full(device)
+    tuned = copy.deepcopy(encoder).to(device)
     # A loaded checkpoint is frozen; its copy is not to be.
     for parameter in tuned.parameters():
         parameter.requires_grad_(True)
-    head = _head_of(probe)
+    head = _head_of(probe).to(device)
     optimiser = torch.optim.AdamW(
         [
             {"params": list(tuned.parameters()), "lr": settings.lr},
@@ -216,17 +221,17 @@ def tune(
         weight_decay=settings.weight_decay,
     )
     # How much a positive counts so that both classes sum to as much.
-    weight = torch.tensor(float((~train.yes).sum()) / float(train.yes.sum()))
+    weight = torch.tensor(float((~train.yes).sum()) / float(train.yes.sum())).to(device)
     scores = [_valid_auroc(tuned, head, scaler, valid)]
     best, chosen = _state(tuned, head), 0
     # Dropout takes torch's generator, which others use after us.
-    with torch.random.fork_rng(devices=()):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else ()):
         torch.manual_seed(seed)
         for epoch in range(1, settings.epochs + 1):
             tuned.train()
             for rows in _batches(len(train.yes), settings.batch_size, rng):
-                target = torch.from_numpy(train.yes[rows].astype(np.float32))
-                mu = tuned.mean(*batch_of(scaler, train.studies, rows))
+                target = torch.from_numpy(train.yes[rows].astype(np.float32)).to(device)
+                mu = tuned.mean(*(x.to(device) for x in batch_of(scaler, train.studies, rows)))
                 loss = functional.binary_cross_entropy_with_logits(
                     head(mu)[:, 0], target, pos_weight=weight
                 )
@@ -239,7 +244,8 @@ def tune(
             progress(epoch, settings.epochs)
     tuned.load_state_dict(best[0])
     head.load_state_dict(best[1])
-    tuned.eval()
+    tuned.eval().cpu()
+    head.cpu()
     return Tuned(tuned, head, probe, chosen, tuple(scores))
 
 
