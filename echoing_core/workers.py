@@ -336,6 +336,11 @@ class Held:
 
 def _ray(cluster: str) -> Any:
     """The package, connected."""
+    # Ray takes its token along only to a cluster that it has found by itself, and looks when it is
+    # imported. Where no token is asked for, it does no harm.
+    told = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if told or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ImportError as error:
@@ -357,7 +362,8 @@ def _ray(cluster: str) -> Any:
         except (OSError, RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"No Ray cluster answers at {cluster}. Start one with `ray start --head`, and name "
-                "its address, such as 10.0.0.1:6379 or auto."
+                "its address, such as 10.0.0.1:6379 or auto. A token that it asks for belongs into "
+                "~/.ray/auth_token of this machine; `ray get-auth-token` on the head shows it."
             ) from error
     return ray
 
