@@ -18,12 +18,13 @@ from echoing_core.errors import IndexMismatchError
 from echoing_core.retrieve.index import (
     KIND,
     SHARDS,
+    TRACES,
     GalleryIndex,
     is_sharded,
     open_index,
     shard_name,
 )
-from echoing_core.stores import Place
+from echoing_core.stores import Place, StorePath
 
 FEWEST_IN_SHARD_FOR_CELLS = 100_000
 """Items of a shard from which on its fast search is faster than its exact one."""
@@ -41,7 +42,7 @@ class Shard:
     n : int
         Items.
     n_bytes : int
-        Of its files.
+        Of its files that are held in memory.
     card_sha256 : str
     """
 
@@ -79,7 +80,12 @@ def seal_shards(
         entries.append(
             {
                 "n": card["n"],
-                "n_bytes": sum(path.stat().st_size for path in shard.iterdir()),
+                # What is mapped and only looked at where it is drawn needs no memory.
+                "n_bytes": sum(
+                    path.stat().st_size
+                    for path in shard.iterdir()
+                    if path.name != TRACES or isinstance(path, StorePath)
+                ),
                 "card_sha256": hashlib.sha256(content).hexdigest(),
             }
         )
