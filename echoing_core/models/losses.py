@@ -176,29 +176,41 @@ class MatchingLoss(nn.Module):
         self, distance: Tensor, match: Tensor, a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]
     ) -> LossTerms:
         logits = -self.scale * distance + self.shift
-        target = match.to(logits.dtype)
-        weight = match_weights(match).to(target) if self.config.match_weight == "row" else None
-        matching = functional.binary_cross_entropy_with_logits(logits, target, weight=weight)
-        zero = matching.new_zeros(())
-        pseudo = zero
-        if self.config.pseudo_positive_weight > 0:
+        positive, also = match.to(logits.dtype), self.config.pseudo_positive_weight
+        by_row = self.config.match_weight == "row"
+        weight = match_weights(match).to(positive) if by_row else None
+        own = positive if weight is None else weight * positive
+        # Twice: the released form adds the matching term once for either direction.
+        weights = 2.0 * (also + (1.0 if weight is None else weight))
+        wanted, pairs = 2.0 * own, None
+        if also > 0:
             above = self.config.pseudo_positive_above
-            rows = functional.binary_cross_entropy_with_logits(
-                logits, pseudo_positives(logits, match, above)
-            )
-            columns = functional.binary_cross_entropy_with_logits(
-                logits.T, pseudo_positives(logits.T, match.T, above)
-            )
-            pseudo = self.config.pseudo_positive_weight * (rows + columns)
+            pairs = pseudo_positives(logits, match, above)
+            pairs += pseudo_positives(logits.T, match.T, above).T
+            wanted = wanted.add_(pairs, alpha=also)
+        # Cross-entropies of the same logits are one of their targets' mean, by the sum of their
+        # weights. What each comes to by itself is only looked at.
+        target = wanted.div_(weights)
+        if isinstance(weights, Tensor):
+            total = functional.binary_cross_entropy_with_logits(logits, target, weight=weights)
+        else:
+            total = weights * functional.binary_cross_entropy_with_logits(logits, target)
+        with torch.no_grad():
+            # -log(1 - p), to which a match adds -logit.
+            of_none, flat = functional.softplus(logits), logits.flatten()
+            n_pairs, mean = flat.numel(), of_none.mean()
+            of_all = mean if weight is None else (weight * of_none).mean()
+            matching = of_all - flat @ own.flatten() / n_pairs
+            zero = pseudo = logits.new_zeros(())
+            if pairs is not None:
+                pseudo = also * (2.0 * mean - flat @ pairs.flatten() / n_pairs)
         vib = zero
         if self.config.vib_weight > 0:
             vib = self.config.vib_weight * (
                 information_bottleneck(*a, drop_above=self.config.vib_drop_above)
                 + information_bottleneck(*b, drop_above=self.config.vib_drop_above)
             )
-        # Twice: the released form adds the matching term once for either direction.
-        total = 2.0 * matching + pseudo + vib
-        return LossTerms(total, matching.detach(), pseudo.detach(), vib.detach())
+        return LossTerms(total + vib, matching, pseudo, vib.detach())
 
 
 def matched_cross_entropy(logits: Tensor, match: Tensor) -> Tensor:
@@ -312,7 +324,8 @@ def information_bottleneck(
     -------
     Tensor, scalar
     """
-    kl = -0.5 * (1.0 + log_var - mu.square() - log_var.exp()).mean()
+    # Means one by one, each of which is a pass over memory less than a sum of all.
+    kl = -0.5 * (1.0 + log_var.mean() - mu.square().mean() - log_var.exp().mean())
     if drop_above is not None and float(kl.detach()) > drop_above:
         return kl.new_zeros(())
     return kl
