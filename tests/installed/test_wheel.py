@@ -78,7 +78,7 @@ def check_the_archives_hold_what_is_needed_and_nothing_else(
     }
     assert metadata["Version"] == __version__
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert metadata.get_all("Provides-Extra") == ["research", "serve", "ray", "gpu"]
+    assert metadata.get_all("Provides-Extra") == ["research", "serve", "ray", "s3", "gpu"]
     required = metadata.get_all("Requires-Dist")
     pinned = (repo_root / "requirements.txt").read_text().splitlines()
     pinned = [line for line in pinned if line and not line.startswith("#")]
