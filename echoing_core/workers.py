@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import shutil
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -337,9 +338,10 @@ class Held:
 def _ray(cluster: str) -> Any:
     """The package, connected."""
     # Ray takes its token along only to a cluster that it has found by itself, and looks when it is
-    # imported. Where no token is asked for, it does no harm.
+    # imported; a program that has imported it has settled that. Where no token is asked for, one
+    # does no harm.
     told = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if told or (Path.home() / ".ray" / "auth_token").is_file():
+    if "ray" not in sys.modules and (told or (Path.home() / ".ray" / "auth_token").is_file()):
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
