@@ -12,6 +12,7 @@ are compared with the index in one shard, or in the fewest.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import shutil
@@ -109,6 +110,8 @@ def measure(
             if "fast" in ids:
                 recall.append(len(set(ids["exact"]) & set(ids["fast"])) / K)
         used = ray.get([a.__ray_call__.remote(memory) for a in shards._held._actors.values()])
+    # Handles that are let go of later would be taken for those of the next cluster.
+    gc.collect()
     ray.shutdown()
     told = ", ".join(
         f"{kind} {statistics.median(t):.1f} ms ({min(t):.1f} to {max(t):.1f})"
