@@ -154,8 +154,18 @@ def has_grown() -> bool:
     """Whether this process has held more than `GROWN` at any time."""
     if resource is None:
         return False
+    return _most_held() > GROWN
+
+
+def _most_held() -> int:
+    # What `getrusage` tells begins with what the server held when it started this process.
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        for line in status.splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
     # In kB, on macOS in bytes, where a worker is then replaced after every call.
-    return bool(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > GROWN)
+    return 1024 * int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def _address_space() -> int:

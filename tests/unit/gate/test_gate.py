@@ -18,7 +18,7 @@ from broken_uploads import sound_upload
 
 from echoing_core.errors import MissingLeadError, StoppedReadingError, UnreadableRecordError
 from echoing_core.gate import Gate, Limits, direct, limits_for
-from echoing_core.gate.limits import kept
+from echoing_core.gate.limits import GROWN, kept
 from echoing_core.gate.wire import BrokenAnswerError, TooMuchError, receive, send
 from echoing_core.gate.worker import fingerprint, serve
 from echoing_core.io import read_recording
@@ -217,6 +217,12 @@ def test_who_waits_comes_before_workers_that_start_and_calls_that_take_long(
     assert steps_behind(fresh) == [15]
     assert fresh.run(SMALL, operator.add, 1, 2) == 3
     assert steps_behind(fresh) == [0]
+
+
+def test_a_worker_is_used_again_however_large_the_server_is(fresh: Gate) -> None:
+    held = b"x" * (GROWN + 32 * _MB)
+    assert fresh.run(SMALL, operator.add, 1, 2) == 3
+    assert len(fresh._idle) == 1 and held
 
 
 def test_another_worker_is_started_when_the_page_is_there(
