@@ -59,8 +59,9 @@ class _Portions:
     at_once: int | None = None
 
     def released_of(self, n: int) -> int:
-        """Of n windows by the published encoder, with a batch for every thread."""
-        return max(1, min(self.released, -(-n // (self.at_once or torch.get_num_threads()))))
+        """Of n windows by the published encoder, on a processor with a batch for every thread."""
+        n_threads = torch.get_num_threads() if self.at_once is None else 1
+        return max(1, min(self.released, -(-n // n_threads)))
 
 
 _PORTIONS = {
