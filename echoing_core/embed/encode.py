@@ -320,11 +320,8 @@ def device_for_windows(encoder: EcgEncoder, n: int) -> torch.device:
     ConfigError
         A device is named that is not here.
     """
-    device = device_of(encoder)
-    if device.type == "cpu":
-        enough = _ENOUGH if isinstance(encoder, CompactEcgEncoder) else _ENOUGH_RELEASED
-        device = device_for(n, enough=enough)
-    return device
+    enough = _ENOUGH if isinstance(encoder, CompactEcgEncoder) else _ENOUGH_RELEASED
+    return device_for(n, enough=enough, of=encoder)
 
 
 def move_ecg_encoder(checkpoint: Checkpoint, device: str) -> None:
@@ -431,9 +428,7 @@ def encode_texts(
     checkpoint.require_text()
     unique = list(dict.fromkeys(texts))
     text, mus, log_vars = checkpoint.encoder.text, [], []
-    device = device_of(text)
-    if device.type == "cpu":
-        device = device_for(len(unique), enough=_ENOUGH)
+    device = device_for(len(unique), enough=_ENOUGH, of=text)
     text = placed(text, device)
     with torch.inference_mode():
         for first in range(0, len(unique), batch_size):

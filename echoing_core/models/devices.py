@@ -59,7 +59,7 @@ def chosen_device(name: str | None = None) -> torch.device:
     return torch.device(name)
 
 
-def device_for(n: int, *, enough: int) -> torch.device:
+def device_for(n: int, *, enough: int, of: nn.Module | None = None) -> torch.device:
     """Where to do a piece of work.
 
     Parameters
@@ -68,6 +68,8 @@ def device_for(n: int, *, enough: int) -> torch.device:
         Its size.
     enough : int
         Size from which on it repays a GPU that was not asked for by name.
+    of : Module, optional
+        The network that does it; one that lies elsewhere than on the processor stays there.
 
     Returns
     -------
@@ -78,6 +80,8 @@ def device_for(n: int, *, enough: int) -> torch.device:
     ConfigError
         As `chosen_device`.
     """
+    if of is not None and device_of(of).type != "cpu":
+        return device_of(of)
     by_itself = os.environ.get(DEVICE_VARIABLE, "").strip().lower() in ("", AUTO)
     # Small work does not even ask whether there is a GPU, which takes a while where there is one.
     return _CPU if by_itself and n < enough else chosen_device()

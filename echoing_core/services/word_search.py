@@ -421,23 +421,13 @@ def judge(collection: Collection, request: Request) -> Judged:
 
 
 def _judge_words(collection: Collection, request: Request) -> Judged:
-    from echoing_core.retrieve.search import ranked_hits
-
     options = request.options
     comparable = collection.comparable(options.target)
     parts = _judged(collection, request)
     score = _score(parts)
     score[~comparable] = -np.inf
     apart = collection.distances(request.query, options.order, options.target)
-    hits, passing = ranked_hits(
-        collection.index,
-        score,
-        apart,
-        k=options.k,
-        order=options.order,
-        where=options.where,
-        unique_reports=options.unique_reports,
-    )
+    hits, passing = _ranked(collection, options, score, apart)
     passing &= comparable
     rows = [collection.row(hit.item_id) for hit in hits]
     fitting = np.all([part.fits() for part in parts], axis=0) & passing
@@ -464,17 +454,13 @@ def _judge_words(collection: Collection, request: Request) -> Judged:
     )
 
 
-def _judge_as_it_stands(collection: Collection, request: Request) -> Judged:
-    """Items whose report holds these very words first, then by distance to the embedded text."""
+def _ranked(
+    collection: Collection, options: Options, score: Floats, apart: Floats
+) -> tuple[list[Hit], npt.NDArray[np.bool_]]:
+    """Hits by score, and which items pass the filter."""
     from echoing_core.retrieve.search import ranked_hits
 
-    options = request.options
-    comparable = collection.comparable(options.target)
-    apart = collection.distances(request.query, options.order, options.target)
-    holds = np.array([request.words in words for words in collection.report_words])
-    # No distance is as large as 100: the words themselves go before what is only near.
-    score = np.where(comparable, 100.0 * holds - np.nan_to_num(apart), -np.inf)
-    hits, passing = ranked_hits(
+    return ranked_hits(
         collection.index,
         score,
         apart,
@@ -483,6 +469,17 @@ def _judge_as_it_stands(collection: Collection, request: Request) -> Judged:
         where=options.where,
         unique_reports=options.unique_reports,
     )
+
+
+def _judge_as_it_stands(collection: Collection, request: Request) -> Judged:
+    """Items whose report holds these very words first, then by distance to the embedded text."""
+    options = request.options
+    comparable = collection.comparable(options.target)
+    apart = collection.distances(request.query, options.order, options.target)
+    holds = np.array([request.words in words for words in collection.report_words])
+    # No distance is as large as 100: the words themselves go before what is only near.
+    score = np.where(comparable, 100.0 * holds - np.nan_to_num(apart), -np.inf)
+    hits, passing = _ranked(collection, options, score, apart)
     rows = [collection.row(hit.item_id) for hit in hits]
     return Judged(
         tuple(hits),
