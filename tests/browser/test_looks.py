@@ -35,6 +35,10 @@ Grey = npt.NDArray[np.int64]
 
 
 def grey(page: Page) -> Grey:
+    """What stands at the top of the page; how far a click had scrolled it is no matter here."""
+    page.get_by_test_id("stMain").evaluate("main => main.scrollTo(0, 0)")
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(1000)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("L")
     size = (picture.width // CELL, picture.height // CELL)
     return np.asarray(picture.resize(size, Image.Resampling.BOX), dtype=np.int64)
@@ -71,8 +75,6 @@ def test_key_screens_look_as_they_did(
                 # On a slow machine the page before stays for a while.
                 expect(heading).not_to_have_text(before)
             still(page)
-            page.mouse.move(0, 0)
-            page.wait_for_timeout(1000)
             seen[name.lower()] = grey(page)
     # What is compared can tell one page from another.
     assert min(differing(seen["explore"], seen[other]) for other in ("start", "ask")) > 2 * MOST
