@@ -122,6 +122,7 @@ def _table(current: BatchJob, rows: tuple[BatchRow, ...]) -> None:
         key=key,
         on_select=lambda: _take_row(key, rows),
         selection_mode="single-row",
+        placeholder="",
         column_config={
             "Recording": text(pinned=True),
             "Seconds": number(format="%.0f"),

@@ -232,6 +232,7 @@ def _intervals(view: RhythmView) -> None:
         st.dataframe(
             table,
             hide_index=True,
+            placeholder="",
             column_config={
                 name: st.column_config.NumberColumn(format="%.0f")
                 for name in ("Mean bpm", "Slowest", "Fastest")
