@@ -309,6 +309,30 @@ class Held:
             for name, reference in asked.items()
         ]
 
+    def ask_one(self, number: int, method: str, *arguments: Any) -> Any:
+        """As `ask`, of one of the objects alone.
+
+        Parameters
+        ----------
+        number : int
+            Its place among the holdings.
+        method : str
+        *arguments
+
+        Returns
+        -------
+        object
+
+        Raises
+        ------
+        LostProcessError
+            As `ask`.
+        """
+        name = list(self._actors)[number]
+        reference = getattr(self._actors[name], method).remote(*arguments)
+        until = time.monotonic() + _HELD_ANSWER_S
+        return self._answer(name, reference, until, method, arguments)
+
     def _answer(
         self, name: str, reference: Any, until: float, method: str, arguments: tuple[Any, ...]
     ) -> Any:

@@ -40,19 +40,23 @@ with frame.guarded():
     where = search.leaving_out(among, trail[-1:])
     if mode == search.FROM_WORDS and not trail:
         text = str(begun.query[0])
-        result = search_in_words(searched, model, text, options.k, order=options.order, where=where)
+        with search.patience(searched):
+            result = search_in_words(
+                searched, model, text, options.k, order=options.order, where=where
+            )
         with reading:
             search.reading_note(model, result, text)
     else:
         query = searched.gaussian(trail[-1]) if trail else query_embedding(model, *begun.query)
-        result = searched.search(
-            query,
-            options.k,
-            order=options.order,
-            target=search.target(mode),
-            where=where,
-            scale=reference_distances(model),
-        )
+        with search.patience(searched):
+            result = searched.search(
+                query,
+                options.k,
+                order=options.order,
+                target=search.target(mode),
+                where=where,
+                scale=reference_distances(model),
+            )
     words = neighbours.query_words(searched, begun.words)
     left, right = st.columns([5, 7], gap="large")
     with left, st.container(key="map_side"), frame.guarded():
@@ -60,4 +64,4 @@ with frame.guarded():
         selection.show(searched, among)
     with right, frame.guarded():
         neighbours.show_list(searched, result)
-        document_parts.add_hits(current, searched.index, result, words)
+        document_parts.add_hits(current, searched, result, words, searched_from=trail[-1:])

@@ -13,11 +13,9 @@ from echoing_core.services import AnswerSection, SearchSection
 from ui import record, state
 
 if TYPE_CHECKING:
-    from echoing_core.services import GalleryIndex, Search
+    from echoing_core.services import Found, Searched
 
 _MOST_PARTS = 6
-_ITEM, _SHOWN = "ECG ", 40
-"""How `neighbours` calls an item, and how many characters of that it shows."""
 
 
 @dataclass
@@ -90,7 +88,11 @@ def add_answers(
 
 
 def add_hits(
-    current: record.OpenRecord | None, index: GalleryIndex, result: Search, query: str
+    current: record.OpenRecord | None,
+    searched: Searched,
+    result: Found,
+    query: str,
+    searched_from: Sequence[str] = (),
 ) -> None:
     """A button that puts the hits of a search into the report of the open recording.
 
@@ -98,19 +100,19 @@ def add_hits(
     ----------
     current : OpenRecord or None
         Without one there is no document, and the button cannot be pressed.
-    index : GalleryIndex
-        That was searched.
-    result : Search
+    searched : Searched
+    result : Found
     query : str
         From what was searched, as it follows "nearest to".
+    searched_from : sequence of str
+        The item, where it was one.
     """
     # An ECG of a collection of one's own bears the name of its file.
-    real = index.items.loc[~index.items["simulated"].astype(bool), "record_id"].astype(str)
-    if query.removeprefix(_ITEM) in set(real.str[: _SHOWN - len(_ITEM)]):
+    if any(not item.simulated for item in searched.items(searched_from).values()):
         query = "an ECG of the collection"
     # Twelve digits tell models apart and fit into a line.
-    made_with = str(index.card["checkpoint_hash"])[:12]
-    collection = f"{len(index):,} items, embedded by model {made_with}…"
+    made_with = searched.model_hash[:12]
+    collection = f"{len(searched):,} items, embedded by model {made_with}…"
     # Not the whole of it: what follows may quote the report of a person.
     far = [f"{result.far.split('. ')[0].rstrip('.')}."] if result.far else []
     notes = tuple(note for note in (result.note, *far) if note)

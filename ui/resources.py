@@ -13,7 +13,6 @@ from echoing_core.services import (
     Collection,
     collections_at_hand,
     first_collection,
-    folder_collection,
     index_folders,
 )
 from ui import frame, state
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
         Model,
         PromptSet,
         Sample,
+        Searched,
     )
 
 
@@ -50,27 +50,40 @@ def _shipped(name: str) -> Collection:
 
 
 @st.cache_resource(show_spinner="Opening a collection of this machine")
-def _folder(path: str, name: str, made_ns: int = 0) -> Collection:
+def _folder(path: str, name: str, made_ns: int = 0) -> Searched:
     # The time of its card tells one that was made anew from the one that is open.
-    return folder_collection(path, _model(name))
+    return services.held_collection(path, _model(name))
 
 
-def collections() -> dict[str, Collection]:
+def shipped_collection() -> Collection | None:
+    """The collection that ships, where it was built with the model in use.
+
+    Returns
+    -------
+    Collection or None
+    """
+    name = state.App.model.value
+    with frame.guarded():
+        # A model of one's own has indexes of its own, or none.
+        if services.shipped_index_fits(_model(name)):
+            return _shipped(name)
+    return None
+
+
+def collections() -> dict[str, Searched]:
     """The collections that every session may search, by a key that does not change.
 
     A folder that cannot be used is told in a sentence and left out.
 
     Returns
     -------
-    dict of str to Collection
+    dict of str to Searched
         The shipped one first, where it was built with this model.
     """
-    searchable: dict[str, Collection] = {}
-    name = state.App.model.value
-    with frame.guarded():
-        # A model of one's own has indexes of its own, or none.
-        if services.shipped_index_fits(_model(name)):
-            searchable["demo"] = _shipped(name)
+    searchable: dict[str, Searched] = {}
+    name, shipped = state.App.model.value, shipped_collection()
+    if shipped is not None:
+        searchable["demo"] = shipped
     # By number: a path of this machine would end up in session files.
     for number, path in enumerate(index_folders()):
         with frame.guarded():
@@ -113,7 +126,7 @@ def _key(folder: Path) -> str:
     return f"kept_{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}"
 
 
-def open_collection(one: IndexAtHand) -> Collection:
+def open_collection(one: IndexAtHand) -> Searched:
     """Open what `offered_collections` has.
 
     Parameters
@@ -122,12 +135,14 @@ def open_collection(one: IndexAtHand) -> Collection:
 
     Returns
     -------
-    Collection
+    Searched
 
     Raises
     ------
     IndexMismatchError
         It is damaged.
+    ConfigError, LostProcessError
+        It lies in shards, and there is no memory for them, or the cluster does not answer.
     """
     card = one.folder / "card.json"
     made_ns = card.stat().st_mtime_ns if card.is_file() else 0

@@ -319,7 +319,10 @@ def index_build(
     if shards is None:
         typer.echo(f"{told}open it with: echoing app --index {out}")
     else:
-        typer.echo(f"{told}keep it open with: echoing index serve {out} --cluster ADDRESS")
+        typer.echo(
+            f"{told}open it with: echoing app --collection {out}, or keep it open with: "
+            f"echoing index serve {out} --cluster ADDRESS"
+        )
 
 
 @index_app.command("serve")
@@ -346,7 +349,8 @@ def index_serve(
         address = "auto" if cluster == RAY else cluster
         typer.echo(
             f"{len(shards):,} ECGs in {shards.n_shards} shards are open (stop with Ctrl+C). Search "
-            f"with: echoing search TEXT --index {index} --cluster {address}"
+            f"with: echoing search TEXT --index {index} --cluster {address}, or open the app with: "
+            f"echoing app --collection {index} --cluster {address}"
         )
         sys.stdout.flush()
         with contextlib.suppress(KeyboardInterrupt):
@@ -501,6 +505,14 @@ def run_app(
             help="With --collection: where its indexes are kept; without, runs/collections.",
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            help="A Ray cluster that holds the indexes in shards: its address, auto, or ray for "
+            "this machine alone. Without it the app holds them itself.",
+        ),
+    ] = None,
 ) -> None:
     """Open the app in the browser; without a display, only serve it."""
     from echoing_core import services
@@ -522,6 +534,15 @@ def run_app(
     if keep is not None and not collection:
         raise ConfigError("--keep says where the indexes of a --collection go. Name one.")
     sources = services.collection_sources(collection or [])
+    if cluster is not None:
+        from echoing_core.retrieve.index import is_sharded
+
+        if not any(is_sharded(folder) for folder in [*index, *sources]):
+            raise ConfigError(
+                "--cluster holds indexes in shards, and no --collection or --index here is one. "
+                "Leave it out, or build one with `echoing index build INDEX --embedded EMBEDDED "
+                "--shards N`."
+            )
     root = services.shipped_folder()
     if not (root / "app.py").is_file():
         raise ConfigError(
@@ -548,6 +569,8 @@ def run_app(
         before = [Path(p) for p in os.environ.get(variable, "").split(os.pathsep) if p.strip()]
         if given or before:
             os.environ[variable] = os.pathsep.join(str(f.resolve()) for f in given or before)
+    if cluster is not None:
+        os.environ[services.CLUSTER_VARIABLE] = cluster
     for name in ("ECHOING_HOME", "ECHOING_TEACHER"):
         # A teacher may be a hub name, which is no path and stays as it is.
         if (set_to := os.environ.get(name)) and Path(set_to).exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +15,17 @@ if TYPE_CHECKING:
 
 # A cell that begins so is a formula for a spreadsheet.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_TEXTS = ("report", "report_original", "report_translated")
+TEXTS = ("report", "report_original", "report_translated")
+"""Columns of texts that items may have."""
 
 
 def collection_csv(
-    items: pd.DataFrame, xy: npt.NDArray[np.floating], rows: npt.NDArray[np.integer], model: str
+    items: pd.DataFrame,
+    xy: npt.NDArray[np.floating],
+    rows: npt.NDArray[np.integer],
+    model: str,
+    labels: Sequence[str],
+    texts: Sequence[str],
 ) -> str:
     """Some items as CSV: who and what they are, how sure the model is, where on the map, findings.
 
@@ -32,6 +39,10 @@ def collection_csv(
         Which, in this order.
     model : str
         Hash of the model.
+    labels : sequence of str
+        Labels of the collection, of which these items may lack some.
+    texts : sequence of str
+        Its columns of texts.
 
     Returns
     -------
@@ -39,12 +50,11 @@ def collection_csv(
         A label that is not known is empty. What a spreadsheet would take for a formula begins
         with ``'``.
     """
-    labels = [str(column) for column in items.columns if str(column).startswith("label_")]
-    texts = [column for column in _TEXTS if column in items.columns]
+    columns = [f"label_{name}" for name in labels]
     ids = ["item_id", "record_id", "patient_id", "source", "simulated"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*ids, "percentile", "map_x", "map_y", *texts, *labels, "model"])
+    writer.writerow([*ids, "percentile", "map_x", "map_y", *texts, *columns, "model"])
     for row in rows:
         item = items.iloc[int(row)]
         writer.writerow(
@@ -52,7 +62,7 @@ def collection_csv(
                 *(_cell(item[column]) for column in ids),
                 f"{item['percentile']:.2f}",
                 *(f"{value:.5f}" for value in xy[row]),
-                *(_cell(item[column]) for column in (*texts, *labels)),
+                *(_cell(item.get(column, float("nan"))) for column in (*texts, *columns)),
                 model[:16],
             ]
         )

@@ -34,12 +34,15 @@ class Colouring:
         What is shown; empty for the uncertainty, which is told of every item anyway.
     ramp : bool
         The legend is one scale from low to high.
+    counts : tuple of int
+        Of each entry of the legend, how many there are; empty to count the items at hand.
     """
 
     number: npt.NDArray[np.uint8]
     legend: tuple[tuple[str, str], ...]
     words: str = ""
     ramp: bool = False
+    counts: tuple[int, ...] = ()
 
 
 def colour_by_percentile(percentile: npt.ArrayLike) -> Colouring:
@@ -115,6 +118,7 @@ def gallery_map_data(
     query: Floats | None = None,
     chosen: int | None = None,
     area: Sequence[tuple[float, float]] = (),
+    numbers: npt.NDArray[np.integer] | None = None,
 ) -> dict[str, Any]:
     """What the browser needs to draw the map, small enough to be sent with each search.
 
@@ -132,6 +136,8 @@ def gallery_map_data(
     query : ndarray, shape (2,), optional
     chosen : int, optional
         Row number.
+    numbers : ndarray of int, shape (n,), optional
+        Row numbers of the items, where they are a sample of a collection; then all are drawn.
     area : sequence of (float, float)
         Corners of the area that was chosen on the map.
     colouring : Colouring
@@ -143,10 +149,11 @@ def gallery_map_data(
         JSON values; arrays are Base64 of little-endian numbers, one for each dot that is drawn.
     """
     rows = np.arange(len(xy))
-    if rows.size > MOST_POINTS:
+    if numbers is None and rows.size > MOST_POINTS:
         some = np.linspace(0, rows.size - 1, MOST_POINTS).astype(int)
         # Spread evenly over the collection, with the hits and the marked item added.
         rows = np.union1d(some, [*hits, *([] if chosen is None else [chosen])]).astype(int)
+    counts = colouring.counts or np.bincount(colouring.number, minlength=len(colouring.legend))
     number = colouring.number[rows]
     # In this order: where dots overlap, no colour hides another altogether.
     order = np.random.default_rng(0).permutation(rows.size)
@@ -155,7 +162,7 @@ def gallery_map_data(
     share = np.clip(np.asarray(percentile, dtype=np.float64), 0, 100)
     return {
         "xy": packed(xy[rows], "<f4"),
-        "rows": packed(rows, "<i4"),
+        "rows": packed(rows if numbers is None else numbers[rows], "<i4"),
         "colour": packed(number, "u1"),
         "percentile": packed(np.round(share[rows]), "u1"),
         "passing": packed(passing[rows], "u1"),
@@ -164,9 +171,9 @@ def gallery_map_data(
                 "words": words,
                 "colour": colour,
                 "dark": on_dark(colour),
-                "count": int((colouring.number == i).sum()),
+                "count": int(count),
             }
-            for i, (words, colour) in enumerate(colouring.legend)
+            for (words, colour), count in zip(colouring.legend, counts, strict=True)
         ],
         "ramp": colouring.ramp,
         "colourWords": colouring.words,

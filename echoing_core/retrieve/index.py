@@ -435,7 +435,7 @@ def open_index(folder: Place, *, checkpoint_hash: str | None, mapped: bool = Fal
     if is_sharded(folder):
         raise IndexMismatchError(
             f"The index {folder} lies in shards, which are not opened as one. Search it with "
-            f"`echoing search --index {folder}`, or from Python with services.open_shards."
+            f"`echoing search --index {folder}`, or from Python with load_index."
         )
     card = read_card(
         folder,

@@ -113,13 +113,29 @@ class ItemFilter:
                     f"The gallery has no source {source!r}. It has: {_listing(known)}."
                 )
 
-    def of_shard(self, first: int, items: pd.DataFrame) -> ItemFilter:
-        """The same for some of a gallery's items.
+    def check_labels(self, known: set[str]) -> None:
+        """Refuse a label that a gallery does not have.
 
         Parameters
         ----------
-        first : int
-            Row of the first of them in the gallery.
+        known : set of str
+            Its labels, without ``label_``.
+
+        Raises
+        ------
+        ConfigError
+        """
+        for name in self.labels:
+            if name not in known:
+                raise _no_label(name, known)
+
+    def of_rows(self, rows: npt.NDArray[np.integer], items: pd.DataFrame) -> ItemFilter:
+        """The same for some of a gallery's items, which may lack its sources and labels.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            Their rows in the gallery, ascending.
         items : DataFrame
             Of these.
 
@@ -132,8 +148,13 @@ class ItemFilter:
             here = set(items["source"])
             sources = tuple(source for source in sources if source in here)
         if among is not None:
-            among = tuple(row - first for row in among if 0 <= row - first < len(items))
-        return replace(self, sources=sources, among=among)
+            wanted = np.asarray(among, dtype=np.int64)
+            among = tuple(np.flatnonzero(np.isin(rows, wanted)).tolist())
+        labels = {k: v for k, v in self.labels.items() if f"label_{k}" in items.columns}
+        # Of none of these it is known, so none passes.
+        if len(labels) < len(self.labels):
+            among = ()
+        return replace(self, labels=labels, sources=sources, among=among)
 
 
 def search_gallery(
@@ -331,8 +352,12 @@ def _label_column(items: pd.DataFrame, name: str) -> pd.Series[Any]:
     column = f"label_{name}"
     if column not in items.columns:
         known = {str(c).removeprefix("label_") for c in items.columns if c.startswith("label_")}
-        raise ConfigError(f"The gallery has no label {name!r}. It has: {_listing(known)}.")
+        raise _no_label(name, known)
     return items[column]
+
+
+def _no_label(name: str, known: set[str]) -> ConfigError:
+    return ConfigError(f"The gallery has no label {name!r}. It has: {_listing(known)}.")
 
 
 def _matches(column: pd.Series[Any], name: str, wanted: LabelFilter) -> npt.NDArray[np.bool_]:

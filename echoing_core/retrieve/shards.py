@@ -155,6 +155,32 @@ def read_shards(
     return card, tuple(shards)
 
 
+def check_shard(shard: Shard) -> None:
+    """Whether one is there, by its card alone.
+
+    Parameters
+    ----------
+    shard : Shard
+        From `read_shards`.
+
+    Raises
+    ------
+    IndexMismatchError
+        It is missing, or not the one that its index lists.
+    """
+    path = shard.folder / CARD
+    if not path.is_file():
+        raise IndexMismatchError(
+            f"{shard.folder.name} of the index {shard.folder.parent} is missing here. All machines "
+            "must see all shards; build the index again, or take an undamaged copy."
+        )
+    if hashlib.sha256(path.read_bytes()).hexdigest() != shard.card_sha256:
+        raise IndexMismatchError(
+            f"{shard.folder.name} of the index {shard.folder.parent} is not the shard that its "
+            "card lists. Build the index again, or take an undamaged copy."
+        )
+
+
 def open_shard(shard: Shard) -> GalleryIndex:
     """Open one, with what is large left in its files.
 
@@ -170,17 +196,7 @@ def open_shard(shard: Shard) -> GalleryIndex:
     Raises
     ------
     IndexMismatchError
-        It is missing, damaged, or not the one that its index lists.
+        As `check_shard`, or it is damaged.
     """
-    path = shard.folder / CARD
-    if not path.is_file():
-        raise IndexMismatchError(
-            f"{shard.folder.name} of the index {shard.folder.parent} is missing here. All machines "
-            "must see all shards; build the index again, or take an undamaged copy."
-        )
-    if hashlib.sha256(path.read_bytes()).hexdigest() != shard.card_sha256:
-        raise IndexMismatchError(
-            f"{shard.folder.name} of the index {shard.folder.parent} is not the shard that its "
-            "card lists. Build the index again, or take an undamaged copy."
-        )
+    check_shard(shard)
     return open_index(shard.folder, checkpoint_hash=None, mapped=True)

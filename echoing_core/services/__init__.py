@@ -304,6 +304,7 @@ if TYPE_CHECKING:
     from echoing_core.services.runs import evaluate_ablation, train_language_model, train_preset
     from echoing_core.services.searching import (
         Collection,
+        Dots,
         Found,
         Search,
         draw_item,
@@ -316,7 +317,7 @@ if TYPE_CHECKING:
         shipped_collection,
         shipped_index_fits,
     )
-    from echoing_core.services.selecting import FindingShare, in_common, selection_csv
+    from echoing_core.services.selecting import FindingShare, in_common
     from echoing_core.services.session_file import (
         Session,
         Setting,
@@ -326,7 +327,14 @@ if TYPE_CHECKING:
         session_text,
         settings_from_link,
     )
-    from echoing_core.services.sharded import Shards, open_collection, open_shards
+    from echoing_core.services.sharded import (
+        CLUSTER_VARIABLE,
+        Searched,
+        Shards,
+        held_collection,
+        open_collection,
+        open_shards,
+    )
     from echoing_core.services.statements import evaluate_statements
     from echoing_core.services.teaching import (
         DrawnCases,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from echoing_core.config import from_mapping
 from echoing_core.documents import parse_yaml
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from echoing_core.models.checkpoint import Checkpoint
     from echoing_core.models.heads import Head
     from echoing_core.retrieve.index import GalleryIndex
+    from echoing_core.services.sharded import Shards
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -408,9 +409,19 @@ def load_model(model: str | os.PathLike[str] | None = None) -> Model:
     )
 
 
+@overload
+def load_index(folder: None = None, model: Model | None = None) -> GalleryIndex: ...
+
+
+@overload
+def load_index(
+    folder: str | os.PathLike[str] | StorePath | None, model: Model | None = None
+) -> GalleryIndex | Shards: ...
+
+
 def load_index(
     folder: str | os.PathLike[str] | StorePath | None = None, model: Model | None = None
-) -> GalleryIndex:
+) -> GalleryIndex | Shards:
     """Open an index.
 
     Parameters
@@ -423,19 +434,25 @@ def load_index(
 
     Returns
     -------
-    GalleryIndex
+    GalleryIndex, or Shards held by this process where it lies in shards
 
     Raises
     ------
     IndexMismatchError
         The index is damaged, or was built with another model.
+    ConfigError
+        There is not enough memory for all shards; `open_shards` opens one after the other.
     """
     own = indexes_folder() / (model.name if model is not None else DEFAULT_MODEL)
     shipped = own if own.is_dir() else indexes_folder() / DEFAULT_MODEL
     path = index_place(folder) if folder is not None else shipped
     check_given(index=path)
-    from echoing_core.retrieve.index import open_index
+    from echoing_core.retrieve.index import is_sharded, open_index
 
+    if is_sharded(path):
+        from echoing_core.services.sharded import open_shards
+
+        return open_shards(path, model, kept=True)
     return open_index(path, checkpoint_hash=model.hash if model is not None else None)
 
 

@@ -153,8 +153,15 @@ def ready_collection(
     root = Path(source)
     kind = source_of(root)
     if kind == "index":
+        from echoing_core.retrieve.index import is_sharded
         from echoing_core.services.models import load_index
+        from echoing_core.services.sharded import open_shards
 
+        if is_sharded(root):
+            # Whoever holds them opens them: here they may not fit into memory.
+            shards = open_shards(root, model)
+            shards.check()
+            return ReadyCollection(root, len(shards), False)
         return ReadyCollection(root, len(load_index(root, model)), False)
     place = Path(keep) if keep is not None else KEPT
     # The path tells two folders of one name apart.

@@ -15,20 +15,25 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.errors import ConfigError
+from echoing_core.export.collection_table import TEXTS, collection_csv
 from echoing_core.export.track import Explanation
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import LEADS, GaussianEmbedding, Hit, Recording, StandardEcg
+from echoing_core.services.given import check_given
 from echoing_core.services.models import (
     DEFAULT_MODEL,
     INDEX_VARIABLE,
     Model,
+    index_place,
     indexes_folder,
     load_index,
     prompt_sets,
 )
+from echoing_core.services.selecting import Tally, tally
 from echoing_core.services.windows import window_embedding
 from echoing_core.signals import standardise
 from echoing_core.signals.leads import DEFAULT_VCG_METHOD
+from echoing_core.stores import StorePath
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,6 +180,59 @@ def plain_words(text: str) -> str:
     return f" {' '.join(_WORD.findall(folded(text)))} "
 
 
+@dataclass(frozen=True)
+class Item:
+    """What a page tells of an item of a collection besides what a hit says.
+
+    Attributes
+    ----------
+    row : int
+        In the collection.
+    record_id, source : str
+    simulated : bool
+    original, translated : str
+        Its report as it was written, and the English translation; empty where the collection does
+        not have them.
+    """
+
+    row: int
+    record_id: str
+    source: str
+    simulated: bool
+    original: str
+    translated: str
+
+
+@dataclass(frozen=True, eq=False)
+class Dots:
+    """Items of a collection on its map.
+
+    Attributes
+    ----------
+    rows : ndarray of int, shape (n,)
+        In the collection, ascending.
+    items : DataFrame, n rows
+    xy : ndarray, shape (n, 2)
+    plane : Projection
+    """
+
+    rows: npt.NDArray[np.int64]
+    items: pd.DataFrame
+    xy: Floats
+    plane: Projection
+
+    def passing(self, where: ItemFilter) -> npt.NDArray[np.bool_]:
+        """Which of them pass a filter, shape (n,).
+
+        Parameters
+        ----------
+        where : ItemFilter
+        """
+        passing = np.zeros(len(self.rows), dtype=bool)
+        passing[where.of_rows(self.rows, self.items).rows(self.items)] = True
+        return passing
+
+
 class Collection:
     """An opened index with what is computed of it once: its map and what its reports state.
 
@@ -206,6 +264,15 @@ class Collection:
         return tuple(sorted(set(self.index.items["source"].astype(str))))
 
     @property
+    def dim(self) -> int:
+        return self.index.dim
+
+    @property
+    def model_hash(self) -> str:
+        """Of the model that embedded it."""
+        return str(self.index.card["checkpoint_hash"])
+
+    @cached_property
     def flags(self) -> tuple[str, ...]:
         """Names of the labels that are yes or no; of some items it may not be known which."""
         items = self.index.items
@@ -254,33 +321,116 @@ class Collection:
         ConfigError
             There is no such item.
         """
-        return _row_of(self.index, item_id)
+        try:
+            return self._rows[item_id]
+        except KeyError:
+            raise no_item(item_id) from None
 
-    def own_report(self, item_id: str) -> tuple[str, str]:
-        """The report of an item as it was written, and its English translation.
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {item_id: row for row, item_id in enumerate(self.index.items["item_id"])}
+
+    def items(self, item_ids: Sequence[str]) -> dict[str, Item]:
+        """What a page tells of some items besides what hits say.
 
         Parameters
         ----------
-        item_id : str
+        item_ids : sequence of str
 
         Returns
         -------
-        original, translated : str
-            Empty where the collection does not have them.
+        dict of str to Item
 
         Raises
         ------
         ConfigError
             There is no such item.
         """
+        return {one: self._item(self.row(one)) for one in item_ids}
+
+    def _item(self, row: int) -> Item:
         from echoing_core.retrieve.index import ORIGINAL, TRANSLATED
 
-        items, row = self.index.items, self.row(item_id)
+        items = self.index.items
         original, translated = (
             str(items[column].iloc[row]).strip() if column in items.columns else ""
             for column in (ORIGINAL, TRANSLATED)
         )
-        return original, translated
+        return Item(
+            row,
+            str(items["record_id"].iloc[row]),
+            str(items["source"].iloc[row]),
+            bool(items["simulated"].iloc[row]),
+            original,
+            translated,
+        )
+
+    def item_id(self, row: int) -> str:
+        """The item of a row."""
+        return str(self.index.items["item_id"].iloc[row])
+
+    def draw(self, item_id: str) -> StandardEcg:
+        """The trace of an item, see `draw_item`."""
+        return draw_item(self.index, item_id)
+
+    @cached_property
+    def everything(self) -> Tally:
+        """All items, counted by what is yes or no."""
+        return tally(self.index.items, self.flags, digests=True)
+
+    def tally(self, where: ItemFilter, names: Sequence[str]) -> Tally:
+        """The items that pass a filter, counted.
+
+        Parameters
+        ----------
+        where : ItemFilter
+        names : sequence of str
+            Of `flags`.
+
+        Returns
+        -------
+        Tally
+        """
+        return tally(self.index.items, names, where.rows(self.index.items))
+
+    def table(self, where: ItemFilter) -> str:
+        """The items that pass a filter as CSV, see `export.collection_table`.
+
+        Parameters
+        ----------
+        where : ItemFilter
+
+        Returns
+        -------
+        str
+        """
+        return collection_csv(
+            self.index.items,
+            self.map.xy,
+            where.rows(self.index.items),
+            self.model_hash,
+            self.index.label_names,
+            self.texts,
+        )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Its columns of texts."""
+        return tuple(name for name in TEXTS if name in self.index.items.columns)
+
+    def dots(self, item_ids: Sequence[str] = ()) -> Dots:
+        """Items to be drawn on the map: all of this collection.
+
+        Parameters
+        ----------
+        item_ids : sequence of str
+            That must be among them.
+
+        Returns
+        -------
+        Dots
+        """
+        return Dots(np.arange(len(self)), self.index.items, self.map.xy, self.map)
 
     def gaussian(self, item_id: str) -> GaussianEmbedding:
         """The ECG of an item as something to search with.
@@ -499,13 +649,13 @@ class Collection:
         apart[~self.comparable(target)] = np.nan
         return apart
 
-    def as_hit(self, search: Search, item_id: str) -> Hit:
+    def as_hit(self, search: Found, item_id: str) -> Hit:
         """Any item as a hit of a search, with its place in the whole collection.
 
         Parameters
         ----------
         search : Search
-            In this collection.
+            In this collection; `Found` knows the hits alone.
         item_id : str
 
         Returns
@@ -520,6 +670,8 @@ class Collection:
         """
         from echoing_core.retrieve.search import hit_of
 
+        if not isinstance(search, Search):
+            raise TypeError("only a Search knows where all items are")
         row = self.row(item_id)
         distance = float(search.distances[row])
         return hit_of(self.index.items, row, distance, search.rank(row) or 0, search.order)
@@ -723,12 +875,12 @@ def shipped_collection(model: Model) -> Collection:
     return Collection("Demo collection", load_index(model=model), "shipped")
 
 
-def folder_collection(folder: str | os.PathLike[str], model: Model) -> Collection:
-    """An index folder on this machine; see `load_index`.
+def folder_collection(folder: str | os.PathLike[str] | StorePath, model: Model) -> Collection:
+    """An index that lies whole in a folder; see `load_index`.
 
     Parameters
     ----------
-    folder : path
+    folder : path or str
     model : Model
         That is used to search.
 
@@ -739,10 +891,14 @@ def folder_collection(folder: str | os.PathLike[str], model: Model) -> Collectio
     Raises
     ------
     IndexMismatchError
-        It is damaged or was built with another model.
+        It is damaged, was built with another model, or lies in shards.
     """
-    index = load_index(folder, model)
-    return Collection(str(index.card.get("name") or Path(folder).name)[:80], index, "folder")
+    from echoing_core.retrieve.index import open_index
+
+    path = index_place(folder)
+    check_given(index=path)
+    index = open_index(path, checkpoint_hash=model.hash)
+    return Collection(str(index.card.get("name") or path.name)[:80], index, "folder")
 
 
 def _is_flag(column: pd.Series[Any]) -> bool:
@@ -755,8 +911,13 @@ def _is_flag(column: pd.Series[Any]) -> bool:
 def _row_of(index: GalleryIndex, item_id: str) -> int:
     rows = np.flatnonzero((index.items["item_id"] == item_id).to_numpy())
     if not rows.size:
-        raise ConfigError(f"The collection has no item {item_id}. Search again.")
+        raise no_item(item_id)
     return int(rows[0])
+
+
+def no_item(item_id: str) -> ConfigError:
+    """What is told where an item is not there."""
+    return ConfigError(f"The collection has no item {item_id}. Search again.")
 
 
 def draw_item(index: GalleryIndex, item_id: str) -> StandardEcg:

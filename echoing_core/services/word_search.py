@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -180,6 +180,8 @@ class Judged:
         Every item has a report that does not mention it.
     lacking : str
         What the first of the hits lacks.
+    label_names : tuple of str
+        Labels that there are; asked for where a filter has labels.
     all_distances, all_places : ndarray, shape (n,)
         As in `Search`; empty where it is by distance.
     """
@@ -195,6 +197,7 @@ class Judged:
     has_reports: bool = False
     all_silent: bool = False
     lacking: str = ""
+    label_names: tuple[str, ...] = ()
     all_distances: Floats = field(default_factory=lambda: np.empty(0))
     all_places: Floats = field(default_factory=lambda: np.empty(0))
 
@@ -204,8 +207,20 @@ class Judged:
         return replace(self, all_distances=np.empty(0), all_places=np.empty(0))
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ShardSearch(Found):
+    """`Found` in shards, with what was asked: where an item that is no hit lies is asked again.
+
+    Attributes
+    ----------
+    request : Request
+    """
+
+    request: Request
+
+
 def search(
-    index: GalleryIndex,
+    index: GalleryIndex | Shards,
     model: Model,
     query: str | Recording | StandardEcg | Explanation,
     k: int = 10,
@@ -221,8 +236,8 @@ def search(
 
     Parameters
     ----------
-    index : GalleryIndex
-        From `load_index`.
+    index : GalleryIndex or Shards
+        From `load_index`, or from `open_shards`.
     model : Model
         That the index was built with.
     query : str, Recording, StandardEcg or Explanation
@@ -252,8 +267,10 @@ def search(
     SignalQualityError
         There is no window at ``start_s``.
     """
+    from echoing_core.retrieve.index import GalleryIndex
+
     found = search_collection(
-        Collection("", index, "folder"),
+        Collection("", index, "folder") if isinstance(index, GalleryIndex) else index,
         model,
         query,
         k,
@@ -311,6 +328,7 @@ def search_collection(
     return joined(request, collection.judge(request))
 
 
+@overload
 def search_in_words(
     collection: Collection,
     model: Model,
@@ -321,12 +339,39 @@ def search_in_words(
     target: str = "ecg",
     where: ItemFilter | None = None,
     unique_reports: bool = False,
-) -> Search:
+) -> Search: ...
+
+
+@overload
+def search_in_words(
+    collection: Collection | Shards,
+    model: Model,
+    text: str,
+    k: int = 10,
+    *,
+    order: str = "csd",
+    target: str = "ecg",
+    where: ItemFilter | None = None,
+    unique_reports: bool = False,
+) -> Search | ShardSearch: ...
+
+
+def search_in_words(
+    collection: Collection | Shards,
+    model: Model,
+    text: str,
+    k: int = 10,
+    *,
+    order: str = "csd",
+    target: str = "ecg",
+    where: ItemFilter | None = None,
+    unique_reports: bool = False,
+) -> Search | ShardSearch:
     """Items for a text: by what reports and labels state, and by what ECGs look like.
 
     Parameters
     ----------
-    collection : Collection
+    collection : Collection or Shards
     model : Model
         That the collection was built with.
     text : str
@@ -338,7 +383,7 @@ def search_in_words(
 
     Returns
     -------
-    Search
+    Search, or ShardSearch in Shards
         Its ``note`` says how the text was read.
 
     Raises
@@ -347,6 +392,9 @@ def search_in_words(
         The text is empty or names nothing that an ECG can be asked, or a setting is impossible.
     """
     request = _read(model, text, Options(k, order, target, where, unique_reports))
+    if not isinstance(collection, Collection):
+        found = joined(request, collection.judge(request))
+        return ShardSearch(**vars(found), request=request)
     one = judge(collection, request)
     found = joined(request, [one])
     return Search(**vars(found), distances=one.all_distances, places=one.all_places)
@@ -418,6 +466,31 @@ def judge(collection: Collection, request: Request) -> Judged:
         n_passing=found.n_passing,
         n_compared=found.n_compared,
     )
+
+
+def judge_all(collection: Collection, request: Request) -> Judged:
+    """As `judge`, and where every item lies, whatever was searched for.
+
+    Parameters
+    ----------
+    collection : Collection
+    request : Request
+
+    Returns
+    -------
+    Judged
+
+    Raises
+    ------
+    ConfigError
+        As `judge`.
+    """
+    found = judge(collection, request)
+    if request.from_text:
+        return found
+    options = request.options
+    apart = collection.distances(request.query, options.order, options.target)
+    return replace(found, all_distances=apart, all_places=apart)
 
 
 def _judge_words(collection: Collection, request: Request) -> Judged:

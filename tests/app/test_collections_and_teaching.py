@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sharded_demo import demo_in_shards
 from streamlit.testing.v1 import AppTest
 
 from echoing_core import services
@@ -81,6 +83,42 @@ def test_kept_collections_are_one_click_and_the_named_one_comes_first(
     (kept / "vectors.faiss").write_bytes(b"")
     app.radio(key="find_collection").set_value(app.session_state["find_collection"]).run()
     assert not app.exception
+
+
+def test_a_collection_in_shards_shows_what_the_whole_one_does(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = demo_in_shards(tmp_path / "sharded", 3)
+    monkeypatch.setenv(services.COLLECTIONS_VARIABLE, str(folder))
+    app = open_app().switch_page("pages/retrieve.py").run()
+    key = str(app.session_state["find_collection"])
+    assert key.startswith("kept_") and "Searching in: sharded, 1,000 ECGs" in app.expander[0].label
+
+    def told() -> list[str]:
+        """Of words in an area with a filter; then from the first that is found, with a mark."""
+        right = ((0.0, -9.0), (9.0, -9.0), (9.0, 9.0), (0.0, 9.0))
+        app.session_state["find_area"] = (f"{app.session_state['find_collection']}:1000", right)
+        app.session_state["find_labels"] = ["af"]
+        app.run()
+        pages = [words(app)]
+        first = next(str(b.key) for b in app.button if str(b.key).startswith("from_"))
+        app.session_state["find_trail"] = [first.removeprefix("from_")]
+        app.session_state["find_marked"] = "sim-20001-000689-0"
+        app.toggle(key=next(t.key for t in app.toggle)).set_value(True).run()
+        assert not app.exception and not app.error
+        return [*pages, words(app)]
+
+    in_shards = told()
+    assert "in the area" in in_shards[0] and "Chosen on the map" in in_shards[1]
+    app.session_state["find_collection"] = "demo"
+    assert told() == in_shards
+    # What is lost with a shard is told, and nothing is searched without it.
+    shutil.rmtree(folder / "shard-0001")
+    (folder / "card.json").touch()
+    app.session_state["find_collection"] = key
+    app.run()
+    assert not app.exception and len(app.error) == 1 and "nearest first" not in words(app)
+    assert "shard-0001 of the index" in app.error[0].value.replace("\\", "")
 
 
 def test_a_case_is_opened_answered_and_left() -> None:

@@ -166,16 +166,23 @@ def test_an_ecg_of_a_collection_is_not_named(open_app: OpenApp) -> None:
 
     app = upload(open_app(), sound_upload())
     seen: list[object] = []
-    index = SimpleNamespace(
-        items=pd.DataFrame({"record_id": [NAME, "b"], "simulated": [False, True]}),
-        card={"checkpoint_hash": "0" * 64},
-    )
-    index_like = type("Index", (SimpleNamespace,), {"__len__": lambda _: 2})(**vars(index))
+    real = {"one": True, "two": False}
+    made = {
+        "items": lambda ids: {i: SimpleNamespace(simulated=not real[i]) for i in ids},
+        "model_hash": "0" * 64,
+    }
+    searched = type("Searched", (SimpleNamespace,), {"__len__": lambda _: 2})(**made)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(document_parts, "_add_button", lambda *given: seen.append(given[2].query))
-        for words in (f"ECG {NAME}", "ECG b", "the words “paced”"):
+        for words, item in (
+            (f"ECG {NAME}", ["one"]),
+            ("ECG b", ["two"]),
+            ("the words “paced”", []),
+        ):
             nothing = SimpleNamespace(hits=[], note="", far="")
-            document_parts.add_hits(app.session_state["record"], index_like, nothing, words)
+            document_parts.add_hits(
+                app.session_state["record"], searched, nothing, words, searched_from=item
+            )
     assert seen == ["an ECG of the collection", "ECG b", "the words “paced”"]
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 
 from echoing_core import services
 from echoing_core.errors import ConfigError, EchoingError
-from echoing_core.services import Collection, Model
+from echoing_core.services import Model, Searched
 from echoing_core.services.own_index import (
     MOST_ITEMS,
     grouped_places,
@@ -34,7 +34,7 @@ _ORIGINS = {
 }
 
 
-def chosen(model: Model) -> Collection:
+def chosen(model: Model) -> Searched:
     """The collection to search; where there is none, the page ends with a sentence.
 
     Parameters
@@ -43,9 +43,9 @@ def chosen(model: Model) -> Collection:
 
     Returns
     -------
-    Collection
+    Searched
     """
-    known: dict[str, Collection] = {**resources.collections(), **state.Own.collections.value}
+    known: dict[str, Searched] = {**resources.collections(), **state.Own.collections.value}
     kept, n_others, first = resources.offered_collections()
     if not known and not kept:
         st.info(
@@ -98,7 +98,7 @@ def _of_other_models(n: int) -> None:
         )
 
 
-def _name(collection: Collection) -> str:
+def _name(collection: Searched) -> str:
     return _words(collection.name, len(collection))
 
 
@@ -106,7 +106,7 @@ def _words(name: str, n: int) -> str:
     return f"{frame.literal(name)}, {n:,} ECGs"
 
 
-def _title(collection: Collection) -> str:
+def _title(collection: Searched) -> str:
     words = f"Searching in: {_name(collection)} ({_ORIGINS[collection.origin]})"
     return f"{words}, all simulated" if collection.simulated else words
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ import streamlit as st
 from echoing_core import figures, services
 from echoing_core.errors import EchoingError
 from echoing_core.figures.gallery_map import (
+    MOST_POINTS,
     Colouring,
     colour_by_flag,
     colour_by_kind,
@@ -18,7 +20,7 @@ from echoing_core.figures.gallery_map import (
     gallery_map_data,
 )
 from echoing_core.records import Hit
-from echoing_core.services import Collection, ItemFilter, Search
+from echoing_core.services import Dots, Found, ItemFilter, Searched
 from ui import frame, state
 from ui.retrieve import search, selection
 
@@ -47,12 +49,12 @@ def trail(root: tuple[Any, ...]) -> list[str]:
     return state.Find.trail.value
 
 
-def crumbs(collection: Collection, beginning: str) -> None:
+def crumbs(collection: Searched, beginning: str) -> None:
     """The searches that led here, each a button back to it.
 
     Parameters
     ----------
-    collection : Collection
+    collection : Searched
     beginning : str
         What the first search was from.
     """
@@ -72,12 +74,12 @@ def crumbs(collection: Collection, beginning: str) -> None:
                 )  # fmt: skip
 
 
-def query_words(collection: Collection, beginning: str) -> str:
+def query_words(collection: Searched, beginning: str) -> str:
     """What the present search is from, as it follows "nearest to".
 
     Parameters
     ----------
-    collection : Collection
+    collection : Searched
     beginning : str
         What the first search was from.
 
@@ -89,9 +91,8 @@ def query_words(collection: Collection, beginning: str) -> str:
     return _short(collection, steps[-1]) if steps else beginning
 
 
-def _short(collection: Collection, item_id: str) -> str:
-    record = collection.index.items["record_id"].iloc[collection.row(item_id)]
-    return f"ECG {record}"[:40]
+def _short(collection: Searched, item_id: str) -> str:
+    return f"ECG {collection.items([item_id])[item_id].record_id}"[:40]
 
 
 def _back(number: int) -> None:
@@ -110,19 +111,17 @@ def _mark(item_id: str) -> None:
     state.Find.marked.value = None if state.Find.marked.value == item_id else item_id
 
 
-def show_map(collection: Collection, result: Search, where: ItemFilter, query_words: str) -> None:
+def show_map(collection: Searched, result: Found, where: ItemFilter, query_words: str) -> None:
     """The collection from above, with the hits, the query and the marked item.
 
     Parameters
     ----------
-    collection : Collection
-    result : Search
+    collection : Searched
+    result : Found
     where : ItemFilter
     query_words : str
         From what was searched.
     """
-    index = collection.index
-    plane = collection.map
     options = {
         "uncertainty": "uncertainty",
         **{n: search.label_words(n) for n in search.flags_of(collection)},
@@ -138,20 +137,22 @@ def show_map(collection: Collection, result: Search, where: ItemFilter, query_wo
         key=state.Find.colour.key,
         persist_state="session",
     )
-    # A mask over all rows, since the map draws those that do not pass, too.
-    passing = np.zeros(len(index), dtype=bool)
-    passing[where.rows(index.items)] = True
     marked = state.Find.marked.value
+    shown = [hit.item_id for hit in result.hits] + ([] if marked is None else [marked])
+    row_of = {item_id: item.row for item_id, item in collection.items(shown).items()}
+    dots = collection.dots(shown)
     data = gallery_map_data(
-        plane.xy,
-        index.items["percentile"].to_numpy(),
-        _colouring(collection, picked or "uncertainty", options),
-        explained=plane.explained,
-        passing=passing,
-        hits=[collection.row(hit.item_id) for hit in result.hits],
-        query=plane.place(result.query.mu)[0],
-        chosen=None if marked is None else collection.row(marked),
+        dots.xy,
+        dots.items["percentile"].to_numpy(),
+        _colouring(collection, dots, picked or "uncertainty", options),
+        explained=dots.plane.explained,
+        # Those that do not pass are drawn, too.
+        passing=dots.passing(where),
+        hits=[row_of[hit.item_id] for hit in result.hits],
+        query=dots.plane.place(result.query.mu)[0],
+        chosen=None if marked is None else row_of[marked],
         area=selection.area(collection),
+        numbers=dots.rows if len(dots.rows) < len(collection) else None,
     )
     # Dots are named by row, so a late click on the map of another collection must not count.
     identity = selection.map_identity(collection)
@@ -161,40 +162,51 @@ def show_map(collection: Collection, result: Search, where: ItemFilter, query_wo
         on_chosen_change=partial(_take, collection, identity),
         on_area_change=partial(selection.take_area, collection),
     )
-    share = 100 * sum(plane.explained)
+    share = 100 * sum(dots.plane.explained)
+    n_drawn = min(len(dots.rows), MOST_POINTS)
+    some = (
+        f" Drawn are {n_drawn:,} of {len(collection):,} ECGs, spread evenly over the collection, "
+        "and what was found; searched and counted are all."
+        if n_drawn < len(collection)
+        else ""
+    )
     st.caption(
         f"The diamond is {frame.literal(query_words)}; ringed dots are what was found. The map "
-        f"keeps {share:.0f} % of the variance of the {index.dim} dimensions: neighbours are those "
-        "of all of them, and may lie apart here."
+        f"keeps {share:.0f} % of the variance of the {collection.dim} dimensions: neighbours are "
+        f"those of all of them, and may lie apart here.{some}"
     )
 
 
-def _colouring(collection: Collection, picked: str, options: dict[str, str]) -> Colouring:
-    items = collection.index.items
+def _colouring(collection: Searched, dots: Dots, picked: str, options: dict[str, str]) -> Colouring:
+    items = dots.items
     if picked == "uncertainty":
         return colour_by_percentile(items["percentile"].to_numpy())
     if picked == "source":
         return colour_by_kind([str(s) for s in items["source"]], "source")
-    return colour_by_flag(items[f"label_{picked}"].to_numpy(), options[picked])
+    found = colour_by_flag(items[f"label_{picked}"].to_numpy(), options[picked])
+    count = collection.everything.labels[picked]
+    # Of all, whichever are drawn.
+    counts = (count.n_known - count.n, count.n, len(collection) - count.n_known)
+    return replace(found, counts=counts)
 
 
-def _take(collection: Collection, identity: str) -> None:
+def _take(collection: Searched, identity: str) -> None:
     chosen = state.sent_by("find_map").get("chosen")
     if not isinstance(chosen, dict) or chosen.get("identity") != identity:
         return
     row = chosen.get("row")
     # Sent by the browser, so it may be anything.
     if isinstance(row, int) and 0 <= row < len(collection):
-        state.Find.marked.value = str(collection.index.items["item_id"].iloc[row])
+        state.Find.marked.value = collection.item_id(row)
 
 
-def show_list(collection: Collection, result: Search) -> None:
+def show_list(collection: Searched, result: Found) -> None:
     """The marked item if it is elsewhere, then the neighbours, nearest first.
 
     Parameters
     ----------
-    collection : Collection
-    result : Search
+    collection : Searched
+    result : Found
     """
     hits = result.hits
     # The item searched from is neither found nor filtered away.
@@ -227,12 +239,12 @@ def show_list(collection: Collection, result: Search) -> None:
         st.caption(scale_words(result))
 
 
-def scale_words(result: Search) -> str:
+def scale_words(result: Found) -> str:
     """By what nearness is told, or that it cannot be.
 
     Parameters
     ----------
-    result : Search
+    result : Found
 
     Returns
     -------
@@ -246,7 +258,7 @@ def scale_words(result: Search) -> str:
     return f"How near is near is told by {frame.literal(result.scale.source)}."
 
 
-def _hit(collection: Collection, result: Search, hit: Hit, marked: bool) -> None:
+def _hit(collection: Searched, result: Found, hit: Hit, marked: bool) -> None:
     key = f"hit_marked_{hit.item_id}" if marked else f"card_{hit.item_id}"
     with st.container(border=True, key=key, gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="top", gap="small"):
@@ -279,7 +291,7 @@ def _actions(hit: Hit, marked: bool) -> bool:
     return bool(drawn)
 
 
-def _first_line(collection: Collection, result: Search, hit: Hit) -> None:
+def _first_line(collection: Searched, result: Found, hit: Hit) -> None:
     """Rank, how near, and the report with the words that matched."""
     reasons = dict(zip((h.item_id for h in result.hits), result.reasons, strict=False))
     why = reasons.get(hit.item_id, "")
@@ -291,20 +303,19 @@ def _first_line(collection: Collection, result: Search, hit: Hit) -> None:
     if hit.simulated and not collection.simulated:
         parts.append(":violet-badge[simulated]")
     if len(collection.sources) > 1:
-        row = collection.row(hit.item_id)
-        source = frame.literal(str(collection.index.items["source"].iloc[row]))
+        source = frame.literal(collection.items([hit.item_id])[hit.item_id].source)
         parts.append(f":gray-badge[{source}]")
     st.markdown(" ".join([*parts, report_words(hit.report, why)]))
 
 
-def _own_report(collection: Collection, hit: Hit) -> None:
+def _own_report(collection: Searched, hit: Hit) -> None:
     """The report as it was written, where the English above is another text."""
-    original, translated = collection.own_report(hit.item_id)
+    item = collection.items([hit.item_id])[hit.item_id]
     parts = []
-    if original and original != hit.report:
-        parts.append(f"As written: _{frame.literal(original)}_")
-    if translated and translated != hit.report:
-        parts.append(f"Translated: _{frame.literal(translated)}_")
+    if item.original and item.original != hit.report:
+        parts.append(f"As written: _{frame.literal(item.original)}_")
+    if item.translated and item.translated != hit.report:
+        parts.append(f"Translated: _{frame.literal(item.translated)}_")
     if parts:
         said = (
             "The first line is in English and what is searched in; of PTB-XL it is worded from the "
@@ -313,7 +324,7 @@ def _own_report(collection: Collection, hit: Hit) -> None:
         st.caption(" · ".join(parts), help=said)
 
 
-def _near(result: Search, hit: Hit) -> str:
+def _near(result: Found, hit: Hit) -> str:
     # The distance says little of words that were read into findings, and all of words that stand.
     read = bool(result.reasons) and not result.as_it_stands
     return "" if read or not np.isfinite(hit.distance) else result.nearness(hit.distance)
@@ -327,7 +338,7 @@ def report_words(report: str, why: str) -> str:
     report : str
         Of the item.
     why : str
-        As `Search.reasons` says it: may quote the report between “ and ”.
+        As `Found.reasons` says it: may quote the report between “ and ”.
 
     Returns
     -------
@@ -346,7 +357,7 @@ def report_words(report: str, why: str) -> str:
     return f"{left}**{frame.literal(report[at : at + len(quoted)])}**{right}"
 
 
-def _second_line(result: Search, hit: Hit) -> None:
+def _second_line(result: Found, hit: Hit) -> None:
     kind = "CSD" if hit.order == "csd" else "1 − cosine"
     parts = [frame.literal(", ".join(search.labels_of(hit)))]
     parts.append(f"uncertainty percentile {hit.percentile:.0f}")
@@ -355,7 +366,7 @@ def _second_line(result: Search, hit: Hit) -> None:
     st.caption(" · ".join(part for part in parts if part), help=said)
 
 
-def _thumbnail(collection: Collection, hit: Hit) -> str:
+def _thumbnail(collection: Searched, hit: Hit) -> str:
     """Ten seconds of one lead as a small picture; drawn once for each item of a session."""
     kept = state.Find.thumbnails.value
     name = f"{state.Find.collection.value}:{len(collection)}:{hit.item_id}"
@@ -363,7 +374,7 @@ def _thumbnail(collection: Collection, hit: Hit) -> str:
         while len(kept) >= _MOST_THUMBNAILS:
             del kept[next(iter(kept))]
         try:
-            kept[name] = figures.thumbnail_svg(services.draw_item(collection.index, hit.item_id))
+            kept[name] = figures.thumbnail_svg(collection.draw(hit.item_id))
         except EchoingError:
             # Of a real recording an index may hold no trace.
             kept[name] = ""
@@ -372,9 +383,9 @@ def _thumbnail(collection: Collection, hit: Hit) -> str:
     return frame.picture(kept[name], f"Item {hit.rank}: ten seconds of one lead", "thumb")
 
 
-def _trace(collection: Collection, hit: Hit) -> None:
+def _trace(collection: Searched, hit: Hit) -> None:
     st.caption(frame.literal(hit.record_id))
-    ecg = services.draw_item(collection.index, hit.item_id)
+    ecg = collection.draw(hit.item_id)
     with st.container(key=f"paper_hit_{hit.item_id}"):
         alt = f"Leads of item {hit.rank} on ECG paper, 10 seconds."
         st.html(frame.picture(services.ecg_paper_svg(ecg), alt, "hit_paper"))

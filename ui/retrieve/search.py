@@ -16,7 +16,9 @@ from echoing_core.services import ItemFilter, percentile_words, span_words
 from ui import frame, questions, record, resources, state, windows
 
 if TYPE_CHECKING:
-    from echoing_core.services import Collection, Explanation, Model, Search
+    from contextlib import AbstractContextManager
+
+    from echoing_core.services import Explanation, Found, Model, Searched
 
 FROM_WORDS, TO_REPORTS, TO_ECGS = "words", "reports", "ecgs"
 _MODES = {
@@ -191,13 +193,23 @@ def words() -> str | None:
     return str(text)
 
 
-def reading_note(model: Model, result: Search, text: str) -> None:
+def patience(collection: Searched) -> AbstractContextManager[None]:
+    """What is shown while a search lasts: of a large collection the first reads all reports.
+
+    Parameters
+    ----------
+    collection : Searched
+    """
+    return st.spinner(f"Searching {len(collection):,} ECGs", show_time=True)
+
+
+def reading_note(model: Model, result: Found, text: str) -> None:
     """How a text was read; of one that stands, which words the model does not know.
 
     Parameters
     ----------
     model : Model
-    result : Search
+    result : Found
         For this text.
     text : str
     """
@@ -225,12 +237,12 @@ def label_words(name: str) -> str:
     return _LABEL_WORDS.get(name) or services.scp_label_words(name) or name.replace("_", " ")
 
 
-def flags_of(collection: Collection) -> list[str]:
+def flags_of(collection: Searched) -> list[str]:
     """The labels of a collection to choose among.
 
     Parameters
     ----------
-    collection : Collection
+    collection : Searched
 
     Returns
     -------
@@ -238,16 +250,14 @@ def flags_of(collection: Collection) -> list[str]:
         Without those of which no item has it, and with one of several that say the same: PTB-XL's
         rhythm statements are labels of their own, too.
     """
-    items = collection.index.items
     by_words: dict[str, str] = {}
-    plain: set[bytes] = set()
-    for name in collection.flags:
-        there = (items[f"label_{name}"] == 1).to_numpy()
+    plain: set[str] = set()
+    for name, count in collection.everything.labels.items():
         of_group = name.startswith(("sub_", "form_", "rhythm_"))
-        if not there.any() or (of_group and there.tobytes() in plain):
+        if not count.n or (of_group and count.digest in plain):
             continue
         if not of_group:
-            plain.add(there.tobytes())
+            plain.add(count.digest)
         by_words.setdefault(label_words(name).lower(), name)
     return list(by_words.values())
 
@@ -273,12 +283,12 @@ def labels_of(hit: Hit) -> list[str]:
     return known
 
 
-def options(collection: Collection) -> Options:
+def options(collection: Searched) -> Options:
     """Order, number and filters; the filters act before the nearest are taken.
 
     Parameters
     ----------
-    collection : Collection
+    collection : Searched
         Gives the labels and sources to choose among.
 
     Returns

@@ -6,11 +6,10 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from echoing_core import services
-from echoing_core.services import Collection, FindingShare, ItemFilter
+from echoing_core.services import FindingShare, ItemFilter, Searched
 from ui import frame, state
 from ui.retrieve import search
 
@@ -18,12 +17,12 @@ _MOST_CORNERS = 400
 _MOST_FINDINGS = 8
 
 
-def map_identity(collection: Collection) -> str:
+def map_identity(collection: Searched) -> str:
     """By what the map of a collection is told from that of another.
 
     Parameters
     ----------
-    collection : Collection
+    collection : Searched
 
     Returns
     -------
@@ -32,12 +31,12 @@ def map_identity(collection: Collection) -> str:
     return f"{state.Find.collection.value}:{len(collection)}"
 
 
-def area(collection: Collection) -> tuple[tuple[float, float], ...]:
+def area(collection: Searched) -> tuple[tuple[float, float], ...]:
     """Corners of the area that was chosen on the map of this collection; empty without one.
 
     Parameters
     ----------
-    collection : Collection
+    collection : Searched
 
     Returns
     -------
@@ -47,12 +46,12 @@ def area(collection: Collection) -> tuple[tuple[float, float], ...]:
     return chosen[1] if chosen is not None and chosen[0] == map_identity(collection) else ()
 
 
-def take_area(collection: Collection) -> None:
+def take_area(collection: Searched) -> None:
     """Take the area that the browser sends; a callback.
 
     Parameters
     ----------
-    collection : Collection
+    collection : Searched
         That was drawn.
     """
     sent = state.sent_by("find_map").get("area")
@@ -78,12 +77,12 @@ def _corners(sent: Any) -> tuple[tuple[float, float], ...] | None:
     return tuple(corners)
 
 
-def within(collection: Collection, where: ItemFilter) -> ItemFilter:
+def within(collection: Searched, where: ItemFilter) -> ItemFilter:
     """The same filter, within the area of the map.
 
     Parameters
     ----------
-    collection : Collection
+    collection : Searched
     where : ItemFilter
 
     Returns
@@ -106,18 +105,20 @@ def _clear() -> None:
     state.Find.area.clear()
 
 
-def show(collection: Collection, where: ItemFilter) -> None:
+def show(collection: Searched, where: ItemFilter) -> None:
     """How many ECGs are chosen, what they have in common, and their table to take away.
 
     Parameters
     ----------
-    collection : Collection
+    collection : Searched
     where : ItemFilter
         With the area, see `within`.
     """
-    rows = where.rows(collection.index.items)
-    corners = area(collection)
-    if len(rows) == len(collection) and not corners:
+    corners, names = area(collection), search.flags_of(collection)
+    everywhere = collection.everything
+    # A whole collection need not be counted again.
+    here = everywhere if where == ItemFilter() else collection.tally(where, names)
+    if here.n == len(collection) and not corners:
         st.caption(
             "“Lasso” and “Box” choose an area of the map, and the filters above ECGs by finding: "
             "the search then goes on among these, what they have in common is told here, and they "
@@ -127,19 +128,16 @@ def show(collection: Collection, where: ItemFilter) -> None:
     with st.container(border=True, key="find_selection", gap="small"):
         by = "in the area" if corners else "pass the filters"
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.markdown(f"**{len(rows):,} of {len(collection):,} ECGs** {by}", width="content")
+            st.markdown(f"**{here.n:,} of {len(collection):,} ECGs** {by}", width="content")
             if corners:
                 st.button(
                     "Whole collection again", key="find_area_clear", icon=":material/close:",
                     type="tertiary", on_click=_clear,
                 )  # fmt: skip
-        if not len(rows):
+        if not here.n:
             return
-        names = search.flags_of(collection)
         # What is rarer than everywhere is nothing that they have in common.
-        shares = [
-            one for one in services.in_common(collection, rows, names) if one.share > one.base
-        ]
+        shares = [one for one in services.in_common(here, everywhere) if one.share > one.base]
         if shares:
             # As a table that is read out, and not as colours alone.
             st.html(
@@ -156,14 +154,13 @@ def show(collection: Collection, where: ItemFilter) -> None:
             )
         elif names:
             st.caption("No finding is more frequent among these than in the whole collection.")
-        percentile = collection.index.items["percentile"].to_numpy()
-        here, everywhere = np.median(percentile[rows]), np.median(percentile)
         st.caption(
-            f"Uncertainty percentile: median {here:.0f}, and {everywhere:.0f} in the collection."
+            f"Uncertainty percentile: median {here.median_percentile:.0f}, and "
+            f"{everywhere.median_percentile:.0f} in the collection."
         )
         frame.download(
-            f"Save these {len(rows):,} as a table (CSV)",
-            lambda: services.selection_csv(collection, rows),
+            f"Save these {here.n:,} as a table (CSV)",
+            lambda: collection.table(where),
             "selection.csv",
             frame.CSV,
             key="find_selection_csv",

@@ -86,8 +86,10 @@ def test_ptbxl_as_published_is_prepared_and_keeps_its_own_reports(
     collection = services.folder_collection(ready.folder, model)
     assert collection.name == "PTB-XL" and collection.has_reports
     one, two = (f"ptbxl-{n:05d}" for n in (1, 2))
-    assert collection.own_report(one) == ("sinusrhythmus normales ekg", "sinus rhythm, normal ecg")
-    assert collection.own_report(two) == ("", "")
+    told = collection.items([one, two])
+    assert told[one].original == "sinusrhythmus normales ekg"
+    assert told[one].translated == "sinus rhythm, normal ecg"
+    assert (told[two].original, told[two].translated) == ("", "")
     assert services.scp_label_words("sub_IMI") == "Inferior myocardial infarction"
     assert services.scp_label_words("rhythm_AFIB") == "Atrial fibrillation"
     assert services.scp_label_words("af") is None

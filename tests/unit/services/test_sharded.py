@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from echoing_core.errors import ConfigError, IndexMismatchError, LostProcessErro
 from echoing_core.retrieve import shards as shard_folders
 from echoing_core.retrieve.search import ItemFilter
 from echoing_core.retrieve.shards import open_shard, read_shards
-from echoing_core.services import embedding, index_building
+from echoing_core.services import embedding, index_building, sharded
 from echoing_core.services.sharded import ShardHolder
 from echoing_core.services.word_search import Options, Request, joined, judge
 
@@ -139,6 +141,102 @@ def test_words_find_the_same(
     assert len({hit.report for hit in unique.hits}) == len(unique.hits)
 
 
+@pytest.fixture(scope="module")
+def held(model: services.Model, folder: Path) -> Iterator[services.Shards]:
+    """The same, held by this process as the app does."""
+    shards = services.held_collection(folder, model)
+    assert isinstance(shards, services.Shards)
+    with shards:
+        yield shards
+
+
+def test_what_a_page_shows_of_held_shards_is_that_of_the_whole(
+    model: services.Model, whole: services.Collection, held: services.Shards
+) -> None:
+    for name in ("simulated", "sources", "flags", "has_reports", "dim", "model_hash", "origin"):
+        assert getattr(held, name) == getattr(whole, name), name
+    assert held.name == "ward"
+    same(*(services.search_in_words(one, model, "af", 5) for one in (held, whole)))
+    query, where = whole.gaussian("own-0007"), ItemFilter(exclude_item_ids=("own-0007",))
+    scale = services.reference_distances(model)
+    for target in ("ecg", "report"):
+        by_ecg = [
+            one.search(query, 5, target=target, where=where, scale=scale) for one in (held, whole)
+        ]
+        same(*by_ecg)
+        for row in (0, 1, 17, 39, N - 2):
+            item = whole.item_id(row)
+            assert (held.item_id(row), held.row(item)) == (item, row)
+            by_both = zip((held, whole), by_ecg, strict=True)
+            mine, theirs = (one.as_hit(found, item) for one, found in by_both)
+            assert dataclasses.replace(mine, distance=0) == dataclasses.replace(theirs, distance=0)
+            np.testing.assert_array_equal(mine.distance, theirs.distance)
+    mine, theirs = (
+        one.as_hit(services.search_in_words(one, model, "no af", 2), "own-0031")
+        for one in (held, whole)
+    )
+    assert mine == theirs and mine.rank > 2
+    for where in (ItemFilter(labels={"af": True}), ItemFilter(among=(2, 30, 58)), ItemFilter()):
+        counts = [one.tally(where, one.flags) for one in (held, whole)]
+        assert counts[0].n == counts[1].n and counts[0].labels == counts[1].labels
+        assert counts[0].median_percentile == counts[1].median_percentile
+    assert held.everything.n == N - 1 and held.everything.labels["af"].n == 16
+    some = [whole.item_id(row) for row in (58, 3)]
+    assert held.items(some) == whole.items(some)
+    np.testing.assert_array_equal(held.draw(some[0]).signal_mv, whole.draw(some[0]).signal_mv)
+    with pytest.raises(ConfigError, match="no item nobody"):
+        held.gaussian("nobody")
+
+
+def test_the_map_of_held_shards_is_that_of_the_whole(
+    whole: services.Collection, held: services.Shards, monkeypatch
+) -> None:
+    monkeypatch.setattr(sharded, "MOST_DOTS", 9)
+    some, all_of_them = held.dots(["own-0031", "own-0001"]), whole.dots()
+    # The nine, spread evenly, hold the first item already.
+    assert len(some.rows) == 10 and {0, 30, N - 2} <= set(some.rows.tolist())
+    assert list(some.items["item_id"]) == [whole.item_id(row) for row in some.rows]
+    np.testing.assert_allclose(some.xy, all_of_them.xy[some.rows], atol=1e-9)
+    assert some.plane.explained == pytest.approx(all_of_them.plane.explained)
+    where = ItemFilter(labels={"af": True}, max_percentile=70.0, among=tuple(range(5, 59)))
+    np.testing.assert_array_equal(
+        some.passing(where), all_of_them.passing(where)[some.rows], strict=True
+    )
+    left = ((-9.0, -9.0), (0.0, -9.0), (0.0, 9.0), (-9.0, 9.0))
+    assert held.rows_inside(left) == whole.rows_inside(left)
+    mine, theirs = (one.table(where) for one in (held, whole))
+    assert mine == theirs and mine.count("\n") > 2
+
+
+def test_a_label_that_a_shard_lacks_is_no_label_that_is_unknown(
+    model: services.Model, embedded: Path, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rare.csv"
+    rows.write_text("recording,report,label_rare\nr01,a,1\nr02,b,0\n", encoding="utf-8")
+    services.build_embedded_index(tmp_path / "i", model, embedded, rows, n_shards=N_SHARDS)
+    index = services.load_index(tmp_path / "i", model)
+    assert isinstance(index, services.Shards) and index.flags == ("rare",)
+    hits = services.search(index, model, "af", where=ItemFilter(labels={"rare": True}))
+    assert [hit.record_id for hit in hits] == ["r01 at 0 s"]
+    assert index.everything.labels["rare"].n_known == 2
+    with pytest.raises(ConfigError, match=r"no label 'common'. It has: rare"):
+        services.search(index, model, "af", where=ItemFilter(labels={"common": True}))
+
+
+def test_what_does_not_fit_into_memory_is_told(
+    model: services.Model, folder: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    card = json.loads((copy / "card.json").read_text(encoding="utf-8"))
+    card["shards"][0]["n_bytes"] = 10**15
+    (copy / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"needs 1000000\.0 GB of memory.*index serve"):
+        services.held_collection(copy, model)
+    # One after the other they do.
+    assert services.search(services.open_shards(copy, model), model, "afib", 2)
+
+
 def test_a_shard_is_an_index_of_its_own(whole: services.Collection, folder: Path) -> None:
     _, shards = read_shards(folder, checkpoint_hash=None)
     indexes = [open_shard(one) for one in shards]
@@ -184,7 +282,7 @@ def test_what_is_missing_or_another_is_told(
     with pytest.raises(IndexMismatchError, match=r"vectors\.faiss .* is not the file"):
         services.open_shards(copy, model).judge(request)
     with pytest.raises(IndexMismatchError, match=r"lies in shards.*echoing search --index"):
-        services.load_index(folder, model)
+        services.folder_collection(folder, model)
     other = replace(model, checkpoint=model.checkpoint, hash="0" * 64)
     with pytest.raises(IndexMismatchError, match="made with the model"):
         services.open_shards(folder, other)
