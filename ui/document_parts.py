@@ -116,7 +116,9 @@ def add_hits(
     # Not the whole of it: what follows may quote the report of a person.
     far = [f"{result.far.split('. ')[0].rstrip('.')}."] if result.far else []
     notes = tuple(note for note in (result.note, *far) if note)
-    _add_button(current, "found", SearchSection(query, result.hits, collection, notes))
+    _add_button(
+        current, "found", SearchSection(query, result.hits, collection, notes, result.by_fit)
+    )
 
 
 def _add_button(

@@ -155,7 +155,9 @@ def search(
             )
             for hit, why in zip(found.hits, reasons, strict=True)
         ]
-        typer.echo(table(("rank", order, "percentile", "item", "report", "why"), rows))
+        # Ranks follow how items fit then, not this distance.
+        measure = f"{order} to words" if found.by_fit else order
+        typer.echo(table(("rank", measure, "percentile", "item", "report", "why"), rows))
         typer.echo(DISCLAIMER)
 
 

@@ -720,6 +720,15 @@ class Found:
     close: bool | None = None
     far: str = ""
 
+    @property
+    def by_fit(self) -> bool:
+        """Whether hits stand in the order in which they fit the findings that were read.
+
+        How an ECG looks and what its report says counts then; its distance to the words is another
+        number, and says little.
+        """
+        return bool(self.reasons) and not self.as_it_stands
+
     def distance_words(self, distance: float) -> str:
         """What a distance means, in words; empty where the model's folder does not say.
 

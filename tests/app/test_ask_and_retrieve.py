@@ -121,11 +121,13 @@ def test_words_are_read_answered_with_reasons_and_refused(open_app: OpenApp) -> 
     found = look_for("kein Vorhofflimmern, kein Schenkelblock")
     assert is_sound(app) and "No atrial fibrillation; No bundle branch block" in words(app)
     assert len(found) == 10 and "Why:" in words(app)
+    # They stand by how they fit; a distance beside that order would contradict it.
+    assert "best match first" in words(app) and "distance" not in words(app)
     assert not items.loc[found, ["label_af", "label_lbbb", "label_rbbb"]].any(axis=None)
     # Nobody here has both; what is listed all the same is folded away under the sentence.
     look_for("wpw and pacemaker")
     assert is_sound(app) and any("Nothing close" in w.value for w in app.warning)
-    assert "The nearest all the same" in [e.label for e in app.expander]
+    assert "What is found all the same" in [e.label for e in app.expander]
     look_for("banana")
     assert not app.exception and "not a word for a finding" in words(app)
 

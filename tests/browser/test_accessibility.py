@@ -217,7 +217,7 @@ def test_the_guide_by_keyboard_from_noise_to_report(app: Page, camera: Any) -> N
             tab_to(app, guide.get_by_role("button", name="Search"))
             app.keyboard.press("Enter")
             still(app)
-            expect(app.get_by_text("nearest first")).to_be_visible()
+            expect(app.get_by_text("best match first")).to_be_visible()
         camera.take(app, f"guide_{number}")
     tab_to(app, guide.get_by_role("button", name="Done"))
     app.keyboard.press("Enter")

@@ -175,7 +175,7 @@ def test_questions_and_neighbours_of_the_open_recording(app: Page, camera) -> No
     camera.take(app, "ask")
 
     go(app, "Retrieve")
-    expect(app.get_by_text("nearest first")).to_be_visible()
+    expect(app.get_by_text("best match first")).to_be_visible()
     app.get_by_text("Show ECG 1", exact=True).click()
     paper = app.locator("[class*=st-key-paper_hit] img")
     expect(paper).to_be_visible()

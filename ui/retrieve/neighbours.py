@@ -201,7 +201,7 @@ def _take(collection: Searched, identity: str) -> None:
 
 
 def show_list(collection: Searched, result: Found) -> None:
-    """The marked item if it is elsewhere, then the neighbours, nearest first.
+    """The marked item if it is elsewhere, then what was found, by rank.
 
     Parameters
     ----------
@@ -211,7 +211,8 @@ def show_list(collection: Searched, result: Found) -> None:
     hits = result.hits
     # The item searched from is neither found nor filtered away.
     others = result.n_compared - bool(state.Find.trail.value)
-    words = f"**{len(hits)} of {others:,} items, nearest first**"
+    first = "best match first" if result.by_fit else "nearest first"
+    words = f"**{len(hits)} of {others:,} items, {first}**"
     if result.n_passing < others:
         words += f" ({result.n_passing:,} pass the filters)"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -231,7 +232,7 @@ def show_list(collection: Searched, result: Found) -> None:
     if result.close is False:
         st.warning(frame.literal(result.far), icon=":material/search_off:")
     # What is far is no answer; it can be looked at all the same.
-    with st.expander("The nearest all the same") if result.close is False else st.container():
+    with st.expander("What is found all the same") if result.close is False else st.container():
         for hit in hits:
             with frame.guarded():
                 _hit(collection, result, hit, hit.item_id == marked)
@@ -325,9 +326,7 @@ def _own_report(collection: Searched, hit: Hit) -> None:
 
 
 def _near(result: Found, hit: Hit) -> str:
-    # The distance says little of words that were read into findings, and all of words that stand.
-    read = bool(result.reasons) and not result.as_it_stands
-    return "" if read or not np.isfinite(hit.distance) else result.nearness(hit.distance)
+    return "" if result.by_fit or not np.isfinite(hit.distance) else result.nearness(hit.distance)
 
 
 def report_words(report: str, why: str) -> str:
@@ -358,10 +357,11 @@ def report_words(report: str, why: str) -> str:
 
 
 def _second_line(result: Found, hit: Hit) -> None:
-    kind = "CSD" if hit.order == "csd" else "1 − cosine"
     parts = [frame.literal(", ".join(search.labels_of(hit)))]
     parts.append(f"uncertainty percentile {hit.percentile:.0f}")
-    parts.append(f"distance {hit.distance:.3f} ({kind})")
+    if not result.by_fit:
+        kind = "CSD" if hit.order == "csd" else "1 − cosine"
+        parts.append(f"distance {hit.distance:.3f} ({kind})")
     said = f"This ECG is {result.distance_words(hit.distance)}." if _near(result, hit) else None
     st.caption(" · ".join(part for part in parts if part), help=said)
 

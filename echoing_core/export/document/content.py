@@ -91,12 +91,15 @@ class SearchSection:
         Which collection was searched.
     notes : tuple of str
         How words were read, and that nothing is close.
+    by_fit : bool
+        Hits stand in the order in which they fit findings, which no distance tells.
     """
 
     query: str
     hits: tuple[Hit, ...]
     collection: str = ""
     notes: tuple[str, ...] = ()
+    by_fit: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -362,26 +365,26 @@ class Document:
         blocks: list[Block] = []
         for search in self.searches:
             hits = search.hits[:_MAX_HITS]
-            blocks += [NewPage(), Heading(f"Nearest in the collection: {search.query}")]
+            first = "Best matches" if search.by_fit else "Nearest"
+            blocks += [NewPage(), Heading(f"{first} in the collection: {search.query}")]
             if search.collection:
                 blocks.append(Text(search.collection))
             blocks += [Text(note) for note in search.notes]
             if not hits:
                 blocks.append(Text("No item passed the filters."))
                 continue
-            # Both orders give distances, of different scales.
-            kind = "CSD" if hits[0].order == "csd" else "1 − cosine"
-            blocks.append(
-                Table(
-                    ("Rank", f"Distance ({kind})", "Its percentile", "Report"),
-                    tuple(
-                        (str(h.rank), f"{h.distance:.3f}", f"{h.percentile:.0f}",
-                         self._hit_text(h))
-                        for h in hits
-                    ),
-                    (1.1, 1.9, 1.8, 6),
-                )
-            )  # fmt: skip
+            table = [
+                ("Rank", 1.1, [str(h.rank) for h in hits]),
+                ("Its percentile", 1.8, [f"{h.percentile:.0f}" for h in hits]),
+                ("Report", 6, [self._hit_text(h) for h in hits]),
+            ]
+            if not search.by_fit:
+                # Both orders give distances, of different scales.
+                kind = "CSD" if hits[0].order == "csd" else "1 − cosine"
+                apart = [f"{h.distance:.3f}" for h in hits]
+                table.insert(1, (f"Distance ({kind})", 1.9, apart))
+            heads, widths, columns = zip(*table, strict=True)
+            blocks.append(Table(heads, tuple(zip(*columns, strict=True)), widths))
             # Said, so that nobody takes a missing text for an empty report.
             if not self.real_texts and not all(h.simulated for h in hits):
                 blocks.append(

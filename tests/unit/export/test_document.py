@@ -276,6 +276,20 @@ def test_reports_of_real_people_are_left_out_unless_asked_for(
     assert "Smith" in page
 
 
+def test_hits_that_stand_by_fit_have_no_distance_beside_them(
+    model: Model, explanation: Explanation
+) -> None:
+    hits = (a_hit("sinus rhythm"),)
+    pages = [
+        services.document_html(
+            document_of(model, explanation, searches=[SearchSection("words", hits, by_fit=fit)])
+        )
+        for fit in (False, True)
+    ]
+    assert ["Distance (CSD)" in page for page in pages] == [True, False]
+    assert ["Best matches in the collection" in page for page in pages] == [False, True]
+
+
 @pytest.mark.slow
 def test_hostile_texts_stay_texts(model: Model, explanation: Explanation) -> None:
     made = document_of(

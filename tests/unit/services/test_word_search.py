@@ -153,6 +153,7 @@ def test_words_in_quotation_marks_are_searched_as_they_stand(
     reports[8] = "Seen by Dr Who: zebra pattern, no af."
     found = services.search_in_words(make(tuple(reports)), model, "“Zebra pattern”", 3)
     assert found.as_it_stands and found.hits[0].item_id == "item-8" and found.close
+    assert not found.by_fit
     assert found.reasons == ("these words stand in its report", "", "")
     rest = [hit.distance for hit in found.hits[1:]]
     assert rest == sorted(rest)
