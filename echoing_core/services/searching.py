@@ -287,7 +287,8 @@ class Collection:
         """The map of the items' ECGs."""
         from echoing_core.retrieve.projection import project
 
-        return project(self.index.gaussians("ecg").mu)
+        # A view: `gaussians` would copy them.
+        return project(self.index.vectors("ecg").rows[:, :-1])
 
     def rows_inside(self, polygon: Sequence[tuple[float, float]]) -> tuple[int, ...]:
         """Rows of the items that lie in an area of the map.

@@ -84,6 +84,7 @@ CASES: tuple[tuple[str, str], ...] = (
     ("app --index other", f"other.*({INDEX})"),
     ("app --collection none", "There is no folder none.*PTB-XL"),
     ("app --keep other", "Name one"),
+    ("app --cluster ray", "no --collection or --index here is one"),
     ("samples cases --write --export none", "Give --write or --export"),
     ("samples cases --export other", "is not empty"),
     ("index build out --model none", MODEL),
