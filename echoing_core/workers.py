@@ -51,8 +51,9 @@ def shared(
     work: Callable[..., Result],
     pieces: Iterable[tuple[Key, tuple[Any, ...]]],
     *,
-    n_workers: int,
+    n_workers: int | None = None,
     cluster: str | None = None,
+    n_pieces: int | None = None,
 ) -> Iterator[tuple[Key, Result]]:
     """Do every piece, and tell of each when it is done.
 
@@ -62,11 +63,13 @@ def shared(
         A function of a module, since other processes look it up by its name.
     pieces : iterable of (key, arguments)
         Drawn as they are needed, a few ahead, so that they may be many.
-    n_workers : int
-        Processes of this machine; with 1 this process does all of it by itself. On a cluster, how
-        many pieces are under way at once: 0 for as many as it has cores.
+    n_workers : int, optional
+        Processes of this machine; with 1, as without, this process does all of it by itself. On a
+        cluster, how many pieces are under way at once; without, as many as it has cores.
     cluster : str, optional
         Address of a Ray cluster, or `RAY`. All of its machines see the same files.
+    n_pieces : int, optional
+        How many there are: no more processes are started.
 
     Yields
     ------
@@ -78,13 +81,19 @@ def shared(
     Raises
     ------
     ConfigError
-        A cluster is named and Ray is not installed, or nobody answers there.
+        There are less than one worker, or a cluster is named and Ray is not installed, or nobody
+        answers there.
     LostProcessError
         The process died `_MOST_DEATHS` times over one piece.
     """
+    if n_workers is not None and n_workers < 1:
+        raise ConfigError(f"{n_workers} workers cannot do anything. Use at least 1.")
     if cluster is not None:
         yield from _on_ray(work, pieces, n_workers, cluster)
         return
+    n_workers = n_workers or 1
+    if n_pieces is not None:
+        n_workers = min(n_workers, max(1, n_pieces))
     if n_workers == 1:
         # Without processes mistakes can be followed in a debugger.
         for key, arguments in pieces:
@@ -185,7 +194,7 @@ def _end_with_parent() -> None:
 def _on_ray(
     work: Callable[..., Result],
     pieces: Iterable[tuple[Key, tuple[Any, ...]]],
-    n_at_once: int,
+    n_at_once: int | None,
     cluster: str,
 ) -> Iterator[tuple[Key, Result]]:
     ray = _ray(cluster)

@@ -16,7 +16,14 @@ from echoing_core.cli.output import (
     table,
     writable,
 )
-from echoing_core.cli.root import ModelOption, PrevalenceOption, VcgOption, app
+from echoing_core.cli.root import (
+    ClusterOption,
+    ModelOption,
+    PrevalenceOption,
+    VcgOption,
+    WorkersOption,
+    app,
+)
 from echoing_core.cli.telling import (
     FsOption,
     LeadOption,
@@ -26,10 +33,11 @@ from echoing_core.cli.telling import (
     UnitOption,
     told,
 )
+from echoing_core.errors import ConfigError
 from echoing_core.version import DISCLAIMER
 
 if TYPE_CHECKING:
-    from echoing_core.services import BatchFailure, BatchRow
+    from echoing_core.services import BatchFailure, BatchRow, BatchTable
 
 
 _N_NAMED = 8
@@ -69,6 +77,11 @@ def batch(
             "be.",
         ),
     ] = False,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Throw away unfinished work on other recordings.")
+    ] = False,
     prevalence: PrevalenceOption = None,
     vcg_method: VcgOption = "dower",
     lead: LeadOption = None,
@@ -83,7 +96,8 @@ def batch(
 
     Without --prompt or --prompts, the shipped questions are asked of the surest window of each.
     What is said of leads, rate, unit and size holds for all files, --lead for those that have such
-    a channel.
+    a channel. With --workers or --cluster the table of very many is made in parts: after a kill the
+    same command goes on, and no row is printed.
     """
     # Before anything is loaded: a folder of recordings takes minutes, a wrong path a moment.
     at_most_one_on_stdout(csv_out)
@@ -91,13 +105,32 @@ def batch(
     from echoing_core import services
 
     said = told(lead, fs, unit, scale, samples_in, printed)
-    items, others = services.folder_items(folder)
     # Left empty, the shipped questions are asked (None below); an empty list would ask none.
     asked: list[str | services.PromptSet] = []
     if prompts is not None:
         asked += services.prompt_sets(prompts)
     asked += prompt or []
     shares = read_prevalence(prevalence)
+    if workers is not None or cluster is not None:
+        if csv_out in (None, "-"):
+            raise ConfigError("Name a file for the table, as in --csv TABLE.csv.")
+        settings = services.BatchSettings(asked or None, vcg_method, shares, said, measure, names)
+        with bar("recordings") as progress:
+            made = services.batch_in_parts(
+                folder,
+                str(csv_out),
+                settings,
+                model=model,
+                n_workers=workers,
+                cluster=cluster,
+                restart=restart,
+                progress=progress,
+            )
+        typer.echo(_told_of_table(made, str(csv_out)))
+        return
+    if restart:
+        raise ConfigError("--restart goes with --workers or --cluster.")
+    items, others = services.folder_items(folder)
     loaded = services.load_model(model)
     results: list[BatchRow | BatchFailure] = []
     with bar("recordings") as progress:
@@ -123,6 +156,23 @@ def _measured(row: BatchRow) -> tuple[str, ...]:
 
     values = [row.measured_value(name) for name, _ in services.BATCH_MEASURED]
     return tuple("–" if value is None else f"{value:.0f}" for value in values)
+
+
+def _told_of_table(made: BatchTable, path: str) -> str:
+    there = f", {made.n_resumed:,} of them done before" if made.n_resumed else ""
+    lines = [
+        f"{made.n_read:,} read, {made.n_failed:,} failed, of {made.n_files:,} files{there}, in "
+        f"{path}. {DISCLAIMER}"
+    ]
+    return "\n".join([*lines, *_not_recordings(made.others)])
+
+
+def _not_recordings(others: Sequence[str]) -> list[str]:
+    if not others:
+        return []
+    more = f" and {len(others) - _N_NAMED} more" if len(others) > _N_NAMED else ""
+    files = "1 other file is" if len(others) == 1 else f"{len(others)} other files are"
+    return [f"{files} no recording: {', '.join(others[:_N_NAMED])}{more}."]
 
 
 def _summary(results: Sequence[BatchRow | BatchFailure], others: Sequence[str]) -> str:
@@ -161,8 +211,4 @@ def _summary(results: Sequence[BatchRow | BatchFailure], others: Sequence[str]) 
         lines.append(table(header, cells))
     lines += [f"failed: {f.name}: {f.reason}" for f in failures]
     lines.append(f"{len(rows)} read, {len(failures)} failed. {DISCLAIMER}")
-    if others:
-        more = f" and {len(others) - _N_NAMED} more" if len(others) > _N_NAMED else ""
-        files = "1 other file is" if len(others) == 1 else f"{len(others)} other files are"
-        lines.append(f"{files} no recording: {', '.join(others[:_N_NAMED])}{more}.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_not_recordings(others)])

@@ -17,6 +17,7 @@ from echoing_core.cli.root import (
     ModelOption,
     PtbxlOption,
     SeedOption,
+    WorkersOption,
     ZscoredOption,
     app,
     index_app,
@@ -236,9 +237,7 @@ def index_build(
             "memory. Resumable by the same command.",
         ),
     ] = None,
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, help="With --shards: processes that build them.")
-    ] = 1,
+    workers: WorkersOption = None,
     cluster: ClusterOption = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="With --shards: throw away unfinished ones.")
@@ -267,7 +266,7 @@ def index_build(
         raise ConfigError(
             "--reports goes with --folder or --embedded; a prepared set has its own reports."
         )
-    if shards is None and (workers > 1 or cluster is not None or restart):
+    if shards is None and (workers is not None or cluster is not None or restart):
         raise ConfigError("--workers, --cluster and --restart go with --shards.")
     if shards is not None and embedded is None:
         raise ConfigError(
@@ -371,9 +370,7 @@ def embed(
         str,
         typer.Argument(help="Folder to make, or place in an object store.", show_default=False),
     ],
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Processes that embed, 0.4 GB each.")
-    ] = 1,
+    workers: WorkersOption = None,
     cluster: ClusterOption = None,
     windows: Annotated[
         int, typer.Option("--windows", min=1, max=5, help="So many of each recording's surest.")

@@ -56,7 +56,15 @@ def _add(name: str) -> None:
                 "--set", help="An option of the set, key=value; see echoing prepare --list."
             ),
         ] = None,
-        workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that read.")] = 2,
+        workers: Annotated[
+            int | None,
+            typer.Option(
+                "--workers",
+                min=1,
+                help="Processes that read; 2, or all cores of a cluster.",
+                show_default=False,
+            ),
+        ] = None,
         cluster: ClusterOption = None,
         restart: Annotated[
             bool, typer.Option("--restart", help="Throw away unfinished work on other data.")

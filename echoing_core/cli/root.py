@@ -142,6 +142,16 @@ ClusterOption = Annotated[
         "All machines see the same files.",
     ),
 ]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes of this machine, 0.4 GB each, or parts that a cluster does at once. "
+        "Without, one process, or all cores of the cluster.",
+        show_default=False,
+    ),
+]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0)]
 
 

@@ -32,7 +32,6 @@ from echoing_core.datasets.adapter import NO_FILE, Adapter, LeftOut
 from echoing_core.datasets.prepared import may_become_prepared, order_of_splits, write_draft
 from echoing_core.datasets.study_set import COLUMNS, SPLITS
 from echoing_core.errors import (
-    ConfigError,
     DataSetError,
     MissingLeadError,
     RecordError,
@@ -99,7 +98,7 @@ def prepare(
     root: str | Path,
     out: str | Path,
     *,
-    n_workers: int = 2,
+    n_workers: int | None = None,
     cluster: str | None = None,
     restart: bool = False,
     rows_per_shard: int = ROWS_PER_SHARD,
@@ -115,10 +114,11 @@ def prepare(
     out : path
         New, empty, or an older prepared set, which is then replaced. Unfinished work lies beside
         it in ``<out>-parts`` and needs about as much room as the result.
-    n_workers : int
-        Processes that read; the result does not depend on it.
+    n_workers : int, optional
+        Processes that read, two by default; the result does not depend on it.
     cluster : str, optional
-        A Ray cluster that reads in their place (`workers.shared`).
+        A Ray cluster that reads in their place, on all of its cores by default
+        (`workers.shared`).
     restart : bool
         Throw away unfinished work on other data or with other options; without, it is an error.
     rows_per_shard : int
@@ -139,8 +139,8 @@ def prepare(
         work on other data or with other options.
     """
     root, out = Path(root), Path(out)
-    if n_workers < 1:
-        raise ConfigError(f"{n_workers} workers cannot read anything. Use at least 1.")
+    if n_workers is None and cluster is None:
+        n_workers = 2
     if not root.is_dir():
         raise DataSetError(f"There is no folder {root}. Name the folder of the data set.")
     # Refused before hours of reading, not after.
@@ -319,7 +319,7 @@ def _read_all(
     pieces: list[range],
     todo: list[int],
     work: Path,
-    n_workers: int,
+    n_workers: int | None,
     cluster: str | None,
     n_done: int,
     progress: Progress,
@@ -332,8 +332,9 @@ def _read_all(
 
     progress(n_done, len(table))
     jobs = ((number, (adapter, root, rows_of(number), work / _name(number))) for number in todo)
-    n_workers = min(n_workers, max(1, len(todo)))
-    for number, _ in shared(write_shard, jobs, n_workers=n_workers, cluster=cluster):
+    for number, _ in shared(
+        write_shard, jobs, n_workers=n_workers, cluster=cluster, n_pieces=len(todo)
+    ):
         n_done += len(pieces[number])
         progress(n_done, len(table))
 

@@ -144,6 +144,7 @@ if TYPE_CHECKING:
         models_at_hand,
     )
     from echoing_core.services.batching import BatchJob, batch
+    from echoing_core.services.batching_in_parts import BatchSettings, BatchTable, batch_in_parts
     from echoing_core.services.comparing import (
         ALIKE_SHARE,
         LEAD_DIFFERENCE,

@@ -34,7 +34,7 @@ from echoing_core.io.many import BatchItem, folder_items
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import GaussianEmbedding
 from echoing_core.services.given import check_embeddings_out, check_given
-from echoing_core.services.models import Model, load_model, model_folder
+from echoing_core.services.models import Model, load_model, model_in_worker, model_place
 from echoing_core.services.own_index import MOST_WINDOWS_EACH, as_microvolts, items_of_recording
 from echoing_core.stores import Place, StorePath, opened, place_of, refuse_store
 from echoing_core.version import __version__
@@ -101,7 +101,7 @@ def embed_collection(
     *,
     model: str | os.PathLike[str] | None = None,
     windows: int = 1,
-    n_workers: int = 1,
+    n_workers: int | None = None,
     cluster: str | None = None,
     restart: bool = False,
     progress: Progress = SILENT,
@@ -120,10 +120,10 @@ def embed_collection(
         A model folder or the name of a model at hand. All machines of a cluster must see it.
     windows : int
         Of each recording so many of its surest windows, not overlapping; 1 to 5.
-    n_workers : int
-        Processes of this machine, each with a model of its own (0.4 GB).
+    n_workers : int, optional
+        Processes of this machine, each with a model of its own (0.4 GB); one by default.
     cluster : str, optional
-        A Ray cluster that does it instead (`workers.shared`).
+        A Ray cluster that does it instead, on all of its cores by default (`workers.shared`).
     restart : bool
         Throw away unfinished work on other recordings or with another model.
     progress : Progress, optional
@@ -144,8 +144,6 @@ def embed_collection(
         raise ConfigError(
             f"{windows} windows of a recording are not possible; 1 to {MOST_WINDOWS_EACH} are."
         )
-    if n_workers < 1:
-        raise ConfigError(f"{n_workers} workers cannot embed anything. Use at least 1.")
     check_given(recordings=[root], stores=True)
     check_embeddings_out(out)
     root, out = place_of(root), place_of(out)
@@ -153,7 +151,8 @@ def embed_collection(
         # Its arrays are mapped.
         refuse_store(root)
     loaded = load_model(model)
-    sources, names = _sources(root, loaded)
+    # Other machines look for the same files from other folders.
+    sources, names = _sources(root.resolve(), loaded)
     # Machines of a cluster may differ: there all compute on processors, which give equal numbers.
     device = "cpu" if cluster else _device(loaded, len(sources))
     pieces = [sources[i : i + ITEMS_A_PART] for i in range(0, len(sources), ITEMS_A_PART)]
@@ -162,15 +161,14 @@ def embed_collection(
         todo = [i for i in range(len(pieces)) if _name(i) not in there]
         done = n_resumed = len(sources) - sum(len(pieces[i]) for i in todo)
         progress(done, len(sources))
-        # A name is looked up once: elsewhere it may name something else.
-        _, at, kind = os.fspath(model or "").rpartition("@")
-        place = f"{model_folder(model)[0].resolve()}{at}{kind if at else ''}"
+        place = model_place(model)
         jobs = (
             (i, (place, root.resolve(), pieces[i], windows, (work / _name(i)).resolve(), device))
             for i in todo
         )
-        n_workers = min(n_workers, max(1, len(todo)))
-        for number, _ in shared(embed_part, jobs, n_workers=n_workers, cluster=cluster):
+        for number, _ in shared(
+            embed_part, jobs, n_workers=n_workers, cluster=cluster, n_pieces=len(todo)
+        ):
             done += len(pieces[number])
             progress(done, len(sources))
         n, n_again, failures = _joined(work, len(pieces), out, loaded, root, windows, device)
@@ -215,17 +213,7 @@ def _name(number: int) -> str:
     return f"part-{number:06d}.parquet"
 
 
-# One a process: a worker makes many parts, all with the same model and of the same set.
-@lru_cache(maxsize=1)
-def _model(model: str, device: str) -> Model:
-    loaded = load_model(model)
-    if device != "cpu":
-        from echoing_core.embed.encode import move_ecg_encoder
-
-        move_ecg_encoder(loaded.checkpoint, device)
-    return loaded
-
-
+# One a process, as its model: a worker makes many parts of the same set.
 @lru_cache(maxsize=1)
 def _prepared(root: Path) -> StudySet:
     from echoing_core.datasets.prepared import load_prepared
@@ -246,7 +234,7 @@ def embed_part(
     Parameters
     ----------
     model : str
-        As for `load_model`.
+        As `model_place` gives it.
     root : Path
         Of the prepared set.
     sources : sequence of BatchItem, or range
@@ -263,7 +251,7 @@ def embed_part(
     int
         ECGs in it.
     """
-    loaded = _model(model, device)
+    loaded = model_in_worker(model, device)
     failures: list[tuple[str, str]] = []
     if isinstance(sources, range):
         rows = _rows_of_set(loaded, Path(str(root)), sources)

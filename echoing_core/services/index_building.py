@@ -243,7 +243,7 @@ def build_embedded_index(
     name: str | None = None,
     traces: bool = True,
     n_shards: int | None = None,
-    n_workers: int = 1,
+    n_workers: int | None = None,
     cluster: str | None = None,
     restart: bool = False,
     progress: Progress = SILENT,
@@ -412,7 +412,7 @@ def _build_shards(
     pieces: Sequence[_Piece],
     title: str,
     traces: bool,
-    n_workers: int,
+    n_workers: int | None,
     cluster: str | None,
     restart: bool,
     progress: Progress,
@@ -426,7 +426,7 @@ def _build_shards(
     facts = [__version__, model.hash, title, traces, [asdict(piece) for piece in pieces]]
     told.update(json.dumps(facts).encode())
     place: Model | str = model
-    if n_workers > 1 or cluster is not None:
+    if (n_workers or 1) > 1 or cluster is not None:
         # Others open the model themselves.
         kind = f"@{model.sigma2}" if model.other_reference is not None else ""
         place = f"{(model.folder or Path(model.name)).resolve()}{kind}"
@@ -448,8 +448,9 @@ def _build_shards(
                  total >= FEWEST_FOR_CELLS, (work / named(i)).resolve()))
             for i in todo
         )  # fmt: skip
-        n_workers = min(n_workers, max(1, len(todo)))
-        for number, _ in shared(build_shard, jobs, n_workers=n_workers, cluster=cluster):
+        for number, _ in shared(
+            build_shard, jobs, n_workers=n_workers, cluster=cluster, n_pieces=len(todo)
+        ):
             done += pieces[number].n
             progress(done, total)
         if isinstance(work, StorePath):

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -268,6 +269,53 @@ def card_kind(folder: Path) -> str:
     except (OSError, ValueError, RecursionError):
         return ""
     return str(card.get("kind", "")) if isinstance(card, dict) else ""
+
+
+def model_place(model: str | os.PathLike[str] | None = None) -> str:
+    """A model as other processes and machines find it, for `model_in_worker`.
+
+    A name is looked up once: elsewhere it may name something else.
+
+    Parameters
+    ----------
+    model : path or str, optional
+        As in `load_model`.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    CheckpointError
+        As `model_folder`.
+    """
+    folder, kind = model_folder(model)
+    return f"{folder.resolve()}@{kind}" if kind else str(folder.resolve())
+
+
+# One a process: a worker does many pieces, all with the same model.
+@lru_cache(maxsize=1)
+def model_in_worker(place: str, device: str = "cpu") -> Model:
+    """The model of a process that does pieces of work; loaded with the first of them.
+
+    Parameters
+    ----------
+    place : str
+        Of `model_place`.
+    device : str
+        As `torch.device` takes it.
+
+    Returns
+    -------
+    Model
+    """
+    loaded = load_model(place)
+    if device != "cpu":
+        from echoing_core.embed.encode import move_ecg_encoder
+
+        move_ecg_encoder(loaded.checkpoint, device)
+    return loaded
 
 
 def model_folder(model: str | os.PathLike[str] | None = None) -> tuple[Path, str | None]:

@@ -29,7 +29,7 @@ def prepare_data_set(
     out: str | os.PathLike[str],
     *,
     settings: Mapping[str, str] | None = None,
-    n_workers: int = 2,
+    n_workers: int | None = None,
     cluster: str | None = None,
     restart: bool = False,
     progress: Progress = SILENT,
