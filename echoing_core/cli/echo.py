@@ -278,14 +278,17 @@ def _among(percentile: float | None) -> str:
 
 
 def _beside_text(beside: EchoBeside) -> str:
+    from echoing_core import services
+
     rows = [
         (
             one.name,
-            f"{one.answer.verdict} ({100 * one.answer.probability:.0f} %)",
+            f"{line.answer}, {line.probability}",
             one.finding.verdict or "not known",
             one.agreement,
         )
         for one in beside.comparisons
+        for line in (services.answer_line(one.answer),)
     ]
     lines = ["", table(("question", "ECG", "echo", "do they agree"), rows)]
     if beside.distance is not None:

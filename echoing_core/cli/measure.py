@@ -165,15 +165,17 @@ def _answers(both: list[Recording], model: Path | None) -> tuple[list[dict[str, 
         values.append(
             {
                 "question": pair.one.question,
-                "first": round(pair.one.probability, 4),
-                "second": round(pair.other.probability, 4),
+                "first": services.answer_values(pair.one),
+                "second": services.answer_values(pair.other),
                 "difference": round(pair.difference, 4),
                 "intervals_apart": pair.apart,
             }
         )
-        apart = ", intervals apart" if pair.apart else ""
+        said = [services.answer_line(answer) for answer in (pair.one, pair.other)]
+        apart = "; intervals apart" if pair.apart else ""
         lines.append(
-            f"- {pair.one.question}: {services.percent_words(pair.one.probability)} -> "
-            f"{services.percent_words(pair.other.probability)}{apart}"
+            f"- {pair.one.question}: "
+            + " -> ".join(f"{line.answer}, {line.probability}" for line in said)
+            + apart
         )
     return values, lines

@@ -91,6 +91,7 @@ if TYPE_CHECKING:
         CALIBRATION_NOTE,
         AnswerLine,
         answer_line,
+        answer_values,
         interval_words,
         percent_words,
         percentile_words,

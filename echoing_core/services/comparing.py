@@ -45,8 +45,9 @@ class AnswerPair:
     one, other : Answer
     difference : float
         Probability in the other less that in the one, -1..1.
-    apart : bool
-        Whether the 90 % intervals have nothing in common.
+    apart : bool or None
+        Whether the 90 % intervals have nothing in common; None where one of the two answers is not
+        calibrated, whose interval is of the margin alone.
     """
 
     one: Answer
@@ -57,7 +58,9 @@ class AnswerPair:
         return self.other.probability - self.one.probability
 
     @property
-    def apart(self) -> bool:
+    def apart(self) -> bool | None:
+        if not self.one.basis == self.other.basis == "calibrated":
+            return None
         # Two intervals have something in common where the later begin is not after the earlier end.
         return max(self.one.interval[0], self.other.interval[0]) > min(
             self.one.interval[1], self.other.interval[1]

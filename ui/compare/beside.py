@@ -206,7 +206,7 @@ def _answer_row(pair: AnswerPair) -> tuple[str, ...]:
         _answer_words(pair.one),
         _answer_words(pair.other),
         "same" if points == 0 else f"{points:+d} points".replace("-", "\u2212"),
-        "apart" if pair.apart else "overlap",
+        {True: "apart", False: "overlap", None: "not known"}[pair.apart],
     )
 
 

@@ -132,6 +132,8 @@ def test_a_study_is_read_and_held_against_an_ecg(
     assert "stand-in trained on simulated echo. The echocardiogram is simulated." in told
     assert "6 frames of 2 clips" in told and "EF by prompts" in told
     assert "was not trained with this echo teacher" in told
+    # The tiny model's answers are calibrated on nobody.
+    assert told.count("no probability") == 3
     content = json.loads((tmp_path / "read.json").read_text())
     assert [clip["view"] for clip in content["clips"]] == ["a4c", "plax"]
     assert content["teacher_simulated"] and len(content["mu"]) == 12

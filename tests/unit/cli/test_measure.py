@@ -49,3 +49,10 @@ def test_two_recordings_are_compared(files: tuple[str, str]) -> None:
     assert qt["changed"] is True
     assert values["differences"]["pr_ms"]["changed"] is False
     assert values["likeness"]["V1"] > 0.8
+
+
+def test_a_score_beside_another_is_called_no_probability() -> None:
+    lines = told("compare", "SIM_NORMAL", "SIM_AF", "--questions").splitlines()
+    (lvef,) = [line for line in lines if line.startswith("- LVEF < 40 %")]
+    assert lvef.count("score") >= 2 and lvef.count("no probability") == 2
+    assert "intervals apart" not in lvef

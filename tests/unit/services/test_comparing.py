@@ -30,7 +30,9 @@ def seen(model: Model) -> Explanation:
 
 
 def answer(probability: float, low: float, high: float) -> Answer:
-    return Answer("q", probability, (low, high), 0.0, 1.0, 0.5, "no", ("a",), ("b",))
+    return Answer(
+        "q", probability, (low, high), 0.0, 1.0, 0.5, "no", ("a",), ("b",), basis="calibrated"
+    )
 
 
 def test_a_distance_is_its_two_parts(seen: Explanation) -> None:
@@ -78,6 +80,9 @@ def test_intervals_that_touch_are_not_apart() -> None:
     assert AnswerPair(answer(0.2, 0.1, 0.3), answer(0.5, 0.4, 0.6)).apart
     assert not AnswerPair(answer(0.2, 0.1, 0.4), answer(0.5, 0.4, 0.6)).apart
     assert AnswerPair(answer(0.5, 0.4, 0.6), answer(0.2, 0.1, 0.3)).apart
+    # A score has no interval of a probability.
+    score = replace(answer(0.2, 0.1, 0.3), basis="simulated")
+    assert AnswerPair(score, answer(0.5, 0.4, 0.6)).apart is None
 
 
 def test_leads_differ_by_much_or_by_being_there(model: Model, seen: Explanation) -> None:
