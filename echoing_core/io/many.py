@@ -169,8 +169,10 @@ def grouped_heads(
 def folder_items(folder: str | Path | StorePath) -> tuple[list[BatchItem], tuple[str, ...]]:
     """The recordings of a folder and the folders in it, and which other files there are.
 
-    Links and hidden files are left alone. A text, a picture or a list is no recording and is
-    named only; what has the name of a recording is given to the reader, who says what is wrong.
+    Hidden files are left alone. A link is not followed, and one that may be a recording or a folder
+    is an item that says so; only ``folder`` itself may be one. A text, a picture or a list is no
+    recording and is named only; what has the name of a recording is given to the reader, who says
+    what is wrong.
 
     Parameters
     ----------
@@ -180,7 +182,7 @@ def folder_items(folder: str | Path | StorePath) -> tuple[list[BatchItem], tuple
     Returns
     -------
     items : list of BatchItem
-        In the order of their names.
+        In the order of their names, then links.
     others : tuple of str
         Their names, fit for a message.
 
@@ -192,17 +194,24 @@ def folder_items(folder: str | Path | StorePath) -> tuple[list[BatchItem], tuple
     root = place_of(folder)
     if not root.is_dir():
         raise ConfigError(f"{root} is no folder. Give the folder that holds the recordings.")
-    placed = list(_stored(root) if isinstance(root, StorePath) else _on_disk(root))
+    links: list[BatchItem] = []
+    if isinstance(root, StorePath):
+        placed = list(_stored(root))
+    else:
+        root = root.resolve()
+        placed = list(_on_disk(root))
+        links = _links(root)
     items = _grouped(placed)
     taken = [item for item in items if any(_looks_like_one(file) for file in item.files)]
-    if not taken:
+    if not taken and not links:
         raise ConfigError(f"{root} holds no recording. Give the folder that holds the recordings.")
     # Annotations beside a header belong to it, and are in no item.
     of_recordings = {id(item) for item in taken}
     others = tuple(
         shown(file.name) for item in items if id(item) not in of_recordings for file in item.files
     )
-    return [replace(item, files=tuple(map(_unread, item.files))) for item in taken], others
+    found = [replace(item, files=tuple(map(_unread, item.files))) for item in taken]
+    return [*found, *links], others
 
 
 def _unread(file: SourceFile) -> SourceFile:
@@ -221,6 +230,25 @@ def _on_disk(root: Path) -> Iterator[tuple[str, SourceFile]]:
         if file is not None:
             place = relative.parent.as_posix()
             yield "" if place == "." else place, file
+
+
+def _links(root: Path) -> list[BatchItem]:
+    """An item that says why it is not read for each link that may be a recording or a folder."""
+    found = []
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        # A linked record is told of once, by its header.
+        wanted = path.name.lower().endswith(recording_endings()) and not path.name.lower().endswith(
+            WFDB_ENDINGS[1:]
+        )
+        if path.is_symlink() and not hidden and (wanted or path.is_dir()):
+            why = (
+                f"{shown(path.name)} is a link, and links are not followed. Give the folder that "
+                "it leads to, or put the file itself here."
+            )
+            found.append(BatchItem(name, (), refusal=why))
+    return found
 
 
 def _stored(root: StorePath) -> Iterator[tuple[str, SourceFile]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from echoing_core.artifacts import replacing_file
@@ -77,10 +78,11 @@ def convert(recording: Recording, out: Path, marks: Sequence[TextMark] = ()) -> 
     for path in paths:
         if path.exists():
             raise ConfigError(f"{path} exists already and would be replaced; choose another name.")
-    # The header last: who finds it finds the data as well.
-    for path, content in [*zip(paths, files.values(), strict=True)][::-1]:
-        with replacing_file(path) as draft:
+    with ExitStack() as all_or_none:
+        drafts = [all_or_none.enter_context(replacing_file(path)) for path in paths]
+        for draft, content in zip(drafts, files.values(), strict=True):
             draft.write_bytes(content)
+        # They appear from the last to the first, the header: who finds it finds the data as well.
     return paths
 
 

@@ -71,7 +71,7 @@ def write_cohort(
     Parameters
     ----------
     folder : path
-        Made if absent; must hold nothing.
+        Appears when all of it is written; if it is there, it must hold nothing.
     n_patients, seed : int
         The patients are numbers 0 to ``n_patients`` - 1 of the cohort ``seed``.
     config : SimulationConfig
@@ -101,6 +101,18 @@ def write_cohort(
         )
     if echo:
         import_decoder("av", "PyAV")  # before anything is written
+    with replacing_folder(folder) as draft:
+        return _write_all(draft, n_patients, seed, config, progress, echo)
+
+
+def _write_all(
+    folder: Path,
+    n_patients: int,
+    seed: int,
+    config: SimulationConfig,
+    progress: Progress,
+    echo: bool,
+) -> int:
     records = folder / "records"
     records.mkdir(parents=True)
     (folder / "echo").mkdir()

@@ -258,17 +258,29 @@ def test_a_folder_on_the_command_line(ward: Path, folder: Path, tmp_path: Path) 
     arguments = ["batch", str(ward), "--csv", str(out), "--prompt", FIRST, "--model", str(folder)]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
-    assert "2 read, 1 failed." in done.output
+    assert "2 read, 2 failed." in done.output
     assert "1 other file is no recording: README.txt." in done.output
     assert "failed: three.dat: three.dat came without its header" in done.output
     rows = list(csv.DictReader(io.StringIO(out.read_text())))
-    assert [r["recording"] for r in rows] == ["three.dat", "two.edf", "a/one"]
+    assert [r["recording"] for r in rows] == ["three.dat", "two.edf", "a/one", "linked.edf"]
+    assert "links are not followed" in rows[3]["failure"]
     assert rows[1][f"{FIRST.replace(' ', '_')}_verdict"]
 
 
 def test_a_folder_without_recordings_is_told(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(ConfigError, match="holds no recording"):
         services.folder_items(tmp_path)
+    # A link that somebody names is followed, one that is found there is not.
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "x.edf").write_bytes(made.edf(made.ecg()))
+    (tmp_path / "named").symlink_to(tmp_path / "real")
+    (item,), _ = services.folder_items(tmp_path / "named")
+    assert item.name == "x.edf" and not item.refusal
+    items, _ = services.folder_items(tmp_path)
+    assert [(one.name, bool(one.refusal)) for one in items] == [
+        ("real/x.edf", False),
+        ("named", True),
+    ]
     done = CliRunner().invoke(app, ["batch", str(tmp_path / "none"), "--model", str(folder)])
     assert done.exit_code == 2 and "no folder" in done.output
 

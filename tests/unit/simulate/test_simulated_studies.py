@@ -452,6 +452,10 @@ def test_impossible_long_recordings_are_refused(changes: dict[str, object], mess
         simulate_long(SEED, 0, **settings)  # type: ignore[arg-type]
 
 
+def interrupted(stage: str, done: float, total: int) -> None:
+    raise KeyboardInterrupt
+
+
 def test_cohort_on_disk_reads_back(tmp_path: Path) -> None:
     folder = tmp_path / "cohort"
     done: list[tuple[int, int]] = []
@@ -472,6 +476,9 @@ def test_cohort_on_disk_reads_back(tmp_path: Path) -> None:
         assert float(row["label_lvef_pct"]) == truth.labels["lvef_pct"]
         assert row["echo_path"] == ""
     assert "SIMULATED" in (folder / "README.txt").read_text(encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        write_cohort(tmp_path / "cut", 6, SEED, progress=Progress(interrupted))
+    assert [path.name for path in tmp_path.iterdir()] == ["cohort"]
     with pytest.raises(ConfigError, match="never overwrites"):
         write_cohort(folder, 1, SEED)
     with pytest.raises(ConfigError, match="at least one patient"):
