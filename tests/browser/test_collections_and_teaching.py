@@ -51,6 +51,7 @@ def test_a_collection_is_opened_drawn_around_searched_and_saved(
     go(app, "Retrieve")
     app.locator(".st-key-find_collection label", has_text=f"ward, {ward.n} ECGs").click()
     expect(app.get_by_text(re.compile("Searching in: ward"))).to_be_visible()
+    still(app)
     # A box over the left half of the map, which begins and ends beside it.
     app.get_by_role("button", name="Choose an area: draw a box").click()
     drag(app, (0.01, 0.01), (0.3, 0.5), (0.5, 0.99))

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from echoing_core import services
+from tests.browser.test_accessibility import still
 
 pytestmark = pytest.mark.browser
 
@@ -23,10 +24,11 @@ def test_words_filter_and_a_search_from_a_hit(app: Page, camera) -> None:
     expect(from_this).to_have_count(10)
     app.get_by_text("Order and filters").click()
     app.get_by_text("similarity alone (cosine)").click()
-    expect(app.get_by_text("1 − cosine").first).to_be_visible()
+    still(app)
     camera.take(app, "retrieve_words")
     from_this.nth(1).click()
     expect(app.get_by_text("Searched from", exact=True)).to_be_visible()
+    expect(app.get_by_text("(1 − cosine)").first).to_be_visible()
     # How near, in one word, on each card; and a picture of its ECG that has loaded.
     cards = app.locator(".stMarkdownBadge:visible").filter(has_text=re.compile("near|middling|far"))
     expect(cards).to_have_count(10)

@@ -142,5 +142,6 @@ def test_a_session_file_comes_back(app: Page, camera, tmp_path: Path) -> None:
 def test_a_link_leads_to_page_and_settings(app: Page, server: str) -> None:
     app.goto(f"{server}/retrieve?find_k=2&find_order=cosine&find_text=a+name")
     expect(app.get_by_text("2 of")).to_be_visible()
-    expect(app.get_by_text("(1 − cosine)").first).to_be_visible()
+    app.get_by_text("Order and filters").click()
+    expect(app.get_by_role("radio", name="similarity alone (cosine)")).to_be_checked()
     expect(app.get_by_role("textbox", name="What should the ECG show?")).not_to_have_value("a name")
