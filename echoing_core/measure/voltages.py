@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
+import scipy  # its parts load when they are used
 
 from echoing_core.measure.beat import BEAT_FS_HZ
 
@@ -23,6 +24,7 @@ _MS = BEAT_FS_HZ / 1000.0
 _AUGMENTED = np.sqrt(3.0) / 2.0
 _LEVEL_MS = 16.0
 _SMALLEST_MV = 0.03
+_TURNS_WITHIN_MS = 16.0
 
 
 def level_mv(signal_mv: F64, qrs_onset: float) -> F64:
@@ -99,8 +101,10 @@ def amplitudes(
 ) -> Mapping[str, F64]:
     """Q, R, S, ST and T of each lead over the level before the QRS.
 
-    R is the highest point of the QRS above that level, Q the lowest below it before R, and S the
-    lowest after R; of a QRS that has no R, all of it counts as S (a QS).
+    R is a peak: it rises above that level and falls again, so the level that ST begins at is none.
+    Of several R the highest counts. Q is the lowest point before the first R, S the deepest trough
+    after it. Where the QRS passes into ST without a turn, its last level counts as R (or S) if it
+    is the largest wave of the QRS. Of a QRS that has no R, all of it counts as S (a QS).
 
     Parameters
     ----------
@@ -119,12 +123,7 @@ def amplitudes(
     first, last = round(qrs_onset), round(qrs_offset)
     found = {name: np.full(len(y), np.nan) for name in AMPLITUDES}
     for k, lead in enumerate(y):
-        qrs = lead[first : last + 1]
-        top = int(np.argmax(qrs))
-        has_r = qrs[top] > _SMALLEST_MV
-        found["r_mv"][k] = max(float(qrs[top]), 0.0) if has_r else 0.0
-        found["q_mv"][k] = max(-float(qrs[: top + 1].min()), 0.0) if has_r else 0.0
-        found["s_mv"][k] = max(-float((qrs[top:] if has_r else qrs).min()), 0.0)
+        found["q_mv"][k], found["r_mv"][k], found["s_mv"][k] = _waves_mv(lead, first, last)
         for name, after_ms in (("st_j_mv", 0.0), ("st_j60_mv", 60.0)):
             at = last + round(after_ms * _MS)
             if at + 3 <= lead.size:
@@ -135,3 +134,28 @@ def amplitudes(
             near = lead[max(last, round(t_peak) - reach) : round(t_peak) + reach + 1]
             found["t_mv"][k] = float(near[int(np.argmax(np.abs(near)))])
     return found
+
+
+def _waves_mv(lead_mv: F64, first: int, last: int) -> tuple[float, float, float]:
+    """Q, R and S of one lead over zero."""
+    qrs = lead_mv[first : last + 1]
+    ups = _peaks(lead_mv, first, last)
+    if not ups.size and qrs.max() > max(_SMALLEST_MV, -qrs.min()):
+        ups = np.array([np.argmax(qrs)])
+    if not ups.size:
+        return 0.0, 0.0, max(-float(qrs.min()), 0.0)
+    r_mv, start = float(qrs[ups].max()), int(ups[0])
+    downs = _peaks(-lead_mv, first, last)
+    downs = downs[downs > start]
+    lowest = -float(qrs[start:].min())
+    s_mv = -float(qrs[downs].min()) if downs.size else 0.0
+    s_mv = lowest if lowest > max(r_mv, s_mv) else s_mv
+    return max(-float(qrs[: start + 1].min()), 0.0), r_mv, s_mv
+
+
+def _peaks(lead_mv: F64, first: int, last: int) -> npt.NDArray[np.int64]:
+    """Where the QRS turns down from above zero, in samples from its onset."""
+    # A peak near the end of the QRS may fall behind it.
+    part = lead_mv[first : last + 1 + round(_TURNS_WITHIN_MS * _MS)]
+    at, _ = scipy.signal.find_peaks(part, height=_SMALLEST_MV, prominence=_SMALLEST_MV)
+    return np.asarray(at[at <= last - first])

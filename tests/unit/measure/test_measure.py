@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from echoing_core import read_recording
 from echoing_core.errors import ConfigError, MissingLeadError
 from echoing_core.measure import Measured, measure
-from echoing_core.measure.voltages import frontal_vector
+from echoing_core.measure.voltages import amplitudes, frontal_vector
 from echoing_core.records import Recording
 from tests.unit.measure.made import Heart, made
 
 RR = (800.0,) * 7
+LBBB = Path(__file__).parents[3] / "assets" / "recordings" / "SIM_LBBB.hea"
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,43 @@ def test_axes_and_voltages(usual: Measured) -> None:
     assert usual.get("st_j60_mv", "V5").value == pytest.approx(0.0, abs=0.02)
     assert usual.get("sokolow_lyon_mv").value == pytest.approx(0.72 + 1.2, abs=0.05)
     assert usual.get("sokolow_lyon_mv").met is False
+
+
+# Turns of one lead in (ms, mV) from the onset of the QRS, which ends at 120 ms; and its Q, R and S.
+@pytest.mark.parametrize(
+    ("turns", "q_r_s"),
+    [
+        # All of it negative, and ST above zero behind it: a QS.
+        (((0, 0.0), (50, -2.0), (110, 0.1), (120, 0.15), (200, 0.4)), (0.0, 0.0, 2.0)),
+        # A small r before it.
+        (((0, 0.0), (15, 0.1), (60, -2.0), (110, 0.1), (120, 0.15), (200, 0.4)), (0.0, 0.1, 2.0)),
+        # rSR': S lies between the two, and is no Q.
+        (((0, 0.0), (20, 0.3), (50, -0.7), (95, 0.9), (120, 0.0), (200, 0.0)), (0.0, 0.9, 0.7)),
+        # qR, and ST below zero behind it: no S.
+        (((0, 0.0), (15, -0.2), (60, 1.5), (120, -0.2), (200, -0.3)), (0.2, 1.5, 0.0)),
+        # qRs.
+        (((0, 0.0), (15, -0.2), (60, 1.5), (105, -0.3), (120, 0.0), (200, 0.0)), (0.2, 1.5, 0.3)),
+        # R passes into an ST segment as high as itself.
+        (((0, 0.0), (15, -0.2), (120, 1.0), (200, 1.2)), (0.2, 1.0, 0.0)),
+    ],
+)
+def test_waves_of_the_qrs_are_peaks_and_st_is_none(
+    turns: tuple[tuple[float, float], ...], q_r_s: tuple[float, float, float]
+) -> None:
+    at_ms, mv = zip(*turns, strict=True)
+    lead = np.interp(np.arange(600) * 2.0 - 400.0, at_ms, mv)
+    found = amplitudes(lead[np.newaxis], 200.0, 260.0, None)
+    measured = [found[name][0] for name in ("q_mv", "r_mv", "s_mv")]
+    assert measured == pytest.approx(q_r_s, abs=0.04)
+
+
+def test_left_bundle_branch_block_has_its_depth_in_s() -> None:
+    found = measure(read_recording(LBBB))
+    assert found.get("r_mv", "V3").value == 0.0
+    for name, lead, true in (("s_mv", "V1", 1.94), ("s_mv", "V3", 2.07), ("r_mv", "V1", 0.12)):
+        assert found.get(name, lead).value == pytest.approx(true, abs=0.03)
+    assert found.get("sokolow_lyon_mv").value == pytest.approx(2.69, abs=0.05)
+    assert found.get("cornell_mv").value == pytest.approx(2.84, abs=0.05)
 
 
 @pytest.mark.slow
