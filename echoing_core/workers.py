@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from echoing_core.artifacts import CARD, take_lock, write_text_atomically
-from echoing_core.errors import ConfigError, LostProcessError
+from echoing_core.errors import ConfigError, EchoingError, LostProcessError
 from echoing_core.stores import Place, StorePath
 
 Key = TypeVar("Key")
@@ -366,6 +367,122 @@ class Held:
     def close(self) -> None:
         """Let go of the objects; those that another process holds stay."""
         self._actors.clear()
+
+
+class HeldApart:
+    """`Held`, asked through a process of its own.
+
+    Ray ends a process whose cluster is lost, without a word; a server must not end with it. Who
+    asks while another does waits.
+
+    Parameters
+    ----------
+    make, holdings, cluster
+        As in `Held`.
+
+    Raises
+    ------
+    ConfigError, LostProcessError
+        As in `Held`.
+    """
+
+    def __init__(self, make: Callable[..., Any], holdings: Sequence[Holding], cluster: str) -> None:
+        self._cluster = cluster
+        self._held = (make, tuple(holdings), cluster)
+        self._turn = threading.Lock()
+        self._line: Any = None
+        self._process: subprocess.Popen[bytes] | None = None
+        with self._turn:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._line, theirs = multiprocessing.Pipe()
+        root = str(Path(__file__).resolve().parents[1])
+        known = os.environ.get("PYTHONPATH")
+        # Not by multiprocessing, which would run the program of the server once more.
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                f"from echoing_core.workers import answer_for; answer_for({theirs.fileno()})",
+            ],
+            env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{known}" if known else root},
+            pass_fds=[theirs.fileno()],
+            # A Ctrl-C for the server is none for it: it ends when its line does.
+            start_new_session=True,
+        )
+        theirs.close()
+        try:
+            self._told(self._held)
+        except ConfigError:
+            self.close()
+            raise
+
+    def ask(self, method: str, *arguments: Any) -> list[Any]:
+        """As `Held.ask`."""
+        found: list[Any] = self._asked("ask", method, *arguments)
+        return found
+
+    def ask_one(self, number: int, method: str, *arguments: Any) -> Any:
+        """As `Held.ask_one`."""
+        return self._asked("ask_one", number, method, *arguments)
+
+    def _asked(self, *said: Any) -> Any:
+        with self._turn:
+            if self._process is None:
+                self._begin()
+            return self._told(said)
+
+    def _told(self, said: Any) -> Any:
+        try:
+            self._line.send(said)
+            well, value = self._line.recv()
+        except (OSError, EOFError) as error:
+            self.close()
+            raise LostProcessError(
+                f"The cluster {self._cluster} ended, or the connection to it did. Start it again; "
+                "the next try connects anew."
+            ) from error
+        if not well:
+            # Ray remembers in a process what a name stood for: the next try begins in another.
+            if isinstance(value, LostProcessError):
+                self.close()
+            raise value
+        return value
+
+    def close(self) -> None:
+        """Let go of the objects, as `Held.close`, and end the process."""
+        if self._process is not None:
+            self._line.close()
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def answer_for(number: int) -> None:
+    """What the process of `HeldApart` does, until nobody is at the other end of the line.
+
+    Parameters
+    ----------
+    number : int
+        File descriptor of the line.
+    """
+    line = connection.Connection(number)
+    try:
+        make, holdings, cluster = line.recv()
+        held = Held(make, holdings, cluster)
+        line.send((True, None))
+        while True:
+            name, *arguments = line.recv()
+            try:
+                line.send((True, getattr(held, name)(*arguments)))
+            except EchoingError as error:
+                line.send((False, error))
+    except EchoingError as error:
+        line.send((False, error))
+    except (OSError, EOFError):
+        return
 
 
 def _ray(cluster: str) -> Any:

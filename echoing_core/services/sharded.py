@@ -12,9 +12,8 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.artifacts import CARD
-from echoing_core.errors import ConfigError, LostProcessError
+from echoing_core.errors import ConfigError
 from echoing_core.export.collection_table import collection_csv
 from echoing_core.records import GaussianEmbedding, Hit, StandardEcg
 from echoing_core.services.given import check_given
@@ -49,7 +48,7 @@ from echoing_core.services.word_search import (
     judge_all,
 )
 from echoing_core.stores import Place, StorePath
-from echoing_core.workers import Held, Holding
+from echoing_core.workers import Held, HeldApart, Holding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -271,8 +270,9 @@ class Shards:
     cluster : str, optional
         Address of a Ray cluster whose processes hold a shard each, or `workers.RAY`.
     kept : bool
-        Without a cluster: this process holds all shards open. Else it opens one after the other,
-        anew for each search.
+        For many searches: without a cluster this process holds all shards open, else it opens one
+        after the other, anew for each search; with one it is asked through a process of its own,
+        so that this one outlives the cluster.
 
     Raises
     ------
@@ -296,44 +296,21 @@ class Shards:
 
         self.folder = folder
         self.card, self._shards = read_shards(folder.resolve(), checkpoint_hash=checkpoint_hash)
-        self.cluster = cluster
         self._known: dict[str, Item] = {}
-        self._held: Held | _Kept | _Anew
+        self._held: Held | HeldApart | _Kept | _Anew
         if cluster is not None:
-            self._held = self._on_cluster(cluster)
+            # Where the index was built anew, no older shard is taken for one of it.
+            told = hashlib.sha256((folder / CARD).read_bytes()).hexdigest()[:12]
+            holdings = [
+                Holding(f"{one.folder.name} of {folder.name} ({told})", (one,), one.n_bytes)
+                for one in self._shards
+            ]
+            self._held = (HeldApart if kept else Held)(ShardHolder, holdings, cluster)
         elif kept:
             _check_memory(folder, sum(one.n_bytes for one in self._shards))
             self._held = _Kept(self._shards)
         else:
             self._held = _Anew(self._shards)
-
-    def _on_cluster(self, cluster: str) -> Held:
-        # Where the index was built anew, no older shard is taken for one of it.
-        told = hashlib.sha256((self.folder / CARD).read_bytes()).hexdigest()[:12]
-        holdings = [
-            Holding(f"{one.folder.name} of {self.folder.name} ({told})", (one,), one.n_bytes)
-            for one in self._shards
-        ]
-        return Held(ShardHolder, holdings, cluster)
-
-    def _ask(self, method: str, *arguments: Any) -> list[Any]:
-        """What a method of `ShardHolder` gives for each shard."""
-        with self._told():
-            return self._held.ask(method, *arguments)
-
-    def _ask_one(self, number: int, method: str, *arguments: Any) -> Any:
-        with self._told():
-            return self._held.ask_one(number, method, *arguments)
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except LostProcessError:
-            # The next question finds those who are served by then, or makes others.
-            if self.cluster is not None:
-                self._held = self._on_cluster(self.cluster)
-            raise
 
     def __len__(self) -> int:
         return int(self.card["n"])
@@ -371,7 +348,7 @@ class Shards:
 
     @cached_property
     def _facts(self) -> _Facts:
-        parts: list[_Facts] = self._ask("facts")
+        parts: list[_Facts] = self._held.ask("facts")
         names = tuple(dict.fromkeys(name for part in parts for name in part.label_names))
         flags = tuple(
             name
@@ -388,16 +365,18 @@ class Shards:
     @cached_property
     def everything(self) -> Tally:
         """As `Collection.everything`."""
-        return joined_tally(self._ask("tally", None, self.flags))
+        return joined_tally(self._held.ask("tally", None, self.flags))
 
     def tally(self, where: ItemFilter, names: Sequence[str]) -> Tally:
         """As `Collection.tally`."""
-        return joined_tally(self._ask("tally", where, tuple(names)))
+        return joined_tally(self._held.ask("tally", where, tuple(names)))
 
     def table(self, where: ItemFilter) -> str:
         """As `Collection.table`."""
         facts = self._facts
-        parts: list[str] = self._ask("table", where, self._plane, facts.label_names, facts.texts)
+        parts: list[str] = self._held.ask(
+            "table", where, self._plane, facts.label_names, facts.texts
+        )
         return parts[0] + "".join(part.partition("\n")[2] for part in parts[1:])
 
     def check(self) -> None:
@@ -424,7 +403,7 @@ class Shards:
             As `judge`.
         """
         if not isinstance(self._held, _Anew):
-            self._ask("open")
+            self._held.ask("open")
 
     def judge(self, request: Request) -> list[Judged]:
         """What each shard has for a request, in the order of their items.
@@ -449,7 +428,7 @@ class Shards:
         where = request.options.where
         if where is not None:
             where.check_sources(set(self.card["sources"]))
-        parts: list[Judged] = self._ask("judge", request)
+        parts: list[Judged] = self._held.ask("judge", request)
         if where is not None:
             where.check_labels({name for part in parts for name in part.label_names})
         return parts
@@ -505,11 +484,11 @@ class Shards:
         if not isinstance(search, ShardSearch):
             raise TypeError("only a ShardSearch knows what was asked")
         _, number = self._where(item_id)
-        found: tuple[Hit, float] = self._ask_one(number, "place", search.request, item_id)
+        found: tuple[Hit, float] = self._held.ask_one(number, "place", search.request, item_id)
         hit, place = found
         if not np.isfinite(place):
             return hit
-        return replace(hit, rank=1 + sum(self._ask("n_before", search.request, place)))
+        return replace(hit, rank=1 + sum(self._held.ask("n_before", search.request, place)))
 
     def items(self, item_ids: Sequence[str]) -> dict[str, Item]:
         """As `Collection.items`.
@@ -530,7 +509,7 @@ class Shards:
         # Asked together, since each question of a cluster takes some milliseconds.
         missing = tuple(one for one in item_ids if one not in self._known)
         if missing:
-            found = {k: v for part in self._ask("items", missing) for k, v in part.items()}
+            found = {k: v for part in self._held.ask("items", missing) for k, v in part.items()}
             for one in missing:
                 if one not in found:
                     raise no_item(one)
@@ -553,23 +532,23 @@ class Shards:
 
     def item_id(self, row: int) -> str:
         """The item of a row."""
-        return str(self._ask_one(self._shard_of(row), "item_id", row))
+        return str(self._held.ask_one(self._shard_of(row), "item_id", row))
 
     def gaussian(self, item_id: str) -> GaussianEmbedding:
         """As `Collection.gaussian`."""
-        found: GaussianEmbedding = self._ask_one(self._where(item_id)[1], "gaussian", item_id)
+        found: GaussianEmbedding = self._held.ask_one(self._where(item_id)[1], "gaussian", item_id)
         return found
 
     def draw(self, item_id: str) -> StandardEcg:
         """As `Collection.draw`."""
-        ecg: StandardEcg = self._ask_one(self._where(item_id)[1], "draw", item_id)
+        ecg: StandardEcg = self._held.ask_one(self._where(item_id)[1], "draw", item_id)
         return ecg
 
     @cached_property
     def _plane(self) -> Projection:
         from echoing_core.retrieve.projection import joined_moments, plane_of
 
-        return plane_of(joined_moments(self._ask("moments")))
+        return plane_of(joined_moments(self._held.ask("moments")))
 
     @cached_property
     def _sample(self) -> tuple[npt.NDArray[np.int64], pd.DataFrame, npt.NDArray[np.float64]]:
@@ -581,7 +560,7 @@ class Shards:
     ) -> tuple[npt.NDArray[np.int64], pd.DataFrame, npt.NDArray[np.float64]]:
         import pandas as pd
 
-        parts = self._ask("dots", rows, self._plane)
+        parts = self._held.ask("dots", rows, self._plane)
         tables = [table for table, _ in parts if len(table)]
         return rows, pd.concat(tables, ignore_index=True), np.vstack([xy for _, xy in parts])
 
@@ -612,7 +591,7 @@ class Shards:
 
     def rows_inside(self, polygon: Sequence[tuple[float, float]]) -> tuple[int, ...]:
         """As `Collection.rows_inside`."""
-        parts = self._ask("rows_inside", tuple(polygon), self._plane)
+        parts = self._held.ask("rows_inside", tuple(polygon), self._plane)
         return tuple(np.concatenate(parts).tolist())
 
     def close(self) -> None:

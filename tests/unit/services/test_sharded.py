@@ -376,14 +376,22 @@ def test_a_cluster_holds_shards_and_opens_a_lost_one_elsewhere(
             as_expected(shards)
             machines.remove_node(other, allow_graceful=False)
             as_expected(shards)
+            # A server asks through a process of its own, which Ray may end.
+            with services.open_shards(folder, model, cluster=machines.address, kept=True) as apart:
+                as_expected(apart)
+                apart._held._process.kill()
+                with pytest.raises(
+                    LostProcessError, match=r"The cluster .* ended, or the connection"
+                ):
+                    apart.judge(requests(whole)[0])
+                as_expected(apart)
+            with pytest.raises(ConfigError, match=r"No Ray cluster answers at 127\.0\.0\.1:9"):
+                services.open_shards(folder, model, cluster="127.0.0.1:9", kept=True)
             # Lost for good: no answer rather than a shorter one.
             monkeypatch.setattr(workers, "_HELD_ANSWER_S", 5.0)
             ray.kill(actors[0])
             with pytest.raises(LostProcessError, match=r"does not answer for shard-000\d of index"):
                 shards.judge(requests(whole)[0])
-            # Who asks again, such as a page, finds it made anew.
-            monkeypatch.setattr(workers, "_HELD_ANSWER_S", 600.0)
-            as_expected(shards)
     finally:
         ray.shutdown()
         machines.shutdown()
