@@ -31,15 +31,27 @@ if a is None or b is None:
     st.stop()
 with frame.guarded():
     papers.show(a, b)
-changed = None
+changed, noisy = None, False
 with frame.guarded():
     changed = changes.measured(a, b)
-    changes.show(changed)
-left, right = st.columns(2, gap="large")
-with left, frame.guarded():
-    beside.distance(a, b, changed)
-with right, frame.guarded():
-    beside.leads(a, b)
+with frame.guarded():
+    noisy = beside.noisy(a, b, changed)
+if changed is not None:
+    # A difference from noise is no change of the heart, and not the first thing to be told.
+    with (
+        st.expander("What was measured all the same") if noisy else st.container(),
+        frame.guarded(),
+    ):
+        changes.show(changed)
+if noisy:
+    with frame.guarded():
+        beside.leads(a, b)
+else:
+    left, right = st.columns(2, gap="large")
+    with left, frame.guarded():
+        beside.distance(a, b)
+    with right, frame.guarded():
+        beside.leads(a, b)
 with frame.guarded():
     if not frame.tells_lack(model, "text"):
         beside.answers(model, a, b)

@@ -108,6 +108,9 @@ def test_two_times_of_one_recording(open_app: OpenApp) -> None:
     # The least sure window is not called different, but too noisy for that.
     shown = "\n".join(e.value for e in [*app.markdown, *app.warning, *app.info])
     assert "B is too noisy to compare" in shown and "within this recording" not in shown
+    # So it has no distance, and what was measured of it is no headline.
+    assert "Distance (CSD)" not in "\n".join(e.value for e in app.caption)
+    assert "What was measured all the same" in [e.label for e in app.expander]
     app.button(key="compare_B_best").click().run()
     assert app.session_state["compare_B"][1] == services.most_sure_window(track)
     last = datetime(2000, 1, 1) + timedelta(seconds=float(track.start_s[-1]))

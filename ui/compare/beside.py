@@ -38,27 +38,66 @@ def _between_people(name: str) -> npt.NDArray[np.float64]:
     return services.distances_between_people(resources.index())
 
 
-def distance(one: Side, other: Side, changed: Serial | None) -> None:
-    """How far the windows are apart, on scales that mean something, or why that cannot be told.
+def noisy(one: Side, other: Side, changed: Serial | None) -> bool:
+    """Say which of the two is too noisy to compare, and by what that is seen.
 
     Parameters
     ----------
     one, other : Side
     changed : Serial or None
         What was measured of both; None where it could not be.
+
+    Returns
+    -------
+    bool
+        Whether one is.
+    """
+    if _same_window(one, other):
+        return False
+    apart = services.windows_apart(one.track, one.window, other.track, other.window)
+    people = services.share_nearer(apart.csd, _between_people(state.App.model.value))
+    too_unsure = services.too_unsure(one.percentile, other.percentile, people)
+    no_beat = services.too_noisy(changed) if changed is not None else {}
+    lines = []
+    for number, side in enumerate((one, other)):
+        reasons = []
+        if too_unsure[number]:
+            reasons.append(
+                f"with uncertainty at percentile {side.percentile:.0f} it would lie far from the "
+                "very same heart, too"
+            )
+        if number in no_beat:
+            why = no_beat[number].removeprefix("too noisy: ")
+            reasons.append(f"no beat of it could be measured ({why})")
+        if reasons:
+            said = "; ".join(reasons)
+            lines.append(f"**{side.letter} is too noisy to compare**: {frame.literal(said)}.")
+    if not lines:
+        return False
+    if len(one.track) > 1 or len(other.track) > 1:
+        lines.append("Choose a surer window above, or another recording.")
+    st.warning("\n\n".join(lines), icon=":material/blur_on:")
+    return True
+
+
+def _same_window(one: Side, other: Side) -> bool:
+    return one.explanation is other.explanation and one.window == other.window
+
+
+def distance(one: Side, other: Side) -> None:
+    """How far two windows that are not too noisy are apart, on scales that mean something.
+
+    Parameters
+    ----------
+    one, other : Side
     """
     apart = services.windows_apart(one.track, one.window, other.track, other.window)
     st.header("How alike are they to the model?", anchor=False)
-    if one.explanation is other.explanation and one.window == other.window:
+    if _same_window(one, other):
         st.info("Both are the same window. Choose another time for one of them.")
         return
     # Distances between people of the collection are the scale: CSD alone says nothing to a reader.
     people = services.share_nearer(apart.csd, _between_people(state.App.model.value))
-    too_unsure = services.too_unsure(one.percentile, other.percentile, people)
-    if any(too_unsure) or (changed is not None and services.too_noisy(changed)):
-        _no_distance(one, other, too_unsure, changed)
-        st.caption(_parts(apart))
-        return
     lines = []
     if math.isfinite(people):
         st.markdown(f"**{alike_words(people)}**")
@@ -100,30 +139,6 @@ def _parts(apart: Apart) -> str:
         f"Distance (CSD) {apart.csd:.3f}: {apart.means:.3f} between the means and "
         f"{apart.spread:.3f} from the uncertainty of both."
     )
-
-
-def _no_distance(
-    one: Side, other: Side, too_unsure: tuple[bool, bool], changed: Serial | None
-) -> None:
-    """Which of the two is too noisy to compare, and by what that is seen."""
-    noisy = services.too_noisy(changed) if changed is not None else {}
-    lines = []
-    for number, side in enumerate((one, other)):
-        reasons = []
-        if too_unsure[number]:
-            reasons.append(
-                f"with uncertainty at percentile {side.percentile:.0f} it would lie far from the "
-                "very same heart, too"
-            )
-        if number in noisy:
-            why = noisy[number].removeprefix("too noisy: ")
-            reasons.append(f"no beat of it could be measured ({why})")
-        if reasons:
-            said = "; ".join(reasons)
-            lines.append(f"**{side.letter} is too noisy to compare**: {frame.literal(said)}.")
-    st.warning("\n\n".join(lines), icon=":material/blur_on:")
-    if len(one.track) > 1 or len(other.track) > 1:
-        st.markdown("Choose a surer window above, or another recording.")
 
 
 def alike_words(people: float) -> str:
@@ -186,8 +201,9 @@ def answers(model: Model, one: Side, other: Side) -> None:
             for side, answer in (("A", pair.one), ("B", pair.other)):
                 st.markdown(f"- **{side}** {frame.literal(answer_line(answer).text)}")
     st.caption(
-        f"{CALIBRATION_NOTE} “Apart”: the intervals have nothing in common. B less A: in points of "
-        "probability, or of the score where nothing is calibrated."
+        f"{CALIBRATION_NOTE} “Apart”: the intervals have nothing in common; not known where one "
+        "is a score. B less A: in points of probability, or of the score where nothing is "
+        "calibrated."
     )
     frame.training_note(model)
 
