@@ -56,8 +56,10 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
     ),
     "conduction_disturbance": (
         *(k for k, w in WORDING.items() if w.superclass == "CD"),
+        "av_block",
         "bundle_branch_block",
     ),
+    "av_block": ("av_block_1", "av_block_2", "av_block_3"),
     "bundle_branch_block": ("lbbb", "rbbb", "ilbbb", "irbbb"),
     "premature_beats": ("pvc", "pac", "bigeminy", "trigeminy"),
     "arrhythmia": (*_OTHER_RHYTHMS, "sv_arrhythmia", "premature_beats"),

@@ -4,22 +4,21 @@ A text encoder takes "no atrial fibrillation" for a text about atrial fibrillati
 "banana" a place among ECGs. So a question is read before it is asked. Its words become concepts
 (`lexicon.yaml`: several languages, abbreviations, lay words; misspellings by edit distance), and
 sets of concepts become findings of `vocabulary.WORDING`, the most particular first. A negation
-holds for its own part of the sentence. Words that mean nothing here are listed, and a question of
-such words alone is refused.
+holds for its own part of the sentence (`grammar`). Words that mean nothing here are listed, and a
+question of such words alone is refused; so is one whose words would be dropped to make it another.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from importlib import resources
-from typing import Literal
+from functools import lru_cache
+from posixpath import commonprefix
 
-from echoing_core.documents import parse_yaml
 from echoing_core.errors import ConfigError
+from echoing_core.reports.grammar import Sentence, read_sentence
+from echoing_core.reports.lexicon import folded, lexicon
 from echoing_core.reports.vocabulary import SUPERCLASS_WORDS, WORDING
 from echoing_core.zeroshot.prompts import PromptSet
 
@@ -31,7 +30,6 @@ _SHORTEST_CORRECTED = 5
 _LONG_WORD = 10
 
 _TOKEN = re.compile(r"[^\W_]+|[,.;:!?()]")
-_PUNCTUATION = frozenset(",.;:!?()")
 
 _BELOW = (
     r"(?:<=?|≤|below|under|(?:less|lower|smaller) than|at most|no more than|unter|kleiner als"
@@ -80,6 +78,12 @@ _GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "conduction_disturbance": ("Conduction disturbance", SUPERCLASS_WORDS["CD"]),
+    "av_block": (
+        "AV block",
+        tuple(
+            text for k in ("av_block_1", "av_block_2", "av_block_3") for text in WORDING[k].free[:4]
+        ),
+    ),
     "bundle_branch_block": (
         "Bundle branch block",
         (*WORDING["lbbb"].free[:4], *WORDING["rbbb"].free[:4]),
@@ -165,108 +169,15 @@ class Understood:
         Words that were taken for others.
     ignored : tuple of str
         Words that mean nothing here.
+    ages : tuple of str
+        Words for how old a finding is, which is not asked.
     """
 
     text: str
     findings: tuple[AskedFinding, ...]
     corrections: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Lexicon:
-    """The lexicon file, turned round for reading.
-
-    Attributes
-    ----------
-    phrases : dict
-        Words in their order -> concepts.
-    stems : dict
-        Beginning of a word -> concepts.
-    rules : tuple of (concepts, finding)
-        The largest set of concepts first.
-    before, after : frozenset of tuple of str
-        What denies the words behind it, and the words before it.
-    longest : int
-        Most words in a phrase.
-    vocabulary : frozenset of str
-        Every single word that is known.
-    """
-
-    phrases: dict[tuple[str, ...], frozenset[str]]
-    stems: dict[str, frozenset[str]]
-    rules: tuple[tuple[frozenset[str], str], ...]
-    filler: frozenset[str]
-    before: frozenset[tuple[str, ...]]
-    after: frozenset[tuple[str, ...]]
-    breaks: frozenset[str]
-    joints: frozenset[str]
-    alternatives: frozenset[str]
-    implied: dict[str, frozenset[str]]
-    weak: frozenset[str]
-    not_misspelt: frozenset[str]
-    longest: int
-    vocabulary: frozenset[str]
-
-
-@dataclass(frozen=True)
-class _Unit:
-    """A phrase of a clause: a word with concepts, a denial, or a joint."""
-
-    kind: Literal["word", "before", "after", "joint"]
-    concepts: frozenset[str] = frozenset()
-
-
-def folded(text: str) -> str:
-    """Lower case, without accents and French elisions; "-", "/" and "+" become spaces."""
-    plain = unicodedata.normalize("NFKD", text.casefold().replace("ß", "ss"))
-    plain = "".join(c for c in plain if not unicodedata.combining(c))
-    plain = re.sub(r"\b(d|l|qu)['’]", r"\1 ", plain.replace("w/o", "without"))
-    return re.sub(r"[-/+&'’]", " ", plain)
-
-
-@cache
-def _lexicon() -> _Lexicon:
-    # Of plain words of our own, but this reader is five times faster than `yaml.safe_load`.
-    content = parse_yaml(
-        resources.files("echoing_core.reports").joinpath("lexicon.yaml").read_text(encoding="utf-8")
-    )
-    phrases: dict[tuple[str, ...], set[str]] = {}
-    stems: dict[str, set[str]] = {}
-    for concept, words in content["concepts"].items():
-        for word in words:
-            word = folded(str(word))
-            if word.endswith("*"):
-                stems.setdefault(word[:-1], set()).add(concept)
-            else:
-                phrases.setdefault(tuple(word.split()), set()).add(concept)
-    rules = [
-        (frozenset(str(names).split()), finding)
-        for finding, sets in content["findings"].items()
-        for names in sets
-    ]
-    # The largest set first; among equals the order of the file.
-    rules.sort(key=lambda rule: -len(rule[0]))
-    before = frozenset(tuple(folded(str(w)).split()) for w in content["deny_before"])
-    after = frozenset(tuple(folded(str(w)).split()) for w in content["deny_after"])
-    filler = frozenset(folded(str(w)) for w in content["filler"])
-    singles = {w for p in phrases for w in p} | filler | {w for p in before | after for w in p}
-    return _Lexicon(
-        {k: frozenset(v) for k, v in phrases.items()},
-        {k: frozenset(v) for k, v in stems.items()},
-        tuple(rules),
-        filler,
-        before,
-        after,
-        frozenset(content["breaks"]),
-        frozenset(map(str, content["joints"])),
-        frozenset(content["alternatives"]),
-        {k: frozenset(v) for k, v in content["implied"].items()},
-        frozenset(content["weak"]),
-        frozenset(content["not_misspelt"]),
-        max(len(p) for p in (*phrases, *before, *after)),
-        frozenset(singles),
-    )
+    ages: tuple[str, ...] = ()
 
 
 def understand(text: str) -> Understood:
@@ -299,20 +210,55 @@ def understand(text: str) -> Understood:
     if compared is not None:
         return Understood(question, (compared,))
     tokens, corrections = _corrected(_TOKEN.findall(plain))
-    findings: list[AskedFinding] = []
-    ignored: list[str] = []
-    denied = False
-    for clause, goes_on in _clauses(tokens):
-        units, unknown = _units(clause)
-        ignored += unknown
-        findings += _findings(units, denied=denied)
-        denied = goes_on and (denied or any(unit.kind == "before" for unit in units))
-    findings = _without_implied(findings)
-    if not findings:
-        raise ConfigError(_refusal(question, ignored))
+    read = read_sentence(tokens)
+    if not read.said:
+        raise ConfigError(_refusal(question, read.unknown))
+    _check(question, read)
+    # What cannot be excluded is asked like what is there.
+    findings = [AskedFinding(said.finding, said.state == "denied") for said in read.said]
+    ages = dict.fromkeys(token for token in tokens if token in lexicon().age_words)
     return Understood(
-        question, tuple(dict.fromkeys(findings)), tuple(corrections), tuple(dict.fromkeys(ignored))
+        question,
+        tuple(dict.fromkeys(_without_implied(findings))),
+        tuple(corrections),
+        tuple(dict.fromkeys(read.unknown)),
+        tuple(ages),
     )
+
+
+def _check(question: str, read: Sentence) -> None:
+    """Refuse what would be answered as something else.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for said in read.said:
+        if said.finding in lexicon().not_asked:
+            raise ConfigError(
+                f"{_capital(said.finding)}: the model has no finding for it, and a near one would "
+                "be another question. Ask for a finding that it has, such as atrial fibrillation."
+            )
+        if said.state == "past" and not _leaves_traces(said.finding):
+            raise ConfigError(
+                f"{question!r} asks for what was: an ECG shows what is there now. Ask for the "
+                "finding alone."
+            )
+    if read.left:
+        words = ", ".join(dict.fromkeys(read.left))
+        raise ConfigError(
+            f"{question!r} asks for more than the model has a finding for: without {words} it "
+            "would be another question. Ask for the finding without it, if that is meant."
+        )
+    if read.astray:
+        raise ConfigError(
+            f"It is not clear what is denied in {question!r}. Put the denial before the finding, "
+            "such as: no atrial fibrillation."
+        )
+
+
+def _leaves_traces(finding: str) -> bool:
+    return finding == "infarction" or finding.startswith("mi_")
 
 
 def mentioned(sentence: str) -> tuple[AskedFinding, ...]:
@@ -320,6 +266,8 @@ def mentioned(sentence: str) -> tuple[AskedFinding, ...]:
 
     As `understand` reads a question, but what names nothing is no error, a general conclusion
     ("abnormal ecg") counts beside findings, and nothing is left out because another implies it.
+    What is unsure ("cannot be excluded") or of the past is not named, and what the model has no
+    finding for is none.
 
     Parameters
     ----------
@@ -330,14 +278,19 @@ def mentioned(sentence: str) -> tuple[AskedFinding, ...]:
     tuple of AskedFinding
         In the order in which they stand; empty where none is named.
     """
-    out: list[AskedFinding] = []
-    denied = False
     tokens, _ = _corrected(_TOKEN.findall(folded(sentence)))
-    for clause, goes_on in _clauses(tokens):
-        units, _ = _units(clause)
-        out += _findings(units, denied=denied)
-        denied = goes_on and (denied or any(unit.kind == "before" for unit in units))
-    return tuple(dict.fromkeys(out))
+    not_asked = lexicon().not_asked
+    return tuple(
+        dict.fromkeys(
+            AskedFinding(said.finding, said.state == "denied")
+            for said in read_sentence(tokens).said
+            if said.finding not in not_asked
+            and (
+                said.state in ("there", "denied")
+                or (said.state == "past" and _leaves_traces(said.finding))
+            )
+        )
+    )
 
 
 def asked_of_all() -> Understood:
@@ -347,67 +300,21 @@ def asked_of_all() -> Understood:
     -------
     Understood
     """
-    names = dict.fromkeys(finding for _, finding in _lexicon().rules if finding != "abnormal_ecg")
+    left_out = {"abnormal_ecg", *lexicon().not_asked}
+    names = {rule.finding for rule in lexicon().rules} - left_out
     asked = tuple(AskedFinding(name) for name in sorted(names))
     return Understood("", (*asked, AskedFinding("lvef_below", threshold_pct=40.0)))
 
 
-def _findings(units: Sequence[_Unit], *, denied: bool) -> list[AskedFinding]:
-    """Findings of one clause, ``denied`` from its first word on where a list goes on.
-
-    A denial before a word holds to the end of the clause, one after it back to its start. Joints
-    cut what they can: a piece that names nothing ("inferior" of "inferior and lateral infarct")
-    goes to the next one.
-    """
-    flips = sum(u.kind == "after" for u in units)
-    pieces: list[tuple[frozenset[str], bool]] = []
-    concepts: set[str] = set()
-    negated = (flips % 2 == 1) != denied
-    for unit in units:
-        if unit.kind == "word":
-            concepts |= unit.concepts
-        elif unit.kind in ("before", "joint"):
-            pieces.append((frozenset(concepts), negated))
-            concepts = set()
-            if unit.kind == "before":
-                negated = not negated
-    pieces.append((frozenset(concepts), negated))
-    out: list[AskedFinding] = []
-    carried: frozenset[str] = frozenset()
-    last: tuple[frozenset[str], bool, int] = (frozenset(), False, 0)
-    for piece, is_denied in pieces:
-        named = _named(piece | carried)
-        if named:
-            last = (piece | carried, is_denied, len(out))
-        carried = frozenset() if named else piece | carried
-        out += [_turned(finding, is_denied) for finding in named]
-    if out and carried:
-        # "Infarction in the inferior leads": a site behind its finding.
-        named = _named(last[0] | carried)
-        out[last[2] :] = [_turned(finding, last[1]) for finding in named]
-    if not out and len(pieces) > 1:
-        # "ventricles captured by a pacemaker": words that only mean something together.
-        together = frozenset().union(*(p for p, _ in pieces))
-        out = [_turned(finding, pieces[-1][1]) for finding in _named(together)]
-    return out
-
-
 def _without_implied(findings: Sequence[AskedFinding]) -> list[AskedFinding]:
-    lexicon = _lexicon()
+    words = lexicon()
     implied = {
-        (name, f.negated) for f in findings for name in lexicon.implied.get(f.finding, frozenset())
+        (name, f.negated) for f in findings for name in words.implied.get(f.finding, frozenset())
     }
     kept = [f for f in findings if (f.finding, f.negated) not in implied]
-    strong = [f for f in kept if f.finding not in lexicon.weak]
+    strong = [f for f in kept if f.finding not in words.weak]
     # "Sinus bradycardia, otherwise normal": a conclusion beside findings is no question of its own.
     return strong or kept
-
-
-def _turned(finding: str, negated: bool) -> AskedFinding:
-    """ "Nothing abnormal" is a normal ECG, and so is "no finding"."""
-    if finding == "abnormal_ecg":
-        return AskedFinding("normal_ecg", not negated)
-    return AskedFinding(finding, negated)
 
 
 def _refusal(question: str, unknown: Sequence[str]) -> str:
@@ -442,91 +349,28 @@ def _ejection_fraction(plain: str) -> AskedFinding | None:
     if match is None:
         return None
     above = re.fullmatch(_ABOVE, match["sign"]) is not None
-    denials = {words[0] for words in _lexicon().before if len(words) == 1}
+    kinds = ("deny_before", "deny_again")
+    denials = {w[0] for w, kind in lexicon().grammar.items() if len(w) == 1 and kind in kinds}
     denied = bool(denials & set(plain[: match.start()].split()))
     return AskedFinding("lvef_below", denied != above, float(match["pct"]))
 
 
-def _clauses(tokens: Sequence[str]) -> Iterator[tuple[list[str], bool]]:
-    """Clauses, and whether each is an entry of a list that goes on: a comma, and an "or" later."""
-    lexicon = _lexicon()
-    clause: list[str] = []
-    for at, token in enumerate(tokens):
-        if token in _PUNCTUATION or token in lexicon.breaks:
-            following = tokens[at + 1 :]
-            end = next(
-                (i for i, t in enumerate(following) if t in ".;!?" or t in lexicon.breaks),
-                len(following),
-            )
-            goes_on = token == "," and not lexicon.alternatives.isdisjoint(following[:end])
-            if clause:
-                yield clause, goes_on
-            clause = []
-        else:
-            clause.append(token)
-    if clause:
-        yield clause, False
-
-
-def _units(clause: Sequence[str]) -> tuple[list[_Unit], list[str]]:
-    """The words of a clause as concepts, denials and joints; and those that mean nothing."""
-    lexicon = _lexicon()
-    units: list[_Unit] = []
-    unknown: list[str] = []
-    at = 0
-    while at < len(clause):
-        for n in range(min(lexicon.longest, len(clause) - at), 0, -1):
-            span = tuple(clause[at : at + n])
-            if span in lexicon.phrases:
-                units.append(_Unit("word", lexicon.phrases[span]))
-            elif span in lexicon.after and units and at + n == len(clause):
-                units.append(_Unit("after"))
-            elif span in lexicon.before:
-                units.append(_Unit("before"))
-            elif n == 1 and span[0] in lexicon.joints:
-                units.append(_Unit("joint"))
-            elif n == 1:
-                word = span[0]
-                stem = next((c for s, c in lexicon.stems.items() if word.startswith(s)), None)
-                if stem is not None:
-                    units.append(_Unit("word", stem))
-                elif word not in lexicon.filler and not word.isdigit():
-                    unknown.append(word)
-            else:
-                continue
-            at += n
-            break
-    return units, unknown
-
-
-def _named(concepts: frozenset[str]) -> list[str]:
-    """Findings of a set of concepts: the largest rule that fits, then among what it left."""
-    lexicon = _lexicon()
-    findings: list[str] = []
-    left = concepts
-    for needed, finding in lexicon.rules:
-        if needed <= left:
-            findings.append(finding)
-            left = left - needed
-    return [f for f in findings if f not in lexicon.weak] or findings
-
-
 def _corrected(tokens: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
     """Each unknown word of five letters or more, exchanged for a known one that is near."""
-    lexicon = _lexicon()
+    words = lexicon()
     out: list[str] = []
     corrections: list[tuple[str, str]] = []
     for token in tokens:
         if (
             len(token) < _SHORTEST_CORRECTED
-            or token in lexicon.vocabulary
-            or token in lexicon.not_misspelt
+            or token in words.vocabulary
+            or token in words.not_misspelt
             or not token.isalpha()
-            or any(token.startswith(stem) for stem in lexicon.stems)
+            or any(token.startswith(stem) for stem in words.stems)
         ):
             out.append(token)
             continue
-        best = _nearest(token, lexicon.vocabulary)
+        best = _nearest(token, words.vocabulary)
         if best is not None:
             corrections.append((token, best))
         out.append(best or token)
@@ -537,16 +381,23 @@ def _corrected(tokens: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]
 def _nearest(word: str, vocabulary: frozenset[str]) -> str | None:
     """The known word with the fewest letters to change, of the same first letter."""
     limit = 1 if len(word) < _LONG_WORD else 2
-    best: tuple[int, str] | None = None
+    best: tuple[int, int, str] | None = None
     for known in vocabulary:
         if abs(len(known) - len(word)) > limit or len(known) < _SHORTEST_CORRECTED - 1:
             continue
         if known[0] != word[0]:
             continue
         apart = _edits(word, known, limit)
-        if apart <= limit and (best is None or (apart, known) < best):
-            best = (apart, known)
-    return best[1] if best else None
+        # Of two as near the one that ends alike: "fibrilation" is English, not "fibrilacion".
+        ranked = (apart, -_same_ending(word, known), known)
+        if apart <= limit and (best is None or ranked < best):
+            best = ranked
+    return best[2] if best else None
+
+
+def _same_ending(a: str, b: str) -> int:
+    """So many letters are the same from behind."""
+    return len(commonprefix([a[::-1], b[::-1]]))
 
 
 def _edits(a: str, b: str, limit: int) -> int:

@@ -287,6 +287,11 @@ def _reading_note(reading: Understood, questions: Sequence[PromptSet]) -> str:
     sentences = []
     if [title.casefold() for title in titles] != [reading.text.casefold().strip(" .?!")]:
         sentences.append(f"{reading.text!r} is read as: {'; '.join(titles)}.")
+    if reading.ages:
+        sentences.append(
+            f"Left out: {', '.join(reading.ages)}. The question is for the finding of any age: "
+            "acute or old cannot be told."
+        )
     if reading.corrections:
         pairs = ", ".join(f"{typed} for {known}" for typed, known in reading.corrections)
         sentences.append(f"Taken for misspelt: {pairs}.")

@@ -175,7 +175,7 @@ def plain_words(text: str) -> str:
     -------
     str
     """
-    from echoing_core.reports.understanding import folded
+    from echoing_core.reports.lexicon import folded
 
     return f" {' '.join(_WORD.findall(folded(text)))} "
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from echoing_core.reports.scp_text import SCP_FINDINGS
 from echoing_core.reports.stated import finding_of_label, read_labels, read_report
@@ -34,7 +37,7 @@ def said(report: str, finding: str, negated: bool = False) -> bool | None:
         ("Sinusrhythmus, kein Hinweis auf Infarkt", "infarction", False),
         ("unvollständiger Rechtsschenkelblock", "irbbb", True),
         ("unvollständiger Rechtsschenkelblock", "rbbb", None),
-        ("inferiorer Myokardschaden nicht auszuschliessen", "mi_inferior", True),
+        ("inferiorer Myokardschaden nicht auszuschliessen", "mi_inferior", None),
         ("echo: normal left ventricular size. ecg: atrial flutter.", "normal_ecg", False),
         ("normal left ventricular size.", "normal_ecg", None),
         ("af. lv not dilated.", "lv_dilated", False),
@@ -48,6 +51,13 @@ def test_a_report_says_yes_no_or_nothing(report: str, finding: str, expected: bo
     assert said(report, finding) is expected
     # The denial of a finding is so where the finding is not.
     assert said(report, finding, NO) is (None if expected is None else not expected)
+
+
+def test_denials_and_doubts_of_reports_are_read_as_written_by_hand() -> None:
+    path = Path(__file__).resolve().parents[2] / "questions" / "reports.yaml"
+    rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+    read = [(report, {name: said(report, name) for name in so}) for report, so in rows]
+    assert read == [(report, so) for report, so in rows] and len(rows) == 34
 
 
 @pytest.mark.parametrize(
