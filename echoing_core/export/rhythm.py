@@ -14,6 +14,7 @@ from echoing_core.figures.style import clock
 from echoing_core.metrics.results import Table
 from echoing_core.records import Annotations, Recording, RhythmSpan, TextMark
 from echoing_core.rhythm import KINDS, Measure, Rhythm, RhythmView
+from echoing_core.rhythm.measures import RATE_BEATS
 from echoing_core.version import DISCLAIMER
 
 SOURCE = "found by EchoingECG; checked by nobody"
@@ -232,7 +233,8 @@ def rhythm_tables(rhythm: Rhythm) -> list[Table]:
             for row in view.hours
         ]
         head = ["From", "Recorded", "Beats", "Mean bpm", "Slowest", "Fastest", "V", "S"]
-        tables.append(Table("By hour", head, rows))
+        note = f"Slowest and fastest are medians over {RATE_BEATS} intervals."
+        tables.append(Table("By hour", head, rows, note=note))
     for title, found in (
         ("Like atrial fibrillation", [(e.start_s, e.stop_s, "") for e in view.episodes]),
         (

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy  # its parts load when they are used
 
 from echoing_core.records import BoolArray
 from echoing_core.rhythm.beats import Beats
@@ -34,7 +33,7 @@ SEGMENT_S = 300.0
 LEAST_SEGMENT_SHARE = 0.8
 LEAST_DAY_S = 18 * 3600.0
 LF_HZ, HF_HZ = (0.04, 0.15), (0.15, 0.40)
-_TACHOGRAM_HZ = 4.0
+_RIDGE = 0.2
 # The shortest interval between normal beats, and the longest, that are believed.
 _NN_MS = (300.0, 2000.0)
 _LEAST_BEATS = 5
@@ -392,19 +391,33 @@ def _segments(beats: Beats, good: BoolArray) -> list[tuple[F64, F64]]:
 
 
 def _powers(time_s: F64, nn_ms: F64) -> tuple[float, float]:
-    """LF and HF power in ms^2 of one segment: the intervals at 4 Hz, a Hann window, an FFT."""
-    grid = np.arange(time_s[0], time_s[-1], 1.0 / _TACHOGRAM_HZ)
-    # Straight lines between beats would take a quarter of the power at 0.25 Hz away.
-    tachogram = np.asarray(scipy.interpolate.CubicSpline(time_s, nn_ms)(grid))
+    """LF and HF power in ms^2 of one segment, of what was measured alone.
+
+    A periodogram under a Hann window, each interval weighted by its length and none filled in: a
+    curve through beats that were left out swings wide. What gaps spread from one band into the
+    other is taken off by a fit of the other band, with a ridge because gaps leave it loose.
+    """
+    length_s = nn_ms / 1000.0
+    begin_s = float(time_s[0] - length_s[0])
+    middle_s = time_s - length_s / 2.0 - begin_s
     # A straight line is taken off: a slow drift leaks into LF.
-    tachogram = tachogram - np.polyval(np.polyfit(grid - grid[0], tachogram, 1), grid - grid[0])
-    window = np.hanning(grid.size)
-    spectrum = np.abs(np.fft.rfft(tachogram * window)) ** 2
-    # One-sided density: the sum over all frequencies is the variance.
-    density = 2.0 * spectrum / (_TACHOGRAM_HZ * np.sum(window**2))
-    at = np.fft.rfftfreq(grid.size, 1.0 / _TACHOGRAM_HZ)
-    wide = at[1] - at[0]
-    lf, hf = (
-        float(density[(at >= low) & (at < high)].sum() * wide) for low, high in (LF_HZ, HF_HZ)
-    )
-    return lf, hf
+    line = np.polyfit(middle_s, nn_ms, 1, w=np.sqrt(length_s))
+    apart = nn_ms - np.polyval(line, middle_s)
+    window = np.sin(np.pi * middle_s / (float(time_s[-1]) - begin_s)) ** 2
+    # Above half a beat's frequency all comes back from below.
+    at = np.arange(1.0 / SEGMENT_S, min(HF_HZ[1], 0.5 / float(length_s.mean())), 1.0 / SEGMENT_S)
+    turns = np.exp(2j * np.pi * np.outer(middle_s, at))
+
+    def without(band: BoolArray) -> F64:
+        waves = np.hstack([turns[:, band].real, turns[:, band].imag])
+        weighted = waves.T * length_s
+        product = weighted @ waves
+        ridge = _RIDGE * np.trace(product) / len(product) * np.eye(len(product))
+        return np.asarray(apart - waves @ np.linalg.solve(product + ridge, weighted @ apart))
+
+    def power(values: F64, band: BoolArray) -> float:
+        density = 2.0 * np.abs(turns[:, band].T @ (window * values * length_s)) ** 2
+        return float(density.sum() / np.sum(window**2 * length_s) / SEGMENT_S)
+
+    slow = np.asarray(at < LF_HZ[1])
+    return power(without(~slow), slow & (at >= LF_HZ[0])), power(without(slow), ~slow)

@@ -72,9 +72,10 @@ def _panel(current: record.OpenRecord, found: Rhythm, explanation: Explanation) 
     middle_s = float(track.start_s[windows.chosen(track)]) + track.window_s / 2
     _chart(view, found, middle_s)
     st.caption(
-        "Black: usual heart rate; grey band: slowest to fastest. Shaded: windows in which the "
-        "model is unsure (percentile 90 and above). Click on a mark to go there. Beats are told "
-        "by shape, width and timing, atrial fibrillation by intervals alone; no P wave is read."
+        "Black: usual heart rate; grey band: slowest to fastest of single intervals, so wider than "
+        "in the tables, which give medians over nine. Shaded: windows in which the model is unsure "
+        "(percentile 90 and above). Click on a mark to go there. Beats are told by shape, width "
+        "and timing, atrial fibrillation by intervals alone; no P wave is read."
     )
     _measures(found)
     _events(view)

@@ -208,7 +208,7 @@ def rhythm_blocks(rhythm: Rhythm) -> list[Block]:
     blocks: list[Block] = [NewPage(), Heading("Rhythm over time")]
     if not len(rhythm.all.beats):
         return [*blocks, Text("No beat was found in this recording.")]
-    caption = "Black: usual heart rate; grey strokes: slowest to fastest. "
+    caption = "Black: usual heart rate; grey strokes: slowest to fastest of single intervals. "
     if rhythm.kept is not None:
         left_out = sum(b - a for a, b in rhythm.rejected)
         caption += f"Shaded and left out: {clock(left_out)} in which the model is unsure. "

@@ -13,7 +13,13 @@ from echoing_core.records import Recording
 from echoing_core.rhythm import Beats, find_beats_of, rhythm_of
 from echoing_core.rhythm.beats import intervals_ms, unrecorded_s, without_spans
 from echoing_core.rhythm.fibrillation import af_episodes, af_probability, beat_probabilities
-from echoing_core.rhythm.measures import pauses, rate_by_hour, rr_histogram, variability_measures
+from echoing_core.rhythm.measures import (
+    _powers,
+    pauses,
+    rate_by_hour,
+    rr_histogram,
+    variability_measures,
+)
 from echoing_core.rhythm.whole import beats_outside, view_of
 
 F64 = npt.NDArray[np.float64]
@@ -40,6 +46,17 @@ def made(
         end_s,
         ("II",),
     )
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 11.0])
+def test_powers_of_what_was_measured_alone(gap_s: float) -> None:
+    at_s = 0.8 * np.arange(1, 375)
+    # A wave of 30 ms has 450 ms^2, one of 20 ms 200 ms^2.
+    nn_ms = 800.0 + 30 * np.sin(2 * np.pi * 0.09 * at_s) + 20 * np.sin(2 * np.pi * 0.26 * at_s)
+    kept = np.abs((at_s % 60.0) - 30.0) >= gap_s / 2
+    lf, hf = _powers(at_s[kept], nn_ms[kept])
+    assert lf == pytest.approx(450.0, rel=0.1)
+    assert hf == pytest.approx(200.0, rel=0.1)
 
 
 def drawn(
