@@ -25,7 +25,8 @@ _REACH_MS = (-360.0, 620.0)
 FIRST_COLOUR, SECOND_COLOUR = "#0b4f9e", "#b34700"
 # Millimetres of ECG paper: 25 mm/s and 10 mm/mV.
 _MM_PER_MS, _MM_PER_MV = 0.025, 10.0
-_LEAST_MV, _MOST_MV = (-0.5, 1.0), (-2.5, 3.0)
+# Beyond the larger no heart reaches: what is higher is a fault, and is cut off.
+_LEAST_MV, _MOST_MV = (-0.5, 1.0), (-8.0, 8.0)
 _SHEET, _FINE, _BOLD_LINE = "#fffafa", "#f9dcdc", "#eeb0b0"
 
 

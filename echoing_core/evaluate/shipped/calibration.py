@@ -399,9 +399,12 @@ def fit_lead_set(
 def _beats_base_rate(margin: Floats, std: Floats, truth: Floats, patients: Strings) -> bool:
     """Whether the Brier score of maps fitted without a patient is below that of the base rate."""
     people, person = np.unique(patients, return_inverse=True)
-    part = np.random.default_rng(0).permutation(people.size)[person] % _N_CV
+    n_parts = min(_N_CV, people.size)
+    if n_parts < 2:
+        return False
+    part = np.random.default_rng(0).permutation(people.size)[person] % n_parts
     said, rate = np.empty(truth.size), np.empty(truth.size)
-    for one in range(_N_CV):
+    for one in range(n_parts):
         left, rest = part == one, part != one
         rate[left] = truth[rest].mean()
         if not 0 < truth[rest].sum() < rest.sum():

@@ -138,8 +138,11 @@ def _lead_trace(
     signal = np.where(ecg.valid[row], ecg.signal_mv[row], np.float32(np.nan))
     time_s, shown = decimate_min_max(np.arange(ecg.n_times) / ecg.fs_hz, signal, _N_BINS)
     finite = shown[np.isfinite(shown)]
-    # Most beats decide the height, so that one loose electrode does not flatten them.
-    reach = max(2.0 * float(np.percentile(np.abs(finite), 90)), 0.1) if finite.size else 1.0
+    # The highest of the usual beat decides, so that one loose electrode does not flatten them all:
+    # of stretches of a second or more, each of which holds a beat.
+    stretches = np.array_split(np.abs(finite), max(1, min(len(finite) // 20, round(time_s[-1]))))
+    usual = float(np.median([part.max() for part in stretches])) if finite.size else 1.0
+    reach = max(1.25 * usual, 0.1)
     middle = top + _TRACE_MM / 2
     y = middle - np.clip(shown, -reach, reach) / reach * _TRACE_MM / 2
     points = np.stack([_LEFT + time_s * scale, y], axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -50,3 +51,14 @@ def test_two_median_beats_lie_over_each_other_in_millimetres() -> None:
     assert 300 * 0.025 < top[0] < 400 * 0.025
     tall = np.max(beats.one_mv[beats.leads.index("II")])
     assert np.ptp(points[:, 1]) >= 10 * tall - 0.1
+
+
+def test_a_tall_beat_is_not_cut_off() -> None:
+    found = measure(made(rr_ms=(800.0,) * 6, leads=("I", "II", "V1")))
+    beats = compare_measured(found, found).beats
+    assert beats is not None
+    tall = replace(beats, one_mv=4.0 * beats.one_mv)
+    svg = ElementTree.fromstring(beats_beside_svgs(tall)["II"])
+    points = [p.split() for p in svg[-2].get("d", "")[1:].split("L")]
+    heights = np.array([float(y) for _, y in points])
+    assert np.ptp(heights) == pytest.approx(10 * np.ptp(tall.one_mv[1][::2]), abs=0.1)

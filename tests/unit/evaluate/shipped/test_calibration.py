@@ -200,3 +200,12 @@ def test_what_rests_on_voltage_is_unknown_where_millivolts_were_borrowed() -> No
     assert lvh[0] == 1.0 and np.isnan(lvh[1:]).all()
     infarct = AskedTruth(prompts, frozenset({"IMI"})).truth(table)
     assert infarct.tolist() == [0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("n_people", [1, 2, 3])
+def test_a_cohort_of_fewer_people_than_folds_is_no_error(n_people: int) -> None:
+    rng = np.random.default_rng(0)
+    patients = np.array([f"p{i % n_people}" for i in range(12)])
+    margin, truth = rng.normal(size=12), np.tile([0.0, 1.0], 6)
+    beats = calibration._beats_base_rate(margin, np.ones(12), truth, patients)
+    assert beats is False or n_people > 1
