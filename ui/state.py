@@ -465,6 +465,8 @@ class Ask:
     own: Entry[tuple[PromptSet, ...]] = Entry("own_questions", ())
     typed = Entry("own_text", "")
     submitted: Entry[str | None] = Entry("own_submitted", None)
+    readings: Entry[dict[str, str]] = Entry("own_readings", {})
+    """Of questions that were typed, by title: how the words were read."""
     encoded: Made[dict[tuple[str, PromptSet], EncodedQuestion]] = Made("questions_encoded", dict)
     file: Entry[UploadedFile | None] = Entry("questions_file", None)
     file_note = Entry("questions_note", ("", ""))

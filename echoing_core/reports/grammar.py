@@ -153,6 +153,9 @@ def _without_set_phrases(tokens: Sequence[str]) -> list[str]:
             ends = at + n == len(tokens) or tokens[at + n] in PUNCTUATION
             if span in words.sure:
                 out.append(_SURE)
+            elif words.grammar.get(span) == "deny_before" and not words.breaks.isdisjoint(span):
+                # "Anything but": the "but" starts nothing.
+                out.append("not")
             elif not (span in words.neutral or (ends and span in words.neutral_end)):
                 continue
             at += n
@@ -257,7 +260,9 @@ def _pieces(units: Sequence[_Unit], start: State) -> list[_Piece]:
         else:
             _exclude(pieces, fence, kind, ends=_ends(units, at))
     if len(pieces) > 1 and _is_bare(pieces[-1]) and units[-1].kind in _ENDING:
-        _say_behind(pieces, fence, pieces[-1].state)
+        # "Old infarct cannot": of reports that were cut off.
+        cut_off = units[-1].text in ("cannot", "can t")
+        _say_behind(pieces, fence, "unsure" if cut_off else pieces[-1].state)
     return pieces
 
 

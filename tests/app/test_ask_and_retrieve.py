@@ -78,7 +78,12 @@ def test_an_own_question_is_read_before_it_is_asked(open_app: OpenApp) -> None:
     assert is_sound(app) and "No atrial fibrillation" in words(app)
     assert "is read as: No atrial fibrillation" in words(app)
     assert len(app.table[0].value) == n_shipped + 1
+    add("old infarction")
     add("banana")
+    # The table still says how each was read.
+    table = "".join(str(e.proto.body) for e in app.get("html"))
+    assert "no evidence of AFib&#x27; is read as" in table
+    assert "acute or old cannot be told" in table
     assert not app.exception and "banana: not a word for a finding" in words(app)
     add("kein Vorhofflimmern")
     assert "already in the list" in words(app)

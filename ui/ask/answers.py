@@ -179,7 +179,7 @@ def show_answers(
         help=note,
     )
     with st.container(key="answers_table"):
-        st.html(table.answers_table(model, beside))
+        st.html(table.answers_table(model, beside, state.Ask.readings.value))
     # A phone shows the numbers without the dots.
     with st.container(key="answers_dots"):
         st.caption(

@@ -76,6 +76,10 @@ def _add_submitted() -> None:
         reading = services.read_question(text)
         if reading.note:
             st.info(frame.literal(reading.note), icon=":material/translate:")
+        # Kept beside the answer too: the note above goes with the next question.
+        state.Ask.readings.value = state.Ask.readings.value | {
+            question.question: reading.note for question in reading.questions if reading.note
+        }
         new = [_listed_name(question) for question in reading.questions]
         chosen = state.Ask.names.value
         if set(new) <= set(chosen):

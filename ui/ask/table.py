@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from echoing_core import services
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 _HEADS = ("Question", "Answer", "no – yes", "Probability (90 % interval)", "P(wrong)", "Worth")
 
 
-def answers_table(model: Model, answers: Sequence[Answer]) -> str:
+def answers_table(
+    model: Model, answers: Sequence[Answer], readings: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """HTML of the table, for `st.html`.
 
     Parameters
@@ -25,21 +28,23 @@ def answers_table(model: Model, answers: Sequence[Answer]) -> str:
     model : Model
         Knows what it means that a word is unknown to it.
     answers : sequence of Answer
+    readings : mapping of str to str
+        Title of a question that was typed -> how its words were read.
 
     Returns
     -------
     str
         All text of persons and files in it is escaped.
     """
-    rows = [_row(model, answer) for answer in answers]
+    rows = [_row(model, answer, readings.get(answer.question, "")) for answer in answers]
     return frame.html_table(_HEADS, rows, label="Answers of the model", css_class="beside answers")
 
 
-def _row(model: Model, answer: Answer) -> list[str]:
+def _row(model: Model, answer: Answer, reading: str) -> list[str]:
     line = answer_line(answer)
     verdict = answer.verdict.partition(" (")[0]
     learnt = "" if answer.basis == "calibrated" else _small(line.worth)
-    question = html.escape(line.question)
+    question = html.escape(line.question) + (_small(reading) if reading else "")
     if answer.unknown_words:
         warning = "⚠ " if model.saw_words else ""
         words = ", ".join(answer.unknown_words)
