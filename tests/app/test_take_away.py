@@ -179,7 +179,7 @@ def test_an_ecg_of_a_collection_is_not_named(open_app: OpenApp) -> None:
             ("ECG b", ["two"]),
             ("the words “paced”", []),
         ):
-            nothing = SimpleNamespace(hits=[], note="", far="")
+            nothing = SimpleNamespace(hits=[], note="", far="", by_fit=False)
             document_parts.add_hits(
                 app.session_state["record"], searched, nothing, words, searched_from=item
             )
