@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from echoing_core import services
-from echoing_core.retrieve.index import build_index, shard_name
+from echoing_core.retrieve.index import build_index
+from echoing_core.retrieve.shard_names import shard_name
 from echoing_core.retrieve.shards import seal_shards
 
 

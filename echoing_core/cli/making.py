@@ -532,7 +532,7 @@ def run_app(
         raise ConfigError("--keep says where the indexes of a --collection go. Name one.")
     sources = services.collection_sources(collection or [])
     if cluster is not None:
-        from echoing_core.retrieve.index import is_sharded
+        from echoing_core.retrieve.shard_names import is_sharded
 
         if not any(is_sharded(folder) for folder in [*index, *sources]):
             raise ConfigError(

@@ -39,6 +39,7 @@ _ABOVE = (
     r"(?:>=?|≥|above|over|(?:more|greater|higher) than|at least|not below|no less than|uber"
     r"|grosser als|plus de|superieure? a|mayor (?:de|que)|superior a|por encima de)"
 )
+_JOINS = re.compile(r"[,;]\s*|\b(?:and|with|but|or|und|mit|aber|oder|et|avec|mais|y|con|pero)\s+")
 _EF = (
     r"(?:lvef|ef|ejection fraction|fevg|fevi|auswurffraktion|fraction d ejection"
     r"|fraccion de eyeccion)"
@@ -206,16 +207,18 @@ def understand(text: str) -> Understood:
             "finding at a time."
         )
     plain = folded(question)
-    compared = _ejection_fraction(plain)
-    if compared is not None:
-        return Understood(question, (compared,))
-    tokens, corrections = _corrected(_TOKEN.findall(plain))
+    compared, rest = _ejection_fraction(plain)
+    tokens, corrections = _corrected(_TOKEN.findall(rest))
     read = read_sentence(tokens)
+    if compared is not None and not read.said:
+        return Understood(question, (compared,))
     if not read.said:
         raise ConfigError(_refusal(question, read.unknown))
     _check(question, read)
     # What cannot be excluded is asked like what is there.
     findings = [AskedFinding(said.finding, said.state == "denied") for said in read.said]
+    if compared is not None:
+        findings.append(compared)
     ages = dict.fromkeys(token for token in tokens if token in lexicon().age_words)
     return Understood(
         question,
@@ -330,8 +333,10 @@ def _refusal(question: str, unknown: Sequence[str]) -> str:
     )
 
 
-def _ejection_fraction(plain: str) -> AskedFinding | None:
-    """A comparison of the ejection fraction with a number; None where there is none.
+def _ejection_fraction(plain: str) -> tuple[AskedFinding | None, str]:
+    """A comparison of the ejection fraction with a number, and the text without it.
+
+    None where there is no such comparison.
 
     Raises
     ------
@@ -347,12 +352,20 @@ def _ejection_fraction(plain: str) -> AskedFinding | None:
             )
     match = re.search(rf"\b{_EF}(?: is| of)?\s*{sign}\s*(?P<pct>\d{{1,2}})\b", plain)
     if match is None:
-        return None
+        return None, plain
+    # Its own words begin behind the last conjunction; what stands before is another finding's.
+    first = max((m.end() for m in _JOINS.finditer(plain, 0, match.start())), default=0)
     above = re.fullmatch(_ABOVE, match["sign"]) is not None
     kinds = ("deny_before", "deny_again")
     denials = {w[0] for w, kind in lexicon().grammar.items() if len(w) == 1 and kind in kinds}
-    denied = bool(denials & set(plain[: match.start()].split()))
-    return AskedFinding("lvef_below", denied != above, float(match["pct"]))
+    own = plain[first : match.start()].split()
+    denied = bool(denials & set(own))
+    while own and own[-1] in denials:
+        own.pop()
+    asked = AskedFinding("lvef_below", denied != above, float(match["pct"]))
+    behind = re.sub(r"^\s*(%|percent|per cent|prozent)", "", plain[match.end() :])
+    before = re.sub(rf"(?:{_JOINS.pattern})$", "", plain[:first])
+    return asked, " ".join([before, *own, behind])
 
 
 def _corrected(tokens: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:

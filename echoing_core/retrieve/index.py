@@ -36,6 +36,7 @@ from echoing_core.artifacts import (
 )
 from echoing_core.errors import IndexMismatchError
 from echoing_core.records import GaussianEmbedding
+from echoing_core.retrieve.shard_names import is_sharded
 from echoing_core.retrieve.vectors import Float32s, Order, Vectors, as_vectors
 from echoing_core.stores import Place, place_of
 
@@ -448,16 +449,6 @@ def open_index(folder: Place, *, checkpoint_hash: str | None, mapped: bool = Fal
         name: read_checked(folder, name, card, mapped=mapped) for name in sorted(card["files"])
     }
     return _opened(folder, card, content, lazily=mapped)
-
-
-def shard_name(number: int) -> str:
-    """Folder of a shard in that of its index."""
-    return f"shard-{number:04d}"
-
-
-def is_sharded(folder: Place) -> bool:
-    """Whether the items of an index lie in shards."""
-    return (folder / shard_name(0) / CARD).is_file()
 
 
 def open_index_files(

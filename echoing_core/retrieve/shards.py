@@ -20,10 +20,9 @@ from echoing_core.retrieve.index import (
     SHARDS,
     TRACES,
     GalleryIndex,
-    is_sharded,
     open_index,
-    shard_name,
 )
+from echoing_core.retrieve.shard_names import is_sharded, shard_name
 from echoing_core.stores import Place, StorePath
 
 FEWEST_IN_SHARD_FOR_CELLS = 100_000

@@ -418,7 +418,8 @@ def _build_shards(
     progress: Progress,
 ) -> int:
     """Write an index in shards; how many of its items have a report."""
-    from echoing_core.retrieve.index import FEWEST_FOR_CELLS, KIND, REPORTS_EMBEDDED, shard_name
+    from echoing_core.retrieve.index import FEWEST_FOR_CELLS, KIND, REPORTS_EMBEDDED
+    from echoing_core.retrieve.shard_names import shard_name
     from echoing_core.retrieve.shards import seal_shards
 
     total = sum(piece.n for piece in pieces)

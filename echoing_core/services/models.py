@@ -495,7 +495,8 @@ def load_index(
     shipped = own if own.is_dir() else indexes_folder() / DEFAULT_MODEL
     path = index_place(folder) if folder is not None else shipped
     check_given(index=path)
-    from echoing_core.retrieve.index import is_sharded, open_index
+    from echoing_core.retrieve.index import open_index
+    from echoing_core.retrieve.shard_names import is_sharded
 
     if is_sharded(path):
         from echoing_core.services.sharded import open_shards

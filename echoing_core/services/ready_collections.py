@@ -153,7 +153,7 @@ def ready_collection(
     root = Path(source)
     kind = source_of(root)
     if kind == "index":
-        from echoing_core.retrieve.index import is_sharded
+        from echoing_core.retrieve.shard_names import is_sharded
         from echoing_core.services.models import load_index
         from echoing_core.services.sharded import open_shards
 

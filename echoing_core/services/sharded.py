@@ -688,7 +688,7 @@ def open_collection(
     ConfigError
         A cluster is named for an index that does not lie in shards, or as `open_shards`.
     """
-    from echoing_core.retrieve.index import is_sharded
+    from echoing_core.retrieve.shard_names import is_sharded
 
     if folder is not None and is_sharded(index_place(folder)):
         return open_shards(folder, model, cluster=cluster)
@@ -723,7 +723,7 @@ def held_collection(folder: str | os.PathLike[str], model: Model) -> Searched:
     ConfigError, LostProcessError
         As `open_shards` and `Shards.open`.
     """
-    from echoing_core.retrieve.index import is_sharded
+    from echoing_core.retrieve.shard_names import is_sharded
 
     if not is_sharded(index_place(folder)):
         return folder_collection(folder, model)

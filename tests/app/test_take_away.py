@@ -152,7 +152,7 @@ def test_answers_and_hits_go_into_the_report_of_their_recording(
         assert prompts.question.replace("<", "&lt;") in page
     # Every answer carries what it is: here of simulation alone.
     assert "validated on nobody" in page
-    assert "Nearest in the collection" in page and "(simulated)" in page
+    assert "Best matches in the collection" in page and "(simulated)" in page
     app.button(key="report_remove_asked_0").click().run()
     assert "answers about" not in words(app)
     assert "Questions about" not in downloads["Report as HTML"].make().decode()

@@ -94,6 +94,23 @@ def test_a_refusal_says_what_would_have_been_dropped() -> None:
             understand(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "findings"),
+    [
+        ("AF and EF < 40", "atrial_fibrillation lvef_below"),
+        ("EF < 40 and AF", "atrial_fibrillation lvef_below"),
+        ("no AF and EF under 35 %", "-atrial_fibrillation lvef_below"),
+        ("AF with no EF below 40", "atrial_fibrillation -lvef_below"),
+        ("neither AF nor EF below 40", "-atrial_fibrillation -lvef_below"),
+        ("is there AF without LBBB and ejection fraction below 40 percent?",
+         "atrial_fibrillation -lbbb lvef_below"),
+        ("does he have an EF < 40 %?", "lvef_below"),
+    ],
+)  # fmt: skip
+def test_a_number_of_the_ejection_fraction_drops_no_other_finding(text: str, findings: str) -> None:
+    assert " ".join(f"{'-' * denied}{name}" for name, denied in read(text)) == findings
+
+
 def test_a_question_for_an_old_infarct_says_that_its_age_is_not_told() -> None:
     assert understand("acute anterior infarction").ages == ("acute",)
     note = services.read_question("old infarction").note
