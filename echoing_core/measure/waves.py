@@ -7,7 +7,7 @@ threshold. A wave that does not stand out of the noise is not there.
 
 Of the whole heart a wave begins where it begins in the first leads and ends where it ends in the
 last ones. One lead alone is not believed: marks count from the first (last) one that `AGREE`
-leads are near to.
+leads are near to, and of a late end of the QRS two that are still steep are enough.
 
 References
 ----------
@@ -38,6 +38,9 @@ ONSETS = ("p_onset", "qrs_onset", "t_onset")
 AGREE = 2
 AGREE_MS: Mapping[str, float] = MappingProxyType({"p": 12.0, "qrs": 8.0, "t": 24.0})
 """How near two leads' marks must be to agree."""
+
+LATE_SHARE = 0.15
+"""Of its QRS a lead must still move by so much for its late end to count with one other alone."""
 
 P_SEARCH_MS = (290.0, 30.0)
 """From how long before the QRS to how long before it a P wave may peak."""
@@ -296,6 +299,39 @@ def agreed(marks: F64, name: str) -> float:
     return middle if name in ONSETS else -middle
 
 
+def qrs_end(signal_mv: F64, marks: F64) -> float:
+    """Where the QRS of all leads ends.
+
+    In bundle branch block few leads show the last of it. Two that end near each other are enough
+    where both move clearly up to there; one alone never is.
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (n_leads, n)
+    marks : ndarray, shape (n_leads, 8)
+        Samples in the order of `MARKS`.
+
+    Returns
+    -------
+    float
+        Sample; NaN where no lead shows a QRS.
+    """
+    own = marks[:, MARK["qrs_offset"]]
+    on, end = agreed(marks[:, MARK["qrs_onset"]], "qrs_onset"), agreed(own, "qrs_offset")
+    if not (np.isfinite(on) and np.isfinite(end)):
+        return end
+    late = []
+    for lead_mv, last in zip(signal_mv, own, strict=True):
+        if not last > end:
+            continue
+        stop = round(last) + 1
+        if np.ptp(lead_mv[round(end) : stop]) >= LATE_SHARE * np.ptp(lead_mv[round(on) : stop]):
+            late.append(float(last))
+    found = np.sort(late)
+    near = np.flatnonzero(np.diff(found) <= AGREE_MS["qrs"] * _MS)
+    return float(found[near[-1] + 1]) if near.size else end
+
+
 def delineate(signal_mv: F64, noise_mv: F64, rr_ms: float) -> F64:
     """Marks of each lead of a median beat.
 
@@ -319,7 +355,7 @@ def delineate(signal_mv: F64, noise_mv: F64, rr_ms: float) -> F64:
         bounds = qrs_bounds(slope[k], float(noise_mv[k]))
         if bounds is not None:
             marks[k, MARK["qrs_onset"]], marks[k, MARK["qrs_offset"]] = bounds
-    on, off = (agreed(marks[:, MARK[m]], m) for m in ("qrs_onset", "qrs_offset"))
+    on, off = agreed(marks[:, MARK["qrs_onset"]], "qrs_onset"), qrs_end(signal_mv, marks)
     if not (np.isfinite(on) and np.isfinite(off) and off > on):
         return marks
     last = min(N_SAMPLES - 1, round(FIDUCIAL + (rr_ms - 150.0) * _MS))

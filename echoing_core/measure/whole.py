@@ -30,7 +30,7 @@ from echoing_core.measure.beat import (
     stretch_of,
 )
 from echoing_core.measure.values import Measurement
-from echoing_core.measure.waves import MARK, MARKS, P_SEARCH_MS, agreed, delineate, repeats
+from echoing_core.measure.waves import MARK, MARKS, P_SEARCH_MS, agreed, delineate, qrs_end, repeats
 from echoing_core.records import LEADS, BoolArray, Recording
 from echoing_core.rhythm.fibrillation import THRESHOLD, af_probability
 
@@ -331,6 +331,7 @@ class _Found:
         marks = np.full((len(beat.leads), len(MARKS)), np.nan)
         marks[rows] = own
         together = np.array([agreed(own[:, MARK[name]], name) for name in MARKS])
+        together[MARK["qrs_offset"]] = qrs_end(beat.signal_mv[rows], own)
         return cls(beat, marks, together, _shifts(beat, own, rows, rr), missing, together)
 
     def with_marks(self, by_hand: Mapping[str, float]) -> _Found:

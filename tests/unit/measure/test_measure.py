@@ -12,6 +12,7 @@ from echoing_core import read_recording
 from echoing_core.errors import ConfigError, MissingLeadError
 from echoing_core.measure import Measured, measure
 from echoing_core.measure.voltages import amplitudes, frontal_vector
+from echoing_core.measure.waves import MARK, qrs_end
 from echoing_core.records import Recording
 from tests.unit.measure.made import Heart, made
 
@@ -94,6 +95,21 @@ def test_left_bundle_branch_block_has_its_depth_in_s() -> None:
         assert found.get(name, lead).value == pytest.approx(true, abs=0.03)
     assert found.get("sokolow_lyon_mv").value == pytest.approx(2.69, abs=0.05)
     assert found.get("cornell_mv").value == pytest.approx(2.84, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("late", "steep", "true"), [((280, 282), 1.0, 282), ((280, 282), 0.0, 250), ((282,), 1.0, 250)]
+)
+def test_two_late_leads_end_the_qrs_where_they_still_move(
+    late: tuple[int, ...], steep: float, true: int
+) -> None:
+    marks, signal = np.full((12, 8), np.nan), np.zeros((12, 600))
+    marks[:, MARK["qrs_onset"]], marks[:, MARK["qrs_offset"]] = 200.0, 250.0
+    signal[:, 225] = 1.0
+    for k, end in enumerate(late):
+        marks[k, MARK["qrs_offset"]] = end
+        signal[k, 250:282] = steep * np.linspace(1.0, 0.0, 32)
+    assert qrs_end(signal, marks) == true
 
 
 @pytest.mark.slow
