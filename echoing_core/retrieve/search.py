@@ -202,8 +202,8 @@ def search_gallery(
     """
     if k < 1:
         raise ConfigError(f"A search for {k} neighbours finds nothing. Ask for 1 or more.")
-    chosen_order = _one_of(order, ORDERS, "order")
-    chosen_target = _one_of(target, TARGETS, "target")
+    chosen_order = one_of(order, ORDERS, "order")
+    chosen_target = one_of(target, TARGETS, "target")
     rows = None if where is None else where.rows(index.items)
     if chosen_target == "report":
         if not index.has_report_vectors:
@@ -271,7 +271,7 @@ def ranked_hits(
     """
     if k < 1:
         raise ConfigError(f"A search for {k} neighbours finds nothing. Ask for 1 or more.")
-    _one_of(order, ORDERS, "order")
+    one_of(order, ORDERS, "order")
     passing = np.ones(len(index), dtype=bool)
     if where is not None:
         passing[:] = False
@@ -287,7 +287,21 @@ def ranked_hits(
     return hits, passing
 
 
-def _one_of(value: str, choices: tuple[ChoiceT, ...], what: str) -> ChoiceT:
+def one_of(value: str, choices: tuple[ChoiceT, ...], what: str) -> ChoiceT:
+    """The choice that a word names.
+
+    Parameters
+    ----------
+    value : str
+    choices : tuple of str
+    what : str
+        As a message names the setting.
+
+    Raises
+    ------
+    ConfigError
+        It names none.
+    """
     for choice in choices:
         if value == choice:
             return choice

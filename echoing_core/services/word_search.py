@@ -125,6 +125,12 @@ class Options:
     unique_reports: bool
     exact: bool = True
 
+    def __post_init__(self) -> None:
+        from echoing_core.retrieve.search import ORDERS, TARGETS, one_of
+
+        one_of(self.order, ORDERS, "order")
+        one_of(self.target, TARGETS, "target")
+
 
 @dataclass(frozen=True, eq=False)
 class Request:
