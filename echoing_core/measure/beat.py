@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # its parts load when they are used
 
-from echoing_core.errors import RecordError
+from echoing_core.errors import RecordError, SignalQualityError
 from echoing_core.records import FRANK_LEADS, LEADS, BoolArray, Recording
 from echoing_core.rhythm.beats import Beats, find_beats_of
 from echoing_core.rhythm.shapes import NORMAL, UNSURE
@@ -124,8 +124,19 @@ def stretch_of(recording: Recording, start_s: float, length_s: float) -> Recordi
     -------
     Recording
         Of at most `LONGEST_S`.
+
+    Raises
+    ------
+    SignalQualityError
+        There is no such stretch.
     """
-    first = max(0, round(start_s * recording.fs_hz))
+    # Written so that NaN is refused, too.
+    if not 0 <= start_s < recording.duration_s or not length_s > 0:
+        raise SignalQualityError(
+            f"There is no stretch of {length_s:g} s from second {start_s:g}: the recording lasts "
+            f"{recording.duration_s:.1f} s. Choose a start within it."
+        )
+    first = round(start_s * recording.fs_hz)
     last = min(recording.n_times, first + round(min(length_s, LONGEST_S) * recording.fs_hz))
     if first == 0 and last == recording.n_times:
         return recording

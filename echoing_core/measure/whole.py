@@ -192,7 +192,10 @@ def measure(
     Raises
     ------
     ConfigError
-        Marks set by hand are no such marks, or not in the order of P, QRS and T.
+        Marks set by hand are no such marks, or not in the order of P, QRS and T; ``sex`` is
+        another word.
+    SignalQualityError
+        The recording has no such stretch.
     MissingLeadError
         It holds no ECG lead.
     SamplingRateError
@@ -204,7 +207,7 @@ def measure(
     intervals from the median beat of all leads); Rautaharju et al., part IV, 2009;119:e241 (QT).
     """
     if sex is not None and sex not in values.SEXES:
-        raise ValueError(f"sex must be one of {', '.join(values.SEXES)}, not {sex!r}")
+        raise ConfigError(f"sex must be one of {', '.join(values.SEXES)}, not {sex!r}.")
     part = stretch_of(recording, start_s, length_s)
     first_s = max(0.0, start_s)
     # What the file states is of the recording as a whole.

@@ -41,9 +41,9 @@ def measurements(
     Raises
     ------
     ConfigError
-        Marks set by hand that cannot be.
+        Marks set by hand that cannot be, or a sex that is none.
     RecordError
-        It holds no ECG lead, or its sampling rate is too low.
+        It holds no ECG lead or no such stretch, or its sampling rate is too low.
     """
     if start_s is None and recording.duration_s <= MEASURED_WHOLE_S:
         return measure(recording, 0.0, LONGEST_S, sex=sex, by_hand=by_hand)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -130,7 +131,7 @@ def window_embedding(
         ecg = recording.ecg
     else:
         ecg = as_standard_ecg(recording, vcg_method, model)
-    start_n = round(start_s * ecg.fs_hz)
+    start_n = round(start_s * ecg.fs_hz) if math.isfinite(start_s) else -1
     if start_n < 0 or start_n + WINDOW_N > ecg.n_times:
         raise SignalQualityError(
             f"There is no 10-second window at {start_s:.1f} s: the recording lasts "

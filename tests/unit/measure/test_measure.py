@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from echoing_core import read_recording
-from echoing_core.errors import ConfigError, MissingLeadError
+from echoing_core.errors import ConfigError, MissingLeadError, SignalQualityError
 from echoing_core.measure import Measured, measure
 from echoing_core.measure.voltages import amplitudes, frontal_vector
 from echoing_core.measure.waves import MARK, qrs_end
@@ -215,8 +215,16 @@ def test_other_sampling_rates_and_stretches_give_the_same(usual: Measured) -> No
 def test_what_is_no_ecg_and_a_sex_that_is_none_are_refused() -> None:
     with pytest.raises(MissingLeadError):
         measure(Recording(np.zeros((1, 5000), np.float32), 500.0, ("Resp",), "r"))
-    with pytest.raises(ValueError, match="sex"):
+    with pytest.raises(ConfigError, match="sex"):
         measure(made(), sex="other")
+
+
+@pytest.mark.parametrize(
+    ("start_s", "length_s"), [(-1.0, 10.0), (500.0, 10.0), (float("nan"), 10.0), (0.0, -5.0)]
+)
+def test_a_stretch_that_is_not_there_is_refused(start_s: float, length_s: float) -> None:
+    with pytest.raises(SignalQualityError, match="no stretch"):
+        measure(made(), start_s, length_s)
 
 
 def test_a_mark_set_by_hand_moves_what_follows_from_it_and_says_so(usual: Measured) -> None:
