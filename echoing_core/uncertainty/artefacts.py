@@ -2,7 +2,7 @@
 
 **Lead artefacts.** The first of these that holds in the span that is asked about:
 
-- *gap*: nothing was measured for half a second;
+- *gap*: nothing was measured for half a second, or for a third of a shorter stretch;
 - *lead off*: flat, within 0.02 mV, for at least half of it;
 - *saturated*: beyond 5 mV for 0.1 s;
 - *noise*: fast noise of 0.025 mV RMS, which spans a small P wave of 0.1 mV, and is at least a
@@ -48,7 +48,7 @@ from echoing_core.signals.quality import MIN_BEATS, cut_beats, find_beats, lead_
 
 Floats = npt.NDArray[np.float64]
 
-GAP_S = 0.5
+GAP_S, GAP_SHARE = 0.5, 1 / 3
 FLAT_SHARE = 0.5
 SATURATED_S = 0.1
 NOISE_MV, NOISE_SHARE = 0.025, 0.25
@@ -127,7 +127,7 @@ def lead_artefacts(
     artefacts = {}
     for row in np.flatnonzero(asked):
         noise_mv = facts.noise_mv[row]
-        if facts.invalid_fraction[row] * length_s >= min(GAP_S, length_s):
+        if facts.invalid_fraction[row] * length_s >= min(GAP_S, GAP_SHARE * length_s):
             kind = GAP
         elif facts.flat_fraction[row] >= FLAT_SHARE:
             kind = LEAD_OFF

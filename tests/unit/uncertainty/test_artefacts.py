@@ -11,7 +11,14 @@ from echoing_core.records import LEADS
 from echoing_core.signals import standardise
 from echoing_core.simulate import simulate_study
 from echoing_core.simulate.noise.electrodes import misplace
-from echoing_core.uncertainty.artefacts import ARMS, CHEST, GROUND, suspected_misplacements
+from echoing_core.uncertainty.artefacts import (
+    ARMS,
+    CHEST,
+    GAP,
+    GROUND,
+    lead_artefacts,
+    suspected_misplacements,
+)
 
 MEASURED = ("measured",) * 12
 
@@ -69,3 +76,20 @@ def test_nothing_is_said_of_leads_that_show_no_electrode(ecgs: list[np.ndarray])
     assert suspected_misplacements(flat, valid, MEASURED) == ()
     noise = rng.normal(0, 1, (12, 1000)).astype(np.float32)
     assert set(suspected_misplacements(noise, valid, MEASURED)) <= {ARMS, GROUND, CHEST}
+
+
+@pytest.mark.parametrize(("gap_s", "span_s", "is_gap"), [
+    (0.4, (9.2, 10.0), True),  # a calibration pulse of 0.4 s, cut off at the end
+    (0.2, (9.2, 10.0), False),
+    (0.4, (0.0, 10.0), False),
+    (0.6, (0.0, 10.0), True),
+])  # fmt: skip
+def test_a_gap_is_the_cause_where_it_is_half_a_second_or_a_third(
+    ecgs: list[np.ndarray], gap_s: float, span_s: tuple[float, float], is_gap: bool
+) -> None:
+    signal, valid = ecgs[0].copy(), np.ones((12, 1000), bool)
+    n = round(100 * gap_s)
+    signal[:, -n:], valid[:, -n:] = 0.0, False
+    every = np.ones(12, bool)
+    found = lead_artefacts(signal, valid, every, every, span_s)
+    assert {kind == GAP for kind in found.values()} == {is_gap}
