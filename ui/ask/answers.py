@@ -230,7 +230,7 @@ def _details(
             )
     return tuple(
         f"{a.question}: {check_words(c)} of the 100 simulated ECGs with the most similar scores "
-        "had it"
+        "had it (in brackets: of 100 in the whole collection)"
         for a, c in zip(answers, checks, strict=True)
         if c is not None
     )
