@@ -13,7 +13,13 @@ from pathlib import Path, PurePosixPath
 
 from echoing_core.errors import ConfigError, UnreadableRecordError
 from echoing_core.io.grouping import group_records
-from echoing_core.io.kinds import HEAD_BYTES, WFDB_ENDINGS, kind_of, kinds
+from echoing_core.io.kinds import (
+    HEAD_BYTES,
+    WFDB_DATA_ENDINGS,
+    WFDB_ENDINGS,
+    kind_of,
+    kinds,
+)
 from echoing_core.io.reading import read_recording
 from echoing_core.io.sources import SourceFile, base_name, file_at, shown
 from echoing_core.io.told import NOTHING, Told
@@ -198,9 +204,8 @@ def folder_items(folder: str | Path | StorePath) -> tuple[list[BatchItem], tuple
     if isinstance(root, StorePath):
         placed = list(_stored(root))
     else:
-        root = root.resolve()
-        placed = list(_on_disk(root))
-        links = _links(root)
+        # Followed where it is a link itself, but called as it was given.
+        placed, links = _on_disk(root.resolve())
     items = _grouped(placed)
     taken = [item for item in items if any(_looks_like_one(file) for file in item.files)]
     if not taken and not links:
@@ -219,7 +224,10 @@ def _unread(file: SourceFile) -> SourceFile:
     return file if file.remote is None else replace(file, data=None)
 
 
-def _on_disk(root: Path) -> Iterator[tuple[str, SourceFile]]:
+def _on_disk(root: Path) -> tuple[list[tuple[str, SourceFile]], list[BatchItem]]:
+    """The files below a folder, each with its own; and an item for each link that is told of."""
+    placed: list[tuple[str, SourceFile]] = []
+    links = []
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root)
         if any(part.startswith(".") for part in relative.parts):
@@ -229,26 +237,20 @@ def _on_disk(root: Path) -> Iterator[tuple[str, SourceFile]]:
         file = file_at(path)
         if file is not None:
             place = relative.parent.as_posix()
-            yield "" if place == "." else place, file
-
-
-def _links(root: Path) -> list[BatchItem]:
-    """An item that says why it is not read for each link that may be a recording or a folder."""
-    found = []
-    for path in sorted(root.rglob("*")):
-        name = path.relative_to(root).as_posix()
-        hidden = any(part.startswith(".") for part in name.split("/"))
-        # A linked record is told of once, by its header.
-        wanted = path.name.lower().endswith(recording_endings()) and not path.name.lower().endswith(
-            WFDB_ENDINGS[1:]
-        )
-        if path.is_symlink() and not hidden and (wanted or path.is_dir()):
+            placed.append(("" if place == "." else place, file))
+        elif path.is_symlink() and (_may_be_a_recording(path.name) or path.is_dir()):
             why = (
                 f"{shown(path.name)} is a link, and links are not followed. Give the folder that "
                 "it leads to, or put the file itself here."
             )
-            found.append(BatchItem(name, (), refusal=why))
-    return found
+            links.append(BatchItem(relative.as_posix(), (), refusal=why))
+    return placed, links
+
+
+def _may_be_a_recording(name: str) -> bool:
+    # A linked record is told of once, by its header.
+    low = name.lower()
+    return low.endswith(recording_endings()) and not low.endswith(WFDB_DATA_ENDINGS)
 
 
 def _stored(root: StorePath) -> Iterator[tuple[str, SourceFile]]:

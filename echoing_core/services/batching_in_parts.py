@@ -143,8 +143,9 @@ def batch_in_parts(
         }
         done = n_resumed = len(items) - sum(len(piece) for _, piece in todo.values())
         progress(done, len(items))
+        place = model_place(model)
         jobs = (
-            (key, (model_place(model), piece, settings, (work / _name(number)).resolve()))
+            (key, (place, piece, settings, (work / _name(number)).resolve()))
             for key, (number, piece) in todo.items()
         )
         for key, _ in shared(
@@ -202,6 +203,11 @@ def _fingerprint(model: Model, items: Sequence[BatchItem], settings: BatchSettin
     return hashed.hexdigest()
 
 
+def _heads(part: Path) -> list[str]:
+    with part.open(encoding="utf-8", newline="") as file:
+        return next(csv.reader(file))
+
+
 def _rows(part: Path) -> tuple[list[str], list[list[str]]]:
     """Names of columns, and the rows."""
     with part.open(encoding="utf-8", newline="") as file:
@@ -212,7 +218,7 @@ def _rows(part: Path) -> tuple[list[str], list[list[str]]]:
 def _joined(parts: Sequence[Path], out: Path, *, names: bool) -> tuple[int, int]:
     """Write the table; how many rows were read and how many failed."""
     # Columns of answers and measurements are there only where a row of the part has them.
-    columns = max((_rows(part)[0] for part in parts), key=len)
+    columns = max(map(_heads, parts), key=len)
     n_rows = n_failed = 0
     with (
         replacing_file(out) as draft,

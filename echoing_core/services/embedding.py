@@ -152,7 +152,8 @@ def embed_collection(
         refuse_store(root)
     loaded = load_model(model)
     # Other machines look for the same files from other folders.
-    sources, names = _sources(root.resolve(), loaded)
+    seen_by_all = root.resolve()
+    sources, names = _sources(seen_by_all, loaded)
     # Machines of a cluster may differ: there all compute on processors, which give equal numbers.
     device = "cpu" if cluster else _device(loaded, len(sources))
     pieces = [sources[i : i + ITEMS_A_PART] for i in range(0, len(sources), ITEMS_A_PART)]
@@ -163,7 +164,7 @@ def embed_collection(
         progress(done, len(sources))
         place = model_place(model)
         jobs = (
-            (i, (place, root.resolve(), pieces[i], windows, (work / _name(i)).resolve(), device))
+            (i, (place, seen_by_all, pieces[i], windows, (work / _name(i)).resolve(), device))
             for i in todo
         )
         for number, _ in shared(

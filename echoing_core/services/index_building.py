@@ -11,7 +11,6 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from echoing_core.artifacts import CARD, linked_or_copied, writing_folder
 from echoing_core.errors import ConfigError, DataSetError, EchoingError
 from echoing_core.io.many import folder_items, recording_endings
 from echoing_core.progress import SILENT, Progress
-from echoing_core.services.models import Model, load_model
+from echoing_core.services.models import Model, model_in_worker
 from echoing_core.services.own_index import (
     MOST_WINDOWS_EACH,
     SOURCE,
@@ -470,12 +469,6 @@ def _part(number: int) -> str:
     return f"part-{number:04d}"
 
 
-# One a process: a worker builds several.
-@lru_cache(maxsize=1)
-def _loaded(model: str) -> Model:
-    return load_model(model)
-
-
 def build_shard(
     model: Model | str,
     folder: Place,
@@ -490,7 +483,7 @@ def build_shard(
     Parameters
     ----------
     model : Model or str
-        Or what `load_model` opens.
+        Or what `model_in_worker` opens.
     folder : Path
         Of the embeddings.
     piece : _Piece
@@ -504,7 +497,7 @@ def build_shard(
     from echoing_core.retrieve.index import build_index
     from echoing_core.retrieve.shards import FEWEST_IN_SHARD_FOR_CELLS
 
-    loaded = _loaded(model) if isinstance(model, str) else model
+    loaded = model_in_worker(model) if isinstance(model, str) else model
     parts, n_reports = _of_parts(
         loaded, folder, piece.parts, piece.n, piece.by_record, title, traces, first=piece.first
     )
