@@ -31,8 +31,8 @@ exp(-1.15 t)."""
 
 MOST_PHASES = short.MOST_PHASES
 
-_GROUP = 32
-"""Blocks whose sums one matrix product gives."""
+_NOTHING = 1e-20
+"""Of a block's sum, beside those of nearer blocks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,19 +144,14 @@ def _through(
 
 def _summed(driven: Complex, decay: Complex) -> Complex:
     """Sums of what all blocks up to each have left, shape (n_poles, n_rows, n_blocks)."""
-    n_poles, n_rows, n_blocks = driven.shape
-    n_groups = -(-n_blocks // _GROUP)
-    padded = np.pad(driven, ((0, 0), (0, 0), (0, n_groups * _GROUP - n_blocks)))
-    # Within a group of blocks by a matrix, from group to group by a loop.
-    lag = np.arange(_GROUP)[np.newaxis] - np.arange(_GROUP)[:, np.newaxis]
-    within = np.where(lag >= 0, decay[:, np.newaxis, np.newaxis] ** np.maximum(lag, 0), 0.0)
-    sums = (padded.reshape(n_poles, n_rows * n_groups, _GROUP) @ within).reshape(
-        n_poles, n_rows, n_groups, _GROUP
-    )
-    later = decay[:, np.newaxis, np.newaxis] ** np.arange(1, _GROUP + 1)
-    for k in range(1, n_groups):
-        sums[:, :, k] += sums[:, :, k - 1, -1:] * later
-    return np.asarray(sums.reshape(n_poles, n_rows, -1)[..., :n_blocks])
+    sums = driven.copy()
+    for of_pole, left in zip(sums, decay, strict=True):
+        # Sums over one block, two, four and so on, until nothing is left of what lies so far back.
+        reach = 1
+        while reach < of_pole.shape[-1] and abs(left) > _NOTHING:
+            of_pole[:, reach:] += left * of_pole[:, :-reach]
+            reach, left = 2 * reach, left * left
+    return sums
 
 
 def filtered_blocks(signal: F64, of: Kernel) -> F64:

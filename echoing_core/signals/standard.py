@@ -300,21 +300,27 @@ class _Filtered:
 
         # Both ends by the filter of short recordings, which mirrors them. Beyond them stands the
         # median of the whole lead, which is known at the new rate once all of it is there.
-        ends = []
+        pieces = []
         for begin, end, first, stop in (
             (0, end_n, 0, (end_n // of.n_per + settled) * of.step),
             (last, self.n_out, (last // of.n_per - settled) * of.step, self.n_times),
         ):
             skip = begin - first * up // down
-            for filled, row in zip(bridged.stretch(first, stop), rows, strict=True):
-                filtered = bandpass(filled, self.fs_hz, padding=self.padding)
-                here, part = slice(begin, end), slice(skip, skip + end - begin)
+            piece = slice(begin, end), slice(skip, skip + end - begin)
+            pieces.append((*piece, bridged.stretch(first, stop)))
+
+        def filter_ends(k: int) -> None:
+            row, ends = rows[k], []
+            for here, part, filled in pieces:
+                filtered = bandpass(filled[k], self.fs_hz, padding=self.padding)
                 out_mv[row, here] = resample(filtered, self.ratio)[part]
-                ends.append((row, here, part, filtered))
-        levels = {row: float(np.median(out_mv[row])) for row in rows}
-        for row, here, part, filtered in ends:
-            level = levels[row]
-            out_mv[row, here] = short.resample(filtered, self.ratio, KAISER_BETA, level)[part]
+                ends.append((here, part, filtered))
+            level = float(np.median(out_mv[row]))
+            for here, part, filtered in ends:
+                out_mv[row, here] = short.resample(filtered, self.ratio, KAISER_BETA, level)[part]
+
+        with ThreadPoolExecutor(cores()) as pool:
+            list(pool.map(filter_ends, range(len(rows))))
         for bridge, row in zip(bridged.bridges, rows, strict=False):
             out_valid[row] = valid_beside(bridge.starts, bridge.stops, self.fs_hz, self.n_out)
 
