@@ -70,11 +70,12 @@ def group_records(files: Iterable[SourceFile]) -> list[RecordFiles]:
             continue
         own = _with_segments(name, named_by) & set(by_name)
         stem = name.removesuffix(".hea")
-        # Annotations and lists beside a record; an EDF of the same name is one of its own.
+        # Annotations and lists beside a record; an EDF of the same name is one of its own, and an
+        # empty one is told as such.
         beside = {n for n in by_name if n.startswith(f"{stem}.") and kind_of(by_name[n]) is None}
-        taken |= own | beside
-        header = by_name[name]
         read = {n for n in beside if n.endswith(ANNOTATION_ENDINGS)}
+        taken |= own | read | {n for n in beside if by_name[n].size}
+        header = by_name[name]
         rest = tuple(by_name[n] for n in sorted((own | read) - {name}))
         groups.append(RecordFiles(header.name[: len(stem)], (header, *rest), header.name))
     for name, file in by_name.items():
@@ -82,7 +83,11 @@ def group_records(files: Iterable[SourceFile]) -> list[RecordFiles]:
         if said is not None and name not in taken and belongs_to_ishne(said, file):
             taken |= {name, said.name.lower()}
             groups.append(RecordFiles(file.name, (file, said)))
-    groups += [RecordFiles(f.name, (f,)) for name, f in by_name.items() if name not in taken]
+    for name, file in by_name.items():
+        if name not in taken:
+            # Its reader would look for a header of its name.
+            refusal = "" if file.size else f"{shown(file.name)} is empty; copy or export it again."
+            groups.append(RecordFiles(file.name, (file,), refusal=refusal))
     return sorted(groups, key=lambda group: group.name.lower())
 
 

@@ -159,7 +159,7 @@ def records_in(source: Source) -> list[str]:
     RecordError
         The files cannot be reached.
     """
-    files, header_name = gather(source)
+    files, header_name = _gathered(source)
     only = _only(files)
     if header_name is None and only is not None and kind_of(only) == "zip":
         files = from_bytes(unzip(only))
@@ -257,14 +257,18 @@ def channels_in(source: Source, record_name: str | None = None) -> TablePreview:
     )
 
 
+def _gathered(source: Source) -> tuple[FileSet, str | None]:
+    """As `gather`, but a recording by itself is no data file of a header of its name beside it."""
+    given = source[0] if isinstance(source, list | tuple) and len(source) == 1 else source
+    alone = file_at(Path(given)) if isinstance(given, str | Path) else None
+    if alone is not None and kind_of(alone) is not None:
+        return from_files([alone]), None
+    return gather(source)
+
+
 def _find(source: Source, record_name: str | None) -> SourceFile | tuple[FileSet, str]:
     """The one file that is the recording, or the files of a WFDB record and its header's name."""
-    # A file that is a recording by itself is not taken for a data file of the header beside it.
-    alone = file_at(Path(source)) if isinstance(source, str | Path) else None
-    if alone is not None and kind_of(alone) is not None:
-        files, header_name = from_files([alone]), None
-    else:
-        files, header_name = gather(source)
+    files, header_name = _gathered(source)
     only = _only(files)
     if header_name is None and only is not None and kind_of(only) == "zip":
         # An archive is looked at as an upload of its files would be.

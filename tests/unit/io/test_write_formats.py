@@ -15,9 +15,10 @@ import pydicom
 import pytest
 import wfdb
 
-from echoing_core.errors import ConfigError
+from echoing_core.errors import ConfigError, UnreadableRecordError
 from echoing_core.export.recording import recording_files, remarks_of
-from echoing_core.io import read_recording
+from echoing_core.io import read_recording, records_in
+from echoing_core.io.many import folder_items
 from echoing_core.io.write import WRITERS, outgoing
 from echoing_core.records import LEADS, Recording
 from tests.ecg_files import UV, ecg
@@ -143,6 +144,30 @@ def test_ours_reads_it_back(name: str) -> None:
     assert back.fs_hz == FS_HZ and back.lead_names == LEADS and not back.simulated
     np.testing.assert_array_equal(np.isnan(back.signal_mv), np.isnan(RECORDING.signal_mv))
     np.testing.assert_allclose(back.signal_mv, RECORDING.signal_mv, atol=0.00005 + 3e-7)
+
+
+def test_files_of_one_stem_in_a_folder_are_each_read_as_themselves(tmp_path: Path) -> None:
+    """An export beside its WFDB record was read as that record, by the batch and by `embed`."""
+    whole, sizes = recording(gaps=False), {}
+    for k, name in enumerate(WRITERS, 1):
+        other = replace(whole, signal_mv=whole.signal_mv * (0.5 + 0.1 * k))
+        for file, content in recording_files(other, name, "out").items():
+            (tmp_path / file).write_bytes(content)
+            sizes[file] = 0.5 + 0.1 * k
+    (tmp_path / "out.mat").write_bytes(b"")
+    items, _ = folder_items(tmp_path)
+    assert {item.name for item in items} >= {"out", "out.edf", "out.csv", "out.xml", "out.mat"}
+    for item in items:
+        if item.name == "out.mat":
+            with pytest.raises(UnreadableRecordError, match="empty"):
+                item.read()
+            continue
+        expected = sizes[item.files[0].name]
+        path = item.files[0].path
+        assert path is not None
+        for read in (item.read(), read_recording(path), read_recording([path])):
+            assert np.allclose(read.signal_mv, expected * whole.signal_mv, atol=0.001)
+        assert records_in([path]) == records_in(path)
 
 
 @pytest.mark.parametrize("name", WRITERS)
