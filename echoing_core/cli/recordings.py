@@ -309,8 +309,10 @@ def _fused(model: Model, explanation: Explanation, rule: str) -> tuple[dict[str,
     from echoing_core import services
 
     fused = services.fuse_recording(explanation.track, rule)
-    uncertainty = float(fused.embedding.uncertainty[0])
-    told, words = _sigma2(model, uncertainty, float(explanation.reference.percentile(uncertainty)))
+    # As the answers tell it: averaging makes a fused Gaussian surer than any window.
+    percentile = services.fused_window(explanation, fused.used).percentile or 0.0
+    told, words = _sigma2(model, float(fused.embedding.uncertainty[0]), percentile)
+    words = words and f"{words} (median of these windows)"
     n, n_used = len(explanation.track), int(fused.used.sum())
     facts: dict[str, Any] = {"rule": rule, "n_windows": n, "n_used": n_used}
     return {"fused": facts | told}, f"{n_used} of {n} windows by rule {rule}{words}"
