@@ -3,13 +3,14 @@
 Each denial governs its own phrase. One before it holds up to the next that says otherwise, and
 goes on over "and" and "or"; one behind it holds back over the phrase. A new denial begins anew;
 only one that stands right before another ("not without") turns it round. What was not excluded is
-unsure, and so is what somebody wants to exclude.
+unsure, and so is what somebody wants to exclude. Whether a denial goes on over commas alone ("no
+AF, LBBB") the words do not tell, and `Said.listed` says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from echoing_core.reports.lexicon import Kind, Lexicon, lexicon
@@ -27,10 +28,20 @@ _CUTS = _SAYS | {"joint", "sure"}
 
 @dataclass(frozen=True)
 class Said:
-    """A finding that a sentence names, and what it says of it."""
+    """A finding that a sentence names, and what it says of it.
+
+    Attributes
+    ----------
+    finding : str
+    state : State
+    listed : bool
+        It stands in a list by commas of which another entry is denied, and is there only if that
+        denial does not hold for the list.
+    """
 
     finding: str
     state: State
+    listed: bool = False
 
 
 @dataclass
@@ -109,7 +120,9 @@ def read_sentence(tokens: Sequence[str]) -> Sentence:
     state: State = "there"
     outside: State = "there"
     by_clause: list[list[Said]] = []
-    heads_list = denied_before = False
+    # Of each of them: whether it is an entry of a list by commas that says nothing of itself.
+    entries: list[bool] = []
+    heads_list = denied_before = denied_list = False
     for clause in _clauses(_without_set_phrases(tokens), words):
         units = _units(clause.tokens, words, denied_before)
         kinds = {unit.kind for unit in units}
@@ -123,16 +136,33 @@ def read_sentence(tokens: Sequence[str]) -> Sentence:
             if not heads_list and clause.before in (":", ",", "(", ")", "?") and any(back):
                 for said in back:
                     said[:] = [Said(s.finding, verdict) for s in said]
+                if verdict == "denied" and clause.before != ")":
+                    _leave_open(by_clause, entries, len(by_clause) - 1)
             elif not heads_list:
                 out.astray = True
             state = verdict if heads_list else "there"
+            denied_list = False
             continue
+        if kinds <= {"is_there", "filler"} and clause.before == ":" and by_clause:
+            # "No AF, LBBB: yes".
+            by_clause[-1][:] = [replace(one, listed=False) for one in by_clause[-1]]
         if clause.before == ")":
             state = outside
         pieces = _pieces(units, state)
         said, left = _named(pieces, words)
         by_clause.append(said)
         out.left += left
+        entry = state == "there" and _says_nothing(units) and not _well(said)
+        if denied_list and entry and clause.before == ",":
+            said[:] = [replace(one, listed=True) for one in said]
+        elif clause.before == "," and pieces[0].state == "denied" and not pieces[0].opened:
+            if state == "there":
+                # "AF, LBBB absent": the denial stands behind.
+                _leave_open(by_clause, entries, len(by_clause) - 1)
+            denied_list = state == "there" and denied_list
+        if clause.before != "," or not entry:
+            denied_list = pieces[-1].state == "denied" and bool(said) and not _well(said)
+        entries.append(entry and clause.after == ",")
         if clause.before != "(":
             outside = pieces[-1].state
         heads_list = heads_list and clause.after == ","
@@ -140,6 +170,25 @@ def read_sentence(tokens: Sequence[str]) -> Sentence:
         state = pieces[-1].state if goes_on else "there"
     out.said = [one for said in by_clause for one in said]
     return out
+
+
+def _leave_open(by_clause: list[list[Said]], entries: list[bool], at: int) -> None:
+    """Entries of a list that stand by commas before a clause that is denied from behind."""
+    while at and entries[at - 1]:
+        at -= 1
+        by_clause[at][:] = [replace(one, listed=True) for one in by_clause[at]]
+
+
+def _says_nothing(units: Sequence[_Unit]) -> bool:
+    """Whether a clause names things alone; what begins by "with" is there."""
+    first = units[0]
+    own = first.kind == "joint" and first.text not in _ANDS | lexicon().alternatives
+    return not own and {unit.kind for unit in units} <= {"word", "filler", "joint", "unknown"}
+
+
+def _well(said: Sequence[Said]) -> bool:
+    """Whether something healthy is named: "no AF, sinus rhythm" denies one of the two."""
+    return any(one.finding in lexicon().healthy for one in said)
 
 
 def _without_set_phrases(tokens: Sequence[str]) -> list[str]:

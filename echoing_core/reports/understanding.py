@@ -253,6 +253,12 @@ def _check(question: str, read: Sentence) -> None:
             f"{question!r} asks for more than the model has a finding for: without {words} it "
             "would be another question. Ask for the finding without it, if that is meant."
         )
+    if any(said.listed for said in read.said):
+        raise ConfigError(
+            f"{question!r} can mean two things, since a comma alone does not say whether the "
+            'denial goes on. Put "or" before the last of what is absent, as in: no AF, LBBB or '
+            'LVH; and "but" before what is there, as in: no AF but LBBB.'
+        )
     if read.astray:
         raise ConfigError(
             f"It is not clear what is denied in {question!r}. Put the denial before the finding, "
@@ -269,8 +275,8 @@ def mentioned(sentence: str) -> tuple[AskedFinding, ...]:
 
     As `understand` reads a question, but what names nothing is no error, a general conclusion
     ("abnormal ecg") counts beside findings, and nothing is left out because another implies it.
-    What is unsure ("cannot be excluded") or of the past is not named, and what the model has no
-    finding for is none.
+    What is unsure ("cannot be excluded") or of the past is not named, nor what a denial may or may
+    not hold for ("no AF, LBBB"), and what the model has no finding for is none.
 
     Parameters
     ----------
@@ -288,6 +294,7 @@ def mentioned(sentence: str) -> tuple[AskedFinding, ...]:
             AskedFinding(said.finding, said.state == "denied")
             for said in read_sentence(tokens).said
             if said.finding not in not_asked
+            and not said.listed
             and (
                 said.state in ("there", "denied")
                 or (said.state == "past" and _leaves_traces(said.finding))

@@ -9,6 +9,7 @@ import yaml
 
 from echoing_core import services
 from echoing_core.errors import ConfigError
+from echoing_core.reports.stated import read_report
 from echoing_core.reports.understanding import (
     AskedFinding,
     prompt_sets_of,
@@ -81,6 +82,26 @@ def test_denials_and_words_left_over_are_read_as_written_by_hand() -> None:
         if got != expected:
             misread.append((text, got))
     assert sum(map(len, groups.values())) == 129 and not misread
+
+
+LISTS = yaml.safe_load((PHRASES / "lists.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("text", "expected"), LISTS["questions"])
+def test_a_denial_before_a_list_is_never_read_the_wrong_way_round(text: str, expected: str) -> None:
+    if expected == "refused":
+        with pytest.raises(ConfigError, match="can mean two things"):
+            read(text)
+    else:
+        assert " ".join(f"{'-' * denied}{name}" for name, denied in read(text)) == expected
+
+
+@pytest.mark.parametrize(("report", "findings"), LISTS["reports"])
+def test_a_report_says_nothing_of_what_a_comma_leaves_open(
+    report: str, findings: dict[str, bool | None]
+) -> None:
+    stated = read_report(report)
+    assert {n: stated.answers(AskedFinding(n))[0] for n in findings} == findings
 
 
 def test_a_refusal_says_what_would_have_been_dropped() -> None:
