@@ -14,7 +14,7 @@ from echoing_core.cli.output import (
     show,
     writable,
 )
-from echoing_core.cli.recordings import check_leads
+from echoing_core.cli.recordings import check_leads, finite
 from echoing_core.cli.root import (
     JsonOption,
     MarkdownOption,
@@ -42,6 +42,7 @@ SexOption = Annotated[
     typer.Option("--sex", help="male or female: the Cornell criterion depends on it."),
 ]
 _SEXES = ("male", "female")
+_SAID_OF = ("both", "first", "second")
 
 
 def _sex(given: str | None) -> str | None:
@@ -122,8 +123,41 @@ def compare(
         typer.Option("--questions", help="Also ask the model its questions of both (slower)."),
     ] = False,
     sex: SexOption = None,
+    at: Annotated[
+        float | None,
+        typer.Option(
+            "--at",
+            min=0.0,
+            help="Second from which ten are measured and asked, of both. Without it all of a "
+            "recording of up to a minute is measured, the beginning of a longer one, and the "
+            "surest window is asked.",
+        ),
+    ] = None,
+    second_at: Annotated[
+        float | None,
+        typer.Option("--second-at", min=0.0, help="The same of the second, where it is another."),
+    ] = None,
     json_out: JsonOption = None,
     markdown_out: MarkdownOption = None,
+    record: RecordOption = None,
+    second_record: Annotated[
+        str | None,
+        typer.Option("--second-record", help="The same of the second, where it is another."),
+    ] = None,
+    said_of: Annotated[
+        str,
+        typer.Option(
+            "--said-of",
+            help="Whom --lead, --fs, --unit, --scale, --samples-in and --printed hold for: both, "
+            "first or second.",
+        ),
+    ] = "both",
+    lead: LeadOption = None,
+    fs: FsOption = None,
+    unit: UnitOption = None,
+    scale: ScaleOption = 1.0,
+    samples_in: SamplesInOption = None,
+    printed: PrintedOption = None,
     model: ModelOption = None,
 ) -> None:
     """Two recordings of one person: measurements beside each other, and what changed.
@@ -133,18 +167,28 @@ def compare(
     at_most_one_on_stdout(json_out, markdown_out)
     writable(json_out, markdown_out)
     known_sex = _sex(sex)
+    if said_of not in _SAID_OF:
+        raise ConfigError(f"--said-of is {said_of!r}; it is one of {', '.join(_SAID_OF)}.")
+    starts_s = finite(at), finite(at if second_at is None else second_at)
     from echoing_core import services
 
+    said = told(lead, fs, unit, scale, samples_in, printed)
+    names = record, second_record or record
     both = [
-        services.read_recording(services.recording_source([path]), stay_stored=True)
-        for path in (first, second)
+        services.read_recording(
+            services.recording_source([path]),
+            record_name=name,
+            told=said if said_of in ("both", which) else services.Told(),
+            stay_stored=True,
+        )
+        for which, path, name in zip(("first", "second"), (first, second), names, strict=True)
     ]
     for read in both:
         check_leads(read)
-    found = services.serial_comparison(both[0], both[1], sex=known_sex)
+    found = services.serial_comparison(both[0], both[1], starts_s=starts_s, sex=known_sex)
     content, markdown = services.serial_values(found), services.serial_markdown(found)
     if questions:
-        content["answers"], lines = _answers(both, model)
+        content["answers"], lines = _answers(both, starts_s, model)
         markdown = "\n".join([markdown, *lines, ""])
     if json_out is not None:
         deliver(json_text(content), json_out)
@@ -154,13 +198,26 @@ def compare(
         show(markdown)
 
 
-def _answers(both: list[Recording], model: Path | None) -> tuple[list[dict[str, Any]], list[str]]:
-    """The shipped questions asked of the surest window of each, as values and as lines."""
+def _answers(
+    both: list[Recording], starts_s: tuple[float | None, float | None], model: Path | None
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The shipped questions asked of a window of each, the surest or as told: values and lines."""
     from echoing_core import services
 
     loaded = services.load_model(model)
-    one, other = (services.ask(loaded, read) for read in both)
-    values, lines = [], ["## Answers in the surest window of each", ""]
+    one, other = (
+        services.ask(loaded, read, start_s=start_s)
+        for read, start_s in zip(both, starts_s, strict=True)
+    )
+    where = " and ".join(
+        f"the surest window of the {which}"
+        if start_s is None
+        else f"the {which} from {start_s:g} s"
+        for which, start_s in zip(("first", "second"), starts_s, strict=True)
+    )
+    if starts_s == (None, None):
+        where = "the surest window of each"
+    values, lines = [], [f"## Answers in {where}", ""]
     for pair in (services.AnswerPair(*pair) for pair in zip(one, other, strict=True)):
         values.append(
             {

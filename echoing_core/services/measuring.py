@@ -50,13 +50,21 @@ def measurements(
     return measure(recording, start_s or 0.0, length_s, sex=sex, by_hand=by_hand)
 
 
-def serial_comparison(one: Recording, other: Recording, *, sex: str | None = None) -> Serial:
+def serial_comparison(
+    one: Recording,
+    other: Recording,
+    *,
+    starts_s: tuple[float | None, float | None] = (None, None),
+    sex: str | None = None,
+) -> Serial:
     """Measurements of two recordings of one person, and their differences.
 
     Parameters
     ----------
     one, other : Recording
-        Of a longer one than `MEASURED_WHOLE_S` the first ten seconds are taken.
+    starts_s : (float or None, float or None)
+        Where the ten seconds of each begin; without, all of up to `MEASURED_WHOLE_S` is measured,
+        and the first ten seconds of a longer one.
     sex : {"male", "female"}, optional
 
     Returns
@@ -66,6 +74,10 @@ def serial_comparison(one: Recording, other: Recording, *, sex: str | None = Non
     Raises
     ------
     RecordError
-        One of them holds no ECG lead, or its sampling rate is too low.
+        One of them holds no ECG lead or no such stretch, or its sampling rate is too low.
     """
-    return compare_measured(measurements(one, sex=sex), measurements(other, sex=sex))
+    first, second = (
+        measurements(recording, start_s, sex=sex)
+        for recording, start_s in zip((one, other), starts_s, strict=True)
+    )
+    return compare_measured(first, second)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from echoing_core.cli import app
+from echoing_core.io import read_recording
 from echoing_core.services import convert
 from tests.unit.measure.made import Heart, made
 
@@ -49,6 +51,28 @@ def test_two_recordings_are_compared(files: tuple[str, str]) -> None:
     assert qt["changed"] is True
     assert values["differences"]["pr_ms"]["changed"] is False
     assert values["likeness"]["V1"] > 0.8
+
+
+def test_two_raw_tables_are_compared_as_a_person_says(
+    files: tuple[str, str], tmp_path: Path
+) -> None:
+    """The same recording in millivolts, and in a table of microvolts that says nothing."""
+    read = read_recording(Path(files[0]))
+    table = tmp_path / "raw.csv"
+    header = ",".join(f"channel {name}" for name in "abcde")
+    np.savetxt(table, 1000.0 * read.signal_mv.T, "%.3f", ",", header=header, comments="")
+    said = [f"--lead=channel {c}={n}" for c, n in zip("abcde", read.lead_names, strict=True)]
+    said += ["--fs", f"{read.fs_hz:g}", "--unit", "uV"]
+    one = json.loads(
+        told("compare", files[0], str(table), "--said-of", "second", *said, "--json", "-")
+    )
+    both = json.loads(told("compare", str(table), str(table), *said, "--at", "1", "--json", "-"))
+    for values in (one, both):
+        assert values["differences"]["qt_ms"]["difference"] == pytest.approx(0.0, abs=0.5)
+    later = json.loads(
+        told("compare", files[0], files[0], "--second-at", "2", "--at", "0", "--json", "-")
+    )
+    assert later["differences"]["qt_ms"]["changed"] is False
 
 
 def test_a_score_beside_another_is_called_no_probability() -> None:
