@@ -195,6 +195,8 @@ class StandardEcg:
         How derived leads were made, for example ``"Dower synthesis from X, Y, Z"``.
     record_id, notes, simulated, annotations
         As in `Recording`.
+    unrecorded_s : float
+        Seconds at its end that were never recorded and fill up a window.
     """
 
     signal_mv: npt.NDArray[np.float32]
@@ -206,6 +208,7 @@ class StandardEcg:
     simulated: bool = False
     fs_hz: float = STANDARD_FS_HZ
     annotations: Annotations = NO_ANNOTATIONS
+    unrecorded_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.signal_mv.ndim != 2 or self.signal_mv.shape[0] != len(LEADS):
@@ -222,6 +225,10 @@ class StandardEcg:
     @property
     def duration_s(self) -> float:
         return self.n_times / self.fs_hz
+
+    @property
+    def recorded_s(self) -> float:
+        return self.duration_s - self.unrecorded_s
 
     def leads_with(self, origin: str) -> tuple[str, ...]:
         """Names of the leads whose origin is ``origin``, in the order of `LEADS`."""

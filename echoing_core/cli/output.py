@@ -38,7 +38,9 @@ def at_most_one_on_stdout(*targets: str | None) -> None:
 
 
 def writable(*targets: str | None) -> None:
-    """Refuse files in folders that do not exist before minutes of work, not after.
+    """Refuse files that cannot be written before minutes of work, not after.
+
+    A folder that does not exist is made where the one above it does, as for ``runs/table.csv``.
 
     Parameters
     ----------
@@ -48,11 +50,18 @@ def writable(*targets: str | None) -> None:
     Raises
     ------
     ConfigError
-        The folder of a file does not exist.
+        The folder of a file does not exist, and cannot be made.
     """
     for target in targets:
-        if target not in (None, "-") and not Path(str(target)).parent.is_dir():
+        folder = Path(str(target)).parent
+        if target in (None, "-") or folder.is_dir():
+            continue
+        if not folder.parent.is_dir():
             raise ConfigError(f"{target} cannot be written: its folder does not exist.")
+        try:
+            folder.mkdir()
+        except OSError as error:
+            raise ConfigError(f"{target} cannot be written: {error.strerror}.") from error
 
 
 def deliver(text: str, target: str) -> None:
@@ -73,6 +82,7 @@ def deliver(text: str, target: str) -> None:
     if target == "-":
         typer.echo(text, nl=False)
         return
+    writable(target)
     try:
         write_text_atomically(Path(target), text)
     except OSError as error:

@@ -17,6 +17,7 @@ from echoing_core.cli.output import (
     json_text,
     read_prevalence,
     table,
+    writable,
 )
 from echoing_core.cli.root import (
     JsonOption,
@@ -74,6 +75,7 @@ def explain(
     windows that the summary lists.
     """
     at_most_one_on_stdout(json_out, csv_out)
+    writable(json_out, csv_out)
     from echoing_core import services
 
     loaded, explanation = _explained(
@@ -350,7 +352,7 @@ def _summary(
     from echoing_core import services
 
     ecg, track = explanation.ecg, explanation.track
-    lines = [f"{_title(explanation)}: {ecg.duration_s:.1f} s, {len(track)} windows"]
+    lines = [f"{_title(explanation)}: {ecg.recorded_s:.1f} s, {len(track)} windows"]
     for origin in ("measured", "derived", "missing"):
         if names := ecg.leads_with(origin):
             how = f" ({ecg.derivation})" if origin == "derived" and ecg.derivation else ""

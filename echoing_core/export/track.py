@@ -141,7 +141,7 @@ class Explanation:
             "disclaimer": DISCLAIMER,
             "recording": self.recording_id,
             "simulated": self.ecg.simulated,
-            "duration_s": round(self.ecg.duration_s, 3),
+            "duration_s": round(self.ecg.recorded_s, 3),
             "model": self.model_name,
             "model_hash": self.model_hash,
             "sigma2": self.sigma2,

@@ -389,11 +389,9 @@ def as_standard_ecg(
     """
     if isinstance(recording, StandardEcg):
         return recording
-    return standardise(
-        filled_to_window(recording),
-        vcg_method=vcg_method,
-        filter_padding=model.checkpoint.filter_padding,
-    )
+    filled = filled_to_window(recording)
+    ecg = standardise(filled, vcg_method=vcg_method, filter_padding=model.checkpoint.filter_padding)
+    return replace(ecg, unrecorded_s=filled.duration_s - recording.duration_s)
 
 
 def _chunks(starts: Ints, duration_s: float) -> tuple[list[Ints], int]:

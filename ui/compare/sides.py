@@ -276,7 +276,7 @@ def _whole_words(explanation: Explanation) -> str:
     """Length, leads, and how sure the model is along the whole recording."""
     ecg = explanation.ecg
     short = ecg.duration_s < 60
-    words = [f"{ecg.duration_s:.1f} s" if short else figures.clock(ecg.duration_s)]
+    words = [f"{ecg.recorded_s:.1f} s" if short else figures.clock(ecg.duration_s)]
     for origin, name in (("measured", "measured"), ("derived", "derived")):
         leads = ecg.leads_with(origin)
         if leads:

@@ -227,7 +227,7 @@ class Document:
         rows = [
             ("Recording", self.explanation.recording_id),
             # Tenths matter of ten seconds, not of a day.
-            ("Length", clock(ecg.duration_s, tenths=ecg.duration_s < 60)),
+            ("Length", clock(ecg.recorded_s, tenths=ecg.recorded_s < 60)),
             ("Sampling rate", f"{settings['source_fs_hz']:g} Hz, seen by the model at 100 Hz"),
         ]
         if self.file_format:

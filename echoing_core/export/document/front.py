@@ -217,7 +217,7 @@ def _about(explanation: Explanation, file_format: str) -> str:
     ecg = explanation.ecg
     parts = [file_format] if file_format else []
     parts.append(
-        f"{ecg.duration_s:.0f} s" if ecg.duration_s < 120 else f"{ecg.duration_s / 60:.0f} min"
+        f"{ecg.recorded_s:.0f} s" if ecg.duration_s < 120 else f"{ecg.duration_s / 60:.0f} min"
     )
     for origin, words in (
         ("measured", "measured"),

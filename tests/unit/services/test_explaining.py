@@ -67,6 +67,7 @@ def test_what_a_short_recording_lacks_is_told_and_raises_sigma2(model: services.
         explanation = services.explain(model, part)
         ecg = explanation.ecg
         assert ecg.n_times == 1000 and len(explanation.track) == 1
+        assert explanation.to_dict()["duration_s"] == pytest.approx(seconds, abs=0.001)
         measured = ecg.valid[[lead != "missing" for lead in ecg.lead_origin]]
         assert measured.mean() == pytest.approx(seconds / 10, abs=0.03)
         assert (
