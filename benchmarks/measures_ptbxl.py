@@ -1,6 +1,6 @@
 """What `measure` says of a folder of PTB-XL beside its SCP codes, as a table of counts.
 
-    python benchmarks/measures_ptbxl.py PTBXL
+    python benchmarks/measures_ptbxl.py PTBXL [--codes TABLE.csv]
 
 PTBXL is a folder as it is published, or a part of it; records at 100 Hz are read. Bundle branch
 blocks are complete from 120 ms on, so a complete one at 110 ms is wrong, as is a normal ECG at 120
@@ -35,7 +35,9 @@ def row_of(path: Path) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("ptbxl", type=Path)
-    folder = parser.parse_args().ptbxl
+    parser.add_argument("--codes", type=Path, help="Another table of PTB-XL with scp_codes.")
+    args = parser.parse_args()
+    folder = args.ptbxl
     table = pd.read_csv(folder / "ptbxl_database.csv", index_col="ecg_id")
     rows, unread = {}, 0
     for ecg_id, name in table["filename_lr"].items():
@@ -47,7 +49,10 @@ def main() -> None:
         except EchoingError:
             unread += 1
     found = pd.DataFrame.from_dict(rows, orient="index")
-    codes = table.loc[found.index, "scp_codes"].map(lambda told: set(ast.literal_eval(told)))
+    told = args.codes or folder / "ptbxl_database.csv"
+    # A table of a part of PTB-XL may lack some.
+    by_id = pd.read_csv(told, index_col="ecg_id")["scp_codes"].reindex(found.index).fillna("{}")
+    codes = by_id.map(lambda one: set(ast.literal_eval(one)))
     print(f"{len(found):,} ECGs measured, {unread} not readable")
 
     block = codes.map(lambda one: not one.isdisjoint(BLOCKS))
