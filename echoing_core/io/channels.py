@@ -67,6 +67,14 @@ IMPLAUSIBLE_MV = 1_000.0
 SUSPICIOUS_MV = 50.0
 """More than any ECG, but amplifiers show it when an electrode comes off."""
 
+SWING_MV = 100.0
+"""A lead that swings by this much wherever one looks holds no ECG in mV: a QRS reaches 10 mV at
+most, and a low one in microvolts is 200 of them. An electrode that is off does so for a while."""
+
+# A beat fits in; drift of the baseline stays small.
+_SWING_S = 2.0
+_N_SWINGS = 60
+
 # An evenly spaced sample of a day decides as well as all of it, in a hundredth of the time.
 _MAX_CHECKED = 200_000
 
@@ -436,7 +444,7 @@ def recording_from(
         )
     for channel in leads:
         try:
-            doubtful = is_doubtful_amplitude(channel.signal_mv, channel.name)
+            doubtful = is_doubtful_amplitude(channel.signal_mv, channel.name, fs_hz)
         except UnitsError as error:
             impossible.append((channel, error))
             continue
@@ -548,13 +556,16 @@ def _prefix(units: str) -> str | None:
     return None if match is None else match[1]
 
 
-def is_doubtful_amplitude(signal_mv: npt.NDArray[np.float32] | StoredRow, lead_name: str) -> bool:
+def is_doubtful_amplitude(
+    signal_mv: npt.NDArray[np.float32] | StoredRow, lead_name: str, fs_hz: float
+) -> bool:
     """Whether one lead is larger than an ECG should be.
 
     Parameters
     ----------
     signal_mv : ndarray, shape (n_times,)
     lead_name : str
+    fs_hz : float
 
     Returns
     -------
@@ -564,7 +575,8 @@ def is_doubtful_amplitude(signal_mv: npt.NDArray[np.float32] | StoredRow, lead_n
     Raises
     ------
     UnitsError
-        If 1 % of them lie more than ``IMPLAUSIBLE_MV`` from the median.
+        If 1 % of them lie more than ``IMPLAUSIBLE_MV`` from the median, or three of four stretches
+        of 2 s swing by ``SWING_MV`` or more.
     """
     some = signal_mv[:: max(1, signal_mv.size // _MAX_CHECKED)]
     some = some[~np.isnan(some)].astype(np.float64)
@@ -572,12 +584,27 @@ def is_doubtful_amplitude(signal_mv: npt.NDArray[np.float32] | StoredRow, lead_n
         return False
     # The 99th percentile: single spikes of a switch or a pacemaker are no sign of a wrong unit.
     largest_mv = float(np.quantile(np.abs(some - np.median(some)), 0.99, method="higher"))
-    if largest_mv > IMPLAUSIBLE_MV:
-        raise UnitsError(
-            f"Lead {shown(lead_name)} would reach {largest_mv:,.0f} mV, which no ECG does; "
-            "the gain or the units in the header are wrong, so export the recording again."
-        )
-    return largest_mv > SUSPICIOUS_MV
+    if largest_mv <= SUSPICIOUS_MV:
+        return False
+    if largest_mv <= IMPLAUSIBLE_MV:
+        largest_mv = _usual_swing_mv(signal_mv, fs_hz)
+        if largest_mv < SWING_MV:
+            return True
+    raise UnitsError(
+        f"Lead {shown(lead_name)} would reach {largest_mv:,.0f} mV, which no ECG does; its gain or "
+        "unit is wrong. Say the unit, as in --unit uV, or export the recording again."
+    )
+
+
+def _usual_swing_mv(signal_mv: npt.NDArray[np.float32] | StoredRow, fs_hz: float) -> float:
+    """From lowest to highest within 2 s, which three of four stretches reach; 0 of gaps."""
+    n = max(1, min(round(_SWING_S * fs_hz), signal_mv.size))
+    starts = np.unique(np.linspace(0, signal_mv.size - n, _N_SWINGS).astype(np.int64))
+    stretches = (np.asarray(signal_mv[start : start + n]) for start in starts.tolist())
+    swings = [
+        float(np.ptp(some[~np.isnan(some)])) for some in stretches if not np.isnan(some).all()
+    ]
+    return float(np.quantile(swings, 0.25)) if swings else 0.0
 
 
 def start_pattern_length(

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from echoing_core.errors import ConfigError, MissingLeadError, SamplingRateError, UnitsError
-from echoing_core.io.channels import MAX_FS_HZ, mv_per_unit
+from echoing_core.io.channels import MAX_FS_HZ, is_doubtful_amplitude, mv_per_unit
 from echoing_core.io.lead_names import NamedLead, canonical_lead_name, named_leads
 from echoing_core.io.printed import PRINTED, in_columns
 from echoing_core.io.sources import shown
@@ -195,6 +195,8 @@ def as_told(recording: Recording, told: Told) -> Recording:
     ------
     MissingLeadError
         There is no such channel, or none is left.
+    UnitsError
+        Multiplied, a lead is no ECG's any more.
     """
     if told == NOTHING:
         return recording
@@ -239,6 +241,9 @@ def as_told(recording: Recording, told: Told) -> Recording:
         signal_mv = np.asarray(signal_mv)
     if any(factor != 1.0 for factor in factors):
         signal_mv = signal_mv * np.asarray(factors, dtype=np.float32)[:, None]
+        if abs(told.scale) > 1.0:
+            for row, name in zip(signal_mv, names, strict=True):
+                is_doubtful_amplitude(row, name, told.fs_hz or recording.fs_hz)
     if told.printed:
         fs_hz = recording.fs_hz if told.fs_hz is None else told.fs_hz
         signal_mv = in_columns(signal_mv, names, fs_hz, told.printed)

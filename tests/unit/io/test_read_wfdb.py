@@ -12,7 +12,8 @@ import pytest
 import wfdb
 
 from echoing_core.errors import EchoingError, UnitsError, UnreadableRecordError
-from echoing_core.io import read_recording, write_wfdb
+from echoing_core.io import Told, read_recording, write_wfdb
+from echoing_core.io.looking import look
 from echoing_core.io.wfdb.data import Layout
 from echoing_core.records import LEADS
 from tests.broken_uploads import TWELVE, beats, header, sound_upload
@@ -193,6 +194,17 @@ def test_amplitudes_no_ecg_has() -> None:
     files = sound_upload()
     with pytest.raises(UnitsError, match=r"would reach [\d,]+ mV"):
         read_recording({**files, "rec.hea": header("rec", TWELVE, 1200, gain="0.5/mV")})
+    # R of 1000: microvolts that are called millivolts.
+    with pytest.raises(UnitsError, match=r"mV, which no ECG does.*--unit uV"):
+        read_recording({**files, "rec.hea": header("rec", TWELVE, 1200, gain="1/mV")})
+    # The app asks for the unit.
+    assert look({**files, "rec.hea": header("rec", TWELVE, 1200, gain="1/mV")}).can_be_told
+    with pytest.raises(UnitsError, match="which no ECG does"):
+        read_recording(files, told=Told(scale=1000.0))
+    said = read_recording(
+        {**files, "rec.hea": header("rec", TWELVE, 1200, gain="1/mV")}, told=Told(unit="uV")
+    )
+    assert np.nanmax(np.abs(said.signal_mv)) < 10.0
     doubtful = read_recording({**files, "rec.hea": header("rec", TWELVE, 1200, gain="10/mV")})
     assert any(n.startswith("Amplitudes above 50 mV") for n in doubtful.notes)
 
