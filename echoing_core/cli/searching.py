@@ -135,6 +135,7 @@ def search(
             # None where the model's folder has no reference distances, or none of these findings.
             "close": found.close,
             "nothing_close": found.far,
+            "n_passing": found.n_passing,
             "hits": [
                 {**asdict(hit), "why": why} for hit, why in zip(found.hits, reasons, strict=True)
             ],
@@ -157,7 +158,10 @@ def search(
         ]
         # Ranks follow how items fit then, not this distance.
         measure = f"{order} to words" if found.by_fit else order
-        typer.echo(table(("rank", measure, "percentile", "item", "report", "why"), rows))
+        if rows:
+            typer.echo(table(("rank", measure, "percentile", "item", "report", "why"), rows))
+        else:
+            typer.echo("No item passes the filters. Allow more.")
         typer.echo(DISCLAIMER)
 
 

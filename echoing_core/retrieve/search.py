@@ -63,6 +63,12 @@ class ItemFilter:
                 f"{self.max_percentile} is not possible. Give two numbers between 0 and 100, "
                 "the smaller first."
             )
+        for name, wanted in self.labels.items():
+            if isinstance(wanted, tuple) and not wanted[0] <= wanted[1]:
+                raise ConfigError(
+                    f"No {name} lies between {wanted[0]:g} and {wanted[1]:g}. Give two numbers, the "
+                    "smaller first."
+                )
 
     def rows(self, items: pd.DataFrame) -> npt.NDArray[np.int64]:
         """Row numbers of the items that pass, ascending.

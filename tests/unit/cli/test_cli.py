@@ -177,6 +177,30 @@ def test_ask_reads_a_question_before_it_asks(run: Run, place: Path) -> None:
     assert refused.exit_code == 2 and refused.stderr.startswith("banana: not a word for a finding")
 
 
+def test_a_refused_question_does_not_refuse_the_others(
+    run: Run, place: Path, tmp_path: Path
+) -> None:
+    both = ("--prompt", "banana", "--prompt", "lbbb")
+    ask = run("ask", place / "twelve.hea", "--at", "0", *both, "--json", "-")
+    told = json.loads(ask.stdout)
+    assert ask.exit_code == 0 and len(told["answers"]) == 1
+    (refused,) = told["refused"]
+    assert refused["question"] == "banana" and "not a word for a finding" in refused["reason"]
+    assert "refused: banana: banana: not" in run("ask", place / "twelve.hea", *both).stdout
+    folder, table = tmp_path / "ecgs", tmp_path / "table.csv"
+    folder.mkdir()
+    for ending in (".hea", ".dat"):
+        (folder / f"twelve{ending}").write_bytes((place / f"twelve{ending}").read_bytes())
+    done = run("batch", folder, *both, "--csv", table)
+    assert done.exit_code == 0 and "refused: banana: " in done.stdout
+    (row,) = csv.DictReader(table.open(encoding="utf-8", newline=""))
+    assert row["questions_refused"].startswith("banana: banana: not a word")
+    assert row["left_bundle_branch_block_question"]
+    # With nothing left to ask, the shipped questions are not asked in their place.
+    none = run("batch", folder, "--prompt", "banana", "--csv", "-")
+    assert (none.exit_code, none.stdout) == (2, "")
+
+
 def test_ask_fuses_the_windows(run: Run, place: Path) -> None:
     ask = ("ask", place / "twelve.hea", "--prompt", "sinus rhythm")
     told = json.loads(run(*ask, "--fuse", "precision", "--json", "-").stdout)
@@ -239,6 +263,8 @@ def test_search_filters_before_the_nearest_are_taken(run: Run, place: Path) -> N
     assert found("--where", "af=true") == {"item-0", "item-2", "item-4"}
     assert found("--where", "lvef_pct=..40") == {"item-0", "item-1", "item-2"}
     assert found("--where", "af=no", "--where", "lvef_pct=40..70") == {"item-3", "item-5"}
+    nothing = run("search", "sinus", "--index", place / "index", "--where", "lvef_pct=99..").stdout
+    assert "No item passes the filters" in nothing and "rank" not in nothing
     assert found("--max-percentile", "20") == {"item-0", "item-1"}
 
 
@@ -319,6 +345,7 @@ def test_a_built_index_is_searched(run: Run, tmp_path: Path) -> None:
         ["search", "sinus", "--index", "{place}/index", "-k", "0"],
         ["search", "sinus", "--index", "{place}/index", "--where", "af"],
         ["search", "sinus", "--index", "{place}/index", "--where", "colour=red"],
+        ["search", "sinus", "--index", "{place}/index", "--where", "lvef_pct=70..40"],
         ["search", "sinus", "--index", "{place}/index", "--max-percentile", "101"],
     ],
     ids=" ".join,
