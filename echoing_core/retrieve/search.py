@@ -66,8 +66,8 @@ class ItemFilter:
         for name, wanted in self.labels.items():
             if isinstance(wanted, tuple) and not wanted[0] <= wanted[1]:
                 raise ConfigError(
-                    f"No {name} lies between {wanted[0]:g} and {wanted[1]:g}. Give two numbers, the "
-                    "smaller first."
+                    f"No {name} lies between {wanted[0]:g} and {wanted[1]:g}. Give two numbers, "
+                    "the smaller first."
                 )
 
     def rows(self, items: pd.DataFrame) -> npt.NDArray[np.int64]:
