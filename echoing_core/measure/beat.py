@@ -26,6 +26,7 @@ from echoing_core.rhythm.beats import Beats, find_beats_of
 from echoing_core.rhythm.shapes import NORMAL, UNSURE
 from echoing_core.signals.filters import check_fs, fill_gaps, zero_phase
 from echoing_core.signals.leads import limb_lead_sources, limb_weights
+from echoing_core.signals.quality import is_off
 
 F64 = npt.NDArray[np.float64]
 
@@ -39,6 +40,8 @@ LEAST_SHARE = 0.45
 they called normal, hardly any."""
 LOW_HZ, HIGH_HZ = 0.5, 100.0
 """A zero-phase filter may begin at 0.67 Hz without bending the ST segment (AHA 2007)."""
+FLAT_HIGH_HZ = 40.0
+"""As where quality is judged: noise above it makes no lead live."""
 
 FIDUCIAL = round(BEFORE_S * BEAT_FS_HZ)
 N_SAMPLES = FIDUCIAL + round(AFTER_S * BEAT_FS_HZ)
@@ -76,6 +79,8 @@ class MedianBeat:
     add_up : bool or None
         Whether I + III is II, as it must be where the leads share one scale; None where these
         were not all recorded.
+    flat : tuple of str
+        Those of ``leads`` that were recorded as a flat line: nothing of them is a measurement.
     """
 
     leads: tuple[str, ...]
@@ -88,6 +93,7 @@ class MedianBeat:
     kinds: str
     derived: tuple[str, ...]
     add_up: bool | None
+    flat: tuple[str, ...] = ()
 
     @property
     def n_beats(self) -> int:
@@ -100,8 +106,9 @@ class MedianBeat:
 
     @property
     def measured(self) -> list[int]:
-        """Rows of the leads that were recorded."""
-        return [i for i, lead in enumerate(self.leads) if lead not in self.derived]
+        """Rows of the leads that were recorded and are not flat."""
+        left_out = (*self.derived, *self.flat)
+        return [i for i, lead in enumerate(self.leads) if lead not in left_out]
 
     def row(self, lead: str) -> F64 | None:
         """The median beat of a lead; None where there is none."""
@@ -175,8 +182,12 @@ def median_beat(recording: Recording) -> MedianBeat:
     normal = np.flatnonzero(beats.kind == NORMAL)
     if normal.size < LEAST_BEATS:
         raise NoBeatError(_too_few(beats, int(normal.size)))
-    filtered = np.stack([_filtered(raw[k], recording.fs_hz) for k in held])
+    filtered = np.stack([_filtered(raw[k], recording.fs_hz, HIGH_HZ) for k in held])
     finite = np.stack([np.isfinite(raw[k]) for k in held])
+    quiet = np.stack([_filtered(raw[k], recording.fs_hz, FLAT_HIGH_HZ) for k in held])
+    off = is_off(quiet, finite, recording.fs_hz)
+    if off.all():
+        raise NoBeatError("every lead is flat for half of the time or more")
     time_s, cut = _aligned(filtered, finite, recording.fs_hz, beats.time_s[normal])
     keep = _alike(cut)
     n_like, n_all = int(keep.sum()), int(np.isin(beats.kind, (NORMAL, UNSURE)).sum())
@@ -184,7 +195,8 @@ def median_beat(recording: Recording) -> MedianBeat:
         raise NoBeatError("too noisy: no three beats look alike")
     if n_like < LEAST_SHARE * n_all:
         raise NoBeatError(f"too noisy: only {n_like} of {n_all} beats look alike")
-    return _of(leads, cut[keep], time_s[keep], beats)
+    flat = tuple(lead for lead, is_flat in zip(leads, off, strict=True) if is_flat)
+    return _of(leads, cut[keep], time_s[keep], beats, flat)
 
 
 def _too_few(beats: Beats, n: int) -> str:
@@ -196,10 +208,10 @@ def _too_few(beats: Beats, n: int) -> str:
     return f"only {n} beats were found; {LEAST_BEATS} are needed"
 
 
-def _filtered(lead_mv: npt.NDArray[np.float32], fs_hz: float) -> F64:
+def _filtered(lead_mv: npt.NDArray[np.float32], fs_hz: float, high_hz: float) -> F64:
     filled = fill_gaps(lead_mv, fs_hz)
     filled -= np.median(filled)
-    edges = (LOW_HZ, min(HIGH_HZ, 0.4 * fs_hz))
+    edges = (LOW_HZ, min(high_hz, 0.4 * fs_hz))
     return zero_phase(filled, 2, fs_hz, edges, min(round(3.0 * fs_hz), filled.size - 1))
 
 
@@ -263,15 +275,19 @@ def _alike(cut: F64) -> BoolArray:
     return np.asarray((like >= _LIKE) & (far <= _STRANGE * usual + 1e-9))
 
 
-def _of(leads: tuple[str, ...], cut: F64, time_s: F64, beats: Beats) -> MedianBeat:
+def _of(
+    leads: tuple[str, ...], cut: F64, time_s: F64, beats: Beats, flat: tuple[str, ...]
+) -> MedianBeat:
     middle = _median(cut)
     there = [k for k in range(len(leads)) if not np.isnan(middle[k]).any()]
     if not there:
         raise NoBeatError("too little was recorded around the beats")
     leads = tuple(leads[k] for k in there)
     cut, middle = cut[:, there], middle[there]
-    add_up = _add_up(leads, middle)
-    leads, cut, derived = _with_derived(leads, cut)
+    flat = tuple(lead for lead in flat if lead in leads)
+    # A lead that is off adds up with nothing, and nothing follows from it.
+    add_up = None if {"I", "II", "III"} & set(flat) else _add_up(leads, middle)
+    leads, cut, derived = _with_derived(leads, cut, flat)
     middle = _median(cut)
     # Each beat on its own level: what the baseline does between beats is not noise of a wave.
     apart = cut - middle
@@ -288,6 +304,7 @@ def _of(leads: tuple[str, ...], cut: F64, time_s: F64, beats: Beats) -> MedianBe
         kinds="".join(beats.kind.tolist()),
         derived=derived,
         add_up=add_up,
+        flat=flat,
     )
 
 
@@ -301,9 +318,11 @@ def _add_up(leads: tuple[str, ...], middle: F64) -> bool | None:
     return bool(np.ptp(off) <= _ADD_UP * size)
 
 
-def _with_derived(leads: tuple[str, ...], cut: F64) -> tuple[tuple[str, ...], F64, tuple[str, ...]]:
+def _with_derived(
+    leads: tuple[str, ...], cut: F64, flat: tuple[str, ...]
+) -> tuple[tuple[str, ...], F64, tuple[str, ...]]:
     """The limb leads that two of them give, in the order of `LEADS`."""
-    sources = limb_lead_sources(leads)
+    sources = limb_lead_sources([lead for lead in leads if lead not in flat])
     missing = [name for name in LEADS[:6] if name not in leads]
     if sources is None or not missing:
         return leads, cut, ()

@@ -213,9 +213,10 @@ def _beats(one: Measured, other: Measured) -> tuple[BeatsBeside | None, str]:
         noisy = "too noisy to compare" if why.startswith("too noisy") else "not to be compared"
         reason = why.removeprefix("too noisy: ")
         return None, f"{noisy}: the {which} has no beat that could be measured ({reason})"
-    leads = tuple(lead for lead in a.leads if lead in b.leads)
+    flat = (*a.flat, *b.flat)
+    leads = tuple(lead for lead in a.leads if lead in b.leads and lead not in flat)
     if not leads:
-        return None, "the two have no lead in common"
+        return None, "the two have no lead in common that is not flat"
     step = 1000.0 / BEAT_FS_HZ
     time_ms = np.arange(-300.0, 600.0 + step, step)
     drawn = []

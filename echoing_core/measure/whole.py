@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -234,6 +234,8 @@ def measure(
         )
     found = _Found.of(beat).with_marks(by_hand or {})
     heights = found.lead_amplitudes()
+    if beat.flat:
+        notes.append(f"{_flat_words(beat.flat)}: nothing is measured there.")
     if beat.derived:
         notes.append(f"Computed from the limb leads recorded: {', '.join(beat.derived)}.")
     return Measured(
@@ -461,6 +463,9 @@ class _Found:
         if why:
             return none(why)
         leads = self.beat.leads
+        flat = [lead for lead in self.beat.flat if lead in voltages.LIMB_DEG]
+        if flat:
+            return none(_flat_words(flat))
         limb = [k for k in self.beat.measured if leads[k] in voltages.LIMB_DEG]
         if len(limb) < 2:
             return none("two limb leads are needed, and this recording has fewer")
@@ -502,7 +507,9 @@ class _Found:
             for name, words, begin, end in _INTERVALS:
                 value = (self.marks[k, MARK[end]] - self.marks[k, MARK[begin]]) / _MS
                 why = self.why(begin, end)
-                if lead in self.beat.derived:
+                if lead in self.beat.flat:
+                    why = why or _flat_words([lead])
+                elif lead in self.beat.derived:
                     why = why or "computed from other leads, which tell it"
                 elif not value > 0:
                     waves = {begin.partition("_")[0], end.partition("_")[0]} - {"qrs"} or {"qrs"}
@@ -516,6 +523,8 @@ class _Found:
 
     def _amplitudes_why(self, lead: str) -> str:
         why = self.missing.get("qrs", "")
+        if not why and lead in self.beat.flat:
+            return _flat_words([lead])
         if not why and self.beat.add_up is False and lead in LEADS:
             return _SCALED
         return why
@@ -558,6 +567,9 @@ class _Found:
             lacking = [lead for _, lead in wanted if lead not in self.beat.leads]
             if lacking:
                 return [], f"not recorded: {', '.join(lacking)}"
+            flat = [lead for _, lead in wanted if lead in self.beat.flat]
+            if flat:
+                return [], _flat_words(flat)
             got = [by[one] for one in wanted if one in by]
             why = self.missing.get("qrs", "")
             return got, next((one.why for one in got if one.value is None), why)
@@ -579,6 +591,11 @@ class _Found:
             )
         )  # fmt: skip
         return told
+
+
+def _flat_words(leads: Sequence[str]) -> str:
+    """Of leads that show no heartbeat."""
+    return f"{' and '.join(leads)} {'is' if len(leads) == 1 else 'are'} flat"
 
 
 def _sum(

@@ -35,6 +35,9 @@ FLAT_MV = 0.02
 
 FLAT_S = 1.0
 
+FLAT_SHARE = 0.5
+"""A lead of which so much is flat is off."""
+
 HUGE_MV = 5.0
 """No surface ECG between 0.5 and 40 Hz reaches this; paced spikes and artefacts do."""
 
@@ -340,6 +343,29 @@ def beat_agreement(
     # A lead that does not vary agrees with nothing.
     correlation = np.divide(product, power, out=np.zeros_like(product), where=power > 1e-9)
     return np.asarray(correlation.mean(axis=1))
+
+
+def is_off(
+    signal_mv: FloatArray, valid: BoolArray, fs_hz: float = STANDARD_FS_HZ
+) -> npt.NDArray[np.bool_]:
+    """Leads that are flat for `FLAT_SHARE` of what was recorded of them, and hold no heartbeat.
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (n_leads, n_times)
+        0.5-40 Hz, in mV, without NaN.
+    valid : ndarray, shape (n_leads, n_times), bool
+    fs_hz : float
+        Sampling rate in Hz.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_leads,)
+        A lead of which nothing was recorded is not.
+    """
+    recorded = valid.sum(axis=1)
+    flat = (_flat(signal_mv, fs_hz) & valid).sum(axis=1)
+    return np.asarray((recorded > 0) & (flat >= FLAT_SHARE * recorded))
 
 
 def _flat(signal_mv: FloatArray, fs_hz: float) -> BoolArray:

@@ -44,12 +44,17 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.records import LEADS, STANDARD_FS_HZ, BoolArray, FloatArray
-from echoing_core.signals.quality import MIN_BEATS, cut_beats, find_beats, lead_quality
+from echoing_core.signals.quality import (
+    FLAT_SHARE,
+    MIN_BEATS,
+    cut_beats,
+    find_beats,
+    lead_quality,
+)
 
 Floats = npt.NDArray[np.float64]
 
 GAP_S, GAP_SHARE = 0.5, 1 / 3
-FLAT_SHARE = 0.5
 SATURATED_S = 0.1
 NOISE_MV, NOISE_SHARE = 0.025, 0.25
 UNEXPLAINED_MV = 0.05

@@ -10,10 +10,10 @@ import pytest
 
 from echoing_core import read_recording
 from echoing_core.errors import ConfigError, MissingLeadError, SignalQualityError
-from echoing_core.measure import Measured, measure
+from echoing_core.measure import Measured, compare_measured, measure
 from echoing_core.measure.voltages import amplitudes, frontal_vector
 from echoing_core.measure.waves import MARK, qrs_end
-from echoing_core.records import Recording
+from echoing_core.records import LEADS, Recording
 from tests.unit.measure.made import Heart, made
 
 RR = (800.0,) * 7
@@ -200,6 +200,29 @@ def test_gaps_are_left_out_and_noise_alone_is_not_measurable(usual: Measured) ->
     flat = measure(Recording(np.zeros((1, 5000), np.float32), 500.0, ("I",), "flat"))
     assert flat.beat is None
     assert all(value.why for value in flat.values)
+
+
+def test_a_flat_lead_is_no_measurement_of_0_mv() -> None:
+    ecg = made(rr_ms=RR)
+
+    def without(*leads: str) -> Measured:
+        off = [ecg.lead_names.index(lead) for lead in leads]
+        signal = np.array(ecg.signal_mv)
+        # An amplifier's own noise makes no heartbeat.
+        signal[off] = np.random.default_rng(0).normal(0.0, 0.002, (len(off), signal.shape[1]))
+        return measure(replace(ecg, signal_mv=signal))
+
+    found = without("V3", "V6")
+    assert found.get("cornell_mv").value is None
+    assert found.get("cornell_mv").why == "V3 is flat"
+    assert found.get("sokolow_lyon_mv").why == "V6 is flat"
+    assert {one.value for one in found.by_lead if one.lead == "V3"} == {None}
+    assert found.get("qrs_axis_deg").value == pytest.approx(50.0, abs=2.0)
+    limb = without("II")
+    for wave in ("p", "qrs", "t"):
+        assert limb.get(f"{wave}_axis_deg").why == "II is flat"
+    assert limb.get("sokolow_lyon_mv").value is not None
+    assert compare_measured(measure(ecg), found).beats.leads == (*LEADS[:8], "V4", "V5")
 
 
 @pytest.mark.slow
