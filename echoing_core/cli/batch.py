@@ -16,6 +16,7 @@ from echoing_core.cli.output import (
     table,
     writable,
 )
+from echoing_core.cli.recordings import asked_questions, refusal_lines
 from echoing_core.cli.root import (
     ClusterOption,
     ModelOption,
@@ -105,16 +106,12 @@ def batch(
     from echoing_core import services
 
     said = told(lead, fs, unit, scale, samples_in, printed)
-    # Left empty, the shipped questions are asked (None below); an empty list would ask none.
-    asked: list[str | services.PromptSet] = []
-    if prompts is not None:
-        asked += services.prompt_sets(prompts)
-    asked += prompt or []
+    asked, _, refused = asked_questions(prompt, prompts)
     shares = read_prevalence(prevalence)
     if workers is not None or cluster is not None:
         if csv_out in (None, "-"):
             raise ConfigError("Name a file for the table, as in --csv TABLE.csv.")
-        settings = services.BatchSettings(asked or None, vcg_method, shares, said, measure, names)
+        settings = services.BatchSettings(asked, vcg_method, shares, said, measure, names, refused)
         with bar("recordings") as progress:
             made = services.batch_in_parts(
                 folder,
@@ -126,7 +123,7 @@ def batch(
                 restart=restart,
                 progress=progress,
             )
-        typer.echo(_told_of_table(made, str(csv_out)))
+        typer.echo("\n".join([*refusal_lines(refused), _told_of_table(made, str(csv_out))]))
         return
     if restart:
         raise ConfigError("--restart goes with --workers or --cluster.")
@@ -137,7 +134,7 @@ def batch(
         results += services.batch(
             loaded,
             items,
-            asked or None,
+            asked,
             vcg_method=vcg_method,
             prevalence=shares,
             told=said,
@@ -145,10 +142,10 @@ def batch(
             progress=progress,
         )
     if csv_out is not None:
-        deliver(services.batch_csv(loaded, results, names=names), csv_out)
+        deliver(services.batch_csv(loaded, results, names=names, refused=refused), csv_out)
     # With the CSV on stdout, a summary there would be read as one more row.
     if csv_out != "-":
-        typer.echo(_summary(results, others))
+        typer.echo("\n".join([*refusal_lines(refused), _summary(results, others)]))
 
 
 def _measured(row: BatchRow) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ from echoing_core.version import DISCLAIMER
 
 if TYPE_CHECKING:
     from echoing_core.export.track import Explanation
-    from echoing_core.services import Model, Told, WindowReasons
+    from echoing_core.services import Model, PromptSet, ReadQuestion, Told, WindowReasons
 
 _N_LISTED = 3
 
@@ -141,12 +141,8 @@ def ask(
     """Ask questions in words about one window or the fused recording (without any, the shipped)."""
     from echoing_core import services
 
-    asked: list[str | services.PromptSet] = []
-    if prompts is not None:
-        asked += services.prompt_sets(prompts)
     # Read before anything is loaded: a question that is refused should be told at once.
-    readings = [services.read_question(text) for text in prompt or []]
-    asked += [question for reading in readings for question in reading.questions]
+    asked, readings, refused = asked_questions(prompt, prompts)
     shares = read_prevalence(prevalence)
     loaded, explanation = _explained(
         recording, record, model, 1.0, vcg_method, told(lead, fs, unit, scale, samples_in, printed)
@@ -155,7 +151,7 @@ def ask(
     if start_s is None and fuse is None:
         start_s = float(explanation.track.start_s[services.most_sure_window(explanation.track)])
     answers = services.ask(
-        loaded, explanation, asked or None, start_s=start_s, rule=fuse, prevalence=shares
+        loaded, explanation, asked, start_s=start_s, rule=fuse, prevalence=shares
     )
     if start_s is None:
         asked_of, where = _fused(loaded, explanation, str(fuse))
@@ -166,6 +162,7 @@ def ask(
         from echoing_core.export.wording import answer_values
 
         content["answers"] = [answer_values(answer) for answer in answers]
+        content["refused"] = [{"question": text, "reason": why} for text, why in refused.items()]
         deliver(json_text(content), json_out)
     if json_out != "-":
         typer.echo(f"{_title(explanation)}, {where}")
@@ -178,7 +175,48 @@ def ask(
             if answer.unknown_words:
                 words = ", ".join(answer.unknown_words)
                 typer.echo(f"  {services.unknown_words_mean(loaded)}: {words}.")
+        for line in refusal_lines(refused):
+            typer.echo(line)
         typer.echo(DISCLAIMER)
+
+
+def asked_questions(
+    prompt: Sequence[str] | None, prompts: Path | None
+) -> tuple[list[PromptSet] | None, tuple[ReadQuestion, ...], dict[str, str]]:
+    """The questions of ``--prompt`` and ``--prompts``.
+
+    Parameters
+    ----------
+    prompt : sequence of str, optional
+    prompts : Path, optional
+
+    Returns
+    -------
+    list of PromptSet or None
+        None where neither was given, and the shipped ones are asked.
+    tuple of ReadQuestion
+        How those of ``--prompt`` were read.
+    dict of str to str
+        Those that are refused, with why.
+
+    Raises
+    ------
+    ConfigError
+        All of them are refused, or ``prompts`` holds no questions.
+    """
+    from echoing_core import services
+
+    asked = [] if prompts is None else list(services.prompt_sets(prompts))
+    readings, refused = services.read_questions(prompt or [])
+    asked += [question for reading in readings for question in reading.questions]
+    if refused and not asked:
+        raise ConfigError("\n".join(refused.values()))
+    return asked or None, readings, refused
+
+
+def refusal_lines(refused: Mapping[str, str]) -> list[str]:
+    """A line for each question that was refused, as a failed file has in a batch."""
+    return [f"refused: {text}: {why}" for text, why in refused.items()]
 
 
 @app.command()

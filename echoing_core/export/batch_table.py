@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -145,7 +145,11 @@ def failure_kind(failure: BatchFailure) -> str:
 
 
 def batch_columns(
-    model: NamedModel, results: Sequence[BatchResult], *, names: bool = True
+    model: NamedModel,
+    results: Sequence[BatchResult],
+    *,
+    names: bool = True,
+    refused: Mapping[str, str] | None = None,
 ) -> dict[str, list[Cell]]:
     """One value for each recording, failures included; None where there is none.
 
@@ -156,6 +160,8 @@ def batch_columns(
     results : sequence of BatchRow or BatchFailure
     names : bool
         Without, recordings are numbered as they came and reasons hold no name of a file.
+    refused : mapping of str to str, optional
+        Questions that were not asked, with why: a column of its own where there are any.
     """
     columns: dict[str, list[Cell]] = {
         "recording": [r.name if names else f"recording {i}" for i, r in enumerate(results, 1)],
@@ -205,14 +211,23 @@ def batch_columns(
         wrong = [None if a is None else a.p_wrong for a in answers]
         add(f"{stem}_p_wrong", (None if w is None else round(w, 4) for w in wrong))
         add(f"{stem}_words", (a and answer_line(a).text for a in answers))
+    if refused:
+        words = " ".join(f"{text}: {why}" for text, why in refused.items())
+        add("questions_refused", [words] * len(results))
     add("cautions", (r and " ".join(r.cautions) for r in rows))
     add("model", [f"{model.name} {model.hash[:16]}"] * len(results))
     return columns
 
 
-def batch_csv(model: NamedModel, results: Sequence[BatchResult], *, names: bool = True) -> str:
+def batch_csv(
+    model: NamedModel,
+    results: Sequence[BatchResult],
+    *,
+    names: bool = True,
+    refused: Mapping[str, str] | None = None,
+) -> str:
     """`batch_columns` as CSV. What a spreadsheet would take for a formula begins with ``'``."""
-    columns = batch_columns(model, results, names=names)
+    columns = batch_columns(model, results, names=names, refused=refused)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)

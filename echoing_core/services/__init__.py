@@ -136,6 +136,7 @@ if TYPE_CHECKING:
         fused_window,
         prevalences,
         read_question,
+        read_questions,
         verdict_kind,
     )
     from echoing_core.services.at_hand import (

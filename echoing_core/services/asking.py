@@ -282,6 +282,31 @@ def read_question(text: str) -> ReadQuestion:
     return ReadQuestion(typed, questions, _reading_note(reading, questions), reading.findings)
 
 
+def read_questions(texts: Sequence[str]) -> tuple[tuple[ReadQuestion, ...], dict[str, str]]:
+    """Read several questions in free words; one that is refused does not refuse the others.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        As in `read_question`.
+
+    Returns
+    -------
+    tuple of ReadQuestion
+        Those that can be asked.
+    dict of str to str
+        Text of a refused one -> why.
+    """
+    readings: list[ReadQuestion] = []
+    refused: dict[str, str] = {}
+    for text in texts:
+        try:
+            readings.append(read_question(text))
+        except ConfigError as error:
+            refused[text] = str(error)
+    return tuple(readings), refused
+
+
 def _reading_note(reading: Understood, questions: Sequence[PromptSet]) -> str:
     titles = [question.question for question in questions]
     sentences = []

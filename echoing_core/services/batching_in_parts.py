@@ -11,8 +11,8 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class BatchSettings:
     ----------
     questions, vcg_method, prevalence, told, measured
         As in `batch`.
-    names : bool
+    names, refused
         As in `batch_csv`.
     """
 
@@ -55,6 +55,7 @@ class BatchSettings:
     told: Told = NOTHING
     measured: bool = False
     names: bool = True
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,9 @@ def batch_part(model: str, items: Sequence[BatchItem], settings: BatchSettings, 
             measured=settings.measured,
         )
     )
-    write_text_atomically(path, batch_csv(loaded, results, names=settings.names))
+    write_text_atomically(
+        path, batch_csv(loaded, results, names=settings.names, refused=settings.refused)
+    )
     return len(results)
 
 

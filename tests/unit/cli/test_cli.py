@@ -193,7 +193,7 @@ def test_a_refused_question_does_not_refuse_the_others(
         (folder / f"twelve{ending}").write_bytes((place / f"twelve{ending}").read_bytes())
     done = run("batch", folder, *both, "--csv", table)
     assert done.exit_code == 0 and "refused: banana: " in done.stdout
-    (row,) = csv.DictReader(table.open(encoding="utf-8", newline=""))
+    (row,) = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
     assert row["questions_refused"].startswith("banana: banana: not a word")
     assert row["left_bundle_branch_block_question"]
     # With nothing left to ask, the shipped questions are not asked in their place.
