@@ -535,11 +535,7 @@ def run_app(
         from echoing_core.retrieve.shard_names import is_sharded
 
         if not any(is_sharded(folder) for folder in [*index, *sources]):
-            raise ConfigError(
-                "--cluster holds indexes in shards, and no --collection or --index here is one. "
-                "Leave it out, or build one with `echoing index build INDEX --embedded EMBEDDED "
-                "--shards N`."
-            )
+            raise ConfigError(services.NO_SHARDS_FOR_CLUSTER)
     root = services.shipped_folder()
     if not (root / "app.py").is_file():
         raise ConfigError(

@@ -332,6 +332,7 @@ if TYPE_CHECKING:
     )
     from echoing_core.services.sharded import (
         CLUSTER_VARIABLE,
+        NO_SHARDS_FOR_CLUSTER,
         Searched,
         Shards,
         held_collection,

@@ -62,6 +62,12 @@ CLUSTER_VARIABLE = "ECHOING_CLUSTER"
 """Environment variable with the address of the Ray cluster that holds the app's indexes in shards;
 without it the app holds them itself."""
 
+NO_SHARDS_FOR_CLUSTER = (
+    "--cluster is for an index in shards, and none is named. Leave it out, or build one with "
+    "`echoing index build INDEX --embedded EMBEDDED --shards N`."
+)
+"""Why a cluster is refused."""
+
 MOST_DOTS = 10_000
 """Items of an index in shards that are drawn on its map, besides hits; spread evenly over it."""
 
@@ -693,10 +699,7 @@ def open_collection(
     if folder is not None and is_sharded(index_place(folder)):
         return open_shards(folder, model, cluster=cluster)
     if cluster is not None:
-        raise ConfigError(
-            "--cluster is for an index in shards, and this one is not. Leave it out, or build one "
-            "with `echoing index build INDEX --embedded EMBEDDED --shards N`."
-        )
+        raise ConfigError(NO_SHARDS_FOR_CLUSTER)
     if folder is None:
         return Collection("", load_index(model=model), "folder")
     return folder_collection(folder, model)

@@ -91,7 +91,7 @@ CASES: tuple[tuple[str, str], ...] = (
     ("app --index other", f"other.*({INDEX})"),
     ("app --collection none", "There is no folder none.*PTB-XL"),
     ("app --keep other", "Name one"),
-    ("app --cluster ray", "no --collection or --index here is one"),
+    ("app --cluster ray", "is for an index in shards, and none is named"),
     ("samples cases --write --export none", "Give --write or --export"),
     ("samples cases --export other", "is not empty"),
     ("index build out --model none", MODEL),
