@@ -27,6 +27,8 @@ def answers_along_figure(
     start_s: Floats,
     window_s: float,
     marks: Sequence[tuple[str, float]] = (),
+    *,
+    calibrated: Sequence[bool],
 ) -> go.Figure:
     """A strip for each question: yes and no along a recording, grey where not sure enough.
 
@@ -37,11 +39,13 @@ def answers_along_figure(
     probability : ndarray, shape (n_questions, n_windows)
         NaN where nothing was recorded.
     unsure : ndarray of bool, shape (n_questions, n_windows)
-        The interval holds 50 %.
+        The interval holds the middle.
     start_s : ndarray, shape (n_windows,)
     window_s : float
     marks : sequence of (words, seconds)
         Middles of windows to point out.
+    calibrated : sequence of bool
+        Of each question, whether its numbers are probabilities; a score is told without per cent.
 
     Returns
     -------
@@ -70,13 +74,17 @@ def answers_along_figure(
     )  # fmt: skip
     figure.add_heatmap(
         x=x, y=rows, z=shown, zmin=0, zmax=100, colorscale=_NO_TO_YES, ygap=3,
-        customdata=[[clock(float(t)) for t in x]] * len(rows),
+        customdata=[
+            [(clock(float(t)), *(("", " %") if known else ("score ", " of 100"))) for t in x]
+            for known in calibrated
+        ],
         text=[[safe(q)] * len(x) for q in questions],
-        hovertemplate="%{text}<br>%{customdata}: %{z:.0f} %<extra></extra>",
+        hovertemplate="%{text}<br>%{customdata[0]}: "
+        "%{customdata[1]}%{z:.0f}%{customdata[2]}<extra></extra>",
         colorbar={
             "orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left",
             "len": 150, "lenmode": "pixels", "thickness": 10, "tickvals": [0, 50, 100],
-            "ticktext": ["0 % no", "50", "100 % yes"], "outlinewidth": 0, "ypad": 4,
+            "ticktext": ["0 no", "50", "100 yes"], "outlinewidth": 0, "ypad": 4,
         },
     )  # fmt: skip
     for words, at_s in marks:

@@ -109,6 +109,11 @@ class EncodedQuestion:
     calibration: CalibratedQuestion | None = None
     simulated: bool = False
 
+    def is_calibrated(self, leads: str | None) -> bool:
+        """Whether answers are probabilities for recordings with these leads, and not scores."""
+        known = self.calibration
+        return known is not None and known.calibration.fitting(leads) is not None
+
     def answer(
         self,
         embedding: GaussianEmbedding,

@@ -271,6 +271,7 @@ def show_along(
             track.start_s,
             track.window_s,
             marks,
+            calibrated=[q.is_calibrated(explanation.lead_set.key) for q in asked],
         ),
         key="answers_along",
         alt="A strip for each question from the beginning to the end of the recording, from blue "

@@ -265,7 +265,7 @@ def answers_drawing(answers: Sequence[Answer]) -> Drawing:
         x = left + value * scale
         colour = INK if value == 50 else GAP
         items.append(Line(np.array([(x, 2.0), (x, bottom)]), colour, 0.25))
-        words = {0: "0 % no", 100: "100 % yes"}.get(value, str(value))
+        words = {0: "0 no", 100: "100 yes"}.get(value, str(value))
         items.append(Words(x, bottom + 3.6, words, 2.6, MUTED, "middle"))
     for row, answer in enumerate(answers):
         y = 4.0 + row_mm * (row + 0.5)
@@ -284,8 +284,8 @@ def answers_drawing(answers: Sequence[Answer]) -> Drawing:
         WIDTH_MM,
         bottom + 6.0,
         tuple(items),
-        "Probability of yes with its 90 % interval for each question; the table holds the same "
-        "numbers.",
+        "For each question the probability of yes with its 90 % interval, or a score where it is "
+        "not calibrated; the table holds the same numbers and says which.",
     )
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from echoing_core import figures, services
 from echoing_core.errors import ConfigError
+from echoing_core.export.document.charts import answers_drawing
+from echoing_core.export.wording import answer_line, answer_values
 from echoing_core.zeroshot.prompts import (
     MAX_FILE_BYTES,
     MOST_SETS,
@@ -131,14 +133,32 @@ def test_the_strip_has_no_more_columns_than_pixels() -> None:
     probability[1, : n // 2] = np.nan
     unsure = np.abs(probability - 0.5) < 0.1
     figure = figures.answers_along_figure(
-        ["<b>LVEF</b>", "AF"], probability, unsure, np.arange(n) * 1.0, 10.0, [("surest", 5.0)]
-    )
+        ["<b>LVEF</b>", "AF"], probability, unsure, np.arange(n) * 1.0, 10.0, [("surest", 5.0)],
+        calibrated=[False, True],
+    )  # fmt: skip
     grey, shown = figure.data
     z = np.array(shown.z, dtype=float)
     assert z.shape == (2, 600) and np.isnan(z[1, :299]).all()
     assert z[0, 0] < 1 and z[0, -1] > 99
     assert np.isnan(z[0, 300]) and np.array(grey.z, dtype=float)[0, 300] == 1
     assert "<b>" not in figure.layout.yaxis.ticktext[0]
+    # A score is no per cent, neither where the pointer is nor on the scale of both.
+    assert [tuple(row[0][1:]) for row in shown.customdata] == [("score ", " of 100"), ("", " %")]
+    assert not [words for words in shown.colorbar.ticktext if "%" in words]
+
+
+@pytest.mark.parametrize("text", ["AV block", "supraventricular arrhythmia"])
+def test_a_finding_that_was_not_calibrated_has_no_probability_anywhere(model, seen, text) -> None:
+    (prompts,) = services.as_prompt_sets(text)
+    assert not services.encode_question(model, prompts).is_calibrated(seen.lead_set.key)
+    (answer,) = services.ask(model, seen, text)
+    line = answer_line(answer)
+    assert answer.basis == "uncalibrated" and answer.p_wrong is None and answer.base_rate is None
+    assert "not calibrated" in line.text and "no probability" in line.text
+    assert "%" not in line.probability
+    assert "not calibrated" in answer_values(answer)["words"]
+    drawn = answers_drawing([answer])
+    assert not [item for item in drawn.items if "%" in getattr(item, "text", "")]
 
 
 def test_asking_along_twenty_minutes_is_quick(model, seen, asked) -> None:
