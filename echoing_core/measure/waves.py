@@ -382,9 +382,10 @@ def delineate(signal_mv: F64, noise_mv: F64, rr_ms: float) -> F64:
         level=False,
     )
     for k, lead_mv in enumerate(signal_mv):
-        found = p_marks(
-            lead_mv, for_p[k], float(noise_mv[k]), _own_or(marks[k], on, off), first, p_near
-        )
+        own_on, own_off = _own_or(marks[k], on, off)
+        # A lead whose QRS begins later than the others' shows no P wave in what is QRS there.
+        qrs = (min(own_on, on), own_off)
+        found = p_marks(lead_mv, for_p[k], float(noise_mv[k]), qrs, first, p_near)
         if found is not None:
             marks[k, : MARK["p_offset"] + 1] = found
     return marks

@@ -353,6 +353,11 @@ class _Found:
                     "of the beat. Set it again, or take it back."
                 )
             together[MARK[name]] = FIDUCIAL + at_ms * _MS
+        begins, ends = together[MARK["qrs_onset"]], together[MARK["p_offset"]]
+        peaks = together[MARK["p_peak"]]
+        if "p_offset" not in by_hand and peaks < begins < ends:
+            # An end of P that was found gives way to a beginning of the QRS that was seen.
+            together[MARK["p_offset"]] = begins
         there = [name for name in HAND_MARKS if np.isfinite(together[MARK[name]])]
         for name, following in itertools.pairwise(there):
             if not {name, following} & set(by_hand):
@@ -408,6 +413,9 @@ class _Found:
                 by_hand = Measurement(name, words, value, "ms", spread, n, note)
                 told.append(self._told(by_hand, begin, end))
                 continue
+            note = ""
+            if name == "p_ms" and self.at("p_offset") >= self.at("qrs_onset"):
+                note = "P runs into the QRS, so it is taken to end where that begins"
             if not why and n < max(2, LEAST_SINGLE * len(self.shifts)):
                 why = f"too noisy: {n} of {len(self.shifts)} single beats show it"
             if not why and spread is not None and spread > MOST_SPREAD_MS:
@@ -415,7 +423,7 @@ class _Found:
             told.append(
                 Measurement(name, words, None, "ms", why=why)
                 if why
-                else Measurement(name, words, value, "ms", spread, n)
+                else Measurement(name, words, value, "ms", spread, n, note)
             )
         return told + self._corrected(told[-1])
 

@@ -10,7 +10,7 @@ import pytest
 
 from echoing_core import read_recording
 from echoing_core.errors import ConfigError, MissingLeadError, SignalQualityError
-from echoing_core.measure import Measured, compare_measured, measure
+from echoing_core.measure import MARKS, Measured, compare_measured, measure
 from echoing_core.measure.voltages import amplitudes, frontal_vector
 from echoing_core.measure.waves import MARK, qrs_end
 from echoing_core.records import LEADS, Recording
@@ -223,6 +223,20 @@ def test_a_flat_lead_is_no_measurement_of_0_mv() -> None:
         assert limb.get(f"{wave}_axis_deg").why == "II is flat"
     assert limb.get("sokolow_lyon_mv").value is not None
     assert compare_measured(measure(ecg), found).beats.leads == (*LEADS[:8], "V4", "V5")
+
+
+def test_p_ends_before_the_qrs_begins_however_late_single_leads_begin() -> None:
+    found = measure(read_recording(LBBB.with_name("SIM_NORMAL.hea")))
+    assert found.mark_ms("p_offset") <= found.mark_ms("qrs_onset")
+    assert found.get("p_ms").value <= found.get("pr_ms").value
+    assert "runs into the QRS" in found.get("p_ms").why
+    begin = MARKS.index("qrs_onset")
+    assert np.nanmax(found.marks_ms[:, MARKS.index("p_offset")] - found.marks_ms[:, begin]) <= 0
+    # Whoever sees the QRS begin 4 ms earlier is not refused because of where P was found to end.
+    earlier = {"qrs_onset": found.mark_ms("qrs_onset") - 4.0}
+    moved = measure(read_recording(LBBB.with_name("SIM_NORMAL.hea")), by_hand=earlier)
+    assert moved.get("pr_ms").value == pytest.approx(found.get("pr_ms").value - 4.0)
+    assert moved.mark_ms("p_offset") == moved.mark_ms("qrs_onset")
 
 
 @pytest.mark.slow
