@@ -85,9 +85,6 @@ def what_the_model_saw(recording: Recording, ecg: StandardEcg) -> None:
             "the file says the recorder used."
         )
         st.html(_table(seen.leads))
-        if seen.left_out:
-            left = ", ".join(seen.left_out)
-            st.markdown(f"In the file but not used: {frame.literal(left)}.")
         st.markdown(_gaps(seen))
 
 

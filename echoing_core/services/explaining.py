@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.export.track import Explanation
+from echoing_core.io.sources import shown
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import (
+    FRANK_LEADS,
     LEADS,
     STANDARD_FS_HZ,
     WINDOW_S,
@@ -55,6 +57,7 @@ CLOSE_VIEW_S = 600.0
 
 # Of windows that overlap, a step takes those that share one pass of the encoder; of others as many
 # as it embeds together.
+_MOST_NAMED = 8
 _DENSE_CHUNK_S = 300.0
 _SPARSE_CHUNK = 48
 
@@ -391,7 +394,24 @@ def as_standard_ecg(
         return recording
     filled = filled_to_window(recording)
     ecg = standardise(filled, vcg_method=vcg_method, filter_padding=model.checkpoint.filter_padding)
-    return replace(ecg, unrecorded_s=filled.duration_s - recording.duration_s)
+    return replace(
+        ecg,
+        notes=(*ecg.notes, *_not_used(recording)),
+        unrecorded_s=filled.duration_s - recording.duration_s,
+    )
+
+
+def _not_used(recording: Recording) -> list[str]:
+    """One sentence on what else the file holds, where it does."""
+    names = recording.lead_names
+    # All of X, Y and Z are used, or `standardise` says why not.
+    used = {*LEADS, *(FRANK_LEADS if set(FRANK_LEADS) <= set(names) else ())}
+    # Not strict: a reader that knows no spelling gives none.
+    spelled = dict(zip(names, recording.source_names, strict=False))
+    others = [shown(spelled.get(name, name)) for name in names if name not in used]
+    more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
+    said = ", ".join(others[:_MOST_NAMED])
+    return [f"In the file but not used: {said}{more}."] if others else []
 
 
 def _chunks(starts: Ints, duration_s: float) -> tuple[list[Ints], int]:

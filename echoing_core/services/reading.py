@@ -72,8 +72,6 @@ class Seen:
     band_hz : tuple of float
     leads : tuple of 12 SeenLead
         In the order of `LEADS`.
-    left_out : tuple of str
-        Channels of the file that are none of the leads used.
     gaps : tuple of SeenGap
         In time, at most `MAX_GAPS`.
     n_gaps : int
@@ -85,7 +83,6 @@ class Seen:
     fs_hz: float
     band_hz: tuple[float, float]
     leads: tuple[SeenLead, ...]
-    left_out: tuple[str, ...]
     gaps: tuple[SeenGap, ...]
     n_gaps: int
     notes: tuple[str, ...]
@@ -206,10 +203,6 @@ def what_the_model_saw(recording: Recording, ecg: StandardEcg) -> Seen:
                 measured_pct=100.0 * float(ecg.valid[row].mean()),
             )
         )
-    used = {lead.lead for lead in leads if lead.origin == "measured"}
-    # Frank leads are not among the 12, but all of them went into those derived from them.
-    if ecg.derivation is not None and "X, Y, Z" in ecg.derivation:
-        used |= set(FRANK_LEADS)
     gaps = _gaps(ecg)
     return Seen(
         file_format=recording.file_format,
@@ -217,7 +210,6 @@ def what_the_model_saw(recording: Recording, ecg: StandardEcg) -> Seen:
         fs_hz=ecg.fs_hz,
         band_hz=BAND_HZ,
         leads=tuple(leads),
-        left_out=tuple(spelled.get(name, name) for name in names if name not in used),
         gaps=tuple(gaps[:MAX_GAPS]),
         n_gaps=len(gaps),
         # The reader and `standardise` may note the same thing.

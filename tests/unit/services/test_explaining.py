@@ -82,6 +82,21 @@ def test_what_a_short_recording_lacks_is_told_and_raises_sigma2(model: services.
         services.explain(model, replace(whole, signal_mv=whole.signal_mv[:, :n]))
 
 
+def test_what_else_a_file_holds_is_told(model: services.Model) -> None:
+    whole = holter(20.0).recording
+    n = len(whole.lead_names)
+    more = replace(
+        whole,
+        signal_mv=np.concatenate([whole.signal_mv, whole.signal_mv[:1]]),
+        lead_names=(*whole.lead_names, "V4R"),
+        source_names=(*whole.lead_names, "ECG V4R\x1b[2J"),
+        stated=(),
+    )
+    assert services.explain(model, whole).ecg.notes == whole.notes
+    notes = services.explain(model, more).ecg.notes
+    assert notes == (*whole.notes, "In the file but not used: ECG V4R?[2J.") and n < 12
+
+
 @pytest.mark.slow
 def test_stretches_are_told_once(model: services.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     explanation = services.explain(model, holter(1200.0).recording, 1.0)
