@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from echoing_core import services
 from echoing_core.cli import app
 from echoing_core.datasets.prepared import save_prepared
 from echoing_core.errors import ConfigError, DataSetError, IndexMismatchError
+from echoing_core.io.many import BatchItem
+from echoing_core.io.sources import SourceFile
 from echoing_core.services import embedding
 from tests.ecg_files import ecg, wfdb
 from tests.tiny_model import write_tiny_model
@@ -161,3 +165,17 @@ def test_nothing_to_embed_is_told(folder: Path, tmp_path: Path) -> None:
         services.embed_collection(tmp_path / "data", tmp_path / "out", model=folder)
     with pytest.raises(ConfigError, match="6 windows"):
         services.embed_collection(tmp_path / "data", tmp_path / "out", model=folder, windows=6)
+
+
+def test_the_hash_of_a_long_recording_holds_none_of_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "holter.dat"
+    path.write_bytes(b"ab" * 1_000_000)
+    item = BatchItem("holter", (SourceFile(path.name, path.stat().st_size, path=path),))
+    tracemalloc.start()
+    try:
+        told = embedding._content_of(item)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert told == hashlib.sha256(hashlib.sha256(path.read_bytes()).digest()).hexdigest()
+    assert peak < 100_000
