@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from echoing_core.cli.output import deliver, json_text, table
-from echoing_core.cli.recordings import finite
+from echoing_core.cli.recordings import check_leads, finite
 from echoing_core.cli.root import ClusterOption, JsonOption, ModelOption, VcgOption, app
 from echoing_core.cli.telling import FsOption, LeadOption, UnitOption, told
 from echoing_core.errors import ConfigError
@@ -103,6 +103,7 @@ def search(
         query = services.read_recording(
             services.recording_source([recording]), told=told(lead, fs, unit)
         )
+        check_leads(query)
     loaded = services.load_model(model)
     found = services.search_collection(
         services.open_collection(place, loaded, cluster=cluster),

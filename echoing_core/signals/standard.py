@@ -414,7 +414,8 @@ def _check_leads(recording: Recording) -> None:
     raise MissingLeadError(
         f"Recording {recording.record_id} has no ECG lead; it holds: {channels}. At least one of "
         f"{', '.join(LEADS)}, or X, Y and Z together, is needed; say which "
-        "lead a channel is when opening it."
+        "lead a channel is when opening it"
+        + (f' (on the command line --lead "{names[0]}=II").' if names else ".")
     )
 
 
