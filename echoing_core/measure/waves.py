@@ -411,7 +411,7 @@ def _peak_of_all(
     return float(first + int(np.argmax(together)))
 
 
-def repeats(beats_mv: F64, first: int, last: int) -> float:
+def repeats(beats_mv: F64, first: int, last: int) -> F64:
     """How far beats agree on what lies before their QRS: of a P wave, each shows the same.
 
     Parameters
@@ -422,9 +422,9 @@ def repeats(beats_mv: F64, first: int, last: int) -> float:
 
     Returns
     -------
-    float
-        Median over beats of the correlation of each with the mean of the others, all leads
-        together; of fibrillation or noise about 0.
+    ndarray, shape (n_beats,)
+        Correlation of each with the mean of the others, all leads together; of fibrillation or
+        noise about 0.
     """
     part = against_line(smooth(np.nan_to_num(beats_mv), _P_SIGMA_MS), first, last)[..., first:last]
     # Fibrillation is coarse in V1: no lead may outvote the others.
@@ -434,4 +434,4 @@ def repeats(beats_mv: F64, first: int, last: int) -> float:
     others = (total - flat) / (n - 1)
     product = (flat * others).sum(axis=1)
     norm = np.sqrt((flat**2).sum(axis=1) * (others**2).sum(axis=1))
-    return float(np.median(product / np.maximum(norm, 1e-12)))
+    return np.asarray(product / np.maximum(norm, 1e-12))

@@ -239,6 +239,20 @@ def test_p_ends_before_the_qrs_begins_however_late_single_leads_begin() -> None:
     assert moved.mark_ms("p_offset") == moved.mark_ms("qrs_onset")
 
 
+def test_no_p_wave_is_measured_in_fibrillation_and_it_is_in_irregular_sinus_rhythm() -> None:
+    holter = read_recording(LBBB.with_name("SIM_HOLTER.hea"))
+    # In the last minutes it fibrillates. Here half of the beats and more look alike by chance.
+    for start_s in (1732.0, 1748.0, 1782.0):
+        found = measure(holter, start_s, 10.0)
+        for name in ("p_ms", "pr_ms", "p_axis_deg"):
+            assert found.get(name).value is None, start_s
+            assert "irregular as in atrial fibrillation" in found.get(name).why
+    rr_ms = (1100.0, 760.0, 1300.0, 880.0, 1040.0, 740.0, 1200.0, 900.0, 1340.0, 700.0, 1000.0)
+    sinus = measure(made(rr_ms=rr_ms))
+    assert "irregular" in sinus.get("heart_rate_bpm").why
+    assert sinus.get("pr_ms").value == pytest.approx(160.0, abs=18.0)
+
+
 @pytest.mark.slow
 def test_other_sampling_rates_and_stretches_give_the_same(usual: Measured) -> None:
     coarse = measure(made(rr_ms=RR, fs_hz=250.0))
