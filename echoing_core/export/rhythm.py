@@ -233,7 +233,7 @@ def rhythm_tables(rhythm: Rhythm) -> list[Table]:
             for row in view.hours
         ]
         head = ["From", "Recorded", "Beats", "Mean bpm", "Slowest", "Fastest", "V", "S"]
-        note = f"Slowest and fastest are medians over {RATE_BEATS} intervals."
+        note = f"Slowest and fastest are means over {RATE_BEATS} intervals or more."
         tables.append(Table("By hour", head, rows, note=note))
     for title, found in (
         ("Like atrial fibrillation", [(e.start_s, e.stop_s, "") for e in view.episodes]),

@@ -27,7 +27,7 @@ F64 = npt.NDArray[np.float64]
 
 PAUSE_S = 2.0
 RATE_BEATS = 9
-"""Slowest and fastest rate are medians over so many intervals: one wrong beat is neither."""
+"""Slowest and fastest rate are means over so many intervals in a row or more."""
 LEAST_NN = 20
 SEGMENT_S = 300.0
 LEAST_SEGMENT_SHARE = 0.8
@@ -92,7 +92,7 @@ class HourRow:
     start_s, recorded_s : float
     n_beats, n_ventricular, n_supraventricular : int
     rate_bpm, slowest_bpm, fastest_bpm : float or None
-        Mean and extremes; None of fewer than `RATE_BEATS` intervals.
+        Mean and extremes of intervals between sure beats; None of fewer than `RATE_BEATS`.
     """
 
     start_s: float
@@ -176,10 +176,17 @@ def rate_measures(
     sure_ms = sure_ms[np.isfinite(sure_ms)]
     why = _why_no_beats(n, recorded_s)
     n_v, n_s, n_q = (beats.n(kind) for kind in (VENTRICULAR, SUPRAVENTRICULAR, UNSURE))
+    least = _LEAST_BEATS - 1
+    unknown = why or (
+        ""
+        if sure_ms.size >= least
+        else f"{sure_ms.size} intervals between sure beats are known; at least {least} are needed"
+    )
+    known = f"{sure_ms.size:,} intervals between sure beats"
     found_measures = [
         Measure("recorded_s", "Recorded", recorded_s, "s"),
         Measure("beats", "Beats", float(n), ""),
-        _or_why("rate_bpm", "Mean heart rate", _rate(rr_ms), "bpm", why),
+        _or_why("rate_bpm", "Mean heart rate", _rate(sure_ms), "bpm", unknown, known),
     ]
     lowest, highest = _extremes(sure_ms)
     few = why or (
@@ -187,11 +194,10 @@ def rate_measures(
         if lowest is not None
         else f"fewer than {RATE_BEATS} intervals between sure beats are known"
     )
-    median_of = f"median over {RATE_BEATS} intervals"
-    found_measures += [
-        _or_why("slowest_bpm", "Slowest heart rate", lowest or 0, "bpm", few, median_of),
-        _or_why("fastest_bpm", "Fastest heart rate", highest or 0, "bpm", few, median_of),
-    ]
+    over = f"over {RATE_BEATS} intervals or more"
+    for name, words, rate in (("slowest", "Slowest", lowest), ("fastest", "Fastest", highest)):
+        words = f"{words} heart rate, {over}"
+        found_measures.append(_or_why(f"{name}_bpm", words, rate or 0, "bpm", few, known))
     for name, words, count in (
         ("ventricular", "Ventricular beats", n_v),
         ("supraventricular", "Supraventricular premature beats", n_s),
@@ -323,7 +329,7 @@ def rate_by_hour(beats: Beats) -> tuple[HourRow, ...]:
                 stop - first,
                 int((kind == VENTRICULAR).sum()),
                 int((kind == SUPRAVENTRICULAR).sum()),
-                60_000.0 / float(rr_ms.mean()) if rr_ms.size >= RATE_BEATS else None,
+                _rate(rr_ms) if rr_ms.size >= RATE_BEATS else None,
                 lowest,
                 highest,
             )
@@ -370,12 +376,19 @@ def _why_no_beats(n: int, recorded_s: float) -> str:
 
 
 def _extremes(rr_ms: F64) -> tuple[float | None, float | None]:
-    """Slowest and fastest rate in beats per minute."""
+    """Slowest and fastest rate in beats per minute, over `RATE_BEATS` intervals or more.
+
+    Any number of intervals can be cut into pieces of `RATE_BEATS` to twice as many less one, so
+    their mean lies between the extremes of such pieces. Of pieces of one length it need not.
+    """
     if rr_ms.size < RATE_BEATS:
         return None, None
-    views = np.lib.stride_tricks.sliding_window_view(rr_ms, RATE_BEATS)
-    middle = np.median(views, axis=1)
-    return 60_000.0 / float(middle.max()), 60_000.0 / float(middle.min())
+    total = np.concatenate([[0.0], np.cumsum(rr_ms)])
+    longest = shortest = float(rr_ms.mean())
+    for n in range(RATE_BEATS, min(2 * RATE_BEATS, rr_ms.size + 1)):
+        means = (total[n:] - total[:-n]) / n
+        longest, shortest = max(longest, float(means.max())), min(shortest, float(means.min()))
+    return 60_000.0 / longest, 60_000.0 / shortest
 
 
 def _segments(beats: Beats, good: BoolArray) -> list[tuple[F64, F64]]:

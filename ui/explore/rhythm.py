@@ -73,7 +73,7 @@ def _panel(current: record.OpenRecord, found: Rhythm, explanation: Explanation) 
     _chart(view, found, middle_s)
     st.caption(
         "Black: usual heart rate; grey band: slowest to fastest of single intervals, so wider than "
-        "in the tables, which give medians over nine. Shaded: windows in which the model is unsure "
+        "in the tables, which give means over nine. Shaded: windows in which the model is unsure "
         "(percentile 90 and above). Click on a mark to go there. Beats are told by shape, width "
         "and timing, atrial fibrillation by intervals alone; no P wave is read."
     )

@@ -179,9 +179,29 @@ def test_variability_by_hand() -> None:
     steps = np.array([100.0, -100.0] * 20)[:39]  # both signs: their mean is not quite 0
     assert value["sd1_ms"] == pytest.approx(steps.std(ddof=1) / np.sqrt(2))
     assert value["rate_bpm"] == pytest.approx(60_000 / 850)
-    assert value["slowest_bpm"] == pytest.approx(60_000 / 900)
+    # Of nine in a row, five are long or five are short.
+    assert value["slowest_bpm"] == pytest.approx(60_000 / (7700 / 9))
+    assert value["fastest_bpm"] == pytest.approx(60_000 / (7600 / 9))
     assert value["sdann_ms"] is None
     assert "h were recorded" in view.measure("sdann_ms").why
+
+
+def test_the_mean_rate_lies_between_the_slowest_and_the_fastest() -> None:
+    rng = np.random.default_rng(0)
+    for n in range(10, 60):
+        rr_ms = rng.choice([400.0, 800.0, 1500.0], n)
+        kinds = "".join(rng.choice(list("NNNQ"), n + 1))
+        beats = made(rr_ms, kinds)
+        value = {m.name: m.value for m in view_of(beats).measures}
+        hour = rate_by_hour(beats)[0]
+        for rates in (
+            [value[f"{name}_bpm"] for name in ("slowest", "rate", "fastest")],
+            [hour.slowest_bpm, hour.rate_bpm, hour.fastest_bpm],
+        ):
+            assert None in rates or rates == sorted(rates), rates
+    # A long interval at either end is more than any nine in a row show of one.
+    ends = {m.name: m.value for m in view_of(made([1500.0, *[800.0] * 8, 1500.0])).measures}
+    assert ends["slowest_bpm"] == pytest.approx(ends["rate_bpm"])
 
 
 def test_an_ectopic_beat_takes_both_of_its_intervals_out_of_the_variability() -> None:
