@@ -367,6 +367,7 @@ def serial_values(serial: Serial) -> dict[str, Any]:
         "disclaimer": DISCLAIMER,
         "first": serial.one.record_id,
         "second": serial.other.record_id,
+        "notes": {"first": list(serial.one.notes), "second": list(serial.other.notes)},
         "differences": {d.one.name: _difference_value(d) for d in serial.differences},
         "by_lead": _differences_by_lead(serial),
         "likeness": None
@@ -413,8 +414,13 @@ def serial_tables(serial: Serial) -> list[Table]:
             "",
             ["Measurement", *names, "Difference (95 % interval)", ""],
             serial_rows(serial),
-            note="The interval is of beats that vary and of what two measurements of one heart "
-            f"differ by. {VISIT_NOTE}",
+            note=" ".join(
+                [
+                    "The interval is of beats that vary and of what two measurements of one heart "
+                    f"differ by. {VISIT_NOTE}",
+                    *serial_notes(serial),
+                ]
+            ),
         )
     ]
     if serial.beats is not None:
@@ -424,6 +430,15 @@ def serial_tables(serial: Serial) -> list[Table]:
         ]
         tables.append(Table("Likeness of the median beats", ["Lead", "Correlation"], rows))
     return tables
+
+
+def serial_notes(serial: Serial) -> list[str]:
+    """What to know of each of two recordings, with which of them it is said of."""
+    return [
+        f"Of {which}: {' '.join(each.notes)}"
+        for which, each in (("the first", serial.one), ("the second", serial.other))
+        if each.notes
+    ]
 
 
 def serial_markdown(serial: Serial) -> str:

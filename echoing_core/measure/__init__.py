@@ -1,6 +1,6 @@
 """Measurements of an ECG: its median beat, waves, intervals, axes, voltages, and what changed."""
 
-from echoing_core.measure.beat import LONGEST_S, MedianBeat, median_beat
+from echoing_core.measure.beat import LONGEST_S, MedianBeat, median_beat, stretch_of
 from echoing_core.measure.serial import (
     VISIT_SD,
     BeatsBeside,
@@ -42,4 +42,5 @@ __all__ = [
     "qtc_fridericia_ms",
     "qtc_hodges_ms",
     "sokolow_lyon_met",
+    "stretch_of",
 ]

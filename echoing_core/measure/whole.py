@@ -218,8 +218,8 @@ def measure(
         raise ConfigError(f"sex must be one of {', '.join(values.SEXES)}, not {sex!r}.")
     part = stretch_of(recording, start_s, length_s)
     first_s = max(0.0, start_s)
-    # What the file states is of the recording as a whole.
-    notes = [n for n in recording.notes if "uncertain" in n]
+    # What was assumed when it was read holds for every number.
+    notes = list(recording.notes)
     if part is not recording:
         notes.append(
             f"Measured from second {first_s:g} to {first_s + part.duration_s:g} of the recording."

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         measured_values,
         serial_lead_rows,
         serial_markdown,
+        serial_notes,
         serial_rows,
         serial_tables,
         serial_values,

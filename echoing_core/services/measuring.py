@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from echoing_core.measure import LONGEST_S, Measured, Serial, compare_measured, measure
-from echoing_core.records import Recording
+from echoing_core.errors import RecordError
+from echoing_core.measure import LONGEST_S, Measured, Serial, compare_measured, measure, stretch_of
+from echoing_core.records import LEADS, Recording
+from echoing_core.signals.standard import standardise
+from echoing_core.uncertainty.artefacts import suspected_misplacements
 
 MEASURED_WHOLE_S = 60.0
 """A recording of up to this long is measured whole."""
@@ -37,6 +41,8 @@ def measurements(
     Returns
     -------
     Measured
+        Its notes say what was assumed when the recording was read, and what looks like electrodes
+        put wrongly.
 
     Raises
     ------
@@ -46,8 +52,23 @@ def measurements(
         It holds no ECG lead or no such stretch, or its sampling rate is too low.
     """
     if start_s is None and recording.duration_s <= MEASURED_WHOLE_S:
-        return measure(recording, 0.0, LONGEST_S, sex=sex, by_hand=by_hand)
-    return measure(recording, start_s or 0.0, length_s, sex=sex, by_hand=by_hand)
+        start_s, length_s = 0.0, LONGEST_S
+    measured = measure(recording, start_s or 0.0, length_s, sex=sex, by_hand=by_hand)
+    doubts = _misplacements(stretch_of(recording, start_s or 0.0, length_s))
+    return replace(measured, notes=(*measured.notes, *doubts))
+
+
+def _misplacements(part: Recording) -> tuple[str, ...]:
+    """What looks as if electrodes were put wrongly, in the words of an explanation."""
+    # Without all of these nothing is suspected, and filtering is spared.
+    if not set(LEADS[6:]) <= set(part.lead_names):
+        return ()
+    try:
+        ecg = standardise(part)
+    except RecordError:
+        return ()
+    found = suspected_misplacements(ecg.signal_mv, ecg.valid, ecg.lead_origin)
+    return tuple(one.sentence for one in found)
 
 
 def serial_comparison(

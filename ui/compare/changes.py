@@ -68,6 +68,8 @@ def show(serial: Serial) -> None:
             css_class="beside sentences",
         )
     )
+    for note in services.serial_notes(serial):
+        st.caption(frame.literal(_lettered(note)))
     if serial.by_lead:
         with st.expander("Heights lead by lead"):
             st.html(
