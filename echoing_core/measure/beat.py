@@ -22,7 +22,7 @@ import scipy  # its parts load when they are used
 
 from echoing_core.errors import RecordError, SignalQualityError
 from echoing_core.records import FRANK_LEADS, LEADS, BoolArray, Recording
-from echoing_core.rhythm.beats import Beats, find_beats_of
+from echoing_core.rhythm.beats import SHORTEST_S, Beats, find_beats_of
 from echoing_core.rhythm.shapes import NORMAL, UNSURE
 from echoing_core.signals.filters import check_fs, fill_gaps, zero_phase
 from echoing_core.signals.leads import limb_lead_sources, limb_weights
@@ -170,8 +170,6 @@ def median_beat(recording: Recording) -> MedianBeat:
     """
     check_fs(recording.fs_hz)
     beats = find_beats_of(recording)
-    if not len(beats):
-        raise NoBeatError("no heart beat was found")
     names = [n for n in (*LEADS, *FRANK_LEADS) if n in recording.lead_names]
     rows = [recording.lead_names.index(name) for name in names]
     raw = [np.asarray(recording.signal_mv[row]) for row in rows]
@@ -179,15 +177,20 @@ def median_beat(recording: Recording) -> MedianBeat:
     leads = tuple(names[k] for k in held)
     if not leads:
         raise NoBeatError("too little was recorded")
-    normal = np.flatnonzero(beats.kind == NORMAL)
-    if normal.size < LEAST_BEATS:
-        raise NoBeatError(_too_few(beats, int(normal.size)))
-    filtered = np.stack([_filtered(raw[k], recording.fs_hz, HIGH_HZ) for k in held])
+    if not len(beats) and recording.duration_s < SHORTEST_S:
+        lasts = f"{recording.duration_s:.1f} s were recorded from there"
+        raise NoBeatError(f"too short: {lasts}, at least {SHORTEST_S:g} s are needed")
     finite = np.stack([np.isfinite(raw[k]) for k in held])
     quiet = np.stack([_filtered(raw[k], recording.fs_hz, FLAT_HIGH_HZ) for k in held])
     off = is_off(quiet, finite, recording.fs_hz)
     if off.all():
         raise NoBeatError("every lead is flat for half of the time or more")
+    if not len(beats):
+        raise NoBeatError("no heart beat was found")
+    normal = np.flatnonzero(beats.kind == NORMAL)
+    if normal.size < LEAST_BEATS:
+        raise NoBeatError(_too_few(beats, int(normal.size)))
+    filtered = np.stack([_filtered(raw[k], recording.fs_hz, HIGH_HZ) for k in held])
     time_s, cut = _aligned(filtered, finite, recording.fs_hz, beats.time_s[normal])
     keep = _alike(cut)
     n_like, n_all = int(keep.sum()), int(np.isin(beats.kind, (NORMAL, UNSURE)).sum())

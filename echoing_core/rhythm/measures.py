@@ -153,7 +153,11 @@ def normal_intervals(beats: Beats, episodes: tuple[AfEpisode, ...] = ()) -> Bool
 
 
 def rate_measures(
-    beats: Beats, found: tuple[Pause, ...], episodes: tuple[AfEpisode, ...], judged_s: float
+    beats: Beats,
+    found: tuple[Pause, ...],
+    episodes: tuple[AfEpisode, ...],
+    judged_s: float,
+    empty: str,
 ) -> tuple[Measure, ...]:
     """Beats, rate, ectopic beats, pauses and atrial fibrillation.
 
@@ -164,6 +168,8 @@ def rate_measures(
     episodes : tuple of AfEpisode
     judged_s : float
         Seconds in which beats were sure enough to tell atrial fibrillation from another rhythm.
+    empty : str
+        Why there is nothing, where there is nothing.
 
     Returns
     -------
@@ -174,7 +180,7 @@ def rate_measures(
     rr_ms = beats.rr_ms[np.isfinite(beats.rr_ms)]
     sure_ms = sure_intervals_ms(beats)
     sure_ms = sure_ms[np.isfinite(sure_ms)]
-    why = _why_no_beats(n, recorded_s)
+    why = _why_no_beats(n, recorded_s, empty)
     n_v, n_s, n_q = (beats.n(kind) for kind in (VENTRICULAR, SUPRAVENTRICULAR, UNSURE))
     least = _LEAST_BEATS - 1
     unknown = why or (
@@ -291,7 +297,7 @@ def variability_measures(beats: Beats, episodes: tuple[AfEpisode, ...]) -> tuple
         or (
             ""
             if beats.recorded_s >= LEAST_DAY_S
-            else f"{beats.recorded_s / 3600:.1f} h were recorded; at least "
+            else f"{_length_words(beats.recorded_s)} were recorded; at least "
             f"{LEAST_DAY_S / 3600:.0f} h are needed"
         )
         or none
@@ -359,6 +365,14 @@ def rr_histogram(beats: Beats, width_ms: float = 25.0) -> tuple[F64, npt.NDArray
     return edges_ms, count.astype(np.int64)
 
 
+def _length_words(seconds: float) -> str:
+    """In the unit that leaves digits to read."""
+    for unit, size_s in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= size_s:
+            return f"{seconds / size_s:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def _rate(rr_ms: F64) -> float:
     return 60_000.0 / float(rr_ms.mean()) if rr_ms.size else 0.0
 
@@ -369,9 +383,9 @@ def _or_why(name: str, words: str, value: float, unit: str, why: str, counted: s
     return Measure(name, words, float(value), unit, counted)
 
 
-def _why_no_beats(n: int, recorded_s: float) -> str:
+def _why_no_beats(n: int, recorded_s: float, empty: str) -> str:
     if recorded_s <= 0:
-        return "nothing was recorded"
+        return empty
     return "" if n >= _LEAST_BEATS else f"{n} beats were found; at least {_LEAST_BEATS} are needed"
 
 

@@ -24,6 +24,9 @@ from echoing_core.rhythm.measures import (
 
 F64 = npt.NDArray[np.float64]
 
+NOTHING = "nothing was recorded"
+NOTHING_LEFT = "nothing is left without the unsure windows"
+
 
 @dataclass(frozen=True, eq=False)
 class RhythmView:
@@ -151,7 +154,8 @@ def rhythm_of_beats(
     whole = view_of(beats)
     if rejected is None:
         return Rhythm(record_id, simulated, whole)
-    return Rhythm(record_id, simulated, whole, rejected, view_of(beats_outside(beats, rejected)))
+    kept = view_of(beats_outside(beats, rejected), NOTHING_LEFT if beats.recorded else NOTHING)
+    return Rhythm(record_id, simulated, whole, rejected, kept)
 
 
 def beats_outside(beats: Beats, spans: tuple[Span, ...]) -> Beats:
@@ -183,12 +187,14 @@ def beats_outside(beats: Beats, spans: tuple[Span, ...]) -> Beats:
     )
 
 
-def view_of(beats: Beats) -> RhythmView:
+def view_of(beats: Beats, empty: str = NOTHING) -> RhythmView:
     """All figures of some beats.
 
     Parameters
     ----------
     beats : Beats
+    empty : str, optional
+        Why there is nothing, where nothing is.
 
     Returns
     -------
@@ -206,7 +212,7 @@ def view_of(beats: Beats) -> RhythmView:
         found,
         rate_by_hour(beats),
         (
-            *rate_measures(beats, found, episodes, judged_s),
+            *rate_measures(beats, found, episodes, judged_s, empty),
             *variability_measures(beats, episodes),
         ),
     )

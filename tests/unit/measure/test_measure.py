@@ -199,7 +199,11 @@ def test_gaps_are_left_out_and_noise_alone_is_not_measurable(usual: Measured) ->
             assert one_value.why
     flat = measure(Recording(np.zeros((1, 5000), np.float32), 500.0, ("I",), "flat"))
     assert flat.beat is None
-    assert all(value.why for value in flat.values)
+    assert {value.why for value in flat.values} == {
+        "every lead is flat for half of the time or more"
+    }
+    end = measure(made(rr_ms=RR), sum(RR) / 1000.0 - 0.7, 10.0)
+    assert "too short" in end.get("qt_ms").why
 
 
 def test_a_flat_lead_is_no_measurement_of_0_mv() -> None:

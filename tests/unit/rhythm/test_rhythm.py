@@ -20,7 +20,7 @@ from echoing_core.rhythm.measures import (
     rr_histogram,
     variability_measures,
 )
-from echoing_core.rhythm.whole import beats_outside, view_of
+from echoing_core.rhythm.whole import beats_outside, rhythm_of_beats, view_of
 
 F64 = npt.NDArray[np.float64]
 FS_HZ = 200.0
@@ -183,7 +183,7 @@ def test_variability_by_hand() -> None:
     assert value["slowest_bpm"] == pytest.approx(60_000 / (7700 / 9))
     assert value["fastest_bpm"] == pytest.approx(60_000 / (7600 / 9))
     assert value["sdann_ms"] is None
-    assert "h were recorded" in view.measure("sdann_ms").why
+    assert view.measure("sdann_ms").why.startswith("36 s were recorded; at least 18 h")
 
 
 def test_the_mean_rate_lies_between_the_slowest_and_the_fastest() -> None:
@@ -202,6 +202,12 @@ def test_the_mean_rate_lies_between_the_slowest_and_the_fastest() -> None:
     # A long interval at either end is more than any nine in a row show of one.
     ends = {m.name: m.value for m in view_of(made([1500.0, *[800.0] * 8, 1500.0])).measures}
     assert ends["slowest_bpm"] == pytest.approx(ends["rate_bpm"])
+
+
+def test_what_was_left_out_is_not_called_unrecorded() -> None:
+    beats = made([800.0] * 12)
+    rhythm = rhythm_of_beats(beats, "r", True, ((0.0, beats.duration_s),))
+    assert rhythm.kept.measure("rate_bpm").why == "nothing is left without the unsure windows"
 
 
 def test_an_ectopic_beat_takes_both_of_its_intervals_out_of_the_variability() -> None:
