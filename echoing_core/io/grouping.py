@@ -83,11 +83,7 @@ def group_records(files: Iterable[SourceFile]) -> list[RecordFiles]:
         if said is not None and name not in taken and belongs_to_ishne(said, file):
             taken |= {name, said.name.lower()}
             groups.append(RecordFiles(file.name, (file, said)))
-    for name, file in by_name.items():
-        if name not in taken:
-            # Its reader would look for a header of its name.
-            refusal = "" if file.size else f"{shown(file.name)} is empty; copy or export it again."
-            groups.append(RecordFiles(file.name, (file,), refusal=refusal))
+    groups += [RecordFiles(f.name, (f,)) for name, f in by_name.items() if name not in taken]
     return sorted(groups, key=lambda group: group.name.lower())
 
 

@@ -121,7 +121,8 @@ class BatchItem:
             pairs = [(n, data) for n, data in unzip(self.files[0]) if n.lower() in wanted]
             return read_recording(pairs, told=told)
         paths = [file.path for file in files if file.path is not None]
-        if paths:
+        # The path of an empty file would stand for the header of its name beside it.
+        if paths and any(file.size for file in files):
             return read_recording(paths, told=told)
         pairs = [(file.name, file.at_hand().data or b"") for file in files]
         return read_recording(pairs, told=told)

@@ -369,6 +369,12 @@ def _listed(headers: list[str]) -> str:
 
 
 def _no_header(files: FileSet) -> str:
+    others = list(files.files.values())
+    if not others:
+        return f"No file was given; choose {FORMATS}."
+    first = others[0]
+    if not any(file.size for file in others):
+        return f"{shown(first.name)} is empty; copy or export it again."
     data = files.names(*WFDB_DATA_ENDINGS)
     if data:
         stem = data[0].rsplit(".", 1)[0]
@@ -376,12 +382,6 @@ def _no_header(files: FileSet) -> str:
             f"{shown(data[0])} came without its header; add {shown(stem)}.hea, which says how to "
             "read it."
         )
-    others = list(files.files.values())
-    if not others:
-        return f"No file was given; choose {FORMATS}."
-    first = others[0]
-    if not first.size:
-        return f"{shown(first.name)} is empty; copy or export it again."
     known = unreadable_kind(first)
     if known is not None:
         return f"{shown(first.name)} is {known}; not a recording that can be read here."
