@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from echoing_core.export.by_hand import Caliper, caliper_values
+from echoing_core.export.wording import remark_words
 from echoing_core.io.annotations import MEASUREMENTS
 from echoing_core.measure import MARKS, Difference, Measured, Measurement, Serial
 from echoing_core.metrics.results import Table
@@ -62,8 +63,7 @@ def note_words(one: Measurement) -> str:
     """Whether a criterion is met, what to know of a value, or why there is none."""
     if one.value is None:
         return f"{NOT_MEASURABLE}: {one.why}"
-    met = {True: "met", False: "not met", None: ""}[one.met]
-    return ", ".join(part for part in (met, one.why) if part)
+    return remark_words(one)
 
 
 def device_words(measured: Measured, name: str) -> str:

@@ -304,3 +304,19 @@ def span_words(track: WindowTrack, index: int) -> str:
     start, tenths = float(track.start_s[index]), track.stride_s < 1
     begin, end = (clock(s, tenths=tenths) for s in (start, start + track.window_s))
     return f"{begin} to {end}"
+
+
+def remark_words(measurement: Measurement) -> str:
+    """Whether a criterion is met, and what to know of a measurement or why there is none.
+
+    Parameters
+    ----------
+    measurement : Measurement
+
+    Returns
+    -------
+    str
+        Mostly empty.
+    """
+    met = {True: "met", False: "not met", None: ""}[measurement.met]
+    return ", ".join(part for part in (met, measurement.why) if part)

@@ -30,6 +30,7 @@ from echoing_core.export.wording import (
     measured_words,
     novelty_words,
     percentile_words,
+    remark_words,
     span_words,
 )
 from echoing_core.figures import clock
@@ -216,7 +217,7 @@ class Document:
     def _measured(self) -> list[Block]:
         if not self.measured:
             return []
-        rows = tuple((m.words, measured_words(m), m.why) for m in self.measured)
+        rows = tuple((m.words, measured_words(m), remark_words(m)) for m in self.measured)
         return [
             Heading(f"Measured in {self.measured_in or 'the window of the first page'}"),
             Table(("", "Median beat, ± SD over beats", ""), rows, (4, 3, 6)),

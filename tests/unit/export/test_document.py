@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -19,6 +20,7 @@ from echoing_core import services
 from echoing_core.errors import ConfigError
 from echoing_core.export.document import AnswerSection, Document, SearchSection, sheets
 from echoing_core.export.document.deidentify import plain_words
+from echoing_core.measure import Measurement
 from echoing_core.records import LEADS, Answer, Hit, Recording
 from echoing_core.services import Explanation, Model
 
@@ -205,6 +207,17 @@ def test_a_missing_lead_is_named_and_not_drawn(model: Model) -> None:
     # Half of twelve leads stand under each other, without empty columns.
     assert ">not recorded<" not in page
     assert page.count("ot recorded: I, II, III, aVR, aVL, aVF") >= 2
+
+
+def test_a_criterion_says_whether_it_is_met(model: Model, explanation: Explanation) -> None:
+    told = (
+        Measurement("cornell_mv", "Cornell", 2.84, "mV", met=True),
+        Measurement("sokolow_lyon_mv", "Sokolow-Lyon", 1.2, "mV", why="by hand", met=False),
+    )
+    made = replace(document_of(model, explanation), measured=told)
+    page = services.document_html(made)
+    assert "not met, by hand" in page
+    assert ">met<" in page
 
 
 def test_the_first_page_is_all_there_is_to_sign(model: Model, explanation: Explanation) -> None:
