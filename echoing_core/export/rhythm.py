@@ -217,6 +217,7 @@ def rhythm_tables(rhythm: Rhythm) -> list[Table]:
         note = f"Left out on the right: {n:,} {stretches}, {clock(seconds)} in all."
     tables = [Table("", header, measure_rows(rhythm), note=note)]
     view = rhythm.best
+    of = "" if rhythm.kept is None else "Without unsure windows. "
     if len(view.hours) > 1:
         rows = [
             [
@@ -233,7 +234,7 @@ def rhythm_tables(rhythm: Rhythm) -> list[Table]:
             for row in view.hours
         ]
         head = ["From", "Recorded", "Beats", "Mean bpm", "Slowest", "Fastest", "V", "S"]
-        note = f"Slowest and fastest are means over {RATE_BEATS} intervals or more."
+        note = f"{of}Slowest and fastest are means over {RATE_BEATS} intervals or more."
         tables.append(Table("By hour", head, rows, note=note))
     for title, found in (
         ("Like atrial fibrillation", [(e.start_s, e.stop_s, "") for e in view.episodes]),
@@ -251,7 +252,7 @@ def rhythm_tables(rhythm: Rhythm) -> list[Table]:
                 for a, b, words in found[:MOST_LISTED]
             ]
             more = len(found) - MOST_LISTED
-            note = f"And {more:,} more." if more > 0 else ""
+            note = of.strip() if more <= 0 else f"{of}And {more:,} more."
             tables.append(Table(title, ["From", "To", "Lasts", ""], rows, note=note))
     return tables
 

@@ -40,7 +40,7 @@ def test_json_holds_both_columns_and_is_strict(rhythm: Rhythm) -> None:
     assert beats["all"] - beats["without_rejected"] in (12, 13)  # one each 0.8 s of 10 s
     sdann = values["all"]["measures"]["sdann_ms"]
     assert sdann["value"] is None
-    assert sdann["why_not"].startswith("0.0 h were recorded")
+    assert sdann["why_not"].startswith("1.0 min were recorded")
     (pause,) = values["all"]["pauses"]
     assert pause["stop_s"] - pause["start_s"] == pytest.approx(3.6, abs=0.02)
 
@@ -58,7 +58,7 @@ def test_markdown_says_what_was_left_out_and_why_there_is_no_figure(rhythm: Rhyt
     text = services.rhythm_markdown(rhythm)
     assert "| Measure | All of it | Without unsure windows |" in text
     assert "Left out on the right: 1 stretch, 00:10 in all." in text
-    assert "not measurable: 0.0 h were recorded" in text
+    assert "not measurable: 1.0 min were recorded" in text
     assert "not for diagnosis" in text
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from echoing_core.errors import MissingLeadError
+from echoing_core.export.rhythm import rhythm_tables
 from echoing_core.records import Recording
 from echoing_core.rhythm import Beats, find_beats_of, rhythm_of
 from echoing_core.rhythm.beats import intervals_ms, unrecorded_s, without_spans
@@ -276,3 +277,12 @@ def test_a_pause_beside_an_unsure_beat_is_doubtful() -> None:
     assert pause.doubtful
     # Left out with its surroundings, it is no pause at all.
     assert pauses(beats_outside(beats, ((2.0, 3.0),))) == ()
+
+
+def test_tables_say_that_they_are_without_unsure_windows() -> None:
+    rr_ms = np.random.default_rng(0).choice([450.0, 620.0, 810.0, 1040.0], 120)
+    beats = made(rr_ms)
+    whole, kept = (rhythm_of_beats(beats, "r", True, spans) for spans in (None, ((0.0, 5.0),)))
+    for rhythm, note in ((whole, ""), (kept, "Without unsure windows.")):
+        (episodes,) = [one for one in rhythm_tables(rhythm) if one.title]
+        assert (episodes.title, episodes.note) == ("Like atrial fibrillation", note)
