@@ -124,7 +124,7 @@ def read_sentence(tokens: Sequence[str]) -> Sentence:
     entries: list[bool] = []
     heads_list = denied_before = denied_list = False
     for clause in _clauses(_without_set_phrases(tokens), words):
-        units = _units(clause.tokens, words, denied_before)
+        units = _with_details(_units(clause.tokens, words, denied_before), words)
         kinds = {unit.kind for unit in units}
         denied_before |= bool(kinds & _DENIALS)
         out.unknown += [unit.text for unit in units if unit.kind == "unknown"]
@@ -151,8 +151,9 @@ def read_sentence(tokens: Sequence[str]) -> Sentence:
         pieces = _pieces(units, state)
         said, left = _named(pieces, words)
         by_clause.append(said)
-        out.left += left
-        entry = state == "there" and _says_nothing(units) and not _well(said)
+        out.left += left or _lost(pieces, said, words)
+        well = _well(said) or any(u.concepts & words.healthy for u in units)
+        entry = state == "there" and _says_nothing(units) and not well
         if denied_list and entry and clause.before == ",":
             said[:] = [replace(one, listed=True) for one in said]
         elif clause.before == "," and pieces[0].state == "denied" and not pieces[0].opened:
@@ -161,7 +162,7 @@ def read_sentence(tokens: Sequence[str]) -> Sentence:
                 _leave_open(by_clause, entries, len(by_clause) - 1)
             denied_list = state == "there" and denied_list
         if clause.before != "," or not entry:
-            denied_list = pieces[-1].state == "denied" and bool(said) and not _well(said)
+            denied_list = pieces[-1].state == "denied" and bool(said) and not well
         entries.append(entry and clause.after == ",")
         if clause.before != "(":
             outside = pieces[-1].state
@@ -265,6 +266,42 @@ def _units(clause: Sequence[str], words: Lexicon, denied_before: bool) -> list[_
             at += n
             break
     return units
+
+
+def _with_details(units: Sequence[_Unit], words: Lexicon) -> list[_Unit]:
+    """Units, where "normal" and the detail that it stands beside are one: "QT is normal"."""
+    of_details = frozenset().union(*(detail.of for detail in words.details))
+    out: list[_Unit] = []
+    at = 0
+    while at < len(units):
+        run: list[_Unit] = []
+        normal = False
+        # "Normal QRS axis", "the axis is normal": no more than fillers lie between.
+        for unit in units[at:]:
+            ends = not run and unit.kind != "word"
+            ends |= _is_normal(unit) and normal
+            ends |= not (unit.kind == "filler" or _is_normal(unit) or unit.concepts & of_details)
+            if ends or (normal and not _is_normal(run[0])):
+                break
+            run.append(unit)
+            normal |= _is_normal(unit)
+        behind = units[at + len(run) : at + len(run) + 1]
+        # "Low voltage, normal ECG" without its comma.
+        of_ecg = not _is_normal(run[0]) and "ECG" in _concepts(behind) if run else False
+        detail = next((d for d in words.details if d.of & _concepts(run)), None)
+        if normal and detail is not None and not of_ecg:
+            text = " ".join(unit.text for unit in run)
+            out.append(_Unit("word", text, frozenset({detail.name})))
+            at += len(run)
+        else:
+            out.append(units[at])
+            at += 1
+    return out
+
+
+def _is_normal(unit: _Unit) -> bool:
+    # A regular heartbeat need not have a normal rate.
+    return "NORMAL" in unit.concepts and "REGULAR" not in unit.concepts
 
 
 def _pieces(units: Sequence[_Unit], start: State) -> list[_Piece]:
@@ -430,6 +467,19 @@ def _ends(units: Sequence[_Unit], at: int) -> bool:
     return True
 
 
+def _lost(pieces: Sequence[_Piece], said: Sequence[Said], words: Lexicon) -> list[str]:
+    """Words that a clause says something with, and that name nothing: "without rapid response"."""
+    lost: list[str] = []
+    for piece in reversed(pieces):
+        if words.named(piece.concepts)[0] or (said and piece.opened != "denial"):
+            break
+        if piece.opened == "denial" and piece.state == "denied":
+            lost += [unit.text for unit in piece.words]
+    if not said:
+        lost += [unit.text for p in pieces for unit in p.words if unit.concepts & words.decisive]
+    return lost
+
+
 def _concepts(units: Iterable[_Unit]) -> frozenset[str]:
     return frozenset().union(*(unit.concepts for unit in units))
 
@@ -456,34 +506,45 @@ def _named(pieces: Sequence[_Piece], words: Lexicon) -> tuple[list[Said], list[s
             state = "there"
         ill_denied |= state == "denied" and not well
         last = (concepts, state, len(out), len(left))
-        out += [_turned(finding, state) for finding in named]
+        out += _turned(named, state)
         left.append((concepts, over))
     if out and carried:
         # "Infarction in the inferior leads": a site behind its finding.
         named, over = words.named(last[0] | carried)
-        out[last[2] :] = [_turned(finding, last[1]) for finding in named]
+        out[last[2] :] = _turned(named, last[1])
         left[last[3] :] = [(last[0] | carried, over)]
     if not out and len(pieces) > 1:
         # "ventricles captured by a pacemaker": words that only mean something together.
         concepts = frozenset().union(*(piece.concepts for piece in pieces))
         named, over = words.named(concepts)
-        out = [_turned(finding, pieces[-1].state) for finding in named]
+        out = _turned(named, pieces[-1].state)
         left.append((concepts, over))
     if not out:
         return out, []
     over = frozenset().union(*(over for _, over in left))
     used = frozenset().union(*(concepts - over for concepts, over in left))
+    decisive = words.decisive
+    if any(said.finding in words.sited for said in out):
+        decisive |= {"LEAD"}
     return out, [
         unit.text
         for piece in pieces
         for unit in piece.words
         # "lv" is left and ventricular: it is used where either is.
-        if unit.concepts & over & words.decisive and not unit.concepts & used
+        if unit.concepts & over & decisive and not unit.concepts & used
     ]
 
 
-def _turned(finding: str, state: State) -> Said:
-    if finding != "abnormal_ecg":
-        return Said(finding, state)
+def _turned(named: Sequence[str], state: State) -> list[Said]:
+    """What is said of findings; of those that are said by their opposite, of that."""
     turned: dict[State, State] = {"there": "denied", "denied": "there"}
-    return Said("normal_ecg", turned.get(state, state))
+    denied = {detail.name: detail.denies for detail in lexicon().details}
+    out: list[Said] = []
+    for finding in named:
+        if finding == "abnormal_ecg":
+            out.append(Said("normal_ecg", turned.get(state, state)))
+        elif denied.get(finding) and state == "there":
+            out += [Said(other, "denied") for other in denied[finding]]
+        else:
+            out.append(Said(finding, state))
+    return out

@@ -40,6 +40,15 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Detail:
+    """What may be normal by itself: ``name`` with its article, and what it denies then."""
+
+    name: str
+    of: frozenset[str]
+    denies: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Lexicon:
     """The lexicon file, turned round for reading.
 
@@ -53,6 +62,8 @@ class Lexicon:
         The largest set of concepts first.
     not_asked : frozenset of str
         What rules name and no question asks.
+    details : tuple of Detail
+        Where it is said to be normal, its name is a concept and a finding.
     grammar : dict
         Words in their order -> what they do.
     sure, neutral, neutral_end : frozenset of tuple of str
@@ -67,6 +78,8 @@ class Lexicon:
     stems: dict[str, frozenset[str]]
     rules: tuple[Rule, ...]
     not_asked: frozenset[str]
+    details: tuple[Detail, ...]
+    sited: frozenset[str]
     grammar: dict[tuple[str, ...], Kind]
     sure: frozenset[tuple[str, ...]]
     neutral: frozenset[tuple[str, ...]]
@@ -103,7 +116,11 @@ class Lexicon:
             if rule.needed <= left:
                 findings.append(rule.finding)
                 left = left - rule.needed - rule.along
-        return [f for f in findings if f not in self.weak] or findings, left
+        # "Normal axis, normal ECG" says both.
+        details = {detail.name for detail in self.details}
+        if not self.weak.isdisjoint(findings) and not set(findings) <= self.weak | details:
+            findings = [f for f in findings if f not in self.weak]
+        return findings, left
 
 
 def folded(text: str) -> str:
@@ -147,12 +164,26 @@ def lexicon() -> Lexicon:
     def names(section: str) -> frozenset[str]:
         return frozenset(map(str, content[section]))
 
+    details = tuple(
+        Detail(
+            name if name.endswith("s") else f"a {name}",
+            frozenset(detail["of"]),
+            tuple(detail["denies"]),
+        )
+        for name, detail in ((f"normal {key}", v) for key, v in content["details"].items())
+    )
+    of_details = frozenset(detail.name for detail in details)
     breaks, joints = names("breaks"), names("joints")
     return Lexicon(
         phrases={k: frozenset(v) for k, v in phrases.items()},
         stems={k: frozenset(v) for k, v in stems.items()},
-        rules=_rules(content["findings"], content["not_asked"]),
-        not_asked=names("not_asked"),
+        rules=(
+            *_rules(content["findings"], content["not_asked"]),
+            *(Rule(frozenset({name}), name) for name in sorted(of_details)),
+        ),
+        not_asked=names("not_asked") | of_details,
+        details=details,
+        sited=names("sited"),
         grammar=grammar,
         sure=sure,
         neutral=neutral,
@@ -163,7 +194,7 @@ def lexicon() -> Lexicon:
         alternatives=names("alternatives"),
         implied={k: frozenset(v) for k, v in content["implied"].items()},
         weak=names("weak"),
-        healthy=names("healthy"),
+        healthy=names("healthy") | of_details,
         decisive=names("decisive"),
         age_words=names("age_words"),
         not_misspelt=names("not_misspelt"),

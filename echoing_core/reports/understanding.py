@@ -41,9 +41,28 @@ _ABOVE = (
 )
 _JOINS = re.compile(r"[,;]\s*|\b(?:and|with|but|or|und|mit|aber|oder|et|avec|mais|y|con|pero)\s+")
 _EF = (
-    r"(?:lvef|ef|ejection fraction|fevg|fevi|auswurffraktion|fraction d ejection"
+    r"(?:lvef|ef|ejection fraction|fevg|fevi|auswurffraktion|ejektionsfraktion|fraction d ejection"
     r"|fraccion de eyeccion)"
 )
+_NUMBER = r"\d{1,3}(?:[.,]\d+)?(?![\d.,]*\d)"
+_PERCENT = r"(?:%|percent|per cent|prozent|pour cent|por ciento)"
+_SIGN = rf"(?P<sign>{_BELOW}|{_ABOVE})"
+_EF_LIMIT = re.compile(
+    rf"\b{_EF}(?: is| of| ist)?\s*(?P<not>(?:not|nicht|pas|no)\s+)?{_SIGN}\s*(?P<pct>{_NUMBER})"
+)
+_EF_LIMIT_BEHIND = re.compile(
+    rf"\b{_EF}(?: is| of| ist)?\s*(?P<pct>{_NUMBER})\s*{_PERCENT}?\s*\b(?:or|oder|ou|o)\s+"
+    r"(?:(?P<below>less|lower|below|under|weniger|kleiner|darunter|moins|menos)"
+    r"|(?:more|higher|above|over|greater|mehr|hoher|grosser|daruber|plus|mas))\b"
+)
+_EF_NUMBER = re.compile(
+    rf"\b{_EF}\b(?:\s*[=:~]|\s+(?:is|of|ist|de|von|at|bei|between|from|zwischen|entre|about|around"
+    rf"|um|ca|equals|equal|to|exactly|genau|not|nicht)\b)*\s*{_NUMBER}(?!\w)"
+    rf"|\b{_NUMBER}\s*{_PERCENT}\s*{_EF}\b"
+)
+_ANY_LIMIT = re.compile(rf"(?:{_BELOW}|{_ABOVE})\s*\d")
+_EITHER = re.compile(r"(?i)(fibrillation|flimmern|\ba?fib|\baf)\s*/\s*-?\s*(?:\w*flattern|flutter)")
+_RATIO = re.compile(r"\b\d\s*:\s*\d\b")
 _MEASURED = {
     "The heart rate": r"(?:heart ?rate|hr|pulse|rate|herzfrequenz|frequence cardiaque"
     r"|frecuencia cardiaca)",
@@ -207,6 +226,8 @@ def understand(text: str) -> Understood:
             "finding at a time."
         )
     plain = folded(question)
+    if (ratio := _RATIO.search(plain)) is not None:
+        raise ConfigError(_without(question, ratio[0]))
     compared, rest = _ejection_fraction(plain)
     tokens, corrections = _corrected(_TOKEN.findall(rest))
     read = read_sentence(tokens)
@@ -236,6 +257,13 @@ def _check(question: str, read: Sentence) -> None:
     ------
     ConfigError
     """
+    named = {said.finding for said in read.said if said.state != "denied"}
+    if {"lvef_reduced", "lvef_normal"} <= named:
+        raise ConfigError(
+            f"{question!r} asks for a reduced and a preserved ejection fraction at once, and heart "
+            "failure is read as a reduced one: the model has no finding for heart failure with "
+            "preserved ejection fraction. Ask for one of them, such as EF above 50."
+        )
     for said in read.said:
         if said.finding in lexicon().not_asked:
             raise ConfigError(
@@ -249,10 +277,7 @@ def _check(question: str, read: Sentence) -> None:
             )
     if read.left:
         words = ", ".join(dict.fromkeys(read.left))
-        raise ConfigError(
-            f"{question!r} asks for more than the model has a finding for: without {words} it "
-            "would be another question. Ask for the finding without it, if that is meant."
-        )
+        raise ConfigError(_without(question, words))
     if any(said.listed for said in read.said):
         raise ConfigError(
             f"{question!r} can mean two things, since a comma alone does not say whether the "
@@ -264,6 +289,13 @@ def _check(question: str, read: Sentence) -> None:
             f"It is not clear what is denied in {question!r}. Put the denial before the finding, "
             "such as: no atrial fibrillation."
         )
+
+
+def _without(question: str, words: str) -> str:
+    return (
+        f"{question!r} asks for more than the model has a finding for: without {words} it would be "
+        "another question. Ask for the finding without it, if that is meant."
+    )
 
 
 def _leaves_traces(finding: str) -> bool:
@@ -287,20 +319,24 @@ def mentioned(sentence: str) -> tuple[AskedFinding, ...]:
     tuple of AskedFinding
         In the order in which they stand; empty where none is named.
     """
-    tokens, _ = _corrected(_TOKEN.findall(folded(sentence)))
+    # "Fibrillation/flutter" of a report leaves open which; most are fibrillation (PTB-XL).
+    tokens, _ = _corrected(_TOKEN.findall(folded(_EITHER.sub(r"\1", sentence))))
     not_asked = lexicon().not_asked
-    return tuple(
-        dict.fromkeys(
-            AskedFinding(said.finding, said.state == "denied")
-            for said in read_sentence(tokens).said
-            if said.finding not in not_asked
+    named: list[AskedFinding] = []
+    for said in read_sentence(tokens).said:
+        if said.finding.startswith("an abnormal ") and said.state == "there":
+            # "The P wave is abnormal": nothing is asked of it, but the ECG is not normal.
+            named.append(AskedFinding("normal_ecg", True))
+        elif (
+            said.finding not in not_asked
             and not said.listed
             and (
                 said.state in ("there", "denied")
                 or (said.state == "past" and _leaves_traces(said.finding))
             )
-        )
-    )
+        ):
+            named.append(AskedFinding(said.finding, said.state == "denied"))
+    return tuple(dict.fromkeys(named))
 
 
 def asked_of_all() -> Understood:
@@ -350,29 +386,51 @@ def _ejection_fraction(plain: str) -> tuple[AskedFinding | None, str]:
     ConfigError
         A number is compared that the model cannot know.
     """
-    sign = rf"(?P<sign>{_BELOW}|{_ABOVE})"
     for name, words in _MEASURED.items():
-        if re.search(rf"\b{words}(?: is| of)?\s*{sign}\s*\d", plain):
+        if re.search(rf"\b{words}(?: is| of)?\s*{_SIGN}\s*\d", plain):
             raise ConfigError(
-                f"{name} is measured, not asked: read it from the window on ECG paper. Ask for a "
-                "finding instead, such as sinus bradycardia."
+                f"{name} is measured, not asked: read it from the window on ECG paper, or with "
+                "`echoing measure` on the command line. Ask for a finding instead, such as sinus "
+                "bradycardia."
             )
-    match = re.search(rf"\b{_EF}(?: is| of)?\s*{sign}\s*(?P<pct>\d{{1,2}})\b", plain)
+    match = _EF_LIMIT_BEHIND.search(plain) or _EF_LIMIT.search(plain)
+    outside = plain if match is None else f"{plain[: match.start()]} {plain[match.end() :]}"
+    if _EF_NUMBER.search(outside) or (match is not None and _ANY_LIMIT.search(outside)):
+        raise ConfigError(
+            "An ejection fraction is asked with one limit, as in: EF below 40, or EF above 50. A "
+            "range or a value is not asked: ask for one limit, then for the other."
+        )
     if match is None:
         return None, plain
     # Its own words begin behind the last conjunction; what stands before is another finding's.
     first = max((m.end() for m in _JOINS.finditer(plain, 0, match.start())), default=0)
-    above = re.fullmatch(_ABOVE, match["sign"]) is not None
+    groups = match.groupdict()
+    if "sign" in groups:
+        above = re.fullmatch(_ABOVE, groups["sign"]) is not None
+        above ^= groups["not"] is not None
+    else:
+        above = groups["below"] is None
     kinds = ("deny_before", "deny_again")
     denials = {w[0] for w, kind in lexicon().grammar.items() if len(w) == 1 and kind in kinds}
     own = plain[first : match.start()].split()
     denied = bool(denials & set(own))
     while own and own[-1] in denials:
         own.pop()
-    asked = AskedFinding("lvef_below", denied != above, float(match["pct"]))
-    behind = re.sub(r"^\s*(%|percent|per cent|prozent)", "", plain[match.end() :])
+    asked = AskedFinding("lvef_below", denied != above, _percent(groups["pct"]))
+    behind = re.sub(rf"^\s*{_PERCENT}", "", plain[match.end() :])
     before = re.sub(rf"(?:{_JOINS.pattern})$", "", plain[:first])
     return asked, " ".join([before, *own, behind])
+
+
+def _percent(number: str) -> float:
+    """A limit as it was typed: 0.35 is a fraction, 35 are per cent."""
+    value = float(number.replace(",", "."))
+    pct = round(100 * value, 6) if 0 < value < 1 else value
+    if pct != round(pct):
+        raise ConfigError(
+            f"An ejection fraction is asked in whole per cent, as in: EF below 40, not {number}."
+        )
+    return pct
 
 
 def _corrected(tokens: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
@@ -469,7 +527,7 @@ def _question(asked: AskedFinding, shipped: Mapping[str, PromptSet]) -> PromptSe
         prompts = shipped.get(name) or _lvef_below(name, asked.threshold_pct)
     elif prompts is None:
         title, positive = _GROUPS.get(asked.finding) or (
-            _capital(WORDING[asked.finding].machine),
+            _title(WORDING[asked.finding].machine),
             WORDING[asked.finding].free,
         )
         prompts = PromptSet(
@@ -521,6 +579,26 @@ def _lvef_below(name: str, threshold_pct: float) -> PromptSet:
     )
 
 
+_WRITTEN = {
+    "av": "AV",
+    "ecg": "ECG",
+    "qrs": "QRS",
+    "qt": "QT",
+    "pr": "PR",
+    "st": "ST",
+    "st-t": "ST-T",
+    "t": "T",
+    "q": "Q",
+    "lvef": "LVEF",
+    "wolff-parkinson-white": "Wolff-Parkinson-White",
+}
+
+
+def _title(words: str) -> str:
+    """A phrase of the vocabulary, which is in lower case, as it is printed."""
+    return _capital(" ".join(_WRITTEN.get(word, word) for word in words.split()))
+
+
 def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
 
@@ -529,6 +607,8 @@ def _denied(title: str) -> str:
     """The title of the opposite question; abbreviations stay as they are."""
     if " < " in title:
         return title.replace(" < ", " >= ")
+    if title == "Normal ECG":
+        return "Not a normal ECG"
     first = title.split()[0]
     small = title if first.isupper() or "-" in first else title[:1].lower() + title[1:]
     return f"No {small}"

@@ -84,6 +84,48 @@ def test_denials_and_words_left_over_are_read_as_written_by_hand() -> None:
     assert sum(map(len, groups.values())) == 129 and not misread
 
 
+DETAILS = yaml.safe_load((PHRASES / "details.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [row for rows in DETAILS.values() for row in rows], ids=str
+)
+def test_no_word_of_a_question_is_dropped_that_makes_it_another(text: str, expected: str) -> None:
+    def short(asked: AskedFinding) -> str:
+        if asked.threshold_pct is not None:
+            return f"{'>=' if asked.negated else '<'}{asked.threshold_pct:g}"
+        return f"{'-' * asked.negated}{asked.finding}"
+
+    try:
+        got = " ".join(map(short, services.read_question(text).findings))
+    except ConfigError as error:
+        got = f"refused: {error}"
+    if expected.startswith("refused: "):
+        assert got.startswith("refused: ") and expected[9:].casefold() in got.casefold(), got
+    else:
+        assert got == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("long QT", "Prolonged QT interval"),
+        ("ST depression", "ST depression"),
+        ("low voltage", "Low QRS voltage"),
+        ("second degree AV block", "Second degree AV block"),
+        ("WPW", "Wolff-Parkinson-White pattern"),
+        ("T wave inversion", "T wave inversion"),
+        ("no second degree AV block", "No second degree AV block"),
+        ("no ST depression", "No ST depression"),
+        ("normal T waves", "No ST-T changes"),
+        ("not a normal ECG", "Not a normal ECG"),
+        ("no LBBB", "No left bundle branch block"),
+    ],
+)
+def test_a_reading_is_printed_with_the_capitals_of_the_field(text: str, title: str) -> None:
+    assert services.read_question(text).questions[0].question == title
+
+
 LISTS = yaml.safe_load((PHRASES / "lists.yaml").read_text(encoding="utf-8"))
 
 
