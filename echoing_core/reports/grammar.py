@@ -470,11 +470,12 @@ def _ends(units: Sequence[_Unit], at: int) -> bool:
 def _lost(pieces: Sequence[_Piece], said: Sequence[Said], words: Lexicon) -> list[str]:
     """Words that a clause says something with, and that name nothing: "without rapid response"."""
     lost: list[str] = []
+    own = frozenset().union(*(words.without.get(one.finding, ()) for one in said))
     for piece in reversed(pieces):
         if words.named(piece.concepts)[0] or (said and piece.opened != "denial"):
             break
         if piece.opened == "denial" and piece.state == "denied":
-            lost += [unit.text for unit in piece.words]
+            lost += [unit.text for unit in piece.words if not unit.concepts <= own]
     if not said:
         lost += [unit.text for p in pieces for unit in p.words if unit.concepts & words.decisive]
     return lost

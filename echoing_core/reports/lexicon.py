@@ -80,6 +80,7 @@ class Lexicon:
     not_asked: frozenset[str]
     details: tuple[Detail, ...]
     sited: frozenset[str]
+    without: dict[str, frozenset[str]]
     grammar: dict[tuple[str, ...], Kind]
     sure: frozenset[tuple[str, ...]]
     neutral: frozenset[tuple[str, ...]]
@@ -184,6 +185,7 @@ def lexicon() -> Lexicon:
         not_asked=names("not_asked") | of_details,
         details=details,
         sited=names("sited"),
+        without={k: frozenset(v) for k, v in content["without"].items()},
         grammar=grammar,
         sure=sure,
         neutral=neutral,

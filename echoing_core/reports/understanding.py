@@ -360,7 +360,8 @@ def _without_implied(findings: Sequence[AskedFinding]) -> list[AskedFinding]:
     kept = [f for f in findings if (f.finding, f.negated) not in implied]
     strong = [f for f in kept if f.finding not in words.weak]
     # "Sinus bradycardia, otherwise normal": a conclusion beside findings is no question of its own.
-    return strong or kept
+    # Beside denials alone it is: "normal ECG without LVH".
+    return strong if any(not f.negated for f in strong) else kept
 
 
 def _refusal(question: str, unknown: Sequence[str]) -> str:
