@@ -151,7 +151,7 @@ def read_sentence(tokens: Sequence[str]) -> Sentence:
         pieces = _pieces(units, state)
         said, left = _named(pieces, words)
         by_clause.append(said)
-        out.left += left or _lost(pieces, said, words)
+        out.left += left
         well = _well(said) or any(u.concepts & words.healthy for u in units)
         entry = state == "there" and _says_nothing(units) and not well
         if denied_list and entry and clause.before == ",":
@@ -467,20 +467,6 @@ def _ends(units: Sequence[_Unit], at: int) -> bool:
     return True
 
 
-def _lost(pieces: Sequence[_Piece], said: Sequence[Said], words: Lexicon) -> list[str]:
-    """Words that a clause says something with, and that name nothing: "without rapid response"."""
-    lost: list[str] = []
-    own = frozenset().union(*(words.without.get(one.finding, ()) for one in said))
-    for piece in reversed(pieces):
-        if words.named(piece.concepts)[0] or (said and piece.opened != "denial"):
-            break
-        if piece.opened == "denial" and piece.state == "denied":
-            lost += [unit.text for unit in piece.words if not unit.concepts <= own]
-    if not said:
-        lost += [unit.text for p in pieces for unit in p.words if unit.concepts & words.decisive]
-    return lost
-
-
 def _concepts(units: Iterable[_Unit]) -> frozenset[str]:
     return frozenset().union(*(unit.concepts for unit in units))
 
@@ -495,7 +481,8 @@ def _named(pieces: Sequence[_Piece], words: Lexicon) -> tuple[list[Said], list[s
     carried: frozenset[str] = frozenset()
     last: tuple[frozenset[str], State, int, int] = (frozenset(), "there", 0, 0)
     ill_denied = False
-    for piece in pieces:
+    last_at = -1
+    for at, piece in enumerate(pieces):
         concepts = piece.concepts | carried
         named, over = words.named(concepts)
         carried = frozenset() if named else concepts
@@ -507,6 +494,7 @@ def _named(pieces: Sequence[_Piece], words: Lexicon) -> tuple[list[Said], list[s
             state = "there"
         ill_denied |= state == "denied" and not well
         last = (concepts, state, len(out), len(left))
+        last_at = at
         out += _turned(named, state)
         left.append((concepts, over))
     if out and carried:
@@ -521,13 +509,24 @@ def _named(pieces: Sequence[_Piece], words: Lexicon) -> tuple[list[Said], list[s
         out = _turned(named, pieces[-1].state)
         left.append((concepts, over))
     if not out:
-        return out, []
+        return out, [u.text for p in pieces for u in p.words if u.concepts & words.decisive]
     over = frozenset().union(*(over for _, over in left))
     used = frozenset().union(*(concepts - over for concepts, over in left))
     decisive = words.decisive
     if any(said.finding in words.sited for said in out):
         decisive |= {"LEAD"}
-    return out, [
+    # "AF without rapid ventricular response": a denial of what names nothing.
+    own = frozenset().union(*(words.without.get(one.finding, ()) for one in out))
+    denied = [
+        unit.text
+        for piece in pieces[last_at + 1 :]
+        for unit in piece.words
+        if last_at >= 0
+        and piece.opened == "denial"
+        and piece.state == "denied"
+        and not unit.concepts <= own
+    ]
+    return out, denied + [
         unit.text
         for piece in pieces
         for unit in piece.words

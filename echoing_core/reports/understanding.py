@@ -33,11 +33,11 @@ _TOKEN = re.compile(r"[^\W_]+|[,.;:!?()]")
 
 _BELOW = (
     r"(?:<=?|≤|below|under|(?:less|lower|smaller) than|at most|no more than|unter|kleiner als"
-    r"|moins de|inferieure? a|menor (?:de|que)|inferior a|por debajo de)"
+    r"|hochstens|maximal|moins de|inferieure? a|menor (?:de|que)|inferior a|por debajo de)"
 )
 _ABOVE = (
     r"(?:>=?|≥|above|over|(?:more|greater|higher) than|at least|not below|no less than|uber"
-    r"|grosser als|plus de|superieure? a|mayor (?:de|que)|superior a|por encima de)"
+    r"|mindestens|grosser als|plus de|superieure? a|mayor (?:de|que)|superior a|por encima de)"
 )
 _JOINS = re.compile(r"[,;]\s*|\b(?:and|with|but|or|und|mit|aber|oder|et|avec|mais|y|con|pero)\s+")
 _EF = (

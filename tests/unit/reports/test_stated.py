@@ -107,3 +107,19 @@ def test_labels_say_what_they_are_about() -> None:
     assert stated.answers(AskedFinding("lbbb"))[1] == "label lbbb: no"
     names = {"AFIB": "atrial_fibrillation", "paced": "paced_rhythm", "age_years": None, "HYP": None}
     assert {name: finding_of_label(name) for name in names} == names
+
+
+def test_a_normal_detail_of_a_report_is_no_normal_ecg() -> None:
+    for report, normal in (
+        ("atrial flutter. normal axis.", False),
+        ("sinus rhythm. left anterior fascicular block. pr interval is normal.", False),
+        ("lagetyp normal", None),
+        ("p wave axis is abnormal", False),
+        ("sinusrhythmus lagetyp normal normales ekg", None),
+        ("lagetyp normal normales ekg", True),
+        ("low voltage normales ekg", None),
+    ):
+        assert read_report(report).answers(AskedFinding("normal_ecg"))[0] is normal, report
+    stated = read_report("vorhofflimmern/-flattern lagetyp normal")
+    assert set(stated.present) == {"atrial_fibrillation"}
+    assert stated.answers(AskedFinding("left_axis"))[0] is False
