@@ -91,6 +91,7 @@ class Lexicon:
     alternatives: frozenset[str]
     implied: dict[str, frozenset[str]]
     weak: frozenset[str]
+    beside_normal: frozenset[str]
     healthy: frozenset[str]
     decisive: frozenset[str]
     age_words: frozenset[str]
@@ -117,9 +118,9 @@ class Lexicon:
             if rule.needed <= left:
                 findings.append(rule.finding)
                 left = left - rule.needed - rule.along
-        # "Normal axis, normal ECG" says both.
-        details = {detail.name for detail in self.details}
-        if not self.weak.isdisjoint(findings) and not set(findings) <= self.weak | details:
+        # "Sinus rhythm, normal axis, normal ECG" says all three.
+        beside = self.beside_normal | {detail.name for detail in self.details}
+        if not self.weak.isdisjoint(findings) and not set(findings) <= self.weak | beside:
             findings = [f for f in findings if f not in self.weak]
         return findings, left
 
@@ -196,6 +197,7 @@ def lexicon() -> Lexicon:
         alternatives=names("alternatives"),
         implied={k: frozenset(v) for k, v in content["implied"].items()},
         weak=names("weak"),
+        beside_normal=names("beside_normal"),
         healthy=names("healthy") | of_details,
         decisive=names("decisive"),
         age_words=names("age_words"),

@@ -115,7 +115,8 @@ def test_a_normal_detail_of_a_report_is_no_normal_ecg() -> None:
         ("sinus rhythm. left anterior fascicular block. pr interval is normal.", False),
         ("lagetyp normal", None),
         ("p wave axis is abnormal", False),
-        ("sinusrhythmus lagetyp normal normales ekg", None),
+        ("sinusrhythmus lagetyp normal normales ekg", True),
+        ("sinusrhythmus lagetyp normal", None),
         ("lagetyp normal normales ekg", True),
         ("low voltage normales ekg", None),
     ):
