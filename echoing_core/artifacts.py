@@ -26,7 +26,7 @@ from typing import Any
 
 from echoing_core.documents import DocumentError, parse_json
 from echoing_core.errors import ConfigError, IndexMismatchError
-from echoing_core.stores import Place, StorePath, place_of
+from echoing_core.stores import Place, StorePath, place_of, refuse_store
 
 fcntl: Any = None
 # Not on Windows, where leftovers of killed writers stay.
@@ -90,6 +90,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
     Path
         An empty file on the same file system, with the same suffix.
     """
+    refuse_store(path)
     path = path.resolve()
     with _draft(path, folder=False) as draft:
         yield draft
@@ -135,6 +136,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     NotADirectoryError
         If ``folder`` is a file.
     """
+    refuse_store(folder)
     folder = settled(folder).resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not folder.is_dir():

@@ -15,6 +15,7 @@ import typer
 from echoing_core.artifacts import write_text_atomically
 from echoing_core.errors import ConfigError
 from echoing_core.progress import Progress
+from echoing_core.stores import refuse_store
 
 SECONDS_BETWEEN_LINES = 30.0
 """Often enough to see that a command lives, rare enough for a run of a day in a log."""
@@ -56,6 +57,7 @@ def writable(*targets: str | None) -> None:
         folder = Path(str(target)).parent
         if target in (None, "-") or folder.is_dir():
             continue
+        refuse_store(str(target))
         if not folder.parent.is_dir():
             raise ConfigError(f"{target} cannot be written: its folder does not exist.")
         try:

@@ -30,6 +30,7 @@ from echoing_core.datasets.study_set import SPLITS, StudySet
 from echoing_core.documents import parse_json
 from echoing_core.errors import ConfigError, DataSetError
 from echoing_core.records import LEADS, LONG_PADDING, BoolArray
+from echoing_core.stores import refuse_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,8 +109,9 @@ def may_become_prepared(folder: Path) -> None:
     Raises
     ------
     ConfigError
-        It holds something else than a prepared set.
+        It holds something else than a prepared set, or is in an object store.
     """
+    refuse_store(folder)
     if not _may_replace(folder):
         raise ConfigError(
             f"{folder} already holds something that is not a {KIND}. Choose another folder or "

@@ -22,6 +22,7 @@ from echoing_core.progress import SILENT, Progress
 from echoing_core.services.at_hand import IndexAtHand, indexes_at_hand
 from echoing_core.services.given import INDEX, PREPARED, PTBXL
 from echoing_core.services.models import RUNS_FOLDER, card_kind
+from echoing_core.stores import refuse_store
 
 if TYPE_CHECKING:
     from echoing_core.services.models import Model
@@ -74,9 +75,12 @@ def collection_sources(given: Sequence[str | os.PathLike[str]]) -> list[Path]:
     ------
     DataSetError
         There is no such folder, or it is empty.
+    ConfigError
+        It is in an object store.
     """
     found: list[Path] = []
     for path in map(Path, given):
+        refuse_store(path)
         if not path.is_dir():
             raise DataSetError(
                 f"There is no folder {path}. Name one that holds a collection: PTB-XL, what "

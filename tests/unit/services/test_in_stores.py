@@ -106,6 +106,10 @@ def test_commands_say_what_they_take(store: StorePath, files: Path, folder: Path
         (["index", "build", "i", "--folder", f"{store}/in"], "in an object store"),
         (["search", "af", "--index", f"{store}/in"], "so it is not an index"),
         (["prepare", "ptbxl", f"{store}/in", "out"], "in an object store"),
+        (["prepare", "simulated", f"{store}/set", "--patients", "2"], "in an object store"),
+        (["batch", str(files), "--csv", f"{store}/t/table.csv"], "in an object store"),
+        (["explain", "SIM_NORMAL", "--json", f"{store}/t/e.json"], "in an object store"),
+        (["app", "--collection", f"{store}/in"], "in an object store"),
     ):
         done = CliRunner().invoke(app, arguments)
         told = " ".join((done.stderr or str(done.exception)).split())
