@@ -388,7 +388,9 @@ def _understood(files: Files) -> None:
 
     for content in files.values():
         text = content.decode("utf-8", "replace")[:2000]
-        understand(text[:300])
+        # A report need be no question.
+        with suppress(EchoingError):
+            understand(text[:300])
         read_report(text)
         echo_findings(text)
 
