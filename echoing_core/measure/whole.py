@@ -49,8 +49,8 @@ REPEATS_QUARTER = 0.55
 """There three beats of four must agree so far: by chance half of a dozen stretches of fibrillation
 do. Set, as is the next, with most of the records in view that ``benchmarks/p_waves.py`` counts."""
 MOST_PR_SPREAD_MS = 21.0
-"""A wave that lies more differently before each QRS (SD) belongs to no QRS. Of 300 records in AF 7 are
-given a PR, of 982 in sinus rhythm 914; before these two limits it was 15 and 918."""
+"""A wave that lies more differently before each QRS (SD) belongs to no QRS. Of 300 records in AF
+7 are given a PR, of 982 in sinus rhythm 914; before these two limits it was 15 and 918."""
 
 LEAST_SINGLE = 0.34
 """An interval that a smaller share of single beats shows is one of noise."""
