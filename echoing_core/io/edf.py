@@ -45,7 +45,7 @@ from echoing_core.io.edf_annotations import read_lists
 from echoing_core.io.edf_gaps import with_gaps
 from echoing_core.io.lead_names import is_eeg, says_ecg, says_other
 from echoing_core.io.numbers import NUMBER
-from echoing_core.io.sources import SourceFile, let_go, shown
+from echoing_core.io.sources import SourceFile, let_go, listed, shown
 from echoing_core.io.told import NOTHING, Told, channel_leads
 from echoing_core.records import Recording
 
@@ -374,15 +374,14 @@ def _wanted(
             notes.add("Signals that are no ECG lead are left out: {}.", shown(signal.label))
     if wanted:
         return wanted
-    listed = ", ".join(shown(s.label) or "a signal without a name" for s in signals[:8])
-    more = f" and {len(signals) - 8} more" if len(signals) > 8 else ""
+    holds = listed([s.label or "a signal without a name" for s in signals])
     if eeg:
         raise MissingLeadError(
-            f"{name} looks like an EEG; it holds: {listed}{more}. If some of these are ECG leads, "
+            f"{name} looks like an EEG; it holds: {holds}. If some of these are ECG leads, "
             "say which."
         )
     raise MissingLeadError(
-        f"No signal of {name} is called like an ECG lead; it holds: {listed}{more}. "
+        f"No signal of {name} is called like an ECG lead; it holds: {holds}. "
         "Say which of them is which lead, or name the leads (I, II, V1, ...) where the file is "
         "exported."
     )

@@ -37,6 +37,7 @@ from echoing_core.io.sources import (
     from_bytes,
     from_files,
     gather,
+    listed,
     shown,
 )
 from echoing_core.io.table import (
@@ -54,8 +55,6 @@ from echoing_core.io.told import NOTHING, Told, as_told
 from echoing_core.io.wfdb import read_wfdb
 from echoing_core.io.zipped import unzip
 from echoing_core.records import Recording
-
-_MAX_NAMED = 8
 
 
 def read_recording(
@@ -363,9 +362,7 @@ def _choose_header(files: FileSet, record_name: str | None) -> str:
 
 
 def _listed(headers: list[str]) -> str:
-    stems = [shown(name.removesuffix(".hea").removesuffix(".HEA")) for name in headers]
-    more = f" and {len(stems) - _MAX_NAMED} more" if len(stems) > _MAX_NAMED else ""
-    return ", ".join(stems[:_MAX_NAMED]) + more
+    return listed([name.removesuffix(".hea").removesuffix(".HEA") for name in headers])
 
 
 def _no_header(files: FileSet) -> str:

@@ -23,6 +23,7 @@ SIMULATED_MARK = "simulated by echoingecg"
 
 _MARK_WITHIN = 64 * 1024
 _MAX_SHOWN = 60
+_MAX_NAMED = 8
 # Of a folder without headers; what is wanted there is one recording, not a data set.
 _MAX_LISTED = 1000
 
@@ -37,6 +38,17 @@ def shown(name: str) -> str:
     """
     text = "".join(c if c.isprintable() else "?" for c in name)
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as they may stand in a message, the first few of many.
+
+    Parameters
+    ----------
+    names : sequence of str
+    """
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return ", ".join(map(shown, names[:_MAX_NAMED])) + more
 
 
 def base_name(name: str) -> str:

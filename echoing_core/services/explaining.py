@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoing_core.export.track import Explanation
-from echoing_core.io.sources import shown
+from echoing_core.io.sources import listed
 from echoing_core.progress import SILENT, Progress
 from echoing_core.records import (
     FRANK_LEADS,
@@ -57,7 +57,6 @@ CLOSE_VIEW_S = 600.0
 
 # Of windows that overlap, a step takes those that share one pass of the encoder; of others as many
 # as it embeds together.
-_MOST_NAMED = 8
 _DENSE_CHUNK_S = 300.0
 _SPARSE_CHUNK = 48
 
@@ -408,10 +407,8 @@ def _not_used(recording: Recording) -> list[str]:
     used = {*LEADS, *(FRANK_LEADS if set(FRANK_LEADS) <= set(names) else ())}
     # Not strict: a reader that knows no spelling gives none.
     spelled = dict(zip(names, recording.source_names, strict=False))
-    others = [shown(spelled.get(name, name)) for name in names if name not in used]
-    more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
-    said = ", ".join(others[:_MOST_NAMED])
-    return [f"In the file but not used: {said}{more}."] if others else []
+    others = [spelled.get(name, name) for name in names if name not in used]
+    return [f"In the file but not used: {listed(others)}."] if others else []
 
 
 def _chunks(starts: Ints, duration_s: float) -> tuple[list[Ints], int]:
